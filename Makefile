@@ -1,0 +1,57 @@
+# Daybook. `make` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# What the tests put between service and database; installed where that is allowed, else said to be missing.
+TEST_PACKAGES := pgbouncer postgresql
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## start the service with a sample team; nothing to set up
+	$(CARGO) build --package daybook
+	./target/debug/daybook dev
+
+.PHONY: test
+test: test-packages ## run every test, each on a database of its own
+	$(CARGO) test --workspace
+
+.PHONY: test-packages
+test-packages:
+	@missing=(); \
+	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer); \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql); \
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing $${missing[*]} for the tests"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	else \
+		echo "the tests would like $${missing[*]}; install what is missing, or read in their output what was not tested"; \
+	fi
+
+.PHONY: lint
+lint: ## formatting, clippy and docs, with warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+.PHONY: bench
+bench: test-packages ## print ratios to the floor, with round trips counted
+	$(CARGO) bench --package daybook-tests --bench main_job
+
+.PHONY: db-migrate
+db-migrate: ## apply pending migrations to DATABASE_URL, or to the private database
+	$(CARGO) run --quiet --package daybook -- migrate up
+
+.PHONY: db-rollback
+db-rollback: ## take back the last migration
+	$(CARGO) run --quiet --package daybook -- migrate down
+
+.PHONY: db-status
+db-status: ## list applied and pending migrations
+	$(CARGO) run --quiet --package daybook -- migrate status

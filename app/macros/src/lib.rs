@@ -1,0 +1,119 @@
+//! `#[event_consumer]`. Use it as `daybook::prelude::event_consumer`: what it generates names `::daybook`.
+
+mod arguments;
+mod errors;
+mod function;
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+
+use crate::arguments::{Arguments, EventTypes, Mode};
+use crate::errors::Errors;
+use crate::function::{Function, Takes};
+
+/// Makes an `async fn` a consumer of events.
+///
+/// ```ignore
+/// #[event_consumer(EventType::Created, EventType::Updated)]
+/// async fn greet(tx: &TeamTx, event: &Event) -> ConsumerResult { Ok(()) }
+///
+/// #[event_consumer(EventType::Updated, object_type = "campaign", mode = isolate, name = "counts")]
+/// async fn count(tx: &TeamTx, events: &[Event]) -> ConsumerResult { Ok(()) }
+///
+/// #[event_consumer(all)]
+/// async fn mirror(tx: &TeamTx, events: &[Event]) -> ConsumerResult { Ok(()) }
+/// ```
+///
+/// | argument | meaning | without it |
+/// |---|---|---|
+/// | `EventType::…`, one or more, or `all` | the types of event it is for | an error |
+/// | `object_type = "…"` | only events of this `OBJECT_TYPE` | of every one |
+/// | `mode = abort` or `isolate` | whether its failure stops the commit, or undoes its own writes alone | `abort` |
+/// | `name = "…"` | its name, unique in the program, kept with its failures | the function's path |
+///
+/// A consumer of `&Event` is called once for each event, one of `&[Event]` once for all events of one call
+/// of a helper.
+///
+/// The function stays what it is and can be called by a test. Beside it, as visible as it is, there is
+/// a type of the same name with one constant, `greet::CONSUMER`, for `Consumers::of([greet::CONSUMER])`;
+/// `use notices::greet` brings both. A module or another type of that name can't be in the same scope. The
+/// consumer is also handed to the linker, so that `Consumers::linked()` finds it.
+#[proc_macro_attribute]
+pub fn event_consumer(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let item = TokenStream::from(item);
+    let registration = register(arguments.into(), &item).unwrap_or_else(syn::Error::into_compile_error);
+    // The function goes through even if something is wrong, so that its callers don't fail as well.
+    quote! { #item #registration }.into()
+}
+
+fn register(arguments: TokenStream, item: &TokenStream) -> syn::Result<TokenStream> {
+    let mut errors = Errors::default();
+    let arguments = errors.take(Arguments::parse(arguments));
+    let function = errors.take(Function::parse(item));
+    errors.into_result()?;
+    Ok(match (arguments, function) {
+        (Some(arguments), Some(function)) => registration(&arguments, &function),
+        _ => TokenStream::new(),
+    })
+}
+
+fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
+    let Function {
+        cfgs,
+        vis,
+        ident,
+        takes,
+        output,
+    } = function;
+
+    let event_types = match &arguments.event_types {
+        EventTypes::All => quote! { &::daybook::events::EventType::ALL },
+        EventTypes::Listed(paths) => quote! { &[#(#paths),*] },
+    };
+    let object_type = match &arguments.object_type {
+        Some(only) => quote! { ::core::option::Option::Some(#only) },
+        None => quote! { ::core::option::Option::None },
+    };
+    let mode = match arguments.mode {
+        Mode::Abort => quote! { ::daybook::events::Mode::Abort },
+        Mode::Isolate => quote! { ::daybook::events::Mode::Isolate },
+    };
+    let function_name = ident.unraw().to_string();
+    let name = match &arguments.name {
+        Some(name) => quote! { #name },
+        None => quote! { ::core::concat!(::core::module_path!(), "::", #function_name) },
+    };
+    let takes = match takes {
+        Takes::Each => quote! { Each },
+        Takes::Slice => quote! { Slice },
+    };
+    // At the return type, because that is what is wrong if the future doesn't fit.
+    let call = quote_spanned! { output.span() => |tx, events| ::std::boxed::Box::pin(#ident(tx, events)) };
+    let type_doc = format!("The consumer `{function_name}` as a value: `{function_name}::CONSUMER`.");
+
+    // A type without values, not a module: a module inside a function's body couldn't see the function.
+    quote! {
+        #(#cfgs)*
+        #[doc = #type_doc]
+        #[allow(non_camel_case_types, reason = "it goes by the function's name")]
+        #vis enum #ident {}
+
+        #(#cfgs)*
+        impl #ident {
+            /// For `Consumers::of`.
+            #vis const CONSUMER: &'static ::daybook::events::ConsumerDef = &::daybook::events::ConsumerDef {
+                name: #name,
+                location: ::core::panic::Location::caller(),
+                event_types: #event_types,
+                object_type: #object_type,
+                mode: #mode,
+                run: ::daybook::events::RunFn::#takes(#call),
+            };
+        }
+
+        #(#cfgs)*
+        ::daybook::__private::inventory::submit! { #ident::CONSUMER }
+    }
+}

@@ -1,0 +1,118 @@
+//! A program on Daybook: its models, migrations, routes and consumers, put together.
+
+use std::pin::Pin;
+use std::process::ExitCode;
+
+use axum::Router;
+use sea_orm_migration::MigratorTrait;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::cli;
+use crate::error::Result;
+use crate::events::{Consumers, Sentences, Tracked};
+use crate::http::{self, AppState};
+use crate::tenancy::{Context, Database, Migrations};
+
+/// Plants a sample into a team, acting as the people whose contexts it is given.
+pub type Planter = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+
+/// A program on Daybook.
+///
+/// ```ignore
+/// daybook::App::new()
+///     .model::<campaign::Model>()
+///     .migrator::<MyMigrator>()
+///     .routes(my::routes())
+///     .run()
+///     .await
+/// ```
+#[derive(Default)]
+pub struct App {
+    pub(crate) migrations: Migrations,
+    pub(crate) sentences: Sentences,
+    pub(crate) consumers: Option<Consumers>,
+    pub(crate) planter: Option<Planter>,
+    routes: OpenApiRouter<AppState>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("migrations", &self.migrations)
+            .field("models", &self.sentences)
+            .finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Daybook alone: threads, notifications, members and keys, and no model.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a model: its own words for its events.
+    #[must_use]
+    pub fn model<M: Tracked>(mut self) -> Self {
+        self.sentences = self.sentences.with::<M>();
+        self
+    }
+
+    /// Adds migrations, applied after Daybook's own. Give the migrator a `migration_table_name` of its own if
+    /// the program has more than one.
+    #[must_use]
+    pub fn migrator<M: MigratorTrait>(mut self) -> Self {
+        self.migrations.add::<M>();
+        self
+    }
+
+    /// Adds routes, nested under `/v1/teams/{team_id}`: an [`OpenApiRouter`], or a plain [`Router`] whose
+    /// routes the OpenAPI document won't have.
+    #[must_use]
+    pub fn routes(mut self, routes: impl Into<OpenApiRouter<AppState>>) -> Self {
+        self.routes = self.routes.merge(routes.into());
+        self
+    }
+
+    /// Which consumers run; without it, all that are linked into the program ([`Consumers::linked`]).
+    #[must_use]
+    pub fn consumers(mut self, consumers: Consumers) -> Self {
+        self.consumers = Some(consumers);
+        self
+    }
+
+    /// What `daybook dev` plants into its sample team.
+    #[must_use]
+    pub fn sample(mut self, planter: Planter) -> Self {
+        self.planter = Some(planter);
+        self
+    }
+
+    /// Runs the command line: `serve`, `dev`, `migrate` and the others.
+    pub async fn run(self) -> ExitCode {
+        cli::run(self).await
+    }
+
+    /// Gives a database what this program's transactions carry: its consumers and its models' words.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) that names two consumers of one name.
+    pub fn equip(&self, database: Database) -> Result<Database> {
+        let consumers = match &self.consumers {
+            Some(consumers) => consumers.clone(),
+            None => Consumers::linked()?,
+        };
+        Ok(database
+            .with_extension(consumers)
+            .with_extension(self.sentences.clone()))
+    }
+
+    /// All migrations of the program.
+    pub fn migrations(&self) -> &Migrations {
+        &self.migrations
+    }
+
+    /// The whole HTTP service of the program, to be served or called in a test.
+    pub fn into_router(self, state: AppState) -> Router {
+        http::router(state, self.routes)
+    }
+}

@@ -1,0 +1,89 @@
+//! API keys over HTTP, under `/v1/teams/{team_id}`.
+
+use axum::Extension;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::store::{self, KeyInfo, NewKey};
+use crate::error::Result;
+use crate::http::{AppState, Json, NoStore, Page, PageParams, Path, Problem, Query, Team};
+use crate::tenancy::{Role, TeamTx};
+
+/// The routes of this slice.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(revoke))
+}
+
+/// Lists the team's API keys, newest first, those that no longer hold too. Admins only.
+#[utoipa::path(
+    get, path = "/api-keys", operation_id = "list_api_keys", tag = "api-keys", params(PageParams),
+    responses(
+        (status = 200, body = Page<KeyInfo>),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoResponse> {
+    let (limit, before) = (params.limit()?, params.after::<Uuid>()?);
+    let tx = team.read().await?;
+    tx.require(Role::Admin)?;
+    let keys = store::list_keys(&tx, before, limit + 1).await?;
+    tx.commit().await?;
+    Ok(Json(Page::of(keys, limit, |key| key.id)?))
+}
+
+/// A key as it is shown once.
+#[derive(Debug, Serialize, ToSchema)]
+struct NewApiKeyAnswer {
+    #[serde(flatten)]
+    info: KeyInfo,
+    /// The whole key, to be sent as `Authorization: Bearer …`. It is not kept and can't be shown again.
+    #[schema(example = "dbk_0123456789ab_0123456789012345678901234567890123456789")]
+    key: String,
+}
+
+/// Makes an API key, and shows it whole, this once. Admins only; a key is never stronger than its maker.
+///
+/// The answer is not kept for an `Idempotency-Key`: a repeated request is told `outcome-unknown`.
+#[utoipa::path(
+    post, path = "/api-keys", operation_id = "create_api_key", tag = "api-keys", request_body = NewKey,
+    responses(
+        (status = 201, body = NewApiKeyAnswer),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn create(team: Team, Json(new): Json<NewKey>) -> Result<impl IntoResponse> {
+    let (info, key) = team
+        .write_as(Role::Admin, async |tx: &TeamTx| store::make_key(tx, &new).await)
+        .await?;
+    let answer = NewApiKeyAnswer {
+        info,
+        key: key.reveal(),
+    };
+    Ok((
+        StatusCode::CREATED,
+        [(header::CACHE_CONTROL, "no-store")],
+        Extension(NoStore),
+        Json(answer),
+    ))
+}
+
+/// Revokes an API key, at once and for good. Admins only.
+#[utoipa::path(
+    delete, path = "/api-keys/{id}", operation_id = "revoke_api_key", tag = "api-keys", params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "it doesn't hold any more"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn revoke(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
+    team.write_as(Role::Admin, async |tx: &TeamTx| store::revoke_key(tx, id).await)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,165 @@
+//! API keys in the database.
+
+use chrono::{DateTime, Utc};
+use daybook_entity::api_key;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::auth::ApiKey;
+use crate::auth::person::is_line;
+use crate::error::{Error, FieldError, Result};
+use crate::tenancy::{Role, TeamTx};
+
+const MAX_NAME_CHARS: usize = 200;
+
+/// What a key may be allowed to do. Owners are people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyRole {
+    /// Reads.
+    Viewer,
+    /// Reads and writes.
+    Member,
+    /// Also members and API keys.
+    Admin,
+}
+
+impl From<KeyRole> for Role {
+    fn from(role: KeyRole) -> Self {
+        match role {
+            KeyRole::Viewer => Self::Viewer,
+            KeyRole::Member => Self::Member,
+            KeyRole::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A key to be made.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewApiKey)]
+pub struct NewKey {
+    /// What sentences call it.
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: String,
+    /// What it may do.
+    pub role: KeyRole,
+    /// When it stops to hold; never, if not given.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A key as it is listed: never the secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+pub struct KeyInfo {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What sentences call it.
+    pub name: String,
+    /// The part between the key's underscores, to know it by.
+    pub prefix: String,
+    /// What it may do.
+    pub role: Role,
+    /// The person who made it.
+    pub created_by: Option<Uuid>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it stops to hold, if it does.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When somebody took it back.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// The keys before an id, newest first, those that no longer hold too; `None` for the first of them.
+///
+/// # Errors
+/// As any statement.
+pub async fn list_keys(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<Vec<KeyInfo>> {
+    let mut query = api_key::Entity::find().order_by_desc(api_key::Column::Id).limit(limit);
+    if let Some(last) = before {
+        query = query.filter(api_key::Column::Id.lt(last));
+    }
+    query.all(tx).await?.into_iter().map(KeyInfo::try_from).collect()
+}
+
+/// Makes a key and gives it whole, once.
+///
+/// # Errors
+/// [`Error::Forbidden`] for less than an admin, or less than the key's role; [`Error::Invalid`] by field.
+pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
+    tx.require(Role::Admin.max(new.role.into()))?;
+    new.check()?;
+    let key = ApiKey::generate();
+    let row = api_key::ActiveModel {
+        id: Set(Uuid::now_v7()),
+        team_id: Set(tx.team_id()),
+        name: Set(new.name.clone()),
+        prefix: Set(key.prefix().to_owned()),
+        secret_sha256: Set(key.secret_sha256().to_vec()),
+        role: Set(Role::from(new.role).as_str().to_owned()),
+        created_by: Set(tx.context().actor.user_id()),
+        expires_at: Set(new.expires_at),
+        ..Default::default()
+    };
+    let made = api_key::Entity::insert(row).exec_with_returning(tx).await?;
+    Ok((made.try_into()?, key))
+}
+
+/// Takes a key back. One that was taken back before stays so, since then.
+///
+/// # Errors
+/// [`Error::Forbidden`] for less than an admin; [`Error::NotFound`] for a key that isn't there.
+pub async fn revoke_key(tx: &TeamTx, id: Uuid) -> Result<()> {
+    tx.require(Role::Admin)?;
+    let query =
+        sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE team_id = $1 AND id = $2")
+            .bind(tx.team_id())
+            .bind(id);
+    match tx.execute_sql(query).await? {
+        0 => Err(Error::not_found("API key")),
+        _ => Ok(()),
+    }
+}
+
+impl NewKey {
+    fn check(&self) -> Result<()> {
+        let mut wrong = Vec::new();
+        if !is_line(&self.name, MAX_NAME_CHARS) {
+            let detail = format!("must be 1 to {MAX_NAME_CHARS} characters of one line");
+            wrong.push(FieldError {
+                field: "name".to_owned(),
+                detail,
+            });
+        }
+        if self.expires_at.is_some_and(|at| at <= Utc::now()) {
+            wrong.push(FieldError {
+                field: "expires_at".to_owned(),
+                detail: "must be in the future".to_owned(),
+            });
+        }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(wrong))
+        }
+    }
+}
+
+impl TryFrom<api_key::Model> for KeyInfo {
+    type Error = Error;
+
+    fn try_from(row: api_key::Model) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            name: row.name,
+            prefix: row.prefix,
+            role: row.role.parse()?,
+            created_by: row.created_by,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! JSON Web Tokens: verified for requests, made for `daybook token`.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use super::principal::{ActingPerson, UserPrincipal};
+use crate::config::{AuthConfig, JwtKey, PublicKeyAlgorithm};
+use crate::error::{Error, Result};
+
+/// How far the clocks of whoever makes tokens and of this service may differ, in seconds.
+const LEEWAY_S: u64 = 30;
+/// The longest `sub` that is taken, in bytes. OpenID Connect allows 255 ASCII characters.
+const MAX_SUBJECT_BYTES: usize = 255;
+const MAX_NAME_CHARS: usize = 200;
+const MAX_EMAIL_CHARS: usize = 320;
+
+/// The claims that Daybook reads and writes; others are ignored.
+///
+/// All are optional here, so that the library's check names a missing one instead of serde's.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<String>,
+    /// Seconds since 1970; RFC 7519 allows a fraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<serde_json::Number>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<ActClaim>,
+}
+
+/// RFC 8693 §4.1. A chain of actors (`act.act`) is history and is ignored, as the RFC says.
+#[derive(Serialize, Deserialize)]
+struct ActClaim {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    sub: String,
+}
+
+/// Verifies tokens with one key and the one algorithm that belongs to it.
+pub(super) struct JwtVerifier {
+    key: DecodingKey,
+    validation: Validation,
+    algorithm: &'static str,
+}
+
+impl fmt::Debug for JwtVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtVerifier")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+impl JwtVerifier {
+    /// None where the configuration has no key.
+    pub(super) fn new(config: &AuthConfig) -> Result<Option<Self>> {
+        let Some(key) = &config.key else { return Ok(None) };
+        let (key, algorithm, name) = match key {
+            JwtKey::Secret(secret) => (
+                DecodingKey::from_secret(secret.expose().as_bytes()),
+                Algorithm::HS256,
+                "HS256",
+            ),
+            JwtKey::Public(public) => {
+                let pem = public.pem.as_bytes();
+                match public.algorithm {
+                    PublicKeyAlgorithm::Rs256 => (
+                        DecodingKey::from_rsa_pem(pem).map_err(Error::internal)?,
+                        Algorithm::RS256,
+                        "RS256",
+                    ),
+                    PublicKeyAlgorithm::Es256 => (
+                        DecodingKey::from_ec_pem(pem).map_err(Error::internal)?,
+                        Algorithm::ES256,
+                        "ES256",
+                    ),
+                }
+            }
+        };
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY_S;
+        validation.validate_nbf = true;
+        validation.set_issuer(&[&config.issuer]);
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        if let Some(audience) = &config.audience {
+            validation.set_audience(&[audience]);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        Ok(Some(Self {
+            key,
+            validation,
+            algorithm: name,
+        }))
+    }
+
+    /// Whom the token names, if it holds at this moment.
+    pub(super) fn verify(&self, token: &str) -> Result<UserPrincipal> {
+        let data = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
+            .map_err(|error| self.refusal(error.kind()))?;
+        // RFC 7515 §4.1.11: what must be understood and isn't must be refused. The library leaves it to us.
+        if data.header.crit.is_some() {
+            return Err(Error::unauthenticated(
+                "the token has critical headers, which this service doesn't know",
+            ));
+        }
+        principal(data.claims)
+    }
+
+    fn refusal(&self, kind: &ErrorKind) -> Error {
+        match kind {
+            ErrorKind::ExpiredSignature => Error::unauthenticated("the token has expired; get a fresh one"),
+            ErrorKind::ImmatureSignature => {
+                Error::unauthenticated("the token isn't valid yet: its nbf is in the future")
+            }
+            ErrorKind::InvalidSignature => Error::unauthenticated("the token's signature doesn't hold"),
+            ErrorKind::InvalidIssuer => Error::unauthenticated("the token's iss isn't one that this service trusts"),
+            ErrorKind::InvalidAudience => Error::unauthenticated("the token's aud isn't this service"),
+            ErrorKind::InvalidAlgorithm => Error::unauthenticated(format!(
+                "the token's algorithm isn't {}, which this service takes",
+                self.algorithm
+            )),
+            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
+                Error::unauthenticated(format!("the token has no usable {claim} claim"))
+            }
+            _ => Error::unauthenticated("the token can't be read as a JWT"),
+        }
+    }
+}
+
+fn principal(claims: Claims) -> Result<UserPrincipal> {
+    let issuer = claims.iss.unwrap_or_default();
+    let subject = subject(claims.sub.unwrap_or_default(), "sub")?;
+    let acting = match claims.act {
+        None => None,
+        Some(act) => Some(ActingPerson {
+            issuer: act
+                .iss
+                .map_or_else(|| Ok(issuer.clone()), |iss| self::subject(iss, "act.iss"))?,
+            subject: self::subject(act.sub, "act.sub")?,
+        }),
+    };
+    Ok(UserPrincipal {
+        // Who acts in their own name impersonates nobody.
+        acting: acting.filter(|acting| (&acting.issuer, &acting.subject) != (&issuer, &subject)),
+        issuer,
+        subject,
+        name: readable(claims.name, MAX_NAME_CHARS),
+        email: readable(claims.email, MAX_EMAIL_CHARS),
+        expires_at: claims.exp.as_ref().map_or(DateTime::<Utc>::MIN_UTC, moment),
+    })
+}
+
+/// A subject is a key in the database: it is taken as it is or not at all.
+fn subject(text: String, claim: &str) -> Result<String> {
+    if text.is_empty() || text.len() > MAX_SUBJECT_BYTES || text.chars().any(char::is_control) {
+        return Err(Error::unauthenticated(format!(
+            "the token's {claim} must be 1 to {MAX_SUBJECT_BYTES} bytes without control characters"
+        )));
+    }
+    Ok(text)
+}
+
+/// A name is for people to read: what can't be read or stored is left out.
+fn readable(text: Option<String>, max_chars: usize) -> Option<String> {
+    let text: String = text?
+        .trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(max_chars)
+        .collect();
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The library has checked that it is a number of seconds, if an absurdly large one.
+fn moment(seconds: &serde_json::Number) -> DateTime<Utc> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "`as` saturates, and beyond chrono's range is MAX_UTC anyway"
+    )]
+    let whole = seconds
+        .as_i64()
+        .or_else(|| seconds.as_f64().map(|s| s as i64))
+        .unwrap_or(i64::MAX);
+    DateTime::from_timestamp(whole, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// What a token to be made says.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// `sub`: the person in whose name things are done.
+    pub subject: String,
+    /// `name`, for sentences.
+    pub name: Option<String>,
+    /// `email`.
+    pub email: Option<String>,
+    /// `act`: who really acts, if it is another person.
+    pub acting: Option<ActingPerson>,
+}
+
+impl NewToken {
+    /// A token that says nothing but who it is.
+    pub fn new(subject: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            name: None,
+            email: None,
+            acting: None,
+        }
+    }
+}
+
+/// Makes a token that this configuration's [`Authenticator`](super::Authenticator) takes until `ttl` from
+/// this moment.
+///
+/// # Errors
+///
+/// [`Error::BadRequest`] if the configuration has no HS256 secret (a public key can't sign), if `ttl` isn't
+/// above zero, or if the subject can't be one.
+pub fn mint(config: &AuthConfig, token: &NewToken, ttl: TimeDelta) -> Result<String> {
+    let Some(JwtKey::Secret(secret)) = &config.key else {
+        return Err(Error::BadRequest {
+            detail: "tokens are made with DAYBOOK_JWT_SECRET, which isn't set; ask your identity provider for one"
+                .to_owned(),
+        });
+    };
+    let now = Utc::now();
+    let Some(expires_at) = now.checked_add_signed(ttl).filter(|at| *at > now) else {
+        return Err(Error::BadRequest {
+            detail: "a token's lifetime must be above zero, and before the year 262000".to_owned(),
+        });
+    };
+    let usable = |text: &str, claim| {
+        subject(text.to_owned(), claim).map_err(|error| Error::BadRequest {
+            detail: error.to_string(),
+        })
+    };
+    let act = match &token.acting {
+        None => None,
+        Some(acting) => Some(ActClaim {
+            iss: Some(usable(&acting.issuer, "act.iss")?),
+            sub: usable(&acting.subject, "act.sub")?,
+        }),
+    };
+    let claims = Claims {
+        iss: Some(config.issuer.clone()),
+        sub: Some(usable(&token.subject, "sub")?),
+        exp: Some(expires_at.timestamp().into()),
+        iat: Some(now.timestamp()),
+        aud: config.audience.clone(),
+        name: token.name.clone(),
+        email: token.email.clone(),
+        act,
+    };
+    let key = EncodingKey::from_secret(secret.expose().as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests;

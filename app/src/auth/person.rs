@@ -1,0 +1,113 @@
+//! People as they are added: named by whoever vouches for them, and described once.
+
+use uuid::Uuid;
+
+use crate::error::{Error, FieldError, Result};
+use crate::tenancy::TeamTx;
+
+const MAX_IDENTITY_CHARS: usize = 255;
+const MAX_NAME_CHARS: usize = 200;
+/// RFC 5321 §4.5.3.1: 64 before the @ and 255 after it.
+const MAX_EMAIL_CHARS: usize = 320;
+
+/// Somebody to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPerson {
+    /// Who vouches for them: their tokens' `iss`.
+    pub issuer: String,
+    /// Who they are to the issuer: their tokens' `sub`.
+    pub subject: String,
+    /// How sentences call them, if nobody has named them before.
+    pub display_name: String,
+    /// Where to reach them, if nobody has named them before.
+    pub email: Option<String>,
+}
+
+/// A person's row.
+pub(super) struct KnownPerson {
+    pub(super) user_id: Uuid,
+    pub(super) display_name: String,
+    pub(super) email: Option<String>,
+}
+
+impl NewPerson {
+    /// All that is wrong with it, at once.
+    pub(super) fn check(&self) -> Result<()> {
+        let mut wrong = Vec::new();
+        for (field, text) in [("issuer", &self.issuer), ("subject", &self.subject)] {
+            if !is_line(text, MAX_IDENTITY_CHARS) {
+                wrong.push(field_error(
+                    field,
+                    format!("must be 1 to {MAX_IDENTITY_CHARS} characters of one line"),
+                ));
+            }
+        }
+        if !is_line(&self.display_name, MAX_NAME_CHARS) {
+            wrong.push(field_error(
+                "display_name",
+                format!("must be 1 to {MAX_NAME_CHARS} characters of one line"),
+            ));
+        }
+        if self.email.as_deref().is_some_and(|email| !is_email(email)) {
+            wrong.push(field_error(
+                "email",
+                "must be an e-mail address such as ada@example.com",
+            ));
+        }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(wrong))
+        }
+    }
+
+    /// Finds or makes the person's row. Somebody who is known already keeps their name and address: a team
+    /// that adds them has no say in those.
+    ///
+    /// The policy on `users` lets through whoever names the identity exactly, so the statement first says
+    /// whom it names; an update of nothing is what makes `RETURNING` give a row that was there before.
+    pub(super) async fn find_or_make(&self, tx: &TeamTx) -> Result<KnownPerson> {
+        use sqlx::Row as _;
+        let query = sqlx::query(
+            "WITH named AS MATERIALIZED (
+                SELECT set_config('daybook.issuer', $1, true), set_config('daybook.subject', $2, true)
+             )
+             INSERT INTO users (id, issuer, subject, display_name, email) SELECT $3, $1, $2, $4, $5 FROM named
+             ON CONFLICT (issuer, subject) DO UPDATE SET updated_at = users.updated_at
+             RETURNING id, display_name, email",
+        )
+        .bind(&self.issuer)
+        .bind(&self.subject)
+        .bind(Uuid::now_v7())
+        .bind(&self.display_name)
+        .bind(&self.email);
+        let row = tx
+            .fetch_optional(query)
+            .await?
+            .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+        Ok(KnownPerson {
+            user_id: row.try_get("id")?,
+            display_name: row.try_get("display_name")?,
+            email: row.try_get("email")?,
+        })
+    }
+}
+
+/// Something to see, of one line, and not longer than `max_chars`.
+pub(super) fn is_line(text: &str, max_chars: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= max_chars && !text.chars().any(char::is_control)
+}
+
+fn is_email(text: &str) -> bool {
+    let two_sided = text
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    two_sided && is_line(text, MAX_EMAIL_CHARS) && !text.contains(char::is_whitespace)
+}
+
+fn field_error(field: &str, detail: impl Into<String>) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        detail: detail.into(),
+    }
+}

@@ -1,0 +1,32 @@
+//! The queries. The team is the transaction's: no query names it.
+
+use daybook_entity::campaign;
+
+use super::State;
+use crate::prelude::*;
+
+/// A page of campaigns, newest first.
+pub(super) async fn page(tx: &TeamTx, state: Option<State>, page: &PageParams) -> Result<Page<campaign::Model>> {
+    use campaign::Column as C;
+    let limit = page.limit()?;
+    let mut query = campaign::Entity::find().order_by_desc(C::Id).limit(limit + 1);
+    if let Some(state) = state {
+        query = query.filter(C::State.eq(state.as_str()));
+    }
+    if let Some(last) = page.after::<Uuid>()? {
+        query = query.filter(C::Id.lt(last));
+    }
+    Page::of(query.all(tx).await?, limit, |campaign| campaign.id)
+}
+
+/// One campaign.
+pub(super) async fn find(tx: &TeamTx, id: Uuid) -> Result<campaign::Model> {
+    let found = campaign::Entity::find_by_id(id).one(tx).await?;
+    found.ok_or_else(|| Error::not_found("campaign"))
+}
+
+/// One campaign, which nobody else can change until the transaction ends.
+pub(super) async fn lock(tx: &TeamTx, id: Uuid) -> Result<campaign::Model> {
+    let found = campaign::Entity::find_by_id(id).lock_exclusive().one(tx).await?;
+    found.ok_or_else(|| Error::not_found("campaign"))
+}

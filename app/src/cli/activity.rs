@@ -1,0 +1,131 @@
+//! `daybook activity`: a team's events, as sentences or as JSON lines.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use clap::Args as ClapArgs;
+use uuid::Uuid;
+
+use super::service::{Server, with_team};
+use super::{Outcome, say};
+use crate::app::App;
+use crate::config::Config;
+use crate::error::Result;
+use crate::events::{Event, Sentences, event_from_row};
+use crate::tenancy::{Context, Database};
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// The team, by id or name; may be left out when there is only one.
+    #[arg(long)]
+    team: Option<String>,
+    /// Only of this object: `campaign`, or `campaign/ID`.
+    #[arg(long, value_name = "TYPE[/ID]")]
+    object: Option<String>,
+    /// Only by this actor: a person's handle, or an actor's id.
+    #[arg(long, value_name = "HANDLE|ID")]
+    actor: Option<String>,
+    /// Only since: `30m`, `2h`, `7d`, a date, or an instant (RFC 3339).
+    #[arg(long, value_parser = since)]
+    since: Option<DateTime<Utc>>,
+    /// The newest N at most.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    limit: i64,
+    /// Whole events, one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
+    let team = args.team.clone();
+    with_team(
+        app,
+        config,
+        team.as_deref(),
+        async |_: &Server, database: &Database, team_id| {
+            let sentences: Sentences = database.extension().cloned().unwrap_or_default();
+            for event in newest(database, team_id, &args).await? {
+                if args.json {
+                    say(serde_json::to_string(&event)?);
+                } else {
+                    say(format_args!(
+                        "{}  {}",
+                        event.created_at.format("%F %T"),
+                        sentences.render(&event)
+                    ));
+                }
+            }
+            Ok(())
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// The newest events that match, oldest first.
+async fn newest(database: &Database, team_id: Uuid, args: &Args) -> Result<Vec<Event>> {
+    let tx = database.begin(&Context::system(team_id, "daybook activity")).await?;
+    let (object_type, object_id) = match args.object.as_deref().map(|object| object.split_once('/')) {
+        Some(Some((object_type, id))) => (Some(object_type), Some(id)),
+        Some(None) => (args.object.as_deref(), None),
+        None => (None, None),
+    };
+    let rows = tx
+        .fetch_all(
+            sqlx::query(
+                "SELECT * FROM events WHERE team_id = $1
+                   AND ($2::text IS NULL OR object_type = $2)
+                   AND ($3::text IS NULL OR object_id = $3)
+                   AND ($4::text IS NULL OR actor_id = coalesce(
+                        (SELECT user_id FROM memberships WHERE team_id = $1 AND handle = lower(ltrim($4, '@'))),
+                        CASE WHEN $4 ~ '^[0-9a-fA-F-]{36}$' THEN $4::uuid END))
+                   AND ($5::timestamptz IS NULL OR id >= daybook_uuid7_floor($5))
+                 ORDER BY id DESC LIMIT $6",
+            )
+            .bind(team_id)
+            .bind(object_type)
+            .bind(object_id)
+            .bind(args.actor.as_deref())
+            .bind(args.since)
+            .bind(args.limit),
+        )
+        .await?;
+    tx.rollback().await?;
+    rows.iter().rev().map(event_from_row).collect()
+}
+
+/// `30m`, `2h`, `7d`, `2026-11-20` or `2026-11-20T08:00:00Z`.
+fn since(text: &str) -> Result<DateTime<Utc>, String> {
+    let wrong = || format!("{text:?} is none of 30m, 2h, 7d, a date (2026-11-20) or an instant (2026-11-20T08:00:00Z)");
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(instant.with_timezone(&Utc));
+    }
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_time(NaiveTime::MIN).and_utc());
+    }
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let ago = match unit {
+        'm' => TimeDelta::try_minutes(number),
+        'h' => TimeDelta::try_hours(number),
+        'd' => TimeDelta::try_days(number),
+        _ => None,
+    };
+    ago.and_then(|ago| Utc::now().checked_sub_signed(ago)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::since;
+
+    #[test]
+    fn since_reads_durations_dates_and_instants_and_refuses_the_rest() {
+        assert!(since("2h").is_ok() && since("30m").is_ok() && since("7d").is_ok());
+        assert_eq!(since("2026-11-20").unwrap().to_rfc3339(), "2026-11-20T00:00:00+00:00");
+        assert_eq!(
+            since("2026-11-20T08:00:00+01:00").unwrap().to_rfc3339(),
+            "2026-11-20T07:00:00+00:00"
+        );
+        for wrong in ["", "h", "2x", "yesterday", "99999999999999d", "2½"] {
+            assert!(since(wrong).unwrap_err().contains("2026-11-20T08:00:00Z"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `daybook dev`: the service with a small sample team, and what to try.
+
+use std::net::SocketAddr;
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use super::Outcome;
+use super::serve::{serve, stop_signal};
+use super::service::{Server, ensure_token_key, write_private};
+use crate::app::{App, Planter};
+use crate::auth::{NewMember, NewPerson, NewTeam, NewToken, add_member, found_team, mint};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::tenancy::{Actor, Context, Database, Role, SYSTEM_TEAM};
+
+/// The sample team's people: subject (and handle), name, role. The first one founds it.
+const PEOPLE: [(&str, &str, Role); 3] = [
+    ("ada", "Ada Lovelace", Role::Owner),
+    ("grace", "Grace Hopper", Role::Admin),
+    ("linus", "Linus Pauling", Role::Member),
+];
+/// A sample's token outlives a week of trying.
+const TOKEN_LIFETIME: TimeDelta = TimeDelta::days(30);
+
+pub(super) async fn run(app: App, mut config: Config) -> Outcome {
+    ensure_token_key(&mut config)?;
+    let stop = stop_signal()?;
+    let server = Server::start(&config).await?;
+    let planter = app.planter;
+    let served = serve(app, &config, &server, stop, async |database, address| {
+        let team_id = match server.teams().await?.iter().find(|(id, _)| *id != SYSTEM_TEAM) {
+            Some((id, _)) => *id,
+            None => plant(database, &config, planter).await?,
+        };
+        leave_tokens(&config, address, team_id)?;
+        tell(&config, &server, address);
+        Ok(())
+    })
+    .await;
+    server.stop().await?;
+    Ok(served?)
+}
+
+/// Founds the sample team and lets its people make some history.
+async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -> Result<Uuid> {
+    let person = |subject: &str, name: &str| NewPerson {
+        issuer: config.auth.issuer.clone(),
+        subject: subject.to_owned(),
+        display_name: name.to_owned(),
+        email: Some(format!("{subject}@example.com")),
+    };
+    let [(subject, name, _), others @ ..] = PEOPLE;
+    let founding = NewTeam {
+        name: "Acme".to_owned(),
+        owner: person(subject, name),
+        owner_handle: subject.to_owned(),
+    };
+    let team_id = found_team(database, founding).await?;
+    let tx = database.begin(&Context::system(team_id, "daybook dev")).await?;
+    for (subject, name, role) in others {
+        add_member(
+            &tx,
+            &NewMember {
+                person: person(subject, name),
+                handle: subject.to_owned(),
+                role,
+            },
+        )
+        .await?;
+    }
+    tx.commit().await?;
+    if let Some(planter) = planter {
+        let mut people = Vec::new();
+        for (subject, name, _) in PEOPLE {
+            let own = database.own_teams(&config.auth.issuer, subject).await?;
+            let id = own
+                .ok_or_else(|| Error::internal("a person who was added is not there"))?
+                .user_id;
+            let actor = Actor::User {
+                id,
+                name: name.to_owned(),
+            };
+            people.push(Context {
+                actor,
+                via: Some("daybook dev".to_owned()),
+                ..Context::system(team_id, "daybook dev")
+            });
+        }
+        planter(database, &people).await?;
+    }
+    Ok(team_id)
+}
+
+/// Leaves what a shell needs in the data folder: `token`, for commands, and `dev.env`, to be sourced.
+fn leave_tokens(config: &Config, address: SocketAddr, team_id: Uuid) -> Result<()> {
+    let mut environment = format!("export DAYBOOK_URL=http://{address}\nexport DAYBOOK_TEAM={team_id}\n");
+    for (subject, _, _) in PEOPLE {
+        let token = mint(&config.auth, &NewToken::new(subject), TOKEN_LIFETIME)?;
+        environment.push_str(&format!("export {}={token}\n", subject.to_uppercase()));
+    }
+    let owner = mint(&config.auth, &NewToken::new(PEOPLE[0].0), TOKEN_LIFETIME)?;
+    write_private(&config.data_dir.join("token"), &owner).map_err(Error::internal)?;
+    write_private(&config.data_dir.join("dev.env"), &environment).map_err(Error::internal)
+}
+
+/// Words for people: on stderr, like all of them.
+fn tell(config: &Config, server: &Server, address: SocketAddr) {
+    let folder = config.data_dir.display();
+    eprintln!(
+        r#"
+Daybook is at http://{address}, with the team Acme: Ada (owner), Grace (admin), Linus (member).
+In another shell:
+
+  . {folder}/dev.env
+  api() {{ curl -sS -H "Authorization: Bearer $1" -H 'Content-Type: application/json' "${{@:3}}" "$DAYBOOK_URL/v1/teams/$DAYBOOK_TEAM$2"; echo; }}
+  api $GRACE /watches/campaign -X PUT
+  api $ADA /campaigns -d '{{"name": "Autumn", "budget": "100"}}'
+  api $GRACE '/notifications?unread=true'
+  api $ADA /threads
+  ./target/debug/daybook activity
+"#
+    );
+    if let Some(database) = &server.address {
+        eprintln!(
+            "  psql '{database}&options=-c%20role%3Ddaybook_app'   # as the run-time role: nothing without a team\n"
+        );
+    }
+}

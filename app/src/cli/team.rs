@@ -1,0 +1,54 @@
+//! `daybook team`: founding teams and listing them.
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::service::{Server, with_database};
+use super::user::PersonArgs;
+use super::{Outcome, say};
+use crate::app::App;
+use crate::auth::{NewTeam, found_team};
+use crate::config::Config;
+use crate::tenancy::Database;
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Found a team with its first owner, and print its id.
+    Create {
+        /// What people call it.
+        name: String,
+        #[command(flatten)]
+        owner: PersonArgs,
+    },
+    /// List all teams: id and name.
+    List,
+}
+
+pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
+    with_database(app, config, async |server: &Server, database: &Database| {
+        match args.command {
+            Command::Create { name, owner } => {
+                let owner_handle = owner.handle();
+                let new = NewTeam {
+                    name,
+                    owner: owner.person(config),
+                    owner_handle,
+                };
+                say(found_team(database, new).await?);
+            }
+            Command::List => {
+                for (id, name) in server.teams().await? {
+                    say(format_args!("{id}  {name}"));
+                }
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! The service's settings: one small struct a concern, read from the environment once, at start.
+//!
+//! Every bad setting is named, with its value and with what would be valid, and all of them at once, so
+//! that nobody starts the service five times to find five typos. A setting that may hold a secret
+//! (a key, a database URL with its password) is named without its value, and [`Secret`] keeps it out of
+//! `{:?}`. An empty variable counts as one that isn't set.
+//!
+//! | setting | default | what it says |
+//! |---|---|---|
+//! | `DAYBOOK_BIND` | `127.0.0.1:8080` | the address that the service listens on |
+//! | `DAYBOOK_BODY_LIMIT` | `1048576` | the largest request body, in bytes |
+//! | `DAYBOOK_REQUEST_TIMEOUT` | `30` | how long a request may take, in seconds |
+//! | `DAYBOOK_DATA_DIR` | `.daybook` | the folder for what isn't kept in Postgres |
+//! | `DATABASE_URL` | a private cluster | the server; its login may own the tables, and then migrates |
+//! | `DAYBOOK_APP_URL` | `DATABASE_URL` | a login of its own for the pool that serves requests |
+//! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
+//! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
+//! | `DAYBOOK_POOL_SIZE` | `10` | connections of the pool that serves requests |
+//! | `DAYBOOK_STATEMENT_CACHE` | `on` | `off` behind a pooler that has no prepared statements |
+//! | `DAYBOOK_JWT_SECRET` | none | HS256: the secret that signs tokens, at least 32 bytes |
+//! | `DAYBOOK_JWT_PUBLIC_KEY` | none | RS256 or ES256: PEM, or a path to a PEM file |
+//! | `DAYBOOK_JWT_ISSUER` | `daybook` | the `iss` that tokens must carry |
+//! | `DAYBOOK_JWT_AUDIENCE` | none | the `aud` that tokens must carry |
+
+mod auth;
+mod database;
+mod http;
+mod settings;
+
+use std::path::PathBuf;
+
+pub use auth::{AuthConfig, JwtKey, PublicKey, PublicKeyAlgorithm};
+pub use database::DatabaseConfig;
+pub use http::HttpConfig;
+pub use settings::{BadSetting, BadSettings, Secret};
+
+use settings::Settings;
+
+/// All settings of the service.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How requests are taken.
+    pub http: HttpConfig,
+    /// Which server, as whom, with how many connections.
+    pub database: DatabaseConfig,
+    /// Whose tokens are believed.
+    pub auth: AuthConfig,
+    /// The folder for what isn't kept in Postgres: run logs, the private cluster, the owner's token file.
+    pub data_dir: PathBuf,
+    /// What looks like a mistake and doesn't stop the start: a misspelt `DAYBOOK_…` name. For stderr.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that is wrong, at once.
+    pub fn from_env() -> Result<Self, BadSettings> {
+        // A value that isn't UTF-8 is read with U+FFFD in it, which the settings refuse by name.
+        let mut config = Self::from_lookup(&|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        config.warnings = settings::unknown_names(names);
+        Ok(config)
+    }
+
+    /// Reads settings from `lookup`, which answers a name with its value, so that tests need no environment.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that is wrong, at once.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, BadSettings> {
+        let mut settings = Settings::new(lookup);
+        let config = Self {
+            http: HttpConfig::read(&mut settings),
+            database: DatabaseConfig::read(&mut settings),
+            auth: AuthConfig::read(&mut settings),
+            data_dir: settings
+                .text("DAYBOOK_DATA_DIR")
+                .unwrap_or_else(|| ".daybook".to_owned())
+                .into(),
+            warnings: Vec::new(),
+        };
+        settings.finish(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, BadSettings> {
+        let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::from_lookup(&|name| pairs.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()))
+    }
+
+    #[test]
+    fn nothing_set_is_a_whole_configuration() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.http.bind.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.http.body_limit_bytes, 1024 * 1024);
+        assert_eq!(config.http.request_timeout.as_secs(), 30);
+        assert_eq!(config.data_dir, PathBuf::from(".daybook"));
+        assert!(config.database.url.is_none() && config.database.app_url.is_none());
+        assert!(!config.database.strict_roles && config.database.migrate && config.database.statement_cache);
+        assert_eq!(config.database.pool_size, 10);
+        assert!(config.auth.key.is_none());
+        assert_eq!(config.auth.issuer, "daybook");
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        let config = read(&[("DATABASE_URL", ""), ("DAYBOOK_POOL_SIZE", "  ")]).unwrap();
+        assert!(config.database.url.is_none());
+        assert_eq!(config.database.pool_size, 10);
+    }
+
+    #[test]
+    fn every_bad_setting_is_told_at_once_with_what_would_be_valid() {
+        let error = read(&[
+            ("DAYBOOK_BIND", "localhost"),
+            ("DAYBOOK_POOL_SIZE", "0"),
+            ("DAYBOOK_MIGRATE", "maybe"),
+            ("DAYBOOK_REQUEST_TIMEOUT", "1h"),
+            ("DAYBOOK_BODY_LIMIT", "1MiB"),
+            ("DATABASE_URL", "mysql://ada:hunter2@db/x"),
+            ("DAYBOOK_JWT_SECRET", "hunter2"),
+        ])
+        .unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.0.len(), 7, "{text}");
+        assert!(
+            text.contains(r#"DAYBOOK_BIND="localhost" must be an IP address and a port"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"DAYBOOK_POOL_SIZE="0" must be a whole number from 1 to 1000"#),
+            "{text}"
+        );
+        assert!(text.contains(r#"DAYBOOK_MIGRATE="maybe" must be on or off"#), "{text}");
+        assert!(text.contains("DATABASE_URL must be"), "{text}");
+        assert!(
+            text.contains("DAYBOOK_JWT_SECRET must be at least 32 bytes long, and is 7"),
+            "{text}"
+        );
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = read(&[
+            ("DATABASE_URL", "postgres://ada:hunter2@db:5432/daybook"),
+            ("DAYBOOK_APP_URL", "postgres://app:hunter2@db:5432/daybook"),
+            ("DAYBOOK_JWT_SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2"),
+        ])
+        .unwrap();
+        let text = format!("{config:?}");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("[secret]"), "{text}");
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf_8_is_refused_by_name() {
+        let error = read(&[("DAYBOOK_DATA_DIR", "/data/\u{FFFD}")]).unwrap_err();
+        assert!(error.to_string().contains("DAYBOOK_DATA_DIR"), "{error}");
+    }
+}

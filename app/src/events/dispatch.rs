@@ -1,0 +1,145 @@
+//! Handing recorded events to their consumers, inside the transaction.
+
+use std::borrow::Cow;
+
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+use super::consumers::{ConsumerDef, ConsumerResult, Consumers, Mode, RunFn};
+use super::event::Event;
+use crate::error::{Cause, Error, Result};
+use crate::tenancy::TeamTx;
+
+/// How many levels deep consumers may cause each other before it is taken for a loop.
+pub const MAX_CONSUMER_DEPTH: usize = 8;
+
+/// Calls each consumer, in the order of their names, with the events that it is for.
+pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
+    let Some(consumers) = tx.extension::<Consumers>() else {
+        return Ok(());
+    };
+    for consumer in consumers.iter() {
+        let matching: Cow<'_, [Event]> = if events.iter().all(|event| consumer.matches(event)) {
+            Cow::Borrowed(events)
+        } else {
+            events.iter().filter(|event| consumer.matches(event)).cloned().collect()
+        };
+        if matching.is_empty() {
+            continue;
+        }
+        match consumer.mode {
+            Mode::Abort => run(tx, consumer, &matching)
+                .await
+                .map_err(|cause| failed(consumer, cause))?,
+            Mode::Isolate => run_isolated(tx, consumer, &matching).await?,
+        }
+    }
+    Ok(())
+}
+
+/// One savepoint per consumer and call, however many events there are: its failure undoes what it did, is
+/// kept and told, and the change stands.
+async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> Result<()> {
+    let Err(cause) = tx.savepoint(run(tx, consumer, events)).await? else {
+        return Ok(());
+    };
+    let error = failed(consumer, cause);
+    if error.is_retryable() {
+        // The whole transaction is begun anew, and the consumer with it.
+        return Err(error);
+    }
+    let told = chain(&error);
+    tracing::error!(
+        consumer = consumer.name,
+        events = events.len(),
+        "isolated consumer failed: {told}"
+    );
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    tx.execute_sql(
+        sqlx::query(
+            "INSERT INTO consumer_failures (team_id, id, consumer, event_ids, error, correlation_id)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(tx.team_id())
+        .bind(Uuid::now_v7())
+        .bind(consumer.name)
+        .bind(ids)
+        .bind(told.replace('\0', ""))
+        .bind(tx.context().correlation_id),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn run(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> ConsumerResult {
+    match consumer.run {
+        RunFn::Each(run) => {
+            for event in events {
+                caused_by(tx, event, async { run(tx, event).await }).await?;
+            }
+            Ok(())
+        }
+        // What a slice's consumer emits is taken to be caused by the first of its events.
+        RunFn::Slice(run) => caused_by(tx, &events[0], async { run(tx, events).await }).await,
+    }
+}
+
+async fn caused_by(tx: &TeamTx, event: &Event, work: impl Future<Output = ConsumerResult>) -> ConsumerResult {
+    let depth = tx.begin_cause(event.id);
+    let outcome = if depth > MAX_CONSUMER_DEPTH {
+        Err(Error::ConsumerDepth {
+            depth,
+            event_id: event.id,
+        }
+        .into())
+    } else {
+        work.await
+    };
+    tx.end_cause();
+    outcome
+}
+
+/// A consumer's `?` boxes the driver's errors as they are; sorted here, a deadlock in a consumer is retried
+/// and a named constraint is the client's error, as anywhere else.
+fn failed(consumer: &ConsumerDef, cause: Cause) -> Error {
+    let cause = match cause.downcast::<DbErr>() {
+        Ok(error) => Error::from(*error).into(),
+        Err(cause) => cause,
+    };
+    let source: Cause = match cause.downcast::<sqlx::Error>() {
+        Ok(error) => Error::from(*error).into(),
+        Err(cause) => cause,
+    };
+    // A loop is told as what it is, not once per level.
+    match source.downcast::<Error>() {
+        Ok(error) if matches!(*error, Error::ConsumerDepth { .. }) => *error,
+        Ok(error) => match *error {
+            Error::Consumer { source, .. } if is_depth(&source) => {
+                source.downcast::<Error>().map_or_else(Error::Internal, |error| *error)
+            }
+            other => Error::Consumer {
+                consumer: consumer.name,
+                source: other.into(),
+            },
+        },
+        Err(source) => Error::Consumer {
+            consumer: consumer.name,
+            source,
+        },
+    }
+}
+
+fn is_depth(cause: &Cause) -> bool {
+    matches!(cause.downcast_ref::<Error>(), Some(Error::ConsumerDepth { .. }))
+}
+
+fn chain(error: &Error) -> String {
+    let mut told = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        told.push_str(": ");
+        told.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    told
+}

@@ -1,0 +1,248 @@
+//! Recording events: one statement, whatever their number up to five thousand.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::dispatch::dispatch;
+use super::event::{Event, ObjectRef};
+use super::payload::EventPayload;
+use super::tracked::{Tracked, object_id};
+use super::values::json_has_nul;
+use crate::error::{Error, Result};
+use crate::tenancy::{Actor, Person, TeamTx};
+
+/// How many rows one statement carries; more need one more statement per this many.
+pub(super) const ROWS_PER_STATEMENT: usize = 5_000;
+
+/// Records an event of an object and hands it to the consumers, all in the caller's transaction.
+///
+/// The actor, the correlation and the cause come from the transaction's context, the reason from the
+/// payload if it gives one.
+///
+/// # Errors
+/// What a consumer of mode `abort` failed with, as [`Error::Consumer`]: roll the transaction back.
+/// [`Error::ConsumerDepth`] when consumers have caused each other too deep.
+/// [`Error::Invalid`] for a payload with U+0000.
+pub async fn emit_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
+    let event = new_event(tx, object, payload)?;
+    let mut events = record(tx, vec![event]).await?;
+    events
+        .pop()
+        .ok_or_else(|| Error::internal("an event was recorded and is not there"))
+}
+
+/// Records an event for each of many objects, set-based: one statement per five thousand, and each consumer
+/// that takes a slice is called once.
+///
+/// # Errors
+/// As [`emit_event`].
+pub async fn emit_events<'a, M, P>(tx: &TeamTx, events: impl IntoIterator<Item = (&'a M, P)>) -> Result<Vec<Event>>
+where
+    M: Tracked + 'a,
+    P: EventPayload,
+{
+    let events = events
+        .into_iter()
+        .map(|(object, payload)| new_event(tx, object, payload))
+        .collect::<Result<_>>()?;
+    record(tx, events).await
+}
+
+pub(super) fn new_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
+    let context = tx.context();
+    let (event_type, event_name, schema_version) =
+        (payload.event_type(), payload.event_name(), payload.schema_version());
+    let reason = payload.reason().map(str::to_owned).or_else(|| context.reason.clone());
+    let event_data = payload.into_json()?;
+    if json_has_nul(&event_data) {
+        return Err(Error::invalid(
+            "event_data",
+            "contains U+0000, which can't be stored; leave it out",
+        ));
+    }
+    Ok(Event {
+        id: Uuid::now_v7(),
+        team_id: context.team_id,
+        event_type,
+        event_name,
+        object_type: M::OBJECT_TYPE.to_owned(),
+        object_id: object_id(object)?,
+        object_label: object.label(),
+        threadable: object.threadable(),
+        scope: object.scope(),
+        actor: context.actor.clone(),
+        on_behalf_of: context.on_behalf_of.clone(),
+        via: context.via.clone(),
+        reason,
+        event_data,
+        schema_version,
+        correlation_id: context.correlation_id,
+        causation_id: tx.cause(),
+        request_id: context.request_id.clone(),
+        // These two are the database's; `record` fills them in.
+        transaction_id: 0,
+        created_at: chrono::DateTime::UNIX_EPOCH,
+    })
+}
+
+/// Inserts the events and runs their consumers.
+pub(super) async fn record(tx: &TeamTx, mut events: Vec<Event>) -> Result<Vec<Event>> {
+    for chunk in events.chunks_mut(ROWS_PER_STATEMENT) {
+        insert(tx, chunk).await?;
+    }
+    if !events.is_empty() {
+        dispatch(tx, &events).await?;
+    }
+    Ok(events)
+}
+
+/// One statement. All rows of a transaction have its id and its time, so one row of them comes back.
+async fn insert(tx: &TeamTx, events: &mut [Event]) -> Result<()> {
+    let context = tx.context();
+    let mut rows = Rows::with_capacity(events.len());
+    events.iter().for_each(|event| rows.push(event));
+    let query = sqlx::query(
+        "WITH recorded AS (
+            INSERT INTO events (team_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via,
+                correlation_id, causation_id, request_id, id, event_type, event_name, object_type, object_id,
+                object_label, threadable, scope_type, scope_id, reason, event_data, schema_version)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, r.* FROM unnest($11::uuid[], $12::text[], $13::text[],
+                $14::text[], $15::text[], $16::text[], $17::bool[], $18::text[], $19::text[], $20::text[],
+                $21::jsonb[], $22::int2[]) AS r
+         ) SELECT pg_current_xact_id()::text::bigint AS transaction_id, now() AS created_at",
+    )
+    .bind(context.team_id)
+    .bind(context.actor.kind())
+    .bind(context.actor.id())
+    .bind(context.actor.name())
+    .bind(context.on_behalf_of.as_ref().map(|person| person.id))
+    .bind(context.on_behalf_of.as_ref().map(|person| person.name.as_str()))
+    .bind(context.via.as_deref())
+    .bind(context.correlation_id)
+    .bind(tx.cause())
+    .bind(context.request_id.as_deref())
+    .bind(rows.ids)
+    .bind(rows.event_types)
+    .bind(rows.event_names)
+    .bind(rows.object_types)
+    .bind(rows.object_ids)
+    .bind(rows.object_labels)
+    .bind(rows.threadable)
+    .bind(rows.scope_types)
+    .bind(rows.scope_ids)
+    .bind(rows.reasons)
+    .bind(rows.event_data)
+    .bind(rows.schema_versions);
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+    let (transaction_id, created_at) = (row.try_get("transaction_id")?, row.try_get("created_at")?);
+    for event in events {
+        event.transaction_id = transaction_id;
+        event.created_at = created_at;
+    }
+    Ok(())
+}
+
+/// The columns that differ from row to row.
+struct Rows {
+    ids: Vec<Uuid>,
+    event_types: Vec<&'static str>,
+    event_names: Vec<Option<String>>,
+    object_types: Vec<String>,
+    object_ids: Vec<String>,
+    object_labels: Vec<String>,
+    threadable: Vec<bool>,
+    scope_types: Vec<Option<String>>,
+    scope_ids: Vec<Option<String>>,
+    reasons: Vec<Option<String>>,
+    event_data: Vec<serde_json::Value>,
+    schema_versions: Vec<i16>,
+}
+
+impl Rows {
+    fn with_capacity(n: usize) -> Self {
+        Self {
+            ids: Vec::with_capacity(n),
+            event_types: Vec::with_capacity(n),
+            event_names: Vec::with_capacity(n),
+            object_types: Vec::with_capacity(n),
+            object_ids: Vec::with_capacity(n),
+            object_labels: Vec::with_capacity(n),
+            threadable: Vec::with_capacity(n),
+            scope_types: Vec::with_capacity(n),
+            scope_ids: Vec::with_capacity(n),
+            reasons: Vec::with_capacity(n),
+            event_data: Vec::with_capacity(n),
+            schema_versions: Vec::with_capacity(n),
+        }
+    }
+
+    fn push(&mut self, event: &Event) {
+        self.ids.push(event.id);
+        self.event_types.push(event.event_type.as_str());
+        self.event_names.push(event.event_name.clone());
+        self.object_types.push(event.object_type.clone());
+        self.object_ids.push(event.object_id.clone());
+        self.object_labels.push(event.object_label.clone());
+        self.threadable.push(event.threadable);
+        self.scope_types
+            .push(event.scope.as_ref().map(|scope| scope.object_type.clone()));
+        self.scope_ids.push(event.scope.as_ref().map(|scope| scope.id.clone()));
+        self.reasons.push(event.reason.clone());
+        self.event_data.push(event.event_data.clone());
+        self.schema_versions.push(event.schema_version);
+    }
+}
+
+/// An event from a row of `events`, all of whose columns were selected.
+///
+/// # Errors
+/// [`Error::Internal`] if a column is missing or holds what this program doesn't know.
+pub fn event_from_row(row: &PgRow) -> Result<Event> {
+    let (actor_id, actor_name): (Option<Uuid>, String) = (row.try_get("actor_id")?, row.try_get("actor_name")?);
+    let kind: &str = row.try_get("actor_kind")?;
+    let actor = match (kind, actor_id) {
+        ("user", Some(id)) => Actor::User { id, name: actor_name },
+        ("api_key", Some(id)) => Actor::ApiKey { id, name: actor_name },
+        ("job", Some(id)) => Actor::Job { id, name: actor_name },
+        ("system", None) => Actor::System { name: actor_name },
+        _ => {
+            return Err(Error::internal(format!(
+                "an event's actor is of kind {kind} with id {actor_id:?}"
+            )));
+        }
+    };
+    let scope = match (row.try_get("scope_type")?, row.try_get("scope_id")?) {
+        (Some(object_type), Some(id)) => Some(ObjectRef { object_type, id }),
+        _ => None,
+    };
+    let on_behalf_of = match (row.try_get("on_behalf_of")?, row.try_get("on_behalf_of_name")?) {
+        (Some(id), Some(name)) => Some(Person { id, name }),
+        _ => None,
+    };
+    Ok(Event {
+        id: row.try_get("id")?,
+        team_id: row.try_get("team_id")?,
+        event_type: row.try_get::<&str, _>("event_type")?.parse()?,
+        event_name: row.try_get("event_name")?,
+        object_type: row.try_get("object_type")?,
+        object_id: row.try_get("object_id")?,
+        object_label: row.try_get("object_label")?,
+        threadable: row.try_get("threadable")?,
+        scope,
+        actor,
+        on_behalf_of,
+        via: row.try_get("via")?,
+        reason: row.try_get("reason")?,
+        event_data: row.try_get("event_data")?,
+        schema_version: row.try_get("schema_version")?,
+        correlation_id: row.try_get("correlation_id")?,
+        causation_id: row.try_get("causation_id")?,
+        request_id: row.try_get("request_id")?,
+        transaction_id: row.try_get("transaction_id")?,
+        created_at: row.try_get("created_at")?,
+    })
+}

@@ -1,0 +1,263 @@
+//! What an event says: one type a kind, so that an event's type and its payload can't disagree.
+//!
+//! Payloads are stored as JSON with a `schema_version`. Changing a type's shape means a new version, and a
+//! branch in [`EventData::from_stored`] that still reads the old one: stored events are never rewritten.
+//! The JSON Schemas of the current version are golden files of the tests.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::event::EventType;
+use crate::error::{Error, Result};
+
+/// The version that this program writes.
+pub(super) const SCHEMA_VERSION: i16 = 1;
+/// The version of payloads with no type.
+const RAW_VERSION: i16 = 0;
+
+/// Values by field name, as recorded: decimals and integers beyond 2^53−1 as strings, instants as RFC 3339 in
+/// UTC, redacted ones as `{"redacted": true}`.
+pub type FieldValues = BTreeMap<String, Value>;
+
+/// Changes by field name.
+pub type FieldChanges = BTreeMap<String, FieldChange>;
+
+/// What is recorded in place of a value that must not be.
+pub(super) fn redacted() -> Value {
+    json!({ "redacted": true })
+}
+
+/// A field before and after.
+///
+/// Stored as `{"old": …, "new": …}`; of a redacted field only that it changed, as `{"redacted": true}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "StoredChange", into = "StoredChange")]
+pub struct FieldChange {
+    /// Before.
+    pub old: Value,
+    /// After.
+    pub new: Value,
+}
+
+impl FieldChange {
+    /// That a field changed, and nothing more.
+    pub fn redacted() -> Self {
+        Self {
+            old: redacted(),
+            new: redacted(),
+        }
+    }
+
+    /// Whether the values were kept out of the record.
+    pub fn is_redacted(&self) -> bool {
+        self.old == redacted() && self.new == redacted()
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum StoredChange {
+    Values { old: Value, new: Value },
+    Redacted { redacted: bool },
+}
+
+impl From<StoredChange> for FieldChange {
+    fn from(stored: StoredChange) -> Self {
+        match stored {
+            StoredChange::Values { old, new } => Self { old, new },
+            StoredChange::Redacted { .. } => Self::redacted(),
+        }
+    }
+}
+
+impl From<FieldChange> for StoredChange {
+    fn from(change: FieldChange) -> Self {
+        if change.is_redacted() {
+            return Self::Redacted { redacted: true };
+        }
+        Self::Values {
+            old: change.old,
+            new: change.new,
+        }
+    }
+}
+
+/// An object came to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CreatedEventData {
+    /// The tracked fields as they were at first.
+    pub initial_values: FieldValues,
+}
+
+/// Fields changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UpdatedEventData {
+    /// The tracked fields that differ.
+    pub changes: FieldChanges,
+}
+
+/// An object went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeletedEventData {
+    /// The tracked fields as they were at last.
+    pub final_values: FieldValues,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An object moved from one state to another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StateChangedEventData {
+    /// The state before and after.
+    pub state: FieldChange,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Something of the domain's own: a payment, an approval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CustomEventData {
+    /// What happened, in a word or two: `payment_received`.
+    pub name: String,
+    /// Its particulars.
+    pub data: Value,
+}
+
+/// Plain JSON, for what has no type yet. Recorded as it is, with version 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawEventData {
+    event_type: EventType,
+    data: Value,
+}
+
+impl RawEventData {
+    /// Plain JSON of a kind. A [`EventType::Custom`] one is named by its field `name`, else `custom`.
+    pub fn new(event_type: EventType, data: Value) -> Self {
+        Self { event_type, data }
+    }
+}
+
+/// A payload, typed by its event's type.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum EventData {
+    /// Of [`EventType::Created`].
+    Created(CreatedEventData),
+    /// Of [`EventType::Updated`].
+    Updated(UpdatedEventData),
+    /// Of [`EventType::Deleted`].
+    Deleted(DeletedEventData),
+    /// Of [`EventType::StateChanged`].
+    StateChanged(StateChangedEventData),
+    /// Of [`EventType::Custom`].
+    Custom(CustomEventData),
+    /// Of any type, recorded as plain JSON.
+    Raw(Value),
+}
+
+impl EventData {
+    pub(super) fn from_stored(event_type: EventType, version: i16, data: &Value) -> Result<Self> {
+        let data = data.clone();
+        match (version, event_type) {
+            (RAW_VERSION, _) => Ok(Self::Raw(data)),
+            (SCHEMA_VERSION, EventType::Created) => Ok(Self::Created(serde_json::from_value(data)?)),
+            (SCHEMA_VERSION, EventType::Updated) => Ok(Self::Updated(serde_json::from_value(data)?)),
+            (SCHEMA_VERSION, EventType::Deleted) => Ok(Self::Deleted(serde_json::from_value(data)?)),
+            (SCHEMA_VERSION, EventType::StateChanged) => Ok(Self::StateChanged(serde_json::from_value(data)?)),
+            (SCHEMA_VERSION, EventType::Custom) => Ok(Self::Custom(serde_json::from_value(data)?)),
+            (newer, _) => Err(Error::internal(format!(
+                "a {event_type} event has schema version {newer}; this program knows 0 and {SCHEMA_VERSION}"
+            ))),
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What can be emitted. The payload's type is the event's type.
+pub trait EventPayload: sealed::Sealed + Send {
+    /// The event's type.
+    fn event_type(&self) -> EventType;
+    /// The name of a custom event.
+    fn event_name(&self) -> Option<String> {
+        None
+    }
+    /// The reason it gives, which beats the context's.
+    fn reason(&self) -> Option<&str> {
+        None
+    }
+    /// 0 for a raw payload.
+    fn schema_version(&self) -> i16 {
+        SCHEMA_VERSION
+    }
+    /// As stored.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a value that JSON can't hold.
+    fn into_json(self) -> Result<Value>;
+}
+
+macro_rules! payload {
+    ($type:ty, $event_type:expr $(, $reason:ident)?) => {
+        impl sealed::Sealed for $type {}
+        impl EventPayload for $type {
+            fn event_type(&self) -> EventType {
+                $event_type
+            }
+            $(fn reason(&self) -> Option<&str> {
+                self.$reason.as_deref()
+            })?
+            fn into_json(self) -> Result<Value> {
+                Ok(serde_json::to_value(self)?)
+            }
+        }
+    };
+}
+
+payload!(CreatedEventData, EventType::Created);
+payload!(UpdatedEventData, EventType::Updated);
+payload!(DeletedEventData, EventType::Deleted, reason);
+payload!(StateChangedEventData, EventType::StateChanged, reason);
+
+impl sealed::Sealed for CustomEventData {}
+impl EventPayload for CustomEventData {
+    fn event_type(&self) -> EventType {
+        EventType::Custom
+    }
+    fn event_name(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+    fn into_json(self) -> Result<Value> {
+        Ok(serde_json::to_value(self)?)
+    }
+}
+
+impl sealed::Sealed for RawEventData {}
+impl EventPayload for RawEventData {
+    fn event_type(&self) -> EventType {
+        self.event_type
+    }
+    fn event_name(&self) -> Option<String> {
+        let name = || {
+            self.data
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or("custom")
+                .to_owned()
+        };
+        (self.event_type == EventType::Custom).then(name)
+    }
+    fn schema_version(&self) -> i16 {
+        RAW_VERSION
+    }
+    fn into_json(self) -> Result<Value> {
+        Ok(self.data)
+    }
+}

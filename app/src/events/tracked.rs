@@ -1,0 +1,219 @@
+//! Which columns of a model may be recorded, and the values and changes that come of it.
+
+use std::str::FromStr;
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel, Iterable, ModelTrait,
+    Value,
+};
+
+use super::event::{Event, ObjectRef};
+use super::payload::{FieldChange, FieldChanges, FieldValues, redacted};
+use super::sentence::Sentence;
+use super::values::{recorded, same};
+use crate::error::{Error, Result};
+
+/// What may be recorded of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FieldPolicy {
+    /// Its values, in events for ever.
+    Track,
+    /// That it changed, never the value: recorded as `{"redacted": true}`.
+    Redact,
+    /// Nothing.
+    Ignore,
+}
+
+/// A column of a model.
+pub type ColumnOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
+/// The active model of a model.
+pub type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveModel;
+
+/// A model whose changes are recorded as events.
+///
+/// Its table has the columns `team_id uuid` and `id uuid`; its entity declares `id` alone as key.
+///
+/// ```ignore
+/// impl Tracked for campaign::Model {
+///     const OBJECT_TYPE: &'static str = "campaign";
+///     fn label(&self) -> String {
+///         self.name.clone()
+///     }
+///     fn field_policy(column: &campaign::Column) -> FieldPolicy {
+///         use campaign::Column as C; // not `use Column::*`: a renamed variant would become a binding that matches all
+///         match column {
+///             C::Id | C::TeamId | C::CreatedAt | C::UpdatedAt => FieldPolicy::Ignore,
+///             C::Name | C::State | C::Budget => FieldPolicy::Track,
+///             C::ClientEmail => FieldPolicy::Redact,
+///         }
+///     }
+/// }
+/// ```
+pub trait Tracked:
+    ModelTrait<Entity: EntityTrait<Model = Self>> + FromQueryResult + IntoActiveModel<ActiveModelOf<Self>> + Sync
+{
+    /// What events, threads and watches call this kind of object: lower-case letters, digits and `_`.
+    const OBJECT_TYPE: &'static str;
+
+    /// How sentences call this one.
+    fn label(&self) -> String;
+
+    /// What may be recorded of a column. Write it as a match without a wildcard: then a new column without a
+    /// decision does not compile.
+    fn field_policy(column: &ColumnOf<Self>) -> FieldPolicy;
+
+    /// Whether the object has a thread.
+    fn threadable(&self) -> bool {
+        true
+    }
+
+    /// The object that this one belongs to: a campaign's tasks have the campaign's scope.
+    fn scope(&self) -> Option<ObjectRef> {
+        None
+    }
+
+    /// The column that holds when an object was deleted, for models that are deleted softly. Its policy is
+    /// best [`FieldPolicy::Ignore`]: the event says it.
+    fn deleted_at() -> Option<ColumnOf<Self>> {
+        None
+    }
+
+    /// The model's own words for an event ("approved", "moved to Done"); none for the usual ones. What it
+    /// gives follows the actor's name.
+    fn sentence(event: &Event) -> Option<Sentence> {
+        let _ = event;
+        None
+    }
+}
+
+/// Which of the tracked columns an event is to record.
+#[derive(Debug, Clone)]
+pub enum Track<C> {
+    /// All that the model's policy allows.
+    All,
+    /// These, as far as the policy allows.
+    Only(Vec<C>),
+}
+
+impl<C> Track<C> {
+    /// These columns: `Track::only([C::Name, C::Budget])`.
+    pub fn only(columns: impl IntoIterator<Item = C>) -> Self {
+        Self::Only(columns.into_iter().collect())
+    }
+}
+
+impl<C: ColumnTrait> Track<C> {
+    pub(super) fn includes(&self, column: &C) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(columns) => columns.iter().any(|c| c.as_str() == column.as_str()),
+        }
+    }
+}
+
+/// The columns that an event of `M` records under `track`, each with its policy.
+pub(super) fn recorded_columns<M: Tracked>(
+    track: &Track<ColumnOf<M>>,
+) -> impl Iterator<Item = (ColumnOf<M>, FieldPolicy)> {
+    ColumnOf::<M>::iter()
+        .map(|column| {
+            let policy = M::field_policy(&column);
+            (column, policy)
+        })
+        .filter(move |(column, policy)| *policy != FieldPolicy::Ignore && track.includes(column))
+}
+
+/// The values of a model that may be recorded. Take them **before** a change to compare them with after.
+pub fn capture_values<M: Tracked>(model: &M, track: &Track<ColumnOf<M>>) -> FieldValues {
+    recorded_columns::<M>(track)
+        .map(|(column, policy)| {
+            let value = match policy {
+                FieldPolicy::Redact => redacted(),
+                _ => recorded(model.get(column)),
+            };
+            (column.as_str().to_owned(), value)
+        })
+        .collect()
+}
+
+/// The fields that differ between two captures. A field that only one of them has is compared with null.
+///
+/// Redacted values look alike, so whether one changed can't be told from captures: the helpers compare the
+/// models instead.
+pub fn make_field_changes(old: &FieldValues, new: &FieldValues) -> FieldChanges {
+    let null = serde_json::Value::Null;
+    old.keys()
+        .chain(new.keys().filter(|name| !old.contains_key(*name)))
+        .filter_map(|name| {
+            let (before, after) = (old.get(name).unwrap_or(&null), new.get(name).unwrap_or(&null));
+            let change = || FieldChange {
+                old: before.clone(),
+                new: after.clone(),
+            };
+            (before != after).then(|| (name.clone(), change()))
+        })
+        .collect()
+}
+
+/// The recorded fields that differ between two states of one row, typed values compared.
+pub(super) fn model_changes<M: Tracked>(old: &M, new: &M, track: &Track<ColumnOf<M>>) -> FieldChanges {
+    recorded_columns::<M>(track)
+        .filter_map(|(column, policy)| {
+            let (before, after) = (old.get(column), new.get(column));
+            if same(&before, &after) {
+                return None;
+            }
+            let change = match policy {
+                FieldPolicy::Redact => FieldChange::redacted(),
+                _ => FieldChange {
+                    old: recorded(before),
+                    new: recorded(after),
+                },
+            };
+            Some((column.as_str().to_owned(), change))
+        })
+        .collect()
+}
+
+/// A model's column by its name in the database.
+///
+/// # Errors
+/// [`Error::Internal`] that says which table must have which column.
+pub(super) fn column_named<M: Tracked>(name: &str) -> Result<ColumnOf<M>> {
+    find_column::<M>(name).ok_or_else(|| {
+        Error::internal(format!(
+            "{} is tracked, so its entity must have a column {name}",
+            M::OBJECT_TYPE
+        ))
+    })
+}
+
+pub(super) fn find_column<M: Tracked>(name: &str) -> Option<ColumnOf<M>> {
+    ColumnOf::<M>::from_str(name).ok()
+}
+
+/// The object's id as events hold it.
+///
+/// # Errors
+/// [`Error::Internal`] if the model has no column `id`.
+pub(super) fn object_id<M: Tracked>(model: &M) -> Result<String> {
+    match model.get(column_named::<M>("id")?) {
+        Value::Uuid(Some(id)) => Ok(id.to_string()),
+        other => Err(Error::internal(format!(
+            "the id of a {} must be a UUID, not {other:?}",
+            M::OBJECT_TYPE
+        ))),
+    }
+}
+
+/// Sets a column of an active model.
+///
+/// # Errors
+/// [`Error::Internal`] if the value is not of the column's type.
+pub(super) fn set_column<A: ActiveModelTrait>(
+    active: &mut A,
+    column: <A::Entity as EntityTrait>::Column,
+    value: Value,
+) -> Result<()> {
+    active.try_set(column, value).map_err(Error::internal)
+}

@@ -1,0 +1,223 @@
+//! Versions of objects, so that nobody overwrites a change that they haven't seen.
+//!
+//! A handler that shows an object says its [`Version`] (the header `ETag`); one that changes it asks for the
+//! version that the client has seen ([`IfMatch`]) and compares the two while it holds the row.
+
+use std::fmt::{self, Write as _};
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::header::{ETAG, IF_MATCH};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponseParts, ResponseParts};
+use chrono::{DateTime, Utc};
+
+use crate::error::{Error, Result};
+
+/// What tells two states of an object apart. In a response it is the header `ETag`: `(version, Json(campaign))`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(String);
+
+impl Version {
+    /// A version from whatever changes with every change: a counter, a hash.
+    ///
+    /// Characters that an entity tag can't hold are percent-encoded, so no two versions become one.
+    pub fn of(value: &(impl fmt::Display + ?Sized)) -> Self {
+        let text = value.to_string();
+        let mut tag = String::with_capacity(text.len());
+        for byte in text.bytes() {
+            if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%') {
+                tag.push(char::from(byte));
+            } else {
+                // Writing to a string can't fail.
+                _ = write!(tag, "%{byte:02X}");
+            }
+        }
+        Self(tag)
+    }
+
+    /// A version from the moment of the last change: its microseconds since 1970, which is what Postgres keeps.
+    pub fn at(updated_at: DateTime<Utc>) -> Self {
+        Self::of(&updated_at.timestamp_micros())
+    }
+}
+
+impl fmt::Display for Version {
+    /// As in the header: `"1767322445123456"`, with its quotation marks.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+impl IntoResponseParts for Version {
+    type Error = Error;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts> {
+        let value = HeaderValue::try_from(self.to_string()).map_err(Error::internal)?;
+        response.headers_mut().insert(ETAG, value);
+        Ok(response)
+    }
+}
+
+/// The versions that a client has seen: the header `If-Match`.
+///
+/// As an extractor it demands the header ([`Error::PreconditionRequired`]); `Option<IfMatch>` doesn't.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// `*`: whichever, if the object is there.
+    Any,
+    /// One of these. Weak tags (`W/"…"`) never match here (RFC 9110 §13.1.1) and are left out.
+    OneOf(Vec<Version>),
+}
+
+impl IfMatch {
+    /// Whether the client has seen `current`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PreconditionFailed`] if it hasn't.
+    pub fn check(&self, current: &Version) -> Result<()> {
+        match self {
+            Self::Any => Ok(()),
+            Self::OneOf(seen) if seen.contains(current) => Ok(()),
+            Self::OneOf(_) => Err(Error::PreconditionFailed),
+        }
+    }
+
+    fn from_headers(headers: &HeaderMap) -> Result<Option<Self>> {
+        let mut seen = Vec::new();
+        let mut any = false;
+        let mut given = false;
+        for value in headers.get_all(IF_MATCH) {
+            given = true;
+            let text = value.to_str().map_err(|_| malformed())?.trim();
+            if text == "*" {
+                any = true;
+            } else {
+                entity_tags(text, &mut seen)?;
+            }
+        }
+        Ok(given.then_some(if any { Self::Any } else { Self::OneOf(seen) }))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
+        Self::from_headers(&parts.headers)?.ok_or_else(|| Error::PreconditionRequired {
+            detail: "send If-Match with the ETag of the version you have seen, or * to change whichever is there"
+                .into(),
+        })
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>> {
+        Self::from_headers(&parts.headers)
+    }
+}
+
+/// `"a", W/"b", "c"`. A tag may hold commas, so it is read to its closing mark.
+fn entity_tags(text: &str, seen: &mut Vec<Version>) -> Result<()> {
+    let mut rest = text;
+    loop {
+        let (weak, quoted) = match rest.strip_prefix("W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, rest),
+        };
+        let (tag, after) = quoted
+            .strip_prefix('"')
+            .and_then(|open| open.split_once('"'))
+            .ok_or_else(malformed)?;
+        if !tag.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(malformed());
+        }
+        if !weak {
+            seen.push(Version(tag.to_owned()));
+        }
+        let after = after.trim_start();
+        if after.is_empty() {
+            return Ok(());
+        }
+        rest = after.strip_prefix(',').ok_or_else(malformed)?.trim_start();
+    }
+}
+
+fn malformed() -> Error {
+    Error::BadRequest {
+        detail: "If-Match must be a version as the ETag header gave it, with its quotation marks, or *".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    fn parse(values: &[&str]) -> Result<Option<IfMatch>> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(IF_MATCH, HeaderValue::from_str(value).unwrap());
+        }
+        IfMatch::from_headers(&headers)
+    }
+
+    fn one_of(tags: &[&str]) -> IfMatch {
+        IfMatch::OneOf(tags.iter().map(|tag| Version((*tag).to_owned())).collect())
+    }
+
+    #[test]
+    fn versions_read_back_as_they_were_written() {
+        let moment = DateTime::from_timestamp(1_767_322_445, 123_456_789).unwrap();
+        assert_eq!(Version::at(moment).to_string(), "\"1767322445123456\"");
+        for version in [
+            Version::at(moment),
+            Version::of(&7),
+            Version::of("a \"quoted\" % ü"),
+            Version::of(""),
+        ] {
+            let read = parse(&[&version.to_string()]).unwrap().unwrap();
+            assert!(read.check(&version).is_ok(), "{version}");
+            assert!(matches!(
+                read.check(&Version::of("another")),
+                Err(Error::PreconditionFailed)
+            ));
+        }
+        assert_ne!(Version::of("a b"), Version::of("a%20b"));
+        assert_eq!((Version::of(&7), "body").into_response().headers()[ETAG], "\"7\"");
+    }
+
+    #[test]
+    fn lists_weak_tags_and_stars_are_understood() {
+        assert_eq!(parse(&[]).unwrap(), None);
+        assert_eq!(parse(&["*"]).unwrap(), Some(IfMatch::Any));
+        assert_eq!(parse(&["\"a\" ,\"b,c\""]).unwrap(), Some(one_of(&["a", "b,c"])));
+        assert_eq!(parse(&["\"a\"", "\"b\""]).unwrap(), Some(one_of(&["a", "b"])));
+        assert_eq!(parse(&["W/\"a\""]).unwrap(), Some(one_of(&[])));
+        for wrong in [
+            "",
+            "a",
+            "\"a",
+            "\"a\" \"b\"",
+            "\"a\",",
+            "\"a b\"",
+            "*, \"a\"",
+            "w/\"a\"",
+        ] {
+            assert!(matches!(parse(&[wrong]), Err(Error::BadRequest { .. })), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_demands_it_or_not() {
+        let mut parts = axum::http::Request::new(()).into_parts().0;
+        let demanded = <IfMatch as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
+        assert!(matches!(demanded, Err(Error::PreconditionRequired { .. })));
+        let optional = <IfMatch as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
+        assert_eq!(optional.unwrap(), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! From serde's words to the field that is wrong.
+
+use crate::error::FieldError;
+
+/// How the whole of a body is called where no field of it is to blame, as in JSONPath.
+const ROOT: &str = "$";
+/// serde quotes what it found, which may be as long as the body.
+const MAX_CHARS: usize = 300;
+
+/// Which field is wrong, from the path that serde had come to and what it said there.
+///
+/// serde reports an unknown or a missing field at the object that has it or lacks it, and the field's name
+/// only in words: those words are read here.
+pub(super) fn wrong_field(path: &serde_path_to_error::Path, message: &str) -> FieldError {
+    let at = path.to_string();
+    let at = if at == "." { "" } else { at.as_str() };
+    let message = without_position(message);
+    if let Some(name) = message
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'))
+    {
+        return FieldError {
+            field: shortened(&below(at, name)),
+            detail: "is missing, and required".to_owned(),
+        };
+    }
+    if let Some(name) = message
+        .strip_prefix("duplicate field `")
+        .and_then(|rest| rest.strip_suffix('`'))
+    {
+        return FieldError {
+            field: shortened(&below(at, name)),
+            detail: "is given more than once".to_owned(),
+        };
+    }
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let (name, expected) = split_name(rest);
+        // JSON's path has come to the unknown key already, a query's with flattened fields has not.
+        let field = if ends_with_key(at, name) {
+            at.to_owned()
+        } else {
+            below(at, name)
+        };
+        let detail = if expected.is_empty() {
+            "is unknown".to_owned()
+        } else {
+            format!("is unknown: {expected}")
+        };
+        return FieldError {
+            field: shortened(&field),
+            detail: shortened(&detail),
+        };
+    }
+    let field = if at.is_empty() { ROOT } else { at };
+    FieldError {
+        field: shortened(field),
+        detail: shortened(message),
+    }
+}
+
+/// Splits ``name`, expected one of …`` behind the name, which is the client's and may hold anything.
+fn split_name(rest: &str) -> (&str, &str) {
+    for marker in ["`, expected ", "`, there are no fields"] {
+        if let Some(at) = rest.find(marker) {
+            return (&rest[..at], rest[at..].trim_start_matches("`, "));
+        }
+    }
+    (rest.strip_suffix('`').unwrap_or(rest), "")
+}
+
+fn ends_with_key(path: &str, key: &str) -> bool {
+    path.strip_suffix(key)
+        .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+fn below(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// serde_json appends ` at line 1 column 20`; the path says it better.
+fn without_position(message: &str) -> &str {
+    match message.rsplit_once(" at line ") {
+        Some((words, position))
+            if position.split_once(" column ").is_some_and(|(line, column)| {
+                [line, column]
+                    .iter()
+                    .all(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+            }) =>
+        {
+            words
+        }
+        _ => message,
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= MAX_CHARS {
+        return text.to_owned();
+    }
+    text.chars().take(MAX_CHARS).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_taken_off_only_where_they_are() {
+        assert_eq!(without_position("invalid type at line 3 column 20"), "invalid type");
+        assert_eq!(without_position("meet me at line dancing"), "meet me at line dancing");
+        assert_eq!(without_position("stand at line 3 column b"), "stand at line 3 column b");
+    }
+
+    #[test]
+    fn names_may_hold_anything() {
+        assert_eq!(
+            split_name("a, expected b`, expected one of `c`, `d`"),
+            ("a, expected b", "expected one of `c`, `d`")
+        );
+        assert_eq!(split_name("a`b`, there are no fields"), ("a`b", "there are no fields"));
+        assert_eq!(split_name("plain`"), ("plain", ""));
+    }
+
+    #[test]
+    fn a_key_is_seen_only_as_a_whole() {
+        assert!(ends_with_key("a.b", "b") && ends_with_key("b", "b"));
+        assert!(!ends_with_key("ab", "b") && !ends_with_key("a", "b") && !ends_with_key("", "b"));
+        assert_eq!(below("ids[3]", "name"), "ids[3].name");
+        assert_eq!(below("", "name"), "name");
+    }
+}

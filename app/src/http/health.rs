@@ -1,0 +1,62 @@
+//! `/healthz`: the process lives. `/readyz`: it can serve.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{AppState, Json};
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
+}
+
+/// Whether the service lives, or can serve.
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    /// `ok`, or what is missing.
+    status: String,
+    /// Migrations that are not applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pending_migrations: Vec<String>,
+}
+
+impl Health {
+    fn is(status: &str) -> Self {
+        Self {
+            status: status.to_owned(),
+            pending_migrations: Vec::new(),
+        }
+    }
+}
+
+/// The process lives.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
+async fn healthz() -> Json<Health> {
+    Json(Health::is("ok"))
+}
+
+/// The service can serve: its database answers and its schema is whole.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Health>) {
+    if let Some(status) = state.pending() {
+        let health = Health {
+            status: "migrations are pending: run `make db-migrate`".to_owned(),
+            pending_migrations: status.pending.clone(),
+        };
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(health));
+    }
+    match state.database().ping().await {
+        Ok(()) => (StatusCode::OK, Json(Health::is("ok"))),
+        Err(error) => {
+            tracing::warn!("not ready: {error}");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Json(Health::is("the database does not answer")),
+            )
+        }
+    }
+}

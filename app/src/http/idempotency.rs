@@ -1,0 +1,115 @@
+//! `Idempotency-Key`: the same POST sent twice has one effect and one answer.
+//!
+//! The key and a hash of the request are written by the first transaction that the handler begins, and
+//! commit with its work (see `tenancy::Claim`). The answer is stored right after, before it is sent. A second
+//! request with the key waits for the first to commit, and is answered with what was stored. If a crash came
+//! between the commit and the storing, it is told so (409 `outcome-unknown`): never a second effect.
+//!
+//! What did not commit leaves no key, so a refused request may be sent again with the same one.
+
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{AppState, NoStore};
+use crate::error::{Error, Result, StoredAnswer};
+use crate::tenancy::{Claim, store_answer};
+
+const HEADER: &str = "idempotency-key";
+const MAX_KEY_LENGTH: usize = 255;
+/// Answers larger than this are not kept; a repeated request is then told `outcome-unknown`.
+const MAX_STORED_BYTES: usize = 256 * 1024;
+
+pub(super) async fn once(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if request.method() != Method::POST || !request.headers().contains_key(HEADER) {
+        return next.run(request).await;
+    }
+    // On a task of its own: the work commits and its answer is stored even if the client hangs up between.
+    let answered = tokio::spawn(async move { answer(&state, request, next).await });
+    match answered.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => error.into_response(),
+        Err(error) => Error::internal(error).into_response(),
+    }
+}
+
+async fn answer(state: &AppState, request: Request, next: Next) -> Result<Response> {
+    let limit_bytes = state.http().body_limit_bytes;
+    let key = key(request.headers())?;
+    let team_id = team_id(request.uri().path());
+    let (mut parts, body) = request.into_parts();
+    let body = to_bytes(body, limit_bytes)
+        .await
+        .map_err(|_| Error::TooLarge { limit_bytes })?;
+
+    let mut hash = Sha256::new();
+    hash.update(parts.method.as_str());
+    hash.update([0]);
+    hash.update(parts.uri.to_string());
+    hash.update([0]);
+    hash.update(&body);
+    let claim = Claim::new(key, hash.finalize().into());
+    parts.extensions.insert(claim.clone());
+
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    match (team_id, claim.holder()) {
+        (Some(team_id), Some(actor)) => keep(state, team_id, &actor, &claim, response).await,
+        _ => Ok(response),
+    }
+}
+
+/// Stores the answer to work that has committed.
+async fn keep(state: &AppState, team_id: Uuid, actor: &str, claim: &Claim, response: Response) -> Result<Response> {
+    let storable = !response.status().is_server_error()
+        && response.extensions().get::<NoStore>().is_none()
+        && response
+            .body()
+            .size_hint()
+            .upper()
+            .is_some_and(|bytes| bytes <= MAX_STORED_BYTES as u64);
+    if !storable {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, MAX_STORED_BYTES).await.map_err(Error::internal)?;
+    let header = |name| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let answer = StoredAnswer {
+        status: parts.status.as_u16(),
+        content_type: header(CONTENT_TYPE),
+        etag: header(ETAG),
+        body: body.to_vec(),
+    };
+    if let Err(error) = store_answer(state.database(), team_id, actor, claim, &answer).await {
+        // The work is done and this client has its answer; only a repetition would be told that it is lost.
+        tracing::warn!(%team_id, "the answer to an Idempotency-Key could not be stored: {error}");
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+fn key(headers: &HeaderMap) -> Result<String> {
+    let mut values = headers.get_all(HEADER).iter();
+    let key = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let shaped = !key.is_empty() && key.len() <= MAX_KEY_LENGTH && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !shaped || values.next().is_some() {
+        return Err(Error::invalid(
+            "Idempotency-Key",
+            format!("must be one value of 1 to {MAX_KEY_LENGTH} visible ASCII characters, such as a UUID"),
+        ));
+    }
+    Ok(key.to_owned())
+}
+
+fn team_id(path: &str) -> Option<Uuid> {
+    Uuid::try_parse(path.strip_prefix("/v1/teams/")?.split('/').next()?).ok()
+}

@@ -1,0 +1,25 @@
+//! The HTTP face: what a request passes on its way in, and what an answer looks like.
+//!
+//! `router` holds every route on one screen, `middleware` every layer in order. A handler's arguments are
+//! extractors: [`Team`] proves who asks, [`Json`], [`Query`] and [`Path`] refuse bad input field by field.
+//! Whatever goes wrong is an [`Error`](crate::Error) and leaves as a problem document.
+
+mod extract;
+mod health;
+mod idempotency;
+mod middleware;
+mod no_store;
+mod openapi;
+mod problem;
+mod request_id;
+mod router;
+mod state;
+mod team;
+
+pub use extract::{IfMatch, Json, Page, PageParams, Path, Query, Version};
+pub use no_store::NoStore;
+pub use problem::{Problem, ProblemCause};
+pub use request_id::RequestIds;
+pub use router::router;
+pub use state::AppState;
+pub use team::Team;

@@ -1,0 +1,314 @@
+//! Errors as clients see them: `application/problem+json`, RFC 9457.
+//!
+//! A problem's `type` is `/problems/<code>`, a reference relative to the service's own address: the code is
+//! what programs switch on, and the service may one day answer there with words about it. `title` belongs
+//! to the code, `detail` to this occurrence, and `errors` says, field by field, what was wrong.
+//!
+//! The cause of a problem that is ours (5xx) goes to the operator here, once, by `tracing`; the client gets a
+//! neutral sentence and the request's id to quote. Whoever writes the wide event finds the [`Problem`] and
+//! its [`ProblemCause`] in the response's extensions.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::error::{Error, FieldError, StoredAnswer};
+
+/// The media type of problems.
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// Marks an answer that was given before, to the same `Idempotency-Key`.
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// An error as a client sees it (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// `/problems/<code>`: what programs switch on.
+    #[serde(rename = "type")]
+    #[schema(example = "/problems/not-found")]
+    pub kind: String,
+    /// The code in words; the same for every occurrence.
+    #[schema(example = "Not found")]
+    pub title: String,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    pub status: u16,
+    /// What was wrong this time, and what would be right.
+    #[schema(example = "no such campaign")]
+    pub detail: String,
+    /// What was wrong, by field; for `/problems/invalid`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// The request's id, also in the header `x-request-id`: what to quote when asking for help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// The cause of a problem, outermost first, as text for the operator's side. Never sent.
+#[derive(Debug, Clone)]
+pub struct ProblemCause(pub Arc<str>);
+
+impl Problem {
+    /// A problem by its status and code, for what isn't an [`Error`]: no such route, a timeout, a panic.
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("/problems/{code}"),
+            title: title(code),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            request_id: None,
+        }
+    }
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        let errors = match error {
+            // A consumer that refuses with a client's error speaks for itself.
+            Error::Consumer { source, .. } => {
+                if let Some(inner) = source.downcast_ref::<Error>() {
+                    return Self::from(inner);
+                }
+                Vec::new()
+            }
+            Error::Invalid(errors) => errors.clone(),
+            _ => Vec::new(),
+        };
+        let detail = match error.status() {
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                "something went wrong on our side; the request's id finds it in our records".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self {
+            errors,
+            ..Self::new(error.status(), error.code(), detail)
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// Leaves itself in the response's extensions, where `set_request_id` finds it.
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body(&self)).into_response();
+        match status {
+            // RFC 9110 §11.6.1 asks for it with every 401.
+            StatusCode::UNAUTHORIZED => {
+                response
+                    .headers_mut()
+                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response
+                    .headers_mut()
+                    .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if let Self::Replay(answer) = self {
+            return replay(*answer);
+        }
+        let mut response = Problem::from(&self).into_response();
+        if let Some(cause) = cause(&self) {
+            let status = response.status();
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                tracing::warn!(code = self.code(), cause, "a request was turned away: {self}");
+            } else if status.is_server_error() {
+                tracing::error!(code = self.code(), cause, "a request failed: {self}");
+            }
+            response.extensions_mut().insert(ProblemCause(cause.into()));
+        }
+        response
+    }
+}
+
+/// Completes a problem's body with the request's id; any other response is left as it is.
+pub(super) fn set_request_id(response: Response, request_id: &str) -> Response {
+    let Some(problem) = response.extensions().get::<Problem>() else {
+        return response;
+    };
+    let problem = Problem {
+        request_id: Some(request_id.to_owned()),
+        ..problem.clone()
+    };
+    let (mut parts, _) = response.into_parts();
+    // The server counts again.
+    parts.headers.remove(CONTENT_LENGTH);
+    let body = Body::from(body(&problem));
+    parts.extensions.insert(problem);
+    Response::from_parts(parts, body)
+}
+
+fn body(problem: &Problem) -> Vec<u8> {
+    // Texts and a number can't fail to be written as JSON; an empty body still has its status.
+    serde_json::to_vec(problem).unwrap_or_default()
+}
+
+/// `handle-taken` → `Handle taken`.
+fn title(code: &str) -> String {
+    let words = code.replace('-', " ");
+    let mut letters = words.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// What the client isn't told: an error's sources, each once, or its own words where those are withheld.
+fn cause(error: &Error) -> Option<String> {
+    let mut words: Vec<String> = Vec::new();
+    if let Error::ConsumerDepth { .. } = error {
+        words.push(error.to_string());
+    }
+    let mut next = error.source();
+    while let Some(source) = next {
+        let text = source.to_string();
+        // Errors that pass their source's words on would say everything twice.
+        if words.last().is_none_or(|last| !last.contains(&text)) {
+            words.push(text);
+        }
+        next = source.source();
+    }
+    (!words.is_empty()).then(|| words.join(": "))
+}
+
+/// An answer that was given before, given again.
+fn replay(answer: StoredAnswer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [(CONTENT_TYPE, answer.content_type), (ETAG, answer.etag)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn answer(error: Error) -> (StatusCode, axum::http::HeaderMap, Value) {
+        let response = error.into_response();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_client_is_told_what_it_can_act_on() {
+        let (status, headers, body) = answer(Error::invalid("budget", "must be above zero")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
+        let expected = json!({
+            "type": "/problems/invalid",
+            "title": "Invalid",
+            "status": 422,
+            "detail": "budget: must be above zero",
+            "errors": [{"field": "budget", "detail": "must be above zero"}],
+        });
+        assert_eq!(body, expected);
+
+        let (status, _, body) = answer(Error::conflict("handle-taken", "another member has this handle")).await;
+        assert_eq!(
+            (status.as_u16(), &body["type"], &body["title"]),
+            (409, &json!("/problems/handle-taken"), &json!("Handle taken"))
+        );
+        assert!(body.get("errors").is_none());
+    }
+
+    #[tokio::test]
+    async fn headers_that_a_status_asks_for_are_there() {
+        let (_, headers, _) = answer(Error::unauthenticated("no")).await;
+        assert_eq!(headers[WWW_AUTHENTICATE], "Bearer");
+        let away = Error::Unavailable {
+            detail: "away".into(),
+            source: None,
+        };
+        assert_eq!(answer(away).await.1[RETRY_AFTER], "1");
+    }
+
+    #[tokio::test]
+    async fn a_cause_is_kept_from_the_client() {
+        let error = Error::internal("relation \"secret_table\" does not exist");
+        let response = error.into_response();
+        let cause = response.extensions().get::<ProblemCause>().unwrap().0.clone();
+        assert!(cause.contains("secret_table"));
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("secret_table"));
+
+        let deep = Error::ConsumerDepth {
+            depth: 9,
+            event_id: uuid::Uuid::nil(),
+        };
+        let (status, _, body) = answer(deep).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body["detail"].as_str().unwrap().contains("levels deep"));
+    }
+
+    #[tokio::test]
+    async fn a_consumer_refuses_in_its_own_words_or_fails_in_ours() {
+        let refusal = Error::Consumer {
+            consumer: "limits",
+            source: Box::new(Error::invalid("budget", "is over the team's")),
+        };
+        let (status, _, body) = answer(refusal).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(body["errors"][0]["field"], "budget");
+
+        let failure = Error::Consumer {
+            consumer: "limits",
+            source: "index out of bounds".into(),
+        };
+        let (status, _, body) = answer(failure).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body.to_string().contains("limits") && !body.to_string().contains("bounds"));
+    }
+
+    #[tokio::test]
+    async fn a_stored_answer_is_given_again_as_it_was() {
+        let stored = StoredAnswer {
+            status: 201,
+            content_type: Some("application/json".to_owned()),
+            etag: Some("\"7\"".to_owned()),
+            body: br#"{"id":1}"#.to_vec(),
+        };
+        let response = Error::Replay(Box::new(stored)).into_response();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(response.headers()["idempotent-replayed"], "true");
+        assert_eq!(response.headers()[ETAG], "\"7\"");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(
+            to_bytes(response.into_body(), 100).await.unwrap(),
+            br#"{"id":1}"#.as_slice()
+        );
+    }
+
+    #[test]
+    fn causes_are_told_outermost_first_and_once() {
+        let inner = Error::Consumer {
+            consumer: "limits",
+            source: Box::new(Error::internal("disk is full")),
+        };
+        assert_eq!(cause(&inner).unwrap(), "internal error: disk is full");
+        assert_eq!(cause(&Error::not_found("team")), None);
+    }
+}

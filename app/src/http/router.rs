@@ -1,0 +1,34 @@
+//! Every route on one screen.
+
+use axum::Router;
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::{AppState, health, middleware, openapi};
+use crate::error::Error;
+use crate::{auth, notifications, threads};
+
+/// The whole service: Daybook's routes, `team_routes` beside them, and the layers around both.
+pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
+    let team = OpenApiRouter::new()
+        .merge(threads::routes())
+        .merge(notifications::routes())
+        .merge(auth::member_routes())
+        .merge(auth::api_key_routes())
+        .merge(team_routes);
+
+    let (router, mut document) = OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(auth::me_routes())
+        .nest("/v1/teams/{team_id}", team)
+        .split_for_parts();
+
+    openapi::complete(&mut document);
+    let document = openapi::served(&document);
+    let router = router
+        .route("/openapi.json", get(move || std::future::ready(document.clone())))
+        .fallback(async || Error::not_found("route"))
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
+
+    middleware::around(router, &state).with_state(state)
+}

@@ -1,0 +1,139 @@
+//! The team in a request's path, with who asks for it: the extractor that handlers of team routes begin with.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use uuid::Uuid;
+
+use super::request_id::RequestIds;
+use super::state::AppState;
+use crate::auth::Principal;
+use crate::error::{Error, Result};
+use crate::tenancy::{Claim, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
+
+/// Who asks, and for which team. It proves *who*; entering proves that they belong, in its own round trip.
+///
+/// ```ignore
+/// async fn create(team: Team, Json(body): Json<NewCampaign>) -> Result<impl IntoResponse> {
+///     let tx = team.begin().await?;
+///     let campaign = create_model_with_event(&tx, body.into_active_model(), Track::All).await?;
+///     tx.commit().await?;
+///     Ok((StatusCode::CREATED, Json(campaign)))
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Team {
+    database: Database,
+    entry: Entry,
+    id: Uuid,
+}
+
+impl Team {
+    /// The team's id, as the path has it.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Begins a transaction of somebody who may write: a member, an admin or an owner.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for who doesn't belong to the team, [`Error::Forbidden`] for a viewer, and, with
+    /// an `Idempotency-Key` that was used before, what answers it.
+    pub async fn begin(&self) -> Result<TeamTx> {
+        self.begin_as(Role::Member).await
+    }
+
+    /// Begins a transaction of somebody with at least `role`: a viewer for what is one's own (read marks,
+    /// watches), an admin for members and keys.
+    ///
+    /// # Errors
+    /// As [`Team::begin`].
+    pub async fn begin_as(&self, role: Role) -> Result<TeamTx> {
+        let tx = self.database.enter(&self.entry).await?;
+        allowed(tx, role).await
+    }
+
+    /// Begins a READ ONLY transaction of anybody in the team.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for who doesn't belong to the team.
+    pub async fn read(&self) -> Result<TeamTx> {
+        self.database.enter(&self.entry.clone().read_only()).await
+    }
+
+    /// Runs `work` in a transaction, commits on `Ok`, and begins anew when it met another transaction
+    /// (serialization failure, deadlock): `team.write(async |tx| { … }).await?`.
+    ///
+    /// # Errors
+    /// As [`Team::begin`], and what `work` fails with.
+    pub fn write<'a, T, F>(&'a self, work: F) -> Writing<'a, T>
+    where
+        T: Send + 'a,
+        F: AsyncFn(&TeamTx) -> Result<T> + for<'t> Work<'t, T> + 'a,
+    {
+        self.write_as(Role::Member, work)
+    }
+
+    /// [`Team::write`] for somebody with at least `role`.
+    ///
+    /// # Errors
+    /// As [`Team::write`].
+    pub fn write_as<'a, T, F>(&'a self, role: Role, work: F) -> Writing<'a, T>
+    where
+        T: Send + 'a,
+        F: AsyncFn(&TeamTx) -> Result<T> + for<'t> Work<'t, T> + 'a,
+    {
+        self.database.write_as(&self.entry, role, work)
+    }
+}
+
+async fn allowed(tx: TeamTx, role: Role) -> Result<TeamTx> {
+    if let Err(error) = tx.require(role) {
+        tx.rollback().await?;
+        return Err(error);
+    }
+    Ok(tx)
+}
+
+impl FromRequestParts<AppState> for Team {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        let principal = state.authenticator().authenticate(&parts.headers)?;
+        let captures = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(Error::internal)?;
+        let id = captures
+            .iter()
+            .find(|(name, _)| *name == "team_id")
+            .and_then(|(_, value)| Uuid::try_parse(value).ok())
+            .ok_or_else(|| Error::not_found("team"))?;
+        let ids = parts.extensions.get::<RequestIds>();
+        let request = Request {
+            request_id: ids.map(|ids| ids.request_id.clone()),
+            correlation_id: ids.map_or_else(Uuid::new_v4, |ids| ids.correlation_id),
+            via: Some("http".to_owned()),
+            reason: None,
+            claim: parts.extensions.get::<Claim>().cloned(),
+        };
+        let entry = Entry::new(id, entrant(principal), request);
+        Ok(Self {
+            database: state.database().clone(),
+            entry,
+            id,
+        })
+    }
+}
+
+fn entrant(principal: Principal) -> Entrant {
+    match principal {
+        Principal::User(user) => Entrant::Person {
+            issuer: user.issuer,
+            subject: user.subject,
+            acting: user.acting.map(|acting| (acting.issuer, acting.subject)),
+        },
+        Principal::ApiKey(key) => Entrant::ApiKey {
+            prefix: key.prefix,
+            secret_sha256: key.secret_sha256,
+        },
+    }
+}

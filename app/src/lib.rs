@@ -1,0 +1,40 @@
+//! Daybook: every change to a team's domain objects recorded as a typed event, under row-level security, in
+//! the same commit as the change.
+//!
+//! In reading order:
+//!
+//! - [`prelude`]: what the author of a route, a model or a consumer imports.
+//! - [`App`]: a program's models, migrations, routes and consumers, put together and run.
+//! - [`tenancy`]: teams and the wall between them; [`tenancy::TeamTx`] is the only door for writes.
+//! - [`events`]: what changed, by whom, why; the `*_with_event` helpers and the consumers.
+//! - [`threads`], [`notifications`]: what people read, made by consumers like any user's.
+//! - [`auth`]: who presents themselves; members and API keys.
+//! - [`http`]: the router, the extractors, problem documents.
+//! - [`campaigns`]: the sample domain, and what a user's own slice looks like.
+//! - [`config`]: the settings. [`error`]: what a client is told. [`testing`]: a team on a database of its own.
+
+// `#[event_consumer]` names this crate as its users do.
+extern crate self as daybook;
+
+mod app;
+pub mod auth;
+pub mod campaigns;
+mod cli;
+pub mod config;
+pub mod error;
+pub mod events;
+pub mod http;
+pub mod notifications;
+pub mod prelude;
+pub mod tenancy;
+pub mod testing;
+pub mod threads;
+
+pub use app::{App, Planter};
+pub use error::{Error, Result};
+
+/// What `#[event_consumer]` expands to, so that its users need not depend on it.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+}

@@ -1,0 +1,18 @@
+//! The `daybook` command, with the sample domain: what a program on Daybook looks like.
+
+use std::process::ExitCode;
+
+use daybook::{App, campaigns};
+use daybook_entity::campaign;
+use daybook_migration::sample;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    App::new()
+        .model::<campaign::Model>()
+        .migrator::<sample::Migrator>()
+        .routes(campaigns::routes())
+        .sample(|database, people| Box::pin(campaigns::plant(database, people)))
+        .run()
+        .await
+}

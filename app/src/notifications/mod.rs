@@ -1,0 +1,61 @@
+//! What a person should look at: one row per person and thread, that counts while it is unread.
+//!
+//! **Who plays.** The consumer `daybook.send_notifications` runs after the one that posts to threads and tells
+//! of events; [`notify_of_comment`] tells of a comment, and `threads` calls it. Both reach who follows the
+//! thread and hasn't muted it; a created object also reaches who watches its type, a comment also whom it
+//! mentions. Whoever did it, and in whose name it was done, know already.
+//!
+//! **The life of a notification.** The first message puts the row there, each further one counts it up and
+//! moves it to the top of the inbox, until its person reads it: the count is 0 then, the row stays, and the
+//! next message wakes it again. Every change counts `version` up, so that the newest state wins wherever
+//! two are compared. Reading doesn't move it: the inbox is ordered by when a thread last called.
+//!
+//! **Invariant:** the thread's row is locked by whoever writes here, until the commit. So of two messages in
+//! one thread the later one's notification is also written later.
+//! **Invariant:** rows are written in the order of (person, thread), whatever the number: two transactions
+//! that notify the same people wait for each other and don't block each other for good.
+//!
+//! The sentence is not stored. It is told from the newest message when the inbox is read.
+
+mod consumer;
+mod routes;
+mod store;
+
+use uuid::Uuid;
+
+pub use consumer::send_notifications;
+pub use routes::{Inbox, Notification, NotifiedThread, ReadAll, ReadState, Reason, routes};
+
+use crate::error::Result;
+use crate::tenancy::{Context, TeamTx};
+
+/// Tells of a comment: who follows the thread (reason `follower`) and whom it mentions (reason `mentioned`,
+/// even if they unfollowed), but nobody who muted the thread, and not the author. One statement.
+///
+/// The comment must have taken its `seq` in this transaction, so that the thread's row is locked.
+///
+/// # Errors
+/// As any statement.
+pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
+    store::deliver_comment(tx, thread_id, seq, mentioned, &doers(tx.context())).await
+}
+
+/// The person whose inbox, follows and watches a transaction works on: the one in whose name it acts, else the
+/// actor, if that is a person. They are a member; somebody who acts for them need not be.
+pub fn person_of(context: &Context) -> Option<Uuid> {
+    context
+        .on_behalf_of
+        .as_ref()
+        .map(|person| person.id)
+        .or_else(|| context.actor.user_id())
+}
+
+/// Who knows already: the actor and the person in whose name they act.
+fn doers(context: &Context) -> Vec<Uuid> {
+    context
+        .on_behalf_of
+        .iter()
+        .map(|person| person.id)
+        .chain(context.actor.user_id())
+        .collect()
+}

@@ -1,0 +1,274 @@
+//! A person's inbox.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::person_of;
+use super::store::{self, InboxRow, ReadRow};
+use crate::error::{Error, Result};
+use crate::events::{Part, Sentence, Sentences};
+use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::tenancy::{Role, TeamTx};
+
+/// The inbox's routes, under `/v1/teams/{team_id}`.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_notifications))
+        .routes(routes!(read_all_notifications))
+        .routes(routes!(read_notification, unread_notification))
+}
+
+/// Which notifications.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct InboxParams {
+    /// Only those that are unread.
+    #[serde(default)]
+    #[param(default = false)]
+    unread: bool,
+    #[serde(flatten)]
+    #[param(ignore)]
+    page: PageParams,
+}
+
+/// A page of a person's inbox.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Inbox {
+    /// Newest first, by when the thread last called.
+    pub items: Vec<Notification>,
+    /// The `cursor` of the page after this one; null at the end.
+    pub next: Option<String>,
+    /// How many of all the person's notifications are unread, on whatever page.
+    pub unread: i64,
+}
+
+/// What a person should look at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Notification {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it happened.
+    pub thread: NotifiedThread,
+    /// Why this person is told.
+    pub reason: Reason,
+    /// The newest message's place in the thread.
+    pub seq: i64,
+    /// How many messages since it was last read.
+    pub unread_count: i32,
+    /// Counts every change: of two states, the higher one is the newer.
+    pub version: i64,
+    /// When it was read; null while unread.
+    pub read_at: Option<DateTime<Utc>>,
+    /// When the thread first called for attention.
+    pub created_at: DateTime<Utc>,
+    /// When the thread last called for attention.
+    pub updated_at: DateTime<Utc>,
+    /// The newest message in words.
+    pub sentence: Sentence,
+    /// The sentence as plain text.
+    pub text: String,
+}
+
+/// The thread that a notification is of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotifiedThread {
+    /// Its id.
+    pub id: Uuid,
+    /// The object's type.
+    pub object_type: String,
+    /// The object's id.
+    pub object_id: String,
+    /// What the object was last called.
+    pub object_label: String,
+}
+
+/// Why a person is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = NotificationReason)]
+pub enum Reason {
+    /// They follow the thread.
+    Follower,
+    /// They watch for new objects of this type.
+    Watcher,
+    /// A comment names them.
+    Mentioned,
+}
+
+/// A notification's state of being read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReadState {
+    /// The notification.
+    pub id: Uuid,
+    /// When it was read; null if it is unread.
+    pub read_at: Option<DateTime<Utc>>,
+    /// How many messages are unread.
+    pub unread_count: i32,
+    /// Counts every change of the notification.
+    pub version: i64,
+}
+
+/// What marking all as read came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReadAll {
+    /// How many were unread.
+    pub marked: i64,
+}
+
+/// Your notifications, newest first.
+#[utoipa::path(
+    get, path = "/notifications", tag = "notifications",
+    params(InboxParams, PageParams),
+    responses(
+        (status = 200, body = Inbox),
+        (status = 403, description = "An API key has no notifications", body = Problem),
+        (status = 404, description = "No such team", body = Problem),
+        (status = 422, description = "A parameter is wrong", body = Problem),
+    )
+)]
+async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Result<Json<Inbox>> {
+    let (limit, after) = (params.page.limit()?, params.page.after()?);
+    let tx = team.read().await?;
+    let person = reader(&tx)?;
+    let (unread, rows) = store::inbox(&tx, person, params.unread, after, limit).await?;
+    let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
+    tx.commit().await?;
+    let page = Page::of(rows, limit, |row| (row.updated_at, row.id))?;
+    let items = page
+        .items
+        .into_iter()
+        .map(|row| notification(&sentences, row))
+        .collect::<Result<_>>()?;
+    Ok(Json(Inbox {
+        items,
+        next: page.next,
+        unread,
+    }))
+}
+
+/// Marks one of your notifications as read.
+#[utoipa::path(
+    put, path = "/notifications/{id}/read", tag = "notifications",
+    params(("id" = Uuid, Path, description = "The notification")),
+    responses(
+        (status = 200, body = ReadState),
+        (status = 403, description = "An API key has no notifications", body = Problem),
+        (status = 404, description = "No such notification of yours", body = Problem),
+    )
+)]
+async fn read_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<ReadState>> {
+    let tx = team.begin_as(Role::Viewer).await?;
+    let marked = store::mark_read(&tx, reader(&tx)?, id).await?;
+    read_state(tx, id, marked).await
+}
+
+/// Marks one of your notifications as unread.
+#[utoipa::path(
+    delete, path = "/notifications/{id}/read", tag = "notifications",
+    params(("id" = Uuid, Path, description = "The notification")),
+    responses(
+        (status = 200, body = ReadState),
+        (status = 403, description = "An API key has no notifications", body = Problem),
+        (status = 404, description = "No such notification of yours", body = Problem),
+    )
+)]
+async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<ReadState>> {
+    let tx = team.begin_as(Role::Viewer).await?;
+    let marked = store::mark_unread(&tx, reader(&tx)?, id).await?;
+    read_state(tx, id, marked).await
+}
+
+/// Marks all of your notifications as read.
+#[utoipa::path(
+    put, path = "/notifications/read", tag = "notifications",
+    responses(
+        (status = 200, body = ReadAll),
+        (status = 403, description = "An API key has no notifications", body = Problem),
+        (status = 404, description = "No such team", body = Problem),
+    )
+)]
+async fn read_all_notifications(team: Team) -> Result<Json<ReadAll>> {
+    let tx = team.begin_as(Role::Viewer).await?;
+    let marked = store::mark_all_read(&tx, reader(&tx)?).await?;
+    tx.commit().await?;
+    Ok(Json(ReadAll { marked }))
+}
+
+fn reader(tx: &TeamTx) -> Result<Uuid> {
+    person_of(tx.context()).ok_or_else(|| Error::Forbidden {
+        detail: "an API key has no notifications: they are for people; use a person's token".to_owned(),
+    })
+}
+
+async fn read_state(tx: TeamTx, id: Uuid, marked: Option<ReadRow>) -> Result<Json<ReadState>> {
+    let ReadRow {
+        read_at,
+        unread_count,
+        version,
+    } = marked.ok_or_else(|| Error::not_found("notification"))?;
+    tx.commit().await?;
+    Ok(Json(ReadState {
+        id,
+        read_at,
+        unread_count,
+        version,
+    }))
+}
+
+fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
+    let sentence = match (&row.event, &row.author) {
+        (Some(event), _) => sentences.render(event),
+        (None, author) => of_comment(&row, author.as_ref()),
+    };
+    let reason = match row.reason.as_str() {
+        "follower" => Reason::Follower,
+        "watcher" => Reason::Watcher,
+        "mentioned" => Reason::Mentioned,
+        other => return Err(Error::internal(format!("a notification's reason is {other:?}"))),
+    };
+    Ok(Notification {
+        id: row.id,
+        thread: NotifiedThread {
+            id: row.thread_id,
+            object_type: row.object_type,
+            object_id: row.object_id,
+            object_label: row.object_label,
+        },
+        reason,
+        seq: row.seq,
+        unread_count: row.unread_count,
+        version: row.version,
+        read_at: row.read_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        text: sentence.to_string(),
+        sentence,
+    })
+}
+
+/// `Ada commented on campaign “Spring”`; without an author, of an event that is no longer at hand.
+fn of_comment(row: &InboxRow, author: Option<&(String, Option<Uuid>, String)>) -> Sentence {
+    let mut sentence = Sentence::default();
+    match author {
+        Some((kind, id, name)) => {
+            sentence.parts.push(Part::Actor {
+                actor_kind: kind.clone(),
+                id: *id,
+                text: name.clone(),
+            });
+            sentence = sentence.and(" commented on ");
+        }
+        None => sentence = sentence.and("Something happened to "),
+    }
+    sentence.parts.push(Part::Object {
+        object_type: row.object_type.clone(),
+        id: row.object_id.clone(),
+        text: format!("{} “{}”", row.object_type.replace('_', " "), row.object_label),
+    });
+    sentence
+}

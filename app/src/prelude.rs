@@ -1,0 +1,33 @@
+//! What the author of a model, a route or a consumer imports: `use daybook::prelude::*;`.
+//!
+//! [`Json`], [`Path`] and [`Query`] are Daybook's own, whose refusals are problem documents. SeaORM, axum and
+//! utoipa come along as crates, so that a slice is compiled against the versions that Daybook is.
+
+pub use axum;
+pub use axum::http::{StatusCode, header};
+pub use axum::response::IntoResponse;
+pub use chrono::{DateTime, Utc};
+pub use daybook_macros::event_consumer;
+pub use rust_decimal::Decimal;
+pub use sea_orm;
+pub use sea_orm::{
+    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, NotSet, QueryFilter,
+    QueryOrder, QuerySelect, Set,
+};
+pub use serde::{Deserialize, Serialize};
+pub use utoipa;
+pub use utoipa::{IntoParams, ToSchema};
+pub use utoipa_axum::router::OpenApiRouter;
+pub use utoipa_axum::routes;
+pub use uuid::Uuid;
+
+pub use crate::error::{Error, FieldError, Result};
+pub use crate::events::{
+    ConsumerResult, Consumers, CreatedEventData, CustomEventData, DeletedEventData, Event, EventData, EventType,
+    FieldChange, FieldChanges, FieldPolicy, FieldValues, ObjectRef, RawEventData, Sentence, StateChangedEventData,
+    Track, Tracked, UpdatedEventData, capture_values, create_model_with_event, create_models_with_events,
+    delete_model_with_event, emit_event, emit_events, make_field_changes, transition_model_with_event,
+    update_model_with_event, update_models_with_events,
+};
+pub use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
+pub use crate::tenancy::{Actor, Context, Database, Person, Role, TeamTx};

@@ -1,0 +1,188 @@
+//! The run-time pool, and the doors to it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::Extensions;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+
+use super::enter::{Entrant, Entry, Request};
+use super::stats::Stats;
+use super::team_tx::{TeamTx, Work};
+use super::{Context, Role, self_check};
+use crate::error::Result;
+
+/// A [`Database::write`] under way.
+pub type Writing<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// How the run-time pool connects.
+#[derive(Debug, Clone)]
+pub struct DatabaseOptions {
+    /// Where, and as whom.
+    pub connect: PgConnectOptions,
+    /// Ask for `daybook_app` when a connection is opened (startup option `role`). Off when `connect` is a
+    /// login of its own, as it must be behind a pooler that refuses startup options.
+    pub assume_app_role: bool,
+    /// How many connections at most.
+    pub max_connections: u32,
+    /// How long a caller waits for a free one.
+    pub acquire_timeout: Duration,
+    /// Keep prepared statements on connections. Off behind a pooler that doesn't support them in
+    /// transaction mode (PgBouncer before 1.21).
+    pub statement_cache: bool,
+    /// Refuse, rather than warn, when the session's login is a superuser.
+    pub strict_roles: bool,
+}
+
+impl DatabaseOptions {
+    /// Ten connections as `daybook_app`, with prepared statements.
+    pub fn new(connect: PgConnectOptions) -> Self {
+        Self {
+            connect,
+            assume_app_role: true,
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(10),
+            statement_cache: true,
+            strict_roles: false,
+        }
+    }
+}
+
+/// The run-time database: a pool whose role can't see past the policies, behind doors that set a team.
+#[derive(Clone)]
+pub struct Database {
+    pool: PgPool,
+    persistent: bool,
+    stats: Arc<Stats>,
+    extensions: Arc<Extensions>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens the pool and asks, through it, whether its role is bound by the policies.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) that says which role could see past the policies and
+    /// why, or which table of a team has no forced row-level security;
+    /// [`Error::Unavailable`](crate::Error::Unavailable) if nobody answers.
+    pub async fn connect(options: DatabaseOptions) -> Result<Self> {
+        let mut connect = options.connect.application_name("daybook");
+        if options.assume_app_role {
+            // At connect, not per transaction: a statement that switches role is planned, and its policies
+            // chosen, as the old role.
+            connect = connect.options([("role", daybook_migration::rls::APP_ROLE)]);
+        }
+        if !options.statement_cache {
+            connect = connect.statement_cache_capacity(0);
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            // A ping per acquire would be a round trip; a dead connection fails the first statement instead,
+            // and `enter` retries that once on a fresh one.
+            .test_before_acquire(false)
+            .connect_with(connect)
+            .await?;
+        let database = Self {
+            pool,
+            persistent: options.statement_cache,
+            stats: Arc::default(),
+            extensions: Arc::default(),
+        };
+        self_check::refuse_roles_that_see_past_policies(&database.pool, options.strict_roles).await?;
+        Ok(database)
+    }
+
+    /// Adds a value that every transaction carries: [`TeamTx::extension`]. The layers above keep theirs here
+    /// (the consumers, the models), so that this one need not know them.
+    #[must_use]
+    pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        Arc::make_mut(&mut self.extensions).insert(value);
+        self
+    }
+
+    /// The value of this type, if one was added.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions.get()
+    }
+
+    /// Begins a transaction in a team, in one round trip, for somebody who presented themselves.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound) when they don't belong to the team, or there is none.
+    pub async fn enter(&self, entry: &Entry) -> Result<TeamTx> {
+        TeamTx::enter(self, entry).await
+    }
+
+    /// Begins a transaction with a context that was restored or made by the service itself: background work
+    /// and the command line. A [`Actor::User`](super::Actor::User) must still be a member.
+    ///
+    /// # Errors
+    /// As [`Database::enter`].
+    pub async fn begin(&self, context: &Context) -> Result<TeamTx> {
+        let entrant = Entrant::Context(context.clone());
+        self.enter(&Entry::new(context.team_id, entrant, Request::of(context)))
+            .await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`](crate::Error::Unavailable) if not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::raw_sql("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Makes the partitions of this month and the next three, as far as they are missing.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn ensure_partitions(&self) -> Result<()> {
+        sqlx::raw_sql("SELECT daybook_ensure_event_partitions(3)")
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// What all transactions together have cost.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// Closes the pool once its connections have come back.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Runs `work` in a transaction of `entry`, commits on `Ok`, and begins anew when it met another
+    /// transaction (serialization failure, deadlock). Refuses who has less than `role` in the team.
+    ///
+    /// # Errors
+    /// What `work` failed with, or the last meeting.
+    pub fn write_as<'a, T, F>(&'a self, entry: &'a Entry, role: Role, work: F) -> Writing<'a, T>
+    where
+        T: Send + 'a,
+        F: AsyncFn(&TeamTx) -> Result<T> + for<'t> Work<'t, T> + 'a,
+    {
+        // In a box, so that a handler's future holds no closure whose lifetimes the compiler would have to guess.
+        Box::pin(super::team_tx::write(self, entry, role, work))
+    }
+
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    pub(super) fn persistent(&self) -> bool {
+        self.persistent
+    }
+}

@@ -1,0 +1,382 @@
+//! Entering a team: one round trip that begins the transaction, sets the team, and finds out who acts.
+//!
+//! It is one simple-query message of several statements, planned one after the other, so that the policies
+//! of each see the settings of the one before. Its texts go in hex, its ids as UUIDs: nothing of it can be
+//! anything but a literal.
+//!
+//! **Trap met here:** sqlx doesn't know of a transaction that it didn't begin itself. Whatever way an entry
+//! fails, the connection is rolled back, or closed, before the pool has it again.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::postgres::{PgRow, Postgres};
+use sqlx::{AssertSqlSafe, Row, pool::PoolConnection};
+use uuid::Uuid;
+
+use super::{Actor, Context, Database, Person, Role};
+use crate::error::{Error, Result, StoredAnswer};
+
+/// Who presents themselves at a team's door, before the database has said whether they belong.
+#[derive(Debug, Clone)]
+pub enum Entrant {
+    /// A person, by the identity their token vouches for.
+    Person {
+        /// The token's `iss`.
+        issuer: String,
+        /// The token's `sub`: the person whose rights count.
+        subject: String,
+        /// Who really acts (issuer and subject), when that is another person.
+        acting: Option<(String, String)>,
+    },
+    /// A program with an API key.
+    ApiKey {
+        /// The part that is looked up.
+        prefix: String,
+        /// SHA-256 of the secret part.
+        secret_sha256: [u8; 32],
+    },
+    /// The service's own code, or work that carries on with the context it was begun with.
+    Context(Context),
+}
+
+/// What a request brings along for its transactions.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// The story it belongs to.
+    pub correlation_id: Uuid,
+    /// The way in.
+    pub via: Option<String>,
+    /// Why, in a person's words.
+    pub reason: Option<String>,
+    /// The `Idempotency-Key`, if it has one.
+    pub claim: Option<Claim>,
+}
+
+impl Request {
+    pub(super) fn of(context: &Context) -> Self {
+        Self {
+            request_id: context.request_id.clone(),
+            correlation_id: context.correlation_id,
+            via: context.via.clone(),
+            reason: context.reason.clone(),
+            claim: None,
+        }
+    }
+}
+
+/// An `Idempotency-Key`, taken by the first writing transaction of a request and committed with it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    key: String,
+    request_sha256: [u8; 32],
+    holder: Arc<Mutex<Option<String>>>,
+}
+
+impl Claim {
+    /// A key and the hash of the request it stands for.
+    pub fn new(key: String, request_sha256: [u8; 32]) -> Self {
+        Self {
+            key,
+            request_sha256,
+            holder: Arc::default(),
+        }
+    }
+
+    /// Who holds it, as the key's row names them, while a transaction of this request has it and after one
+    /// has committed with it; none before, and after a rollback.
+    pub fn holder(&self) -> Option<String> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_holder(&self, holder: Option<String>) {
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
+    }
+}
+
+/// All that one entry needs.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub(super) team_id: Uuid,
+    pub(super) entrant: Entrant,
+    pub(super) request: Request,
+    pub(super) read_only: bool,
+}
+
+impl Entry {
+    /// For reading and writing.
+    pub fn new(team_id: Uuid, entrant: Entrant, request: Request) -> Self {
+        Self {
+            team_id,
+            entrant,
+            request,
+            read_only: false,
+        }
+    }
+
+    /// For reading: the transaction is READ ONLY and takes no `Idempotency-Key`.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+}
+
+/// What an entry found.
+pub(super) enum Entered {
+    /// In: who acts, and what they may do.
+    As {
+        context: Context,
+        role: Role,
+        claimed: Option<Claim>,
+    },
+    /// The `Idempotency-Key` was used before.
+    KeyUsed { actor: String },
+}
+
+/// Sends the entry and reads what came of it. On `Err` the transaction may still be open.
+pub(super) async fn enter(connection: &mut PoolConnection<Postgres>, entry: &Entry) -> Result<Entered> {
+    let claim = entry
+        .request
+        .claim
+        .as_ref()
+        .filter(|claim| !entry.read_only && claim.holder().is_none());
+    let rows = sqlx::raw_sql(AssertSqlSafe(statements(entry, claim)))
+        .fetch_all(&mut **connection)
+        .await?;
+
+    let mut acting = None;
+    let mut found = None;
+    let mut claimed = None;
+    for row in &rows {
+        match row.try_get::<&str, _>("entry")? {
+            "acting" => acting = Some(person(row)?),
+            "entrant" => {
+                let role = row
+                    .try_get::<Option<&str>, _>("role")?
+                    .map(str::parse::<Role>)
+                    .transpose()?;
+                found = role.map(|role| person(row).map(|person| (person, role))).transpose()?;
+            }
+            "claim" => claimed = Some((row.try_get::<bool, _>("claimed")?, row.try_get::<String, _>("actor")?)),
+            _ => {}
+        }
+    }
+    let (context, role) = identified(entry, found, acting)?;
+    match (claimed, claim) {
+        (Some((false, actor)), _) => Ok(Entered::KeyUsed { actor }),
+        (Some((true, actor)), Some(claim)) => {
+            claim.set_holder(Some(actor));
+            Ok(Entered::As {
+                context,
+                role,
+                claimed: Some(claim.clone()),
+            })
+        }
+        _ => Ok(Entered::As {
+            context,
+            role,
+            claimed: None,
+        }),
+    }
+}
+
+fn person(row: &PgRow) -> Result<Person> {
+    Ok(Person {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+    })
+}
+
+fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Person>) -> Result<(Context, Role)> {
+    let request = &entry.request;
+    let context = |actor, on_behalf_of| Context {
+        team_id: entry.team_id,
+        actor,
+        on_behalf_of,
+        via: request.via.clone(),
+        reason: request.reason.clone(),
+        request_id: request.request_id.clone(),
+        correlation_id: request.correlation_id,
+        causation_id: None,
+    };
+    let user = |person: Person| Actor::User {
+        id: person.id,
+        name: person.name,
+    };
+    match (&entry.entrant, found) {
+        (Entrant::Person { acting: None, .. }, Some((person, role))) => Ok((context(user(person), None), role)),
+        (Entrant::Person { acting: Some(_), .. }, Some((person, role))) => match acting {
+            Some(actor) => Ok((context(user(actor), Some(person)), role)),
+            None => Err(Error::unauthenticated(
+                "the token's `act` names somebody who is not known here",
+            )),
+        },
+        (Entrant::ApiKey { .. }, Some((key, role))) => Ok((
+            context(
+                Actor::ApiKey {
+                    id: key.id,
+                    name: key.name,
+                },
+                None,
+            ),
+            role,
+        )),
+        // The same answer whether the team, the key or the membership is missing.
+        (Entrant::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key does not hold for this team")),
+        (Entrant::Person { .. }, None) => Err(Error::not_found("team")),
+        (Entrant::Context(context), found) => match (&context.actor, found) {
+            (Actor::User { .. }, Some((_, role))) => Ok((context.clone(), role)),
+            (Actor::User { .. }, None) => Err(Error::not_found("team")),
+            _ => Ok((context.clone(), Role::Owner)),
+        },
+    }
+}
+
+fn statements(entry: &Entry, claim: Option<&Claim>) -> String {
+    let team = entry.team_id;
+    let mut sql = String::with_capacity(1_024);
+    sql.push_str(if entry.read_only { "BEGIN READ ONLY" } else { "BEGIN" });
+    let _ = write!(sql, "; SET LOCAL daybook.team_id = '{team}'");
+    match &entry.entrant {
+        Entrant::Person {
+            issuer,
+            subject,
+            acting,
+        } => {
+            if let Some((acting_issuer, acting_subject)) = acting {
+                enter_person(&mut sql, "acting", team, acting_issuer, acting_subject);
+            }
+            // Last, so that the settings are those of the person whose rights count.
+            enter_person(&mut sql, "entrant", team, issuer, subject);
+        }
+        Entrant::ApiKey { prefix, secret_sha256 } => {
+            let _ = write!(
+                sql,
+                "; SELECT 'entrant' AS entry, id, name, role, set_config('daybook.actor', 'api_key:' || id, true) \
+                   FROM api_keys WHERE team_id = '{team}' AND prefix = {} AND secret_sha256 = {} \
+                   AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+                text(prefix),
+                bytes(secret_sha256),
+            );
+        }
+        Entrant::Context(context) => {
+            if let Actor::User { id, .. } = &context.actor {
+                // Impersonation gives the rights of the person in whose name it is done.
+                let member = context.on_behalf_of.as_ref().map_or(*id, |person| person.id);
+                let _ = write!(
+                    sql,
+                    "; SELECT 'entrant' AS entry, id, name, role FROM daybook_enter_member('{team}', '{member}')"
+                );
+            }
+        }
+    }
+    if let Some(claim) = claim {
+        let _ = write!(
+            sql,
+            "; WITH claimed AS (INSERT INTO idempotency_keys (team_id, actor, key, request_sha256, correlation_id) \
+               SELECT '{team}', current_setting('daybook.actor', true), {key}, {hash}, '{correlation}' \
+               WHERE coalesce(current_setting('daybook.actor', true), '') <> '' \
+               ON CONFLICT DO NOTHING RETURNING 1) \
+               SELECT 'claim' AS entry, EXISTS (SELECT FROM claimed) AS claimed, \
+                 coalesce(current_setting('daybook.actor', true), '') AS actor",
+            key = text(&claim.key),
+            hash = bytes(&claim.request_sha256),
+            correlation = entry.request.correlation_id,
+        );
+    }
+    sql
+}
+
+fn enter_person(sql: &mut String, entry: &str, team: Uuid, issuer: &str, subject: &str) {
+    let (issuer, subject) = (text(issuer), text(subject));
+    let _ = write!(
+        sql,
+        "; SELECT '{entry}' AS entry, id, name, role FROM daybook_enter_person('{team}', {issuer}, {subject})"
+    );
+}
+
+/// A text literal that needs no quoting.
+pub(super) fn text(value: &str) -> String {
+    format!("convert_from({}, 'UTF8')", bytes(value.as_bytes()))
+}
+
+fn bytes(value: &[u8]) -> String {
+    let mut hex = String::with_capacity(value.len() * 2 + 15);
+    hex.push_str("decode('");
+    for byte in value {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex.push_str("','hex')");
+    hex
+}
+
+/// What came of a request that used its key before; `None` while its answer isn't stored yet.
+///
+/// # Errors
+/// 422 when the key stood for another request.
+pub(super) async fn stored_answer(
+    connection: &mut PoolConnection<Postgres>,
+    team_id: Uuid,
+    actor: &str,
+    claim: &Claim,
+    persistent: bool,
+) -> Result<Option<StoredAnswer>> {
+    let row = sqlx::query(
+        "SELECT request_sha256, status, content_type, etag, body FROM idempotency_keys
+         WHERE team_id = $1 AND actor = $2 AND key = $3",
+    )
+    .bind(team_id)
+    .bind(actor)
+    .bind(&claim.key)
+    .persistent(persistent)
+    .fetch_optional(&mut **connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    if row.try_get::<Vec<u8>, _>("request_sha256")? != claim.request_sha256 {
+        return Err(Error::invalid(
+            "Idempotency-Key",
+            "was used before with another request; use a new key",
+        ));
+    }
+    let Some(status) = row.try_get::<Option<i16>, _>("status")? else {
+        return Ok(None);
+    };
+    Ok(Some(StoredAnswer {
+        status: u16::try_from(status).map_err(Error::internal)?,
+        content_type: row.try_get("content_type")?,
+        etag: row.try_get("etag")?,
+        body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
+    }))
+}
+
+/// Stores the answer to the request that committed with `claim`, for whoever sends it again.
+///
+/// # Errors
+/// As any statement; the work is committed whatever comes of this.
+pub async fn store_answer(
+    database: &Database,
+    team_id: Uuid,
+    actor: &str,
+    claim: &Claim,
+    answer: &StoredAnswer,
+) -> Result<()> {
+    let tx = database.begin(&Context::system(team_id, "idempotency")).await?;
+    tx.execute_sql(
+        sqlx::query(
+            "UPDATE idempotency_keys SET status = $4, content_type = $5, etag = $6, body = $7
+             WHERE team_id = $1 AND actor = $2 AND key = $3",
+        )
+        .bind(team_id)
+        .bind(actor)
+        .bind(&claim.key)
+        .bind(i16::try_from(answer.status).map_err(Error::internal)?)
+        .bind(answer.content_type.as_deref())
+        .bind(answer.etag.as_deref())
+        .bind(&answer.body),
+    )
+    .await?;
+    tx.commit().await
+}

@@ -1,0 +1,37 @@
+//! Teams, and the wall between them.
+//!
+//! **Who plays.** [`Database`] holds the pool, which is private; its connections have their role fixed when
+//! they are opened. [`Database::enter`] takes one, and in a single round trip begins a transaction, sets the
+//! team, reads who acts and what they may do, and gives a [`TeamTx`]: the only way to a connection that can
+//! read or write team rows. A [`Context`] says who acts in which team and what story it belongs to.
+//!
+//! **The life of a transaction.** `enter` → statements through SeaORM or SQL → `commit`, which runs to its
+//! end even if the client hangs up. A `TeamTx` that is dropped is rolled back before its connection serves
+//! anybody else.
+//!
+//! **Invariant:** no code outside this module sees a connection of the run-time pool. The compiler keeps
+//! that, not a reviewer. It guards against mistakes, not against SQL that somebody writes on purpose: a
+//! caller can send `COMMIT` through a `TeamTx`. No SQL is ever built from input.
+//!
+//! **Invariant:** settings are local to the transaction, so nothing of a team is left on a connection that
+//! goes back to the pool, and poolers in transaction mode work.
+
+mod context;
+mod database;
+mod enter;
+mod own_teams;
+mod schema;
+mod self_check;
+mod stats;
+mod team_tx;
+
+pub mod postgres;
+
+pub use context::{Actor, Context, Person, Role};
+pub use database::{Database, DatabaseOptions, Writing};
+pub use daybook_entity::SYSTEM_TEAM;
+pub use enter::{Claim, Entrant, Entry, Request, store_answer};
+pub use own_teams::{OwnTeam, OwnTeams};
+pub use schema::{Migrations, Pending};
+pub use stats::Stats;
+pub use team_tx::{TeamTx, Work};

@@ -1,0 +1,76 @@
+//! Who runs the server. PostgreSQL refuses root, so a service that runs as root runs it as somebody else.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{User, getegid, geteuid};
+use tokio::process::Command;
+
+use super::error::StartError;
+
+/// The operating system's user that runs the server and owns its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Account {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Account {
+    /// The owner of `cluster` if there is one, so that a cluster keeps its owner when, say, a user
+    /// `postgres` appears later; else this process's own user; for root `postgres`, else `nobody`.
+    pub fn for_cluster(cluster: &Path) -> Result<Self, StartError> {
+        let own = Self {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+        };
+        if own.uid != 0 {
+            return Ok(own);
+        }
+        if let Some(owner) = Self::owner_of(cluster).filter(|owner| owner.uid != 0) {
+            return Ok(owner);
+        }
+        ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten())
+            .map(|user| Self {
+                uid: user.uid.as_raw(),
+                gid: user.gid.as_raw(),
+            })
+            .ok_or(StartError::NoAccount)
+    }
+
+    /// Who owns `path`, not following a link.
+    pub fn owner_of(path: &Path) -> Option<Self> {
+        let meta = path.symlink_metadata().ok()?;
+        Some(Self {
+            uid: meta.uid(),
+            gid: meta.gid(),
+        })
+    }
+
+    /// Whether the server runs as another user than the service.
+    pub fn is_another(self) -> bool {
+        self.uid != geteuid().as_raw()
+    }
+
+    /// A command that runs as this user, in a folder it can enter, with nothing in its environment that
+    /// would change what PostgreSQL does (`PGDATA`, `PGPORT`, …) or the language of what it says.
+    ///
+    /// Going from root to another user, `uid` makes the standard library drop root's other groups too.
+    pub fn command(self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(std::process::Stdio::null());
+        if self.is_another() {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
+}

@@ -1,0 +1,251 @@
+//! PostgreSQL's own programs: found on the machine, or fetched.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use postgresql_embedded::{PostgreSQL, Settings, VersionReq};
+
+use super::account::Account;
+use super::error::StartError;
+
+/// The oldest major version that has what the migrations use.
+pub(super) const MIN_MAJOR: u16 = 15;
+/// The major version that is fetched when the machine has none and no cluster asks for another.
+const FETCHED_MAJOR: u16 = 17;
+/// Where the crate's feature `theseus` fetches from.
+const RELEASES_URL: &str = "https://github.com/theseus-rs/postgresql-binaries";
+/// How long fetching may take; the archive is about 10 to 40 MB.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Where to look for PostgreSQL's programs.
+#[derive(Debug, Clone)]
+pub struct SearchPath {
+    folders: Vec<PathBuf>,
+    fetch: bool,
+}
+
+impl SearchPath {
+    /// `DAYBOOK_PG_BIN` alone if it is set: whoever names a folder wants that one or an error. Otherwise
+    /// `PATH`, `pg_config --bindir`, the usual folders of Debian, Homebrew and Red Hat (the highest version
+    /// first), and at last fetching them.
+    pub fn from_env() -> Self {
+        if let Some(folder) = env::var_os("DAYBOOK_PG_BIN").filter(|value| !value.is_empty()) {
+            return Self::only(folder);
+        }
+        let mut folders: Vec<PathBuf> = env::var_os("PATH").iter().flat_map(env::split_paths).collect();
+        folders.extend(pg_config_bindir());
+        for (parent, prefix, bin) in [
+            ("/usr/lib/postgresql", "", "bin"),
+            ("/opt/homebrew/opt", "postgresql", "bin"),
+            ("/usr/local/opt", "postgresql", "bin"),
+            ("/usr", "pgsql-", "bin"),
+        ] {
+            folders.extend(
+                versions_in(Path::new(parent), prefix)
+                    .into_iter()
+                    .map(|folder| folder.join(bin)),
+            );
+        }
+        Self { folders, fetch: true }
+    }
+
+    /// This folder and nothing else.
+    pub fn only(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folders: vec![folder.into()],
+            fetch: false,
+        }
+    }
+}
+
+/// One version's programs.
+#[derive(Debug, Clone)]
+pub(super) struct Programs {
+    pub postgres: PathBuf,
+    pub initdb: PathBuf,
+    pub major: u16,
+}
+
+impl Programs {
+    /// The first that `account` can run, of `major` if a cluster asks for it (a cluster is of one major
+    /// version for life), else [`MIN_MAJOR`] or newer. What is fetched is kept in `install_dir`.
+    pub async fn find(
+        search: &SearchPath,
+        account: Account,
+        major: Option<u16>,
+        install_dir: &Path,
+    ) -> Result<Self, StartError> {
+        let mut looked = Vec::new();
+        for folder in &search.folders {
+            match Self::look_in(folder, account).await {
+                Ok(Some(found)) if found.serves(major) => return Ok(found),
+                Ok(Some(other)) => looked.push(format!("{}: version {}", folder.display(), other.major)),
+                // Most folders in PATH have nothing to do with PostgreSQL; naming each would bury the rest.
+                Ok(None) if search.fetch => {}
+                Ok(None) => looked.push(format!("{}: holds no `postgres`", folder.display())),
+                Err(reason) => looked.push(format!("{}: {reason}", folder.display())),
+            }
+        }
+        if search.fetch {
+            looked.push("PATH, pg_config, and the usual folders of Debian, Homebrew and Red Hat: nothing else".into());
+            match fetch(install_dir, major.unwrap_or(FETCHED_MAJOR)).await {
+                Ok(folder) => match Self::look_in(&folder, account).await {
+                    Ok(Some(found)) => return Ok(found),
+                    Ok(None) => looked.push(format!("{}: fetched, and holds no `postgres`", folder.display())),
+                    Err(reason) => looked.push(format!("{}: fetched, but {reason}", folder.display())),
+                },
+                Err(reason) => looked.push(format!("fetching it from {RELEASES_URL}: {reason}")),
+            }
+        }
+        let wanted = match major {
+            Some(major) => format!("{major} (the version that made this cluster)"),
+            None => format!("{MIN_MAJOR} or newer"),
+        };
+        Err(StartError::NoPrograms {
+            wanted,
+            looked: format!("  {}", looked.join("\n  ")),
+        })
+    }
+
+    fn serves(&self, major: Option<u16>) -> bool {
+        major.map_or(self.major >= MIN_MAJOR, |major| self.major == major)
+    }
+
+    /// What `folder` holds; `None` when it has no `postgres`, a reason when it has one that won't do.
+    async fn look_in(folder: &Path, account: Account) -> Result<Option<Self>, String> {
+        // Folders in PATH may hold links; initdb lies beside what they point to.
+        let Ok(postgres) = folder.join("postgres").canonicalize() else {
+            return Ok(None);
+        };
+        let initdb = postgres.with_file_name("initdb");
+        if !initdb.is_file() {
+            return Err(format!("no `initdb` beside {}", postgres.display()));
+        }
+        // Asked as the user that will run it: programs below somebody's home can't be reached by others.
+        let output = account
+            .command(&postgres)
+            .arg("--version")
+            .output()
+            .await
+            .map_err(|error| format!("could not run `postgres --version`: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let major = major_of(&said).ok_or_else(|| format!("`postgres --version` said {:?}", said.trim()))?;
+        Ok(Some(Self {
+            postgres,
+            initdb,
+            major,
+        }))
+    }
+}
+
+/// `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)` is 15; so are `15beta1` and `15devel`.
+fn major_of(version: &str) -> Option<u16> {
+    let number = version.split("(PostgreSQL) ").nth(1)?;
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    number[..end].parse().ok()
+}
+
+fn pg_config_bindir() -> Option<PathBuf> {
+    let output = std::process::Command::new("pg_config").arg("--bindir").output().ok()?;
+    let folder = String::from_utf8(output.stdout).ok()?;
+    Some(PathBuf::from(folder.trim())).filter(|folder| folder.is_absolute())
+}
+
+/// Folders in `parent` named `prefix` and a version, the highest version first.
+fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let mut found: Vec<(u16, PathBuf)> = std::fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version = name.strip_prefix(prefix)?.trim_start_matches('@');
+            // Homebrew's unversioned `postgresql` is a link to one of the others: the last resort.
+            let major = if version.is_empty() {
+                0
+            } else {
+                version.split('.').next()?.parse().ok()?
+            };
+            Some((major, entry.path()))
+        })
+        .collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, folder)| folder).collect()
+}
+
+/// Fetches the programs of `major` into `install_dir`, unless they are there, and returns their folder.
+///
+/// The crate fetches and unpacks, no more: its own `start` turns fsync off and takes any `postmaster.pid`
+/// for a running server. `setup` also runs initdb unless the data folder has a `postgresql.conf`, so it is
+/// given a folder with an empty one.
+async fn fetch(install_dir: &Path, major: u16) -> Result<PathBuf, String> {
+    let no_cluster = install_dir.join("no-cluster");
+    let io = |error: std::io::Error| format!("{}: {error}", install_dir.display());
+    std::fs::create_dir_all(&no_cluster).map_err(io)?;
+    std::fs::File::create(no_cluster.join("postgresql.conf")).map_err(io)?;
+    let settings = Settings {
+        releases_url: RELEASES_URL.to_owned(),
+        version: VersionReq::parse(&format!("={major}")).map_err(|error| error.to_string())?,
+        installation_dir: install_dir.to_owned(),
+        password_file: no_cluster.join("unused"),
+        data_dir: no_cluster,
+        host: String::new(),
+        port: 0,
+        username: String::new(),
+        password: String::new(),
+        temporary: false,
+        timeout: Some(FETCH_TIMEOUT),
+        configuration: std::collections::HashMap::new(),
+        trust_installation_dir: false,
+        socket_dir: None,
+    };
+    tracing::info!(major, into = %install_dir.display(), "no PostgreSQL on this machine: fetching its programs");
+    let mut installation = PostgreSQL::new(settings);
+    tokio::time::timeout(FETCH_TIMEOUT, installation.setup())
+        .await
+        .map_err(|_| format!("not done within {} s", FETCH_TIMEOUT.as_secs()))?
+        .map_err(|error| error.to_string())?;
+    let folder = installation.settings().installation_dir.clone();
+    // Unpacked into a folder for its owner alone, and the server may run as somebody else.
+    for folder in [install_dir, &folder] {
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io)?;
+    }
+    Ok(folder.join("bin"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_major_version() {
+        assert_eq!(
+            major_of("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n"),
+            Some(15)
+        );
+        assert_eq!(major_of("postgres (PostgreSQL) 18beta1\n"), Some(18));
+        assert_eq!(major_of("postgres (PostgreSQL) 9.6.24\n"), Some(9));
+        assert_eq!(major_of("postgres: not found"), None);
+    }
+
+    #[test]
+    fn the_highest_version_comes_first() -> std::io::Result<()> {
+        let parent = env::temp_dir().join(format!("daybook-versions-{}", std::process::id()));
+        for name in [
+            "postgresql",
+            "postgresql@9.6",
+            "postgresql@15",
+            "postgresql@17",
+            "postgresql-client",
+            "redis",
+        ] {
+            std::fs::create_dir_all(parent.join(name))?;
+        }
+        let found = versions_in(&parent, "postgresql");
+        std::fs::remove_dir_all(&parent)?;
+        let expected = ["postgresql@17", "postgresql@15", "postgresql@9.6", "postgresql"];
+        assert_eq!(found, expected.map(|name| parent.join(name)));
+        Ok(())
+    }
+}

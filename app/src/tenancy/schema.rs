@@ -1,0 +1,173 @@
+//! Applying migrations: Daybook's own, then the user's, one process at a time.
+
+use std::pin::Pin;
+
+use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector};
+use sea_orm_migration::MigratorTrait;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor, Row};
+
+use crate::error::{Error, Result};
+
+/// The advisory lock that processes which start together take in turn.
+const LOCK: i64 = 0x6461_7962_6f6f_6b01;
+
+type Step<T> = for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
+
+/// What a migrator can do, with its type forgotten.
+#[derive(Clone, Copy)]
+struct Source {
+    up: Step<()>,
+    down: Step<()>,
+    pending: Step<Vec<String>>,
+    applied: Step<Vec<String>>,
+}
+
+impl Source {
+    fn of<M: MigratorTrait>() -> Self {
+        Self {
+            up: |db, _| Box::pin(async move { M::up(db, None).await }),
+            down: |db, steps| Box::pin(async move { M::down(db, Some(steps)).await }),
+            pending: |db, _| Box::pin(async move { Ok(names(&M::get_pending_migrations(db).await?)) }),
+            applied: |db, _| Box::pin(async move { Ok(names(&M::get_applied_migrations(db).await?)) }),
+        }
+    }
+}
+
+fn names(migrations: &[sea_orm_migration::Migration]) -> Vec<String> {
+    migrations.iter().map(|migration| migration.name().to_owned()).collect()
+}
+
+/// All migrations of this program, in the order in which they are applied.
+#[derive(Clone)]
+pub struct Migrations {
+    sources: Vec<Source>,
+}
+
+impl std::fmt::Debug for Migrations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Migrations")
+            .field("sources", &self.sources.len())
+            .finish()
+    }
+}
+
+impl Default for Migrations {
+    fn default() -> Self {
+        Self {
+            sources: vec![Source::of::<daybook_migration::Migrator>()],
+        }
+    }
+}
+
+/// Migrations that have and haven't been applied, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Applied, oldest first.
+    pub applied: Vec<String>,
+    /// Not applied yet, in order.
+    pub pending: Vec<String>,
+}
+
+impl Migrations {
+    /// Adds a user's migrations after the ones there are.
+    pub fn add<M: MigratorTrait>(&mut self) {
+        self.sources.push(Source::of::<M>());
+    }
+
+    /// Applies what is pending, under an advisory lock, as the owner.
+    ///
+    /// # Errors
+    /// The first step that failed; the ones before it stay applied.
+    pub async fn up(&self, owner: &PgConnectOptions) -> Result<()> {
+        self.locked(owner, async |db| {
+            for source in &self.sources {
+                (source.up)(db, 0).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes back the last `steps` migrations, the user's before Daybook's.
+    ///
+    /// # Errors
+    /// The first step that failed; the ones after it stay taken back.
+    pub async fn down(&self, owner: &PgConnectOptions, steps: u32) -> Result<()> {
+        self.locked(owner, async |db| {
+            let mut left = steps;
+            for source in self.sources.iter().rev() {
+                let applied = u32::try_from((source.applied)(db, 0).await?.len()).unwrap_or(u32::MAX);
+                let taken = left.min(applied);
+                if taken > 0 {
+                    (source.down)(db, taken).await?;
+                    left -= taken;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What is applied and what is pending.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn status(&self, owner: &PgConnectOptions) -> Result<Pending> {
+        self.locked(owner, async |db| {
+            let mut status = Pending {
+                applied: Vec::new(),
+                pending: Vec::new(),
+            };
+            for source in &self.sources {
+                status.applied.extend((source.applied)(db, 0).await?);
+                status.pending.extend((source.pending)(db, 0).await?);
+            }
+            Ok(status)
+        })
+        .await
+    }
+
+    async fn locked<T>(
+        &self,
+        owner: &PgConnectOptions,
+        work: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
+    ) -> Result<T> {
+        let owner = owner
+            .clone()
+            .application_name("daybook migrate")
+            .disable_statement_logging();
+        // The lock has a connection of its own, so that it outlasts every step's transaction.
+        let mut lock = owner.connect().await?;
+        refuse_without_role_rights(&mut lock).await?;
+        sqlx::query("SELECT pg_advisory_lock($1)")
+            .bind(LOCK)
+            .execute(&mut lock)
+            .await?;
+        let pool = PgPoolOptions::new().max_connections(2).connect_with(owner).await?;
+        let outcome = work(&SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone())).await;
+        pool.close().await;
+        lock.close().await?;
+        Ok(outcome?)
+    }
+}
+
+/// The one thing that a migration needs and an owner may lack, said before a step fails halfway.
+async fn refuse_without_role_rights(connection: &mut sqlx::PgConnection) -> Result<()> {
+    let row = connection
+        .fetch_one(
+            "SELECT current_user::text AS name, rolsuper OR rolcreaterole AS can_make_roles,
+                    (SELECT count(*) FROM pg_roles
+                     WHERE rolname IN ('daybook_app', 'daybook_relay', 'daybook_worker')) = 3 AS there
+             FROM pg_roles WHERE rolname = current_user",
+        )
+        .await?;
+    if row.try_get::<bool, _>("can_make_roles")? || row.try_get::<bool, _>("there")? {
+        return Ok(());
+    }
+    let name: String = row.try_get("name")?;
+    Err(Error::internal(format!(
+        "{name} may not make the roles daybook_app, daybook_relay and daybook_worker, which are missing: \
+         ALTER ROLE {name} CREATEROLE, or have an administrator CREATE ROLE them and GRANT daybook_app TO {name}"
+    )))
+}

@@ -1,0 +1,459 @@
+//! A transaction inside one team.
+
+use std::sync::{Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sea_query_sqlx::SqlxValues;
+use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, Postgres};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Executor, pool::PoolConnection};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::enter::{self, Claim, Entered, Entry};
+use super::{Context, Database, Role, Stats};
+use crate::error::{Error, Result};
+
+/// How often a transaction that met another one is begun anew, at most.
+const ATTEMPTS: u32 = 6;
+/// How long a repeated request waits for the first one's answer to be stored.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A transaction inside one team: the only way to a connection that can read or write team rows.
+///
+/// It is a SeaORM connection (`Entity::find().all(&tx)`), and takes sqlx's queries by [`fetch_all`] and its
+/// like. Dropped without [`commit`], it is rolled back before its connection serves anybody else.
+///
+/// [`fetch_all`]: TeamTx::fetch_all
+/// [`commit`]: TeamTx::commit
+pub struct TeamTx {
+    connection: Mutex<Option<PoolConnection<Postgres>>>,
+    database: Database,
+    context: Context,
+    role: Role,
+    claim: Option<Claim>,
+    stats: Stats,
+    state: StdMutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// A statement failed since the last savepoint: PostgreSQL would answer COMMIT with a silent ROLLBACK.
+    aborted: bool,
+    savepoints: u32,
+    /// The events whose consumers are running, outermost first.
+    causes: Vec<Uuid>,
+}
+
+impl std::fmt::Debug for TeamTx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TeamTx")
+            .field("context", &self.context)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TeamTx {
+    pub(super) async fn enter(database: &Database, entry: &Entry) -> Result<Self> {
+        let asked = Instant::now();
+        loop {
+            let mut connection = database.acquire().await?;
+            let began = Instant::now();
+            let entered = match enter::enter(&mut connection, entry).await {
+                Ok(entered) => entered,
+                Err(error) => {
+                    let dead = is_dead(&error);
+                    give_back(connection).await;
+                    // The pool doesn't ping, so a restart of the database shows here first. Nothing has
+                    // happened yet: the next connection may be younger than the restart.
+                    if dead && asked.elapsed() < ANSWER_PATIENCE {
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            let stats = Stats::default();
+            stats.add(began.elapsed());
+            database.stats().add(began.elapsed());
+            match entered {
+                Entered::As { context, role, claimed } => {
+                    return Ok(Self {
+                        connection: Mutex::new(Some(connection)),
+                        database: database.clone(),
+                        context,
+                        role,
+                        claim: claimed,
+                        stats,
+                        state: StdMutex::default(),
+                    });
+                }
+                Entered::KeyUsed { actor } => {
+                    let claim = entry
+                        .request
+                        .claim
+                        .as_ref()
+                        .ok_or_else(|| Error::internal("a claim without a key"))?;
+                    let stored =
+                        enter::stored_answer(&mut connection, entry.team_id, &actor, claim, database.persistent())
+                            .await;
+                    give_back(connection).await;
+                    if let Some(answer) = stored? {
+                        return Err(Error::Replay(Box::new(answer)));
+                    }
+                    if asked.elapsed() >= ANSWER_PATIENCE {
+                        return Err(Error::conflict(
+                            "outcome-unknown",
+                            "the first request with this Idempotency-Key did its work, but its answer was lost; \
+                             look at the object before you send it again with a new key",
+                        ));
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    /// The team.
+    pub fn team_id(&self) -> Uuid {
+        self.context.team_id
+    }
+
+    /// Who acts, and what it belongs to.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What the actor may do. The service itself may do everything.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Refuses actors with less than `role`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] that names both.
+    pub fn require(&self, role: Role) -> Result<()> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(Error::Forbidden {
+            detail: format!("this needs the role {role}; yours is {}", self.role),
+        })
+    }
+
+    /// A value that was added to the [`Database`].
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.database.extension()
+    }
+
+    /// What this transaction has cost so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Makes everything permanent. Runs to its end even if the caller is dropped meanwhile (a client that
+    /// hangs up), so that what follows a commit follows every commit.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if a statement had failed before: PostgreSQL would roll back and say nothing.
+    /// [`Error::Unavailable`] if the connection broke; the outcome is then unknown.
+    pub async fn commit(mut self) -> Result<()> {
+        let Some(mut connection) = self.connection.get_mut().take() else {
+            return Err(Error::internal("the transaction has ended already"));
+        };
+        if self.state().aborted {
+            self.release_claim();
+            give_back(connection).await;
+            return Err(Error::internal("a statement failed and the transaction can't commit"));
+        }
+        let committing = tokio::spawn(async move {
+            let began = Instant::now();
+            let outcome = (&mut *connection).execute("COMMIT").await;
+            if outcome.is_err() {
+                give_back(connection).await;
+            }
+            (outcome, began.elapsed())
+        });
+        let (outcome, took) = committing.await.map_err(Error::internal)?;
+        self.count(took);
+        outcome.map_err(|error| {
+            self.release_claim();
+            Error::from_database(error)
+        })?;
+        Ok(())
+    }
+
+    /// Undoes everything.
+    ///
+    /// # Errors
+    /// None that matter: a connection that can't roll back is closed, which rolls back.
+    pub async fn rollback(mut self) -> Result<()> {
+        self.release_claim();
+        if let Some(connection) = self.connection.get_mut().take() {
+            give_back(connection).await;
+        }
+        Ok(())
+    }
+
+    /// Runs `work` so that its failure undoes only its own statements.
+    ///
+    /// # Errors
+    /// What `work` failed with; the transaction goes on.
+    pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
+        let name = {
+            let mut state = self.state();
+            state.savepoints += 1;
+            format!("daybook_{}", state.savepoints)
+        };
+        self.run(&format!("SAVEPOINT {name}")).await?;
+        let outcome = work.await;
+        match &outcome {
+            Ok(_) if !self.state().aborted => self.run(&format!("RELEASE SAVEPOINT {name}")).await?,
+            _ => {
+                self.run(&format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"))
+                    .await?;
+                self.state().aborted = false;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// All rows of a query.
+    ///
+    /// # Errors
+    /// As [`Error::from_database`] sorts them.
+    pub async fn fetch_all(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        let query = query.persistent(self.database.persistent());
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection)?;
+        let began = Instant::now();
+        let outcome = query.fetch_all(&mut **connection).await;
+        Ok(self.counted(began, outcome)?)
+    }
+
+    /// The first row of a query, if it has one.
+    ///
+    /// # Errors
+    /// As [`Error::from_database`] sorts them.
+    pub async fn fetch_optional(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
+        Ok(self.fetch_all(query).await?.into_iter().next())
+    }
+
+    /// Runs a statement and says how many rows it touched.
+    ///
+    /// # Errors
+    /// As [`Error::from_database`] sorts them.
+    pub async fn execute_sql(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+        let query = query.persistent(self.database.persistent());
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection)?;
+        let began = Instant::now();
+        let outcome = query.execute(&mut **connection).await;
+        Ok(self.counted(began, outcome)?.rows_affected())
+    }
+
+    /// The event whose consumer is running, the innermost one: what is emitted now was caused by it.
+    pub(crate) fn cause(&self) -> Option<Uuid> {
+        self.state().causes.last().copied().or(self.context.causation_id)
+    }
+
+    /// Marks `event_id` as the cause of what follows, and says how deep that is; [`TeamTx::end_cause`] ends it.
+    pub(crate) fn begin_cause(&self, event_id: Uuid) -> usize {
+        let mut state = self.state();
+        state.causes.push(event_id);
+        state.causes.len()
+    }
+
+    pub(crate) fn end_cause(&self) {
+        self.state().causes.pop();
+    }
+
+    async fn run(&self, sql: &str) -> Result<()> {
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection)?;
+        let began = Instant::now();
+        let outcome = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection).await;
+        self.counted(began, outcome)?;
+        Ok(())
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing panics while it is held, and its fields are whole after every assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, waited: Duration) {
+        self.stats.add(waited);
+        self.database.stats().add(waited);
+    }
+
+    fn counted<T>(&self, began: Instant, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        self.count(began.elapsed());
+        if let Err(sqlx::Error::Database(_)) = &outcome {
+            self.state().aborted = true;
+        }
+        outcome
+    }
+
+    fn release_claim(&self) {
+        if let Some(claim) = &self.claim {
+            claim.set_holder(None);
+        }
+    }
+}
+
+impl Drop for TeamTx {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.get_mut().take() else {
+            return;
+        };
+        self.release_claim();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(give_back(connection));
+            }
+            // No runtime, no way to say ROLLBACK: closing the connection says it.
+            Err(_) => drop(connection.detach()),
+        }
+    }
+}
+
+/// Rolls back and returns the connection to the pool, or closes it.
+pub(super) async fn give_back(mut connection: PoolConnection<Postgres>) {
+    if (&mut *connection).execute("ROLLBACK").await.is_err() {
+        drop(connection.detach());
+    }
+}
+
+fn is_dead(error: &Error) -> bool {
+    let Error::Unavailable {
+        source: Some(source), ..
+    } = error
+    else {
+        return false;
+    };
+    match source.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_)) => true,
+        Some(sqlx::Error::Database(db)) => matches!(db.code().as_deref(), Some("57P01" | "57P02" | "57P03")),
+        _ => false,
+    }
+}
+
+fn open(connection: &mut Option<PoolConnection<Postgres>>) -> Result<&mut PoolConnection<Postgres>, sqlx::Error> {
+    connection
+        .as_mut()
+        .ok_or_else(|| sqlx::Error::Protocol("the transaction has ended".into()))
+}
+
+fn exec_err(error: sqlx::Error) -> DbErr {
+    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
+}
+
+fn query_err(error: sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for TeamTx {
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let query = sea_query(statement, self.database.persistent());
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection).map_err(exec_err)?;
+        let began = Instant::now();
+        let outcome: Result<PgQueryResult, _> = query.execute(&mut **connection).await;
+        self.counted(began, outcome).map(Into::into).map_err(exec_err)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection).map_err(exec_err)?;
+        let began = Instant::now();
+        let outcome: Result<PgQueryResult, _> = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection).await;
+        self.counted(began, outcome).map(Into::into).map_err(exec_err)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        Ok(self.query_all_raw(statement).await?.into_iter().next())
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let query = sea_query(statement, self.database.persistent());
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection).map_err(query_err)?;
+        let began = Instant::now();
+        let outcome = query.fetch_all(&mut **connection).await;
+        let rows = self.counted(began, outcome).map_err(query_err)?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+fn sea_query(statement: Statement, persistent: bool) -> Query<'static, Postgres, SqlxValues> {
+    let values = statement.values.unwrap_or(sea_orm::Values(Vec::new()));
+    sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values)).persistent(persistent)
+}
+
+/// What can be done in a transaction, again if need be: any `async |tx| { … }` whose future is `Send`.
+///
+/// It says of the future what `AsyncFn` can't yet say in stable Rust, so that handlers may call [`write`].
+pub trait Work<'t, T>: Fn(&'t TeamTx) -> Self::Done + Send + Sync {
+    /// The future.
+    type Done: Future<Output = Result<T>> + Send;
+}
+
+impl<'t, T, F, D> Work<'t, T> for F
+where
+    F: Fn(&'t TeamTx) -> D + Send + Sync,
+    D: Future<Output = Result<T>> + Send,
+{
+    type Done = D;
+}
+
+/// Runs `work` in a transaction of `entry`, commits on `Ok`, and begins anew when it met another transaction
+/// (serialization failure, deadlock), up to [`ATTEMPTS`] times with growing, jittered pauses.
+pub(super) async fn write<T, F>(database: &Database, entry: &Entry, role: Role, work: F) -> Result<T>
+where
+    T: Send,
+    F: for<'t> Work<'t, T>,
+{
+    let mut attempt = 1;
+    loop {
+        let error = match attempt_once(database, entry, role, &work).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if attempt == ATTEMPTS || !error.is_retryable() {
+            return Err(error);
+        }
+        let ceiling_ms = 10_u64 << attempt;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(1..=ceiling_ms))).await;
+        attempt += 1;
+    }
+}
+
+async fn attempt_once<T, F>(database: &Database, entry: &Entry, role: Role, work: &F) -> Result<T>
+where
+    T: Send,
+    F: for<'t> Work<'t, T>,
+{
+    let tx = TeamTx::enter(database, entry).await?;
+    let outcome = match tx.require(role) {
+        Ok(()) => work(&tx).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(done) => {
+            tx.commit().await?;
+            Ok(done)
+        }
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error)
+        }
+    }
+}

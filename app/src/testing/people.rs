@@ -1,0 +1,172 @@
+//! Teams and the people in them.
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{TestDb, must};
+use crate::error::Result;
+use crate::events::{Event, event_from_row};
+use crate::tenancy::{Actor, Context, Entrant, Entry, Request, Role};
+
+/// Who vouches for the people of tests.
+const ISSUER: &str = "https://issuer.test";
+
+/// A team on a [`TestDb`].
+#[derive(Debug, Clone)]
+pub struct TestTeam {
+    /// The team.
+    pub id: Uuid,
+    /// What people call it.
+    pub name: String,
+    db: TestDb,
+}
+
+/// A person in a team.
+#[derive(Debug, Clone)]
+pub struct TestMember {
+    /// The row in `users`.
+    pub user_id: Uuid,
+    /// The token's `iss`.
+    pub issuer: String,
+    /// The token's `sub`.
+    pub subject: String,
+    /// What mentions them in the team.
+    pub handle: String,
+    /// For `database.begin(&ada.context)`.
+    pub context: Context,
+}
+
+impl TestMember {
+    /// The person at the team's door, by the identity that a token would vouch for.
+    pub fn entry(&self) -> Entry {
+        Entry::new(self.context.team_id, self.entrant(), self.request())
+    }
+
+    /// The same person at another team's door.
+    pub fn entry_to(&self, team_id: Uuid) -> Entry {
+        Entry::new(team_id, self.entrant(), self.request())
+    }
+
+    fn entrant(&self) -> Entrant {
+        Entrant::Person {
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+            acting: None,
+        }
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            request_id: None,
+            correlation_id: self.context.correlation_id,
+            via: None,
+            reason: None,
+            claim: None,
+        }
+    }
+}
+
+impl TestTeam {
+    pub(super) async fn found(db: &TestDb, name: &str) -> Self {
+        let team = Self {
+            id: Uuid::now_v7(),
+            name: name.to_owned(),
+            db: db.clone(),
+        };
+        must(team.insert().await, "found a team");
+        team
+    }
+
+    async fn insert(&self) -> Result<()> {
+        let mut connection = self.inside().await?;
+        sqlx::query("INSERT INTO teams (id, name) VALUES ($1, $2)")
+            .bind(self.id)
+            .bind(&self.name)
+            .execute(&mut connection)
+            .await?;
+        Ok(connection.close().await?)
+    }
+
+    /// Adds a person. Their display name is `handle` with a capital (`ada` is Ada), their identity
+    /// `https://issuer.test` and `handle`: one handle in two teams is one person.
+    pub async fn member(&self, handle: &str, role: Role) -> TestMember {
+        must(self.add(handle, role).await, "add a member")
+    }
+
+    async fn add(&self, handle: &str, role: Role) -> Result<TestMember> {
+        let mut letters = handle.chars();
+        let name: String = letters
+            .next()
+            .into_iter()
+            .flat_map(char::to_uppercase)
+            .chain(letters)
+            .collect();
+        let mut connection = self.inside().await?;
+        sqlx::query("SELECT set_config('daybook.issuer', $1, false), set_config('daybook.subject', $2, false)")
+            .bind(ISSUER)
+            .bind(handle)
+            .execute(&mut connection)
+            .await?;
+        let user_id: Uuid = sqlx::query_scalar(
+            "INSERT INTO users (id, issuer, subject, display_name) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (issuer, subject) DO UPDATE SET display_name = excluded.display_name RETURNING id",
+        )
+        .bind(Uuid::now_v7())
+        .bind(ISSUER)
+        .bind(handle)
+        .bind(&name)
+        .fetch_one(&mut connection)
+        .await?;
+        sqlx::query("INSERT INTO memberships (team_id, user_id, role, handle) VALUES ($1, $2, $3, $4)")
+            .bind(self.id)
+            .bind(user_id)
+            .bind(role.as_str())
+            .bind(handle)
+            .execute(&mut connection)
+            .await?;
+        connection.close().await?;
+        let mut context = Context::system(self.id, "");
+        context.actor = Actor::User { id: user_id, name };
+        Ok(TestMember {
+            user_id,
+            issuer: ISSUER.to_owned(),
+            subject: handle.to_owned(),
+            handle: handle.to_owned(),
+            context,
+        })
+    }
+
+    /// The service itself, at work in the team.
+    pub fn system(&self) -> Context {
+        Context::system(self.id, "test")
+    }
+
+    /// All committed events of the team, in the order in which they were recorded.
+    pub async fn events(&self) -> Vec<Event> {
+        must(self.read_events().await, "read a team's events")
+    }
+
+    async fn read_events(&self) -> Result<Vec<Event>> {
+        let mut connection = self.inside().await?;
+        let rows = sqlx::query("SELECT * FROM events WHERE team_id = $1 ORDER BY id")
+            .bind(self.id)
+            .fetch_all(&mut connection)
+            .await?;
+        connection.close().await?;
+        rows.iter().map(event_from_row).collect()
+    }
+
+    /// A connection as `daybook_app` that has this team set for the session: for looking at rows by SQL.
+    pub async fn connection(&self) -> PgConnection {
+        must(self.inside().await, "connect inside a team")
+    }
+
+    async fn inside(&self) -> Result<PgConnection> {
+        let mut connection = self.db.connect_as_app().await?;
+        sqlx::query("SELECT set_config('daybook.team_id', $1, false)")
+            .bind(self.id.to_string())
+            .execute(&mut connection)
+            .await?;
+        Ok(connection)
+    }
+}

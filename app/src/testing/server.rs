@@ -1,0 +1,218 @@
+//! One PostgreSQL for all tests of a process.
+
+use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::error::{Error, Result};
+use crate::tenancy::Migrations;
+use crate::tenancy::postgres::PrivatePostgres;
+
+const URL_VARIABLE: &str = "DAYBOOK_TEST_DATABASE_URL";
+/// Databases of a run that began longer ago than this are nobody's.
+const LEFT_BEHIND_AFTER_S: u64 = 6 * 3_600;
+
+/// Ends the server and removes its files once nothing can write to its stdin any more: when this process has
+/// ended, by whatever death. `postmaster.pid` is read then, since the server may have ended itself by then.
+const WATCHER: &str = r#"
+    read -r _
+    home=$1; data_dir=$2; socket_dir=$3
+    pid_file=$home/cluster/postmaster.pid
+    if [ -e "$pid_file" ]; then kill -QUIT "$(head -n 1 "$pid_file")"; fi
+    tries=0
+    while [ -e "$pid_file" ] && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    rm -rf "$home" "$data_dir" "$socket_dir"
+"#;
+
+static SERVER: OnceCell<Server> = OnceCell::const_new();
+static NEXT_NAME: AtomicU32 = AtomicU32::new(1);
+
+/// The server, and the templates that were made on it.
+pub(super) struct Server {
+    /// To the database in which databases are made and dropped.
+    pub owner: PgConnectOptions,
+    /// Of a private server only.
+    pub superuser: Option<PgConnectOptions>,
+    /// By the migrations that made them. Held while a database is made, since a template in use can't be copied.
+    templates: Mutex<HashMap<String, String>>,
+    _private: Option<(PrivatePostgres, Child)>,
+}
+
+impl Server {
+    /// The process's server, started by the first who asks.
+    pub async fn get() -> Result<&'static Self> {
+        SERVER
+            .get_or_try_init(|| async {
+                match std::env::var(URL_VARIABLE) {
+                    Ok(url) if !url.is_empty() => Self::given(&url).await,
+                    _ => Self::private().await,
+                }
+            })
+            .await
+    }
+
+    async fn given(url: &str) -> Result<Self> {
+        let owner: PgConnectOptions = url.parse()?;
+        let owner = owner.disable_statement_logging();
+        let mut connection = owner.connect().await?;
+        let row = connection
+            .fetch_one(
+                "SELECT rolsuper, rolcreatedb AND rolcreaterole AS may FROM pg_roles WHERE rolname = current_user",
+            )
+            .await?;
+        if row.try_get("rolsuper")? {
+            return Err(Error::internal(format!(
+                "the login of {URL_VARIABLE} is a superuser, whom policies don't bind: the tests would prove nothing; \
+                 CREATE ROLE daybook_owner LOGIN CREATEDB CREATEROLE and name that"
+            )));
+        }
+        if !row.try_get::<bool, _>("may")? {
+            return Err(Error::internal(format!(
+                "the login of {URL_VARIABLE} makes roles and databases for the tests: give it CREATEDB and CREATEROLE"
+            )));
+        }
+        drop_left_behind(&mut connection).await?;
+        connection.close().await?;
+        Ok(Self {
+            owner,
+            superuser: None,
+            templates: Mutex::default(),
+            _private: None,
+        })
+    }
+
+    async fn private() -> Result<Self> {
+        let data_dir = std::env::temp_dir().join(format!("{}-cluster", new_name()));
+        let postgres = PrivatePostgres::start(&data_dir).await.map_err(Error::internal)?;
+        let watcher = watch(&postgres, data_dir).map_err(Error::internal)?;
+        let superuser = postgres.superuser_options().disable_statement_logging();
+        let mut connection = superuser.connect().await?;
+        // Nothing here needs to outlive the process, so nobody waits for the disk.
+        for sql in [
+            "ALTER ROLE daybook_owner CREATEDB",
+            "ALTER SYSTEM SET synchronous_commit = off",
+            "ALTER SYSTEM SET autovacuum = off",
+            "ALTER SYSTEM SET checkpoint_timeout = '1h'",
+            "ALTER SYSTEM SET max_wal_size = '4GB'",
+            "SELECT pg_reload_conf()",
+        ] {
+            connection.execute(sql).await?;
+        }
+        connection.close().await?;
+        Ok(Self {
+            owner: postgres.owner_options().disable_statement_logging(),
+            superuser: Some(superuser),
+            templates: Mutex::default(),
+            _private: Some((postgres, watcher)),
+        })
+    }
+
+    /// Makes a database to which `migrations` have been applied, and gives its name.
+    pub async fn make_database(&self, migrations: &Migrations) -> Result<String> {
+        let mut templates = self.templates.lock().await;
+        let mut owner = self.owner.connect().await?;
+        // A set prints as the types of its migrators.
+        let key = format!("{migrations:?}");
+        let template = match templates.get(&key) {
+            Some(template) => template,
+            None => {
+                let template = new_name();
+                create(&mut owner, &template, "template0").await?;
+                migrations.up(&self.owner.clone().database(&template)).await?;
+                // A template that somebody is connected to can't be copied.
+                let close = format!("ALTER DATABASE {template} ALLOW_CONNECTIONS false");
+                owner.execute(AssertSqlSafe(close)).await?;
+                templates.entry(key).or_insert(template)
+            }
+        };
+        let name = new_name();
+        create(&mut owner, &name, template).await?;
+        owner.close().await?;
+        Ok(name)
+    }
+
+    /// Drops a database. On a private server that happens in the background, and stops with the process: its
+    /// files go in any case.
+    pub fn drop_database(&self, name: String) {
+        let owner = self.owner.clone();
+        let dropping = std::thread::spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+                return;
+            };
+            // Best effort: what stays is dropped by a later run, or goes with the server.
+            let _ = runtime.block_on(async {
+                let mut connection = owner.connect().await?;
+                drop_now(&mut connection, &name).await?;
+                connection.close().await
+            });
+        });
+        if self.superuser.is_none() {
+            let _ = dropping.join();
+        }
+    }
+}
+
+/// `daybook_test_<unix seconds>_<pid>_<n>`: tells who made it, and when.
+fn new_name() -> String {
+    let n = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
+    format!("daybook_test_{}_{}_{n}", unix_s(), std::process::id())
+}
+
+fn unix_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+async fn create(owner: &mut PgConnection, name: &str, template: &str) -> Result<()> {
+    owner
+        .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
+        .await?;
+    Ok(())
+}
+
+async fn drop_now(owner: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    owner
+        .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")))
+        .await?;
+    Ok(())
+}
+
+async fn drop_left_behind(owner: &mut PgConnection) -> Result<()> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT datname::text FROM pg_database
+         WHERE datname ~ '^daybook_test_[0-9]+_[0-9]+_[0-9]+$' AND split_part(datname, '_', 3)::bigint < $1
+           AND pg_has_role(datdba, 'USAGE')",
+    )
+    .bind(i64::try_from(unix_s().saturating_sub(LEFT_BEHIND_AFTER_S)).map_err(Error::internal)?)
+    .fetch_all(&mut *owner)
+    .await?;
+    for name in names {
+        // Two runs that start together may both try.
+        let _ = drop_now(owner, &name).await;
+    }
+    Ok(())
+}
+
+fn watch(postgres: &PrivatePostgres, data_dir: PathBuf) -> std::io::Result<Child> {
+    Command::new("sh")
+        .args(["-c", WATCHER, "daybook-test-watcher"])
+        .arg(postgres.home())
+        .arg(data_dir)
+        .arg(postgres.socket_dir())
+        .stdin(Stdio::piped())
+        // Whoever reads the tests' output waits until nobody can write to it any more.
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Ctrl-C is for the tests; the watcher has work to do after it.
+        .process_group(0)
+        .spawn()
+}

@@ -1,0 +1,76 @@
+//! Finding `@handle` in a text.
+
+use std::collections::BTreeSet;
+
+/// A handle's length at most, as in the column's check.
+const MAX_HANDLE: usize = 32;
+
+/// The handles that a text may mention, in lower case.
+///
+/// A mention begins at a word's boundary, so `ada@example.com` and `@ada@example.com` mention nobody. A handle
+/// may end in `.`, `_` or `-`, and so may a sentence: of `@ada.` both `ada.` and `ada` are given, and whichever
+/// is a member's is meant.
+pub(super) fn handles(text: &str) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices('@') {
+        if text[..at].chars().next_back().is_some_and(joins) {
+            continue;
+        }
+        let rest = &text[at + 1..];
+        let end = rest.find(|c: char| !is_handle(c)).unwrap_or(rest.len());
+        if rest[end..].chars().next().is_some_and(joins) {
+            continue;
+        }
+        let longest = rest[..end].to_ascii_lowercase();
+        let trimmed = longest.trim_end_matches(['.', '_', '-']);
+        for handle in [trimmed, longest.as_str()] {
+            if handle.len() <= MAX_HANDLE && handle.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+                found.insert(handle.to_owned());
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn is_handle(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// Whether a character beside it makes `@handle` part of something else.
+fn joins(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '@' | '.' | '_' | '-' | '+' | '/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::handles;
+
+    #[test]
+    fn mentions_stand_at_a_words_boundary() {
+        assert_eq!(handles("@ada look"), ["ada"]);
+        assert_eq!(handles("Please, (@Ada) and @bob-2: look, @ada!"), ["ada", "bob-2"]);
+        assert_eq!(handles("@ada,@bob\n@c"), ["ada", "bob", "c"]);
+        assert_eq!(handles("ask @ada."), ["ada", "ada."]);
+        assert_eq!(handles("really @ada..."), ["ada", "ada..."]);
+    }
+
+    #[test]
+    fn addresses_and_half_words_mention_nobody() {
+        for text in [
+            "ada@example.com",
+            "@ada@example.com",
+            "é@ada",
+            "@adaé",
+            "@@ada",
+            "a.@ada",
+            "@",
+            "@ ada",
+            "@-ada",
+            "x/@ada",
+        ] {
+            assert!(handles(text).is_empty(), "{text}: {:?}", handles(text));
+        }
+        assert!(handles(&format!("@{}", "a".repeat(33))).is_empty());
+        assert_eq!(handles(&format!("@{}.", "a".repeat(32))), ["a".repeat(32)]);
+    }
+}

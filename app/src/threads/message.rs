@@ -1,0 +1,147 @@
+//! A message as it is read: an event in words, or a comment.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::events::{Event, EventType, ObjectRef, Sentence, Sentences};
+use crate::http::Version;
+use crate::tenancy::Actor;
+
+/// A part of a thread.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct MessagePage {
+    /// In the order that was asked for.
+    pub items: Vec<Message>,
+    /// The newest message's place: how many messages the thread has.
+    pub last_seq: i64,
+    /// Whether the window goes on after these: ask again from the last item's `seq`.
+    pub more: bool,
+}
+
+/// A message of a thread. The same for every reader: sentences name people by their ids, too, and a page may
+/// write "You".
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Message {
+    /// Its place in the thread, from 1.
+    pub seq: i64,
+    /// When it was posted.
+    pub created_at: DateTime<Utc>,
+    /// What it is.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What a message is.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(as = MessageContent)]
+pub enum Content {
+    /// It tells of an event.
+    System {
+        /// The event.
+        event_id: Uuid,
+        /// What it says; null for an event that is no longer at hand.
+        event: Option<Box<ToldEvent>>,
+    },
+    /// Somebody wrote it.
+    Comment {
+        /// Who.
+        author: Author,
+        /// The text; null once it was taken back.
+        body: Option<String>,
+        /// When the text last changed.
+        edited_at: Option<DateTime<Utc>>,
+        /// When it was taken back.
+        deleted_at: Option<DateTime<Utc>>,
+        /// Its version, for `If-Match`.
+        #[schema(example = "\"3.0\"")]
+        etag: String,
+    },
+}
+
+/// An event in words.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ToldEvent {
+    /// The kind of change.
+    pub event_type: EventType,
+    /// The name of a `CUSTOM` event.
+    pub event_name: Option<String>,
+    /// What it happened to.
+    pub object: ObjectRef,
+    /// Who did it.
+    pub actor: Author,
+    /// In whose name, where that is another person.
+    pub on_behalf_of: Option<Author>,
+    /// The way in.
+    pub via: Option<String>,
+    /// Why, in a person's words.
+    pub reason: Option<String>,
+    /// The story it belongs to.
+    pub correlation_id: Uuid,
+    /// The event that caused it.
+    pub causation_id: Option<Uuid>,
+    /// When its transaction began.
+    pub created_at: DateTime<Utc>,
+    /// The event in words, part by part.
+    pub sentence: Sentence,
+    /// The sentence as plain text.
+    pub text: String,
+}
+
+/// Who did or wrote something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Author {
+    /// `user`, `api_key`, `job` or `system`.
+    pub kind: String,
+    /// Their row, where they have one.
+    pub id: Option<Uuid>,
+    /// What they were called then.
+    pub name: String,
+}
+
+impl From<&Actor> for Author {
+    fn from(actor: &Actor) -> Self {
+        Self {
+            kind: actor.kind().to_owned(),
+            id: actor.id(),
+            name: actor.name().to_owned(),
+        }
+    }
+}
+
+impl ToldEvent {
+    /// An event in the words that the models have for it.
+    pub(super) fn new(sentences: &Sentences, event: Event) -> Self {
+        let sentence = sentences.render(&event);
+        Self {
+            event_type: event.event_type,
+            object: event.object_ref(),
+            actor: Author::from(&event.actor),
+            event_name: event.event_name,
+            on_behalf_of: event.on_behalf_of.map(|person| Author {
+                kind: "user".to_owned(),
+                id: Some(person.id),
+                name: person.name,
+            }),
+            via: event.via,
+            reason: event.reason,
+            correlation_id: event.correlation_id,
+            causation_id: event.causation_id,
+            created_at: event.created_at,
+            text: sentence.to_string(),
+            sentence,
+        }
+    }
+}
+
+/// A comment's version: its place, and when it last changed.
+pub(super) fn comment_version(
+    seq: i64,
+    edited_at: Option<DateTime<Utc>>,
+    deleted_at: Option<DateTime<Utc>>,
+) -> Version {
+    let changed_us = deleted_at.or(edited_at).map_or(0, |at| at.timestamp_micros());
+    Version::of(&format!("{seq}.{changed_us}"))
+}

@@ -1,0 +1,43 @@
+//! Threads: where an object's events and people's comments are read, one an object.
+//!
+//! **Who plays.** The consumer `daybook.post_to_thread` gives every threadable object a thread and posts a
+//! message for each of its events; people post comments. Who creates an object, comments on it or is
+//! mentioned with `@handle` follows its thread, until they say otherwise, and is told of what comes
+//! (`notifications`). Who watches a type of objects is told of every new one.
+//!
+//! **The life of a message.** A writer counts the thread's `last_seq` up, which locks its row until the commit,
+//! and takes the number. A message that tells of an event holds the event's id and no words: the sentence is
+//! made when it is read, by the one place that says events in words. A comment may be edited and taken back
+//! by its author; its number stays.
+//!
+//! **Invariant:** a thread's `seq` counts from 1 without gaps, in commit order, and no message ever leaves. So a
+//! page is a range of numbers, a reader can check that it has everything, and `last_seq` is the count.
+//! **Invariant:** each consumer sends one statement, whatever the number of events.
+//! **Invariant:** what one did by hand stays: who has unfollowed a thread is not made a follower again by
+//! commenting or being mentioned, though a mention still reaches them unless they muted the thread.
+//!
+//! Editing a comment tells nobody anew, and there is no deleting for others: a thread is a record.
+
+mod consumer;
+mod mentions;
+mod message;
+mod routes;
+mod store;
+
+use uuid::Uuid;
+
+pub use consumer::post_to_thread;
+pub use message::{Author, Content, Message, MessagePage, ToldEvent};
+pub use routes::routes;
+pub use store::Window;
+
+use crate::error::Result;
+use crate::tenancy::TeamTx;
+
+/// A page of a thread's messages, with events in words; `None` if there is no such thread. One statement.
+///
+/// # Errors
+/// As any statement.
+pub async fn read_messages(tx: &TeamTx, thread_id: Uuid, window: Window) -> Result<Option<MessagePage>> {
+    store::read_messages(tx, thread_id, window).await
+}

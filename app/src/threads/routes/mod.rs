@@ -1,0 +1,37 @@
+//! Threads over HTTP, under `/v1/teams/{team_id}`.
+
+mod comments;
+mod following;
+mod reading;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::http::AppState;
+use crate::notifications::person_of;
+use crate::tenancy::TeamTx;
+
+/// The routes of threads, their messages, followers and watches.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(reading::list_threads))
+        .routes(routes!(reading::get_thread))
+        .routes(routes!(reading::list_messages, comments::post_comment))
+        .routes(routes!(comments::edit_comment, comments::delete_comment))
+        .routes(routes!(following::follow, following::unfollow))
+        .routes(routes!(following::mute, following::unmute))
+        .routes(routes!(following::list_watches))
+        .routes(routes!(following::watch, following::unwatch))
+}
+
+/// The person who follows, mutes and watches.
+///
+/// # Errors
+/// [`Error::Forbidden`] for an API key.
+fn person(tx: &TeamTx) -> Result<Uuid> {
+    person_of(tx.context()).ok_or_else(|| Error::Forbidden {
+        detail: "only a person can follow, mute or watch; use a person's token, not an API key".to_owned(),
+    })
+}

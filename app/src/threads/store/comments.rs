@@ -1,0 +1,89 @@
+//! Changing comments. Their place in the thread stays.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::tenancy::TeamTx;
+
+/// A message as one sees it who wants to change it.
+#[derive(Debug)]
+pub(in crate::threads) struct CommentRow {
+    pub(in crate::threads) is_comment: bool,
+    pub(in crate::threads) author_kind: Option<String>,
+    pub(in crate::threads) author_id: Option<Uuid>,
+    pub(in crate::threads) author_name: Option<String>,
+    pub(in crate::threads) created_at: DateTime<Utc>,
+    pub(in crate::threads) edited_at: Option<DateTime<Utc>>,
+    pub(in crate::threads) deleted_at: Option<DateTime<Utc>>,
+}
+
+/// Reads a message and holds it until the commit. `None`: no such message.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<CommentRow>> {
+    let query = sqlx::query(
+        "SELECT kind = 'comment' AS is_comment, author_kind, author_id, author_name, created_at, edited_at, deleted_at
+         FROM thread_messages WHERE team_id = $1 AND thread_id = $2 AND seq = $3
+         FOR NO KEY UPDATE",
+    )
+    .bind(tx.team_id())
+    .bind(thread_id)
+    .bind(seq);
+    let Some(row) = tx.fetch_optional(query).await? else {
+        return Ok(None);
+    };
+    Ok(Some(CommentRow {
+        is_comment: row.try_get("is_comment")?,
+        author_kind: row.try_get("author_kind")?,
+        author_id: row.try_get("author_id")?,
+        author_name: row.try_get("author_name")?,
+        created_at: row.try_get("created_at")?,
+        edited_at: row.try_get("edited_at")?,
+        deleted_at: row.try_get("deleted_at")?,
+    }))
+}
+
+/// Gives a comment that is locked another text, and says when.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn edit_comment(
+    tx: &TeamTx,
+    thread_id: Uuid,
+    seq: i64,
+    body: &str,
+) -> Result<Option<DateTime<Utc>>> {
+    let query = sqlx::query(
+        "UPDATE thread_messages SET body = $4, edited_at = clock_timestamp()
+         WHERE team_id = $1 AND thread_id = $2 AND seq = $3
+         RETURNING edited_at",
+    )
+    .bind(tx.team_id())
+    .bind(thread_id)
+    .bind(seq)
+    .bind(body);
+    Ok(tx
+        .fetch_optional(query)
+        .await?
+        .map(|row| row.try_get("edited_at"))
+        .transpose()?)
+}
+
+/// Takes a comment that is locked back: its text is gone for good.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn delete_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<()> {
+    let query = sqlx::query(
+        "UPDATE thread_messages SET body = NULL, deleted_at = clock_timestamp()
+         WHERE team_id = $1 AND thread_id = $2 AND seq = $3",
+    )
+    .bind(tx.team_id())
+    .bind(thread_id)
+    .bind(seq);
+    tx.execute_sql(query).await?;
+    Ok(())
+}

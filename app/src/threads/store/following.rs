@@ -1,0 +1,141 @@
+//! Who wants to hear what, as they said themselves.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::tenancy::TeamTx;
+
+/// How a person stands to a thread.
+#[derive(Debug)]
+pub(in crate::threads) struct FollowRow {
+    pub(in crate::threads) following: bool,
+    pub(in crate::threads) muted: bool,
+    pub(in crate::threads) read_seq: i64,
+}
+
+/// Follows or unfollows a thread by hand. `None`: no such thread.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn set_following(
+    tx: &TeamTx,
+    thread_id: Uuid,
+    user_id: Uuid,
+    following: bool,
+) -> Result<Option<FollowRow>> {
+    let query = sqlx::query(
+        "INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
+         SELECT $1, id, $3, $4, 'manual' FROM threads WHERE team_id = $1 AND id = $2
+         ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET
+             reason = CASE WHEN f.following = excluded.following THEN f.reason ELSE 'manual' END,
+             following = excluded.following
+         RETURNING following, muted, read_seq",
+    );
+    follow(
+        tx.fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(user_id).bind(following))
+            .await?,
+    )
+}
+
+/// Mutes or unmutes a thread. Who doesn't follow it doesn't do so afterwards either. `None`: no such thread.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn set_muted(
+    tx: &TeamTx,
+    thread_id: Uuid,
+    user_id: Uuid,
+    muted: bool,
+) -> Result<Option<FollowRow>> {
+    let query = sqlx::query(
+        "INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, muted, reason)
+         SELECT $1, id, $3, false, $4, 'manual' FROM threads WHERE team_id = $1 AND id = $2
+         ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET muted = excluded.muted
+         RETURNING following, muted, read_seq",
+    );
+    follow(
+        tx.fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(user_id).bind(muted))
+            .await?,
+    )
+}
+
+fn follow(row: Option<PgRow>) -> Result<Option<FollowRow>> {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(FollowRow {
+        following: row.try_get("following")?,
+        muted: row.try_get("muted")?,
+        read_seq: row.try_get("read_seq")?,
+    }))
+}
+
+/// "Tell me of every new one."
+#[derive(Debug)]
+pub(in crate::threads) struct WatchRow {
+    pub(in crate::threads) object_type: String,
+    pub(in crate::threads) created_at: DateTime<Utc>,
+}
+
+/// A person's watches by object type, beginning after one, and one more than `limit` if there are more.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn watches(
+    tx: &TeamTx,
+    user_id: Uuid,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<Vec<WatchRow>> {
+    let query = sqlx::query(
+        "SELECT object_type, created_at FROM watches
+         WHERE team_id = $1 AND user_id = $2 AND object_type > $3
+         ORDER BY object_type LIMIT $4",
+    )
+    .bind(tx.team_id())
+    .bind(user_id)
+    .bind(after.unwrap_or_default())
+    .bind(i64::try_from(limit + 1).map_err(Error::internal)?);
+    tx.fetch_all(query).await?.iter().map(watch_row).collect()
+}
+
+/// Watches a type of objects; says since when.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn watch(tx: &TeamTx, user_id: Uuid, object_type: &str) -> Result<WatchRow> {
+    let query = sqlx::query(
+        "INSERT INTO watches AS w (team_id, user_id, object_type) VALUES ($1, $2, $3)
+         ON CONFLICT (team_id, user_id, object_type) DO UPDATE SET object_type = w.object_type
+         RETURNING object_type, created_at",
+    )
+    .bind(tx.team_id())
+    .bind(user_id)
+    .bind(object_type);
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+    watch_row(&row)
+}
+
+/// Ends a watch, if there is one.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn unwatch(tx: &TeamTx, user_id: Uuid, object_type: &str) -> Result<()> {
+    let query = sqlx::query("DELETE FROM watches WHERE team_id = $1 AND user_id = $2 AND object_type = $3")
+        .bind(tx.team_id())
+        .bind(user_id)
+        .bind(object_type);
+    tx.execute_sql(query).await?;
+    Ok(())
+}
+
+fn watch_row(row: &PgRow) -> Result<WatchRow> {
+    Ok(WatchRow {
+        object_type: row.try_get("object_type")?,
+        created_at: row.try_get("created_at")?,
+    })
+}

@@ -1,0 +1,154 @@
+//! Posting to threads. Whoever posts counts `last_seq` up and holds the thread's row until the commit.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::events::Event;
+use crate::tenancy::{Actor, TeamTx};
+
+/// What one call's events come to for one thread.
+struct Post<'a> {
+    newest: &'a Event,
+    messages: i64,
+}
+
+/// Posts events to their objects' threads, in their order, and makes the threads that are missing.
+///
+/// Threads are locked in the order of their objects, so that two transactions with the same objects wait for
+/// each other and don't block each other for good. A message's number is counted back from the thread's new
+/// `last_seq`, which the statement's other part has just given.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn post_events(tx: &TeamTx, events: &[&Event]) -> Result<()> {
+    let mut posts: BTreeMap<(&str, &str), Post<'_>> = BTreeMap::new();
+    let mut from_end = Vec::with_capacity(events.len());
+    for event in events.iter().rev() {
+        let post = posts.entry((&event.object_type, &event.object_id)).or_insert(Post {
+            newest: event,
+            messages: 0,
+        });
+        from_end.push(post.messages);
+        post.messages += 1;
+    }
+    from_end.reverse();
+
+    let (types, ids): (Vec<&str>, Vec<&str>) = posts.keys().copied().unzip();
+    let scopes = || posts.values().map(|post| post.newest.scope.as_ref());
+    let query = sqlx::query(
+        "WITH posted AS (
+            INSERT INTO threads AS t (team_id, id, object_type, object_id, object_label, scope_type, scope_id, last_seq)
+            SELECT $1, o.* FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::bigint[]) AS o
+            ON CONFLICT (team_id, object_type, object_id) DO UPDATE SET
+                object_label = excluded.object_label,
+                scope_type = excluded.scope_type,
+                scope_id = excluded.scope_id,
+                last_seq = t.last_seq + excluded.last_seq,
+                updated_at = greatest(t.updated_at, excluded.updated_at)
+            RETURNING t.id, t.object_type, t.object_id, t.last_seq
+        )
+        INSERT INTO thread_messages (team_id, thread_id, seq, kind, event_id)
+        SELECT $1, p.id, p.last_seq - m.from_end, 'system', m.event_id
+        FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[]) AS m (event_id, object_type, object_id, from_end)
+        JOIN posted p ON p.object_type = m.object_type AND p.object_id = m.object_id",
+    )
+    .bind(tx.team_id())
+    .bind(posts.keys().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+    .bind(types)
+    .bind(ids)
+    .bind(posts.values().map(|post| post.newest.object_label.as_str()).collect::<Vec<_>>())
+    .bind(scopes().map(|scope| scope.map(|scope| scope.object_type.as_str())).collect::<Vec<_>>())
+    .bind(scopes().map(|scope| scope.map(|scope| scope.id.as_str())).collect::<Vec<_>>())
+    .bind(posts.values().map(|post| post.messages).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.id).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.object_type.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.object_id.as_str()).collect::<Vec<_>>())
+    .bind(from_end);
+    tx.execute_sql(query).await?;
+    Ok(())
+}
+
+/// A comment to be posted.
+#[derive(Debug)]
+pub(in crate::threads) struct NewComment<'a> {
+    /// Who writes it.
+    pub(in crate::threads) author: &'a Actor,
+    /// The person who follows the thread from now on, if the author is one or acts for one.
+    pub(in crate::threads) commenter: Option<Uuid>,
+    /// The text.
+    pub(in crate::threads) body: &'a str,
+    /// Whom it may mention; those that are nobody's are left out.
+    pub(in crate::threads) handles: &'a [String],
+}
+
+/// A comment that was posted.
+#[derive(Debug)]
+pub(in crate::threads) struct Posted {
+    /// The place it took.
+    pub(in crate::threads) seq: i64,
+    /// When.
+    pub(in crate::threads) created_at: DateTime<Utc>,
+    /// The members it mentions.
+    pub(in crate::threads) mentioned: Vec<Uuid>,
+}
+
+/// Posts a comment, and makes its author and whom it mentions followers, where they haven't said otherwise.
+/// `None`: no such thread.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn post_comment(
+    tx: &TeamTx,
+    thread_id: Uuid,
+    comment: &NewComment<'_>,
+) -> Result<Option<Posted>> {
+    let query = sqlx::query(
+        "WITH thread AS (
+            UPDATE threads SET last_seq = last_seq + 1, updated_at = greatest(updated_at, now())
+            WHERE team_id = $1 AND id = $2
+            RETURNING id, last_seq
+        ), posted AS (
+            INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_id, author_name, body)
+            SELECT $1, id, last_seq, 'comment', $3, $4, $5, $6 FROM thread
+            RETURNING seq, created_at
+        ), mentioned AS (
+            -- Locked as the foreign keys would: a member who is removed at this moment is left out.
+            SELECT user_id FROM memberships
+            WHERE team_id = $1 AND handle = ANY ($7) AND user_id IS DISTINCT FROM $8
+            ORDER BY user_id
+            FOR KEY SHARE
+        ), followed AS (
+            INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason)
+            SELECT $1, thread.id, f.user_id, true, f.reason
+            FROM thread CROSS JOIN (
+                SELECT user_id, 'mentioned' AS reason FROM mentioned
+                UNION ALL
+                SELECT $8, 'commenter' WHERE $8 IS NOT NULL
+            ) f
+            ORDER BY f.user_id
+            ON CONFLICT DO NOTHING
+        )
+        SELECT seq, created_at, ARRAY (SELECT user_id FROM mentioned) AS mentioned FROM posted",
+    )
+    .bind(tx.team_id())
+    .bind(thread_id)
+    .bind(comment.author.kind())
+    .bind(comment.author.id())
+    .bind(comment.author.name())
+    .bind(comment.body)
+    .bind(comment.handles)
+    .bind(comment.commenter);
+    let Some(row) = tx.fetch_optional(query).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Posted {
+        seq: row.try_get("seq")?,
+        created_at: row.try_get("created_at")?,
+        mentioned: row.try_get("mentioned")?,
+    }))
+}

@@ -1,0 +1,33 @@
+//! A failure of a consumer of mode `isolate`: its work was undone, the change was kept.
+
+use sea_orm::entity::prelude::*;
+use serde::Serialize;
+
+/// A failure of a consumer of mode `isolate`: its work was undone, the change was kept.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
+#[sea_orm(table_name = "consumer_failures")]
+pub struct Model {
+    /// UUIDv7.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// The team.
+    pub team_id: Uuid,
+    /// The consumer's name.
+    pub consumer: String,
+    /// The events it was given.
+    pub event_ids: Vec<Uuid>,
+    /// What it said.
+    pub error: String,
+    /// The story it belongs to.
+    pub correlation_id: Uuid,
+    /// When it failed.
+    pub created_at: DateTimeUtc,
+    /// When a retry succeeded.
+    pub resolved_at: Option<DateTimeUtc>,
+}
+
+/// Daybook's tables are joined by hand.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

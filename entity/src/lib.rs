@@ -1,0 +1,23 @@
+//! Daybook's tables as SeaORM entities: one file a table, no behaviour.
+//!
+//! Entities declare `id` alone as SeaORM's key, so that `find_by_id(id)` reads well; the database's key is
+//! `(team_id, id)` and row-level security supplies the team. Tables whose key is not an `id` declare all of it.
+
+use sea_orm::prelude::Uuid;
+
+pub mod api_key;
+pub mod campaign;
+pub mod consumer_failure;
+pub mod event;
+pub mod idempotency_key;
+pub mod membership;
+pub mod notification;
+pub mod team;
+pub mod thread;
+pub mod thread_follower;
+pub mod thread_message;
+pub mod user;
+pub mod watch;
+
+/// The reserved team of the service itself, whose members are its operators, so that `team_id` is never null.
+pub const SYSTEM_TEAM: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);

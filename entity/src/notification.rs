@@ -1,0 +1,41 @@
+//! What a person should look at: one row a thread, counting while it is unread.
+
+use sea_orm::entity::prelude::*;
+use serde::Serialize;
+
+/// What a person should look at: one row a thread, counting while it is unread.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
+#[sea_orm(table_name = "notifications")]
+pub struct Model {
+    /// UUIDv7.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// The team.
+    pub team_id: Uuid,
+    /// The person.
+    pub user_id: Uuid,
+    /// The thread.
+    pub thread_id: Uuid,
+    /// `follower`, `watcher` or `mentioned`.
+    pub reason: String,
+    /// The newest event; none if the newest message is a comment.
+    pub event_id: Option<Uuid>,
+    /// The newest message's place in the thread.
+    pub seq: i64,
+    /// How many messages since it was last read.
+    pub unread_count: i32,
+    /// Counts every change of this row, so that the newest state wins.
+    pub version: i64,
+    /// When it was read; none while unread.
+    pub read_at: Option<DateTimeUtc>,
+    /// When the thread first called for attention.
+    pub created_at: DateTimeUtc,
+    /// When this row last changed.
+    pub updated_at: DateTimeUtc,
+}
+
+/// Daybook's tables are joined by hand.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

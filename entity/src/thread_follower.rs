@@ -1,0 +1,35 @@
+//! A person who follows a thread, or has said that they don't want to.
+
+use sea_orm::entity::prelude::*;
+use serde::Serialize;
+
+/// A person who follows a thread, or has said that they don't want to.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
+#[sea_orm(table_name = "thread_followers")]
+pub struct Model {
+    /// The team.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub team_id: Uuid,
+    /// The thread.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub thread_id: Uuid,
+    /// The person.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: Uuid,
+    /// False once unfollowed by hand: what would follow by itself leaves it so.
+    pub following: bool,
+    /// True: no notification, whatever happens.
+    pub muted: bool,
+    /// `creator`, `commenter`, `mentioned` or `manual`.
+    pub reason: String,
+    /// Up to where they have read.
+    pub read_seq: i64,
+    /// Since when.
+    pub created_at: DateTimeUtc,
+}
+
+/// Daybook's tables are joined by hand.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

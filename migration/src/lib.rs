@@ -1,0 +1,36 @@
+//! Daybook's schema: one file a step, expand-only, each with its `down()`.
+//!
+//! [`Migrator`] holds Daybook's own steps; [`sample::Migrator`] the sample domain's, as a user's would be.
+//! Each keeps its own table of what has run, so that they can be applied side by side.
+
+mod m0001_tenancy;
+mod m0002_events;
+mod m0003_threads;
+mod m0004_notifications;
+mod m0005_idempotency_keys;
+pub mod rls;
+pub mod sample;
+
+pub use rls::{enable_team_rls, for_each_team};
+use sea_orm_migration::prelude::*;
+
+/// Daybook's own steps, recorded in `daybook_migrations`.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_tenancy::Migration),
+            Box::new(m0002_events::Migration),
+            Box::new(m0003_threads::Migration),
+            Box::new(m0004_notifications::Migration),
+            Box::new(m0005_idempotency_keys::Migration),
+        ]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "daybook_migrations".into_iden()
+    }
+}

@@ -1,0 +1,125 @@
+//! What makes a table a team table, for Daybook's own migrations and for a user's.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement, TransactionTrait};
+use uuid::Uuid;
+
+/// Sees one team's rows and nothing without a team: requests and consumers.
+pub const APP_ROLE: &str = "daybook_app";
+/// Sees envelope columns of events across teams, never contents: the relay.
+pub const RELAY_ROLE: &str = "daybook_relay";
+/// Owns the queue's work and makes partitions: the workers.
+pub const WORKER_ROLE: &str = "daybook_worker";
+
+/// The team that the transaction has entered; null, and so equal to nothing, when it has entered none.
+///
+/// After a commit a custom setting is `''`, not null, hence the `nullif`. The bare form, without a
+/// sub-select, lets the planner see the value.
+pub const CURRENT_TEAM: &str = "nullif(current_setting('daybook.team_id', true), '')::uuid";
+
+/// The person that the transaction acts for; null when there is none.
+pub const CURRENT_USER_ID: &str = "nullif(current_setting('daybook.user_id', true), '')::uuid";
+
+/// Makes `table`, which must have a column `team_id uuid`, a team table: row-level security enabled and
+/// forced (so that its owner is bound by it too), one policy, and the run-time role's rights.
+///
+/// ```ignore
+/// async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+///     manager.create_table(…).await?;
+///     enable_team_rls(manager, "guests").await
+/// }
+/// ```
+///
+/// # Errors
+/// [`DbErr`] if the table or its column `team_id` is missing, or the migrating role doesn't own it.
+pub async fn enable_team_rls(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
+    let table = quoted(table);
+    manager
+        .get_connection()
+        .execute_unprepared(&format!(
+            "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+             CREATE POLICY team_isolation ON {table}
+                 USING (team_id = {CURRENT_TEAM}) WITH CHECK (team_id = {CURRENT_TEAM});
+             GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {APP_ROLE};"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Runs `work` once for every team, inside a transaction that has entered it: the way to backfill.
+///
+/// Under forced row-level security an owner's plain `UPDATE` silently touches nothing, because no team is
+/// set. `work` gets a connection on which that team's rows, and only those, can be read and written.
+///
+/// # Errors
+/// The first error of `work`; teams before it keep what was done.
+pub async fn for_each_team<F>(manager: &SchemaManager<'_>, mut work: F) -> Result<(), DbErr>
+where
+    F: AsyncFnMut(&sea_orm_migration::sea_orm::DatabaseTransaction, Uuid) -> Result<(), DbErr>,
+{
+    let connection = manager.get_connection();
+    // `teams` has a policy of its own that lets its owner list it.
+    let rows = connection
+        .query_all_raw(Statement::from_string(
+            manager.get_database_backend(),
+            "SELECT id FROM teams ORDER BY id",
+        ))
+        .await?;
+
+    for row in rows {
+        let team_id: Uuid = row.try_get("", "id")?;
+        let transaction = connection.begin().await?;
+        transaction
+            .execute_raw(Statement::from_sql_and_values(
+                manager.get_database_backend(),
+                "SELECT set_config('daybook.team_id', $1, true)",
+                [team_id.to_string().into()],
+            ))
+            .await?;
+        work(&transaction, team_id).await?;
+        transaction.commit().await?;
+    }
+    // Inside a migration's own transaction the setting outlives the savepoints above.
+    connection
+        .execute_unprepared("SELECT set_config('daybook.team_id', '', true)")
+        .await?;
+    Ok(())
+}
+
+/// Makes the three run-time roles, once per cluster, and lets the migrating role take the app's.
+///
+/// Roles belong to the cluster, not to the database: another database's migration may be making them at
+/// this moment, so both ways in which that race ends are accepted. `down()` never drops them.
+pub(crate) async fn ensure_roles(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for role in [APP_ROLE, RELAY_ROLE, WORKER_ROLE] {
+        manager
+            .get_connection()
+            .execute_unprepared(&format!(
+                "DO $$ BEGIN
+                     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+                         CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+                     END IF;
+                 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+                 END $$"
+            ))
+            .await?;
+    }
+    // Only the app's role: a member of the relay's would see across teams by its policy.
+    manager
+        .get_connection()
+        .execute_unprepared(&format!(
+            "DO $$ BEGIN
+                 IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
+                     GRANT {APP_ROLE} TO CURRENT_USER;
+                 END IF;
+             END $$;
+             GRANT USAGE ON SCHEMA public TO {APP_ROLE}, {RELAY_ROLE}, {WORKER_ROLE};"
+        ))
+        .await?;
+    Ok(())
+}
+
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}

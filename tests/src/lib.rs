@@ -1,0 +1,148 @@
+//! What Daybook's own tests stand on, beside `daybook::testing`: models with awkward columns, and a stage.
+
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
+
+pub mod campaign;
+mod migrations;
+pub mod widget;
+
+use std::time::{Duration, Instant};
+
+use daybook::Result;
+use daybook::events::{Consumers, Track, create_model_with_event};
+use daybook::tenancy::{Database, Entry, Migrations, Role, TeamTx};
+use daybook::testing::{TestDb, TestMember, TestTeam};
+use sqlx::postgres::PgConnection;
+
+pub use migrations::HarnessMigrator;
+
+/// Daybook's migrations, the sample's and the harness's.
+pub fn migrations() -> Migrations {
+    let mut migrations = Migrations::default();
+    migrations.add::<daybook_migration::sample::Migrator>();
+    migrations.add::<HarnessMigrator>();
+    migrations
+}
+
+/// A database with the harness's tables.
+pub async fn test_db() -> TestDb {
+    TestDb::with_migrations(migrations()).await
+}
+
+/// A team with one member, Ada, who owns it.
+pub struct Stage {
+    /// The database's handle for tests.
+    pub db: TestDb,
+    /// As the service has it.
+    pub database: Database,
+    /// Acme.
+    pub team: TestTeam,
+    /// Ada.
+    pub ada: TestMember,
+}
+
+impl Stage {
+    /// Without consumers.
+    pub async fn new() -> Self {
+        Self::with(Consumers::none()).await
+    }
+
+    /// With these consumers and no others.
+    pub async fn with(consumers: Consumers) -> Self {
+        let db = test_db().await;
+        let database = db.database_with(consumers).await;
+        let team = db.team("Acme").await;
+        let ada = team.member("ada", Role::Owner).await;
+        Self {
+            db,
+            database,
+            team,
+            ada,
+        }
+    }
+
+    /// A transaction of Ada's.
+    pub async fn begin(&self) -> TeamTx {
+        self.database.begin(&self.ada.context).await.unwrap()
+    }
+
+    /// Ada at the door.
+    pub fn entry(&self) -> Entry {
+        self.ada.entry()
+    }
+
+    /// A widget, made and committed.
+    pub async fn widget(&self, name: &str) -> widget::Model {
+        let tx = self.begin().await;
+        let widget = create_model_with_event(&tx, widget::named(name), Track::All)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        widget
+    }
+
+    /// Work in a transaction of Ada's, committed.
+    pub async fn write<T>(&self, work: impl AsyncFnOnce(&TeamTx) -> Result<T>) -> Result<T> {
+        let tx = self.begin().await;
+        let done = work(&tx).await?;
+        tx.commit().await?;
+        Ok(done)
+    }
+
+    /// How many rows of the team a table has, all committed.
+    pub async fn count(&self, table: &str) -> i64 {
+        let mut connection = self.team.connection().await;
+        count(&mut connection, table).await
+    }
+}
+
+/// How many rows of a table a connection sees.
+pub async fn count(connection: &mut PgConnection, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+/// The SQLSTATE that a statement is refused with; `None` if it isn't.
+pub async fn refusal(connection: &mut PgConnection, sql: &str) -> Option<(String, String)> {
+    let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .err()?;
+    let error = error.into_database_error().unwrap();
+    Some((
+        error.code().unwrap_or_default().into_owned(),
+        error.message().to_owned(),
+    ))
+}
+
+/// Waits until `ready` says so.
+///
+/// # Panics
+/// After ten seconds.
+pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !ready().await {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "ten seconds went by without: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until a session of this database waits for a lock that another holds.
+pub async fn somebody_waits_for_a_lock(db: &TestDb) {
+    let mut owner = db.owner().await;
+    eventually("a session that waits for a lock", async || {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')",
+        )
+        .fetch_one(&mut owner)
+        .await
+        .unwrap()
+    })
+    .await;
+}

@@ -1,0 +1,19 @@
+use daybook::prelude::*;
+
+#[event_consumer(EventType::Created, mode = abort, mode = isolate)]
+async fn greet(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+#[event_consumer(
+    EventType::Created,
+    name = "crm",
+    object_type = "campaign",
+    name = "crm",
+    object_type = ""
+)]
+async fn thank(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+fn main() {}

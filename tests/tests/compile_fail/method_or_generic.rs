@@ -1,0 +1,17 @@
+use daybook::prelude::*;
+
+struct Greeter;
+
+impl Greeter {
+    #[event_consumer(EventType::Created)]
+    async fn greet(&self, _event: &Event) -> ConsumerResult {
+        Ok(())
+    }
+}
+
+#[event_consumer(EventType::Created)]
+async fn thank<T>(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+fn main() {}

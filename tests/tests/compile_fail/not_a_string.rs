@@ -1,0 +1,13 @@
+use daybook::prelude::*;
+
+#[event_consumer(EventType::Created, object_type = campaign)]
+async fn greet(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+#[event_consumer(EventType::Created, name = 7, object_type)]
+async fn thank(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+use daybook::prelude::*;
+
+#[event_consumer(EventType::Created)]
+fn greet(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+#[event_consumer(EventType::Created)]
+async unsafe fn thank(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+#[event_consumer(EventType::Created)]
+struct Mourner;
+
+fn main() {}

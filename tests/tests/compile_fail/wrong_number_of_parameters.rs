@@ -1,0 +1,18 @@
+use daybook::prelude::*;
+
+#[event_consumer(EventType::Created)]
+async fn greet() -> ConsumerResult {
+    Ok(())
+}
+
+#[event_consumer(EventType::Created)]
+async fn thank(_event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+#[event_consumer(EventType::Created)]
+async fn mourn(_tx: &TeamTx, _event: &Event, _times: usize) -> ConsumerResult {
+    Ok(())
+}
+
+fn main() {}

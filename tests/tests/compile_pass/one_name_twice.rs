@@ -1,0 +1,28 @@
+//! Two linked consumers of one name: the set is refused, and the error says where both are.
+
+use daybook::prelude::*;
+
+#[event_consumer(EventType::Created, name = "crm")]
+async fn greet(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+#[event_consumer(EventType::Deleted, name = "crm")]
+async fn mourn(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
+    Ok(())
+}
+
+fn main() {
+    let refused = Consumers::linked().expect_err("`crm` is there twice").to_string();
+    assert!(
+        refused.starts_with("two consumers are called `crm`: one at "),
+        "{refused}"
+    );
+    assert!(refused.contains(&greet::CONSUMER.location.to_string()), "{refused}");
+    assert!(refused.contains(&mourn::CONSUMER.location.to_string()), "{refused}");
+
+    assert!(
+        Consumers::of([greet::CONSUMER]).is_ok(),
+        "a set without the other is fine"
+    );
+}

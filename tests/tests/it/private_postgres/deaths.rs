@@ -1,0 +1,143 @@
+//! Services and servers that were killed, and what the next start makes of what they left.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use daybook::tenancy::postgres::PrivatePostgres;
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use sqlx::ConnectOptions;
+
+use super::harness::{Folder, Service, eventually, is_alive, note, notes, send};
+
+#[tokio::test]
+async fn a_server_whose_service_was_killed_is_adopted() {
+    let folder = Folder::new();
+    let mut service = Service::start(folder.path(), None);
+    service.process.kill().unwrap();
+    service.process.wait().unwrap();
+
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    assert_eq!(postgres.pid(), service.postgres_pid, "the same server");
+    note(&postgres, "after").await;
+    postgres.stop().await.unwrap();
+    assert!(
+        !is_alive(service.postgres_pid),
+        "an adopted server is stopped like one's own"
+    );
+
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    assert_eq!(notes(&postgres).await, ["after"]);
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_server_is_started_again_with_its_data() {
+    let folder = Folder::new();
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    let killed = postgres.pid();
+    note(&postgres, "acknowledged").await;
+    send(killed, Signal::SIGKILL);
+    drop(postgres);
+    assert!(
+        folder.cluster().join("postmaster.pid").exists(),
+        "nobody removed it: it is stale"
+    );
+
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    assert_ne!(postgres.pid(), killed);
+    assert_eq!(notes(&postgres).await, ["acknowledged"]);
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_number_in_a_stale_pid_file_may_be_another_program() {
+    let folder = Folder::new();
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    let socket_dir = postgres.socket_dir().to_owned();
+    let pid_file = folder.cluster().join("postmaster.pid");
+    let text = fs::read_to_string(&pid_file).unwrap();
+    let owner = folder.cluster().metadata().unwrap();
+    postgres.stop().await.unwrap();
+
+    // As after a reboot. The program has the server's user, or PostgreSQL would see through it by itself.
+    let mut command = Command::new("sleep");
+    command.arg("600").current_dir("/");
+    if geteuid().is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    let mut other = command.spawn().unwrap();
+    let stale = text.replacen(text.lines().next().unwrap(), &other.id().to_string(), 1);
+    fs::create_dir_all(&socket_dir).unwrap();
+    let socket_lock = socket_dir.join(".s.PGSQL.5432.lock");
+    for path in [&pid_file, &socket_lock] {
+        fs::write(path, &stale).unwrap();
+        chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+
+    let started = PrivatePostgres::start(folder.path()).await;
+    let survived = other.try_wait().unwrap().is_none();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    started.unwrap().stop().await.unwrap();
+    assert!(survived, "and is left in peace");
+}
+
+#[tokio::test]
+async fn children_that_outlive_their_server_are_waited_for() {
+    let folder = Folder::new();
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    let mut connection = postgres.superuser_options().connect().await.unwrap();
+    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    // Computing, it doesn't look whether its postmaster lives.
+    let busy = tokio::spawn(async move {
+        let counting: Result<i64, _> = sqlx::query_scalar("SELECT count(*) FROM generate_series(1, 100000000000)")
+            .fetch_one(&mut connection)
+            .await;
+        counting
+    });
+    let mut watch = postgres.superuser_options().connect().await.unwrap();
+    eventually("the backend computes", async || {
+        let state: Option<String> = sqlx::query_scalar("SELECT state FROM pg_stat_activity WHERE pid = $1")
+            .bind(backend)
+            .fetch_one(&mut watch)
+            .await
+            .unwrap();
+        state.as_deref() == Some("active")
+    })
+    .await;
+    send(postgres.pid(), Signal::SIGKILL);
+    drop(postgres);
+
+    let data_dir = folder.path().to_owned();
+    let starting = tokio::spawn(async move { PrivatePostgres::start(&data_dir).await });
+    let log = folder.home().join("postgres.log");
+    eventually("PostgreSQL refuses to run beside the backend", async || {
+        fs::read_to_string(&log)
+            .unwrap()
+            .contains("pre-existing shared memory block")
+    })
+    .await;
+    send(u32::try_from(backend).unwrap(), Signal::SIGKILL);
+    starting.await.unwrap().unwrap().stop().await.unwrap();
+    assert!(busy.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_cut_short_is_not_taken_for_one() {
+    let folder = Folder::new();
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    postgres.stop().await.unwrap();
+    let unfinished = folder.home().join("cluster.new-1");
+    fs::rename(folder.cluster(), &unfinished).unwrap();
+    fs::remove_file(unfinished.join("global/pg_control")).unwrap();
+
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    assert!(!unfinished.exists());
+    postgres.stop().await.unwrap();
+}
