@@ -42,6 +42,7 @@ lint: ## formatting, clippy and docs, with warnings as errors
 
 .PHONY: bench
 bench: test-packages ## print ratios to the floor, with round trips counted
+	$(CARGO) build --release --package daybook
 	$(CARGO) bench --package daybook-tests --bench main_job
 
 .PHONY: db-migrate

@@ -31,6 +31,8 @@ pub mod testing;
 pub mod threads;
 
 pub use app::{App, Planter};
+/// What a user's migrations call: `enable_team_rls`, `for_each_team`.
+pub use daybook_migration as migration;
 pub use error::{Error, Result};
 
 /// What `#[event_consumer]` expands to, so that its users need not depend on it.

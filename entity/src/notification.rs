@@ -30,7 +30,7 @@ pub struct Model {
     pub read_at: Option<DateTimeUtc>,
     /// When the thread first called for attention.
     pub created_at: DateTimeUtc,
-    /// When this row last changed.
+    /// When the thread last called for attention.
     pub updated_at: DateTimeUtc,
 }
 

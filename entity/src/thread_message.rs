@@ -26,6 +26,10 @@ pub struct Model {
     pub author_id: Option<Uuid>,
     /// What the author was called at that moment.
     pub author_name: Option<String>,
+    /// The person in whose name a comment's author wrote.
+    pub on_behalf_of: Option<Uuid>,
+    /// What that person was called at that moment.
+    pub on_behalf_of_name: Option<String>,
     /// A comment's text; none once it is deleted.
     pub body: Option<String>,
     /// When it was posted.

@@ -70,12 +70,14 @@ impl MigrationTrait for Migration {
                  AND subject = nullif(current_setting('daybook.subject', true), '')";
         connection
             .execute_unprepared(&format!(
-                "CREATE POLICY own_memberships ON memberships FOR SELECT USING (user_id = {CURRENT_USER_ID});
+                // Outside a team only: inside one, a person's other teams are none of its business.
+                "CREATE POLICY own_memberships ON memberships FOR SELECT
+                     USING ({CURRENT_TEAM} IS NULL AND user_id = {CURRENT_USER_ID});
 
                  ALTER TABLE teams ENABLE ROW LEVEL SECURITY;
                  ALTER TABLE teams FORCE ROW LEVEL SECURITY;
                  CREATE POLICY current_team ON teams USING (id = {CURRENT_TEAM}) WITH CHECK (id = {CURRENT_TEAM});
-                 CREATE POLICY own_teams ON teams FOR SELECT USING (EXISTS (
+                 CREATE POLICY own_teams ON teams FOR SELECT USING ({CURRENT_TEAM} IS NULL AND EXISTS (
                      SELECT FROM memberships m WHERE m.team_id = teams.id AND m.user_id = {CURRENT_USER_ID}));
                  CREATE POLICY owner_lists_teams ON teams FOR SELECT TO CURRENT_USER USING (true);
                  GRANT SELECT, INSERT, UPDATE (name) ON teams TO {APP_ROLE};

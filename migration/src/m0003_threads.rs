@@ -39,6 +39,8 @@ impl MigrationTrait for Migration {
                     author_kind text,
                     author_id uuid,
                     author_name text,
+                    on_behalf_of uuid,
+                    on_behalf_of_name text,
                     body text CHECK (char_length(body) BETWEEN 1 AND 20000),
                     created_at timestamptz NOT NULL DEFAULT now(),
                     edited_at timestamptz,

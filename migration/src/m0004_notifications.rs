@@ -32,7 +32,8 @@ impl MigrationTrait for Migration {
                     FOREIGN KEY (team_id, thread_id) REFERENCES threads (team_id, id),
                     FOREIGN KEY (team_id, user_id) REFERENCES memberships (team_id, user_id) ON DELETE CASCADE
                 );
-                CREATE INDEX notifications_inbox_idx ON notifications (team_id, user_id, updated_at, id);",
+                CREATE INDEX notifications_inbox_idx ON notifications (team_id, user_id, updated_at, id);
+                CREATE INDEX notifications_unread_idx ON notifications (team_id, user_id) WHERE read_at IS NULL;",
             )
             .await?;
         enable_team_rls(manager, "notifications").await

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
-pub mod campaign;
 mod migrations;
 pub mod widget;
 
@@ -14,6 +13,7 @@ use daybook::tenancy::{Database, Entry, Migrations, Role, TeamTx};
 use daybook::testing::{TestDb, TestMember, TestTeam};
 use sqlx::postgres::PgConnection;
 
+pub use daybook_entity::campaign;
 pub use migrations::HarnessMigrator;
 
 /// Daybook's migrations, the sample's and the harness's.

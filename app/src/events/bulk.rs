@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ActiveValue, ColumnTrait, EntityName, EntityTrait, IdenStatic, Iterable,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Statement, Value,
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue, ColumnTrait, ColumnType, EntityName, EntityTrait, IdenStatic,
+    Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Statement, Value,
 };
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::emit::{ROWS_PER_STATEMENT, emit_events};
 use super::payload::{CreatedEventData, UpdatedEventData};
 use super::tracked::{
-    ActiveModelOf, ColumnOf, Track, Tracked, capture_values, column_named, model_changes, set_column,
+    ActiveModelOf, ColumnOf, Track, Tracked, capture_values, column_named, find_column, model_changes, set_column,
 };
 use super::values::recorded;
 use super::with_event::{differing, id_is_any, prepare_insert, refuse_nuls, touch};
@@ -149,6 +149,8 @@ where
         };
         columns.push(column.as_str());
         let json = match value {
+            // As text, since `json_populate_recordset` takes JSON's null for none; `selected` reads it.
+            Value::Json(Some(json)) if is_json::<M>(column.as_str()) => Json::String(json.to_string()),
             // PostgreSQL reads bytes in hex, events show them in base64.
             Value::Bytes(Some(bytes)) => Json::String(bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
                 use std::fmt::Write as _;
@@ -179,6 +181,11 @@ async fn insert<M: Tracked>(tx: &TeamTx, columns: &[&str], rows: &[Json]) -> Res
         .map(|column| quoted(column))
         .collect::<Vec<_>>()
         .join(", ");
+    let selected = columns
+        .iter()
+        .map(|column| selected::<M>(column))
+        .collect::<Vec<_>>()
+        .join(", ");
     let returning = ColumnOf::<M>::iter()
         .map(|column| match column.enum_type_name() {
             // SeaORM reads a PostgreSQL enum as text.
@@ -188,11 +195,29 @@ async fn insert<M: Tracked>(tx: &TeamTx, columns: &[&str], rows: &[Json]) -> Res
         .collect::<Vec<_>>()
         .join(", ");
     let sql = format!(
-        "INSERT INTO {table} ({into}) SELECT {into} FROM json_populate_recordset(NULL::{table}, $1::json) RETURNING {returning}"
+        "INSERT INTO {table} ({into}) SELECT {selected} FROM json_populate_recordset(NULL::{table}, $1::json) RETURNING {returning}"
     );
     let rows = serde_json::to_value(rows)?;
     let statement = Statement::from_sql_and_values(sea_orm::DbBackend::Postgres, sql, [Value::Json(Some(rows.into()))]);
     Ok(M::Entity::find().from_raw_sql(statement).all(tx).await?)
+}
+
+fn selected<M: Tracked>(column: &str) -> String {
+    let quoted = quoted(column);
+    if is_json::<M>(column) {
+        format!("({quoted} #>> '{{}}')::json")
+    } else {
+        quoted
+    }
+}
+
+fn is_json<M: Tracked>(column: &str) -> bool {
+    find_column::<M>(column).is_some_and(|column| {
+        matches!(
+            column.def().get_column_type(),
+            ColumnType::Json | ColumnType::JsonBinary
+        )
+    })
 }
 
 fn quoted(identifier: &str) -> String {

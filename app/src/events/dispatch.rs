@@ -28,9 +28,11 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
             continue;
         }
         match consumer.mode {
-            Mode::Abort => run(tx, consumer, &matching)
-                .await
-                .map_err(|cause| failed(consumer, cause))?,
+            Mode::Abort => run(tx, consumer, &matching).await.map_err(|cause| {
+                // Not even a caller who doesn't look at the error can commit.
+                tx.doom();
+                failed(consumer, cause)
+            })?,
             Mode::Isolate => run_isolated(tx, consumer, &matching).await?,
         }
     }
@@ -40,7 +42,15 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
 /// One savepoint per consumer and call, however many events there are: its failure undoes what it did, is
 /// kept and told, and the change stands.
 async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> Result<()> {
-    let Err(cause) = tx.savepoint(run(tx, consumer, events)).await? else {
+    let work = async {
+        run(tx, consumer, events).await?;
+        // Its statements are undone, so it has not done its work, whatever it says.
+        if tx.is_doomed() {
+            return Err("a statement of it failed, and it went on all the same".into());
+        }
+        Ok(())
+    };
+    let Err(cause) = tx.savepoint(work).await? else {
         return Ok(());
     };
     let error = failed(consumer, cause);
@@ -85,18 +95,15 @@ async fn run(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> ConsumerR
 }
 
 async fn caused_by(tx: &TeamTx, event: &Event, work: impl Future<Output = ConsumerResult>) -> ConsumerResult {
-    let depth = tx.begin_cause(event.id);
-    let outcome = if depth > MAX_CONSUMER_DEPTH {
-        Err(Error::ConsumerDepth {
-            depth,
+    let cause = tx.begin_cause(event.id);
+    if cause.depth > MAX_CONSUMER_DEPTH {
+        return Err(Error::ConsumerDepth {
+            depth: cause.depth,
             event_id: event.id,
         }
-        .into())
-    } else {
-        work.await
-    };
-    tx.end_cause();
-    outcome
+        .into());
+    }
+    work.await
 }
 
 /// A consumer's `?` boxes the driver's errors as they are; sorted here, a deadlock in a consumer is retried

@@ -89,6 +89,7 @@ where
             column.as_str()
         )));
     }
+    refuse_nul_in_reason(reason)?;
     let mut changes = <ActiveModelOf<M> as ActiveModelTrait>::default();
     set_column(&mut changes, column, new_state.into())?;
     let old = lock(tx, model).await?;
@@ -122,6 +123,7 @@ pub async fn delete_model_with_event<M: Tracked>(tx: &TeamTx, model: M, reason: 
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,
 {
+    refuse_nul_in_reason(reason)?;
     let old = lock(tx, &model).await?;
     let final_values = capture_values(&old, &Track::All);
     match M::deleted_at() {
@@ -189,6 +191,11 @@ where
         }
     }
     Ok(())
+}
+
+/// Before anything is written: a change whose event is refused afterwards would stand without it.
+fn refuse_nul_in_reason(reason: Option<&str>) -> Result<()> {
+    reason.map_or(Ok(()), |reason| refuse_nul("reason", &reason.into()))
 }
 
 /// The row as it is, locked until the transaction ends.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use daybook_macros::event_consumer;
 
-use super::{doers, person_of, store};
+use super::{doers, store};
 use crate::events::{ConsumerResult, Event, EventType};
 use crate::tenancy::TeamTx;
 
@@ -22,7 +22,7 @@ pub async fn send_notifications(tx: &TeamTx, events: &[Event]) -> ConsumerResult
         told.created |= event.event_type == EventType::Created;
     }
     if !objects.is_empty() {
-        store::deliver_events(tx, &objects, person_of(tx.context()), &doers(tx.context())).await?;
+        store::deliver_events(tx, &objects, tx.context().person_id(), &doers(tx.context())).await?;
     }
     Ok(())
 }

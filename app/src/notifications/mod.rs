@@ -40,16 +40,6 @@ pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned
     store::deliver_comment(tx, thread_id, seq, mentioned, &doers(tx.context())).await
 }
 
-/// The person whose inbox, follows and watches a transaction works on: the one in whose name it acts, else the
-/// actor, if that is a person. They are a member; somebody who acts for them need not be.
-pub fn person_of(context: &Context) -> Option<Uuid> {
-    context
-        .on_behalf_of
-        .as_ref()
-        .map(|person| person.id)
-        .or_else(|| context.actor.user_id())
-}
-
 /// Who knows already: the actor and the person in whose name they act.
 fn doers(context: &Context) -> Vec<Uuid> {
     context

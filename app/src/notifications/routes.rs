@@ -7,7 +7,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::person_of;
 use super::store::{self, InboxRow, ReadRow};
 use crate::error::{Error, Result};
 use crate::events::{Part, Sentence, Sentences};
@@ -193,14 +192,15 @@ async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<Re
     )
 )]
 async fn read_all_notifications(team: Team) -> Result<Json<ReadAll>> {
-    let tx = team.begin_as(Role::Viewer).await?;
-    let marked = store::mark_all_read(&tx, reader(&tx)?).await?;
-    tx.commit().await?;
+    // Many rows at once can meet a change that tells this person of several threads in another order.
+    let marked = team
+        .write_as(Role::Viewer, async |tx| store::mark_all_read(tx, reader(tx)?).await)
+        .await?;
     Ok(Json(ReadAll { marked }))
 }
 
 fn reader(tx: &TeamTx) -> Result<Uuid> {
-    person_of(tx.context()).ok_or_else(|| Error::Forbidden {
+    tx.context().person_id().ok_or_else(|| Error::Forbidden {
         detail: "an API key has no notifications: they are for people; use a person's token".to_owned(),
     })
 }

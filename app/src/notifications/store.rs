@@ -14,9 +14,6 @@ use crate::error::{Error, Result};
 use crate::events::{Event, event_from_row};
 use crate::tenancy::TeamTx;
 
-/// Later than any row: the last second of the year 9999.
-const END_OF_TIME: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a moment that chrono knows");
-
 /// What one call's events come to for one object.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Told {
@@ -176,7 +173,7 @@ pub(super) async fn inbox(
     limit: u64,
 ) -> Result<(i64, Vec<InboxRow>)> {
     // Not `coalesce` in the statement: PostgreSQL takes it for leaky, and would walk the index from its top.
-    let (before_at, before_id) = after.unwrap_or((END_OF_TIME, Uuid::max()));
+    let (before_at, before_id) = after.unwrap_or((DateTime::<Utc>::MAX_UTC, Uuid::max()));
     let query = sqlx::query(
         "WITH page AS (
             SELECT * FROM notifications

@@ -111,6 +111,15 @@ pub struct Context {
 }
 
 impl Context {
+    /// The person whose rights and wishes count: the one in whose name it is done, else the actor, if that is a
+    /// person. They follow, watch and read; they aren't notified of what is done here.
+    pub fn person_id(&self) -> Option<Uuid> {
+        self.on_behalf_of
+            .as_ref()
+            .map(|person| person.id)
+            .or_else(|| self.actor.user_id())
+    }
+
     /// The context of the service's own work in a team: `name` says which part of it acts.
     pub fn system(team_id: Uuid, name: impl Into<String>) -> Self {
         Self {

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::enter::text;
+use super::team_tx::Entering;
 use super::{Database, Role};
 use crate::error::Result;
 
@@ -58,14 +59,12 @@ impl Database {
                WHERE m.user_id = nullif(current_setting('daybook.user_id', true), '')::uuid ORDER BY t.name, t.id
              ; COMMIT",
         );
-        let mut connection = self.acquire().await?;
-        let rows = match sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *connection).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                super::team_tx::give_back(connection).await;
-                return Err(error.into());
-            }
-        };
+        let mut connection = Entering(Some(self.acquire().await?));
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+            .fetch_all(&mut **connection.get()?)
+            .await?;
+        // Committed, so that there is nothing to roll back.
+        drop(connection.0.take());
         let mut own: Option<OwnTeams> = None;
         for row in &rows {
             match (row.try_get::<&str, _>("row")?, &mut own) {

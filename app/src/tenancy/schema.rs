@@ -17,6 +17,7 @@ type Step<T> = for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Out
 /// What a migrator can do, with its type forgotten.
 #[derive(Clone, Copy)]
 struct Source {
+    migrator: &'static str,
     up: Step<()>,
     down: Step<()>,
     pending: Step<Vec<String>>,
@@ -26,6 +27,7 @@ struct Source {
 impl Source {
     fn of<M: MigratorTrait>() -> Self {
         Self {
+            migrator: std::any::type_name::<M>(),
             up: |db, _| Box::pin(async move { M::up(db, None).await }),
             down: |db, steps| Box::pin(async move { M::down(db, Some(steps)).await }),
             pending: |db, _| Box::pin(async move { Ok(names(&M::get_pending_migrations(db).await?)) }),
@@ -46,8 +48,8 @@ pub struct Migrations {
 
 impl std::fmt::Debug for Migrations {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Migrations")
-            .field("sources", &self.sources.len())
+        f.debug_list()
+            .entries(self.sources.iter().map(|source| source.migrator))
             .finish()
     }
 }

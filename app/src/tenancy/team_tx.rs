@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_query_sqlx::SqlxValues;
-use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, Postgres};
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor, pool::PoolConnection};
 use tokio::sync::Mutex;
@@ -39,9 +39,14 @@ pub struct TeamTx {
 
 #[derive(Default)]
 struct State {
-    /// A statement failed since the last savepoint: PostgreSQL would answer COMMIT with a silent ROLLBACK.
+    /// A statement failed since the last savepoint, so that PostgreSQL would answer COMMIT with a silent
+    /// ROLLBACK; or its outcome is unknown, because its caller gave up on it; or a consumer refused.
     aborted: bool,
+    /// Savepoints made so far, for their names.
     savepoints: u32,
+    /// Savepoints and recordings whose work hasn't come to its end. One whose caller gave up stays, and bars
+    /// the commit.
+    unfinished: u32,
     /// The events whose consumers are running, outermost first.
     causes: Vec<Uuid>,
 }
@@ -59,13 +64,13 @@ impl TeamTx {
     pub(super) async fn enter(database: &Database, entry: &Entry) -> Result<Self> {
         let asked = Instant::now();
         loop {
-            let mut connection = database.acquire().await?;
+            let mut connection = Entering(Some(database.acquire().await?));
             let began = Instant::now();
-            let entered = match enter::enter(&mut connection, entry).await {
+            let entered = match enter::enter(connection.get()?, entry).await {
                 Ok(entered) => entered,
                 Err(error) => {
                     let dead = is_dead(&error);
-                    give_back(connection).await;
+                    connection.give_back().await;
                     // The pool doesn't ping, so a restart of the database shows here first. Nothing has
                     // happened yet: the next connection may be younger than the restart.
                     if dead && asked.elapsed() < ANSWER_PATIENCE {
@@ -80,7 +85,7 @@ impl TeamTx {
             match entered {
                 Entered::As { context, role, claimed } => {
                     return Ok(Self {
-                        connection: Mutex::new(Some(connection)),
+                        connection: Mutex::new(connection.0.take()),
                         database: database.clone(),
                         context,
                         role,
@@ -95,10 +100,10 @@ impl TeamTx {
                         .claim
                         .as_ref()
                         .ok_or_else(|| Error::internal("a claim without a key"))?;
+                    let persistent = database.persistent();
                     let stored =
-                        enter::stored_answer(&mut connection, entry.team_id, &actor, claim, database.persistent())
-                            .await;
-                    give_back(connection).await;
+                        enter::stored_answer(connection.get()?, entry.team_id, &actor, claim, persistent).await;
+                    connection.give_back().await;
                     if let Some(answer) = stored? {
                         return Err(Error::Replay(Box::new(answer)));
                     }
@@ -157,16 +162,19 @@ impl TeamTx {
     /// hangs up), so that what follows a commit follows every commit.
     ///
     /// # Errors
-    /// [`Error::Internal`] if a statement had failed before: PostgreSQL would roll back and say nothing.
+    /// [`Error::Internal`] if a statement had failed before (PostgreSQL would roll back and say nothing), if a
+    /// statement or a savepoint was given up before it had ended, or if a consumer of mode `abort` had refused.
     /// [`Error::Unavailable`] if the connection broke; the outcome is then unknown.
     pub async fn commit(mut self) -> Result<()> {
         let Some(mut connection) = self.connection.get_mut().take() else {
             return Err(Error::internal("the transaction has ended already"));
         };
-        if self.state().aborted {
+        if !self.is_whole() {
             self.release_claim();
             give_back(connection).await;
-            return Err(Error::internal("a statement failed and the transaction can't commit"));
+            return Err(Error::internal(
+                "the transaction can't commit: a statement failed or was given up midway, or a consumer refused",
+            ));
         }
         let committing = tokio::spawn(async move {
             let began = Instant::now();
@@ -200,22 +208,33 @@ impl TeamTx {
     /// Runs `work` so that its failure undoes only its own statements.
     ///
     /// # Errors
-    /// What `work` failed with; the transaction goes on.
+    /// The inner one is what `work` failed with; the transaction goes on. The outer one is
+    /// [`Error::Internal`] if `work` says `Ok` although a statement of it failed: it was undone, too.
     pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
-        let name = {
+        let (name, depth) = {
             let mut state = self.state();
             state.savepoints += 1;
-            format!("daybook_{}", state.savepoints)
+            state.unfinished += 1;
+            (format!("daybook_{}", state.savepoints), state.unfinished)
         };
         self.run(&format!("SAVEPOINT {name}")).await?;
         let outcome = work.await;
-        match &outcome {
-            Ok(_) if !self.state().aborted => self.run(&format!("RELEASE SAVEPOINT {name}")).await?,
-            _ => {
-                self.run(&format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"))
-                    .await?;
-                self.state().aborted = false;
-            }
+        let is_whole = {
+            let state = self.state();
+            !state.aborted && state.unfinished == depth
+        };
+        if is_whole && outcome.is_ok() {
+            self.run(&format!("RELEASE SAVEPOINT {name}")).await?;
+        } else {
+            self.run(&format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"))
+                .await?;
+            self.state().aborted = false;
+        }
+        self.state().unfinished = depth - 1;
+        if outcome.is_ok() && !is_whole {
+            return Err(Error::internal(
+                "a statement failed inside a savepoint, whose work was therefore undone",
+            ));
         }
         Ok(outcome)
     }
@@ -228,9 +247,7 @@ impl TeamTx {
         let query = query.persistent(self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection)?;
-        let began = Instant::now();
-        let outcome = query.fetch_all(&mut **connection).await;
-        Ok(self.counted(began, outcome)?)
+        Ok(self.counted(query.fetch_all(&mut **connection)).await?)
     }
 
     /// The first row of a query, if it has one.
@@ -249,9 +266,7 @@ impl TeamTx {
         let query = query.persistent(self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection)?;
-        let began = Instant::now();
-        let outcome = query.execute(&mut **connection).await;
-        Ok(self.counted(began, outcome)?.rows_affected())
+        Ok(self.counted(query.execute(&mut **connection)).await?.rows_affected())
     }
 
     /// The event whose consumer is running, the innermost one: what is emitted now was caused by it.
@@ -259,23 +274,52 @@ impl TeamTx {
         self.state().causes.last().copied().or(self.context.causation_id)
     }
 
-    /// Marks `event_id` as the cause of what follows, and says how deep that is; [`TeamTx::end_cause`] ends it.
-    pub(crate) fn begin_cause(&self, event_id: Uuid) -> usize {
+    /// Marks `event_id` as the cause of what follows, until the [`Cause`] is dropped.
+    pub(crate) fn begin_cause(&self, event_id: Uuid) -> Cause<'_> {
         let mut state = self.state();
         state.causes.push(event_id);
-        state.causes.len()
+        Cause {
+            tx: self,
+            depth: state.causes.len(),
+        }
     }
 
-    pub(crate) fn end_cause(&self) {
-        self.state().causes.pop();
+    /// Runs `work` that must not be committed by halves: should its caller give up on it, the commit is barred.
+    pub(crate) async fn whole<T>(&self, work: impl Future<Output = T>) -> T {
+        let depth = {
+            let mut state = self.state();
+            state.unfinished += 1;
+            state.unfinished
+        };
+        let outcome = work.await;
+        let mut state = self.state();
+        // More than at its beginning: something inside was given up, and stays so.
+        if state.unfinished == depth {
+            state.unfinished -= 1;
+        }
+        outcome
+    }
+
+    /// Bars the commit, up to the savepoint that is open, if one is.
+    pub(crate) fn doom(&self) {
+        self.state().aborted = true;
+    }
+
+    /// Whether something has happened that bars the commit, or the release of the innermost savepoint.
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.state().aborted
+    }
+
+    fn is_whole(&self) -> bool {
+        let state = self.state();
+        !state.aborted && state.unfinished == 0
     }
 
     async fn run(&self, sql: &str) -> Result<()> {
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection)?;
-        let began = Instant::now();
-        let outcome = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection).await;
-        self.counted(began, outcome)?;
+        self.counted(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection))
+            .await?;
         Ok(())
     }
 
@@ -289,11 +333,13 @@ impl TeamTx {
         self.database.stats().add(waited);
     }
 
-    fn counted<T>(&self, began: Instant, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    async fn counted<T>(&self, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let began = Instant::now();
+        // Whoever gives up on a statement never learns whether it failed, and a commit must not vouch for it.
+        let was_aborted = std::mem::replace(&mut self.state().aborted, true);
+        let outcome = statement.await;
+        self.state().aborted = was_aborted || matches!(&outcome, Err(sqlx::Error::Database(_)));
         self.count(began.elapsed());
-        if let Err(sqlx::Error::Database(_)) = &outcome {
-            self.state().aborted = true;
-        }
         outcome
     }
 
@@ -310,18 +356,65 @@ impl Drop for TeamTx {
             return;
         };
         self.release_claim();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(give_back(connection));
-            }
-            // No runtime, no way to say ROLLBACK: closing the connection says it.
-            Err(_) => drop(connection.detach()),
+        let_go(connection);
+    }
+}
+
+/// A connection that may be inside a transaction which sqlx knows nothing of: given up midway, by a client
+/// that hangs up, it must not go back to the pool as it is.
+pub(super) struct Entering(pub(super) Option<PoolConnection<Postgres>>);
+
+impl Entering {
+    pub(super) fn get(&mut self) -> Result<&mut PoolConnection<Postgres>> {
+        Ok(open(&mut self.0)?)
+    }
+
+    async fn give_back(mut self) {
+        if let Some(connection) = self.0.take() {
+            give_back(connection).await;
         }
     }
 }
 
-/// Rolls back and returns the connection to the pool, or closes it.
-pub(super) async fn give_back(mut connection: PoolConnection<Postgres>) {
+impl Drop for Entering {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            let_go(connection);
+        }
+    }
+}
+
+/// The event whose consumer is running, until this is dropped.
+pub(crate) struct Cause<'a> {
+    tx: &'a TeamTx,
+    /// How many causes there are, this one included.
+    pub depth: usize,
+}
+
+impl Drop for Cause<'_> {
+    fn drop(&mut self) {
+        self.tx.state().causes.truncate(self.depth - 1);
+    }
+}
+
+/// Rolls back and returns the connection to the pool, or closes it. Runs to its end even if nobody waits.
+async fn give_back(connection: PoolConnection<Postgres>) {
+    // It can't panic, and a runtime that shuts down closes the connection.
+    let _ = tokio::spawn(roll_back(connection)).await;
+}
+
+/// As [`give_back`], for who can't wait.
+fn let_go(connection: PoolConnection<Postgres>) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(roll_back(connection));
+        }
+        // No runtime, no way to say ROLLBACK: closing the connection says it.
+        Err(_) => drop(connection.detach()),
+    }
+}
+
+async fn roll_back(mut connection: PoolConnection<Postgres>) {
     if (&mut *connection).execute("ROLLBACK").await.is_err() {
         drop(connection.detach());
     }
@@ -365,17 +458,17 @@ impl ConnectionTrait for TeamTx {
         let query = sea_query(statement, self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(exec_err)?;
-        let began = Instant::now();
-        let outcome: Result<PgQueryResult, _> = query.execute(&mut **connection).await;
-        self.counted(began, outcome).map(Into::into).map_err(exec_err)
+        self.counted(query.execute(&mut **connection))
+            .await
+            .map(Into::into)
+            .map_err(exec_err)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(exec_err)?;
-        let began = Instant::now();
-        let outcome: Result<PgQueryResult, _> = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection).await;
-        self.counted(began, outcome).map(Into::into).map_err(exec_err)
+        let statement = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection);
+        self.counted(statement).await.map(Into::into).map_err(exec_err)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -386,9 +479,10 @@ impl ConnectionTrait for TeamTx {
         let query = sea_query(statement, self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(query_err)?;
-        let began = Instant::now();
-        let outcome = query.fetch_all(&mut **connection).await;
-        let rows = self.counted(began, outcome).map_err(query_err)?;
+        let rows = self
+            .counted(query.fetch_all(&mut **connection))
+            .await
+            .map_err(query_err)?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::events::{Event, EventType, ObjectRef, Sentence, Sentences};
 use crate::http::Version;
-use crate::tenancy::Actor;
+use crate::tenancy::{Actor, Person};
 
 /// A part of a thread.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -49,6 +49,8 @@ pub enum Content {
     Comment {
         /// Who.
         author: Author,
+        /// In whose name, where that is another person.
+        on_behalf_of: Option<Author>,
         /// The text; null once it was taken back.
         body: Option<String>,
         /// When the text last changed.
@@ -99,6 +101,16 @@ pub struct Author {
     pub id: Option<Uuid>,
     /// What they were called then.
     pub name: String,
+}
+
+impl From<&Person> for Author {
+    fn from(person: &Person) -> Self {
+        Self {
+            kind: "user".to_owned(),
+            id: Some(person.id),
+            name: person.name.clone(),
+        }
+    }
 }
 
 impl From<&Actor> for Author {

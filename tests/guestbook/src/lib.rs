@@ -1,1 +1,20 @@
+//! A guestbook on Daybook: what a program of a user's own looks like.
+//!
+//! One model ([`guest`]), its migration, its routes ([`routes`]) and a consumer ([`welcome`]), all by
+//! `daybook::prelude`. The program itself is `main.rs`.
 
+pub mod guest;
+mod migration;
+mod routes;
+pub mod welcome;
+
+pub use migration::Migrator;
+pub use routes::routes;
+
+/// The program, ready to be run or called in a test.
+pub fn app() -> daybook::App {
+    daybook::App::new()
+        .model::<guest::Model>()
+        .migrator::<Migrator>()
+        .routes(routes())
+}

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::http::{IfMatch, Json, Path, Problem, Team};
-use crate::notifications::{notify_of_comment, person_of};
+use crate::notifications::notify_of_comment;
 use crate::tenancy::TeamTx;
 use crate::threads::mentions::handles;
 use crate::threads::message::{Author, Content, Message, comment_version};
@@ -63,24 +63,29 @@ pub(super) async fn post_comment(
 ) -> Result<impl IntoResponse> {
     let body = body.checked()?;
     let handles = handles(&body);
-    let tx = team.begin().await?;
-    let author = &tx.context().actor;
     let comment = NewComment {
-        author,
-        commenter: person_of(tx.context()),
         body: &body,
         handles: &handles,
     };
-    let posted = store::post_comment(&tx, thread_id, &comment)
-        .await?
-        .ok_or_else(|| Error::not_found("thread"))?;
-    notify_of_comment(&tx, thread_id, posted.seq, &posted.mentioned).await?;
-    let author = Author::from(author);
-    tx.commit().await?;
+    let (posted, author, on_behalf_of) = team
+        .write(async |tx| {
+            let posted = store::post_comment(tx, thread_id, &comment)
+                .await?
+                .ok_or_else(|| Error::not_found("thread"))?;
+            notify_of_comment(tx, thread_id, posted.seq, &posted.mentioned).await?;
+            let context = tx.context();
+            Ok((
+                posted,
+                Author::from(&context.actor),
+                context.on_behalf_of.as_ref().map(Author::from),
+            ))
+        })
+        .await?;
     let version = comment_version(posted.seq, None, None);
     let content = Content::Comment {
         author,
-        body: Some(body),
+        on_behalf_of,
+        body: Some(body.clone()),
         edited_at: None,
         deleted_at: None,
         etag: version.to_string(),
@@ -138,6 +143,7 @@ pub(super) async fn edit_comment(
     };
     let content = Content::Comment {
         author,
+        on_behalf_of: comment.on_behalf_of.as_ref().map(Author::from),
         body: Some(body),
         edited_at,
         deleted_at: None,

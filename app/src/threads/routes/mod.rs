@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::http::AppState;
-use crate::notifications::person_of;
 use crate::tenancy::TeamTx;
 
 /// The routes of threads, their messages, followers and watches.
@@ -31,7 +30,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// # Errors
 /// [`Error::Forbidden`] for an API key.
 fn person(tx: &TeamTx) -> Result<Uuid> {
-    person_of(tx.context()).ok_or_else(|| Error::Forbidden {
+    tx.context().person_id().ok_or_else(|| Error::Forbidden {
         detail: "only a person can follow, mute or watch; use a person's token, not an API key".to_owned(),
     })
 }

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::events::ObjectRef;
 use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team};
-use crate::notifications::person_of;
 use crate::threads::message::MessagePage;
 use crate::threads::store::{self, ThreadRow, Window};
 
@@ -94,7 +93,7 @@ pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>)
         ));
     }
     let tx = team.read().await?;
-    let reader = person_of(tx.context());
+    let reader = tx.context().person_id();
     let rows = match (object_type, object_id) {
         (Some(object_type), Some(id)) => store::find_thread(&tx, reader, object_type, id)
             .await?
@@ -117,7 +116,7 @@ pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>)
 )]
 pub(super) async fn get_thread(team: Team, Path(id): Path<Uuid>) -> Result<Json<Thread>> {
     let tx = team.read().await?;
-    let row = store::get_thread(&tx, person_of(tx.context()), id).await?;
+    let row = store::get_thread(&tx, tx.context().person_id(), id).await?;
     tx.commit().await?;
     Ok(Json(row.ok_or_else(|| Error::not_found("thread"))?.into()))
 }

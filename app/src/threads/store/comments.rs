@@ -5,7 +5,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::tenancy::TeamTx;
+use crate::tenancy::{Person, TeamTx};
 
 /// A message as one sees it who wants to change it.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(in crate::threads) struct CommentRow {
     pub(in crate::threads) author_kind: Option<String>,
     pub(in crate::threads) author_id: Option<Uuid>,
     pub(in crate::threads) author_name: Option<String>,
+    pub(in crate::threads) on_behalf_of: Option<Person>,
     pub(in crate::threads) created_at: DateTime<Utc>,
     pub(in crate::threads) edited_at: Option<DateTime<Utc>>,
     pub(in crate::threads) deleted_at: Option<DateTime<Utc>>,
@@ -25,7 +26,8 @@ pub(in crate::threads) struct CommentRow {
 /// As any statement.
 pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<CommentRow>> {
     let query = sqlx::query(
-        "SELECT kind = 'comment' AS is_comment, author_kind, author_id, author_name, created_at, edited_at, deleted_at
+        "SELECT kind = 'comment' AS is_comment, author_kind, author_id, author_name, on_behalf_of, on_behalf_of_name,
+             created_at, edited_at, deleted_at
          FROM thread_messages WHERE team_id = $1 AND thread_id = $2 AND seq = $3
          FOR NO KEY UPDATE",
     )
@@ -40,6 +42,10 @@ pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: 
         author_kind: row.try_get("author_kind")?,
         author_id: row.try_get("author_id")?,
         author_name: row.try_get("author_name")?,
+        on_behalf_of: match (row.try_get("on_behalf_of")?, row.try_get("on_behalf_of_name")?) {
+            (Some(id), Some(name)) => Some(Person { id, name }),
+            _ => None,
+        },
         created_at: row.try_get("created_at")?,
         edited_at: row.try_get("edited_at")?,
         deleted_at: row.try_get("deleted_at")?,

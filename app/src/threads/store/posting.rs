@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::events::Event;
-use crate::tenancy::{Actor, TeamTx};
+use crate::tenancy::TeamTx;
 
 /// What one call's events come to for one thread.
 struct Post<'a> {
@@ -76,10 +76,6 @@ pub(in crate::threads) async fn post_events(tx: &TeamTx, events: &[&Event]) -> R
 /// A comment to be posted.
 #[derive(Debug)]
 pub(in crate::threads) struct NewComment<'a> {
-    /// Who writes it.
-    pub(in crate::threads) author: &'a Actor,
-    /// The person who follows the thread from now on, if the author is one or acts for one.
-    pub(in crate::threads) commenter: Option<Uuid>,
     /// The text.
     pub(in crate::threads) body: &'a str,
     /// Whom it may mention; those that are nobody's are left out.
@@ -97,7 +93,7 @@ pub(in crate::threads) struct Posted {
     pub(in crate::threads) mentioned: Vec<Uuid>,
 }
 
-/// Posts a comment, and makes its author and whom it mentions followers, where they haven't said otherwise.
+/// Posts a comment of whoever acts, and makes its author and whom it mentions followers, where they haven't said otherwise.
 /// `None`: no such thread.
 ///
 /// # Errors
@@ -107,14 +103,16 @@ pub(in crate::threads) async fn post_comment(
     thread_id: Uuid,
     comment: &NewComment<'_>,
 ) -> Result<Option<Posted>> {
+    let context = tx.context();
     let query = sqlx::query(
         "WITH thread AS (
             UPDATE threads SET last_seq = last_seq + 1, updated_at = greatest(updated_at, now())
             WHERE team_id = $1 AND id = $2
             RETURNING id, last_seq
         ), posted AS (
-            INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_id, author_name, body)
-            SELECT $1, id, last_seq, 'comment', $3, $4, $5, $6 FROM thread
+            INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_id, author_name, on_behalf_of,
+                on_behalf_of_name, body)
+            SELECT $1, id, last_seq, 'comment', $3, $4, $5, $9, $10, $6 FROM thread
             RETURNING seq, created_at
         ), mentioned AS (
             -- Locked as the foreign keys would: a member who is removed at this moment is left out.
@@ -137,12 +135,14 @@ pub(in crate::threads) async fn post_comment(
     )
     .bind(tx.team_id())
     .bind(thread_id)
-    .bind(comment.author.kind())
-    .bind(comment.author.id())
-    .bind(comment.author.name())
+    .bind(context.actor.kind())
+    .bind(context.actor.id())
+    .bind(context.actor.name())
     .bind(comment.body)
     .bind(comment.handles)
-    .bind(comment.commenter);
+    .bind(context.person_id())
+    .bind(context.on_behalf_of.as_ref().map(|person| person.id))
+    .bind(context.on_behalf_of.as_ref().map(|person| person.name.as_str()));
     let Some(row) = tx.fetch_optional(query).await? else {
         return Ok(None);
     };

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::events::{ObjectRef, Sentences, event_from_row};
-use crate::tenancy::TeamTx;
+use crate::tenancy::{Person, TeamTx};
 use crate::threads::message::{Author, Content, Message, MessagePage, ToldEvent, comment_version};
 
 /// A thread, and how the reader stands to it.
@@ -172,7 +172,8 @@ pub(in crate::threads) async fn read_messages(
         below.min(after.saturating_add(limit))
     };
     let query = sqlx::query(
-        "SELECT t.last_seq, m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name, m.body,
+        "SELECT t.last_seq, m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
+            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at,
             e.*
          FROM threads t
@@ -238,6 +239,10 @@ fn message(sentences: &Sentences, row: &PgRow) -> Result<Option<Message>> {
                     kind: row.try_get("author_kind")?,
                     id: row.try_get("author_id")?,
                     name: row.try_get("author_name")?,
+                },
+                on_behalf_of: match (row.try_get("m_on_behalf_of")?, row.try_get("m_on_behalf_of_name")?) {
+                    (Some(id), Some(name)) => Some(Author::from(&Person { id, name })),
+                    _ => None,
                 },
                 body: row.try_get("body")?,
                 edited_at,

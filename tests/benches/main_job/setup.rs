@@ -1,0 +1,212 @@
+//! A service's database and the floor's pool on one PostgreSQL, as the service itself would start it.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use daybook::events::{Consumers, Sentences};
+use daybook::tenancy::postgres::PrivatePostgres;
+use daybook::tenancy::{Context, Database, DatabaseOptions, Entrant, Entry, Migrations, Request};
+use daybook_entity::campaign;
+use daybook_migration::sample;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use uuid::Uuid;
+
+/// Work under way.
+pub(crate) type Doing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// As many connections as the widest case uses.
+const CONNECTIONS: u32 = 8;
+
+/// Everything that a case needs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Bench(Arc<Parts>);
+
+pub(crate) struct Parts {
+    postgres: std::sync::Mutex<Option<PrivatePostgres>>,
+    folder: PathBuf,
+    pub(crate) owner: PgConnectOptions,
+    /// Without consumers: the event alone.
+    pub(crate) quiet: Database,
+    /// With Daybook's own: thread and notifications.
+    pub(crate) telling: Database,
+    /// The floor's, with the same settings.
+    pub(crate) pool: PgPool,
+    pub(crate) team_id: Uuid,
+    pub(crate) user_id: Uuid,
+    pub(crate) subject: String,
+    /// A campaign for each connection to update, so that they don't wait for each other.
+    pub(crate) campaigns: Vec<campaign::Model>,
+    /// A thousand for each connection.
+    pub(crate) thousands: Vec<Vec<Uuid>>,
+    pub(crate) floor_trips: AtomicU64,
+}
+
+impl std::ops::Deref for Bench {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("daybook-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let postgres = PrivatePostgres::start(&folder).await.unwrap();
+        let owner = postgres.owner_options();
+        let mut migrations = Migrations::default();
+        migrations.add::<sample::Migrator>();
+        migrations.up(&owner).await.unwrap();
+
+        let options = DatabaseOptions {
+            max_connections: CONNECTIONS,
+            ..DatabaseOptions::new(owner.clone())
+        };
+        let sentences = Sentences::default().with::<campaign::Model>();
+        let quiet = Database::connect(options.clone())
+            .await
+            .unwrap()
+            .with_extension(sentences);
+        let daybooks_own = Consumers::of([
+            daybook::threads::post_to_thread::CONSUMER,
+            daybook::notifications::send_notifications::CONSUMER,
+        ]);
+        let telling = Database::connect(options.clone())
+            .await
+            .unwrap()
+            .with_extension(daybooks_own.unwrap());
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .test_before_acquire(false)
+            .connect_with(options.connect.options([("role", "daybook_app")]))
+            .await
+            .unwrap();
+
+        let (team_id, user_id, subject) = people(&quiet).await;
+        let bench = Parts {
+            postgres: std::sync::Mutex::new(Some(postgres)),
+            folder,
+            owner,
+            quiet,
+            telling,
+            pool,
+            team_id,
+            user_id,
+            subject,
+            campaigns: Vec::new(),
+            thousands: Vec::new(),
+            floor_trips: AtomicU64::new(0),
+        };
+        Self(Arc::new(bench))
+    }
+
+    /// Makes what the updates update.
+    ///
+    /// # Panics
+    /// If somebody else holds the bench.
+    pub(crate) async fn with_rows_to_update(self) -> Self {
+        let mut bench = Arc::into_inner(self.0).unwrap();
+        for _ in 0..CONNECTIONS {
+            bench.campaigns.extend(crate::ours::make(&bench, 1).await);
+            let thousand = crate::ours::make(&bench, 1_000).await;
+            bench
+                .thousands
+                .push(thousand.iter().map(|campaign| campaign.id).collect());
+        }
+        Self(Arc::new(bench))
+    }
+
+    pub(crate) async fn machine(&self) -> String {
+        let version: String = sqlx::query_scalar("SHOW server_version")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(&self.pool).await.unwrap();
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        format!(
+            "PostgreSQL {version}, fsync {fsync}, {cores} cores shared with the server; {} rounds, medians",
+            crate::ROUNDS
+        )
+    }
+
+    /// How many round trips one piece of our work takes.
+    pub(crate) async fn round_trips(&self, work: Doing) -> u64 {
+        let counted = || self.quiet.stats().round_trips() + self.telling.stats().round_trips();
+        let before = counted();
+        work.await;
+        counted() - before
+    }
+
+    /// How many the floor's takes.
+    pub(crate) async fn floor_round_trips(&self, work: Doing) -> u64 {
+        let before = self.floor_trips.load(Ordering::Relaxed);
+        work.await;
+        self.floor_trips.load(Ordering::Relaxed) - before
+    }
+
+    pub(crate) async fn stop(self) {
+        self.quiet.close().await;
+        self.telling.close().await;
+        self.pool.close().await;
+        let postgres = self.postgres.lock().unwrap().take();
+        if let Some(postgres) = postgres {
+            let home = postgres.home().to_owned();
+            postgres.stop().await.unwrap();
+            let _ = std::fs::remove_dir_all(home);
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Parts {
+    /// As a request of the acting person would enter.
+    pub(crate) fn entry(&self) -> Entry {
+        let entrant = Entrant::Person {
+            issuer: "daybook".to_owned(),
+            subject: self.subject.clone(),
+            acting: None,
+        };
+        let request = Request {
+            request_id: Some("bench".to_owned()),
+            correlation_id: Uuid::from_u128(1),
+            via: Some("http".to_owned()),
+            reason: None,
+            claim: None,
+        };
+        Entry::new(self.team_id, entrant, request)
+    }
+}
+
+/// A team with somebody who acts and three who watch campaigns.
+async fn people(database: &Database) -> (Uuid, Uuid, String) {
+    use daybook::auth::{NewMember, NewPerson, NewTeam, add_member, found_team};
+    let person = |subject: &str| NewPerson {
+        issuer: "daybook".to_owned(),
+        subject: subject.to_owned(),
+        display_name: subject.to_owned(),
+        email: None,
+    };
+    let new = NewTeam {
+        name: "Bench".to_owned(),
+        owner: person("ada"),
+        owner_handle: "ada".to_owned(),
+    };
+    let team_id = found_team(database, new).await.unwrap();
+    let tx = database.begin(&Context::system(team_id, "bench")).await.unwrap();
+    for handle in ["grace", "linus", "mary"] {
+        let new = NewMember {
+            person: person(handle),
+            handle: handle.to_owned(),
+            role: daybook::tenancy::Role::Member,
+        };
+        let member = add_member(&tx, &new).await.unwrap();
+        let watch = sqlx::query("INSERT INTO watches (team_id, user_id, object_type) VALUES ($1, $2, 'campaign')");
+        tx.execute_sql(watch.bind(team_id).bind(member.user_id)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let own = database.own_teams("daybook", "ada").await.unwrap().unwrap();
+    (team_id, own.user_id, "ada".to_owned())
+}

@@ -1,0 +1,65 @@
+//! `/guests`, under `/v1/teams/{team_id}`.
+
+use daybook::prelude::*;
+
+use crate::guest;
+
+/// All routes of the guestbook.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, let_in))
+        .routes(routes!(see_off))
+}
+
+/// Somebody at the door.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewGuest {
+    name: String,
+    #[serde(default)]
+    company: i32,
+    phone: Option<String>,
+}
+
+/// Lets a guest in.
+#[utoipa::path(post, path = "/guests", tag = "guests", request_body = NewGuest, responses((status = 201, body = guest::Model)))]
+async fn let_in(team: Team, Json(new): Json<NewGuest>) -> Result<impl IntoResponse> {
+    let tx = team.begin().await?;
+    let guest = guest::ActiveModel {
+        name: Set(new.name),
+        company: Set(new.company),
+        phone: Set(new.phone),
+        ..Default::default()
+    };
+    let guest = create_model_with_event(&tx, guest, Track::All).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(guest)))
+}
+
+/// Who is there.
+#[utoipa::path(get, path = "/guests", tag = "guests", responses((status = 200, body = Vec<guest::Model>)))]
+async fn list(team: Team) -> Result<Json<Vec<guest::Model>>> {
+    let tx = team.read().await?;
+    let there = guest::Column::DeletedAt.is_null();
+    let guests = guest::Entity::find()
+        .filter(there)
+        .order_by_asc(guest::Column::Id)
+        .all(&tx)
+        .await?;
+    tx.commit().await?;
+    Ok(Json(guests))
+}
+
+/// Sees a guest off.
+#[utoipa::path(delete, path = "/guests/{id}", tag = "guests", params(("id" = Uuid, Path)), responses((status = 204)))]
+async fn see_off(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
+    team.write(async |tx| {
+        let guest = guest::Entity::find_by_id(id)
+            .one(tx)
+            .await?
+            .ok_or_else(|| Error::not_found("guest"))?;
+        delete_model_with_event(tx, guest, None).await
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

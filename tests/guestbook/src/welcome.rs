@@ -1,0 +1,18 @@
+//! A consumer: counts the guests, in the transaction that lets them in.
+
+use daybook::prelude::*;
+use sea_orm::Statement;
+
+/// Counts who was let in. Called once for a whole party.
+#[event_consumer(EventType::Created, object_type = "guest", name = "guestbook.count")]
+pub async fn count(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
+    let guests = i64::try_from(events.len())?;
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        "INSERT INTO guest_counts (team_id, guests) VALUES ($1, $2)
+         ON CONFLICT (team_id) DO UPDATE SET guests = guest_counts.guests + excluded.guests",
+        [tx.team_id().into(), guests.into()],
+    ))
+    .await?;
+    Ok(())
+}

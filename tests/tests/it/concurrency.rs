@@ -1,0 +1,117 @@
+//! Transactions that meet each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use daybook::assert_events;
+use daybook::error::Error;
+use daybook::events::{Track, create_model_with_event, update_model_with_event};
+use daybook::tenancy::Role;
+use daybook_tests::{Stage, widget};
+use sea_orm::ActiveValue::Set;
+use sea_orm::ConnectionTrait;
+use tokio::sync::Barrier;
+
+/// Two tasks lock two rows crosswise: one is the deadlock's victim, begins anew, and both succeed.
+#[tokio::test]
+async fn a_deadlock_is_retried_and_both_succeed() {
+    let stage = Stage::new().await;
+    let (a, b) = (stage.widget("a").await, stage.widget("b").await);
+    let (barrier, attempts) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
+    let task = |first: widget::Model, then: widget::Model, serial: i64| {
+        let (database, entry) = (stage.database.clone(), stage.entry());
+        let (barrier, attempts) = (barrier.clone(), attempts.clone());
+        async move {
+            database
+                .write_as(&entry, Role::Member, async |tx| {
+                    let change = |n| widget::ActiveModel {
+                        serial: Set(n),
+                        ..Default::default()
+                    };
+                    update_model_with_event(tx, &first, change(serial), Track::All).await?;
+                    // Only the first attempts wait for each other: a second one has nobody to wait for.
+                    if attempts.fetch_add(1, Ordering::SeqCst) < 2 {
+                        barrier.wait().await;
+                    }
+                    update_model_with_event(tx, &then, change(serial), Track::All).await
+                })
+                .await
+        }
+    };
+    let (one, two) = tokio::join!(task(a.clone(), b.clone(), 100), task(b, a, 200));
+    one.unwrap();
+    two.unwrap();
+    assert_eq!(attempts.load(Ordering::SeqCst), 3, "one of them, once more");
+    // Each row was changed twice, and nothing of the victim's first attempt is recorded.
+    assert_eq!(stage.team.events().await.len(), 2 + 4);
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_worth_retrying_is_not_retried() {
+    let stage = Stage::new().await;
+    let attempts = AtomicU32::new(0);
+    let outcome: Result<(), _> = stage
+        .database
+        .write_as(&stage.entry(), Role::Member, async |tx| {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            create_model_with_event(tx, widget::named("w"), Track::All).await?;
+            Err(Error::conflict("no", "no"))
+        })
+        .await;
+    assert!(matches!(outcome, Err(Error::Conflict { code: "no", .. })));
+    assert_eq!(attempts.load(Ordering::SeqCst), 1);
+    assert_events!(stage.team, []);
+}
+
+#[tokio::test]
+async fn retrying_ends() {
+    let stage = Stage::new().await;
+    let attempts = AtomicU32::new(0);
+    let outcome: Result<(), _> = stage
+        .database
+        .write_as(&stage.entry(), Role::Member, async |tx| {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            tx.execute_unprepared("DO $$ BEGIN RAISE EXCEPTION 'met' USING ERRCODE = 'serialization_failure'; END $$")
+                .await?;
+            Ok(())
+        })
+        .await;
+    let error = outcome.unwrap_err();
+    assert!(error.is_retryable() && error.status() == 503, "{error:?}");
+    assert_eq!(attempts.load(Ordering::SeqCst), 6);
+}
+
+/// Two of one name: one is there, the other is told so, and the loser's event is not.
+#[tokio::test]
+async fn a_unique_key_lets_one_of_two_through() {
+    let stage = Stage::new().await;
+    stage.widget("w").await;
+    let again = stage
+        .write(async |tx| create_model_with_event(tx, widget::named("w"), Track::All).await)
+        .await;
+    assert!(
+        matches!(
+            again,
+            Err(Error::Conflict {
+                code: "already-exists",
+                ..
+            })
+        ),
+        "{again:?}"
+    );
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+#[tokio::test]
+async fn who_has_less_than_the_role_does_not_get_to_work() {
+    let stage = Stage::new().await;
+    let vic = stage.team.member("vic", Role::Viewer).await;
+    let outcome = stage
+        .database
+        .write_as(&vic.entry(), Role::Member, async |tx| {
+            create_model_with_event(tx, widget::named("w"), Track::All).await
+        })
+        .await;
+    assert!(matches!(outcome, Err(Error::Forbidden { .. })), "{outcome:?}");
+    assert_events!(stage.team, []);
+}

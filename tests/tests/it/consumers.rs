@@ -1,0 +1,399 @@
+//! Consumers: what they are given, in what order, and what their failure does in each mode.
+//!
+//! The ones defined here are linked into this binary, so every test says which it wants: `Consumers::of`.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use daybook::assert_events;
+use daybook::error::Error;
+use daybook::events::{
+    ConsumerResult, Consumers, CustomEventData, Event, EventType, MAX_CONSUMER_DEPTH, Track, create_model_with_event,
+    create_models_with_events, emit_event, update_model_with_event, update_models_with_events,
+};
+use daybook::prelude::event_consumer;
+use daybook::tenancy::{Role, TeamTx};
+use daybook::testing::{RECORDER, Recording};
+use daybook_tests::{Stage, campaign, widget};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ConnectionTrait, EntityTrait};
+
+async fn jot(tx: &TeamTx, body: &str) -> ConsumerResult {
+    tx.execute_sql(
+        sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)")
+            .bind(tx.team_id())
+            .bind(body),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn jottings(stage: &Stage) -> Vec<String> {
+    sqlx::query_scalar("SELECT body FROM jottings ORDER BY body")
+        .fetch_all(&mut stage.team.connection().await)
+        .await
+        .unwrap()
+}
+
+/// The failures that were kept: consumer, number of events, what it said.
+async fn failures(stage: &Stage) -> Vec<(String, i32, String)> {
+    sqlx::query_as("SELECT consumer, cardinality(event_ids), error FROM consumer_failures ORDER BY id")
+        .fetch_all(&mut stage.team.connection().await)
+        .await
+        .unwrap()
+}
+
+#[event_consumer(all, name = "first")]
+async fn first(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    jot(tx, &format!("first {}", event.object_label)).await
+}
+
+#[event_consumer(all, mode = isolate, name = "fails-after-writing")]
+async fn fails_after_writing(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
+    jot(tx, &format!("lost {}", events.len())).await?;
+    Err("the printer\0 is on fire".into())
+}
+
+#[event_consumer(all, mode = isolate, name = "fails-in-sql")]
+async fn fails_in_sql(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
+    jot(tx, &format!("lost {}", events.len())).await?;
+    tx.execute_unprepared("SELECT 1/0").await?;
+    Ok(())
+}
+
+/// Goes on after a failed statement as if nothing were: PostgreSQL undoes its work all the same.
+#[event_consumer(all, mode = isolate, name = "looks-away")]
+async fn looks_away(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
+    jot(tx, &format!("lost {}", events.len())).await?;
+    let _ = tx.execute_unprepared("SELECT 1/0").await;
+    Ok(())
+}
+
+#[event_consumer(all, name = "later")]
+async fn later(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    jot(tx, &format!("later {}", event.object_label)).await
+}
+
+#[event_consumer(all, name = "refuses")]
+async fn refuses(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    let _ = (tx, event);
+    Err(Error::conflict("no-budget-left", "the team's budget is spent").into())
+}
+
+#[event_consumer(EventType::Created, EventType::Deleted, object_type = "campaign", name = "filtered")]
+async fn filtered(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
+    tx.extension::<Recording>().unwrap().add(events);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slice_is_called_once_for_each_call_of_a_helper() {
+    let stage = Stage::with(Consumers::of([RECORDER, first::CONSUMER]).unwrap()).await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("a"), Track::All)
+        .await
+        .unwrap();
+    let models = ["b", "c", "d"].map(widget::named).to_vec();
+    create_models_with_events(&tx, models, Track::All).await.unwrap();
+    let done = widget::ActiveModel {
+        state: Set("done".into()),
+        ..Default::default()
+    };
+    update_models_with_events(&tx, widget::Entity::find(), done.clone(), Track::All)
+        .await
+        .unwrap();
+    // No change, no event, no call.
+    update_models_with_events(&tx, widget::Entity::find(), done, Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let recording = Recording::of(&stage.database);
+    assert_eq!(recording.calls().iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 4]);
+    assert_eq!(
+        recording.events(),
+        stage.team.events().await,
+        "what they are given is what is stored"
+    );
+    // One that takes single events is called for each.
+    assert_eq!(jottings(&stage).await.len(), 8);
+}
+
+#[tokio::test]
+async fn a_consumer_gets_only_what_it_is_for() {
+    let stage = Stage::with(Consumers::of([filtered::CONSUMER]).unwrap()).await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("w"), Track::All)
+        .await
+        .unwrap();
+    let spring = campaign::ActiveModel {
+        name: Set("Spring".into()),
+        ..Default::default()
+    };
+    let spring = create_model_with_event(&tx, spring, Track::All).await.unwrap();
+    let changes = campaign::ActiveModel {
+        name: Set("Summer".into()),
+        ..Default::default()
+    };
+    let summer = update_model_with_event(&tx, &spring, changes, Track::All)
+        .await
+        .unwrap();
+    daybook::events::delete_model_with_event(&tx, summer, None)
+        .await
+        .unwrap();
+    let seen = Recording::of(&stage.database).events();
+    assert_events!(seen, ["CREATED campaign “Spring”", "DELETED campaign “Summer”"]);
+}
+
+/// A consumer sees the model as it is after the change, and what the same transaction wrote before.
+#[tokio::test]
+async fn a_consumer_runs_inside_the_transaction() {
+    #[event_consumer(EventType::Created, name = "sees-the-row")]
+    async fn sees_the_row(tx: &TeamTx, event: &Event) -> ConsumerResult {
+        let row = widget::Entity::find_by_id(event.object_id.parse::<uuid::Uuid>()?)
+            .one(tx)
+            .await?;
+        jot(tx, &row.ok_or("no such widget")?.name).await
+    }
+    let stage = Stage::with(Consumers::of([sees_the_row::CONSUMER]).unwrap()).await;
+    stage.widget("w").await;
+    assert_eq!(jottings(&stage).await, ["w"]);
+}
+
+#[tokio::test]
+async fn abort_refuses_with_the_clients_error() {
+    let stage = Stage::with(Consumers::of([first::CONSUMER, refuses::CONSUMER]).unwrap()).await;
+    let refused = stage
+        .write(async |tx| create_model_with_event(tx, widget::named("w"), Track::All).await)
+        .await;
+    let error = refused.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Consumer {
+                consumer: "refuses",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!((error.status().as_u16(), error.code()), (409, "no-budget-left"));
+    assert_eq!((stage.count("widgets").await, jottings(&stage).await.len()), (0, 0));
+    assert_events!(stage.team, []);
+}
+
+/// Each isolated failure is undone and kept, the change stands, and the consumers after it run.
+#[tokio::test]
+async fn isolate_undoes_its_own_work_and_keeps_the_failure() {
+    let consumers = [
+        first::CONSUMER,
+        fails_after_writing::CONSUMER,
+        fails_in_sql::CONSUMER,
+        looks_away::CONSUMER,
+        later::CONSUMER,
+    ];
+    let stage = Stage::with(Consumers::of(consumers).unwrap()).await;
+    let tx = stage.begin().await;
+    create_models_with_events(&tx, ["a", "b"].map(widget::named).to_vec(), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(stage.count("widgets").await, 2);
+    assert_eq!(jottings(&stage).await, ["first a", "first b", "later a", "later b"]);
+    let failures = failures(&stage).await;
+    let names: Vec<_> = failures
+        .iter()
+        .map(|(consumer, events, _)| (consumer.as_str(), *events))
+        .collect();
+    assert_eq!(
+        names,
+        [("fails-after-writing", 2), ("fails-in-sql", 2), ("looks-away", 2)]
+    );
+    assert!(failures[0].2.contains("the printer is on fire"), "{}", failures[0].2);
+    assert!(failures[1].2.contains("division by zero"), "{}", failures[1].2);
+}
+
+/// One savepoint for each consumer and call, not for each event.
+#[tokio::test]
+async fn isolation_costs_the_same_for_many() {
+    #[event_consumer(all, mode = isolate, name = "does-nothing")]
+    async fn does_nothing(tx: &TeamTx, event: &Event) -> ConsumerResult {
+        let _ = (tx, event);
+        Ok(())
+    }
+    let stage = Stage::with(Consumers::of([does_nothing::CONSUMER]).unwrap()).await;
+    let tx = stage.begin().await;
+    for n in [1, 200] {
+        let before = tx.stats().round_trips();
+        let models = (0..n).map(|i| widget::named(&format!("{n}-{i}"))).collect();
+        create_models_with_events(&tx, models, Track::All).await.unwrap();
+        assert_eq!(tx.stats().round_trips() - before, 4, "rows, events, SAVEPOINT, RELEASE");
+    }
+}
+
+#[event_consumer(EventType::Created, name = "chains")]
+async fn chains(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    let widget = widget::Entity::find_by_id(event.object_id.parse::<uuid::Uuid>()?)
+        .one(tx)
+        .await?;
+    let noted = CustomEventData {
+        name: "noted".into(),
+        data: serde_json::Value::Null,
+    };
+    emit_event(tx, &widget.ok_or("no such widget")?, noted).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_of_a_consumer_names_its_cause() {
+    let stage = Stage::with(Consumers::of([chains::CONSUMER, RECORDER]).unwrap()).await;
+    let tx = stage.begin().await;
+    create_models_with_events(&tx, ["a", "b"].map(widget::named).to_vec(), Track::All)
+        .await
+        .unwrap();
+    let after = create_model_with_event(
+        &tx,
+        campaign::ActiveModel {
+            name: Set("c".into()),
+            ..Default::default()
+        },
+        Track::All,
+    );
+    // The chain's consumer doesn't know campaigns; it refuses, which is not this test's matter.
+    assert!(after.await.is_err());
+    let events: Vec<Event> = Recording::of(&stage.database).events();
+    let lines: Vec<_> = events
+        .iter()
+        .map(|event| (event.object_label.as_str(), event.event_type))
+        .collect();
+    let custom = EventType::Custom;
+    let created = EventType::Created;
+    assert_eq!(lines, [("a", custom), ("b", custom), ("a", created), ("b", created)]);
+    assert_eq!(events[0].causation_id, Some(events[2].id));
+    assert_eq!(events[1].causation_id, Some(events[3].id));
+    assert_eq!((events[2].causation_id, events[3].causation_id), (None, None));
+    assert_eq!(events[0].correlation_id, events[2].correlation_id);
+}
+
+/// What is emitted after the consumers have run is caused by none of their events.
+#[tokio::test]
+async fn a_cause_ends_with_its_consumer() {
+    let stage = Stage::with(Consumers::of([chains::CONSUMER]).unwrap()).await;
+    stage
+        .write(async |tx| {
+            create_model_with_event(tx, widget::named("a"), Track::All).await?;
+            create_model_with_event(tx, widget::named("b"), Track::All).await
+        })
+        .await
+        .unwrap();
+    let causes: Vec<_> = stage
+        .team
+        .events()
+        .await
+        .iter()
+        .map(|event| event.causation_id.is_some())
+        .collect();
+    assert_eq!(causes, [false, true, false, true]);
+}
+
+static LOOPED: AtomicU32 = AtomicU32::new(0);
+
+#[event_consumer(all, name = "loops")]
+async fn loops(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    LOOPED.fetch_add(1, Ordering::Relaxed);
+    let widget = widget::Entity::find_by_id(event.object_id.parse::<uuid::Uuid>()?)
+        .one(tx)
+        .await?;
+    let again = CustomEventData {
+        name: "again".into(),
+        data: serde_json::Value::Null,
+    };
+    emit_event(tx, &widget.ok_or("no such widget")?, again).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_loop_ends_with_an_error_and_commits_nothing() {
+    let stage = Stage::with(Consumers::of([loops::CONSUMER]).unwrap()).await;
+    let outcome = stage
+        .write(async |tx| create_model_with_event(tx, widget::named("w"), Track::All).await)
+        .await;
+    let Err(Error::ConsumerDepth { depth, .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(depth, MAX_CONSUMER_DEPTH + 1);
+    assert_eq!(LOOPED.load(Ordering::Relaxed) as usize, MAX_CONSUMER_DEPTH);
+    assert_eq!(stage.count("widgets").await, 0);
+    assert_events!(stage.team, []);
+}
+
+#[event_consumer(all, mode = isolate, name = "loops-isolated")]
+async fn loops_isolated(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    let widget = widget::Entity::find_by_id(event.object_id.parse::<uuid::Uuid>()?)
+        .one(tx)
+        .await?;
+    let again = CustomEventData {
+        name: "again".into(),
+        data: serde_json::Value::Null,
+    };
+    emit_event(tx, &widget.ok_or("no such widget")?, again).await?;
+    Ok(())
+}
+
+/// The change is not the loop's to lose: it stands, and the loop is a kept failure.
+#[tokio::test]
+async fn an_isolated_loop_ends_too_and_the_change_stands() {
+    let stage = Stage::with(Consumers::of([loops_isolated::CONSUMER]).unwrap()).await;
+    stage.widget("w").await;
+    assert_eq!(stage.count("widgets").await, 1);
+    assert_eq!(stage.team.events().await.len(), MAX_CONSUMER_DEPTH + 1);
+    let failures = failures(&stage).await;
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    assert!(failures[0].2.contains("levels deep"), "{failures:?}");
+}
+
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+
+#[event_consumer(all, mode = isolate, name = "meets-another")]
+async fn meets_another(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    if ATTEMPTS.fetch_add(1, Ordering::Relaxed) == 0 {
+        tx.execute_unprepared("DO $$ BEGIN RAISE EXCEPTION 'met' USING ERRCODE = 'serialization_failure'; END $$")
+            .await?;
+    }
+    jot(tx, &event.object_label).await
+}
+
+/// A moment's trouble is not a failure of the consumer: the whole transaction is begun anew.
+#[tokio::test]
+async fn isolate_lets_what_is_worth_retrying_through() {
+    let stage = Stage::with(Consumers::of([meets_another::CONSUMER]).unwrap()).await;
+    stage
+        .database
+        .write_as(&stage.entry(), Role::Member, async |tx| {
+            create_model_with_event(tx, widget::named("w"), Track::All).await
+        })
+        .await
+        .unwrap();
+    assert_eq!(ATTEMPTS.load(Ordering::Relaxed), 2);
+    assert_eq!(failures(&stage).await, []);
+    assert_eq!(jottings(&stage).await, ["w"]);
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+/// An isolated consumer whose own events another one refuses has failed, and the change stands.
+#[tokio::test]
+async fn a_refusal_below_an_isolated_consumer_is_its_failure() {
+    #[event_consumer(EventType::Custom, name = "refuses-custom")]
+    async fn refuses_custom(tx: &TeamTx, event: &Event) -> ConsumerResult {
+        let _ = (tx, event);
+        Err("not that".into())
+    }
+    #[event_consumer(EventType::Created, mode = isolate, name = "chains-isolated")]
+    async fn chains_isolated(tx: &TeamTx, event: &Event) -> ConsumerResult {
+        chains(tx, event).await
+    }
+    let stage = Stage::with(Consumers::of([refuses_custom::CONSUMER, chains_isolated::CONSUMER]).unwrap()).await;
+    stage.widget("w").await;
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+    let failures = failures(&stage).await;
+    assert_eq!(failures.len(), 1);
+    assert!(failures[0].2.contains("not that"), "{failures:?}");
+}

@@ -1,0 +1,71 @@
+//! What recording costs in round trips, and that it doesn't grow with the number of rows.
+
+use daybook::events::{
+    Consumers, Track, create_model_with_event, create_models_with_events, delete_model_with_event,
+    update_model_with_event, update_models_with_events,
+};
+use daybook::testing::{RECORDER, Recording};
+use daybook_tests::{Stage, widget};
+use sea_orm::ActiveValue::Set;
+use sea_orm::EntityTrait;
+
+/// Round trips of creating `n`, then of changing them all, entry and COMMIT left out.
+async fn cost(stage: &Stage, n: usize) -> (u64, u64) {
+    let tx = stage.begin().await;
+    let models = (0..n).map(|i| widget::named(&format!("{n}-{i}"))).collect();
+    let before = tx.stats().round_trips();
+    let created = create_models_with_events(&tx, models, Track::All).await.unwrap();
+    let create = tx.stats().round_trips() - before;
+    assert_eq!(created.len(), n);
+    let before = tx.stats().round_trips();
+    let done = widget::ActiveModel {
+        state: Set("done".into()),
+        ..Default::default()
+    };
+    let updated = update_models_with_events(&tx, widget::Entity::find(), done, Track::All)
+        .await
+        .unwrap();
+    let update = tx.stats().round_trips() - before;
+    assert_eq!(updated.len(), n);
+    tx.rollback().await.unwrap();
+    (create, update)
+}
+
+#[tokio::test]
+async fn many_cost_what_ten_cost() {
+    let stage = Stage::with(Consumers::of([RECORDER]).unwrap()).await;
+    // Creating: the rows, the events. Changing: the locking read, the rows, the events.
+    assert_eq!(cost(&stage, 10).await, (2, 3));
+    assert_eq!(cost(&stage, 1_000).await, (2, 3));
+    assert_eq!(cost(&stage, 5_000).await, (2, 3));
+    // One more of each kind that carries rows.
+    assert_eq!(cost(&stage, 5_001).await, (4, 4));
+    // A consumer of slices is called once for each call, however many statements it took.
+    let sizes: Vec<_> = Recording::of(&stage.database).calls().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [10, 10, 1_000, 1_000, 5_000, 5_000, 5_001, 5_001]);
+}
+
+/// DESIGN.md §12, event only: enter, model, event, COMMIT; an update also locks and reads.
+#[tokio::test]
+async fn one_costs_its_budget() {
+    let stage = Stage::new().await;
+    let before = stage.database.stats().round_trips();
+    let tx = stage.begin().await;
+    let widget = create_model_with_event(&tx, widget::named("w"), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let created = stage.database.stats().round_trips();
+    assert_eq!(created - before, 4);
+    let tx = stage.begin().await;
+    let widget = update_model_with_event(&tx, &widget, widget::named("v"), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let updated = stage.database.stats().round_trips();
+    assert_eq!(updated - created, 5);
+    let tx = stage.begin().await;
+    delete_model_with_event(&tx, widget, None).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(stage.database.stats().round_trips() - updated, 5);
+}

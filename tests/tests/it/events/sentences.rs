@@ -1,0 +1,175 @@
+//! Everything recorded can be read aloud.
+
+use daybook::events::{
+    CustomEventData, EventType, RawEventData, Sentences, Track, create_model_with_event, delete_model_with_event,
+    emit_event, transition_model_with_event, update_model_with_event,
+};
+use daybook::tenancy::{Context, Person};
+use daybook_tests::{Stage, campaign, widget};
+use rust_decimal::Decimal;
+use sea_orm::ActiveValue::Set;
+use serde_json::json;
+
+async fn told(stage: &Stage) -> Vec<String> {
+    let sentences = Sentences::default();
+    stage
+        .team
+        .events()
+        .await
+        .iter()
+        .map(|event| sentences.render(event).to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_campaigns_life_reads_well() {
+    let stage = Stage::new().await;
+    let tx = stage.begin().await;
+    let budget = |n: i64| Set(Decimal::from(n));
+    let spring = campaign::ActiveModel {
+        name: Set("Spring".into()),
+        budget: budget(100),
+        ..Default::default()
+    };
+    let spring = create_model_with_event(&tx, spring, Track::All).await.unwrap();
+    let more = campaign::ActiveModel {
+        budget: budget(250),
+        ..Default::default()
+    };
+    let spring = update_model_with_event(&tx, &spring, more, Track::All).await.unwrap();
+    let email = campaign::ActiveModel {
+        client_email: Set(Some("g@example.com".into())),
+        ..Default::default()
+    };
+    let spring = update_model_with_event(&tx, &spring, email.clone(), Track::All)
+        .await
+        .unwrap();
+    let both = campaign::ActiveModel {
+        name: Set("Summer".into()),
+        budget: budget(300),
+        client_email: Set(None),
+        ..Default::default()
+    };
+    let summer = update_model_with_event(&tx, &spring, both, Track::All).await.unwrap();
+    let state = campaign::Column::State;
+    let summer = transition_model_with_event(&tx, &summer, state, "approved", Some("looks good"))
+        .await
+        .unwrap();
+    let paid = CustomEventData {
+        name: "payment_received".into(),
+        data: json!({ "amount": "12.50" }),
+    };
+    emit_event(&tx, &summer, paid).await.unwrap();
+    emit_event(
+        &tx,
+        &summer,
+        RawEventData::new(EventType::Updated, json!({ "what": "ever" })),
+    )
+    .await
+    .unwrap();
+    delete_model_with_event(&tx, summer, None).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(
+        told(&stage).await,
+        [
+            "Ada created campaign “Spring”",
+            "Ada changed budget of campaign “Spring” from 100 to 250",
+            "Ada changed client email of campaign “Spring”",
+            "Ada changed campaign “Summer”: budget from 250 to 300, client email, name from Spring to Summer",
+            "Ada moved campaign “Summer” from draft to approved: looks good",
+            "Ada recorded payment received on campaign “Summer”",
+            "Ada changed campaign “Summer”",
+            "Ada deleted campaign “Summer”",
+        ]
+    );
+}
+
+/// A model's own words stand between the usual actor and the usual reason; other models keep the usual ones.
+#[tokio::test]
+async fn a_model_may_say_it_in_its_own_words() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let tx = stage.begin().await;
+    let spring = campaign::ActiveModel {
+        name: Set("Spring".into()),
+        ..Default::default()
+    };
+    let spring = create_model_with_event(&tx, spring, Track::All).await.unwrap();
+    let state = campaign::Column::State;
+    let spring = transition_model_with_event(&tx, &spring, state, "active", None)
+        .await
+        .unwrap();
+    transition_model_with_event(&tx, &spring, state, "approved", Some("looks good"))
+        .await
+        .unwrap();
+    transition_model_with_event(&tx, &widget, widget::Column::State, "approved", None)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let sentences = Sentences::default().with::<campaign::Model>();
+    let told: Vec<_> = stage
+        .team
+        .events()
+        .await
+        .iter()
+        .map(|event| sentences.render(event).to_string())
+        .collect();
+    assert_eq!(
+        told[2..],
+        [
+            "Ada moved campaign “Spring” from draft to active",
+            "Ada approved campaign “Spring”: looks good",
+            "Ada moved widget “w” from draft to approved",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_sentence_names_both_people_and_the_reason() {
+    let stage = Stage::new().await;
+    let grace = stage.team.member("grace", daybook::tenancy::Role::Member).await;
+    let context = Context {
+        on_behalf_of: Some(Person {
+            id: grace.user_id,
+            name: "Grace".into(),
+        }),
+        reason: Some("she asked".into()),
+        ..stage.ada.context.clone()
+    };
+    let tx = stage.database.begin(&context).await.unwrap();
+    create_model_with_event(&tx, widget::named("w"), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(
+        told(&stage).await,
+        ["Ada on behalf of Grace created widget “w”: she asked"]
+    );
+}
+
+#[tokio::test]
+async fn nothing_and_long_values_are_readable() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let note = |text: Option<String>| widget::ActiveModel {
+        note: Set(text),
+        ..Default::default()
+    };
+    let tx = stage.begin().await;
+    let long = "é".repeat(200);
+    let widget = update_model_with_event(&tx, &widget, note(Some(long)), Track::All)
+        .await
+        .unwrap();
+    update_model_with_event(&tx, &widget, note(Some(String::new())), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let cut = format!("{}…", "é".repeat(80));
+    assert_eq!(
+        told(&stage).await[1..],
+        [
+            format!("Ada changed note of widget “w” from nothing to {cut}"),
+            format!("Ada changed note of widget “w” from {cut} to “”"),
+        ]
+    );
+}

@@ -1,0 +1,332 @@
+//! One model and its event.
+
+use daybook::assert_events;
+use daybook::error::Error;
+use daybook::events::{
+    EventData, Track, create_model_with_event, delete_model_with_event, transition_model_with_event,
+    update_model_with_event,
+};
+use daybook_tests::{Stage, campaign, somebody_waits_for_a_lock, widget};
+use sea_orm::ActiveValue::Set;
+use sea_orm::EntityTrait;
+use serde_json::json;
+use uuid::Uuid;
+
+async fn xmin(stage: &Stage, id: Uuid) -> String {
+    sqlx::query_scalar("SELECT xmin::text FROM widgets WHERE id = $1")
+        .bind(id)
+        .fetch_one(&mut stage.team.connection().await)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_life_is_told_in_order() {
+    let stage = Stage::new().await;
+    let tx = stage.begin().await;
+    let spring = campaign::ActiveModel {
+        name: Set("Spring".into()),
+        budget: Set(100.into()),
+        ..Default::default()
+    };
+    let spring = create_model_with_event(&tx, spring, Track::All).await.unwrap();
+    assert_eq!((spring.team_id, spring.id.get_version_num()), (stage.team.id, 7));
+    let changes = campaign::ActiveModel {
+        budget: Set(250.into()),
+        client_email: Set(Some("grace@example.com".into())),
+        ..Default::default()
+    };
+    let spring = update_model_with_event(&tx, &spring, changes, Track::All)
+        .await
+        .unwrap();
+    let state = campaign::Column::State;
+    let spring = transition_model_with_event(&tx, &spring, state, "approved", Some("looks good"))
+        .await
+        .unwrap();
+    assert_eq!(spring.state, "approved");
+    delete_model_with_event(&tx, spring, Some("over")).await.unwrap();
+    let life = [
+        "CREATED campaign “Spring”",
+        "UPDATED campaign “Spring”: budget 100 → 250, client_email redacted",
+        "STATE_CHANGED campaign “Spring”: draft → approved (looks good)",
+        "DELETED campaign “Spring” (over)",
+    ];
+    assert_events!(tx, [life[0], life[1], life[2], life[3]]);
+    assert_events!(stage.team, []);
+    tx.commit().await.unwrap();
+    assert_events!(stage.team, [life[0], life[1], life[2], life[3]]);
+    assert_eq!(stage.count("campaigns").await, 0, "deleted for good");
+}
+
+#[tokio::test]
+async fn an_event_says_who_where_and_what_belongs_together() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let events = stage.team.events().await;
+    let event = &events[0];
+    assert_eq!(event.actor, stage.ada.context.actor);
+    assert_eq!(event.correlation_id, stage.ada.context.correlation_id);
+    assert_eq!(
+        (event.causation_id, event.schema_version, event.team_id),
+        (None, 1, stage.team.id)
+    );
+    assert_eq!(
+        (event.object_type.as_str(), event.object_id.clone()),
+        ("widget", widget.id.to_string())
+    );
+    assert!(event.transaction_id > 0 && event.threadable);
+    let EventData::Created(data) = event.data().unwrap() else {
+        panic!("{event:?}")
+    };
+    let recorded: Vec<_> = data.initial_values.keys().map(String::as_str).collect();
+    // Everything but what is ignored: id, team_id and the instants.
+    assert_eq!(
+        recorded,
+        [
+            "due_at", "extra", "name", "note", "picture", "price", "secret", "serial", "state", "tags"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_a_helper_returns_is_what_was_recorded() {
+    let stage = Stage::new().await;
+    let tx = stage.begin().await;
+    let widget = create_model_with_event(&tx, widget::named("w"), Track::All)
+        .await
+        .unwrap();
+    let data = daybook::events::CustomEventData {
+        name: "polished".into(),
+        data: json!({ "with": "wax" }),
+    };
+    let event = daybook::events::emit_event(&tx, &widget, data).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(stage.team.events().await[1], event);
+    assert_events!(stage.team, ["CREATED widget “w”", "CUSTOM polished widget “w”"]);
+}
+
+#[tokio::test]
+async fn events_ids_rise_in_the_order_of_recording() {
+    let stage = Stage::new().await;
+    let tx = stage.begin().await;
+    for n in 0..200 {
+        create_model_with_event(&tx, widget::named(&n.to_string()), Track::All)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    // Read by id; the labels must count up.
+    let labels: Vec<_> = stage
+        .team
+        .events()
+        .await
+        .into_iter()
+        .map(|event| event.object_label)
+        .collect();
+    assert_eq!(labels, (0..200).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_redacted_never_gets_into_an_event() {
+    let stage = Stage::new().await;
+    let secret = |text: &str| Set(Some(text.to_owned()));
+    let tx = stage.begin().await;
+    let model = widget::ActiveModel {
+        secret: secret("hunter2"),
+        ..widget::named("w")
+    };
+    let widget = create_model_with_event(&tx, model, Track::All).await.unwrap();
+    let changes = widget::ActiveModel {
+        secret: secret("hunter3"),
+        ..Default::default()
+    };
+    let widget = update_model_with_event(&tx, &widget, changes, Track::only([widget::Column::Secret]))
+        .await
+        .unwrap();
+    let widget = transition_model_with_event(&tx, &widget, widget::Column::Secret, "hunter4".to_owned(), None)
+        .await
+        .unwrap();
+    delete_model_with_event(&tx, widget, None).await.unwrap();
+    tx.commit().await.unwrap();
+    let all: Vec<String> = sqlx::query_scalar("SELECT e::text FROM events e")
+        .fetch_all(&mut stage.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(all.len(), 4);
+    assert!(all.iter().all(|event| !event.contains("hunter")), "{all:#?}");
+    assert_events!(
+        stage.team,
+        [
+            "CREATED widget “w”",
+            "UPDATED widget “w”: secret redacted",
+            "STATE_CHANGED widget “w”: redacted",
+            "DELETED widget “w”",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn track_only_records_these_and_writes_all() {
+    let stage = Stage::new().await;
+    let tx = stage.begin().await;
+    let only = || Track::only([widget::Column::Name, widget::Column::CreatedAt]);
+    let widget = create_model_with_event(&tx, widget::named("w"), only()).await.unwrap();
+    let changes = |name: &str, note: &str| widget::ActiveModel {
+        note: Set(Some(note.into())),
+        ..widget::named(name)
+    };
+    let widget = update_model_with_event(&tx, &widget, changes("v", "a"), only())
+        .await
+        .unwrap();
+    let widget = update_model_with_event(&tx, &widget, changes("v", "b"), only())
+        .await
+        .unwrap();
+    assert_eq!(
+        widget.note.as_deref(),
+        Some("b"),
+        "written, though no event tells of it"
+    );
+    tx.commit().await.unwrap();
+    let events = stage.team.events().await;
+    assert_eq!(
+        events[0].event_data,
+        json!({ "initial_values": { "name": "w" } }),
+        "what is ignored stays so"
+    );
+    assert_events!(stage.team, ["CREATED widget “w”", "UPDATED widget “v”: name w → v"]);
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_writes_nothing() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let before = xmin(&stage, widget.id).await;
+    let tx = stage.begin().await;
+    let same = update_model_with_event(&tx, &widget, widget::named("w"), Track::All)
+        .await
+        .unwrap();
+    let same = transition_model_with_event(&tx, &same, widget::Column::State, "draft", None)
+        .await
+        .unwrap();
+    let same = update_model_with_event(&tx, &same, widget::ActiveModel::default(), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(same, widget);
+    assert_eq!(xmin(&stage, widget.id).await, before, "the row was rewritten");
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+#[tokio::test]
+async fn a_change_sets_updated_at_unless_it_is_set() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let tx = stage.begin().await;
+    let changed = update_model_with_event(&tx, &widget, widget::named("v"), Track::All)
+        .await
+        .unwrap();
+    assert!(changed.updated_at > widget.updated_at);
+    let at = widget.created_at;
+    let back = widget::ActiveModel {
+        updated_at: Set(at),
+        ..widget::named("u")
+    };
+    assert_eq!(
+        update_model_with_event(&tx, &changed, back, Track::All)
+            .await
+            .unwrap()
+            .updated_at,
+        at
+    );
+}
+
+/// The model that a caller passes may be old; what is recorded is what really was in the database.
+#[tokio::test]
+async fn a_stale_model_does_not_lie_about_what_was_there() {
+    let stage = Stage::new().await;
+    let stale = stage.widget("w").await;
+    let note = |text: &str| widget::ActiveModel {
+        note: Set(Some(text.into())),
+        ..Default::default()
+    };
+    stage
+        .write(async |tx| update_model_with_event(tx, &stale, note("first"), Track::All).await)
+        .await
+        .unwrap();
+    let new = stage
+        .write(async |tx| update_model_with_event(tx, &stale, note("second"), Track::All).await)
+        .await
+        .unwrap();
+    assert_eq!(new.note.as_deref(), Some("second"));
+    // Stale says null, so a comparison with it would call this a change.
+    stage
+        .write(async |tx| update_model_with_event(tx, &stale, note("second"), Track::All).await)
+        .await
+        .unwrap();
+    assert_events!(
+        stage.team,
+        [
+            "CREATED widget “w”",
+            "UPDATED widget “w”: note null → first",
+            "UPDATED widget “w”: note first → second",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn two_changes_that_race_are_both_told_right() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let serial = |n| widget::ActiveModel {
+        serial: Set(n),
+        ..Default::default()
+    };
+    let first = stage.begin().await;
+    update_model_with_event(&first, &widget, serial(8), Track::All)
+        .await
+        .unwrap();
+    let second = tokio::spawn({
+        let (database, entry, widget) = (stage.database.clone(), stage.entry(), widget.clone());
+        async move {
+            let tx = database.enter(&entry).await?;
+            update_model_with_event(&tx, &widget, serial(9), Track::All).await?;
+            tx.commit().await
+        }
+    });
+    somebody_waits_for_a_lock(&stage.db).await;
+    first.commit().await.unwrap();
+    second.await.unwrap().unwrap();
+    assert_events!(
+        stage.team,
+        [
+            "CREATED widget “w”",
+            "UPDATED widget “w”: serial 7 → 8",
+            "UPDATED widget “w”: serial 8 → 9",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn soft_deletion_keeps_the_row_and_happens_once() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let tx = stage.begin().await;
+    delete_model_with_event(&tx, widget.clone(), Some("broken"))
+        .await
+        .unwrap();
+    let again = delete_model_with_event(&tx, widget.clone(), None).await;
+    assert!(matches!(again, Err(Error::NotFound { .. })), "{again:?}");
+    tx.commit().await.unwrap();
+    let tx = stage.begin().await;
+    let kept = widget::Entity::find_by_id(widget.id).one(&tx).await.unwrap().unwrap();
+    assert!(kept.deleted_at.is_some());
+    let events = stage.team.events().await;
+    let EventData::Deleted(data) = events[1].data().unwrap() else {
+        panic!("{:?}", events[1])
+    };
+    assert_eq!(
+        (data.reason.as_deref(), &data.final_values["name"]),
+        (Some("broken"), &json!("w"))
+    );
+    assert_events!(stage.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
+}

@@ -1,0 +1,243 @@
+//! Law 1: the model's change, its event and what consumers wrote commit together or not at all.
+
+use daybook::assert_events;
+use daybook::error::Error;
+use daybook::events::{ConsumerResult, Consumers, Event, EventType, Track, create_model_with_event};
+use daybook::prelude::event_consumer;
+use daybook::tenancy::TeamTx;
+use daybook_tests::{Stage, somebody_waits_for_a_lock, widget};
+use sea_orm::ConnectionTrait;
+
+/// Writes a row of its own for each event.
+#[event_consumer(all, name = "a-jots")]
+async fn jots(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    jot(tx, &event.object_label).await
+}
+
+#[event_consumer(EventType::Created, name = "b-refuses")]
+async fn refuses(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    let _ = tx;
+    if event.object_label == "bad" {
+        Err("not this one".into())
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) async fn jot(tx: &TeamTx, body: &str) -> ConsumerResult {
+    let query = sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)")
+        .bind(tx.team_id())
+        .bind(body);
+    tx.execute_sql(query).await?;
+    Ok(())
+}
+
+async fn stage() -> Stage {
+    Stage::with(Consumers::of([jots::CONSUMER, refuses::CONSUMER]).unwrap()).await
+}
+
+async fn counts(stage: &Stage) -> [i64; 3] {
+    [
+        stage.count("widgets").await,
+        stage.count("events").await,
+        stage.count("jottings").await,
+    ]
+}
+
+#[tokio::test]
+async fn all_of_it_commits() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("good"), Track::All)
+        .await
+        .unwrap();
+    assert_eq!(
+        counts(&stage).await,
+        [0, 0, 0],
+        "nobody sees any of it before the commit"
+    );
+    tx.commit().await.unwrap();
+    assert_eq!(counts(&stage).await, [1, 1, 1]);
+    assert_events!(stage.team, ["CREATED widget “good”"]);
+}
+
+#[tokio::test]
+async fn a_consumer_that_refuses_takes_everything_with_it() {
+    let stage = stage().await;
+    let refused = stage
+        .write(async |tx| {
+            create_model_with_event(tx, widget::named("good"), Track::All).await?;
+            create_model_with_event(tx, widget::named("bad"), Track::All).await
+        })
+        .await;
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Consumer {
+                consumer: "b-refuses",
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
+/// `Mode::Abort` says that the transaction can't commit any more, so not even a caller who doesn't look can.
+#[tokio::test]
+async fn a_refusal_that_nobody_looks_at_can_not_be_committed() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    let refused = create_model_with_event(&tx, widget::named("bad"), Track::All).await;
+    assert!(refused.is_err());
+    assert!(tx.commit().await.is_err(), "a consumer had refused");
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_rollback_leaves_nothing() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("good"), Track::All)
+        .await
+        .unwrap();
+    tx.rollback().await.unwrap();
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_leaves_nothing() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("good"), Track::All)
+        .await
+        .unwrap();
+    drop(tx);
+    // The drop's rollback is a task; the pool's close waits for it.
+    stage.database.close().await;
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
+/// PostgreSQL answers COMMIT with a silent ROLLBACK after a failed statement.
+#[tokio::test]
+async fn a_failed_statement_makes_the_commit_an_error() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("good"), Track::All)
+        .await
+        .unwrap();
+    assert!(tx.execute_unprepared("SELECT 1/0").await.is_err());
+    assert!(tx.commit().await.is_err());
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
+/// Given up while its row is being written, a helper never gets to record the event.
+#[tokio::test]
+async fn a_helper_given_up_midway_does_not_commit_a_change_without_its_event() {
+    let stage = stage().await;
+    let holder = stage.begin().await;
+    create_model_with_event(&holder, widget::named("same"), Track::All)
+        .await
+        .unwrap();
+    let tx = stage.begin().await;
+    {
+        // Waits inside its INSERT for the holder of the name.
+        let creating = create_model_with_event(&tx, widget::named("same"), Track::All);
+        tokio::select! {
+            _ = creating => panic!("the name is held"),
+            () = somebody_waits_for_a_lock(&stage.db) => {}
+        }
+    }
+    holder.rollback().await.unwrap();
+    let committed = tx.commit().await;
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+    assert!(committed.is_err());
+}
+
+#[event_consumer(all, name = "never-ends")]
+async fn never_ends(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    jot(tx, &event.object_label).await?;
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+/// Nor is a consumer's work committed by halves.
+#[tokio::test]
+async fn a_helper_given_up_in_its_consumers_can_not_be_committed() {
+    let stage = Stage::with(Consumers::of([never_ends::CONSUMER]).unwrap()).await;
+    let tx = stage.begin().await;
+    let creating = create_model_with_event(&tx, widget::named("w"), Track::All);
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(100), creating)
+            .await
+            .is_err()
+    );
+    assert!(tx.commit().await.is_err());
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
+/// A caller that gives up on a statement doesn't learn whether it failed; a commit that says Ok would lie.
+#[tokio::test]
+async fn a_cancelled_statement_makes_the_commit_an_error() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("good"), Track::All)
+        .await
+        .unwrap();
+    let failing = tx.execute_unprepared("SELECT 1 / (count(*) - 1) FROM pg_sleep(0.3)");
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(50), failing)
+            .await
+            .is_err()
+    );
+    let committed = tx.commit().await;
+    assert_eq!(
+        counts(&stage).await,
+        [0, 0, 0],
+        "the statement failed, so nothing can have been committed"
+    );
+    assert!(
+        committed.is_err(),
+        "nothing was committed, and commit() said that it was"
+    );
+}
+
+#[tokio::test]
+async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("good"), Track::All)
+        .await
+        .unwrap();
+    let undone: daybook::Result<()> = tx
+        .savepoint(async {
+            create_model_with_event(&tx, widget::named("also"), Track::All).await?;
+            tx.execute_unprepared("SELECT 1/0").await?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert!(undone.is_err());
+    tx.commit().await.unwrap();
+    assert_eq!(counts(&stage).await, [1, 1, 1]);
+}
+
+/// Giving up on a savepoint's work midway must not commit half of it.
+#[tokio::test]
+async fn a_savepoint_that_is_given_up_is_not_committed_by_halves() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    let work = tx.savepoint(async {
+        jot(&tx, "half").await?;
+        std::future::pending::<()>().await;
+        daybook::events::ConsumerResult::Ok(())
+    });
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(100), work)
+            .await
+            .is_err()
+    );
+    let committed = tx.commit().await;
+    assert_eq!(stage.count("jottings").await, 0);
+    assert!(committed.is_err());
+}

@@ -1,0 +1,257 @@
+//! Law 3 at run time: whatever way an entry or a transaction ends, nothing of it is left on the connection.
+//! Pools of one connection, so that the next borrower surely gets the same one.
+
+use std::time::Duration;
+
+use daybook::error::Error;
+use daybook::events::Consumers;
+use daybook::tenancy::{Claim, Context, Database, DatabaseOptions, Entrant, Entry, Request, Role, TeamTx};
+use daybook_tests::{Stage, eventually, somebody_waits_for_a_lock};
+use sea_orm::ConnectionTrait;
+use sqlx::Row;
+use uuid::Uuid;
+
+async fn pool_of_one(stage: &Stage) -> Database {
+    let options = DatabaseOptions {
+        max_connections: 1,
+        acquire_timeout: Duration::from_secs(5),
+        ..stage.db.options()
+    };
+    stage.db.connect(options, Consumers::none()).await
+}
+
+fn request() -> Request {
+    Request {
+        request_id: None,
+        correlation_id: Uuid::new_v4(),
+        via: None,
+        reason: None,
+        claim: None,
+    }
+}
+
+fn person(team_id: Uuid, issuer: &str, subject: &str) -> Entry {
+    let entrant = Entrant::Person {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+        acting: None,
+    };
+    Entry::new(team_id, entrant, request())
+}
+
+async fn setting(tx: &TeamTx, name: &'static str) -> String {
+    let query = sqlx::query("SELECT coalesce(current_setting($1, true), '')").bind(name);
+    tx.fetch_optional(query).await.unwrap().unwrap().get(0)
+}
+
+async fn backend(tx: &TeamTx) -> i32 {
+    tx.fetch_optional(sqlx::query("SELECT pg_backend_pid()"))
+        .await
+        .unwrap()
+        .unwrap()
+        .get(0)
+}
+
+/// The service enters, and finds nothing of whoever had the connection before.
+async fn assert_clean(stage: &Stage, database: &Database) {
+    let other = stage.db.team("Other").await;
+    let tx = database
+        .begin(&Context::system(other.id, "next"))
+        .await
+        .expect("the pool was poisoned");
+    for name in ["daybook.user_id", "daybook.issuer", "daybook.subject", "daybook.actor"] {
+        assert_eq!(setting(&tx, name).await, "", "{name} was left on the connection");
+    }
+    assert_eq!(setting(&tx, "daybook.team_id").await, other.id.to_string());
+    tx.execute_unprepared("SELECT 1")
+        .await
+        .expect("the connection was left in an aborted transaction");
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_nothing_and_leaves_nothing() {
+    let stage = Stage::new().await;
+    let database = pool_of_one(&stage).await;
+    let rival = stage.db.team("Rival").await;
+    for entry in [
+        stage.ada.entry_to(rival.id),
+        stage.ada.entry_to(Uuid::now_v7()),
+        person(stage.team.id, &stage.ada.issuer, "nobody"),
+        person(stage.team.id, "https://another.test", "ada"),
+    ] {
+        let refused = database.enter(&entry).await;
+        assert!(
+            matches!(&refused, Err(Error::NotFound { what }) if what == "team"),
+            "{refused:?}"
+        );
+        assert_clean(&stage, &database).await;
+    }
+}
+
+#[tokio::test]
+async fn a_context_whose_person_is_no_member_any_more_is_refused() {
+    let stage = Stage::new().await;
+    let rival = stage.db.team("Rival").await;
+    let stranger = Context {
+        team_id: rival.id,
+        ..stage.ada.context.clone()
+    };
+    assert!(matches!(
+        stage.database.begin(&stranger).await,
+        Err(Error::NotFound { .. })
+    ));
+}
+
+#[tokio::test]
+async fn an_unknown_key_leaves_nothing() {
+    let stage = Stage::new().await;
+    let database = pool_of_one(&stage).await;
+    let entrant = Entrant::ApiKey {
+        prefix: "dbk_'; DROP TABLE users".to_owned(),
+        secret_sha256: [0; 32],
+    };
+    let refused = database.enter(&Entry::new(stage.team.id, entrant, request())).await;
+    assert!(matches!(refused, Err(Error::Unauthenticated { .. })), "{refused:?}");
+    assert_clean(&stage, &database).await;
+}
+
+/// sqlx doesn't know of a transaction that it didn't begin, and would hand out the aborted connection.
+#[tokio::test]
+async fn an_entry_that_raises_does_not_poison_the_pool() {
+    let stage = Stage::new().await;
+    let database = pool_of_one(&stage).await;
+    let refused = database.enter(&person(stage.team.id, "issuer", "nul\0")).await;
+    assert!(refused.is_err());
+    assert_clean(&stage, &database).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_a_commit_a_rollback_and_a_drop() {
+    let stage = Stage::new().await;
+    let database = pool_of_one(&stage).await;
+    let tx = database.enter(&stage.entry()).await.unwrap();
+    let first = backend(&tx).await;
+    assert_eq!(setting(&tx, "daybook.user_id").await, stage.ada.user_id.to_string());
+    tx.commit().await.unwrap();
+    assert_clean(&stage, &database).await;
+
+    database.enter(&stage.entry()).await.unwrap().rollback().await.unwrap();
+    assert_clean(&stage, &database).await;
+
+    drop(database.enter(&stage.entry()).await.unwrap());
+    assert_clean(&stage, &database).await;
+
+    let tx = database.enter(&stage.entry()).await.unwrap();
+    assert_eq!(
+        backend(&tx).await,
+        first,
+        "all of it on one connection, or nothing was shown"
+    );
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_cancelled_midway_leaves_nothing() {
+    let stage = Stage::new().await;
+    let database = pool_of_one(&stage).await;
+    let tx = database.enter(&stage.entry()).await.unwrap();
+    let insert = format!(
+        "INSERT INTO jottings (team_id, body) SELECT '{}', 'x' FROM pg_sleep(0.3)",
+        stage.team.id
+    );
+    let cancelled = tokio::time::timeout(Duration::from_millis(50), tx.execute_unprepared(&insert)).await;
+    assert!(cancelled.is_err());
+    drop(tx);
+    assert_clean(&stage, &database).await;
+    assert_eq!(stage.count("jottings").await, 0);
+}
+
+/// A client hangs up while its request waits at the door: its entry, half done, must not be the next one's.
+#[tokio::test]
+async fn an_entry_cancelled_midway_leaves_nothing() {
+    let stage = Stage::new().await;
+    let database = pool_of_one(&stage).await;
+    let claim = |key: &str| Claim::new(key.to_owned(), [7; 32]);
+    let entry = |claim| {
+        let Stage { ada, team, .. } = &stage;
+        let entrant = Entrant::Person {
+            issuer: ada.issuer.clone(),
+            subject: ada.subject.clone(),
+            acting: None,
+        };
+        Entry::new(
+            team.id,
+            entrant,
+            Request {
+                claim: Some(claim),
+                ..request()
+            },
+        )
+    };
+    // Somebody holds the key, so the second entry waits for them inside its statement.
+    let holder = stage.database.enter(&entry(claim("same"))).await.unwrap();
+    let waiting = tokio::spawn({
+        let (database, entry) = (database.clone(), entry(claim("same")));
+        async move { database.enter(&entry).await.map(drop) }
+    });
+    somebody_waits_for_a_lock(&stage.db).await;
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    holder.rollback().await.unwrap();
+
+    assert_clean(&stage, &database).await;
+    assert_eq!(
+        stage.count("idempotency_keys").await,
+        0,
+        "the cancelled request's key was committed by another's commit"
+    );
+}
+
+#[tokio::test]
+async fn many_cancelled_entries_leave_a_pool_that_works() {
+    let stage = Stage::new().await;
+    let database = pool_of_one(&stage).await;
+    for patience_us in (0..1_500).step_by(50) {
+        let _ = tokio::time::timeout(Duration::from_micros(patience_us), database.enter(&stage.entry())).await;
+    }
+    assert_clean(&stage, &database).await;
+}
+
+#[tokio::test]
+async fn a_reading_transaction_writes_nothing() {
+    let stage = Stage::new().await;
+    let tx = stage.database.enter(&stage.entry().read_only()).await.unwrap();
+    let sql = format!("INSERT INTO jottings (team_id, body) VALUES ('{}', 'x')", stage.team.id);
+    let refused = tx.execute_unprepared(&sql).await.unwrap_err();
+    assert!(refused.to_string().contains("read-only"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_commit_is_finished_even_if_nobody_waits_for_it() {
+    let stage = Stage::new().await;
+    let tx = stage.begin().await;
+    let sql = format!("INSERT INTO jottings (team_id, body) VALUES ('{}', 'x')", stage.team.id);
+    tx.execute_unprepared(&sql).await.unwrap();
+    let mut committing = Box::pin(tx.commit());
+    // Polled once, and given up.
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(committing.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    drop(committing);
+    eventually("the row that was committed", async || {
+        stage.count("jottings").await == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rights_are_the_roles() {
+    let stage = Stage::new().await;
+    let vic = stage.team.member("vic", Role::Viewer).await;
+    let tx = stage.database.begin(&vic.context).await.unwrap();
+    assert_eq!(tx.role(), Role::Viewer);
+    tx.require(Role::Viewer).unwrap();
+    let refused = tx.require(Role::Member).unwrap_err();
+    assert!(matches!(refused, Error::Forbidden { .. }));
+    assert_eq!(refused.to_string(), "this needs the role member; yours is viewer");
+}

@@ -1,0 +1,268 @@
+//! Law 4: events are never changed: not by the app's role, not by the owner, not by a cascade.
+
+use daybook::assert_events;
+use daybook::testing::{TestDb, TestTeam};
+use daybook_tests::{Stage, refusal};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+
+/// No privilege: as `daybook_app`.
+const NO_RIGHT: &str = "42501";
+/// `restrict_violation`: what the triggers raise.
+const NEVER: &str = "23001";
+
+/// A team with an event, and a connection as the owner who has entered it.
+async fn recorded() -> (Stage, PgConnection) {
+    let stage = Stage::new().await;
+    stage.widget("w").await;
+    let mut owner = stage.db.owner().await;
+    enter(&mut owner, &stage.team).await;
+    (stage, owner)
+}
+
+async fn enter(connection: &mut PgConnection, team: &TestTeam) {
+    connection
+        .execute(AssertSqlSafe(format!(
+            "SELECT set_config('daybook.team_id', '{}', false)",
+            team.id
+        )))
+        .await
+        .unwrap();
+}
+
+async fn refused_with(connection: &mut PgConnection, sql: &str, code: &str) {
+    let (found, said) = refusal(connection, sql)
+        .await
+        .unwrap_or_else(|| panic!("not refused: {sql}"));
+    assert_eq!(found, code, "{sql}: {said}");
+}
+
+async fn partitions(db: &TestDb) -> Vec<String> {
+    let mut owner = db.owner().await;
+    sqlx::query_scalar(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass ORDER BY 1",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap()
+}
+
+const CHANGES: [&str; 4] = [
+    "UPDATE events SET object_label = 'another'",
+    "DELETE FROM events",
+    "TRUNCATE events",
+    "TRUNCATE events CASCADE",
+];
+
+#[tokio::test]
+async fn the_run_time_role_has_no_right_to() {
+    let (stage, _owner) = recorded().await;
+    let mut app = stage.team.connection().await;
+    for sql in CHANGES {
+        refused_with(&mut app, sql, NO_RIGHT).await;
+    }
+    let upsert = "INSERT INTO events SELECT * FROM events ON CONFLICT (team_id, id) DO UPDATE SET object_label = 'x'";
+    refused_with(&mut app, upsert, NO_RIGHT).await;
+    refused_with(&mut app, "SELECT FROM events FOR UPDATE", NO_RIGHT).await;
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+#[tokio::test]
+async fn the_owner_is_refused_too() {
+    let (stage, mut owner) = recorded().await;
+    for sql in CHANGES {
+        refused_with(&mut owner, sql, NEVER).await;
+    }
+    let upsert = "INSERT INTO events SELECT * FROM events ON CONFLICT (team_id, id) DO UPDATE SET object_label = 'x'";
+    refused_with(&mut owner, upsert, NEVER).await;
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+#[tokio::test]
+async fn nor_is_one_partition_changed_by_its_name() {
+    let (stage, mut owner) = recorded().await;
+    let partitions = partitions(&stage.db).await;
+    assert!(partitions.contains(&"events_default".to_owned()), "{partitions:?}");
+    let mut app = stage.team.connection().await;
+    for partition in partitions {
+        refused_with(&mut owner, &format!("TRUNCATE {partition}"), NEVER).await;
+        // With row-level security forced and no policy there is no row to change.
+        for sql in [
+            format!("DELETE FROM {partition}"),
+            format!("UPDATE {partition} SET object_label = 'another'"),
+        ] {
+            let done = owner.execute(AssertSqlSafe(sql.clone())).await.unwrap();
+            assert_eq!(done.rows_affected(), 0, "{sql}");
+            refused_with(&mut app, &sql, NO_RIGHT).await;
+        }
+        refused_with(&mut app, &format!("TRUNCATE {partition}"), NO_RIGHT).await;
+        // And should somebody give the owner a policy there, the trigger still stands.
+        let policy = format!("CREATE POLICY opened ON {partition} USING (true)");
+        owner.execute(AssertSqlSafe(policy)).await.unwrap();
+        let rows = daybook_tests::count(&mut owner, &partition).await;
+        if rows > 0 {
+            refused_with(&mut owner, &format!("DELETE FROM {partition}"), NEVER).await;
+            refused_with(
+                &mut owner,
+                &format!("UPDATE {partition} SET object_label = 'another'"),
+                NEVER,
+            )
+            .await;
+        }
+    }
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+/// A cascade runs with the rights of the table's owner and past the policies. No foreign key reaches events; if
+/// somebody made one, the triggers would stop it.
+#[tokio::test]
+async fn a_cascade_is_stopped() {
+    let (stage, mut owner) = recorded().await;
+    let id: String = sqlx::query_scalar("SELECT object_id FROM events")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    for sql in [
+        "CREATE TABLE parents (id text PRIMARY KEY)".to_owned(),
+        format!("INSERT INTO parents VALUES ('{id}')"),
+        "ALTER TABLE events ADD CONSTRAINT to_parents FOREIGN KEY (object_id) REFERENCES parents
+             ON DELETE CASCADE ON UPDATE CASCADE"
+            .to_owned(),
+    ] {
+        owner.execute(AssertSqlSafe(sql)).await.unwrap();
+    }
+    refused_with(&mut owner, "DELETE FROM parents", NEVER).await;
+    refused_with(&mut owner, "UPDATE parents SET id = 'another'", NEVER).await;
+    refused_with(&mut owner, "TRUNCATE parents CASCADE", NEVER).await;
+    for (action, verb) in [
+        ("SET NULL", "DELETE FROM parents"),
+        ("SET DEFAULT", "DELETE FROM parents"),
+    ] {
+        let again = format!(
+            "ALTER TABLE events DROP CONSTRAINT to_parents;
+             ALTER TABLE events ADD CONSTRAINT to_parents FOREIGN KEY (object_id) REFERENCES parents ON DELETE {action}"
+        );
+        sqlx::raw_sql(AssertSqlSafe(again)).execute(&mut owner).await.unwrap();
+        refused_with(&mut owner, verb, NEVER).await;
+    }
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+#[tokio::test]
+async fn replication_mode_does_not_pass_the_triggers_by() {
+    let (stage, mut owner) = recorded().await;
+    refused_with(&mut owner, "SET session_replication_role = replica", NO_RIGHT).await;
+    // A superuser may set it, and row-level security doesn't bind them: the triggers alone are left.
+    if let Some(superuser) = stage.db.superuser_options() {
+        let mut superuser = superuser.connect().await.unwrap();
+        superuser
+            .execute("SET session_replication_role = replica")
+            .await
+            .unwrap();
+        for sql in CHANGES {
+            refused_with(&mut superuser, sql, NEVER).await;
+        }
+        for partition in partitions(&stage.db).await {
+            refused_with(&mut superuser, &format!("TRUNCATE {partition}"), NEVER).await;
+        }
+    }
+    assert_events!(stage.team, ["CREATED widget “w”"]);
+}
+
+/// What the parent can't give a partition, the function that makes it does.
+#[tokio::test]
+async fn a_partition_made_later_is_as_closed_as_the_first() {
+    let (stage, mut owner) = recorded().await;
+    let before = partitions(&stage.db).await.len();
+    let mut app = stage.db.app_connection().await;
+    let made: i32 = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(24)")
+        .fetch_one(&mut app)
+        .await
+        .unwrap();
+    let partitions = partitions(&stage.db).await;
+    assert_eq!((made, partitions.len()), (21, before + 21));
+    let again: i32 = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(24)")
+        .fetch_one(&mut app)
+        .await
+        .unwrap();
+    assert_eq!(again, 0);
+    for partition in &partitions {
+        let (forced, row_trigger, truncate_trigger, owner_is_ours): (bool, bool, bool, bool) = sqlx::query_as(
+            "SELECT relrowsecurity AND relforcerowsecurity,
+                    EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = 'refuse_change' AND tgenabled = 'A'),
+                    EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = 'refuse_truncate' AND tgenabled = 'A'),
+                    relowner = (SELECT relowner FROM pg_class WHERE oid = 'events'::regclass)
+             FROM pg_class c WHERE c.oid = $1::regclass",
+        )
+        .bind(partition)
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+        assert!(
+            forced && row_trigger && truncate_trigger && owner_is_ours,
+            "{partition}"
+        );
+        refused_with(&mut owner, &format!("TRUNCATE {partition}"), NEVER).await;
+    }
+    // Nobody but the owner attaches tables of their own.
+    let attach = "SELECT daybook_attach_event_partition('mine', 'DEFAULT')";
+    refused_with(&mut app, attach, NO_RIGHT).await;
+    refused_with(&mut app, "SELECT daybook_ensure_event_partitions(25)", "P0001").await;
+}
+
+/// A partition can't be attached while the default one has rows of its month; the months around it can.
+#[tokio::test]
+async fn a_wild_clock_keeps_no_other_month_from_its_partition() {
+    let (stage, mut owner) = recorded().await;
+    let insert = format!(
+        "INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
+             actor_name, event_data, schema_version, correlation_id)
+         SELECT '{0}', daybook_uuid7_floor(date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                 + interval '5 months 3 days'),
+             'CREATED', 'w', 'wild', 'w', true, 'system', 't', '{{}}', 0, '{0}'",
+        stage.team.id,
+    );
+    owner.execute(AssertSqlSafe(insert)).await.unwrap();
+    let mut app = stage.db.app_connection().await;
+    // Months 4 to 7 are missing; the fifth stays so.
+    let made: i32 = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(7)")
+        .fetch_one(&mut app)
+        .await
+        .unwrap();
+    assert_eq!(made, 3);
+    assert_eq!(stage.team.events().await.len(), 2, "nothing is lost");
+}
+
+/// An event goes to its month's partition, and one from a wild clock is caught, not lost.
+#[tokio::test]
+async fn an_event_lands_in_its_month_and_a_wild_one_in_the_default() {
+    let (stage, mut owner) = recorded().await;
+    let landed = |id: &'static str| format!("SELECT tableoid::regclass::text FROM events WHERE object_id = '{id}'");
+    for (object, millis) in [("wild", u64::MAX >> 16), ("old", 0)] {
+        let insert = format!(
+            "INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
+                 actor_name, event_data, schema_version, correlation_id)
+             VALUES ('{0}', '{1:08x}-{2:04x}-7000-8000-000000000000', 'CREATED', 'w', '{object}', 'w', true, 'system',
+                 't', '{{}}', 0, '{0}')",
+            stage.team.id,
+            millis >> 16,
+            millis & 0xffff,
+        );
+        owner.execute(AssertSqlSafe(insert)).await.unwrap();
+        let partition: String = sqlx::query_scalar(AssertSqlSafe(landed(object)))
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+        assert_eq!(partition, "events_default", "{object}");
+    }
+    let month: String = sqlx::query_scalar("SELECT 'events_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    let partition: String =
+        sqlx::query_scalar("SELECT tableoid::regclass::text FROM events WHERE object_type = 'widget'")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+    assert_eq!(partition, month);
+}

@@ -1,0 +1,9 @@
+//! The laws of DESIGN.md §2 that the database and the transaction keep, each tried from the outside.
+
+mod law1_together;
+mod law2_no_team_no_rows;
+mod law2_oracles;
+mod law2_self_check;
+mod law3_doors;
+mod law4_never_changed;
+mod seed;

@@ -1,0 +1,63 @@
+//! One row in every team table, for tests that say "every".
+
+use daybook::tenancy::Role;
+use daybook::testing::{TestMember, TestTeam};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+
+/// A row of a team in each table that has team rows. `teams`, `users` and `memberships` have theirs by founding.
+///
+/// `tag` tells two teams' rows apart where they may, and is left out where they may be the same.
+pub(super) async fn seed(team: &TestTeam) -> TestMember {
+    let person = team
+        .member(&format!("p-{}", &team.id.simple().to_string()[20..]), Role::Owner)
+        .await;
+    let rows = format!(
+        "INSERT INTO api_keys (team_id, id, name, prefix, secret_sha256, role)
+            VALUES ('{team}', '{one}', 'ci', 'dbk_1', decode(repeat('00', 32), 'hex'), 'member');
+         INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
+                actor_name, event_data, schema_version, correlation_id)
+            VALUES ('{team}', '{now}', 'CREATED', 'widget', '{one}', 'w', true, 'system', 'test', '{{}}', 0, '{one}');
+         INSERT INTO consumer_failures (team_id, id, consumer, event_ids, error, correlation_id)
+            VALUES ('{team}', '{one}', 'c', '{{}}', 'e', '{one}');
+         INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
+            VALUES ('{team}', '{one}', 'widget', '{one}', 'w', 1);
+         INSERT INTO thread_messages (team_id, thread_id, seq, kind, event_id)
+            VALUES ('{team}', '{one}', 1, 'system', '{one}');
+         INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason)
+            VALUES ('{team}', '{one}', '{user}', true, 'creator');
+         INSERT INTO watches (team_id, user_id, object_type) VALUES ('{team}', '{user}', 'widget');
+         INSERT INTO notifications (team_id, id, user_id, thread_id, reason, seq, unread_count)
+            VALUES ('{team}', '{one}', '{user}', '{one}', 'follower', 1, 1);
+         INSERT INTO idempotency_keys (team_id, actor, key, request_sha256, correlation_id)
+            VALUES ('{team}', 'user', 'k', '', '{one}');
+         INSERT INTO campaigns (team_id, id, name) VALUES ('{team}', '{one}', 'Spring');
+         INSERT INTO widgets (team_id, id, name) VALUES ('{team}', '{one}', 'w');
+         INSERT INTO jottings (team_id, id, body) VALUES ('{team}', '{one}', 'j');",
+        team = team.id,
+        user = person.user_id,
+        // The same ids in every team: a key that had no team in it would refuse the second.
+        one = "01900000-0000-7000-8000-000000000001",
+        now = uuid::Uuid::now_v7(),
+    );
+    let mut connection = team.connection().await;
+    sqlx::raw_sql(AssertSqlSafe(rows))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    person
+}
+
+/// Every table with team rows, as the catalogue has them; partitions are reached through their parent.
+pub(super) async fn team_tables(connection: &mut PgConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class c
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+           AND (c.relname IN ('teams', 'users') OR EXISTS (SELECT FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND a.attname = 'team_id' AND NOT a.attisdropped))
+         ORDER BY 1",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}

@@ -1,0 +1,209 @@
+//! What PostgreSQL's catalogue says of every table, type, key and grant.
+
+use daybook_tests::test_db;
+use sqlx::AssertSqlSafe;
+
+use super::assert_golden;
+
+/// All that a query over the catalogue gives, one text a row.
+async fn lines(sql: &str) -> Vec<String> {
+    let db = test_db().await;
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_all(&mut db.owner().await)
+        .await
+        .unwrap()
+}
+
+/// Tables with team rows, partitions among them; bookkeeping of the migrations has none.
+const TEAM_TABLES: &str = "SELECT c.* FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+      AND (c.relname IN ('teams', 'users') OR EXISTS (SELECT FROM pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attname = 'team_id' AND NOT a.attisdropped))";
+
+#[tokio::test]
+async fn a_table_has_team_rows_or_is_the_migrations_own() {
+    let others = lines(&format!(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('i', 'I', 't')
+           AND oid NOT IN (SELECT oid FROM ({TEAM_TABLES}) t) ORDER BY 1"
+    ))
+    .await;
+    assert_eq!(
+        others,
+        ["daybook_migrations", "daybook_sample_migrations", "harness_migrations"]
+    );
+}
+
+#[tokio::test]
+async fn every_team_table_has_forced_row_level_security() {
+    let open = lines(&format!(
+        "SELECT relname::text FROM ({TEAM_TABLES}) t WHERE NOT (relrowsecurity AND relforcerowsecurity)"
+    ))
+    .await;
+    assert!(open.is_empty(), "{open:?}: call enable_team_rls");
+}
+
+#[tokio::test]
+async fn every_team_table_has_a_policy_and_no_partition_has() {
+    let without = lines(&format!(
+        "SELECT relname::text FROM ({TEAM_TABLES}) t
+         WHERE NOT relispartition AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = t.oid)"
+    ))
+    .await;
+    assert!(without.is_empty(), "{without:?}: nobody sees a row of it");
+    let with = lines(&format!(
+        "SELECT relname::text FROM ({TEAM_TABLES}) t
+         WHERE relispartition AND EXISTS (SELECT FROM pg_policy WHERE polrelid = t.oid)"
+    ))
+    .await;
+    assert!(
+        with.is_empty(),
+        "{with:?}: rows are reached through the parent, by its policy"
+    );
+}
+
+/// Policies are what separates teams, so each is read by a person when it changes.
+#[tokio::test]
+async fn the_policies_are_these() {
+    let policies = lines(
+        "SELECT format('%s.%s %s to %s%s%s', polrelid::regclass, polname,
+             CASE polcmd WHEN 'r' THEN 'select' WHEN 'a' THEN 'insert' WHEN 'w' THEN 'update' WHEN 'd' THEN 'delete' ELSE 'all' END,
+             (SELECT string_agg(CASE WHEN role = 0 THEN 'public' ELSE role::regrole::text END, ', ')
+                  FROM unnest(polroles) AS role),
+             E'\n    using ' || regexp_replace(pg_get_expr(polqual, polrelid), '\\s+', ' ', 'g'),
+             E'\n    check ' || regexp_replace(pg_get_expr(polwithcheck, polrelid), '\\s+', ' ', 'g'))
+         FROM pg_policy ORDER BY polrelid::regclass::text, polname",
+    )
+    .await;
+    // On a server of somebody else's the owner has another name.
+    let owner = lines("SELECT current_user::text").await.remove(0);
+    assert_golden(
+        "policies.txt",
+        &(policies.join("\n") + "\n").replace(&format!("to {owner}\n"), "to <owner>\n"),
+    );
+}
+
+/// Every right that anybody but the owner has. PUBLIC has none on tables.
+#[tokio::test]
+async fn the_grants_are_these() {
+    let grants = lines(
+        "SELECT format('%s: %s: %s', object, who, string_agg(what, ', ' ORDER BY what)) FROM (
+             SELECT c.relname::text AS object, a.grantee, a.privilege_type AS what, c.relowner AS owner
+                 FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT c.relname, a.grantee, a.privilege_type || '(' || t.attname || ')', c.relowner
+                 FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid, aclexplode(t.attacl) a
+                 WHERE c.relnamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT p.oid::regprocedure::text, a.grantee, a.privilege_type, p.proowner
+                 FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+                 WHERE p.pronamespace = 'public'::regnamespace
+         ) g, LATERAL (SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS who) w
+         WHERE grantee <> owner GROUP BY object, who ORDER BY object, who",
+    )
+    .await;
+    let public: Vec<_> = grants
+        .iter()
+        .filter(|grant| grant.contains(": PUBLIC:") && !grant.contains('('))
+        .collect();
+    assert!(public.is_empty(), "{public:?}");
+    assert_golden("grants.txt", &(grants.join("\n") + "\n"));
+}
+
+#[tokio::test]
+async fn a_security_definer_function_pins_its_search_path() {
+    let loose = lines(
+        "SELECT oid::regprocedure::text FROM pg_proc
+         WHERE pronamespace = 'public'::regnamespace AND prosecdef
+           AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting LIKE 'search\\_path=%')",
+    )
+    .await;
+    assert!(loose.is_empty(), "{loose:?}");
+}
+
+/// An index without the team first is of no use under the policies, and a unique one tells of other teams.
+#[tokio::test]
+async fn every_index_begins_with_the_team() {
+    let others = lines(
+        "SELECT i.indexrelid::regclass || ' on ' || c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+         WHERE c.relnamespace = 'public'::regnamespace AND NOT c.relispartition AND c.relname NOT LIKE '%\\_migrations'
+           AND coalesce((SELECT attname FROM pg_attribute
+                         WHERE attrelid = i.indrelid AND attnum = i.indkey[0]), '') <> 'team_id'
+         ORDER BY 1",
+    )
+    .await;
+    assert_eq!(
+        others,
+        [
+            // The relay reads across teams.
+            "events_relay_idx on events",
+            // "Which teams am I in?" is asked without one.
+            "memberships_user_idx on memberships",
+            // Keys of what belongs to no team.
+            "teams_pkey on teams",
+            "users_identity_key on users",
+            "users_pkey on users",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn every_team_table_is_keyed_by_the_team() {
+    let without = lines(&format!(
+        "SELECT relname::text FROM ({TEAM_TABLES}) t WHERE relname NOT IN ('teams', 'users')
+           AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = t.oid AND contype = 'p'
+               AND conkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = t.oid AND attname = 'team_id'))"
+    ))
+    .await;
+    assert!(without.is_empty(), "{without:?}");
+    let nullable = lines(&format!(
+        "SELECT relname::text FROM ({TEAM_TABLES}) t JOIN pg_attribute a ON a.attrelid = t.oid
+         WHERE a.attname = 'team_id' AND NOT a.attnotnull"
+    ))
+    .await;
+    assert!(nullable.is_empty(), "{nullable:?}");
+}
+
+/// `enum_eq` is not leakproof: under row-level security a filter by an enum can't use its index.
+#[tokio::test]
+async fn there_are_no_enum_types() {
+    let enums = lines("SELECT typname::text FROM pg_type WHERE typtype = 'e'").await;
+    assert!(enums.is_empty(), "{enums:?}: text with a CHECK");
+}
+
+#[tokio::test]
+async fn no_foreign_key_reaches_or_leaves_events() {
+    let keys = lines(
+        "SELECT conrelid::regclass || ' → ' || confrelid::regclass FROM pg_constraint
+         WHERE contype = 'f' AND ('events'::regclass IN (conrelid, confrelid)
+             OR EXISTS (SELECT FROM pg_inherits
+                        WHERE inhparent = 'events'::regclass AND inhrelid IN (conrelid, confrelid)))",
+    )
+    .await;
+    assert!(keys.is_empty(), "{keys:?}: a cascade runs with the owner's rights");
+}
+
+/// A view runs with its owner's rights unless it says otherwise.
+#[tokio::test]
+async fn every_view_asks_as_its_caller() {
+    let views = lines(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND (relkind = 'm'
+             OR relkind = 'v' AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)
+                AND NOT coalesce('security_invoker=on' = ANY (reloptions), false))",
+    )
+    .await;
+    assert!(views.is_empty(), "{views:?}: WITH (security_invoker = true)");
+}
+
+#[tokio::test]
+async fn the_run_time_roles_have_no_powers() {
+    let powers = lines(
+        "SELECT rolname::text FROM pg_roles WHERE rolname IN ('daybook_app', 'daybook_relay', 'daybook_worker')
+           AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication OR rolcanlogin
+                OR EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)
+                OR EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid))",
+    )
+    .await;
+    assert!(powers.is_empty(), "{powers:?}");
+    let members = lines("SELECT roleid::regrole::text FROM pg_auth_members WHERE member = current_user::regrole").await;
+    assert_eq!(members, ["daybook_app"], "what the owner's login can become");
+}

@@ -1,0 +1,159 @@
+//! Migrations are tried as they run in production: by an owner whom row-level security binds.
+
+use daybook::tenancy::Migrations;
+use daybook::testing::TestDb;
+use daybook_migration::for_each_team;
+use daybook_tests::{Stage, migrations};
+use sea_orm::{ConnectionTrait, SqlxPostgresConnector};
+use sea_orm_migration::SchemaManager;
+
+/// Everything in a database's schema that a migration can make, as text, but for the migrations' own tables.
+async fn catalogue(db: &TestDb) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT * FROM (
+             SELECT format('%s %s %s %s %s %s %s', relkind, relname, relrowsecurity, relforcerowsecurity, relacl, reloptions,
+                        pg_get_partkeydef(oid)) AS line
+                 FROM pg_class WHERE relnamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT format('column %s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
+                        attnotnull, attacl, pg_get_expr(adbin, adrelid))
+                 FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+                 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND attnum > 0
+                   AND NOT attisdropped
+             UNION ALL
+             SELECT format('constraint %s %s', conrelid::regclass, pg_get_constraintdef(oid))
+                 FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+             UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
+             UNION ALL SELECT format('policy %s', p) FROM pg_policies p
+             UNION ALL SELECT format('trigger %s %s %s', tgrelid::regclass, tgname, tgenabled)
+                 FROM pg_trigger WHERE tgname !~ '^RI_'
+             UNION ALL SELECT format('function %s %s %s', oid::regprocedure, proacl, prosrc)
+                 FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+             UNION ALL SELECT format('type %s', typname) FROM pg_type
+                 WHERE typnamespace = 'public'::regnamespace AND typtype <> 'c' AND typcategory <> 'A'
+         ) all_of_it WHERE line !~ '_migrations' ORDER BY 1",
+    )
+    .fetch_all(&mut db.owner().await)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn up_and_down_to_nothing_and_up_again() {
+    let stage = Stage::new().await;
+    stage.widget("w").await;
+    let (owner, migrations) = (stage.db.owner_options(), migrations());
+    let first = catalogue(&stage.db).await;
+    assert!(first.len() > 200, "{first:#?}");
+    let applied = migrations.status(&owner).await.unwrap().applied;
+
+    // With rows in the tables, and the service's connections open.
+    migrations.down(&owner, u32::MAX).await.unwrap();
+    assert_eq!(catalogue(&stage.db).await, Vec::<String>::new(), "left behind");
+    let status = migrations.status(&owner).await.unwrap();
+    assert_eq!((status.applied, status.pending), (vec![], applied.clone()));
+
+    migrations.up(&owner).await.unwrap();
+    assert_eq!(catalogue(&stage.db).await, first);
+    assert_eq!(migrations.status(&owner).await.unwrap().applied, applied);
+    stage.db.database().await;
+}
+
+#[tokio::test]
+async fn down_takes_the_users_steps_before_daybooks() {
+    let db = daybook_tests::test_db().await;
+    let (owner, migrations) = (db.owner_options(), migrations());
+    migrations.down(&owner, 2).await.unwrap();
+    let status = migrations.status(&owner).await.unwrap();
+    assert_eq!(status.pending, ["m0001_campaigns", "m0001_widgets"]);
+    migrations.up(&owner).await.unwrap();
+    assert!(migrations.status(&owner).await.unwrap().pending.is_empty());
+}
+
+/// Processes that start together take turns.
+#[tokio::test]
+async fn migrations_that_run_at_once_wait_for_each_other() {
+    let db = TestDb::new().await;
+    let (owner, all) = (db.owner_options(), migrations());
+    let runs = (0..4).map(|_| {
+        let (owner, all) = (owner.clone(), all.clone());
+        tokio::spawn(async move { all.up(&owner).await })
+    });
+    for run in runs.collect::<Vec<_>>() {
+        run.await.unwrap().unwrap();
+    }
+    assert!(all.status(&owner).await.unwrap().pending.is_empty());
+}
+
+#[tokio::test]
+async fn a_template_is_made_for_each_set_of_migrations() {
+    let (plain, full) = (TestDb::new().await, daybook_tests::test_db().await);
+    let mut sample = Migrations::default();
+    sample.add::<daybook_migration::sample::Migrator>();
+    let mut harness = Migrations::default();
+    harness.add::<daybook_tests::HarnessMigrator>();
+    let (sample, harness) = (
+        TestDb::with_migrations(sample).await,
+        TestDb::with_migrations(harness).await,
+    );
+    let has = async |db: &TestDb, table: &str| -> bool {
+        sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(table)
+            .fetch_one(&mut db.owner().await)
+            .await
+            .unwrap()
+    };
+    for (db, campaigns, widgets) in [
+        (&plain, false, false),
+        (&sample, true, false),
+        (&harness, false, true),
+        (&full, true, true),
+    ] {
+        assert_eq!(
+            (has(db, "campaigns").await, has(db, "widgets").await),
+            (campaigns, widgets),
+            "{db:?}"
+        );
+    }
+}
+
+/// Under forced row-level security an owner's plain UPDATE touches nothing, and says nothing.
+#[tokio::test]
+async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
+    let stage = Stage::new().await;
+    let rival = stage.db.team("Rival").await;
+    stage.widget("ours").await;
+    let mut theirs = rival.connection().await;
+    sqlx::query("INSERT INTO widgets (team_id, id, name) VALUES ($1, $1, 'theirs')")
+        .bind(rival.id)
+        .execute(&mut theirs)
+        .await
+        .unwrap();
+
+    let pool = stage.db.owner_pool().await;
+    let db = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+    let manager = SchemaManager::new(&db);
+    let backfill = "UPDATE widgets SET note = 'filled'";
+    let plain = db.execute_unprepared(backfill).await.unwrap().rows_affected();
+    assert_eq!(
+        plain, 0,
+        "row-level security doesn't bind this owner: the test would prove nothing"
+    );
+
+    let mut touched = Vec::new();
+    for_each_team(&manager, async |tx, team_id| {
+        let rows = tx.execute_unprepared(backfill).await?.rows_affected();
+        touched.push((team_id, rows));
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let mut expected = vec![(daybook::tenancy::SYSTEM_TEAM, 0), (stage.team.id, 1), (rival.id, 1)];
+    expected.sort();
+    assert_eq!(touched, expected, "every team, the service's own included");
+    assert_eq!(stage.count("widgets WHERE note = 'filled'").await, 1);
+    let left = db.execute_unprepared(backfill).await.unwrap().rows_affected();
+    assert_eq!(left, 0, "a team was left on the connection");
+    pool.close().await;
+}

@@ -1,0 +1,92 @@
+//! The stored shape of each payload. Stored events are never rewritten, so a change here means a new version, and a
+//! reader that still knows the old one.
+
+use daybook::events::{
+    CreatedEventData, CustomEventData, DeletedEventData, Event, EventData, EventType, FieldChange,
+    StateChangedEventData, UpdatedEventData,
+};
+use schemars::{JsonSchema, schema_for};
+use serde_json::{Value, json};
+
+use super::assert_golden;
+
+fn assert_schema<T: JsonSchema>(name: &str) {
+    let schema = serde_json::to_string_pretty(&schema_for!(T)).unwrap();
+    assert_golden(name, &format!("{schema}\n"));
+}
+
+#[test]
+fn the_payloads_have_these_schemas() {
+    assert_schema::<CreatedEventData>("created.v1.json");
+    assert_schema::<UpdatedEventData>("updated.v1.json");
+    assert_schema::<DeletedEventData>("deleted.v1.json");
+    assert_schema::<StateChangedEventData>("state_changed.v1.json");
+    assert_schema::<CustomEventData>("custom.v1.json");
+}
+
+fn read(event_type: EventType, version: i16, data: Value) -> daybook::Result<EventData> {
+    let id = uuid::Uuid::now_v7();
+    let event: Event = serde_json::from_value(json!({
+        "id": id, "team_id": id, "event_type": event_type, "object_type": "widget", "object_id": "1",
+        "object_label": "w", "threadable": true, "actor": { "kind": "system", "name": "test" },
+        "event_data": data, "schema_version": version, "correlation_id": id, "transaction_id": 1,
+        "created_at": "2026-11-20T00:00:00Z",
+    }))
+    .unwrap();
+    event.data()
+}
+
+/// What was stored by the first version, byte for byte, reads for ever.
+#[test]
+fn version_one_reads() {
+    let values = json!({ "initial_values": { "name": "w", "secret": { "redacted": true } } });
+    let EventData::Created(data) = read(EventType::Created, 1, values).unwrap() else {
+        panic!()
+    };
+    assert_eq!(data.initial_values["name"], "w");
+
+    let changes = json!({ "changes": { "price": { "old": "1.00", "new": null }, "secret": { "redacted": true } } });
+    let EventData::Updated(data) = read(EventType::Updated, 1, changes.clone()).unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        data.changes["price"],
+        FieldChange {
+            old: json!("1.00"),
+            new: Value::Null
+        }
+    );
+    assert!(data.changes["secret"].is_redacted());
+    assert_eq!(
+        serde_json::to_value(&data).unwrap(),
+        changes,
+        "and is written as it was"
+    );
+
+    let state = json!({ "state": { "old": "draft", "new": "done" }, "reason": "over" });
+    let EventData::StateChanged(data) = read(EventType::StateChanged, 1, state.clone()).unwrap() else {
+        panic!()
+    };
+    assert_eq!(serde_json::to_value(&data).unwrap(), state);
+
+    let gone = json!({ "final_values": { "name": "w" } });
+    let EventData::Deleted(data) = read(EventType::Deleted, 1, gone.clone()).unwrap() else {
+        panic!()
+    };
+    assert_eq!(serde_json::to_value(&data).unwrap(), gone);
+
+    let custom = json!({ "name": "paid", "data": [1, "2"] });
+    let EventData::Custom(data) = read(EventType::Custom, 1, custom.clone()).unwrap() else {
+        panic!()
+    };
+    assert_eq!(serde_json::to_value(&data).unwrap(), custom);
+}
+
+#[test]
+fn plain_json_reads_as_it_is_and_a_newer_version_is_an_error() {
+    assert_eq!(
+        read(EventType::Updated, 0, json!([1])).unwrap(),
+        EventData::Raw(json!([1]))
+    );
+    assert!(read(EventType::Updated, 2, json!({})).is_err());
+}
