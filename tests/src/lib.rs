@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
+pub mod http;
 mod migrations;
 pub mod widget;
 

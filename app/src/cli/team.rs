@@ -21,6 +21,8 @@ enum Command {
     /// Found a team with its first owner, and print its id.
     Create {
         /// What people call it.
+        // `PersonArgs` has a `name` of its own.
+        #[arg(id = "team", value_name = "NAME")]
         name: String,
         #[command(flatten)]
         owner: PersonArgs,

@@ -56,6 +56,7 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
     let error = failed(consumer, cause);
     if error.is_retryable() {
         // The whole transaction is begun anew, and the consumer with it.
+        tx.doom();
         return Err(error);
     }
     let told = chain(&error);

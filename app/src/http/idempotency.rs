@@ -7,10 +7,10 @@
 //!
 //! What did not commit leaves no key, so a refused request may be sent again with the same one.
 
-use axum::body::{Body, HttpBody as _, to_bytes};
-use axum::extract::{Request, State};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::extract::{FromRequest as _, Request, State};
 use axum::http::header::{CONTENT_TYPE, ETAG};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -43,9 +43,14 @@ async fn answer(state: &AppState, request: Request, next: Next) -> Result<Respon
     let key = key(request.headers())?;
     let team_id = team_id(request.uri().path());
     let (mut parts, body) = request.into_parts();
-    let body = to_bytes(body, limit_bytes)
+    let body = Bytes::from_request(Request::from_parts(parts.clone(), body), state)
         .await
-        .map_err(|_| Error::TooLarge { limit_bytes })?;
+        .map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge { limit_bytes },
+            _ => Error::BadRequest {
+                detail: "the body ended before it was complete".to_owned(),
+            },
+        })?;
 
     let mut hash = Sha256::new();
     hash.update(parts.method.as_str());

@@ -1,5 +1,6 @@
 //! The team in a request's path, with who asks for it: the extractor that handlers of team routes begin with.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use uuid::Uuid;
@@ -101,7 +102,11 @@ impl FromRequestParts<AppState> for Team {
         let principal = state.authenticator().authenticate(&parts.headers)?;
         let captures = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(Error::internal)?;
+            .map_err(|rejection| match rejection {
+                // As no id and no name of ours is.
+                RawPathParamsRejection::InvalidUtf8InPathParam(_) => Error::not_found("object"),
+                ours => Error::internal(ours),
+            })?;
         let id = captures
             .iter()
             .find(|(name, _)| *name == "team_id")

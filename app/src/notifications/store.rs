@@ -25,25 +25,16 @@ pub(super) struct Told {
     pub(super) created: bool,
 }
 
-/// Makes `creator` a follower of what was created, and tells followers and watchers, all but `doers`.
-///
-/// How many rows there will be is known in the database alone, so their ids are made there, from one UUIDv7 of
-/// the app's: its time and version, and a random rest for each row.
-///
-/// # Errors
-/// As any statement.
-pub(super) async fn deliver_events(
-    tx: &TeamTx,
-    objects: &BTreeMap<(&str, &str), Told>,
-    creator: Option<Uuid>,
-    doers: &[Uuid],
-) -> Result<()> {
-    let (types, ids): (Vec<&str>, Vec<&str>) = objects.keys().copied().unzip();
-    let query = sqlx::query(
-        "WITH told AS (
+/// The statement, over a source of objects (`o`): rows or arrays, for the reason that `threads` gives where it
+/// posts.
+macro_rules! deliver {
+    ($objects:literal) => {
+        concat!(
+            "WITH told AS (
             SELECT t.id AS thread_id, t.last_seq AS seq, o.*
-            FROM unnest($2::text[], $3::text[], $4::int[], $5::uuid[], $6::bool[])
-                AS o (object_type, object_id, messages, newest, created)
+            FROM ",
+            $objects,
+            " AS o (object_type, object_id, messages, newest, created)
             JOIN threads t ON t.team_id = $1 AND t.object_type = o.object_type AND t.object_id = o.object_id
         ), creator AS (
             INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason)
@@ -79,18 +70,47 @@ pub(super) async fn deliver_events(
             reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' THEN n.reason ELSE excluded.reason END,
             version = n.version + 1,
             read_at = NULL,
-            updated_at = greatest(n.updated_at, excluded.updated_at)",
-    )
-    .bind(tx.team_id())
-    .bind(types)
-    .bind(ids)
-    .bind(objects.values().map(|told| told.messages).collect::<Vec<_>>())
-    .bind(objects.values().map(|told| told.newest).collect::<Vec<_>>())
-    .bind(objects.values().map(|told| told.created).collect::<Vec<_>>())
-    .bind(creator)
-    .bind(doers)
-    .bind(Uuid::now_v7());
-    tx.execute_sql(query).await?;
+            updated_at = greatest(n.updated_at, excluded.updated_at)"
+        )
+    };
+}
+
+/// Makes `creator` a follower of what was created, and tells followers and watchers, all but `doers`.
+///
+/// How many rows there will be is known in the database alone, so their ids are made there, from one UUIDv7 of
+/// the app's: its time and version, and a random rest for each row.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn deliver_events(
+    tx: &TeamTx,
+    objects: &BTreeMap<(&str, &str), Told>,
+    creator: Option<Uuid>,
+    doers: &[Uuid],
+) -> Result<()> {
+    let (types, ids): (Vec<&str>, Vec<&str>) = objects.keys().copied().unzip();
+    let query = match (objects.first_key_value(), objects.len()) {
+        (Some((&(object_type, id), told)), 1) => {
+            sqlx::query(deliver!("(VALUES ($2::text, $3::text, $4::int, $5::uuid, $6::bool))"))
+                .bind(tx.team_id())
+                .bind(object_type)
+                .bind(id)
+                .bind(told.messages)
+                .bind(told.newest)
+                .bind(told.created)
+        }
+        _ => sqlx::query(deliver!(
+            "unnest($2::text[], $3::text[], $4::int[], $5::uuid[], $6::bool[])"
+        ))
+        .bind(tx.team_id())
+        .bind(types)
+        .bind(ids)
+        .bind(objects.values().map(|told| told.messages).collect::<Vec<_>>())
+        .bind(objects.values().map(|told| told.newest).collect::<Vec<_>>())
+        .bind(objects.values().map(|told| told.created).collect::<Vec<_>>()),
+    };
+    tx.execute_sql(query.bind(creator).bind(doers).bind(Uuid::now_v7()))
+        .await?;
     Ok(())
 }
 

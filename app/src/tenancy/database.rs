@@ -10,7 +10,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
 
 use super::enter::{Entrant, Entry, Request};
 use super::stats::Stats;
-use super::team_tx::{TeamTx, Work};
+use super::team_tx::TeamTx;
+use super::write::Work;
 use super::{Context, Role, self_check};
 use crate::error::Result;
 
@@ -175,7 +176,7 @@ impl Database {
         F: AsyncFn(&TeamTx) -> Result<T> + for<'t> Work<'t, T> + 'a,
     {
         // In a box, so that a handler's future holds no closure whose lifetimes the compiler would have to guess.
-        Box::pin(super::team_tx::write(self, entry, role, work))
+        Box::pin(super::write::write(self, entry, role, work))
     }
 
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {

@@ -24,6 +24,7 @@ mod schema;
 mod self_check;
 mod stats;
 mod team_tx;
+mod write;
 
 pub mod postgres;
 
@@ -34,4 +35,5 @@ pub use enter::{Claim, Entrant, Entry, Request, store_answer};
 pub use own_teams::{OwnTeam, OwnTeams};
 pub use schema::{Migrations, Pending};
 pub use stats::Stats;
-pub use team_tx::{TeamTx, Work};
+pub use team_tx::TeamTx;
+pub use write::Work;

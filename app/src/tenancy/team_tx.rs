@@ -1,10 +1,12 @@
 //! A transaction inside one team.
 
+mod connection_trait;
+
+use std::pin::Pin;
 use std::sync::{Mutex as StdMutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
-use sea_query_sqlx::SqlxValues;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor, pool::PoolConnection};
@@ -15,8 +17,6 @@ use super::enter::{self, Claim, Entered, Entry};
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
 
-/// How often a transaction that met another one is begun anew, at most.
-const ATTEMPTS: u32 = 6;
 /// How long a repeated request waits for the first one's answer to be stored.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -63,6 +63,7 @@ impl std::fmt::Debug for TeamTx {
 impl TeamTx {
     pub(super) async fn enter(database: &Database, entry: &Entry) -> Result<Self> {
         let asked = Instant::now();
+        let mut met_key_at = None;
         loop {
             let mut connection = Entering(Some(database.acquire().await?));
             let began = Instant::now();
@@ -107,7 +108,9 @@ impl TeamTx {
                     if let Some(answer) = stored? {
                         return Err(Error::Replay(Box::new(answer)));
                     }
-                    if asked.elapsed() >= ANSWER_PATIENCE {
+                    // From here on, not from `asked`: the first request may have worked for long, and this one
+                    // has waited for its commit, after which the answer is stored.
+                    if met_key_at.get_or_insert_with(Instant::now).elapsed() >= ANSWER_PATIENCE {
                         return Err(Error::conflict(
                             "outcome-unknown",
                             "the first request with this Idempotency-Key did its work, but its answer was lost; \
@@ -176,15 +179,15 @@ impl TeamTx {
                 "the transaction can't commit: a statement failed or was given up midway, or a consumer refused",
             ));
         }
-        let committing = tokio::spawn(async move {
+        let committing = async move {
             let began = Instant::now();
             let outcome = (&mut *connection).execute("COMMIT").await;
             if outcome.is_err() {
                 give_back(connection).await;
             }
             (outcome, began.elapsed())
-        });
-        let (outcome, took) = committing.await.map_err(Error::internal)?;
+        };
+        let (outcome, took) = ToItsEnd(Some(Box::pin(committing))).await;
         self.count(took);
         outcome.map_err(|error| {
             self.release_claim();
@@ -384,6 +387,31 @@ impl Drop for Entering {
     }
 }
 
+/// Work that goes on by itself when its caller is dropped. Cheaper than a task for all of it, which only the few
+/// need whose client hangs up.
+struct ToItsEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let done = work.as_mut().poll(context);
+        if done.is_ready() {
+            self.0 = None;
+        }
+        done
+    }
+}
+
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        if let (Some(work), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(work);
+        }
+    }
+}
+
 /// The event whose consumer is running, until this is dropped.
 pub(crate) struct Cause<'a> {
     tx: &'a TeamTx,
@@ -438,116 +466,4 @@ fn open(connection: &mut Option<PoolConnection<Postgres>>) -> Result<&mut PoolCo
     connection
         .as_mut()
         .ok_or_else(|| sqlx::Error::Protocol("the transaction has ended".into()))
-}
-
-fn exec_err(error: sqlx::Error) -> DbErr {
-    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
-}
-
-fn query_err(error: sqlx::Error) -> DbErr {
-    DbErr::Query(RuntimeErr::SqlxError(error.into()))
-}
-
-#[async_trait::async_trait]
-impl ConnectionTrait for TeamTx {
-    fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let query = sea_query(statement, self.database.persistent());
-        let mut connection = self.connection.lock().await;
-        let connection = open(&mut connection).map_err(exec_err)?;
-        self.counted(query.execute(&mut **connection))
-            .await
-            .map(Into::into)
-            .map_err(exec_err)
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let mut connection = self.connection.lock().await;
-        let connection = open(&mut connection).map_err(exec_err)?;
-        let statement = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection);
-        self.counted(statement).await.map(Into::into).map_err(exec_err)
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        Ok(self.query_all_raw(statement).await?.into_iter().next())
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let query = sea_query(statement, self.database.persistent());
-        let mut connection = self.connection.lock().await;
-        let connection = open(&mut connection).map_err(query_err)?;
-        let rows = self
-            .counted(query.fetch_all(&mut **connection))
-            .await
-            .map_err(query_err)?;
-        Ok(rows.into_iter().map(Into::into).collect())
-    }
-}
-
-fn sea_query(statement: Statement, persistent: bool) -> Query<'static, Postgres, SqlxValues> {
-    let values = statement.values.unwrap_or(sea_orm::Values(Vec::new()));
-    sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values)).persistent(persistent)
-}
-
-/// What can be done in a transaction, again if need be: any `async |tx| { … }` whose future is `Send`.
-///
-/// It says of the future what `AsyncFn` can't yet say in stable Rust, so that handlers may call [`write`].
-pub trait Work<'t, T>: Fn(&'t TeamTx) -> Self::Done + Send + Sync {
-    /// The future.
-    type Done: Future<Output = Result<T>> + Send;
-}
-
-impl<'t, T, F, D> Work<'t, T> for F
-where
-    F: Fn(&'t TeamTx) -> D + Send + Sync,
-    D: Future<Output = Result<T>> + Send,
-{
-    type Done = D;
-}
-
-/// Runs `work` in a transaction of `entry`, commits on `Ok`, and begins anew when it met another transaction
-/// (serialization failure, deadlock), up to [`ATTEMPTS`] times with growing, jittered pauses.
-pub(super) async fn write<T, F>(database: &Database, entry: &Entry, role: Role, work: F) -> Result<T>
-where
-    T: Send,
-    F: for<'t> Work<'t, T>,
-{
-    let mut attempt = 1;
-    loop {
-        let error = match attempt_once(database, entry, role, &work).await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        if attempt == ATTEMPTS || !error.is_retryable() {
-            return Err(error);
-        }
-        let ceiling_ms = 10_u64 << attempt;
-        tokio::time::sleep(Duration::from_millis(rand::random_range(1..=ceiling_ms))).await;
-        attempt += 1;
-    }
-}
-
-async fn attempt_once<T, F>(database: &Database, entry: &Entry, role: Role, work: &F) -> Result<T>
-where
-    T: Send,
-    F: for<'t> Work<'t, T>,
-{
-    let tx = TeamTx::enter(database, entry).await?;
-    let outcome = match tx.require(role) {
-        Ok(()) => work(&tx).await,
-        Err(error) => Err(error),
-    };
-    match outcome {
-        Ok(done) => {
-            tx.commit().await?;
-            Ok(done)
-        }
-        Err(error) => {
-            tx.rollback().await?;
-            Err(error)
-        }
-    }
 }

@@ -6,11 +6,19 @@
     reason = "a failure here is the test's failure"
 )]
 
+mod architecture;
+mod cli;
 mod concurrency;
 mod consumer_macro;
 mod consumers;
 mod events;
 mod harness;
+mod http_campaigns;
+mod http_isolation;
+mod http_members;
+mod http_threads;
+mod idempotency;
 mod laws;
+mod poolers;
 mod private_postgres;
 mod schema;

@@ -16,6 +16,36 @@ struct Post<'a> {
     messages: i64,
 }
 
+/// The statement, over sources of threads (`o`) and of messages (`m`).
+///
+/// Written once for rows and once for arrays: from an array PostgreSQL expects ten rows, so that a plan made
+/// for the array of one at hand always looks cheaper than the kept one, and it would plan anew at every call.
+macro_rules! post {
+    ($threads:literal, $messages:literal) => {
+        concat!(
+            "WITH posted AS (
+                INSERT INTO threads AS t (team_id, id, object_type, object_id, object_label, scope_type, scope_id, last_seq)
+                SELECT $1, o.* FROM ",
+            $threads,
+            " AS o
+                ON CONFLICT (team_id, object_type, object_id) DO UPDATE SET
+                    object_label = excluded.object_label,
+                    scope_type = excluded.scope_type,
+                    scope_id = excluded.scope_id,
+                    last_seq = t.last_seq + excluded.last_seq,
+                    updated_at = greatest(t.updated_at, excluded.updated_at)
+                RETURNING t.id, t.object_type, t.object_id, t.last_seq
+            )
+            INSERT INTO thread_messages (team_id, thread_id, seq, kind, event_id)
+            SELECT $1, p.id, p.last_seq - m.from_end, 'system', m.event_id
+            FROM ",
+            $messages,
+            " AS m (event_id, object_type, object_id, from_end)
+            JOIN posted p ON p.object_type = m.object_type AND p.object_id = m.object_id"
+        )
+    };
+}
+
 /// Posts events to their objects' threads, in their order, and makes the threads that are missing.
 ///
 /// Threads are locked in the order of their objects, so that two transactions with the same objects wait for
@@ -25,6 +55,31 @@ struct Post<'a> {
 /// # Errors
 /// As any statement.
 pub(in crate::threads) async fn post_events(tx: &TeamTx, events: &[&Event]) -> Result<()> {
+    match events {
+        [] => Ok(()),
+        [event] => post_one(tx, event).await,
+        many => post_many(tx, many).await,
+    }
+}
+
+async fn post_one(tx: &TeamTx, event: &Event) -> Result<()> {
+    let query = sqlx::query(post!(
+        "(VALUES ($2::uuid, $3::text, $4::text, $5::text, $6::text, $7::text, 1::bigint))",
+        "(VALUES ($8::uuid, $3::text, $4::text, 0::bigint))"
+    ))
+    .bind(tx.team_id())
+    .bind(Uuid::now_v7())
+    .bind(&event.object_type)
+    .bind(&event.object_id)
+    .bind(&event.object_label)
+    .bind(event.scope.as_ref().map(|scope| &scope.object_type))
+    .bind(event.scope.as_ref().map(|scope| &scope.id))
+    .bind(event.id);
+    tx.execute_sql(query).await?;
+    Ok(())
+}
+
+async fn post_many(tx: &TeamTx, events: &[&Event]) -> Result<()> {
     let mut posts: BTreeMap<(&str, &str), Post<'_>> = BTreeMap::new();
     let mut from_end = Vec::with_capacity(events.len());
     for event in events.iter().rev() {
@@ -39,34 +94,38 @@ pub(in crate::threads) async fn post_events(tx: &TeamTx, events: &[&Event]) -> R
 
     let (types, ids): (Vec<&str>, Vec<&str>) = posts.keys().copied().unzip();
     let scopes = || posts.values().map(|post| post.newest.scope.as_ref());
-    let query = sqlx::query(
-        "WITH posted AS (
-            INSERT INTO threads AS t (team_id, id, object_type, object_id, object_label, scope_type, scope_id, last_seq)
-            SELECT $1, o.* FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::bigint[]) AS o
-            ON CONFLICT (team_id, object_type, object_id) DO UPDATE SET
-                object_label = excluded.object_label,
-                scope_type = excluded.scope_type,
-                scope_id = excluded.scope_id,
-                last_seq = t.last_seq + excluded.last_seq,
-                updated_at = greatest(t.updated_at, excluded.updated_at)
-            RETURNING t.id, t.object_type, t.object_id, t.last_seq
-        )
-        INSERT INTO thread_messages (team_id, thread_id, seq, kind, event_id)
-        SELECT $1, p.id, p.last_seq - m.from_end, 'system', m.event_id
-        FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[]) AS m (event_id, object_type, object_id, from_end)
-        JOIN posted p ON p.object_type = m.object_type AND p.object_id = m.object_id",
-    )
+    let query = sqlx::query(post!(
+        "unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[])",
+        "unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[])"
+    ))
     .bind(tx.team_id())
     .bind(posts.keys().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
     .bind(types)
     .bind(ids)
-    .bind(posts.values().map(|post| post.newest.object_label.as_str()).collect::<Vec<_>>())
-    .bind(scopes().map(|scope| scope.map(|scope| scope.object_type.as_str())).collect::<Vec<_>>())
-    .bind(scopes().map(|scope| scope.map(|scope| scope.id.as_str())).collect::<Vec<_>>())
+    .bind(
+        posts
+            .values()
+            .map(|post| post.newest.object_label.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        scopes()
+            .map(|scope| scope.map(|scope| scope.object_type.as_str()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        scopes()
+            .map(|scope| scope.map(|scope| scope.id.as_str()))
+            .collect::<Vec<_>>(),
+    )
     .bind(posts.values().map(|post| post.messages).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.id).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.object_type.as_str()).collect::<Vec<_>>())
+    .bind(
+        events
+            .iter()
+            .map(|event| event.object_type.as_str())
+            .collect::<Vec<_>>(),
+    )
     .bind(events.iter().map(|event| event.object_id.as_str()).collect::<Vec<_>>())
     .bind(from_end);
     tx.execute_sql(query).await?;

@@ -10,16 +10,14 @@
 //! Requests go through the router that `main.rs` serves, without a socket; [`TestApp::serve`] is for what only
 //! a socket shows.
 
-use std::fmt;
-use std::future::IntoFuture;
+mod ask;
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::header::{AUTHORIZATION, ETAG};
+use axum::http::{HeaderMap, Method, StatusCode};
 use chrono::TimeDelta;
 use daybook::auth::{ActingPerson, Authenticator, NewToken, mint};
 use daybook::config::{AuthConfig, HttpConfig, JwtKey, Secret};
@@ -34,8 +32,9 @@ use daybook_entity::campaign;
 use daybook_migration::sample;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tower::ServiceExt;
 use uuid::Uuid;
+
+pub use ask::{Answer, Ask};
 
 /// Signs the tests' tokens.
 pub const SECRET: &str = "the secret of the tests' own identity provider";
@@ -87,7 +86,11 @@ impl TestApp {
 
     /// On a database and a pool of the test's own, with [`sample_program`]'s migrations.
     pub async fn start_with(db: TestDb, options: DatabaseOptions) -> Self {
-        let program = sample_program();
+        Self::start_as(sample_program(), db, options).await
+    }
+
+    /// As another program, with [`sample_program`]'s migrations.
+    pub async fn start_as(program: App, db: TestDb, options: DatabaseOptions) -> Self {
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
         let http = HttpConfig {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -271,9 +274,7 @@ impl Client {
 
     /// Comments on a thread, by its path, and gives the message.
     pub async fn comment(&self, thread: &str, body: &str) -> Value {
-        let answer = self
-            .post(&format!("{thread}/messages"), json!({"body": body}))
-            .await;
+        let answer = self.post(&format!("{thread}/messages"), json!({"body": body})).await;
         answer.is(StatusCode::CREATED).json()
     }
 
@@ -348,169 +349,5 @@ impl Campaign {
             id,
             etag: etag.unwrap(),
         }
-    }
-}
-
-/// A request that is sent when it is awaited.
-#[derive(Clone, Debug)]
-#[must_use = "a request that nobody awaits is not sent"]
-pub struct Ask {
-    router: Router,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Ask {
-    /// With a JSON body.
-    pub fn json(self, body: Value) -> Self {
-        self.header(CONTENT_TYPE.as_str(), "application/json")
-            .body(body.to_string())
-    }
-
-    /// With a body of whatever bytes, its type left as it is.
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    /// With a header, in place of one of that name.
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.insert(name, value.parse().unwrap());
-        self
-    }
-
-    /// Without a header.
-    pub fn without(mut self, name: &str) -> Self {
-        self.headers.remove(name);
-        self
-    }
-
-    /// Of the version that was seen.
-    pub fn if_match(self, etag: &str) -> Self {
-        self.header(IF_MATCH.as_str(), etag)
-    }
-
-    /// With an `Idempotency-Key`.
-    pub fn once(self, key: &str) -> Self {
-        self.header("idempotency-key", key)
-    }
-
-    /// As the bytes that a client sends over HTTP/1.1, on a connection that it doesn't mean to use again.
-    pub fn on_the_wire(&self) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n", self.method, self.path);
-        text.push_str(&format!("content-length: {}\r\n", self.body.len()));
-        for (name, value) in &self.headers {
-            text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
-        }
-        text.push_str("\r\n");
-        let mut bytes = text.into_bytes();
-        bytes.extend_from_slice(&self.body);
-        bytes
-    }
-
-    async fn send(self) -> Answer {
-        let asked = format!("{} {}", self.method, self.path);
-        let mut request = Request::builder().method(self.method).uri(&self.path);
-        *request.headers_mut().unwrap() = self.headers;
-        let response = self
-            .router
-            .oneshot(request.body(Body::from(self.body)).unwrap())
-            .await
-            .unwrap();
-        let (parts, body) = response.into_parts();
-        Answer {
-            asked,
-            status: parts.status,
-            headers: parts.headers,
-            body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
-        }
-    }
-}
-
-impl IntoFuture for Ask {
-    type Output = Answer;
-    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
-    }
-}
-
-/// What came back.
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body, byte for byte.
-    pub body: Vec<u8>,
-    asked: String,
-}
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} answered {}: {}", self.asked, self.status, self.text())
-    }
-}
-
-impl Answer {
-    /// The body as text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{self:?}: {error}"))
-    }
-
-    /// A header.
-    pub fn header(&self, name: &str) -> Option<String> {
-        Some(self.headers.get(name)?.to_str().unwrap().to_owned())
-    }
-
-    /// The `ETag`.
-    pub fn etag(&self) -> String {
-        self.header(ETAG.as_str()).unwrap_or_else(|| panic!("{self:?} has no ETag"))
-    }
-
-    /// Must have this status.
-    pub fn is(self, status: StatusCode) -> Self {
-        assert_eq!(self.status, status, "{self:?}");
-        self
-    }
-
-    /// Must be a success; its JSON, null for an empty body.
-    pub fn ok(self) -> Value {
-        assert!(self.status.is_success(), "{self:?}");
-        if self.body.is_empty() { Value::Null } else { self.json() }
-    }
-
-    /// Must be a whole problem document of this status and code.
-    pub fn problem(self, status: StatusCode, code: &str) -> Value {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("content-type").as_deref(), Some("application/problem+json"), "{self:?}");
-        let problem = self.json();
-        assert_eq!(problem["type"], format!("/problems/{code}"), "{self:?}");
-        assert_eq!(problem["status"], status.as_u16(), "{self:?}");
-        assert!(!problem["title"].as_str().unwrap().is_empty(), "{self:?}");
-        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{self:?}");
-        assert_eq!(problem["request_id"], self.header("x-request-id").unwrap(), "{self:?}");
-        problem
-    }
-
-    /// Must be 422; the fields that were wrong, in order.
-    pub fn wrong_fields(self) -> Vec<String> {
-        let problem = self.problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
-        let errors = problem["errors"].as_array().unwrap().clone();
-        errors
-            .iter()
-            .map(|error| {
-                assert!(!error["detail"].as_str().unwrap().is_empty(), "{problem}");
-                error["field"].as_str().unwrap().to_owned()
-            })
-            .collect()
     }
 }

@@ -1,0 +1,61 @@
+//! A [`TeamTx`] as SeaORM's connection.
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sea_query_sqlx::SqlxValues;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::Postgres;
+use sqlx::query::Query;
+
+use super::{TeamTx, open};
+
+fn exec_err(error: sqlx::Error) -> DbErr {
+    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
+}
+
+fn query_err(error: sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for TeamTx {
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let query = sea_query(statement, self.database.persistent());
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection).map_err(exec_err)?;
+        self.counted(query.execute(&mut **connection))
+            .await
+            .map(Into::into)
+            .map_err(exec_err)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection).map_err(exec_err)?;
+        let statement = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection);
+        self.counted(statement).await.map(Into::into).map_err(exec_err)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        Ok(self.query_all_raw(statement).await?.into_iter().next())
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let query = sea_query(statement, self.database.persistent());
+        let mut connection = self.connection.lock().await;
+        let connection = open(&mut connection).map_err(query_err)?;
+        let rows = self
+            .counted(query.fetch_all(&mut **connection))
+            .await
+            .map_err(query_err)?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+fn sea_query(statement: Statement, persistent: bool) -> Query<'static, Postgres, SqlxValues> {
+    let values = statement.values.unwrap_or(sea_orm::Values(Vec::new()));
+    sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values)).persistent(persistent)
+}

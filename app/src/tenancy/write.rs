@@ -1,0 +1,70 @@
+//! Work that is begun anew when it met another transaction.
+
+use std::time::Duration;
+
+use super::enter::Entry;
+use super::{Database, Role, TeamTx};
+use crate::error::Result;
+
+/// How often a transaction that met another one is begun anew, at most.
+const ATTEMPTS: u32 = 6;
+
+/// What can be done in a transaction, again if need be: any `async |tx| { … }` whose future is `Send`.
+///
+/// It says of the future what `AsyncFn` can't yet say in stable Rust, so that handlers may call [`write`].
+pub trait Work<'t, T>: Fn(&'t TeamTx) -> Self::Done + Send + Sync {
+    /// The future.
+    type Done: Future<Output = Result<T>> + Send;
+}
+
+impl<'t, T, F, D> Work<'t, T> for F
+where
+    F: Fn(&'t TeamTx) -> D + Send + Sync,
+    D: Future<Output = Result<T>> + Send,
+{
+    type Done = D;
+}
+
+/// Runs `work` in a transaction of `entry`, commits on `Ok`, and begins anew when it met another transaction
+/// (serialization failure, deadlock), up to [`ATTEMPTS`] times with growing, jittered pauses.
+pub(super) async fn write<T, F>(database: &Database, entry: &Entry, role: Role, work: F) -> Result<T>
+where
+    T: Send,
+    F: for<'t> Work<'t, T>,
+{
+    let mut attempt = 1;
+    loop {
+        let error = match attempt_once(database, entry, role, &work).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if attempt == ATTEMPTS || !error.is_retryable() {
+            return Err(error);
+        }
+        let ceiling_ms = 10_u64 << attempt;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(1..=ceiling_ms))).await;
+        attempt += 1;
+    }
+}
+
+async fn attempt_once<T, F>(database: &Database, entry: &Entry, role: Role, work: &F) -> Result<T>
+where
+    T: Send,
+    F: for<'t> Work<'t, T>,
+{
+    let tx = TeamTx::enter(database, entry).await?;
+    let outcome = match tx.require(role) {
+        Ok(()) => work(&tx).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(done) => {
+            tx.commit().await?;
+            Ok(done)
+        }
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error)
+        }
+    }
+}

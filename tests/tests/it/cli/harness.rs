@@ -1,0 +1,201 @@
+//! An empty folder, the command run in it, and the service that it starts.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const READY_WITHIN: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An empty folder to run commands in, that takes the cluster that was made for it with it.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(".daybook").join(name)
+    }
+
+    /// The command, with no setting but that it listens on a port of the system's choice.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_string_lossy();
+            if ours.starts_with("DAYBOOK_") || ours.starts_with("PG") || ours == "DATABASE_URL" {
+                command.env_remove(&name);
+            }
+        }
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("DAYBOOK_BIND", "127.0.0.1:0")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command that succeeds prints, line by line.
+    pub fn lines(&self, arguments: &[&str]) -> Vec<String> {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// What a command that fails says.
+    pub fn refusal(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?} succeeded");
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    pub fn postgres_pid(&self) -> Option<i32> {
+        let elsewhere = fs::read_to_string(self.file("postgres.location"));
+        let home = elsewhere.map_or_else(|_| self.file("postgres"), |text| PathBuf::from(text.trim()));
+        let pid_file = fs::read_to_string(home.join("cluster/postmaster.pid")).ok()?;
+        pid_file.lines().next()?.parse().ok()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let elsewhere = fs::read_to_string(self.file("postgres.location"));
+        if let Some(pid) = self.postgres_pid().filter(|pid| is_postgres(*pid)) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+            let deadline = Instant::now() + PATIENCE;
+            while is_postgres(pid) && Instant::now() < deadline {
+                thread::yield_now();
+            }
+        }
+        if let Ok(home) = elsewhere {
+            let _ = fs::remove_dir_all(home.trim());
+        }
+    }
+}
+
+pub fn is_postgres(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("postgres"))
+}
+
+/// A `daybook dev` or `serve` that runs, and is killed with the test.
+pub struct Service {
+    process: Child,
+    pub address: String,
+    words: Receiver<String>,
+    pub stdout: PathBuf,
+}
+
+impl Service {
+    pub fn start(folder: &Folder, command: &str) -> Self {
+        Self::of(folder, folder.command(&[command]))
+    }
+
+    pub fn of(folder: &Folder, mut command: Command) -> Self {
+        let began = Instant::now();
+        let stdout = folder.0.path().join("stdout");
+        command.stdout(File::create(&stdout).unwrap()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let (say, words) = channel();
+        // Reads on to the end, or the service would meet a full pipe.
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = say.send(line);
+            }
+        });
+        let mut said = Vec::new();
+        let address = loop {
+            let left = READY_WITHIN.saturating_sub(began.elapsed());
+            let Ok(line) = words.recv_timeout(left) else {
+                let _ = process.kill();
+                panic!("not listening after {:?}:\n{}", began.elapsed(), said.join("\n"));
+            };
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.trim().to_owned();
+            }
+            said.push(line);
+        };
+        Self {
+            process,
+            address,
+            words,
+            stdout,
+        }
+    }
+
+    /// Ends it as `signal` does, and gives how it ended.
+    pub fn end(&mut self, signal: Signal) -> std::process::ExitStatus {
+        kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            let said: Vec<_> = self.words.try_iter().collect();
+            assert!(
+                Instant::now() < deadline,
+                "still there after {signal}: {}",
+                said.join("\n")
+            );
+            thread::yield_now();
+        }
+    }
+
+    pub fn ask(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map_or_else(String::new, |body| body.to_string());
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A value of `dev.env`.
+pub fn exported(folder: &Folder, name: &str) -> String {
+    let file = fs::read_to_string(folder.file("dev.env")).unwrap();
+    let prefix = format!("export {name}=");
+    let value = file.lines().find_map(|line| line.strip_prefix(&prefix));
+    value.unwrap_or_else(|| panic!("{name} is not in dev.env")).to_owned()
+}

@@ -1,0 +1,256 @@
+//! The `daybook` command as people run it: in an empty folder, with nothing set up.
+
+mod harness;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use self::harness::{Folder, Service, exported, is_postgres};
+
+#[test]
+fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
+    let folder = Folder::new();
+    let mut service = Service::start(&folder, "dev");
+    assert_eq!(service.ask("GET", "/healthz", "", None), (200, json!({"status": "ok"})));
+    assert_eq!(service.ask("GET", "/readyz", "", None), (200, json!({"status": "ok"})));
+
+    // What is left for a shell works, and is its owner's alone.
+    for file in ["dev.env", "token", "jwt.secret", "database.url"] {
+        let mode = fs::metadata(folder.file(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    assert_eq!(exported(&folder, "DAYBOOK_URL"), format!("http://{}", service.address));
+    let team = exported(&folder, "DAYBOOK_TEAM");
+    let threads = format!("/v1/teams/{team}/threads");
+    for person in ["ADA", "GRACE", "LINUS"] {
+        let (status, page) = service.ask("GET", &threads, &exported(&folder, person), None);
+        assert_eq!((status, page["items"].as_array().unwrap().len()), (200, 3), "{person}");
+    }
+    let new = json!({"name": "By hand", "budget": "1"});
+    let campaigns = format!("/v1/teams/{team}/campaigns");
+    let (status, made) = service.ask("POST", &campaigns, &exported(&folder, "LINUS"), Some(new));
+    assert_eq!(status, 201);
+
+    the_book_is_read(&folder, made["id"].as_str().unwrap());
+    people_and_teams_are_listed_and_added(&folder, &service);
+    let status = folder.lines(&["migrate", "status"]);
+    assert!(
+        status.len() > 4 && status.iter().all(|line| line.starts_with("applied ")),
+        "{status:?}"
+    );
+
+    let postgres = folder.postgres_pid().unwrap();
+    assert!(is_postgres(postgres));
+    let server_uid = fs::metadata(format!("/proc/{postgres}")).unwrap().uid();
+    assert_ne!(server_uid, 0, "also for root, PostgreSQL runs as another user");
+    assert!(service.end(Signal::SIGTERM).success());
+    assert!(!is_postgres(postgres), "its PostgreSQL ends with it");
+    assert_eq!(
+        fs::read_to_string(&service.stdout).unwrap(),
+        "",
+        "stdout is not for words"
+    );
+    assert!(!folder.file("database.url").exists());
+}
+
+fn the_book_is_read(folder: &Folder, by_hand: &str) {
+    let all = folder.lines(&["activity"]);
+    assert!(
+        all[0].ends_with("Ada Lovelace created campaign “Spring launch”"),
+        "{all:?}"
+    );
+    assert!(
+        all.last()
+            .unwrap()
+            .ends_with("Linus Pauling created campaign “By hand”"),
+        "{all:?}"
+    );
+    assert_eq!(folder.lines(&["activity", "--limit", "2"]), all[all.len() - 2..]);
+
+    let object = format!("campaign/{by_hand}");
+    let one = folder.lines(&[
+        "activity", "--json", "--object", &object, "--actor", "@Linus", "--since", "1h",
+    ]);
+    assert_eq!(one.len(), 1);
+    let event: Value = serde_json::from_str(&one[0]).unwrap();
+    assert_eq!(
+        (&event["event_type"], &event["object_id"]),
+        (&json!("CREATED"), &json!(by_hand))
+    );
+    let by_grace = folder.lines(&["activity", "--actor", "grace"]);
+    assert!(
+        !by_grace.is_empty() && by_grace.iter().all(|line| line.contains("Grace Hopper ")),
+        "{by_grace:?}"
+    );
+    for nothing in [
+        ["--object", "invoice"],
+        ["--since", "2099-01-01"],
+        ["--actor", "nobody"],
+    ] {
+        assert!(
+            folder.lines(&[&["activity"][..], &nothing].concat()).is_empty(),
+            "{nothing:?}"
+        );
+    }
+    assert!(folder.refusal(&["activity", "--since", "yesterday"]).contains("7d"));
+    assert!(folder.refusal(&["activity", "--team", "Nobody's"]).contains("Acme"));
+}
+
+fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
+    let token = folder.lines(&["token", "ada", "--hours", "1"]);
+    let (status, me) = service.ask("GET", "/v1/me", &token[0], None);
+    assert_eq!((status, &me["teams"][0]["name"]), (200, &json!("Acme")));
+    assert!(
+        folder
+            .lines(&["team", "list"])
+            .iter()
+            .any(|line| line.ends_with("  Acme"))
+    );
+    let people = folder.lines(&["user", "list"]);
+    assert_eq!(people.len(), 3);
+    assert!(people[0].ends_with("  @ada  owner  Ada Lovelace"), "{people:?}");
+
+    let mia = folder.lines(&["user", "add", "--subject", "mia", "--name", "Mia", "--role", "viewer"]);
+    assert!(
+        folder
+            .lines(&["user", "list"])
+            .contains(&format!("{}  @mia  viewer  Mia", mia[0]))
+    );
+    let again = folder.refusal(&["user", "add", "--subject", "mia", "--name", "Mia"]);
+    assert!(again.contains("member already"), "{again}");
+    let king = folder.refusal(&["user", "add", "--subject", "k", "--name", "K", "--role", "king"]);
+    assert!(king.contains("viewer") && king.contains("owner"), "{king}");
+
+    let beta = folder.lines(&["team", "create", "Beta", "--subject", "bob", "--name", "Bob"]);
+    assert!(folder.lines(&["team", "list"]).contains(&format!("{}  Beta", beta[0])));
+    let which = folder.refusal(&["user", "list"]);
+    assert!(which.contains("--team") && which.contains("Beta"), "{which}");
+    assert_eq!(folder.lines(&["user", "list", "--team", "Beta"]).len(), 1);
+    // From here on, which team has to be said; the other checks ran before.
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let folder = Folder::new();
+    let mut service = Service::start(&folder, "dev");
+    let team = exported(&folder, "DAYBOOK_TEAM");
+    let ada = exported(&folder, "ADA");
+    let campaigns = format!("/v1/teams/{team}/campaigns");
+    let new = json!({"name": "Kept", "budget": "1"});
+    let (status, made) = service.ask("POST", &campaigns, &ada, Some(new));
+    assert_eq!(status, 201);
+    service.end(Signal::SIGKILL);
+
+    let again = Service::start(&folder, "serve");
+    let path = format!("{campaigns}/{}", made["id"].as_str().unwrap());
+    // The token of before the kill, too.
+    assert_eq!(again.ask("GET", &path, &ada, None), (200, made));
+    let lines = folder.lines(&["activity", "--limit", "1"]);
+    assert!(lines[0].ends_with("Ada Lovelace created campaign “Kept”"), "{lines:?}");
+    assert_eq!(
+        folder
+            .lines(&["team", "list"])
+            .iter()
+            .filter(|line| line.ends_with("  Acme"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn migrations_are_listed_applied_and_taken_back_with_nothing_running() {
+    let folder = Folder::new();
+    let pending = folder.lines(&["migrate", "status"]);
+    assert!(
+        pending.len() > 4 && pending.iter().all(|line| line.starts_with("pending ")),
+        "{pending:?}"
+    );
+    assert_eq!(
+        folder.postgres_pid(),
+        None,
+        "what was started for the moment is stopped"
+    );
+    let applied = folder.lines(&["migrate"]);
+    assert_eq!(applied.len(), pending.len());
+    assert_eq!(folder.lines(&["migrate", "up"]), ["nothing to do"]);
+    let back = folder.lines(&["migrate", "down", "--steps", "2"]);
+    assert_eq!(back.len(), 2);
+    assert!(back.iter().all(|line| line.starts_with("taken back ")), "{back:?}");
+
+    // A service that may not migrate says that it isn't ready, and what is pending.
+    let mut command = folder.command(&["serve"]);
+    command.env("DAYBOOK_MIGRATE", "off");
+    let service = Service::of(&folder, command);
+    let (status, ready) = service.ask("GET", "/readyz", "", None);
+    assert_eq!(
+        (status, ready["pending_migrations"].as_array().unwrap().len()),
+        (503, 2)
+    );
+    assert_eq!(service.ask("GET", "/healthz", "", None).0, 200);
+}
+
+#[test]
+fn bad_settings_are_named_all_at_once_and_before_anything_is_made() {
+    let folder = Folder::new();
+    let mut command = folder.command(&["serve"]);
+    let output = command
+        .env("DAYBOOK_BIND", "nowhere")
+        .env("DAYBOOK_POOL_SIZE", "many")
+        .env("DAYBOOK_JWT_SECRET", "short-secret")
+        .output()
+        .unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    for words in [
+        "DAYBOOK_BIND",
+        "nowhere",
+        "127.0.0.1:8080",
+        "DAYBOOK_POOL_SIZE",
+        "many",
+        "DAYBOOK_JWT_SECRET",
+    ] {
+        assert!(said.contains(words), "{words} is not in: {said}");
+    }
+    assert!(!said.contains("short-secret"), "{said}");
+    assert!(!folder.file("").exists(), "nothing was made");
+
+    let unknown = folder.refusal(&["serv"]);
+    assert!(unknown.contains("serve"), "{unknown}");
+}
+
+#[test]
+fn a_port_that_is_taken_and_a_database_that_is_away_are_named() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = folder.command(&["serve"]);
+    let output = command.env("DAYBOOK_BIND", &address).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("DAYBOOK_BIND") && said.contains(&address), "{said}");
+    assert_eq!(folder.postgres_pid(), None);
+
+    let mut command = folder.command(&["team", "list"]);
+    let away = "postgres://daybook:hunter2@127.0.0.1:1/daybook";
+    let output = command.env("DATABASE_URL", away).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_misspelt_setting_is_pointed_out_and_stops_nothing() {
+    let folder = Folder::new();
+    let mut command = folder.command(&["token", "ada"]);
+    let output = command.env("DAYBOOK_BNID", "127.0.0.1:1").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap().lines().count(),
+        1,
+        "a token and nothing else"
+    );
+    assert!(String::from_utf8(output.stderr).unwrap().contains("DAYBOOK_BNID"));
+}

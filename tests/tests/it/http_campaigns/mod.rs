@@ -1,0 +1,236 @@
+//! The main story over HTTP; [`refusals`] is every way in which a request can be wrong.
+
+mod refusals;
+
+use axum::http::{Method, StatusCode};
+use daybook::assert_events;
+use daybook::tenancy::Role;
+use daybook_tests::http::TestApp;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn what_is_done_to_a_campaign_is_told_in_its_thread_and_to_its_watcher() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Viewer).await;
+    grace.put("/watches/campaign").await.ok();
+
+    let answer = ada
+        .post(
+            "/campaigns",
+            json!({"name": "Spring", "budget": "100", "client_email": "client@example.com"}),
+        )
+        .await
+        .is(StatusCode::CREATED);
+    let made = answer.json();
+    let path = format!("/campaigns/{}", made["id"].as_str().unwrap());
+    assert_eq!(
+        answer.header("location").unwrap(),
+        format!("/v1/teams/{}{path}", app.team.id)
+    );
+    assert_eq!((&made["state"], &made["budget"]), (&json!("draft"), &json!("100")));
+
+    let changed = ada
+        .patch(&path, json!({"budget": "250.00", "client_email": null}))
+        .if_match(&answer.etag())
+        .await;
+    assert_ne!(changed.etag(), answer.etag());
+    assert_eq!(changed.ok()["budget"], "250.00");
+    let same = ada.patch(&path, json!({"budget": 250})).await;
+    assert_eq!(same.ok()["budget"], "250.00", "the same amount is no change");
+
+    for (state, reason) in [
+        ("active", Value::Null),
+        ("approved", json!("looks good")),
+        ("done", Value::Null),
+    ] {
+        let step = ada
+            .post(&format!("{path}/transition"), json!({"state": state, "reason": reason}))
+            .if_match("*");
+        assert_eq!(step.await.ok()["state"], state);
+    }
+    let back = ada
+        .post(&format!("{path}/transition"), json!({"state": "draft"}))
+        .if_match("*");
+    back.await.problem(StatusCode::CONFLICT, "illegal-transition");
+
+    let shown = ada.get(&path).await;
+    assert_eq!(shown.json()["state"], "done");
+    ada.delete(&format!("{path}?reason=a%20duplicate"))
+        .if_match(&shown.etag())
+        .await
+        .is(StatusCode::NO_CONTENT);
+    ada.get(&path).await.problem(StatusCode::NOT_FOUND, "not-found");
+
+    assert_events!(
+        app.team,
+        [
+            "CREATED campaign “Spring”",
+            "UPDATED campaign “Spring”: budget 100 → 250.00, client_email redacted",
+            "STATE_CHANGED campaign “Spring”: draft → active",
+            "STATE_CHANGED campaign “Spring”: active → approved (looks good)",
+            "STATE_CHANGED campaign “Spring”: approved → done",
+            "DELETED campaign “Spring” (a duplicate)",
+        ]
+    );
+    let threads = grace.get("/threads").await.ok();
+    assert_eq!(threads["items"].as_array().unwrap().len(), 1);
+    let thread = format!("/threads/{}", threads["items"][0]["id"].as_str().unwrap());
+    let sentences = grace.reads(&thread).await;
+    assert_eq!(sentences.len(), 6);
+    assert_eq!(sentences[0], "Ada created campaign “Spring”");
+    assert!(sentences[1].starts_with("Ada changed campaign “Spring”: budget from 100 to 250.00, client email"));
+    assert!(!sentences[1].contains("example.com"), "what is redacted is nowhere");
+    assert_eq!(sentences[2], "Ada moved campaign “Spring” from draft to active");
+    assert_eq!(sentences[3], "Ada approved campaign “Spring”: looks good");
+    assert_eq!(sentences[4], "Ada moved campaign “Spring” to Done");
+    assert_eq!(sentences[5], "Ada deleted campaign “Spring”: a duplicate");
+
+    assert_eq!(grace.unread().await, ["1 × Ada created campaign “Spring” (watcher)"]);
+    assert!(ada.unread().await.is_empty(), "who did it knows already");
+}
+
+#[tokio::test]
+async fn many_are_changed_together_or_not_at_all() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let spring = ada.create_campaign("Spring", "100").await;
+    let summer = ada.create_campaign("Summer", "250").await;
+
+    let both = json!({"ids": [spring.id, summer.id], "changes": {"budget": "250.0"}});
+    assert_eq!(ada.patch("/campaigns", both).await.ok(), json!({"updated": 2}));
+    let nobodys = "01900000-0000-7000-8000-000000000000";
+    let half = json!({"ids": [spring.id, nobodys], "changes": {"name": "Autumn"}});
+    ada.patch("/campaigns", half)
+        .await
+        .problem(StatusCode::NOT_FOUND, "not-found");
+    assert_events!(
+        app.team,
+        [
+            "CREATED campaign “Spring”",
+            "CREATED campaign “Summer”",
+            "UPDATED campaign “Spring”: budget 100 → 250.0",
+        ]
+    );
+    assert_eq!(ada.get(&spring.path).await.ok()["name"], "Spring");
+    let none = json!({"ids": [], "changes": {"name": "x"}});
+    assert_eq!(ada.patch("/campaigns", none).await.wrong_fields(), ["ids"]);
+}
+
+#[tokio::test]
+async fn lists_go_page_by_page_without_gap_or_repetition() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    for n in 0..7 {
+        ada.create_campaign(&format!("n{n}"), "1").await;
+    }
+    let (mut names, mut path) = (Vec::new(), "/campaigns?limit=3".to_owned());
+    loop {
+        let page = ada.get(&path).await.ok();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 3);
+        names.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+        // A row that comes meanwhile is newer than all of these: no page shows it.
+        ada.create_campaign("late", "1").await;
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/campaigns?limit=3&cursor={next}");
+    }
+    assert_eq!(names, ["n6", "n5", "n4", "n3", "n2", "n1", "n0"]);
+
+    let drafts = ada.get("/campaigns?state=draft&limit=200").await.ok();
+    assert_eq!(drafts["items"].as_array().unwrap().len(), 10);
+    let active = ada.get("/campaigns?state=active").await.ok();
+    assert_eq!(active, json!({"items": [], "next": null}));
+}
+
+#[tokio::test]
+async fn digits_come_back_as_they_were_sent() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    for (sent, kept) in [
+        (json!("250.00"), "250.00"),
+        (json!("999999999999999.999999"), "999999999999999.999999"),
+        (json!("0"), "0"),
+        (json!(12.5), "12.5"),
+        (json!(1_000_000), "1000000"),
+    ] {
+        let made = ada.post("/campaigns", json!({"name": "x", "budget": sent})).await.ok();
+        assert_eq!(made["budget"], kept);
+        let path = format!("/campaigns/{}", made["id"].as_str().unwrap());
+        assert_eq!(ada.get(&path).await.ok()["budget"], kept);
+    }
+}
+
+#[tokio::test]
+async fn a_change_names_the_version_it_is_of() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let spring = ada.create_campaign("Spring", "100").await;
+    let transition = format!("{}/transition", spring.path);
+
+    let newer = grace
+        .patch(&spring.path, json!({"budget": "200"}))
+        .if_match(&spring.etag)
+        .await;
+    let newest = newer.etag();
+    newer.is(StatusCode::OK);
+    for stale in [&spring.etag, "W/\"1\"", &format!("{}, \"other\"", spring.etag)] {
+        for ask in [
+            ada.patch(&spring.path, json!({"budget": "300"})),
+            ada.post(&transition, json!({"state": "active"})),
+            ada.delete(&spring.path),
+        ] {
+            ask.if_match(stale)
+                .await
+                .problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
+        }
+    }
+    for ask in [
+        ada.patch(&spring.path, json!({"budget": "300"})).without("if-match"),
+        ada.post(&transition, json!({"state": "active"})),
+        ada.delete(&spring.path).without("if-match"),
+    ] {
+        ask.await
+            .problem(StatusCode::PRECONDITION_REQUIRED, "precondition-required");
+    }
+    let unquoted = ada.delete(&spring.path).if_match(newest.trim_matches('"'));
+    unquoted.await.problem(StatusCode::BAD_REQUEST, "bad-request");
+    assert_eq!(ada.get(&spring.path).await.ok()["budget"], "200");
+
+    let listed = format!("\"another\", {newest}");
+    ada.patch(&spring.path, json!({"budget": "300"}))
+        .if_match(&listed)
+        .await
+        .is(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_s_id_and_story_are_on_its_events() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    ada.post("/campaigns", json!({"name": "x", "budget": "1"}))
+        .header("x-request-id", "job-7")
+        .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        .await
+        .is(StatusCode::CREATED);
+    let event = app.team.events().await.pop().unwrap();
+    assert_eq!(event.request_id.as_deref(), Some("job-7"));
+    assert_eq!(
+        event.correlation_id.simple().to_string(),
+        "4bf92f3577b34da6a3ce929d0e0e4736"
+    );
+    assert_eq!(event.via.as_deref(), Some("http"));
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_told_apart() {
+    let app = TestApp::start().await;
+    let anybody = app.anonymous();
+    assert_eq!(anybody.at(Method::GET, "/readyz").await.ok(), json!({"status": "ok"}));
+    app.database.close().await;
+    let ready = anybody.at(Method::GET, "/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.json(), json!({"status": "the database does not answer"}));
+    assert_eq!(anybody.at(Method::GET, "/healthz").await.ok(), json!({"status": "ok"}));
+}

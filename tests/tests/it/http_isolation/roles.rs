@@ -1,0 +1,162 @@
+//! What a viewer and an API key may do, asked of every route.
+
+use axum::http::{Method, StatusCode};
+use daybook::tenancy::Role;
+use daybook_tests::http::{Client, TestApp};
+use serde_json::json;
+use sqlx::Executor;
+
+use super::routes::{all, one_of_each};
+
+/// What a viewer may change: what is one's own.
+const OF_ONE_S_OWN: [&str; 9] = [
+    "PUT /v1/teams/{team_id}/notifications/read",
+    "DELETE /v1/teams/{team_id}/notifications/{id}/read",
+    "PUT /v1/teams/{team_id}/notifications/{id}/read",
+    "DELETE /v1/teams/{team_id}/threads/{id}/follow",
+    "PUT /v1/teams/{team_id}/threads/{id}/follow",
+    "DELETE /v1/teams/{team_id}/threads/{id}/mute",
+    "PUT /v1/teams/{team_id}/threads/{id}/mute",
+    "DELETE /v1/teams/{team_id}/watches/{object_type}",
+    "PUT /v1/teams/{team_id}/watches/{object_type}",
+];
+/// What a viewer may not even read.
+const FOR_ADMINS: &str = "GET /v1/teams/{team_id}/api-keys";
+
+#[tokio::test]
+async fn a_viewer_reads_everything_and_changes_only_what_is_their_own() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let vera = app.member("vera", Role::Viewer).await;
+    let mut values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    vera.put(&format!("/threads/{}/follow", values["threads"])).await.ok();
+    ada.comment(&format!("/threads/{}", values["threads"]), "for @vera")
+        .await;
+    values.insert(
+        "notifications",
+        vera.inbox().await["items"][0]["id"].as_str().unwrap().to_owned(),
+    );
+    let before = app.team.events().await.len();
+
+    let mut own = Vec::new();
+    for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
+        let answer = route.ask(&vera, &values).await;
+        if route.method == "GET" {
+            let expected = if route.name() == FOR_ADMINS { 403 } else { 200 };
+            assert_eq!(answer.status, expected, "{answer:?}");
+        } else if answer.status.is_success() {
+            own.push(route.name());
+        } else {
+            answer.problem(StatusCode::FORBIDDEN, "forbidden");
+        }
+    }
+    assert_eq!(own, OF_ONE_S_OWN);
+    assert_eq!(app.team.events().await.len(), before);
+}
+
+#[tokio::test]
+async fn a_key_does_what_its_role_may_and_nothing_that_only_people_do() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let (viewer, _) = ada.make_key("reader", "viewer").await;
+    let (member, _) = ada.make_key("importer", "member").await;
+    let (admin, _) = ada.make_key("janitor", "admin").await;
+
+    for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
+        let answer = route.ask(&viewer, &values).await;
+        let for_people = route.path.contains("/watches") || route.path.contains("/notifications");
+        let readable = route.method == "GET" && route.name() != FOR_ADMINS && !for_people;
+        let expected = if readable {
+            StatusCode::OK
+        } else {
+            StatusCode::FORBIDDEN
+        };
+        assert_eq!(answer.status, expected, "{answer:?}");
+    }
+
+    member.create_campaign("Imported", "1").await;
+    let event = app.team.events().await.pop().unwrap();
+    assert_eq!((event.actor.kind(), event.actor.name()), ("api_key", "importer"));
+    let thread = format!("/threads/{}", values["threads"]);
+    assert_eq!(member.comment(&thread, "imported").await["author"]["kind"], "api_key");
+    let follow = member.put(&format!("{thread}/follow")).await;
+    follow.problem(StatusCode::FORBIDDEN, "forbidden");
+    assert_eq!(may_administer(&member).await, [403, 403, 403]);
+    // An admin's key adds people, but makes no owner.
+    assert_eq!(may_administer(&admin).await, [201, 201, 403]);
+}
+
+/// Whether somebody may add a member, make a key, and make an owner.
+async fn may_administer(client: &Client) -> [u16; 3] {
+    let person = |name: &str, role: &str| json!({"subject": name, "display_name": name, "handle": name, "role": role});
+    [
+        client.post("/members", person("mia", "member")).await,
+        client.post("/api-keys", json!({"name": "k", "role": "admin"})).await,
+        client.post("/members", person("olga", "owner")).await,
+    ]
+    .map(|answer| answer.status.as_u16())
+}
+
+#[tokio::test]
+async fn a_key_that_no_longer_holds_opens_nothing() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (key, id) = ada.make_key("robot", "member").await;
+    let beta = app.db.team("Beta").await;
+    app.member_of(&beta, "bob", Role::Owner).await;
+    key.get("/campaigns").await.ok();
+
+    let foreign = key.at_team(beta.id).get("/campaigns").await;
+    let foreign = foreign.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    let unknown = key.at_team(uuid::Uuid::now_v7()).get("/campaigns").await;
+    let unknown = unknown.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    assert_eq!(foreign["detail"], unknown["detail"]);
+    key.at(Method::GET, "/v1/me")
+        .await
+        .problem(StatusCode::FORBIDDEN, "forbidden");
+
+    let whole = key.credential.clone().unwrap();
+    let mut forged = whole.clone();
+    let last = forged.pop().unwrap();
+    forged.push(if last == 'x' { 'y' } else { 'x' });
+    for wrong in [forged.as_str(), "dbk_", "dbk_short_secret", &format!("{whole}!")] {
+        let answer = app.bearer(wrong).get("/campaigns").await;
+        let said = answer.text();
+        answer.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+        assert!(wrong == "dbk_" || !said.contains(wrong), "{said}");
+    }
+
+    let mut inside = app.team.connection().await;
+    inside.execute("UPDATE api_keys SET expires_at = now()").await.unwrap();
+    key.get("/campaigns")
+        .await
+        .problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    inside.execute("UPDATE api_keys SET expires_at = NULL").await.unwrap();
+    key.get("/campaigns").await.ok();
+    ada.delete(&format!("/api-keys/{id}")).await.is(StatusCode::NO_CONTENT);
+    key.get("/campaigns")
+        .await
+        .problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_key_s_secret_is_shown_once_and_kept_nowhere() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let made = ada.post("/api-keys", json!({"name": "robot", "role": "member"})).await;
+    assert_eq!(made.header("cache-control").as_deref(), Some("no-store"));
+    let made = made.is(StatusCode::CREATED).json();
+    let whole = made["key"].as_str().unwrap();
+    let secret = whole.rsplit('_').next().unwrap();
+    assert_eq!(whole, format!("dbk_{}_{secret}", made["prefix"].as_str().unwrap()));
+    let listed = ada.get("/api-keys").await.ok().to_string();
+    assert!(listed.contains(made["prefix"].as_str().unwrap()) && !listed.contains(secret));
+    let mut inside = app.team.connection().await;
+    let row: String = sqlx::query_scalar("SELECT to_json(k)::text FROM api_keys k")
+        .fetch_one(&mut inside)
+        .await
+        .unwrap();
+    assert!(!row.contains(secret));
+    assert!(row.contains("secret_sha256"));
+}

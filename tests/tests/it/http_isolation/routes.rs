@@ -1,0 +1,245 @@
+//! Every route, with something to put in its place holders and a body that it would take.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use axum::http::{Method, StatusCode};
+use daybook::tenancy::Role;
+use daybook_tests::http::{Ask, Client, TestApp};
+use serde_json::{Value, json};
+
+/// What anybody may ask.
+const OPEN: [&str; 3] = ["GET /healthz", "GET /openapi.json", "GET /readyz"];
+
+/// A route as OpenAPI has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    pub path: String,
+    pub method: String,
+}
+
+impl Route {
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    pub fn is_of_a_team(&self) -> bool {
+        self.path.starts_with("/v1/teams/{team_id}")
+    }
+
+    /// Names in braces, without the team.
+    pub fn place_holders(&self) -> Vec<String> {
+        let names = self
+            .path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        names.filter(|name| *name != "team_id").map(str::to_owned).collect()
+    }
+
+    /// What the last place holder stands for: `campaigns/{id}` is a campaign's.
+    pub fn after(&self) -> &str {
+        let parts: Vec<_> = self.path.split('/').collect();
+        let at = parts
+            .iter()
+            .rposition(|part| part.ends_with("id}") && *part != "{team_id}");
+        at.map_or("", |at| parts[at - 1])
+    }
+
+    /// The request, with a body that would be taken, and with these values in its place holders.
+    pub fn ask(&self, client: &Client, values: &BTreeMap<&str, String>) -> Ask {
+        let mut path = self.path.replace("{team_id}", &client.team_id.to_string());
+        for name in self.place_holders() {
+            let key = if name.ends_with("id") {
+                self.after()
+            } else {
+                name.as_str()
+            };
+            let value = values
+                .get(key)
+                .unwrap_or_else(|| panic!("{}: no value for {name} ({key})", self.name()));
+            path = path.replace(&format!("{{{name}}}"), value);
+        }
+        let ask = client.at(self.method.parse().unwrap(), &path).if_match("*");
+        match self.body() {
+            Some(body) => ask.json(body),
+            None => ask,
+        }
+    }
+
+    /// A body for each route that takes one; a new route needs its own here.
+    fn body(&self) -> Option<Value> {
+        if matches!(self.method.as_str(), "GET" | "DELETE" | "PUT") {
+            return None;
+        }
+        let under = self.path.strip_prefix("/v1/teams/{team_id}").unwrap();
+        let nobodys = "01900000-0000-7000-8000-000000000000";
+        Some(match (self.method.as_str(), under) {
+            ("POST", "/campaigns") => json!({"name": "Another", "budget": "1"}),
+            ("PATCH", "/campaigns") => json!({"ids": [nobodys], "changes": {"budget": "2"}}),
+            ("PATCH", "/campaigns/{id}") => json!({"budget": "3"}),
+            ("POST", "/campaigns/{id}/transition") => json!({"state": "active"}),
+            ("POST", "/threads/{id}/messages") | ("PATCH", "/threads/{id}/messages/{seq}") => json!({"body": "well"}),
+            ("POST", "/members") => {
+                json!({"subject": "new", "display_name": "New", "handle": "new", "role": "member"})
+            }
+            ("PATCH", "/members/{user_id}") => json!({"handle": "other"}),
+            ("POST", "/api-keys") => json!({"name": "another", "role": "viewer"}),
+            _ => panic!("{} takes a body: give it one here", self.name()),
+        })
+    }
+}
+
+/// All routes, by path and method.
+pub async fn all(app: &TestApp) -> Vec<Route> {
+    let document = app.openapi().await;
+    let paths = document["paths"].as_object().unwrap();
+    let methods = ["get", "put", "post", "patch", "delete", "head", "options", "trace"];
+    let mut routes: Vec<_> = paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let known = item
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| methods.contains(&key.as_str()));
+            known.map(|method| Route {
+                path: path.clone(),
+                method: method.to_uppercase(),
+            })
+        })
+        .collect();
+    routes.push(Route {
+        path: "/openapi.json".to_owned(),
+        method: "GET".to_owned(),
+    });
+    routes.sort();
+    routes
+}
+
+/// One of each in the owner's team, by the word before its id; Grace is the member.
+pub async fn one_of_each(owner: &Client, grace: &Client) -> BTreeMap<&'static str, String> {
+    let (campaign, thread) = owner.campaign_with_thread("Spring").await;
+    let comment = owner.comment(&thread, "hello").await;
+    let (_, key) = owner.make_key("robot", "viewer").await;
+    grace.comment(&thread, "hello to you").await;
+    let notification = owner.inbox().await["items"][0]["id"].as_str().unwrap().to_owned();
+    BTreeMap::from([
+        ("campaigns", campaign.id),
+        ("threads", thread.trim_start_matches("/threads/").to_owned()),
+        ("seq", comment["seq"].to_string()),
+        ("api-keys", key),
+        ("members", grace.id().to_string()),
+        ("notifications", notification),
+        ("object_type", "campaign".to_owned()),
+    ])
+}
+
+#[tokio::test]
+async fn every_route_is_on_the_golden_list() {
+    let app = TestApp::start().await;
+    let mut listed = String::new();
+    for route in all(&app).await {
+        listed.push_str(&route.name());
+        listed.push('\n');
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/routes.txt");
+    if std::env::var_os("DAYBOOK_BLESS").is_some() {
+        std::fs::write(&file, &listed).unwrap();
+    }
+    let golden = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(
+        listed,
+        golden,
+        "routes differ from {}; DAYBOOK_BLESS=1 writes it anew",
+        file.display()
+    );
+}
+
+#[tokio::test]
+async fn anonymous_callers_are_refused_everywhere_but_where_anybody_may_ask() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let before = app.team.events().await.len();
+    let mut open = Vec::new();
+    for route in all(&app).await {
+        let answer = route.ask(&app.anonymous(), &values).await;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            assert_eq!(
+                answer.header("www-authenticate").as_deref(),
+                Some("Bearer"),
+                "{answer:?}"
+            );
+            answer.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+        } else {
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+            open.push(route.name());
+        }
+    }
+    assert_eq!(open, OPEN);
+    assert_eq!(app.team.events().await.len(), before);
+}
+
+#[tokio::test]
+async fn the_owner_of_what_is_there_reaches_every_route() {
+    // What the other tests here are refused, with these very values, is there for somebody.
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    for route in all(&app).await {
+        let mut values = one_of_each(&ada, &grace).await;
+        if route.path.ends_with("/members/{user_id}") && route.method == "DELETE" {
+            values.insert("members", app.member("gone", Role::Viewer).await.id().to_string());
+        }
+        let answer = route.ask(&ada, &values).await;
+        // Nobody has the one id that the bulk body names.
+        let bulk = route.name() == "PATCH /v1/teams/{team_id}/campaigns";
+        assert!(bulk || answer.status.is_success(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_t_be_an_id_is_nobody_s() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let fine = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let long = "7".repeat(3_000);
+    let wrong = [
+        "x",
+        "0",
+        "-1",
+        "%00",
+        "%ff",
+        "%F0%9F%98%80",
+        "..",
+        "*",
+        "%27%3B--",
+        "9223372036854775808",
+        &long,
+    ];
+    for route in all(&app).await {
+        let names: Vec<_> = route.place_holders();
+        for name in names.iter().filter(|name| *name != "object_type") {
+            let key = if name.ends_with("id") { route.after() } else { name };
+            for value in wrong {
+                let mut values = fine.clone();
+                values.insert(fine.get_key_value(key).unwrap().0, value.to_owned());
+                let answer = route.ask(&ada, &values).await;
+                assert_eq!(answer.status, StatusCode::NOT_FOUND, "{value}: {answer:?}");
+            }
+        }
+        if route.is_of_a_team() {
+            for value in wrong {
+                let path = route.path.replace("{team_id}", value).replace(['{', '}'], "");
+                let answer = ada.at(route.method.parse().unwrap(), &path).if_match("*").await;
+                assert_eq!(answer.status, StatusCode::NOT_FOUND, "{value}: {answer:?}");
+            }
+        }
+    }
+    for value in ["%00", "%ff", "A", "-", "a%20b", &long] {
+        for method in [Method::PUT, Method::DELETE] {
+            let answer = ada.ask(method, &format!("/watches/{value}")).await;
+            assert!(!answer.status.is_server_error(), "{value}: {answer:?}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Two teams that know nothing of each other.
+
+use axum::http::StatusCode;
+use daybook::tenancy::Role;
+use daybook_tests::http::{Answer, TestApp};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::routes::{all, one_of_each};
+
+/// A problem without what is of its request alone.
+fn words(answer: Answer) -> Value {
+    let mut problem = answer.problem(StatusCode::NOT_FOUND, "not-found");
+    problem.as_object_mut().unwrap().remove("request_id");
+    problem
+}
+
+#[tokio::test]
+async fn a_team_that_one_is_not_in_is_no_team() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let before = app.team.events().await.len();
+    let beta = app.db.team("Beta").await;
+    let bob = app.member_of(&beta, "bob", Role::Owner).await;
+    let nobody = app.bearer(daybook_tests::http::token(&daybook::auth::NewToken::new("nobody")));
+
+    for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
+        let foreign = words(route.ask(&bob.at_team(app.team.id), &values).await);
+        let unknown = words(route.ask(&bob.at_team(Uuid::now_v7()), &values).await);
+        assert_eq!(foreign, unknown, "{}", route.name());
+        assert_eq!(words(route.ask(&nobody, &values).await), unknown, "{}", route.name());
+        let with_key = route.ask(&bob.at_team(app.team.id), &values).once("k").await;
+        assert_eq!(words(with_key), unknown, "{}", route.name());
+    }
+    assert_eq!(app.team.events().await.len(), before);
+}
+
+#[tokio::test]
+async fn another_team_s_objects_are_not_there() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let theirs = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let beta = app.db.team("Beta").await;
+    // Bob is in both, and asks in Beta for what is Acme's: his rights there don't reach here.
+    app.member("bob", Role::Owner).await;
+    let bob = app.member_of(&beta, "bob", Role::Owner).await;
+
+    let mut asked = 0;
+    for route in all(&app).await {
+        if route.is_of_a_team() && !route.after().is_empty() {
+            let answer = route.ask(&bob, &theirs).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 18, "only {asked} routes have ids");
+    let bulk = json!({"ids": [theirs["campaigns"]], "changes": {"budget": "9"}});
+    bob.patch("/campaigns", bulk)
+        .await
+        .problem(StatusCode::NOT_FOUND, "not-found");
+    let query = format!("/threads?object_type=campaign&object_id={}", theirs["campaigns"]);
+    assert_eq!(bob.get(&query).await.ok(), json!({"items": [], "next": null}));
+    assert!(beta.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn lists_and_cursors_show_one_team_only() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    for n in 0..3 {
+        ada.create_campaign(&format!("n{n}"), "1").await;
+    }
+    let beta = app.db.team("Beta").await;
+    let bob = app.member_of(&beta, "bob", Role::Owner).await;
+    bob.create_campaign("theirs", "1").await;
+    for list in ["/campaigns", "/threads", "/api-keys", "/members"] {
+        let page = ada.get(&format!("{list}?limit=1")).await.ok();
+        let Some(next) = page["next"].as_str() else { continue };
+        // A cursor says where, not who: in another team it shows that team's rows.
+        let with_theirs = bob.get(&format!("{list}?cursor={next}")).await.ok();
+        assert!(
+            !with_theirs.to_string().contains(&app.team.id.to_string()),
+            "{with_theirs}"
+        );
+        assert!(!with_theirs.to_string().contains("“n"), "{with_theirs}");
+    }
+    let names: Vec<_> = bob.get("/campaigns").await.ok()["items"].as_array().unwrap().clone();
+    assert_eq!(names.len(), 1);
+    assert_eq!(names[0]["name"], "theirs");
+}
+
+#[tokio::test]
+async fn who_is_removed_is_out_with_the_next_request() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Admin).await;
+    let (key, _) = bob.make_key("robot", "member").await;
+    bob.create_campaign("Spring", "1").await;
+    ada.delete(&format!("/members/{}", bob.id()))
+        .await
+        .is(StatusCode::NO_CONTENT);
+    bob.get("/campaigns").await.problem(StatusCode::NOT_FOUND, "not-found");
+    bob.post("/campaigns", json!({"name": "x", "budget": "1"}))
+        .await
+        .problem(StatusCode::NOT_FOUND, "not-found");
+    assert_eq!(bob.at(axum::http::Method::GET, "/v1/me").await.ok()["teams"], json!([]));
+    // The key is the team's.
+    key.get("/campaigns").await.ok();
+}

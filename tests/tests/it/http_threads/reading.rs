@@ -1,0 +1,204 @@
+//! Pages, places, and what reading and writing many costs.
+
+use daybook::events::{Track, create_models_with_events};
+use daybook::tenancy::Role;
+use daybook_entity::campaign;
+use daybook_tests::http::{Client, TestApp};
+use sea_orm::Set;
+use serde_json::{Value, json};
+
+fn seqs(page: &Value) -> Vec<i64> {
+    let items = page["items"].as_array().unwrap();
+    items.iter().map(|item| item["seq"].as_i64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn pages_of_a_long_thread_neither_repeat_nor_hide() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    for n in 2..=120 {
+        ada.comment(&thread, &format!("comment {n}")).await;
+    }
+    let all: Vec<i64> = (1..=120).collect();
+    for limit in [1_i64, 7, 40, 50, 120, 200] {
+        let (mut forward, mut after) = (Vec::new(), 0);
+        loop {
+            let page = ada
+                .get(&format!("{thread}/messages?limit={limit}&after_seq={after}"))
+                .await
+                .ok();
+            assert_eq!(page["last_seq"], 120);
+            forward.extend(seqs(&page));
+            after = *forward.last().unwrap();
+            assert_eq!(page["more"].as_bool().unwrap(), after < 120);
+            if after == 120 {
+                break;
+            }
+        }
+        assert_eq!(forward, all, "forward by {limit}");
+
+        let (mut backward, mut before) = (Vec::new(), i64::MAX);
+        loop {
+            let query = format!("{thread}/messages?limit={limit}&order=desc&before_seq={before}");
+            let page = ada.get(&query).await.ok();
+            backward.extend(seqs(&page));
+            before = *backward.last().unwrap();
+            assert_eq!(page["more"].as_bool().unwrap(), before > 1);
+            if before == 1 {
+                break;
+            }
+        }
+        backward.reverse();
+        assert_eq!(backward, all, "backward by {limit}");
+    }
+    let between = ada
+        .get(&format!("{thread}/messages?after_seq=10&before_seq=15"))
+        .await
+        .ok();
+    assert_eq!(
+        (seqs(&between), &between["more"]),
+        (vec![11, 12, 13, 14], &json!(false))
+    );
+    let newest = ada
+        .get(&format!("{thread}/messages?order=desc&limit=2&after_seq=118"))
+        .await
+        .ok();
+    assert_eq!((seqs(&newest), &newest["more"]), (vec![120, 119], &json!(false)));
+    for empty in [
+        "after_seq=120",
+        "after_seq=9223372036854775807",
+        "before_seq=1",
+        "after_seq=20&before_seq=20",
+    ] {
+        let page = ada.get(&format!("{thread}/messages?{empty}")).await.ok();
+        assert_eq!(page, json!({"items": [], "last_seq": 120, "more": false}), "{empty}");
+    }
+    for (wrong, field) in [
+        ("limit=0", "limit"),
+        ("after_seq=-1", "after_seq"),
+        ("before_seq=0", "before_seq"),
+        ("order=up", "order"),
+    ] {
+        assert_eq!(
+            ada.get(&format!("{thread}/messages?{wrong}")).await.wrong_fields(),
+            [field]
+        );
+    }
+}
+
+#[tokio::test]
+async fn eight_who_comment_at_once_take_places_in_the_order_of_their_commits() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    let mut people: Vec<Client> = Vec::new();
+    for n in 0..8 {
+        people.push(app.member(&format!("p{n}"), Role::Member).await);
+    }
+    let writers: Vec<_> = people
+        .into_iter()
+        .map(|person| {
+            let thread = thread.clone();
+            tokio::spawn(async move {
+                let mut taken = Vec::new();
+                for n in 0..10 {
+                    taken.push(person.comment(&thread, &format!("{n}")).await["seq"].as_i64().unwrap());
+                }
+                taken
+            })
+        })
+        .collect();
+
+    // A reader who follows along: were a higher place committed before a lower one, there would be a gap here.
+    let mut read = Vec::new();
+    while read.len() < 81 {
+        let after = read.last().copied().unwrap_or(0);
+        let page = ada.get(&format!("{thread}/messages?after_seq={after}")).await.ok();
+        for seq in seqs(&page) {
+            assert_eq!(
+                seq,
+                read.last().copied().unwrap_or(0) + 1,
+                "a gap in what was committed"
+            );
+            read.push(seq);
+        }
+    }
+    let mut taken = vec![1];
+    for writer in writers {
+        let own = writer.await.unwrap();
+        assert!(
+            own.is_sorted(),
+            "one's own comments are in the order in which one wrote them"
+        );
+        taken.extend(own);
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, (1..=81).collect::<Vec<i64>>());
+    assert_eq!(ada.unread().await.len(), 1);
+    assert!(
+        ada.unread().await[0].starts_with("80 × "),
+        "no message was told twice or not at all"
+    );
+}
+
+#[tokio::test]
+async fn reading_costs_three_round_trips_whatever_the_length() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (campaign, thread) = ada.campaign_with_thread("Spring").await;
+    for n in 0..30 {
+        grace.comment(&thread, &format!("{n} for @ada")).await;
+    }
+    let messages = format!("{thread}/messages");
+    for path in [
+        &messages,
+        "/notifications",
+        "/threads",
+        "/campaigns",
+        "/members",
+        "/watches",
+        &thread,
+        &campaign.path,
+    ] {
+        let (cost, answer) = app.round_trips(async { ada.get(path).await }).await;
+        assert_eq!(cost, 3, "enter, one query, COMMIT: {answer:?}");
+        answer.ok();
+    }
+}
+
+#[tokio::test]
+async fn five_hundred_cost_as_many_round_trips_as_five() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    grace.put("/watches/campaign").await.ok();
+    let tx = app.database.begin(&app.team.system()).await.unwrap();
+    let new = (0..505).map(|n| campaign::ActiveModel {
+        name: Set(format!("c{n}")),
+        ..Default::default()
+    });
+    let made = create_models_with_events(&tx, new.collect(), Track::All).await.unwrap();
+    tx.commit().await.unwrap();
+    let ids: Vec<_> = made.iter().map(|campaign| campaign.id).collect();
+
+    let bulk = |ids: &[uuid::Uuid]| ada.patch("/campaigns", json!({"ids": ids, "changes": {"budget": "7"}}));
+    let (few, answer) = app.round_trips(async { bulk(&ids[..5]).await }).await;
+    assert_eq!(answer.ok(), json!({"updated": 5}));
+    let (many, answer) = app.round_trips(async { bulk(&ids[5..]).await }).await;
+    assert_eq!(answer.ok(), json!({"updated": 500}));
+    assert_eq!(few, many);
+    assert!(many <= 8, "{many} round trips");
+
+    let inbox = grace.get("/notifications?unread=true&limit=200").await.ok();
+    assert_eq!(inbox["unread"], 505);
+    let told = app
+        .team
+        .events()
+        .await
+        .iter()
+        .filter(|event| event.event_type.to_string() == "UPDATED")
+        .count();
+    assert_eq!(told, 505);
+}

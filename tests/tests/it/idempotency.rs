@@ -1,0 +1,318 @@
+//! `Idempotency-Key`: a POST that is sent twice has one effect and one answer, whatever happens between.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use daybook::assert_events;
+use daybook::tenancy::Role;
+use daybook_tests::http::{Answer, Ask, Client, TestApp};
+use daybook_tests::{count, eventually, somebody_waits_for_a_lock};
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+const REPLAYED: &str = "idempotent-replayed";
+
+fn spring(client: &Client) -> Ask {
+    client.post("/campaigns", json!({"name": "Spring", "budget": "100"}))
+}
+
+fn same(first: &Answer, second: &Answer) {
+    assert_eq!(first.status, second.status);
+    assert_eq!(first.body, second.body);
+    for header in ["content-type", "etag"] {
+        assert_eq!(first.header(header), second.header(header), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn sent_twice_is_done_once_and_answered_alike() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let first = spring(&ada).once("k-1").await.is(StatusCode::CREATED);
+    assert_eq!(first.header(REPLAYED), None);
+    for _ in 0..3 {
+        let again = spring(&ada).once("k-1").await;
+        same(&first, &again);
+        assert_eq!(again.header(REPLAYED).as_deref(), Some("true"));
+    }
+    assert_events!(app.team, ["CREATED campaign “Spring”"]);
+    spring(&ada).once("k-2").await.is(StatusCode::CREATED);
+    assert_eq!(app.team.events().await.len(), 2, "another key is another request");
+
+    let (_, thread) = ada.campaign_with_thread("Summer").await;
+    let comment = || {
+        ada.post(&format!("{thread}/messages"), json!({"body": "once"}))
+            .once("k-3")
+    };
+    let (first, again) = (comment().await.is(StatusCode::CREATED), comment().await);
+    same(&first, &again);
+    assert_eq!(ada.get(&thread).await.ok()["last_seq"], 2);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_request() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    spring(&ada).once("k").await.is(StatusCode::CREATED);
+    let other_body = ada
+        .post("/campaigns", json!({"name": "Spring", "budget": "101"}))
+        .once("k");
+    assert_eq!(other_body.await.wrong_fields(), ["Idempotency-Key"]);
+    let other_path = ada
+        .post("/campaigns?x=1", json!({"name": "Spring", "budget": "100"}))
+        .once("k");
+    assert_eq!(other_path.await.wrong_fields(), ["Idempotency-Key"]);
+    assert_events!(app.team, ["CREATED campaign “Spring”"]);
+    for wrong in ["", "two words", "ä", &"k".repeat(256)] {
+        assert_eq!(
+            spring(&ada).once(wrong).await.wrong_fields(),
+            ["Idempotency-Key"],
+            "{wrong}"
+        );
+    }
+    assert_eq!(app.team.events().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_is_its_actor_s_and_its_team_s() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let beta = app.db.team("Beta").await;
+    let ada_in_beta = app.member_of(&beta, "ada", Role::Owner).await;
+    let (robot, _) = ada.make_key("robot", "member").await;
+    let mut bodies = Vec::new();
+    for client in [&ada, &grace, &ada_in_beta, &robot] {
+        let answer = spring(client).once("the-same").await.is(StatusCode::CREATED);
+        assert_eq!(answer.header(REPLAYED), None);
+        bodies.push(answer.body);
+    }
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!(bodies.len(), 4);
+    assert_eq!((app.team.events().await.len(), beta.events().await.len()), (3, 1));
+}
+
+#[tokio::test]
+async fn ten_at_once_have_one_effect_and_one_answer() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let asking: Vec<_> = (0..10)
+        .map(|_| tokio::spawn(spring(&ada).once("k").into_future()))
+        .collect();
+    let mut answers = Vec::new();
+    for one in asking {
+        answers.push(one.await.unwrap().is(StatusCode::CREATED));
+    }
+    answers.iter().for_each(|answer| same(&answers[0], answer));
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| answer.header(REPLAYED).is_none())
+            .count(),
+        1
+    );
+    assert_events!(app.team, ["CREATED campaign “Spring”"]);
+}
+
+#[tokio::test]
+async fn what_was_refused_leaves_its_key_free() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let vera = app.member("vera", Role::Viewer).await;
+    let campaign = ada.create_campaign("Summer", "1").await;
+    let step = |state: &str| {
+        let path = format!("{}/transition", campaign.path);
+        ada.post(&path, json!({"state": state})).if_match("*").once("k")
+    };
+    ada.post("/campaigns", json!({"budget": "1"}))
+        .once("k")
+        .await
+        .wrong_fields();
+    // Refused in its transaction, after it took the key.
+    step("paused").await.problem(StatusCode::CONFLICT, "illegal-transition");
+    step("active")
+        .if_match("\"1\"")
+        .await
+        .problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
+    spring(&vera)
+        .once("k")
+        .await
+        .problem(StatusCode::FORBIDDEN, "forbidden");
+    let mut inside = app.team.connection().await;
+    assert_eq!(count(&mut inside, "idempotency_keys").await, 0);
+    let done = step("active").await.is(StatusCode::OK);
+    same(&done, &step("active").await);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_said_to_be() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    spring(&ada).once("k").await.is(StatusCode::CREATED);
+    // As a crash between the commit and the storing would leave it.
+    let mut inside = app.team.connection().await;
+    let lost = "UPDATE idempotency_keys SET status = NULL, content_type = NULL, etag = NULL, body = NULL";
+    inside.execute(lost).await.unwrap();
+    spring(&ada)
+        .once("k")
+        .await
+        .problem(StatusCode::CONFLICT, "outcome-unknown");
+    let other = ada
+        .post("/campaigns", json!({"name": "x", "budget": "1"}))
+        .once("k")
+        .await;
+    assert_eq!(other.wrong_fields(), ["Idempotency-Key"]);
+    assert_events!(app.team, ["CREATED campaign “Spring”"]);
+}
+
+#[tokio::test]
+async fn a_secret_is_never_kept_to_be_answered_again() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let make = || {
+        ada.post("/api-keys", json!({"name": "robot", "role": "member"}))
+            .once("k")
+    };
+    let made = make().await.is(StatusCode::CREATED).json();
+    make().await.problem(StatusCode::CONFLICT, "outcome-unknown");
+    assert_eq!(ada.get("/api-keys").await.ok()["items"].as_array().unwrap().len(), 1);
+    let mut inside = app.team.connection().await;
+    let rows: Vec<String> = sqlx::query_scalar("SELECT to_json(k)::text FROM idempotency_keys k")
+        .fetch_all(&mut inside)
+        .await
+        .unwrap();
+    let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM idempotency_keys")
+        .fetch_one(&mut inside)
+        .await
+        .unwrap();
+    assert_eq!((rows.len(), body), (1, None));
+    assert!(!rows[0].contains(made["key"].as_str().unwrap().rsplit('_').next().unwrap()));
+}
+
+/// A campaign whose row somebody holds, so that whoever changes it waits.
+async fn held(app: &TestApp, ada: &Client) -> (String, PgConnection) {
+    let campaign = ada.create_campaign("Spring", "100").await;
+    let mut holder = app.team.connection().await;
+    holder.execute("BEGIN").await.unwrap();
+    sqlx::query("SELECT FROM campaigns WHERE id = $1::uuid FOR UPDATE")
+        .bind(&campaign.id)
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    (format!("{}/transition", campaign.path), holder)
+}
+
+#[tokio::test]
+async fn a_repetition_waits_for_the_first_however_long_that_takes() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (path, mut holder) = held(&app, &ada).await;
+    let step = || ada.post(&path, json!({"state": "active"})).if_match("*").once("k");
+    let first = tokio::spawn(step().into_future());
+    somebody_waits_for_a_lock(&app.db).await;
+    let second = tokio::spawn(step().into_future());
+    // Longer than a repetition waits for an answer once its work is done.
+    let mut owner = app.db.owner().await;
+    eventually("two who have waited for long", async || {
+        let sql = "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database()
+                   AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '2.2 s'";
+        sqlx::query_scalar(sql).fetch_one(&mut owner).await.unwrap()
+    })
+    .await;
+    holder.execute("ROLLBACK").await.unwrap();
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    same(&first.is(StatusCode::OK), &second.is(StatusCode::OK));
+    assert_events!(
+        app.team,
+        [
+            "CREATED campaign “Spring”",
+            "STATE_CHANGED campaign “Spring”: draft → active"
+        ]
+    );
+}
+
+/// Says so when a request is dropped before it was answered.
+fn watched(router: Router, dropped: Arc<Notify>) -> Router {
+    struct Unanswered(Option<Arc<Notify>>);
+    impl Unanswered {
+        fn answered(mut self) {
+            self.0 = None;
+        }
+    }
+    impl Drop for Unanswered {
+        fn drop(&mut self) {
+            if let Some(dropped) = self.0.take() {
+                dropped.notify_one();
+            }
+        }
+    }
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let unanswered = Unanswered(Some(dropped.clone()));
+        async move {
+            let response = next.run(request).await;
+            unanswered.answered();
+            response
+        }
+    }))
+}
+
+/// Sends a request that has to wait for a lock, hangs up, and frees the lock once the service has noticed.
+async fn hang_up(app: &TestApp, request: Ask, mut holder: PgConnection) {
+    let dropped = Arc::new(Notify::new());
+    let address = app.serve(|router| watched(router, dropped.clone())).await;
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(&request.on_the_wire()).await.unwrap();
+    somebody_waits_for_a_lock(&app.db).await;
+    drop(socket);
+    let noticed = timeout(Duration::from_secs(10), dropped.notified()).await;
+    noticed.expect("the service notices that its client hung up");
+    holder.execute("ROLLBACK").await.unwrap();
+    holder.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_finds_the_work_done_and_its_answer_kept() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (path, holder) = held(&app, &ada).await;
+    let step = || ada.post(&path, json!({"state": "active"})).if_match("*").once("k");
+    hang_up(&app, step(), holder).await;
+    let again = step().await.is(StatusCode::OK);
+    assert_eq!(again.header(REPLAYED).as_deref(), Some("true"));
+    assert_eq!(again.json()["state"], "active");
+    assert_events!(
+        app.team,
+        [
+            "CREATED campaign “Spring”",
+            "STATE_CHANGED campaign “Spring”: draft → active"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn without_a_key_what_a_client_no_longer_waits_for_is_undone_whole() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (path, holder) = held(&app, &ada).await;
+    let step = ada.post(&path, json!({"state": "active"})).if_match("*");
+    hang_up(&app, step.clone(), holder).await;
+    // The row is free only when the dropped transaction has ended; nothing of it is there.
+    assert_eq!(step.await.ok()["state"], "active");
+    assert_events!(
+        app.team,
+        [
+            "CREATED campaign “Spring”",
+            "STATE_CHANGED campaign “Spring”: draft → active"
+        ]
+    );
+}
