@@ -1,10 +1,9 @@
 //! A transaction inside one team.
 
+mod connection;
 mod connection_trait;
 
-use std::pin::Pin;
 use std::sync::{Mutex as StdMutex, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
@@ -13,6 +12,8 @@ use sqlx::{AssertSqlSafe, Executor, pool::PoolConnection};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+pub(super) use self::connection::Entering;
+use self::connection::{ToItsEnd, give_back, let_go, open};
 use super::enter::{self, Claim, Entered, Entry};
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
@@ -363,55 +364,6 @@ impl Drop for TeamTx {
     }
 }
 
-/// A connection that may be inside a transaction which sqlx knows nothing of: given up midway, by a client
-/// that hangs up, it must not go back to the pool as it is.
-pub(super) struct Entering(pub(super) Option<PoolConnection<Postgres>>);
-
-impl Entering {
-    pub(super) fn get(&mut self) -> Result<&mut PoolConnection<Postgres>> {
-        Ok(open(&mut self.0)?)
-    }
-
-    async fn give_back(mut self) {
-        if let Some(connection) = self.0.take() {
-            give_back(connection).await;
-        }
-    }
-}
-
-impl Drop for Entering {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            let_go(connection);
-        }
-    }
-}
-
-/// Work that goes on by itself when its caller is dropped. Cheaper than a task for all of it, which only the few
-/// need whose client hangs up.
-struct ToItsEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
-
-impl<T: Send + 'static> Future for ToItsEnd<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
-        let Some(work) = &mut self.0 else { return Poll::Pending };
-        let done = work.as_mut().poll(context);
-        if done.is_ready() {
-            self.0 = None;
-        }
-        done
-    }
-}
-
-impl<T: Send + 'static> Drop for ToItsEnd<T> {
-    fn drop(&mut self) {
-        if let (Some(work), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(work);
-        }
-    }
-}
-
 /// The event whose consumer is running, until this is dropped.
 pub(crate) struct Cause<'a> {
     tx: &'a TeamTx,
@@ -422,29 +374,6 @@ pub(crate) struct Cause<'a> {
 impl Drop for Cause<'_> {
     fn drop(&mut self) {
         self.tx.state().causes.truncate(self.depth - 1);
-    }
-}
-
-/// Rolls back and returns the connection to the pool, or closes it. Runs to its end even if nobody waits.
-async fn give_back(connection: PoolConnection<Postgres>) {
-    // It can't panic, and a runtime that shuts down closes the connection.
-    let _ = tokio::spawn(roll_back(connection)).await;
-}
-
-/// As [`give_back`], for who can't wait.
-fn let_go(connection: PoolConnection<Postgres>) {
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn(roll_back(connection));
-        }
-        // No runtime, no way to say ROLLBACK: closing the connection says it.
-        Err(_) => drop(connection.detach()),
-    }
-}
-
-async fn roll_back(mut connection: PoolConnection<Postgres>) {
-    if (&mut *connection).execute("ROLLBACK").await.is_err() {
-        drop(connection.detach());
     }
 }
 
@@ -460,10 +389,4 @@ fn is_dead(error: &Error) -> bool {
         Some(sqlx::Error::Database(db)) => matches!(db.code().as_deref(), Some("57P01" | "57P02" | "57P03")),
         _ => false,
     }
-}
-
-fn open(connection: &mut Option<PoolConnection<Postgres>>) -> Result<&mut PoolConnection<Postgres>, sqlx::Error> {
-    connection
-        .as_mut()
-        .ok_or_else(|| sqlx::Error::Protocol("the transaction has ended".into()))
 }

@@ -18,8 +18,13 @@ async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
     let team = db.team("The Ritz").await;
     let ada = team.member("ada", Role::Member).await;
     let database = app.equip(db.database_with(Consumers::none()).await).unwrap();
-    let config = Config::from_lookup(&|name| (name == "DAYBOOK_JWT_SECRET").then(|| "x".repeat(32))).unwrap();
-    let token = mint(&config.auth, &NewToken::new("ada"), TimeDelta::hours(1)).unwrap();
+    let config = Config::from_lookup(&|name| match name {
+        "DAYBOOK_JWT_SECRET" => Some("x".repeat(32)),
+        "DAYBOOK_JWT_ISSUER" => Some(ada.issuer.clone()),
+        _ => None,
+    })
+    .unwrap();
+    let token = mint(&config.auth, &NewToken::new(&ada.subject), TimeDelta::hours(1)).unwrap();
     let state = AppState::new(
         database.clone(),
         Authenticator::new(&config.auth).unwrap(),

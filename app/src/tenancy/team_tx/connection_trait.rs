@@ -6,7 +6,8 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::Postgres;
 use sqlx::query::Query;
 
-use super::{TeamTx, open};
+use super::TeamTx;
+use super::connection::open;
 
 fn exec_err(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))

@@ -230,6 +230,12 @@ async fn a_reading_transaction_writes_nothing() {
 #[tokio::test]
 async fn a_commit_is_finished_even_if_nobody_waits_for_it() {
     let stage = Stage::new().await;
+    // A commit that takes its time, so that it can be given up while it is under way.
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON jottings DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION slow()";
+    sqlx::raw_sql(slow).execute(&mut stage.db.owner().await).await.unwrap();
     let tx = stage.begin().await;
     let sql = format!("INSERT INTO jottings (team_id, body) VALUES ('{}', 'x')", stage.team.id);
     tx.execute_unprepared(&sql).await.unwrap();

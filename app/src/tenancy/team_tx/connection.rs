@@ -1,0 +1,90 @@
+//! A connection that is inside a transaction which sqlx knows nothing of, and the ways in which it goes back to
+//! the pool: committed, rolled back, or closed.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::Postgres;
+use sqlx::{Error, Executor};
+use tokio::runtime::Handle;
+
+use crate::error::Result;
+
+/// A connection on which an entry is under way: given up midway, by a client that hangs up, it must not go back
+/// to the pool as it is.
+pub(in crate::tenancy) struct Entering(pub(in crate::tenancy) Option<PoolConnection<Postgres>>);
+
+impl Entering {
+    pub(in crate::tenancy) fn get(&mut self) -> Result<&mut PoolConnection<Postgres>> {
+        Ok(open(&mut self.0)?)
+    }
+
+    pub(super) async fn give_back(mut self) {
+        if let Some(connection) = self.0.take() {
+            give_back(connection).await;
+        }
+    }
+}
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            let_go(connection);
+        }
+    }
+}
+
+/// Work that goes on by itself when its caller is dropped. Cheaper than a task for all of it, which only the few
+/// need whose client hangs up.
+pub(super) struct ToItsEnd<T: Send + 'static>(pub(super) Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let done = work.as_mut().poll(context);
+        if done.is_ready() {
+            self.0 = None;
+        }
+        done
+    }
+}
+
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(work);
+        }
+    }
+}
+
+/// Rolls back and returns the connection to the pool, or closes it. Runs to its end even if nobody waits.
+pub(super) async fn give_back(connection: PoolConnection<Postgres>) {
+    // It can't panic, and a runtime that shuts down closes the connection.
+    let _ = tokio::spawn(roll_back(connection)).await;
+}
+
+/// As [`give_back`], for who can't wait.
+pub(super) fn let_go(connection: PoolConnection<Postgres>) {
+    match Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(roll_back(connection));
+        }
+        // No runtime, no way to say ROLLBACK: closing the connection says it.
+        Err(_) => drop(connection.detach()),
+    }
+}
+
+async fn roll_back(mut connection: PoolConnection<Postgres>) {
+    if (&mut *connection).execute("ROLLBACK").await.is_err() {
+        drop(connection.detach());
+    }
+}
+
+pub(super) fn open(connection: &mut Option<PoolConnection<Postgres>>) -> Result<&mut PoolConnection<Postgres>, Error> {
+    connection
+        .as_mut()
+        .ok_or_else(|| Error::Protocol("the transaction has ended".into()))
+}
