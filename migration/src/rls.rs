@@ -25,7 +25,7 @@ pub const CURRENT_USER_ID: &str = "nullif(current_setting('daybook.user_id', tru
 ///
 /// ```ignore
 /// async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-///     manager.create_table(…).await?;
+///     manager.create_table(guests()).await?;
 ///     enable_team_rls(manager, "guests").await
 /// }
 /// ```

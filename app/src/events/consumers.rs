@@ -20,8 +20,8 @@ use crate::tenancy::TeamTx;
 
 /// What a consumer returns.
 ///
-/// `?` works on [`crate::Error`](Error) and on any other error that can be sent between threads, and
-/// `Err("no budget left".into())` refuses in words. A [`crate::Error`](Error) of the client's kind, such
+/// `?` works on [`crate::Error`] and on any other error that can be sent between threads, and
+/// `Err("no budget left".into())` refuses in words. A [`crate::Error`] of the client's kind, such
 /// as [`Error::Conflict`], keeps its status when the consumer's mode is [`Mode::Abort`].
 pub type ConsumerResult = std::result::Result<(), Cause>;
 

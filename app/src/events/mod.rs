@@ -27,7 +27,7 @@ mod values;
 mod with_event;
 
 pub use bulk::{create_models_with_events, update_models_with_events};
-pub use consumers::{ConsumerDef, ConsumerResult, Consumers, Mode, RunFn};
+pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
 pub use dispatch::MAX_CONSUMER_DEPTH;
 pub use emit::{emit_event, emit_events, event_from_row};
 pub use event::{Event, EventType, ObjectRef};

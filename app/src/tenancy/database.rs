@@ -15,7 +15,7 @@ use super::write::Work;
 use super::{Context, Role, self_check};
 use crate::error::Result;
 
-/// A [`Database::write`] under way.
+/// A [`Database::write_as`] under way.
 pub type Writing<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// How the run-time pool connects.

@@ -128,7 +128,7 @@ impl Entry {
 pub(super) enum Entered {
     /// In: who acts, and what they may do.
     As {
-        context: Context,
+        context: Box<Context>,
         role: Role,
         claimed: Option<Claim>,
     },
@@ -170,13 +170,13 @@ pub(super) async fn enter(connection: &mut PoolConnection<Postgres>, entry: &Ent
         (Some((true, actor)), Some(claim)) => {
             claim.set_holder(Some(actor));
             Ok(Entered::As {
-                context,
+                context: Box::new(context),
                 role,
                 claimed: Some(claim.clone()),
             })
         }
         _ => Ok(Entered::As {
-            context,
+            context: Box::new(context),
             role,
             claimed: None,
         }),

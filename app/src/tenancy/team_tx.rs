@@ -89,7 +89,7 @@ impl TeamTx {
                     return Ok(Self {
                         connection: Mutex::new(connection.0.take()),
                         database: database.clone(),
-                        context,
+                        context: *context,
                         role,
                         claim: claimed,
                         stats,

@@ -11,7 +11,7 @@ const ATTEMPTS: u32 = 6;
 
 /// What can be done in a transaction, again if need be: any `async |tx| { … }` whose future is `Send`.
 ///
-/// It says of the future what `AsyncFn` can't yet say in stable Rust, so that handlers may call [`write`].
+/// It says of the future what `AsyncFn` can't yet say in stable Rust, so that handlers may call it.
 pub trait Work<'t, T>: Fn(&'t TeamTx) -> Self::Done + Send + Sync {
     /// The future.
     type Done: Future<Output = Result<T>> + Send;

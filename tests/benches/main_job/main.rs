@@ -6,6 +6,12 @@
 //! and its median is printed with the lowest and the highest. 1.00 is as fast as the floor; an aim that is
 //! missed is printed as missed.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench has nobody to hand an error to, and prints its figures"
+)]
+
 mod floor;
 mod ours;
 mod setup;

@@ -1,6 +1,6 @@
 //! A guestbook on Daybook: what a program of a user's own looks like.
 //!
-//! One model ([`guest`]), its migration, its routes ([`routes`]) and a consumer ([`welcome`]), all by
+//! One model ([`guest`]), its migration, its routes ([`routes()`]) and a consumer ([`welcome`]), all by
 //! `daybook::prelude`. The program itself is `main.rs`.
 
 pub mod guest;

@@ -1,5 +1,7 @@
 //! The guestbook, tried as its author would: by its routes, on a database of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test's own helpers")]
+
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use axum::{Router, http::header};

@@ -135,10 +135,14 @@ async fn a_killed_run_leaves_no_server_and_no_files_behind() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let cluster = BufReader::new(run.stderr.take().unwrap())
-        .lines()
-        .find_map(|line| Some(PathBuf::from(line.unwrap().strip_prefix("cluster=")?)))
-        .unwrap();
+    let mut told = Vec::new();
+    let cluster = BufReader::new(run.stderr.take().unwrap()).lines().find_map(|line| {
+        let line = line.unwrap();
+        let cluster = line.strip_prefix("cluster=").map(PathBuf::from);
+        told.push(line);
+        cluster
+    });
+    let cluster = cluster.unwrap_or_else(|| panic!("the run ended early: {told:#?}"));
     let pid_file = std::fs::read_to_string(cluster.join("postmaster.pid")).unwrap();
     let pid: i32 = pid_file.lines().next().unwrap().parse().unwrap();
     run.kill().unwrap();

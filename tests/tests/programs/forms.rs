@@ -1,5 +1,7 @@
 //! Every form of `#[event_consumer]`, and what becomes of it.
 
+#![expect(clippy::expect_used, reason = "a program that tests")]
+
 use daybook::events::{ConsumerDef, Mode, RunFn};
 use daybook::prelude::*;
 
@@ -69,7 +71,7 @@ fn main() {
         "{}",
         greet::CONSUMER.location
     );
-    assert_eq!(greet::CONSUMER.location.line(), 6, "the attribute's line");
+    assert_eq!(greet::CONSUMER.location.line(), 8, "the attribute's line");
     assert_eq!(is_for(greet::CONSUMER), [EventType::Created, EventType::Updated]);
     assert_eq!(greet::CONSUMER.object_type, None);
     assert_eq!(greet::CONSUMER.mode, Mode::Abort);

@@ -1,5 +1,7 @@
 //! Two linked consumers of one name: the set is refused, and the error says where both are.
 
+#![expect(clippy::expect_used, reason = "a program that tests")]
+
 use daybook::prelude::*;
 
 #[event_consumer(EventType::Created, name = "crm")]
