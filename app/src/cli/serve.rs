@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::events::Consumers;
 use crate::http::AppState;
 use crate::tenancy::{Database, Pending};
 
@@ -44,6 +45,9 @@ pub(super) async fn serve(
     let database = server.open(&app).await?;
     if pending.is_none() {
         database.ensure_partitions().await?;
+    }
+    if let Some(consumers) = database.extension::<Consumers>() {
+        tracing::info!("consumers: {}", consumers.names().collect::<Vec<_>>().join(", "));
     }
     ready(&database, address).await?;
 

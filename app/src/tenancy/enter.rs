@@ -1,8 +1,8 @@
 //! Entering a team: one round trip that begins the transaction, sets the team, and finds out who acts.
 //!
 //! It is one simple-query message of several statements, planned one after the other, so that the policies
-//! of each see the settings of the one before. Its texts go in hex, its ids as UUIDs: nothing of it can be
-//! anything but a literal.
+//! of each see the settings of the one before. Its ids are UUIDs, its texts letters and digits or else hex: nothing of
+//! it can be anything but a literal.
 //!
 //! **Trap met here:** sqlx doesn't know of a transaction that it didn't begin itself. Whatever way an entry
 //! fails, the connection is rolled back, or closed, before the pool has it again.
@@ -298,8 +298,12 @@ fn enter_person(sql: &mut String, entry: &str, team: Uuid, issuer: &str, subject
     );
 }
 
-/// A text literal that needs no quoting.
+/// A text literal: as it is where nothing in it could end or escape one, else in hex, which needs no quoting.
 pub(super) fn text(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -_.:/@|+=".contains(&byte);
+    if value.bytes().all(plain) {
+        return format!("'{value}'");
+    }
     format!("convert_from({}, 'UTF8')", bytes(value.as_bytes()))
 }
 
@@ -379,4 +383,33 @@ pub async fn store_answer(
     )
     .await?;
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn what_could_end_or_escape_a_literal_goes_in_hex() {
+        assert_eq!(
+            text("auth0|ada.lovelace@example.com"),
+            "'auth0|ada.lovelace@example.com'"
+        );
+        for hostile in [
+            "'",
+            "ada'; DROP TABLE users; --",
+            "\\",
+            "$$",
+            "ädä",
+            "a\nb",
+            "(",
+            "\u{2019}",
+            "\0",
+        ] {
+            let literal = text(hostile);
+            assert!(literal.starts_with("convert_from(decode('"), "{literal}");
+            let hex = &literal["convert_from(decode('".len()..literal.len() - "','hex'), 'UTF8')".len()];
+            assert!(hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{literal}");
+        }
+    }
 }

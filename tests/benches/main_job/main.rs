@@ -4,7 +4,8 @@
 //! data sent by the client, the same pool settings, the same policies. Ours and the floor take turns, round by
 //! round, so that a machine that speeds up or slows down does so for both; the ratio is taken within a round
 //! and its median is printed with the lowest and the highest. 1.00 is as fast as the floor; an aim that is
-//! missed is printed as missed.
+//! missed is printed as missed. `cargo bench --package daybook-tests --bench main_job -- update` runs the cases
+//! with that in their name, and nothing else.
 
 #![expect(
     clippy::unwrap_used,
@@ -36,7 +37,9 @@ fn main() {
         let bench = Bench::start().await;
         println!("{}", bench.machine().await);
         // First, while the table is small.
-        size::compare(&bench).await;
+        if filter().is_none() {
+            size::compare(&bench).await;
+        }
         let bench = bench.with_rows_to_update().await;
         println!(
             "\n{:<44} {:>5} {:>9} {:>9}   {:<22} {:>5}  trips",
@@ -94,10 +97,17 @@ fn main() {
             )
             .await;
         }
-        ours::print_limit(&bench).await;
-        size::print_idle_memory();
+        if filter().is_none() {
+            ours::print_limit(&bench).await;
+            size::print_idle_memory();
+        }
         bench.stop().await;
     });
+}
+
+/// Which cases were asked for, if not all.
+fn filter() -> Option<String> {
+    std::env::args().skip(1).find(|argument| !argument.starts_with('-'))
 }
 
 /// One kind of work, done once by a caller that has the connection number `n`.
@@ -113,6 +123,9 @@ async fn compare(
     floor: &dyn Work,
     ours: &dyn Work,
 ) {
+    if filter().is_some_and(|wanted| !name.contains(&wanted)) {
+        return;
+    }
     // Prepared statements, plans and caches on every connection first.
     time(bench, connections, each.min(20), floor).await;
     time(bench, connections, each.min(20), ours).await;

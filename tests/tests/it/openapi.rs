@@ -1,0 +1,62 @@
+//! The document at `/openapi.json` is whole, and the program's consumers are the ones we know of.
+
+use std::collections::BTreeSet;
+
+use daybook::campaigns;
+use daybook::events::Consumers;
+use daybook_tests::http::TestApp;
+use serde_json::Value;
+
+#[tokio::test]
+async fn every_reference_of_the_document_leads_somewhere() {
+    let document = TestApp::start().await.openapi().await;
+    let mut references = BTreeSet::new();
+    collect(&document, &mut references);
+    assert!(references.len() > 10, "{references:?}");
+    let dangling: Vec<_> = references
+        .iter()
+        .filter(|reference| document.pointer(reference.trim_start_matches('#')).is_none())
+        .collect();
+    assert!(dangling.is_empty(), "{dangling:?}");
+}
+
+#[tokio::test]
+async fn no_two_operations_have_one_id() {
+    let document = TestApp::start().await.openapi().await;
+    let mut seen = BTreeSet::new();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for id in methods
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(|m| m["operationId"].as_str())
+        {
+            assert!(seen.insert(id.to_owned()), "{id} is there twice");
+        }
+    }
+}
+
+/// Those of the tests are in this binary, too; they have the tests' paths for names.
+#[test]
+fn daybook_has_these_consumers_and_no_others() {
+    let _ = campaigns::routes();
+    let linked = Consumers::linked().unwrap();
+    let ours: Vec<_> = linked
+        .names()
+        .filter(|name| name.starts_with("daybook.") || name.starts_with("daybook::"))
+        .collect();
+    assert_eq!(ours, ["daybook.post_to_thread", "daybook.send_notifications"]);
+}
+
+fn collect(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                into.insert(reference.to_owned());
+            }
+            fields.values().for_each(|field| collect(field, into));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
+        _ => {}
+    }
+}
