@@ -284,7 +284,7 @@ async fn update_many(team: Team, Json(body): Json<BulkChanges>) -> Result<impl I
         ));
     }
     let write = async |tx: &TeamTx| {
-        let select = Entity::find().filter(Column::Id.is_in(ids.iter().copied()));
+        let select = Entity::find().filter(Column::Id.eq_any(ids.iter().copied()));
         let campaigns = update_models_with_events(tx, select, changes.clone().into_active_model(), Track::All).await?;
         if campaigns.len() < ids.len() {
             return Err(Error::not_found("campaign"));

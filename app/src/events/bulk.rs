@@ -121,17 +121,17 @@ where
         .collect::<Result<_>>()?;
 
     let mut changed = Vec::with_capacity(written.len());
-    for model in &mut models {
+    for (index, model) in models.iter_mut().enumerate() {
         let Some(new) = written.remove(&model_id(model)?) else {
             continue;
         };
         let changes = model_changes(model, &new, &track);
         *model = new;
         if !changes.is_empty() {
-            changed.push((model.clone(), UpdatedEventData { changes }));
+            changed.push((index, UpdatedEventData { changes }));
         }
     }
-    emit_events(tx, changed.iter().map(|(model, data)| (model, data.clone()))).await?;
+    emit_events(tx, changed.into_iter().map(|(index, data)| (&models[index], data))).await?;
     Ok(models)
 }
 
@@ -195,10 +195,10 @@ async fn insert<M: Tracked>(tx: &TeamTx, columns: &[&str], rows: &[Json]) -> Res
         .collect::<Vec<_>>()
         .join(", ");
     let sql = format!(
-        "INSERT INTO {table} ({into}) SELECT {selected} FROM json_populate_recordset(NULL::{table}, $1::json) RETURNING {returning}"
+        "INSERT INTO {table} ({into}) SELECT {selected} FROM json_populate_recordset(NULL::{table}, $1::text::json) RETURNING {returning}"
     );
-    let rows = serde_json::to_value(rows)?;
-    let statement = Statement::from_sql_and_values(sea_orm::DbBackend::Postgres, sql, [Value::Json(Some(rows.into()))]);
+    let rows = serde_json::to_string(rows)?;
+    let statement = Statement::from_sql_and_values(sea_orm::DbBackend::Postgres, sql, [rows.into()]);
     Ok(M::Entity::find().from_raw_sql(statement).all(tx).await?)
 }
 

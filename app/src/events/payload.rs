@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::event::EventType;
 use crate::error::{Error, Result};
@@ -28,6 +28,13 @@ pub type FieldChanges = BTreeMap<String, FieldChange>;
 /// What is recorded in place of a value that must not be.
 pub(super) fn redacted() -> Value {
     json!({ "redacted": true })
+}
+
+/// Without making one to compare with.
+fn is_redacted(value: &Value) -> bool {
+    value
+        .as_object()
+        .is_some_and(|object| object.len() == 1 && object.get("redacted") == Some(&Value::Bool(true)))
 }
 
 /// A field before and after.
@@ -53,7 +60,7 @@ impl FieldChange {
 
     /// Whether the values were kept out of the record.
     pub fn is_redacted(&self) -> bool {
-        self.old == redacted() && self.new == redacted()
+        is_redacted(&self.old) && is_redacted(&self.new)
     }
 }
 
@@ -221,10 +228,43 @@ macro_rules! payload {
     };
 }
 
-payload!(CreatedEventData, EventType::Created);
-payload!(UpdatedEventData, EventType::Updated);
 payload!(DeletedEventData, EventType::Deleted, reason);
 payload!(StateChangedEventData, EventType::StateChanged, reason);
+
+// The two of bulk changes are moved into their JSON, by hand: serde would copy every name and value.
+
+impl sealed::Sealed for CreatedEventData {}
+impl EventPayload for CreatedEventData {
+    fn event_type(&self) -> EventType {
+        EventType::Created
+    }
+    fn into_json(self) -> Result<Value> {
+        let values = Value::Object(self.initial_values.into_iter().collect());
+        Ok(Value::Object(Map::from_iter([("initial_values".to_owned(), values)])))
+    }
+}
+
+impl sealed::Sealed for UpdatedEventData {}
+impl EventPayload for UpdatedEventData {
+    fn event_type(&self) -> EventType {
+        EventType::Updated
+    }
+    fn into_json(self) -> Result<Value> {
+        let changes = self.changes.into_iter().map(|(name, change)| {
+            let stored = if change.is_redacted() {
+                redacted()
+            } else {
+                Value::Object(Map::from_iter([
+                    ("old".to_owned(), change.old),
+                    ("new".to_owned(), change.new),
+                ]))
+            };
+            (name, stored)
+        });
+        let changes = Value::Object(changes.collect());
+        Ok(Value::Object(Map::from_iter([("changes".to_owned(), changes)])))
+    }
+}
 
 impl sealed::Sealed for CustomEventData {}
 impl EventPayload for CustomEventData {
@@ -259,5 +299,35 @@ impl EventPayload for RawEventData {
     }
     fn into_json(self) -> Result<Value> {
         Ok(self.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_moved_by_hand_is_what_serde_would_write() {
+        let created = CreatedEventData {
+            initial_values: FieldValues::from([("name".to_owned(), json!("Spring")), ("email".to_owned(), redacted())]),
+        };
+        assert_eq!(
+            created.clone().into_json().unwrap(),
+            serde_json::to_value(&created).unwrap()
+        );
+        let change = FieldChange {
+            old: json!(null),
+            new: json!("250"),
+        };
+        let updated = UpdatedEventData {
+            changes: FieldChanges::from([
+                ("budget".to_owned(), change),
+                ("email".to_owned(), FieldChange::redacted()),
+            ]),
+        };
+        assert_eq!(
+            updated.clone().into_json().unwrap(),
+            serde_json::to_value(&updated).unwrap()
+        );
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn create_1000(bench: Bench, _: usize) -> Doing {
 pub(crate) fn update_1000(bench: Bench, n: usize) -> Doing {
     Box::pin(async move {
         let tx = bench.quiet.enter(&bench.entry()).await.unwrap();
-        let select = campaign::Entity::find().filter(campaign::Column::Id.is_in(bench.thousands[n].iter().copied()));
+        let select = campaign::Entity::find().filter(campaign::Column::Id.eq_any(bench.thousands[n].iter().copied()));
         let changes = campaign::ActiveModel {
             budget: Set(next_budget()),
             ..Default::default()
