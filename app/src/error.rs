@@ -136,6 +136,8 @@ pub struct StoredAnswer {
     pub content_type: Option<String>,
     /// Its `ETag`, if it had one.
     pub etag: Option<String>,
+    /// Its `Location`, if it had one.
+    pub location: Option<String>,
     /// Its body, byte for byte.
     pub body: Vec<u8>,
 }
@@ -251,6 +253,23 @@ impl Error {
                 },
                 "22021" | "22P05" => Self::BadRequest {
                     detail: "a text contains U+0000, which can't be stored; leave it out".into(),
+                },
+                // A user's own constraints, too: the value is wrong, or what it refers to is. Told to the operator by
+                // name, since one of our own would be a defect.
+                "23502" | "23514" => {
+                    tracing::warn!("refused by the database: {db}");
+                    Self::invalid("$", "a value breaks a rule of its table")
+                }
+                "23503" => {
+                    tracing::warn!("refused by the database: {db}");
+                    Self::conflict(
+                        "reference",
+                        "it refers to an object that is not there, or is still referred to",
+                    )
+                }
+                "57014" | "55P03" => Self::Unavailable {
+                    detail: "the database took too long; try again".into(),
+                    source: Some(error.into()),
                 },
                 "23505" => Self::conflict("already-exists", "an object with the same key is there already"),
                 "53300" | "57P01" | "57P02" | "57P03" => Self::Unavailable {

@@ -6,7 +6,7 @@
 pub use axum;
 pub use axum::http::{StatusCode, header};
 pub use axum::response::IntoResponse;
-pub use chrono::{DateTime, TimeDelta, Utc};
+pub use chrono::{TimeDelta, Utc};
 pub use daybook_macros::event_consumer;
 pub use rust_decimal::Decimal;
 pub use sea_orm;

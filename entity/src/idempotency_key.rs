@@ -24,6 +24,8 @@ pub struct Model {
     pub content_type: Option<String>,
     /// The answer's version.
     pub etag: Option<String>,
+    /// Where what was made is.
+    pub location: Option<String>,
     /// The answer's body.
     #[sea_orm(column_type = "VarBinary(StringLen::None)", nullable)]
     pub body: Option<Vec<u8>>,

@@ -21,6 +21,7 @@ impl MigrationTrait for Migration {
                     status smallint,
                     content_type text,
                     etag text,
+                    location text,
                     body bytea,
                     correlation_id uuid NOT NULL,
                     created_at timestamptz NOT NULL DEFAULT now(),

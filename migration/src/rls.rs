@@ -113,6 +113,9 @@ pub(crate) async fn ensure_roles(manager: &SchemaManager<'_>) -> Result<(), DbEr
                  IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
                      GRANT {APP_ROLE} TO CURRENT_USER;
                  END IF;
+             EXCEPTION WHEN unique_violation OR internal_error THEN
+                 -- Granted at this moment by another database's migration with the same login.
+                 IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN RAISE; END IF;
              END $$;
              GRANT USAGE ON SCHEMA public TO {APP_ROLE}, {RELAY_ROLE}, {WORKER_ROLE};"
         ))

@@ -7,8 +7,9 @@ use uuid::Uuid;
 use super::dispatch::dispatch;
 use super::event::{Event, ObjectRef};
 use super::payload::EventPayload;
-use super::tracked::{Tracked, object_id};
+use super::tracked::{Tracked, column_named, object_id};
 use super::values::json_has_nul;
+use super::with_event::refuse_other_team;
 use crate::error::{Error, Result};
 use crate::tenancy::{Actor, Person, TeamTx};
 
@@ -50,6 +51,7 @@ where
 }
 
 pub(super) fn new_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
+    refuse_other_team(tx, &object.get(column_named::<M>("team_id")?))?;
     let context = tx.context();
     let (event_type, event_name, schema_version) =
         (payload.event_type(), payload.event_name(), payload.schema_version());

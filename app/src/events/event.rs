@@ -1,12 +1,14 @@
 //! An event as it was recorded.
 
 use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::events::payload::EventData;
-use crate::tenancy::{Actor, Person};
+use crate::events::tracked::{Tracked, column_named};
+use crate::tenancy::{Actor, Person, TeamTx};
 
 /// What kind of change an event tells of.
 #[derive(
@@ -143,6 +145,27 @@ impl Event {
     /// that a newer program wrote it.
     pub fn data(&self) -> Result<EventData> {
         EventData::from_stored(self.event_type, self.schema_version, &self.event_data)
+    }
+
+    /// The model it tells of, as it is in the database; `None` if it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the event is of another type of object than `M`.
+    pub async fn object<M: Tracked>(&self, tx: &TeamTx) -> Result<Option<M>> {
+        if self.object_type != M::OBJECT_TYPE {
+            return Err(Error::internal(format!(
+                "the event is of a {}, not of a {}",
+                self.object_type,
+                M::OBJECT_TYPE
+            )));
+        }
+        let id = Uuid::try_parse(&self.object_id).map_err(Error::internal)?;
+        let found = M::Entity::find()
+            .filter(column_named::<M>("team_id")?.eq(tx.team_id()))
+            .filter(column_named::<M>("id")?.eq(id))
+            .one(tx)
+            .await?;
+        Ok(found)
     }
 
     /// The object it tells of.

@@ -9,7 +9,7 @@
 
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{FromRequest as _, Request, State};
-use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -93,6 +93,7 @@ async fn keep(state: &AppState, team_id: Uuid, actor: &str, claim: &Claim, respo
         status: parts.status.as_u16(),
         content_type: header(CONTENT_TYPE),
         etag: header(ETAG),
+        location: header(LOCATION),
         body: body.to_vec(),
     };
     if let Err(error) = store_answer(state.database(), team_id, actor, claim, &answer).await {

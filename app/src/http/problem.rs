@@ -12,7 +12,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -190,7 +190,12 @@ fn replay(answer: StoredAnswer) -> Response {
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    for (name, value) in [(CONTENT_TYPE, answer.content_type), (ETAG, answer.etag)] {
+    let kept = [
+        (CONTENT_TYPE, answer.content_type),
+        (ETAG, answer.etag),
+        (LOCATION, answer.location),
+    ];
+    for (name, value) in kept {
         if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
             headers.insert(name, value);
         }
@@ -289,12 +294,14 @@ mod tests {
             status: 201,
             content_type: Some("application/json".to_owned()),
             etag: Some("\"7\"".to_owned()),
+            location: Some("/v1/teams/1/campaigns/1".to_owned()),
             body: br#"{"id":1}"#.to_vec(),
         };
         let response = Error::Replay(Box::new(stored)).into_response();
         assert_eq!(response.status(), StatusCode::CREATED);
         assert_eq!(response.headers()["idempotent-replayed"], "true");
         assert_eq!(response.headers()[ETAG], "\"7\"");
+        assert_eq!(response.headers()[LOCATION], "/v1/teams/1/campaigns/1");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(
             to_bytes(response.into_body(), 100).await.unwrap(),

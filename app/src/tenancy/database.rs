@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Extensions;
+use sqlx::ConnectOptions as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
 
@@ -33,6 +34,9 @@ pub struct DatabaseOptions {
     /// Keep prepared statements on connections. Off behind a pooler that doesn't support them in
     /// transaction mode (PgBouncer before 1.21).
     pub statement_cache: bool,
+    /// How long a statement may take, waiting for locks included; none: as long as it wants. A request that is
+    /// given up leaves its statement running, and the connection with it, until this.
+    pub statement_timeout: Option<Duration>,
     /// Refuse, rather than warn, when the session's login is a superuser.
     pub strict_roles: bool,
 }
@@ -46,6 +50,7 @@ impl DatabaseOptions {
             max_connections: 10,
             acquire_timeout: Duration::from_secs(10),
             statement_cache: true,
+            statement_timeout: None,
             strict_roles: false,
         }
     }
@@ -56,6 +61,7 @@ impl DatabaseOptions {
 pub struct Database {
     pool: PgPool,
     persistent: bool,
+    statement_timeout: Option<Duration>,
     stats: Arc<Stats>,
     extensions: Arc<Extensions>,
 }
@@ -76,7 +82,8 @@ impl Database {
     /// why, or which table of a team has no forced row-level security;
     /// [`Error::Unavailable`](crate::Error::Unavailable) if nobody answers.
     pub async fn connect(options: DatabaseOptions) -> Result<Self> {
-        let mut connect = options.connect.application_name("daybook");
+        // Statements are not logged: that of an entry names who enters, and the hash of an API key's secret.
+        let mut connect = options.connect.application_name("daybook").disable_statement_logging();
         if options.assume_app_role {
             // At connect, not per transaction: a statement that switches role is planned, and its policies
             // chosen, as the old role.
@@ -96,6 +103,7 @@ impl Database {
         let database = Self {
             pool,
             persistent: options.statement_cache,
+            statement_timeout: options.statement_timeout,
             stats: Arc::default(),
             extensions: Arc::default(),
         };
@@ -181,6 +189,10 @@ impl Database {
 
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.pool.acquire().await?)
+    }
+
+    pub(super) fn statement_timeout(&self) -> Option<Duration> {
+        self.statement_timeout
     }
 
     pub(super) fn persistent(&self) -> bool {

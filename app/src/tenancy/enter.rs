@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row, pool::PoolConnection};
@@ -137,13 +138,17 @@ pub(super) enum Entered {
 }
 
 /// Sends the entry and reads what came of it. On `Err` the transaction may still be open.
-pub(super) async fn enter(connection: &mut PoolConnection<Postgres>, entry: &Entry) -> Result<Entered> {
+pub(super) async fn enter(
+    connection: &mut PoolConnection<Postgres>,
+    entry: &Entry,
+    timeout: Option<Duration>,
+) -> Result<Entered> {
     let claim = entry
         .request
         .claim
         .as_ref()
         .filter(|claim| !entry.read_only && claim.holder().is_none());
-    let rows = sqlx::raw_sql(AssertSqlSafe(statements(entry, claim)))
+    let rows = sqlx::raw_sql(AssertSqlSafe(statements(entry, claim, timeout)))
         .fetch_all(&mut **connection)
         .await?;
 
@@ -228,18 +233,23 @@ fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Perso
         (Entrant::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key does not hold for this team")),
         (Entrant::Person { .. }, None) => Err(Error::not_found("team")),
         (Entrant::Context(context), found) => match (&context.actor, found) {
-            (Actor::User { .. }, Some((_, role))) => Ok((context.clone(), role)),
+            (Actor::User { .. } | Actor::ApiKey { .. }, Some((_, role))) => Ok((context.clone(), role)),
             (Actor::User { .. }, None) => Err(Error::not_found("team")),
+            (Actor::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key does not hold for this team")),
             _ => Ok((context.clone(), Role::Owner)),
         },
     }
 }
 
-fn statements(entry: &Entry, claim: Option<&Claim>) -> String {
+fn statements(entry: &Entry, claim: Option<&Claim>, timeout: Option<Duration>) -> String {
     let team = entry.team_id;
     let mut sql = String::with_capacity(1_024);
     sql.push_str(if entry.read_only { "BEGIN READ ONLY" } else { "BEGIN" });
     let _ = write!(sql, "; SET LOCAL daybook.team_id = '{team}'");
+    if let Some(timeout) = timeout {
+        // Here and not when the connection is opened, because a pooler takes no startup options.
+        let _ = write!(sql, "; SET LOCAL statement_timeout = {}", timeout.as_millis());
+    }
     match &entry.entrant {
         Entrant::Person {
             issuer,
@@ -263,6 +273,13 @@ fn statements(entry: &Entry, claim: Option<&Claim>) -> String {
             );
         }
         Entrant::Context(context) => {
+            if let Actor::ApiKey { id, .. } = &context.actor {
+                let _ = write!(
+                    sql,
+                    "; SELECT 'entrant' AS entry, id, name, role FROM api_keys WHERE team_id = '{team}' AND id = '{id}' \
+                       AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+                );
+            }
             if let Actor::User { id, .. } = &context.actor {
                 // Impersonation gives the rights of the person in whose name it is done.
                 let member = context.on_behalf_of.as_ref().map_or(*id, |person| person.id);
@@ -329,7 +346,7 @@ pub(super) async fn stored_answer(
     persistent: bool,
 ) -> Result<Option<StoredAnswer>> {
     let row = sqlx::query(
-        "SELECT request_sha256, status, content_type, etag, body FROM idempotency_keys
+        "SELECT request_sha256, status, content_type, etag, location, body FROM idempotency_keys
          WHERE team_id = $1 AND actor = $2 AND key = $3",
     )
     .bind(team_id)
@@ -352,6 +369,7 @@ pub(super) async fn stored_answer(
         status: u16::try_from(status).map_err(Error::internal)?,
         content_type: row.try_get("content_type")?,
         etag: row.try_get("etag")?,
+        location: row.try_get("location")?,
         body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
     }))
 }
@@ -370,7 +388,7 @@ pub async fn store_answer(
     let tx = database.begin(&Context::system(team_id, "idempotency")).await?;
     tx.execute_sql(
         sqlx::query(
-            "UPDATE idempotency_keys SET status = $4, content_type = $5, etag = $6, body = $7
+            "UPDATE idempotency_keys SET status = $4, content_type = $5, etag = $6, body = $7, location = $8
              WHERE team_id = $1 AND actor = $2 AND key = $3",
         )
         .bind(team_id)
@@ -379,7 +397,8 @@ pub async fn store_answer(
         .bind(i16::try_from(answer.status).map_err(Error::internal)?)
         .bind(answer.content_type.as_deref())
         .bind(answer.etag.as_deref())
-        .bind(&answer.body),
+        .bind(&answer.body)
+        .bind(answer.location.as_deref()),
     )
     .await?;
     tx.commit().await

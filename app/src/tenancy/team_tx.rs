@@ -68,7 +68,7 @@ impl TeamTx {
         loop {
             let mut connection = Entering(Some(database.acquire().await?));
             let began = Instant::now();
-            let entered = match enter::enter(connection.get()?, entry).await {
+            let entered = match enter::enter(connection.get()?, entry, database.statement_timeout()).await {
                 Ok(entered) => entered,
                 Err(error) => {
                     let dead = is_dead(&error);
@@ -213,10 +213,17 @@ impl TeamTx {
     ///
     /// # Errors
     /// The inner one is what `work` failed with; the transaction goes on. The outer one is
-    /// [`Error::Internal`] if `work` says `Ok` although a statement of it failed: it was undone, too.
+    /// [`Error::Internal`] if `work` says `Ok` although a statement of it failed (it was undone, too), or if
+    /// the transaction was past saving before.
     pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
         let (name, depth) = {
             let mut state = self.state();
+            if state.aborted {
+                // What is undone here can't make good what failed before.
+                return Err(Error::internal(
+                    "a savepoint after a statement failed or a consumer refused: the transaction can only roll back",
+                ));
+            }
             state.savepoints += 1;
             state.unfinished += 1;
             (format!("daybook_{}", state.savepoints), state.unfinished)

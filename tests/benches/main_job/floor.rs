@@ -3,7 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use daybook::prelude::{DateTime, Decimal, Utc, Uuid};
+use chrono::{DateTime, Utc};
+use daybook::prelude::{Decimal, Uuid};
 use serde_json::{Value, json};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Executor, Postgres, Row};

@@ -148,9 +148,11 @@ async fn a_consumer_gets_only_what_it_is_for() {
 async fn a_consumer_runs_inside_the_transaction() {
     #[event_consumer(EventType::Created, name = "sees-the-row")]
     async fn sees_the_row(tx: &TeamTx, event: &Event) -> ConsumerResult {
-        let row = widget::Entity::find_by_id(event.object_id.parse::<uuid::Uuid>()?)
-            .one(tx)
-            .await?;
+        let row = event.object::<widget::Model>(tx).await?;
+        assert!(
+            event.object::<daybook_entity::campaign::Model>(tx).await.is_err(),
+            "it is no campaign"
+        );
         jot(tx, &row.ok_or("no such widget")?.name).await
     }
     let stage = Stage::with(Consumers::of([sees_the_row::CONSUMER]).unwrap()).await;

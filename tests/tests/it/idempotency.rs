@@ -28,7 +28,7 @@ fn spring(client: &Client) -> Ask {
 fn same(first: &Answer, second: &Answer) {
     assert_eq!(first.status, second.status);
     assert_eq!(first.body, second.body);
-    for header in ["content-type", "etag"] {
+    for header in ["content-type", "etag", "location"] {
         assert_eq!(first.header(header), second.header(header), "{header}");
     }
 }

@@ -3,7 +3,8 @@
 use daybook::assert_events;
 use daybook::error::Error;
 use daybook::events::{
-    Track, create_model_with_event, delete_model_with_event, transition_model_with_event, update_model_with_event,
+    CustomEventData, Track, create_model_with_event, delete_model_with_event, emit_event, transition_model_with_event,
+    update_model_with_event,
 };
 use daybook_tests::{Stage, widget};
 use sea_orm::ActiveValue::Set;
@@ -53,6 +54,11 @@ async fn another_teams_id_is_refused_and_its_objects_are_not_there() {
     );
     let moved = transition_model_with_event(&tx, &theirs, widget::Column::State, "done", None).await;
     assert!(matches!(moved, Err(Error::NotFound { .. })), "{moved:?}");
+    let seen = CustomEventData {
+        name: "seen".to_owned(),
+        data: json!(null),
+    };
+    assert_eq!(refused_field(emit_event(&tx, &theirs, seen).await), "team_id");
     let deleted = delete_model_with_event(&tx, theirs, None).await;
     assert!(matches!(deleted, Err(Error::NotFound { .. })), "{deleted:?}");
 

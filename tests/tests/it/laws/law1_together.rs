@@ -94,6 +94,19 @@ async fn a_refusal_that_nobody_looks_at_can_not_be_committed() {
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
 
+/// Nor can one whose next step makes a savepoint and undoes it.
+#[tokio::test]
+async fn a_savepoint_does_not_make_good_what_was_refused_before_it() {
+    let stage = stage().await;
+    let tx = stage.begin().await;
+    let refused = create_model_with_event(&tx, widget::named("bad"), Track::All).await;
+    assert!(refused.is_err());
+    let saved = tx.savepoint(async { Ok::<_, Error>(()) }).await;
+    assert!(matches!(saved, Err(Error::Internal(_))), "{saved:?}");
+    assert!(tx.commit().await.is_err(), "a consumer had refused");
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
 #[tokio::test]
 async fn a_rollback_leaves_nothing() {
     let stage = stage().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daybook::error::Error;
 use daybook::events::Consumers;
-use daybook::tenancy::{Claim, Context, Database, DatabaseOptions, Entrant, Entry, Request, Role, TeamTx};
+use daybook::tenancy::{Actor, Claim, Context, Database, DatabaseOptions, Entrant, Entry, Request, Role, TeamTx};
 use daybook_tests::{Stage, eventually, somebody_waits_for_a_lock};
 use sea_orm::ConnectionTrait;
 use sqlx::Row;
@@ -260,4 +260,63 @@ async fn rights_are_the_roles() {
     let refused = tx.require(Role::Member).unwrap_err();
     assert!(matches!(refused, Error::Forbidden { .. }));
     assert_eq!(refused.to_string(), "this needs the role member; yours is viewer");
+}
+
+/// Work that carries on for a program has the rights its key has now, and none without one.
+#[tokio::test]
+async fn a_restored_api_key_has_its_own_rights_or_none() {
+    let stage = Stage::new().await;
+    let id = Uuid::now_v7();
+    let as_key = || Context {
+        actor: Actor::ApiKey {
+            id,
+            name: "importer".to_owned(),
+        },
+        ..stage.team.system()
+    };
+    let unknown = stage.database.begin(&as_key()).await;
+    assert!(matches!(unknown, Err(Error::Unauthenticated { .. })), "{unknown:?}");
+
+    let tx = stage.begin().await;
+    let key = "INSERT INTO api_keys (team_id, id, name, prefix, secret_sha256, role)
+        VALUES ($1, $2, 'importer', 'abc', decode(repeat('00', 32), 'hex'), 'viewer')";
+    tx.execute_sql(sqlx::query(key).bind(stage.team.id).bind(id))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(stage.database.begin(&as_key()).await.unwrap().role(), Role::Viewer);
+
+    let tx = stage.begin().await;
+    let revoke = sqlx::query("UPDATE api_keys SET revoked_at = now() WHERE team_id = $1").bind(stage.team.id);
+    tx.execute_sql(revoke).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(stage.database.begin(&as_key()).await.is_err());
+}
+
+/// A request that is given up leaves its statement running, and the connection with it: not for ever.
+#[tokio::test]
+async fn a_statement_that_waits_for_a_lock_gives_its_connection_back_in_time() {
+    let stage = Stage::new().await;
+    let options = DatabaseOptions {
+        max_connections: 1,
+        statement_timeout: Some(Duration::from_millis(200)),
+        ..stage.db.options()
+    };
+    let impatient = stage.db.connect(options, Consumers::none()).await;
+    let row = stage.widget("held").await;
+    let holder = stage.begin().await;
+    let lock = "SELECT 1 FROM widgets WHERE team_id = $1 AND id = $2 FOR UPDATE";
+    holder
+        .fetch_all(sqlx::query(lock).bind(row.team_id).bind(row.id))
+        .await
+        .unwrap();
+
+    let context = stage.team.system();
+    let waiting = impatient.begin(&context).await.unwrap();
+    let refused = waiting
+        .fetch_all(sqlx::query(lock).bind(row.team_id).bind(row.id))
+        .await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    drop(waiting);
+    impatient.begin(&context).await.unwrap().commit().await.unwrap();
 }
