@@ -2,20 +2,21 @@
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::Args as ClapArgs;
+use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::service::{Server, with_team};
 use super::{Outcome, say};
 use crate::app::App;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::{Event, Sentences, event_from_row};
-use crate::tenancy::{Context, Database};
+use crate::tenancy::{Context, Database, TeamTx};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// The team, by id or name; may be left out when there is only one.
-    #[arg(long)]
+    #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
     /// Only of this object: `campaign`, or `campaign/ID`.
     #[arg(long, value_name = "TYPE[/ID]")]
@@ -44,13 +45,13 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
             let sentences: Sentences = database.extension().cloned().unwrap_or_default();
             for event in newest(database, team_id, &args).await? {
                 if args.json {
-                    say(serde_json::to_string(&event)?);
+                    say(serde_json::to_string(&event)?)?;
                 } else {
                     say(format_args!(
                         "{}  {}",
                         event.created_at.format("%F %T"),
                         sentences.render(&event)
-                    ));
+                    ))?;
                 }
             }
             Ok(())
@@ -68,28 +69,53 @@ async fn newest(database: &Database, team_id: Uuid, args: &Args) -> Result<Vec<E
         Some(None) => (args.object.as_deref(), None),
         None => (None, None),
     };
+    let actor_id = match args.actor.as_deref() {
+        Some(actor) => Some(named_actor(&tx, actor).await?),
+        None => None,
+    };
     let rows = tx
         .fetch_all(
             sqlx::query(
                 "SELECT * FROM events WHERE team_id = $1
                    AND ($2::text IS NULL OR object_type = $2)
                    AND ($3::text IS NULL OR object_id = $3)
-                   AND ($4::text IS NULL OR actor_id = coalesce(
-                        (SELECT user_id FROM memberships WHERE team_id = $1 AND handle = lower(ltrim($4, '@'))),
-                        CASE WHEN $4 ~ '^[0-9a-fA-F-]{36}$' THEN $4::uuid END))
+                   AND ($4::uuid IS NULL OR actor_id = $4)
                    AND ($5::timestamptz IS NULL OR id >= daybook_uuid7_floor($5))
                  ORDER BY id DESC LIMIT $6",
             )
             .bind(team_id)
             .bind(object_type)
             .bind(object_id)
-            .bind(args.actor.as_deref())
+            .bind(actor_id)
             .bind(args.since)
             .bind(args.limit),
         )
         .await?;
     tx.rollback().await?;
     rows.iter().rev().map(event_from_row).collect()
+}
+
+/// Whom `--actor` means: a member by handle, else anybody, people who have left and API keys included, by id.
+async fn named_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
+    let member = tx
+        .fetch_all(
+            sqlx::query("SELECT user_id FROM memberships WHERE team_id = $1 AND handle = $2")
+                .bind(tx.team_id())
+                .bind(actor.trim_start_matches('@').to_lowercase()),
+        )
+        .await?;
+    if let Some(member) = member.first() {
+        return Ok(member.try_get("user_id")?);
+    }
+    Uuid::try_parse(actor).map_err(|_| {
+        Error::invalid(
+            "--actor",
+            format!(
+                "{actor:?} is neither the handle of a member of this team (`user list` prints them) \
+                 nor an actor's id (a UUID, `actor_id` in `activity --json`)"
+            ),
+        )
+    })
 }
 
 /// `30m`, `2h`, `7d`, `2026-11-20` or `2026-11-20T08:00:00Z`.

@@ -6,13 +6,13 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::Outcome;
-use super::serve::{serve, stop_signal};
+use super::serve::{Stop, serve};
 use super::service::{Server, ensure_token_key, write_private};
 use crate::app::{App, Planter};
 use crate::auth::{NewMember, NewPerson, NewTeam, NewToken, add_member, found_team, mint};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::tenancy::{Actor, Context, Database, Role, SYSTEM_TEAM};
+use crate::tenancy::{Actor, Context, Database, OwnTeam, Role};
 
 /// The sample team's people: subject (and handle), name, role. The first one founds it.
 const PEOPLE: [(&str, &str, Role); 3] = [
@@ -25,16 +25,20 @@ const TOKEN_LIFETIME: TimeDelta = TimeDelta::days(30);
 
 pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     ensure_token_key(&mut config)?;
-    let stop = stop_signal()?;
+    let stop = Stop::listen()?;
     let server = Server::start(&config).await?;
     let planter = app.planter;
     let served = serve(app, &config, &server, stop, async |database, address| {
-        let team_id = match server.teams().await?.iter().find(|(id, _)| *id != SYSTEM_TEAM) {
-            Some((id, _)) => *id,
-            None => plant(database, &config, planter).await?,
+        let team = match sample_team(database, &config).await? {
+            Some(team) => team,
+            None => {
+                plant(database, &config, planter).await?;
+                let planted = sample_team(database, &config).await?;
+                planted.ok_or_else(|| Error::internal("the sample team that was founded is not there"))?
+            }
         };
-        leave_tokens(&config, address, team_id)?;
-        tell(&config, &server, address);
+        leave_tokens(&config, address, team.id)?;
+        tell(&config, &server, address, &team.name, planter.is_some());
         Ok(())
     })
     .await;
@@ -42,8 +46,14 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     Ok(served?)
 }
 
+/// The team that the sample's people are in, whatever other teams there are and whatever it's called by now.
+async fn sample_team(database: &Database, config: &Config) -> Result<Option<OwnTeam>> {
+    let own = database.own_teams(&config.auth.issuer, PEOPLE[0].0).await?;
+    Ok(own.and_then(|own| own.teams.into_iter().next()))
+}
+
 /// Founds the sample team and lets its people make some history.
-async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -> Result<Uuid> {
+async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -> Result<()> {
     let person = |subject: &str, name: &str| NewPerson {
         issuer: config.auth.issuer.clone(),
         subject: subject.to_owned(),
@@ -89,7 +99,7 @@ async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -
         }
         planter(database, &people).await?;
     }
-    Ok(team_id)
+    Ok(())
 }
 
 /// Leaves what a shell needs in the data folder: `token`, for commands, and `dev.env`, to be sourced.
@@ -104,21 +114,28 @@ fn leave_tokens(config: &Config, address: SocketAddr, team_id: Uuid) -> Result<(
     write_private(&config.data_dir.join("dev.env"), &environment).map_err(Error::internal)
 }
 
-/// Words for people: on stderr, like all of them.
-fn tell(config: &Config, server: &Server, address: SocketAddr) {
+/// Words for people: on stderr, like all of them. Campaigns are the sample program's own.
+fn tell(config: &Config, server: &Server, address: SocketAddr, team: &str, campaigns: bool) {
     let folder = config.data_dir.display();
+    let program = std::env::args().next().unwrap_or_else(|| "daybook".to_owned());
+    let own = if campaigns {
+        r#"
+  api $GRACE /watches/campaign -X PUT
+  api $ADA /campaigns -d '{"name": "Autumn", "budget": "100"}'
+  api $GRACE '/notifications?unread=true'"#
+    } else {
+        ""
+    };
     eprintln!(
         r#"
-Daybook is at http://{address}, with the team Acme: Ada (owner), Grace (admin), Linus (member).
+Daybook is at http://{address}, with the team {team}: Ada (owner), Grace (admin), Linus (member).
 In another shell:
 
   . {folder}/dev.env
   api() {{ curl -sS -H "Authorization: Bearer $1" -H 'Content-Type: application/json' "${{@:3}}" "$DAYBOOK_URL/v1/teams/$DAYBOOK_TEAM$2"; echo; }}
-  api $GRACE /watches/campaign -X PUT
-  api $ADA /campaigns -d '{{"name": "Autumn", "budget": "100"}}'
-  api $GRACE '/notifications?unread=true'
+  curl -sS -H "Authorization: Bearer $ADA" "$DAYBOOK_URL/v1/me"; echo{own}
   api $ADA /threads
-  ./target/debug/daybook activity
+  {program} activity
 "#
     );
     if let Some(database) = &server.address {

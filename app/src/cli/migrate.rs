@@ -43,28 +43,28 @@ async fn migrate(app: &App, server: &Server, command: Command) -> Result<()> {
         Command::Up => migrations.up(&server.owner).await?,
         Command::Down { steps } => migrations.down(&server.owner, steps).await?,
         Command::Status => {
-            tell(&before);
-            return Ok(());
+            return tell(&before);
         }
     }
     let after = migrations.status(&server.owner).await?;
     for name in after.applied.iter().filter(|name| !before.applied.contains(name)) {
-        say(format_args!("applied    {name}"));
+        say(format_args!("applied    {name}"))?;
     }
     for name in before.applied.iter().filter(|name| !after.applied.contains(name)) {
-        say(format_args!("taken back {name}"));
+        say(format_args!("taken back {name}"))?;
     }
     if after == before {
-        say("nothing to do");
+        say("nothing to do")?;
     }
     Ok(())
 }
 
-fn tell(status: &Pending) {
+fn tell(status: &Pending) -> Result<()> {
     for name in &status.applied {
-        say(format_args!("applied    {name}"));
+        say(format_args!("applied    {name}"))?;
     }
     for name in &status.pending {
-        say(format_args!("pending    {name}"));
+        say(format_args!("pending    {name}"))?;
     }
+    Ok(())
 }

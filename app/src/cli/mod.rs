@@ -15,7 +15,7 @@ mod team;
 mod token;
 mod user;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +23,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// What is logged unless `DAYBOOK_LOG` says otherwise.
+const LOGGED: &str = "info,sqlx=warn,sea_orm=warn";
 
 /// Every change to a team's objects, recorded as an event in the same commit.
 #[derive(Debug, Parser)]
@@ -53,7 +57,9 @@ enum Command {
 /// Parses the arguments, reads the settings, and runs one command.
 pub(crate) async fn run(app: App) -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    if let Err(error) = log_to_stderr() {
+        return failed(&error);
+    }
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(error) => return failed(&error),
@@ -81,33 +87,49 @@ type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Says what went wrong and why, each cause once.
 fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let mut told = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !told.contains(&words) {
-            told.push_str(": ");
+    let mut told = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let words = error.to_string();
+        // What an internal error keeps from clients is just what an operator wants, so that it has no words itself.
+        let kept = matches!(error.downcast_ref(), Some(Error::Internal(_)));
+        if !kept && !told.contains(&words) {
+            if !told.is_empty() {
+                told.push_str(": ");
+            }
             told.push_str(&words);
         }
-        source = cause.source();
+        next = error.source();
     }
     eprintln!("daybook: {told}");
     ExitCode::FAILURE
 }
 
-fn log_to_stderr() {
-    let filter =
-        EnvFilter::try_from_env("DAYBOOK_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,sea_orm=warn"));
+/// As `DAYBOOK_LOG` says, else [`LOGGED`].
+fn log_to_stderr() -> Result<()> {
+    let wanted = std::env::var_os("DAYBOOK_LOG").unwrap_or_default();
+    let wanted = wanted.to_string_lossy();
+    let filter = match wanted.trim() {
+        "" => EnvFilter::new(LOGGED),
+        directives => EnvFilter::try_new(directives).map_err(|error| {
+            Error::internal(format!(
+                "DAYBOOK_LOG={directives:?} must be levels such as `warn` or `{LOGGED}`: {error}"
+            ))
+        })?,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+    Ok(())
 }
 
-/// A line of a command's result.
-#[expect(clippy::print_stdout, reason = "a command's result belongs on stdout")]
-fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+/// A line of a command's result. A reader who has seen enough (`| head`) is no error.
+fn say(line: impl std::fmt::Display) -> Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::internal(format!("stdout: {error}"))),
+        _ => Ok(()),
+    }
 }

@@ -1,9 +1,14 @@
 //! `daybook serve`: database, migrations, pool, listener; and all of it down again in order.
 
+use std::future::IntoFuture as _;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::Outcome;
 use super::service::{Server, ensure_token_key};
@@ -17,19 +22,22 @@ use crate::tenancy::{Database, Pending};
 
 pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     ensure_token_key(&mut config)?;
-    let stop = stop_signal()?;
+    let stop = Stop::listen()?;
     let server = Server::start(&config).await?;
     let served = serve(app, &config, &server, stop, async |_, _| Ok(())).await;
     server.stop().await?;
     Ok(served?)
 }
 
+/// How long an answer may take to reach its client, beyond the time that its request may take.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// Serves until `stop`. `ready` runs once the database is, with the address that the service listens on.
 pub(super) async fn serve(
     app: App,
     config: &Config,
     server: &Server,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: Stop,
     ready: impl AsyncFnOnce(&Database, SocketAddr) -> Result<()>,
 ) -> Result<()> {
     // First of all: a port that is taken should not cost a migration.
@@ -59,12 +67,49 @@ pub(super) async fn serve(
         pending,
     );
     tracing::info!("listening on http://{address}");
-    let served = axum::serve(listener, app.into_router(state))
-        .with_graceful_shutdown(stop)
-        .await;
+    let grace = config.http.request_timeout + LEAVE;
+    let ended = serve_until(stop, grace, listener, app.into_router(state)).await;
     keeper.abort();
-    database.close().await;
-    served.map_err(Error::internal)
+    if let Ok(Ended::Whole) = ended {
+        database.close().await;
+    }
+    // Else requests hold connections that `close` would wait for; they end with the process.
+    ended.map(|_| ())
+}
+
+/// How the service ended.
+enum Ended {
+    /// Every connection was over.
+    Whole,
+    /// Connections were still open.
+    CutShort,
+}
+
+/// Serves until `stop`, then waits for open connections, though no longer than `grace` or until `stop` again.
+async fn serve_until(mut stop: Stop, grace: Duration, listener: TcpListener, router: Router) -> Result<Ended> {
+    let (finish, finishing) = oneshot::channel::<()>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+        // Sent or dropped, it means the same.
+        let _ = finishing.await;
+    });
+    let mut serving = pin!(serving.into_future());
+    tokio::select! {
+        served = &mut serving => return served.map(|()| Ended::Whole).map_err(Error::internal),
+        () = stop.asked() => {}
+    }
+    tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
+    drop(finish);
+    tokio::select! {
+        served = &mut serving => served.map(|()| Ended::Whole).map_err(Error::internal),
+        () = tokio::time::sleep(grace) => {
+            tracing::warn!("connections are still open after {} s; ending without them", grace.as_secs());
+            Ok(Ended::CutShort)
+        }
+        () = stop.asked() => {
+            tracing::warn!("asked to stop again; ending at once, without waiting for open connections");
+            Ok(Ended::CutShort)
+        }
+    }
 }
 
 async fn migrate_or_tell(app: &App, config: &Config, server: &Server) -> Result<Option<Pending>> {
@@ -95,15 +140,25 @@ async fn keep_partitions_ahead(database: Database) {
     }
 }
 
-/// Ends at SIGINT or SIGTERM.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::internal)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::internal)?;
-    Ok(async move {
+/// SIGINT and SIGTERM, from the moment that they are listened for.
+pub(super) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    pub(super) fn listen() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Error::internal)?,
+            terminate: signal(SignalKind::terminate()).map_err(Error::internal)?,
+        })
+    }
+
+    /// Ends at the next of either.
+    async fn asked(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        tracing::info!("stopping");
-    })
+    }
 }

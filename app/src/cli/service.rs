@@ -121,6 +121,8 @@ fn options(config: &Config, connect: PgConnectOptions, assume_app_role: bool) ->
         max_connections: config.database.pool_size,
         statement_cache: config.database.statement_cache,
         strict_roles: config.database.strict_roles,
+        // A request that was given up ends in the database, too.
+        statement_timeout: Some(config.http.request_timeout),
         ..DatabaseOptions::new(connect)
     }
 }
@@ -132,7 +134,7 @@ pub(super) async fn with_database<T>(
     work: impl AsyncFnOnce(&Server, &Database) -> Result<T>,
 ) -> Result<T> {
     let server = Server::find(config).await?;
-    let outcome = match server.open(app).await {
+    let outcome = match open_migrated(app, &server).await {
         Ok(database) => {
             let outcome = work(&server, &database).await;
             database.close().await;
@@ -142,6 +144,18 @@ pub(super) async fn with_database<T>(
     };
     server.stop().await?;
     outcome
+}
+
+/// Commands don't migrate by the way; without the schema, not even the run-time role need be there.
+async fn open_migrated(app: &App, server: &Server) -> Result<Database> {
+    let status = app.migrations().status(&server.owner).await?;
+    if !status.pending.is_empty() {
+        return Err(Error::internal(format!(
+            "migrations are pending: run `daybook migrate` (make db-migrate) to apply {}",
+            status.pending.join(", ")
+        )));
+    }
+    server.open(app).await
 }
 
 /// [`with_database`], in the team that was named by id or name, or in the only one.
@@ -159,6 +173,8 @@ pub(super) async fn with_team<T>(
 }
 
 fn named_team(teams: Vec<(Uuid, String)>, wanted: Option<&str>) -> Result<Uuid> {
+    // DAYBOOK_TEAM is like all settings: an empty variable counts as one that isn't set.
+    let wanted = wanted.filter(|wanted| !wanted.trim().is_empty());
     let listed = teams
         .iter()
         .map(|(id, name)| format!("{name} ({id})"))
@@ -180,17 +196,33 @@ fn named_team(teams: Vec<(Uuid, String)>, wanted: Option<&str>) -> Result<Uuid> 
 
 /// Without a configured key, tokens are signed with a secret of the data folder's own, made at first need.
 pub(super) fn ensure_token_key(config: &mut Config) -> Result<()> {
+    token_key(config, |file| {
+        let secret: String = rand::rng().sample_iter(Alphanumeric).take(64).map(char::from).collect();
+        write_private(file, &secret).map_err(|error| at_path(file, error))?;
+        Ok(secret)
+    })
+}
+
+/// The key that there is: a token that is signed with a secret made for it would open nothing.
+pub(super) fn find_token_key(config: &mut Config) -> Result<()> {
+    token_key(config, |file| {
+        Err(Error::internal(format!(
+            "nothing to sign tokens with: DAYBOOK_JWT_SECRET is not set and there is no {}; \
+             run this where the service runs, or set DAYBOOK_JWT_SECRET or DAYBOOK_DATA_DIR as it has them",
+            std::path::absolute(file).as_deref().unwrap_or(file).display()
+        )))
+    })
+}
+
+/// The configured key, else the data folder's secret, else what `missing` gives for its file.
+fn token_key(config: &mut Config, missing: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
     if config.auth.key.is_some() {
         return Ok(());
     }
     let file = config.data_dir.join(SECRET_FILE);
     let secret = match fs::read_to_string(&file) {
         Ok(secret) => secret,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let secret: String = rand::rng().sample_iter(Alphanumeric).take(64).map(char::from).collect();
-            write_private(&file, &secret).map_err(|error| at_path(&file, error))?;
-            secret
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => missing(&file)?,
         Err(error) => return Err(at_path(&file, error)),
     };
     config.auth.key = Some(JwtKey::Secret(Secret::new(secret.trim())));

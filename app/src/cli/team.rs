@@ -41,11 +41,11 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                     owner: owner.person(config),
                     owner_handle,
                 };
-                say(found_team(database, new).await?);
+                say(found_team(database, new).await?)?;
             }
             Command::List => {
                 for (id, name) in server.teams().await? {
-                    say(format_args!("{id}  {name}"));
+                    say(format_args!("{id}  {name}"))?;
                 }
             }
         }

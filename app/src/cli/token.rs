@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use clap::Args as ClapArgs;
 
-use super::service::ensure_token_key;
+use super::service::find_token_key;
 use super::{Outcome, say};
 use crate::auth::{ActingPerson, NewToken, mint};
 use crate::config::Config;
@@ -21,12 +21,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(mut config: Config, args: Args) -> Outcome {
-    ensure_token_key(&mut config)?;
+    find_token_key(&mut config)?;
     let mut token = NewToken::new(args.subject);
     token.acting = args.acting.map(|subject| ActingPerson {
         issuer: config.auth.issuer.clone(),
         subject,
     });
-    say(mint(&config.auth, &token, TimeDelta::hours(args.hours.into()))?);
+    say(mint(&config.auth, &token, TimeDelta::hours(args.hours.into()))?)?;
     Ok(())
 }

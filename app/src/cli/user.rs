@@ -16,7 +16,7 @@ const LISTED: u64 = 10_000;
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// The team, by id or name; may be left out when there is only one.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, env = "DAYBOOK_TEAM")]
     team: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -90,14 +90,14 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                         },
                     )
                     .await?;
-                    say(member.user_id);
+                    say(member.user_id)?;
                 }
                 Command::List => {
                     for member in list_members(&tx, None, LISTED).await? {
                         say(format_args!(
                             "{}  @{}  {}  {}",
                             member.user_id, member.handle, member.role, member.display_name
-                        ));
+                        ))?;
                     }
                 }
             }

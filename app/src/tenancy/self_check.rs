@@ -1,6 +1,7 @@
 //! The service's question to itself at start: could my role see past the policies?
 
-use sqlx::postgres::PgPool;
+use daybook_migration::rls::RELAY_ROLE;
+use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{Executor, Row};
 
 use crate::error::{Error, Result};
@@ -35,6 +36,19 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
         .iter()
         .map(|row| row.try_get("name"))
         .collect::<Result<_, _>>()?;
+    // What the role or the login could become: other roles that they are, directly or by others, members of.
+    let others = (&mut *tx)
+        .fetch_all(
+            "SELECT o.rolname::text AS name, o.rolsuper, o.rolbypassrls,
+                    pg_has_role(current_user, o.oid, 'MEMBER') AS of_role,
+                    EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                            WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relowner = o.oid) AS owns
+             FROM pg_roles o
+             WHERE o.rolname NOT IN (current_user, session_user) AND pg_has_role(session_user, o.oid, 'MEMBER')
+                OR o.rolname <> current_user AND pg_has_role(current_user, o.oid, 'MEMBER')
+             ORDER BY 1",
+        )
+        .await?;
     tx.rollback().await?;
 
     let name: String = role.try_get("role")?;
@@ -54,6 +68,20 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
             owned.join(", ")
         ));
     }
+    // A superuser is a member of every role, which says nothing more.
+    if !role.try_get::<bool, _>("rolsuper")? {
+        for other in &others {
+            if other.try_get("of_role")?
+                && let Some(why) = sees_past_policies(other)?
+            {
+                let other: String = other.try_get("name")?;
+                findings.push(format!(
+                    "role {name} is a member of {other}, which {why}, and SET ROLE {other} would see past the policies; \
+                     REVOKE {other} FROM {name}, or from the role that it has {other} by"
+                ));
+            }
+        }
+    }
     for table in open_tables {
         findings.push(format!(
             "table {table} has team rows and no forced row-level security; call enable_team_rls in its migration"
@@ -62,18 +90,51 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
     if !findings.is_empty() {
         return Err(Error::internal(format!("refusing to serve: {}", findings.join("; "))));
     }
-    if role.try_get::<Option<bool>, _>("login_is_superuser")? == Some(true) {
-        let login: String = role.try_get("login")?;
-        let warning = format!(
-            "the session's login {login} is a superuser: SET ROLE NONE would see past every policy; \
-             give DATABASE_URL or DAYBOOK_APP_URL a login that is not"
-        );
-        if strict {
-            return Err(Error::internal(format!(
-                "refusing to serve: {warning} (DAYBOOK_STRICT_ROLES=on)"
-            )));
-        }
-        tracing::warn!("{warning}");
+    let Some(why) = login_sees_past_policies(&role, &others)? else {
+        return Ok(());
+    };
+    let login: String = role.try_get("login")?;
+    let warning = format!(
+        "the session's login {login} {why}: SET ROLE could see past every policy; \
+         give DATABASE_URL or DAYBOOK_APP_URL a login that is not"
+    );
+    if strict {
+        return Err(Error::internal(format!(
+            "refusing to serve: {warning} (DAYBOOK_STRICT_ROLES=on)"
+        )));
     }
+    tracing::warn!("{warning}");
     Ok(())
+}
+
+/// Why a role that one could become must not be one, if so: the end of "which …".
+fn sees_past_policies(other: &PgRow) -> Result<Option<&'static str>> {
+    Ok(if other.try_get("rolsuper")? {
+        Some("is a superuser")
+    } else if other.try_get("rolbypassrls")? {
+        Some("has BYPASSRLS")
+    } else if other.try_get::<&str, _>("name")? == RELAY_ROLE {
+        Some("sees events across teams")
+    } else if other.try_get("owns")? {
+        Some("owns tables")
+    } else {
+        None
+    })
+}
+
+/// What about the login behind the role deserves a warning: that it is, or could become, a role that no policy
+/// binds. That it is the tables' owner, who is bound, is the ordinary set-up of one login for everything.
+fn login_sees_past_policies(role: &PgRow, others: &[PgRow]) -> Result<Option<String>> {
+    if role.try_get::<Option<bool>, _>("login_is_superuser")? == Some(true) {
+        return Ok(Some("is a superuser".to_owned()));
+    }
+    for other in others {
+        let why = match sees_past_policies(other)? {
+            Some(why) if other.try_get("rolsuper")? || other.try_get("rolbypassrls")? => why,
+            _ => continue,
+        };
+        let other: &str = other.try_get("name")?;
+        return Ok(Some(format!("is a member of {other}, which {why}")));
+    }
+    Ok(None)
 }

@@ -148,9 +148,26 @@ impl Service {
         }
     }
 
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits until it says `words`.
+    pub fn hear(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.words.recv_timeout(left) {
+                Ok(line) if line.contains(words) => return,
+                Ok(_) => {}
+                Err(_) => panic!("{words:?} was not said"),
+            }
+        }
+    }
+
     /// Ends it as `signal` does, and gives how it ended.
     pub fn end(&mut self, signal: Signal) -> std::process::ExitStatus {
-        kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
+        self.signal(signal);
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {

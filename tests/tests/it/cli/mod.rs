@@ -1,6 +1,8 @@
 //! The `daybook` command as people run it: in an empty folder, with nothing set up.
 
 mod harness;
+mod refusals;
+mod stopping;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -85,17 +87,20 @@ fn the_book_is_read(folder: &Folder, by_hand: &str) {
         !by_grace.is_empty() && by_grace.iter().all(|line| line.contains("Grace Hopper ")),
         "{by_grace:?}"
     );
-    for nothing in [
-        ["--object", "invoice"],
-        ["--since", "2099-01-01"],
-        ["--actor", "nobody"],
-    ] {
+    let nobody = "01930000-0000-7000-8000-000000000000";
+    for nothing in [["--object", "invoice"], ["--since", "2099-01-01"], ["--actor", nobody]] {
         assert!(
             folder.lines(&[&["activity"][..], &nothing].concat()).is_empty(),
             "{nothing:?}"
         );
     }
     assert!(folder.refusal(&["activity", "--since", "yesterday"]).contains("7d"));
+    for wrong in ["nobody", "aaaa--------------------------------"] {
+        let said = folder.refusal(&["activity", "--actor", wrong]);
+        for words in ["--actor", wrong, "handle", "UUID"] {
+            assert!(said.contains(words), "{words} is not in: {said}");
+        }
+    }
     assert!(folder.refusal(&["activity", "--team", "Nobody's"]).contains("Acme"));
 }
 
@@ -129,6 +134,18 @@ fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
     let which = folder.refusal(&["user", "list"]);
     assert!(which.contains("--team") && which.contains("Beta"), "{which}");
     assert_eq!(folder.lines(&["user", "list", "--team", "Beta"]).len(), 1);
+    for (subcommand, lines) in [(&["user", "list"][..], 1), (&["activity"][..], 0)] {
+        let output = folder.command(subcommand).env("DAYBOOK_TEAM", "Beta").output().unwrap();
+        assert!(output.status.success(), "{subcommand:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            said.lines()
+                .filter(|line| line.contains("@ada") || line.contains("campaign"))
+                .count(),
+            0
+        );
+        assert!(said.lines().count() >= lines, "{said}");
+    }
     // From here on, which team has to be said; the other checks ran before.
 }
 
@@ -245,7 +262,12 @@ fn a_port_that_is_taken_and_a_database_that_is_away_are_named() {
 fn a_misspelt_setting_is_pointed_out_and_stops_nothing() {
     let folder = Folder::new();
     let mut command = folder.command(&["token", "ada"]);
-    let output = command.env("DAYBOOK_BNID", "127.0.0.1:1").output().unwrap();
+    let secret = "a-secret-of-at-least-thirty-two-bytes";
+    let output = command
+        .env("DAYBOOK_BNID", "127.0.0.1:1")
+        .env("DAYBOOK_JWT_SECRET", secret)
+        .output()
+        .unwrap();
     assert!(output.status.success());
     assert_eq!(
         String::from_utf8(output.stdout).unwrap().lines().count(),

@@ -94,6 +94,86 @@ async fn a_role_with_bypassrls_is_refused() {
     assert!(said.contains(&format!("role {role} has BYPASSRLS")), "{said}");
 }
 
+/// Makes a login that is in `roles`, tries it, and says how that ended; `None` without a superuser to make it.
+async fn tried_as_member_of(name: &str, roles: &[&str]) -> Option<Result<(), String>> {
+    let db = test_db().await;
+    let superuser = db.superuser_options()?;
+    let login = format!("{name}_{}", std::process::id());
+    let mut connection = superuser.connect().await.unwrap();
+    let make = format!("CREATE ROLE {login} LOGIN IN ROLE {}", roles.join(", "));
+    connection.execute(sqlx::AssertSqlSafe(make)).await.unwrap();
+    let options = DatabaseOptions {
+        strict_roles: true,
+        ..as_login(DatabaseOptions::new(superuser.username(&login)))
+    };
+    let outcome = match Database::connect(options).await {
+        Ok(database) => {
+            database.close().await;
+            Ok(())
+        }
+        Err(error) => Err(error.source().unwrap().to_string()),
+    };
+    let drop = format!("DROP ROLE {login}");
+    connection.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
+    Some(outcome.map_err(|said| said.replace(&login, "LOGIN")))
+}
+
+#[tokio::test]
+async fn a_login_that_is_only_in_the_run_time_role_is_accepted() {
+    if let Some(outcome) = tried_as_member_of("plain", &["daybook_app"]).await {
+        outcome.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_could_become_a_role_that_sees_more_is_refused_by_that_role() {
+    for (name, role, why) in [
+        ("relaying", "daybook_relay", "sees events across teams"),
+        ("owning", "daybook_owner", "owns tables"),
+        ("ruling", "postgres", "is a superuser"),
+    ] {
+        let Some(outcome) = tried_as_member_of(name, &["daybook_app", role]).await else {
+            return;
+        };
+        let said = outcome.unwrap_err();
+        for words in [
+            format!("role LOGIN is a member of {role}, which {why}"),
+            format!("REVOKE {role} FROM LOGIN"),
+        ] {
+            assert!(said.contains(&words), "{words:?} is not in: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_could_become_a_superuser_is_refused_behind_the_role_too_when_strict() {
+    let db = test_db().await;
+    let Some(superuser) = db.superuser_options() else {
+        return;
+    };
+    let login = format!("behind_{}", std::process::id());
+    let mut connection = superuser.connect().await.unwrap();
+    let make = format!("CREATE ROLE {login} LOGIN IN ROLE daybook_app, postgres");
+    connection.execute(sqlx::AssertSqlSafe(make)).await.unwrap();
+    let options = DatabaseOptions::new(superuser.username(&login));
+    Database::connect(options.clone())
+        .await
+        .expect("a warning, no more")
+        .close()
+        .await;
+    let said = said(DatabaseOptions {
+        strict_roles: true,
+        ..options
+    })
+    .await;
+    let drop = format!("DROP ROLE {login}");
+    connection.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
+    assert!(
+        said.contains("is a member of postgres, which is a superuser") && said.contains("DAYBOOK_STRICT_ROLES"),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn a_team_table_without_forced_row_level_security_is_refused_by_name() {
     let db = test_db().await;
