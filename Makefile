@@ -15,7 +15,7 @@ help: ## list the targets
 .PHONY: run
 run: ## start the service with a sample team; nothing to set up
 	$(CARGO) build --package daybook
-	./target/debug/daybook dev
+	$${CARGO_TARGET_DIR:-target}/debug/daybook dev
 
 .PHONY: test
 test: test-packages ## run every test, each on a database of its own

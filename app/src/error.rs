@@ -169,6 +169,14 @@ impl Error {
         Self::Unauthenticated { detail: detail.into() }
     }
 
+    /// 503 for a request that was ended because it took longer than `limit`.
+    pub(crate) fn too_slow(limit: std::time::Duration) -> Self {
+        Self::Unavailable {
+            detail: format!("the request took longer than {} s", limit.as_secs()).into(),
+            source: None,
+        }
+    }
+
     /// A defect or a broken environment, told to the operator only.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())

@@ -52,7 +52,7 @@ pub(super) async fn serve(
     let pending = migrate_or_tell(&app, config, server).await?;
     let database = server.open(&app).await?;
     if pending.is_none() {
-        database.ensure_partitions().await?;
+        partitions_ahead(&database).await?;
     }
     if let Some(consumers) = database.extension::<Consumers>() {
         tracing::info!("consumers: {}", consumers.names().collect::<Vec<_>>().join(", "));
@@ -134,10 +134,20 @@ async fn keep_partitions_ahead(database: Database) {
     day.tick().await;
     loop {
         day.tick().await;
-        if let Err(error) = database.ensure_partitions().await {
+        if let Err(error) = partitions_ahead(&database).await {
             tracing::error!("partitions could not be made ahead: {error}");
         }
     }
+}
+
+async fn partitions_ahead(database: &Database) -> Result<()> {
+    let strays = database.ensure_partitions().await?;
+    if strays > 0 {
+        tracing::error!(
+            "{strays} events are in no month's partition but in events_default: a clock that writes them is wrong"
+        );
+    }
+    Ok(())
 }
 
 /// SIGINT and SIGTERM, from the moment that they are listened for.

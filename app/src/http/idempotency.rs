@@ -61,7 +61,11 @@ async fn answer(state: &AppState, request: Request, next: Next) -> Result<Respon
     let claim = Claim::new(key, hash.finalize().into());
     parts.extensions.insert(claim.clone());
 
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    // This task outlives a request that is ended for its length, and its work should not.
+    let work = next.run(Request::from_parts(parts, Body::from(body)));
+    let response = tokio::time::timeout(state.http().request_timeout, work)
+        .await
+        .map_err(|_| Error::too_slow(state.http().request_timeout))?;
     match (team_id, claim.holder()) {
         (Some(team_id), Some(actor)) => keep(state, team_id, &actor, &claim, response).await,
         _ => Ok(response),

@@ -30,11 +30,7 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
 async fn end_in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Error::Unavailable {
-            detail: format!("the request took longer than {} s", limit.as_secs()).into(),
-            source: None,
-        }
-        .into_response(),
+        Err(_) => Error::too_slow(limit).into_response(),
     }
 }
 

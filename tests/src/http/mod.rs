@@ -91,11 +91,16 @@ impl TestApp {
 
     /// As another program, with [`sample_program`]'s migrations.
     pub async fn start_as(program: App, db: TestDb, options: DatabaseOptions) -> Self {
+        Self::start_within(Duration::from_secs(20), program, db, options).await
+    }
+
+    /// With so much time for each request.
+    pub async fn start_within(request_timeout: Duration, program: App, db: TestDb, options: DatabaseOptions) -> Self {
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
         let http = HttpConfig {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             body_limit_bytes: BODY_LIMIT_BYTES,
-            request_timeout: Duration::from_secs(20),
+            request_timeout,
         };
         let authenticator = Authenticator::new(&auth_config()).unwrap();
         let state = AppState::new(database.clone(), authenticator, http, None);

@@ -10,7 +10,8 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use daybook::assert_events;
 use daybook::tenancy::Role;
-use daybook_tests::http::{Answer, Ask, Client, TestApp};
+use daybook::testing::TestDb;
+use daybook_tests::http::{Answer, Ask, Client, TestApp, sample_program};
 use daybook_tests::{count, eventually, somebody_waits_for_a_lock};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
@@ -308,6 +309,29 @@ async fn without_a_key_what_a_client_no_longer_waits_for_is_undone_whole() {
     hang_up(&app, step.clone(), holder).await;
     // The row is free only when the dropped transaction has ended; nothing of it is there.
     assert_eq!(step.await.ok()["state"], "active");
+    assert_events!(
+        app.team,
+        [
+            "CREATED campaign “Spring”",
+            "STATE_CHANGED campaign “Spring”: draft → active"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn work_that_takes_too_long_is_undone_whole_with_a_key_too() {
+    let program = sample_program();
+    let db = TestDb::with_migrations(program.migrations().clone()).await;
+    let options = db.options();
+    let app = TestApp::start_within(Duration::from_secs(1), program, db, options).await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (path, mut holder) = held(&app, &ada).await;
+    let step = || ada.post(&path, json!({"state": "active"})).if_match("*").once("k");
+    step().await.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
+    holder.execute("ROLLBACK").await.unwrap();
+    // The row is free only when the dropped transaction has ended; it took no key with it.
+    let done = step().await.is(StatusCode::OK);
+    assert_eq!(done.header(REPLAYED), None);
     assert_events!(
         app.team,
         [

@@ -2,7 +2,7 @@
 
 use daybook::assert_events;
 use daybook::testing::{TestDb, TestTeam};
-use daybook_tests::{Stage, refusal};
+use daybook_tests::{Stage, eventually, refusal};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
@@ -255,6 +255,11 @@ async fn an_event_lands_in_its_month_and_a_wild_one_in_the_default() {
             .unwrap();
         assert_eq!(partition, "events_default", "{object}");
     }
+    owner.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    eventually("both are told of", async || {
+        stage.database.ensure_partitions().await.unwrap() == 2
+    })
+    .await;
     let month: String = sqlx::query_scalar("SELECT 'events_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')")
         .fetch_one(&mut owner)
         .await
