@@ -32,6 +32,8 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     /// When the thread last called for attention.
     pub updated_at: DateTimeUtc,
+    /// The transaction that last changed it.
+    pub transaction_id: i64,
 }
 
 /// Daybook's tables are joined by hand.

@@ -24,6 +24,8 @@ pub struct Model {
     pub scope_id: Option<String>,
     /// The newest message's `seq`.
     pub last_seq: i64,
+    /// How often messages have been changed.
+    pub revision: i64,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// When the newest message came.

@@ -38,6 +38,10 @@ pub struct Model {
     pub edited_at: Option<DateTimeUtc>,
     /// When it was taken back.
     pub deleted_at: Option<DateTimeUtc>,
+    /// The thread's `revision` with its last change; 0 for one that never changed.
+    pub revision: i64,
+    /// The transaction that wrote or last changed it.
+    pub transaction_id: i64,
 }
 
 /// Daybook's tables are joined by hand.

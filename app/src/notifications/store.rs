@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::events::{Event, event_from_row};
-use crate::tenancy::TeamTx;
+use crate::tenancy::{Moved, TeamTx};
 
 /// What one call's events come to for one object.
 #[derive(Debug, Default, Clone, Copy)]
@@ -70,7 +71,9 @@ macro_rules! deliver {
             reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' THEN n.reason ELSE excluded.reason END,
             version = n.version + 1,
             read_at = NULL,
-            updated_at = greatest(n.updated_at, excluded.updated_at)"
+            transaction_id = excluded.transaction_id,
+            updated_at = greatest(n.updated_at, excluded.updated_at)
+        RETURNING n.user_id"
         )
     };
 }
@@ -109,9 +112,7 @@ pub(super) async fn deliver_events(
         .bind(objects.values().map(|told| told.newest).collect::<Vec<_>>())
         .bind(objects.values().map(|told| told.created).collect::<Vec<_>>()),
     };
-    tx.execute_sql(query.bind(creator).bind(doers).bind(Uuid::now_v7()))
-        .await?;
-    Ok(())
+    told(tx, query.bind(creator).bind(doers).bind(Uuid::now_v7())).await
 }
 
 /// Tells of a comment whom it mentions and who follows, all but `doers`. Ids as in [`deliver_events`].
@@ -146,7 +147,9 @@ pub(super) async fn deliver_comment(
             reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' THEN n.reason ELSE excluded.reason END,
             version = n.version + 1,
             read_at = NULL,
-            updated_at = greatest(n.updated_at, excluded.updated_at)",
+            transaction_id = excluded.transaction_id,
+            updated_at = greatest(n.updated_at, excluded.updated_at)
+        RETURNING n.user_id",
     )
     .bind(tx.team_id())
     .bind(thread_id)
@@ -154,7 +157,14 @@ pub(super) async fn deliver_comment(
     .bind(mentioned)
     .bind(doers)
     .bind(Uuid::now_v7());
-    tx.execute_sql(query).await?;
+    told(tx, query).await
+}
+
+/// Runs what returns the recipients of notifications, and says that theirs have moved.
+async fn told(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<()> {
+    for row in tx.fetch_all(query).await? {
+        tx.hint(Moved::Notifications(row.try_get("user_id")?));
+    }
     Ok(())
 }
 
@@ -285,7 +295,8 @@ pub(super) async fn mark_read(tx: &TeamTx, user_id: Uuid, id: Uuid) -> Result<Op
             UPDATE notifications SET
                 read_at = coalesce(read_at, now()),
                 unread_count = 0,
-                version = version + (read_at IS NULL)::int
+                version = version + (read_at IS NULL)::int,
+                transaction_id = pg_current_xact_id()::text::bigint
             WHERE team_id = $1 AND user_id = $2 AND id = $3
             RETURNING thread_id, seq, read_at, unread_count, version
         ), seen AS (
@@ -294,6 +305,7 @@ pub(super) async fn mark_read(tx: &TeamTx, user_id: Uuid, id: Uuid) -> Result<Op
         )
         SELECT read_at, unread_count, version FROM marked",
     );
+    tx.hint(Moved::Notifications(user_id));
     one(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
 }
 
@@ -307,17 +319,16 @@ pub(super) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id: Uuid) -> Result<
         "UPDATE notifications SET
             read_at = NULL,
             unread_count = greatest(unread_count, 1),
-            version = version + (read_at IS NOT NULL)::int
+            version = version + (read_at IS NOT NULL)::int,
+            transaction_id = pg_current_xact_id()::text::bigint
          WHERE team_id = $1 AND user_id = $2 AND id = $3
          RETURNING read_at, unread_count, version",
     );
+    tx.hint(Moved::Notifications(user_id));
     one(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
 }
 
-async fn one(
-    tx: &TeamTx,
-    query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
-) -> Result<Option<ReadRow>> {
+async fn one(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Option<ReadRow>> {
     let Some(row) = tx.fetch_optional(query).await? else {
         return Ok(None);
     };
@@ -340,7 +351,8 @@ pub(super) async fn mark_all_read(tx: &TeamTx, user_id: Uuid) -> Result<i64> {
             WHERE team_id = $1 AND user_id = $2 AND read_at IS NULL
             ORDER BY thread_id FOR UPDATE
         ), marked AS (
-            UPDATE notifications n SET read_at = now(), unread_count = 0, version = n.version + 1
+            UPDATE notifications n SET read_at = now(), unread_count = 0, version = n.version + 1,
+                transaction_id = pg_current_xact_id()::text::bigint
             FROM mine WHERE n.team_id = $1 AND n.id = mine.id
             RETURNING n.thread_id, n.seq
         ), seen AS (
@@ -351,6 +363,7 @@ pub(super) async fn mark_all_read(tx: &TeamTx, user_id: Uuid) -> Result<i64> {
     )
     .bind(tx.team_id())
     .bind(user_id);
+    tx.hint(Moved::Notifications(user_id));
     let row = tx
         .fetch_optional(query)
         .await?

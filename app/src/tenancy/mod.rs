@@ -19,6 +19,7 @@
 mod context;
 mod database;
 mod enter;
+mod hints;
 mod own_teams;
 mod schema;
 mod self_check;
@@ -32,6 +33,7 @@ pub use context::{Actor, Context, Person, Role};
 pub use database::{Database, DatabaseOptions, Writing};
 pub use daybook_entity::SYSTEM_TEAM;
 pub use enter::{Claim, Entrant, Entry, Request, store_answer};
+pub use hints::{Hint, Hints, Moved};
 pub use own_teams::{OwnTeam, OwnTeams};
 pub use schema::{Migrations, Pending};
 pub use stats::Stats;

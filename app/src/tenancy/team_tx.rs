@@ -3,6 +3,7 @@
 mod connection;
 mod connection_trait;
 
+use std::collections::HashSet;
 use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use uuid::Uuid;
 pub(super) use self::connection::Entering;
 use self::connection::{ToItsEnd, give_back, let_go, open};
 use super::enter::{self, Claim, Entered, Entry};
+use super::hints::{Hint, Hints, Moved};
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
 
@@ -50,6 +52,8 @@ struct State {
     unfinished: u32,
     /// The events whose consumers are running, outermost first.
     causes: Vec<Uuid>,
+    /// What to say once it has committed.
+    hints: HashSet<Hint>,
 }
 
 impl std::fmt::Debug for TeamTx {
@@ -157,6 +161,12 @@ impl TeamTx {
         self.database.extension()
     }
 
+    /// Says, once and only if this transaction commits, that something of the team has moved.
+    pub fn hint(&self, moved: Moved) {
+        let team_id = self.team_id();
+        self.state().hints.insert(Hint { team_id, moved });
+    }
+
     /// What this transaction has cost so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -180,11 +190,15 @@ impl TeamTx {
                 "the transaction can't commit: a statement failed or was given up midway, or a consumer refused",
             ));
         }
+        let hints = std::mem::take(&mut self.state().hints);
+        let hear = self.database.extension::<Hints>().cloned();
         let committing = async move {
             let began = Instant::now();
             let outcome = (&mut *connection).execute("COMMIT").await;
             if outcome.is_err() {
                 give_back(connection).await;
+            } else if let Some(hear) = hear {
+                hear.send(hints);
             }
             (outcome, began.elapsed())
         };

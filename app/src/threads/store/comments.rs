@@ -5,7 +5,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::tenancy::{Person, TeamTx};
+use crate::tenancy::{Moved, Person, TeamTx};
 
 /// A message as one sees it who wants to change it.
 #[derive(Debug)]
@@ -63,14 +63,19 @@ pub(in crate::threads) async fn edit_comment(
     body: &str,
 ) -> Result<Option<DateTime<Utc>>> {
     let query = sqlx::query(
-        "UPDATE thread_messages SET body = $4, edited_at = clock_timestamp()
-         WHERE team_id = $1 AND thread_id = $2 AND seq = $3
-         RETURNING edited_at",
+        "WITH thread AS (
+             UPDATE threads SET revision = revision + 1 WHERE team_id = $1 AND id = $2 RETURNING revision
+         )
+         UPDATE thread_messages m SET body = $4, edited_at = clock_timestamp(), revision = thread.revision,
+             transaction_id = pg_current_xact_id()::text::bigint
+         FROM thread WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3
+         RETURNING m.edited_at",
     )
     .bind(tx.team_id())
     .bind(thread_id)
     .bind(seq)
     .bind(body);
+    tx.hint(Moved::Thread(thread_id));
     Ok(tx
         .fetch_optional(query)
         .await?
@@ -84,12 +89,17 @@ pub(in crate::threads) async fn edit_comment(
 /// As any statement.
 pub(in crate::threads) async fn delete_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<()> {
     let query = sqlx::query(
-        "UPDATE thread_messages SET body = NULL, deleted_at = clock_timestamp()
-         WHERE team_id = $1 AND thread_id = $2 AND seq = $3",
+        "WITH thread AS (
+             UPDATE threads SET revision = revision + 1 WHERE team_id = $1 AND id = $2 RETURNING revision
+         )
+         UPDATE thread_messages m SET body = NULL, deleted_at = clock_timestamp(), revision = thread.revision,
+             transaction_id = pg_current_xact_id()::text::bigint
+         FROM thread WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3",
     )
     .bind(tx.team_id())
     .bind(thread_id)
     .bind(seq);
     tx.execute_sql(query).await?;
+    tx.hint(Moved::Thread(thread_id));
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! The SQL of threads: posting, reading, changing comments, and who wants to hear what.
 
+mod changes;
 mod comments;
 mod following;
 mod posting;
 mod reading;
 
+pub use changes::{Changes, Cursor, FeedPiece, FeedPlace, ThreadRef, changes, feed, head, heads};
 pub(super) use comments::{CommentRow, delete_comment, edit_comment, lock_comment};
 pub(super) use following::{FollowRow, WatchRow, set_following, set_muted, unwatch, watch, watches};
 pub(super) use posting::{NewComment, post_comment, post_events};

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::events::Event;
-use crate::tenancy::TeamTx;
+use crate::tenancy::{Moved, TeamTx};
 
 /// What one call's events come to for one thread.
 struct Post<'a> {
@@ -41,7 +41,8 @@ macro_rules! post {
             FROM ",
             $messages,
             " AS m (event_id, object_type, object_id, from_end)
-            JOIN posted p ON p.object_type = m.object_type AND p.object_id = m.object_id"
+            JOIN posted p ON p.object_type = m.object_type AND p.object_id = m.object_id
+            RETURNING thread_id"
         )
     };
 }
@@ -75,7 +76,9 @@ async fn post_one(tx: &TeamTx, event: &Event) -> Result<()> {
     .bind(event.scope.as_ref().map(|scope| &scope.object_type))
     .bind(event.scope.as_ref().map(|scope| &scope.id))
     .bind(event.id);
-    tx.execute_sql(query).await?;
+    if let Some(row) = tx.fetch_optional(query).await? {
+        tx.hint(Moved::Thread(row.try_get("thread_id")?));
+    }
     Ok(())
 }
 
@@ -129,6 +132,7 @@ async fn post_many(tx: &TeamTx, events: &[&Event]) -> Result<()> {
     .bind(events.iter().map(|event| event.object_id.as_str()).collect::<Vec<_>>())
     .bind(from_end);
     tx.execute_sql(query).await?;
+    tx.hint(Moved::Threads);
     Ok(())
 }
 
@@ -205,6 +209,7 @@ pub(in crate::threads) async fn post_comment(
     let Some(row) = tx.fetch_optional(query).await? else {
         return Ok(None);
     };
+    tx.hint(Moved::Thread(thread_id));
     Ok(Some(Posted {
         seq: row.try_get("seq")?,
         created_at: row.try_get("created_at")?,

@@ -217,7 +217,7 @@ pub(in crate::threads) async fn read_messages(
 }
 
 /// `None` for the row of a thread with no message in the window.
-fn message(sentences: &Sentences, row: &PgRow) -> Result<Option<Message>> {
+pub(super) fn message(sentences: &Sentences, row: &PgRow) -> Result<Option<Message>> {
     let Some(seq) = row.try_get("seq")? else {
         return Ok(None);
     };

@@ -1,0 +1,61 @@
+//! What one can follow.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// What one can follow, as a client names it: `thread:{id}`, `threads` or `notifications`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(as = LiveTopic, value_type = String, pattern = "^(thread:[0-9a-f-]{36}|threads|notifications)$")]
+pub enum Topic {
+    /// The messages of one thread.
+    Thread(Uuid),
+    /// The messages of all the team's threads.
+    Threads,
+    /// One's own notifications.
+    Notifications,
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(id) => write!(f, "thread:{id}"),
+            Self::Threads => f.write_str("threads"),
+            Self::Notifications => f.write_str("notifications"),
+        }
+    }
+}
+
+impl From<Topic> for String {
+    fn from(topic: Topic) -> Self {
+        topic.to_string()
+    }
+}
+
+impl FromStr for Topic {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "threads" => Ok(Self::Threads),
+            "notifications" => Ok(Self::Notifications),
+            _ => text
+                .strip_prefix("thread:")
+                .and_then(|id| Uuid::try_parse(id).ok())
+                .map(Self::Thread)
+                .ok_or("a topic must be thread:{id}, threads or notifications"),
+        }
+    }
+}
+
+impl TryFrom<String> for Topic {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}

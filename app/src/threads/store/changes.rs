@@ -1,0 +1,261 @@
+//! What has happened since somebody last looked: in one thread by its numbers, in a team by its transactions.
+
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::reading::message;
+use crate::error::Result;
+use crate::events::Sentences;
+use crate::tenancy::TeamTx;
+use crate::threads::message::Message;
+
+/// A place in a thread's history. Both numbers are counted up under the lock of the thread's row, so of two
+/// places in one thread neither number contradicts the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// How many messages there were.
+    pub seq: i64,
+    /// How often messages had been changed.
+    pub revision: i64,
+}
+
+/// A thread by its names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ThreadRef {
+    /// Its id.
+    pub id: Uuid,
+    /// The object's type.
+    pub object_type: String,
+    /// The object's id.
+    pub object_id: String,
+    /// What the object was last called.
+    pub object_label: String,
+}
+
+/// A piece of a thread's history.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// The thread.
+    pub thread: ThreadRef,
+    /// New messages, in order.
+    pub created: Vec<Message>,
+    /// Older messages that were changed, each with the revision of its last change, in that order.
+    pub changed: Vec<(i64, Message)>,
+    /// Where this piece ends.
+    pub to: Cursor,
+    /// Where the thread's history ends. If that is not `to`, another piece follows.
+    pub head: Cursor,
+}
+
+/// The next piece of a thread's history after `after`, of at most `limit` new messages, or else of changes.
+/// `None`: no such thread. One statement, so that all of it is of one moment.
+///
+/// # Errors
+/// As any statement.
+pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) -> Result<Option<Changes>> {
+    // Twice an index's own range: an OR of the two would read the whole thread.
+    let query = sqlx::query(
+        "SELECT t.last_seq, t.revision AS t_revision, t.id AS t_id, t.object_type AS t_object_type,
+            t.object_id AS t_object_id, t.object_label AS t_object_label,
+            m.seq, m.revision, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
+            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
+            m.created_at AS m_created_at, m.edited_at, m.deleted_at, m.is_new,
+            e.*
+         FROM threads t
+         LEFT JOIN LATERAL (
+             (SELECT m.*, true AS is_new FROM thread_messages m
+              WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq > $3 ORDER BY m.seq LIMIT $5)
+             UNION ALL
+             (SELECT m.*, false FROM thread_messages m
+              WHERE m.team_id = $1 AND m.thread_id = $2 AND m.revision > $4 AND m.revision > 0 AND m.seq <= $3
+              ORDER BY m.revision LIMIT $5)
+         ) m ON true
+         LEFT JOIN LATERAL (
+             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
+                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
+             FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
+         ) e ON true
+         WHERE t.team_id = $1 AND t.id = $2
+         ORDER BY m.is_new DESC, CASE WHEN m.is_new THEN m.seq ELSE m.revision END",
+    )
+    .bind(tx.team_id())
+    .bind(thread_id)
+    .bind(after.seq)
+    .bind(after.revision)
+    .bind(limit);
+    let rows = tx.fetch_all(query).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let head = Cursor {
+        seq: first.try_get("last_seq")?,
+        revision: first.try_get("t_revision")?,
+    };
+    let mut piece = Changes {
+        thread: thread_ref(first)?,
+        created: Vec::new(),
+        changed: Vec::new(),
+        to: after,
+        head,
+    };
+    let words = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    for row in &rows {
+        let Some(message) = message(sentences, row)? else {
+            continue;
+        };
+        if row.try_get("is_new")? {
+            piece.to.seq = message.seq;
+            piece.created.push(message);
+        } else if piece.to.seq == head.seq {
+            piece.to.revision = row.try_get("revision")?;
+            piece.changed.push((piece.to.revision, message));
+        }
+    }
+    // All there is: what was changed before it was read as new was not read a second time.
+    let full = i64::try_from(piece.changed.len()).is_ok_and(|changed| changed >= limit);
+    if piece.to.seq == head.seq && !full {
+        piece.to.revision = head.revision;
+    }
+    Ok(Some(piece))
+}
+
+/// Where a thread's history ends, with its names. `None`: no such thread.
+///
+/// # Errors
+/// As any statement.
+pub async fn head(tx: &TeamTx, thread_id: Uuid) -> Result<Option<(ThreadRef, Cursor)>> {
+    let query = sqlx::query(
+        "SELECT id AS t_id, object_type AS t_object_type, object_id AS t_object_id, object_label AS t_object_label,
+             last_seq, revision FROM threads WHERE team_id = $1 AND id = $2",
+    )
+    .bind(tx.team_id())
+    .bind(thread_id);
+    let Some(row) = tx.fetch_optional(query).await? else {
+        return Ok(None);
+    };
+    let head = Cursor {
+        seq: row.try_get("last_seq")?,
+        revision: row.try_get("revision")?,
+    };
+    Ok(Some((thread_ref(&row)?, head)))
+}
+
+/// Where the histories of these threads end; those that aren't there are left out. One statement.
+///
+/// # Errors
+/// As any statement.
+pub async fn heads(tx: &TeamTx, thread_ids: &[Uuid]) -> Result<Vec<(Uuid, Cursor)>> {
+    let query = sqlx::query("SELECT id, last_seq, revision FROM threads WHERE team_id = $1 AND id = ANY ($2)")
+        .bind(tx.team_id())
+        .bind(thread_ids);
+    tx.fetch_all(query)
+        .await?
+        .iter()
+        .map(|row| {
+            let head = Cursor {
+                seq: row.try_get("last_seq")?,
+                revision: row.try_get("revision")?,
+            };
+            Ok((row.try_get("id")?, head))
+        })
+        .collect()
+}
+
+fn thread_ref(row: &PgRow) -> Result<ThreadRef> {
+    Ok(ThreadRef {
+        id: row.try_get("t_id")?,
+        object_type: row.try_get("t_object_type")?,
+        object_id: row.try_get("t_object_id")?,
+        object_label: row.try_get("t_object_label")?,
+    })
+}
+
+/// A place in the history of all of a team's messages: those before it have been read. Everything that a
+/// transaction before `transaction_id` did, and of that one what comes up to the message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeedPlace {
+    /// The transaction that wrote.
+    pub transaction_id: i64,
+    /// Its thread.
+    pub thread_id: Uuid,
+    /// Its place in the thread.
+    pub seq: i64,
+}
+
+impl FeedPlace {
+    /// Before all that this transaction wrote.
+    pub fn before(transaction_id: i64) -> Self {
+        Self {
+            transaction_id,
+            thread_id: Uuid::nil(),
+            seq: 0,
+        }
+    }
+}
+
+/// A piece of the history of a team's messages.
+#[derive(Debug)]
+pub struct FeedPiece {
+    /// New and changed messages with their threads and their places, in the order of places.
+    pub messages: Vec<(FeedPlace, ThreadRef, Message)>,
+    /// The oldest transaction that was open at this moment: all before it are in this piece or in those before.
+    pub horizon: i64,
+}
+
+/// The next piece of the history of a team's messages after `after`, of at most `limit`. Transactions may commit
+/// in another order than that of their numbers: who has read to the end goes on from the piece's `horizon`, and
+/// meets some a second time. One statement, so that messages and horizon are of one moment.
+///
+/// # Errors
+/// As any statement.
+pub async fn feed(tx: &TeamTx, after: FeedPlace, limit: i64) -> Result<FeedPiece> {
+    let query = sqlx::query(
+        "SELECT now.horizon, m.transaction_id AS m_transaction_id, m.thread_id,
+            t.id AS t_id, t.object_type AS t_object_type, t.object_id AS t_object_id, t.object_label AS t_object_label,
+            m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
+            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
+            m.created_at AS m_created_at, m.edited_at, m.deleted_at,
+            e.*
+         FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon) now
+         LEFT JOIN LATERAL (
+             SELECT * FROM thread_messages
+             WHERE team_id = $1 AND (transaction_id, thread_id, seq) > ($2, $3, $4)
+             ORDER BY transaction_id, thread_id, seq LIMIT $5
+         ) m ON true
+         LEFT JOIN threads t ON t.team_id = $1 AND t.id = m.thread_id
+         LEFT JOIN LATERAL (
+             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
+                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
+             FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
+         ) e ON true
+         ORDER BY m.transaction_id, m.thread_id, m.seq",
+    )
+    .bind(tx.team_id())
+    .bind(after.transaction_id)
+    .bind(after.thread_id)
+    .bind(after.seq)
+    .bind(limit);
+    let rows = tx.fetch_all(query).await?;
+    let words = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    let mut piece = FeedPiece {
+        messages: Vec::with_capacity(rows.len()),
+        horizon: rows.first().map_or(Ok(0), |row| row.try_get("horizon"))?,
+    };
+    for row in &rows {
+        let Some(message) = message(sentences, row)? else {
+            continue;
+        };
+        let place = FeedPlace {
+            transaction_id: row.try_get("m_transaction_id")?,
+            thread_id: row.try_get("thread_id")?,
+            seq: message.seq,
+        };
+        piece.messages.push((place, thread_ref(row)?, message));
+    }
+    Ok(piece)
+}
