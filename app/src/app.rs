@@ -11,6 +11,7 @@ use crate::cli;
 use crate::error::Result;
 use crate::events::{Consumers, Sentences, Tracked};
 use crate::http::{self, AppState};
+use crate::live::Hearing;
 use crate::tenancy::{Context, Database, Migrations};
 
 /// Plants a sample into a team, acting as the people whose contexts it is given.
@@ -92,7 +93,8 @@ impl App {
         cli::run(self).await
     }
 
-    /// Gives a database what this program's transactions carry: its consumers and its models' words.
+    /// Gives a database what this program's transactions carry: its consumers, its models' words, and where to say
+    /// that something has moved.
     ///
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) that names two consumers of one name.
@@ -101,9 +103,12 @@ impl App {
             Some(consumers) => consumers.clone(),
             None => Consumers::linked()?,
         };
+        let hearing = Hearing::default();
         Ok(database
             .with_extension(consumers)
-            .with_extension(self.sentences.clone()))
+            .with_extension(self.sentences.clone())
+            .with_extension(hearing.hints())
+            .with_extension(hearing))
     }
 
     /// All migrations of the program.

@@ -8,6 +8,7 @@
 //! - [`tenancy`]: teams and the wall between them; [`tenancy::TeamTx`] is the only door for writes.
 //! - [`events`]: what changed, by whom, why; the `*_with_event` helpers and the consumers.
 //! - [`threads`], [`notifications`]: what people read, made by consumers like any user's.
+//! - [`live`]: the WebSocket on which both reach people's screens as they happen.
 //! - [`auth`]: who presents themselves; members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
 //! - [`campaigns`]: the sample domain, and what a user's own slice looks like.
@@ -24,6 +25,7 @@ pub mod config;
 pub mod error;
 pub mod events;
 pub mod http;
+pub mod live;
 pub mod notifications;
 pub mod prelude;
 pub mod tenancy;

@@ -28,6 +28,7 @@
 mod api_key;
 mod api_keys;
 mod authenticator;
+mod gone;
 mod jwt;
 mod me;
 mod members;
@@ -38,6 +39,7 @@ mod teams;
 pub use api_key::ApiKey;
 pub use api_keys::{KeyInfo, KeyRole, NewKey, list_keys, make_key, revoke_key, routes as api_key_routes};
 pub use authenticator::Authenticator;
+pub use gone::gone;
 pub use jwt::{NewToken, mint};
 pub use me::routes as me_routes;
 pub use members::{

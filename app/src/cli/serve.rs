@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::Consumers;
 use crate::http::AppState;
+use crate::live::{Live, LiveOptions};
 use crate::tenancy::{Database, Pending};
 
 pub(super) async fn run(app: App, mut config: Config) -> Outcome {
@@ -60,15 +61,26 @@ pub(super) async fn serve(
     ready(&database, address).await?;
 
     let keeper = tokio::spawn(keep_partitions_ahead(database.clone()));
+    let direct = config.live.listen.then(|| server.direct(config)).transpose()?;
+    let live = Live::start(
+        &database,
+        direct,
+        LiveOptions {
+            max_sockets: config.live.max_sockets,
+            allowed_origins: config.live.allowed_origins.clone(),
+            ..LiveOptions::default()
+        },
+    );
     let state = AppState::new(
         database.clone(),
         Authenticator::new(&config.auth)?,
         config.http.clone(),
+        live.clone(),
         pending,
     );
     tracing::info!("listening on http://{address}");
     let grace = config.http.request_timeout + LEAVE;
-    let ended = serve_until(stop, grace, listener, app.into_router(state)).await;
+    let ended = serve_until(stop, grace, listener, app.into_router(state), &live).await;
     keeper.abort();
     if let Ok(Ended::Whole) = ended {
         database.close().await;
@@ -86,7 +98,13 @@ enum Ended {
 }
 
 /// Serves until `stop`, then waits for open connections, though no longer than `grace` or until `stop` again.
-async fn serve_until(mut stop: Stop, grace: Duration, listener: TcpListener, router: Router) -> Result<Ended> {
+async fn serve_until(
+    mut stop: Stop,
+    grace: Duration,
+    listener: TcpListener,
+    router: Router,
+    live: &Live,
+) -> Result<Ended> {
     let (finish, finishing) = oneshot::channel::<()>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async {
         // Sent or dropped, it means the same.
@@ -99,8 +117,10 @@ async fn serve_until(mut stop: Stop, grace: Duration, listener: TcpListener, rou
     }
     tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
     drop(finish);
+    // The listener doesn't wait for sockets: they are no requests any longer.
+    let serving = async { tokio::join!(serving, live.close(grace)).0 };
     tokio::select! {
-        served = &mut serving => served.map(|()| Ended::Whole).map_err(Error::internal),
+        served = serving => served.map(|()| Ended::Whole).map_err(Error::internal),
         () = tokio::time::sleep(grace) => {
             tracing::warn!("connections are still open after {} s; ending without them", grace.as_secs());
             Ok(Ended::CutShort)

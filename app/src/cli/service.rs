@@ -94,6 +94,14 @@ impl Server {
         app.equip(Database::connect(self.app.clone()).await?)
     }
 
+    /// Past any pooler, for LISTEN.
+    pub(super) fn direct(&self, config: &Config) -> Result<PgConnectOptions> {
+        match &config.database.direct_url {
+            Some(url) => Ok(PgConnectOptions::from_str(url.expose())?),
+            None => Ok(self.app.connect.clone()),
+        }
+    }
+
     /// All teams, by id and name. Only the tables' owner may ask.
     pub(super) async fn teams(&self) -> Result<Vec<(Uuid, String)>> {
         let mut connection = self.owner.connect().await?;

@@ -14,6 +14,8 @@ pub struct DatabaseConfig {
     pub url: Option<Secret>,
     /// A login of its own for the pool that serves requests. None: `url`, with the role set at connect.
     pub app_url: Option<Secret>,
+    /// The server itself, for what no pooler carries: LISTEN. None: as the pool connects.
+    pub direct_url: Option<Secret>,
     /// Whether a superuser's login behind the pool is an error instead of a warning.
     pub strict_roles: bool,
     /// Whether `serve` applies pending migrations.
@@ -37,6 +39,7 @@ impl DatabaseConfig {
         Self {
             url,
             app_url,
+            direct_url: settings.secret("DAYBOOK_DIRECT_URL", postgres_url),
             strict_roles: settings.switch("DAYBOOK_STRICT_ROLES", false),
             migrate: settings.switch("DAYBOOK_MIGRATE", true),
             pool_size: settings.number("DAYBOOK_POOL_SIZE", 1..=1000, 10),

@@ -13,6 +13,10 @@
 //! | `DAYBOOK_DATA_DIR` | `.daybook` | the folder for what isn't kept in Postgres |
 //! | `DATABASE_URL` | a private cluster | the server; its login may own the tables, and then migrates |
 //! | `DAYBOOK_APP_URL` | `DATABASE_URL` | a login of its own for the pool that serves requests |
+//! | `DAYBOOK_DIRECT_URL` | `DAYBOOK_APP_URL` | the server itself, where the others lead to a pooler: for LISTEN |
+//! | `DAYBOOK_LISTEN` | `on` | `off`: what other processes write is found by looking once a second |
+//! | `DAYBOOK_LIVE_SOCKETS` | `20000` | live sockets that one process serves at most |
+//! | `DAYBOOK_ALLOWED_ORIGINS` | none | pages that may open live sockets, beside the service's own: origins, by commas |
 //! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
 //! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
 //! | `DAYBOOK_POOL_SIZE` | `10` | connections of the pool that serves requests |
@@ -25,6 +29,7 @@
 mod auth;
 mod database;
 mod http;
+mod live;
 mod settings;
 
 use std::path::PathBuf;
@@ -32,6 +37,7 @@ use std::path::PathBuf;
 pub use auth::{AuthConfig, JwtKey, PublicKey, PublicKeyAlgorithm};
 pub use database::DatabaseConfig;
 pub use http::HttpConfig;
+pub use live::LiveConfig;
 pub use settings::{BadSetting, BadSettings, Secret};
 
 use settings::Settings;
@@ -45,6 +51,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Whose tokens are believed.
     pub auth: AuthConfig,
+    /// How live sockets are served.
+    pub live: LiveConfig,
     /// The folder for what isn't kept in Postgres: run logs, the private cluster, the owner's token file.
     pub data_dir: PathBuf,
     /// What looks like a mistake and doesn't stop the start: a misspelt `DAYBOOK_…` name. For stderr.
@@ -76,6 +84,7 @@ impl Config {
             http: HttpConfig::read(&mut settings),
             database: DatabaseConfig::read(&mut settings),
             auth: AuthConfig::read(&mut settings),
+            live: LiveConfig::read(&mut settings),
             data_dir: settings
                 .text("DAYBOOK_DATA_DIR")
                 .unwrap_or_else(|| ".daybook".to_owned())

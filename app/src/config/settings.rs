@@ -5,15 +5,19 @@ use std::ops::RangeInclusive;
 
 /// Names that begin with `DAYBOOK_` and mean something, to this module or to the command line.
 const KNOWN: &[&str] = &[
+    "DAYBOOK_ALLOWED_ORIGINS",
     "DAYBOOK_APP_URL",
     "DAYBOOK_BIND",
     "DAYBOOK_BLESS",
     "DAYBOOK_BODY_LIMIT",
     "DAYBOOK_DATA_DIR",
+    "DAYBOOK_DIRECT_URL",
     "DAYBOOK_JWT_AUDIENCE",
     "DAYBOOK_JWT_ISSUER",
     "DAYBOOK_JWT_PUBLIC_KEY",
     "DAYBOOK_JWT_SECRET",
+    "DAYBOOK_LISTEN",
+    "DAYBOOK_LIVE_SOCKETS",
     "DAYBOOK_LOG",
     "DAYBOOK_MIGRATE",
     "DAYBOOK_PG_BIN",

@@ -6,13 +6,14 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{AppState, health, middleware, openapi};
 use crate::error::Error;
-use crate::{auth, notifications, threads};
+use crate::{auth, live, notifications, threads};
 
 /// The whole service: Daybook's routes, `team_routes` beside them, and the layers around both.
 pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
     let team = OpenApiRouter::new()
         .merge(threads::routes())
         .merge(notifications::routes())
+        .merge(live::routes())
         .merge(auth::member_routes())
         .merge(auth::api_key_routes())
         .merge(team_routes);

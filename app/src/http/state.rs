@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
 use crate::events::Sentences;
+use crate::live::Live;
 use crate::tenancy::{Database, Pending};
 
 /// The service's long-lived parts. Cheap to clone.
@@ -16,17 +17,25 @@ struct Parts {
     database: Database,
     authenticator: Authenticator,
     http: HttpConfig,
+    live: Live,
     pending: Option<Pending>,
 }
 
 impl AppState {
     /// Puts the parts together. `pending` are migrations that were left unapplied on purpose
     /// (`DAYBOOK_MIGRATE=off`): the service is then not ready, and says so.
-    pub fn new(database: Database, authenticator: Authenticator, http: HttpConfig, pending: Option<Pending>) -> Self {
+    pub fn new(
+        database: Database,
+        authenticator: Authenticator,
+        http: HttpConfig,
+        live: Live,
+        pending: Option<Pending>,
+    ) -> Self {
         Self(Arc::new(Parts {
             database,
             authenticator,
             http,
+            live,
             pending,
         }))
     }
@@ -44,6 +53,11 @@ impl AppState {
     /// How requests are taken.
     pub fn http(&self) -> &HttpConfig {
         &self.0.http
+    }
+
+    /// Who follows what.
+    pub fn live(&self) -> &Live {
+        &self.0.live
     }
 
     /// What words the models have for their events.

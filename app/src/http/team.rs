@@ -3,13 +3,14 @@
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::request_id::RequestIds;
 use super::state::AppState;
 use crate::auth::Principal;
 use crate::error::{Error, Result};
-use crate::tenancy::{Claim, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
+use crate::tenancy::{Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
 
 /// Who asks, and for which team. It proves *who*; entering proves that they belong, in its own round trip.
 ///
@@ -26,6 +27,7 @@ pub struct Team {
     database: Database,
     entry: Entry,
     id: Uuid,
+    expires_at: Option<DateTime<Utc>>,
 }
 
 impl Team {
@@ -87,6 +89,62 @@ impl Team {
     }
 }
 
+impl Team {
+    /// How its transactions are begun: for what outlives the request.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// When the credential stops to hold; none for an API key, whose row says so.
+    pub(crate) fn expires_at(&self) -> Option<DateTime<Utc>> {
+        self.expires_at
+    }
+
+    /// Somebody whose context was kept, such as a ticket's. Entering proves anew that they belong.
+    pub(crate) fn of_context(
+        state: &AppState,
+        parts: &Parts,
+        context: Context,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> Self {
+        let id = context.team_id;
+        let request = request(parts);
+        Self {
+            database: state.database().clone(),
+            entry: Entry::new(id, Entrant::Context(context), request),
+            id,
+            expires_at,
+        }
+    }
+
+    /// The team that the path names.
+    pub(crate) async fn id_in_path(parts: &mut Parts, state: &AppState) -> Result<Uuid> {
+        let captures = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| match rejection {
+                // As no id and no name of ours is.
+                RawPathParamsRejection::InvalidUtf8InPathParam(_) => Error::not_found("object"),
+                ours => Error::internal(ours),
+            })?;
+        captures
+            .iter()
+            .find(|(name, _)| *name == "team_id")
+            .and_then(|(_, value)| Uuid::try_parse(value).ok())
+            .ok_or_else(|| Error::not_found("team"))
+    }
+}
+
+fn request(parts: &Parts) -> Request {
+    let ids = parts.extensions.get::<RequestIds>();
+    Request {
+        request_id: ids.map(|ids| ids.request_id.clone()),
+        correlation_id: ids.map_or_else(Uuid::new_v4, |ids| ids.correlation_id),
+        via: Some("http".to_owned()),
+        reason: None,
+        claim: parts.extensions.get::<Claim>().cloned(),
+    }
+}
+
 async fn allowed(tx: TeamTx, role: Role) -> Result<TeamTx> {
     if let Err(error) = tx.require(role) {
         tx.rollback().await?;
@@ -100,31 +158,17 @@ impl FromRequestParts<AppState> for Team {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
         let principal = state.authenticator().authenticate(&parts.headers)?;
-        let captures = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| match rejection {
-                // As no id and no name of ours is.
-                RawPathParamsRejection::InvalidUtf8InPathParam(_) => Error::not_found("object"),
-                ours => Error::internal(ours),
-            })?;
-        let id = captures
-            .iter()
-            .find(|(name, _)| *name == "team_id")
-            .and_then(|(_, value)| Uuid::try_parse(value).ok())
-            .ok_or_else(|| Error::not_found("team"))?;
-        let ids = parts.extensions.get::<RequestIds>();
-        let request = Request {
-            request_id: ids.map(|ids| ids.request_id.clone()),
-            correlation_id: ids.map_or_else(Uuid::new_v4, |ids| ids.correlation_id),
-            via: Some("http".to_owned()),
-            reason: None,
-            claim: parts.extensions.get::<Claim>().cloned(),
+        let id = Self::id_in_path(parts, state).await?;
+        let expires_at = match &principal {
+            Principal::User(user) => Some(user.expires_at),
+            Principal::ApiKey(_) => None,
         };
-        let entry = Entry::new(id, entrant(principal), request);
+        let entry = Entry::new(id, entrant(principal), request(parts));
         Ok(Self {
             database: state.database().clone(),
             entry,
             id,
+            expires_at,
         })
     }
 }

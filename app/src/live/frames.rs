@@ -123,8 +123,8 @@ pub struct ThreadMessages {
     /// Of a thread's own topic: with this frame one has every change up to here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
-    /// Of `threads`: from where to go on. What comes then may have come before: a message is known by its thread,
-    /// its `seq` and its `etag`.
+    /// Of `threads`: from where to go on. Frames of one batch may share one that is as old as the batch, so that
+    /// some may come a second time: a message is known by its thread, its `seq` and its `etag`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -135,7 +135,9 @@ impl ServerFrame {
     /// # Errors
     /// [`Error::Internal`]: a frame of ours can always be said.
     pub(super) fn encode(&self) -> Result<Utf8Bytes> {
-        serde_json::to_string(self).map(Utf8Bytes::from).map_err(Error::internal)
+        serde_json::to_string(self)
+            .map(Utf8Bytes::from)
+            .map_err(Error::internal)
     }
 }
 
@@ -191,7 +193,9 @@ pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<Step>>
 /// As [`ServerFrame::encode`].
 pub(super) fn feed_frames(thread: &ThreadRef, messages: Vec<Message>, cursor: &str) -> Result<Vec<Utf8Bytes>> {
     let (fresh, changes): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| !is_changed(message));
-    let created = chunks(fresh)?.into_iter().map(|chunk| (ServerFrame::Created as fn(_) -> _, chunk));
+    let created = chunks(fresh)?
+        .into_iter()
+        .map(|chunk| (ServerFrame::Created as fn(_) -> _, chunk));
     let changed = changes.into_iter().map(|message| (changed(&message), vec![message]));
     created
         .chain(changed)
@@ -211,7 +215,9 @@ pub(super) fn feed_frames(thread: &ThreadRef, messages: Vec<Message>, cursor: &s
 
 fn changed(message: &Message) -> fn(ThreadMessages) -> ServerFrame {
     match &message.content {
-        Content::Comment { deleted_at: Some(_), .. } => ServerFrame::Deleted,
+        Content::Comment {
+            deleted_at: Some(_), ..
+        } => ServerFrame::Deleted,
         _ => ServerFrame::Updated,
     }
 }
@@ -219,7 +225,11 @@ fn changed(message: &Message) -> fn(ThreadMessages) -> ServerFrame {
 fn is_changed(message: &Message) -> bool {
     matches!(
         &message.content,
-        Content::Comment { edited_at: Some(_), .. } | Content::Comment { deleted_at: Some(_), .. }
+        Content::Comment { edited_at: Some(_), .. }
+            | Content::Comment {
+                deleted_at: Some(_),
+                ..
+            }
     )
 }
 

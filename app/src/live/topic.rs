@@ -1,16 +1,18 @@
 //! What one can follow.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 /// What one can follow, as a client names it: `thread:{id}`, `threads` or `notifications`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schema(as = LiveTopic, value_type = String, pattern = "^(thread:[0-9a-f-]{36}|threads|notifications)$")]
 pub enum Topic {
     /// The messages of one thread.
     Thread(Uuid),
@@ -18,6 +20,24 @@ pub enum Topic {
     Threads,
     /// One's own notifications.
     Notifications,
+}
+
+impl PartialSchema for Topic {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "What one can follow: one thread, all of the team's, or one's own notifications.",
+            ))
+            .pattern(Some("^(thread:[0-9a-fA-F-]{32,36}|threads|notifications)$"))
+            .into()
+    }
+}
+
+impl ToSchema for Topic {
+    fn name() -> Cow<'static, str> {
+        "LiveTopic".into()
+    }
 }
 
 impl fmt::Display for Topic {

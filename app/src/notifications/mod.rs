@@ -19,12 +19,14 @@
 
 mod consumer;
 mod routes;
+mod state;
 mod store;
 
 use uuid::Uuid;
 
 pub use consumer::send_notifications;
 pub use routes::{Inbox, Notification, NotifiedThread, ReadAll, ReadState, Reason, routes};
+pub use state::{InboxState, changed_since, state};
 
 use crate::error::Result;
 use crate::tenancy::{Context, TeamTx};

@@ -47,7 +47,7 @@ pub struct Inbox {
 }
 
 /// What a person should look at.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Notification {
     /// Its id.
     pub id: Uuid,
@@ -74,7 +74,7 @@ pub struct Notification {
 }
 
 /// The thread that a notification is of.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct NotifiedThread {
     /// Its id.
     pub id: Uuid,
@@ -135,14 +135,9 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
     let tx = team.read().await?;
     let person = reader(&tx)?;
     let (unread, rows) = store::inbox(&tx, person, params.unread, after, limit).await?;
-    let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
-    tx.commit().await?;
     let page = Page::of(rows, limit, |row| (row.updated_at, row.id))?;
-    let items = page
-        .items
-        .into_iter()
-        .map(|row| notification(&sentences, row))
-        .collect::<Result<_>>()?;
+    let items = shown(&tx, page.items)?;
+    tx.commit().await?;
     Ok(Json(Inbox {
         items,
         next: page.next,
@@ -199,7 +194,15 @@ async fn read_all_notifications(team: Team) -> Result<Json<ReadAll>> {
     Ok(Json(ReadAll { marked }))
 }
 
-fn reader(tx: &TeamTx) -> Result<Uuid> {
+/// Notifications in words.
+pub(super) fn shown(tx: &TeamTx, rows: Vec<InboxRow>) -> Result<Vec<Notification>> {
+    let words = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    rows.into_iter().map(|row| notification(sentences, row)).collect()
+}
+
+/// The person whose inbox it is.
+pub(super) fn reader(tx: &TeamTx) -> Result<Uuid> {
     tx.context().person_id().ok_or_else(|| Error::Forbidden {
         detail: "an API key has no notifications: they are for people; use a person's token".to_owned(),
     })

@@ -143,6 +143,16 @@ impl Database {
             .await
     }
 
+    /// As [`Database::begin`], in a READ ONLY transaction.
+    ///
+    /// # Errors
+    /// As [`Database::enter`].
+    pub async fn read(&self, context: &Context) -> Result<TeamTx> {
+        let entrant = Entrant::Context(context.clone());
+        self.enter(&Entry::new(context.team_id, entrant, Request::of(context)).read_only())
+            .await
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

@@ -57,7 +57,8 @@ pub struct Request {
 }
 
 impl Request {
-    pub(super) fn of(context: &Context) -> Self {
+    /// What work that carries on with a context brings along.
+    pub fn of(context: &Context) -> Self {
         Self {
             request_id: context.request_id.clone(),
             correlation_id: context.correlation_id,

@@ -16,6 +16,7 @@
 //! **Invariant:** settings are local to the transaction, so nothing of a team is left on a connection that
 //! goes back to the pool, and poolers in transaction mode work.
 
+pub mod channel;
 mod context;
 mod database;
 mod enter;
@@ -23,6 +24,7 @@ mod hints;
 mod own_teams;
 mod schema;
 mod self_check;
+mod snapshot;
 mod stats;
 mod team_tx;
 mod write;
@@ -36,6 +38,7 @@ pub use enter::{Claim, Entrant, Entry, Request, store_answer};
 pub use hints::{Hint, Hints, Moved};
 pub use own_teams::{OwnTeam, OwnTeams};
 pub use schema::{Migrations, Pending};
+pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use team_tx::TeamTx;
 pub use write::Work;

@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub use consumer::post_to_thread;
 pub use message::{Author, Content, Message, MessagePage, ToldEvent};
 pub use routes::routes;
-pub use store::{Changes, Cursor, FeedPiece, FeedPlace, ThreadRef, Window, changes, feed, head, heads};
+pub use store::{Changes, Cursor, FeedPiece, FeedPlace, FeedWindow, ThreadRef, Window, changes, feed, head, heads};
 
 use crate::error::Result;
 use crate::tenancy::TeamTx;

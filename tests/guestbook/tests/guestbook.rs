@@ -8,6 +8,7 @@ use axum::{Router, http::header};
 use daybook::assert_events;
 use daybook::auth::{Authenticator, NewToken, mint};
 use daybook::config::Config;
+use daybook::live::{Live, LiveOptions};
 use daybook::prelude::*;
 use daybook::testing::TestDb;
 use sea_orm::Statement;
@@ -31,6 +32,7 @@ async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
         database.clone(),
         Authenticator::new(&config.auth).unwrap(),
         config.http,
+        Live::start(&database, None, LiveOptions::default()),
         None,
     );
     let guests = Guests {

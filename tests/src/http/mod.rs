@@ -23,6 +23,7 @@ use daybook::auth::{ActingPerson, Authenticator, NewToken, mint};
 use daybook::config::{AuthConfig, HttpConfig, JwtKey, Secret};
 use daybook::events::Consumers;
 use daybook::http::AppState;
+use daybook::live::{Live, LiveOptions};
 use daybook::notifications::send_notifications;
 use daybook::tenancy::{Database, DatabaseOptions, Role};
 use daybook::testing::{TestDb, TestTeam};
@@ -70,6 +71,8 @@ pub struct TestApp {
     pub database: Database,
     /// Acme.
     pub team: TestTeam,
+    /// Its sockets.
+    pub live: Live,
     router: Router,
 }
 
@@ -103,12 +106,14 @@ impl TestApp {
             request_timeout,
         };
         let authenticator = Authenticator::new(&auth_config()).unwrap();
-        let state = AppState::new(database.clone(), authenticator, http, None);
+        let live = Live::start(&database, None, LiveOptions::default());
+        let state = AppState::new(database.clone(), authenticator, http, live.clone(), None);
         let team = db.team("Acme").await;
         Self {
             db,
             database,
             team,
+            live,
             router: program.into_router(state),
         }
     }

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::reading::message;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::Sentences;
-use crate::tenancy::TeamTx;
+use crate::tenancy::{Snapshot, TeamTx};
 use crate::threads::message::Message;
 
 /// A place in a thread's history. Both numbers are counted up under the lock of the thread's row, so of two
@@ -173,11 +173,10 @@ fn thread_ref(row: &PgRow) -> Result<ThreadRef> {
     })
 }
 
-/// A place in the history of all of a team's messages: those before it have been read. Everything that a
-/// transaction before `transaction_id` did, and of that one what comes up to the message.
+/// A place among a team's messages, by who wrote them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedPlace {
-    /// The transaction that wrote.
+    /// The transaction that wrote or last changed a message.
     pub transaction_id: i64,
     /// Its thread.
     pub thread_id: Uuid,
@@ -185,45 +184,52 @@ pub struct FeedPlace {
     pub seq: i64,
 }
 
-impl FeedPlace {
-    /// Before all that this transaction wrote.
-    pub fn before(transaction_id: i64) -> Self {
-        Self {
-            transaction_id,
-            thread_id: Uuid::nil(),
-            seq: 0,
-        }
-    }
+/// Which of a team's messages to read.
+#[derive(Debug, Clone)]
+pub struct FeedWindow {
+    /// What was visible then has been read.
+    pub since: Snapshot,
+    /// What was not visible then is for later; [`Snapshot::EVERYTHING`] for what is visible now.
+    pub until: Snapshot,
+    /// Of these, those after this place.
+    pub after: FeedPlace,
 }
 
-/// A piece of the history of a team's messages.
+/// Some of a team's messages, new and changed.
 #[derive(Debug)]
 pub struct FeedPiece {
-    /// New and changed messages with their threads and their places, in the order of places.
+    /// In the order of their places. Where a thread has several, their order in the thread may be another.
     pub messages: Vec<(FeedPlace, ThreadRef, Message)>,
-    /// The oldest transaction that was open at this moment: all before it are in this piece or in those before.
-    pub horizon: i64,
+    /// What is visible now.
+    pub now: Snapshot,
 }
 
-/// The next piece of the history of a team's messages after `after`, of at most `limit`. Transactions may commit
-/// in another order than that of their numbers: who has read to the end goes on from the piece's `horizon`, and
-/// meets some a second time. One statement, so that messages and horizon are of one moment.
+/// The next of a team's messages in a window, at most `limit`. One statement, so that messages and snapshot are of
+/// one moment.
 ///
 /// # Errors
 /// As any statement.
-pub async fn feed(tx: &TeamTx, after: FeedPlace, limit: i64) -> Result<FeedPiece> {
+pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPiece> {
+    // Two ranges of one index: of transactions that had not begun, and of those that were open.
     let query = sqlx::query(
-        "SELECT now.horizon, m.transaction_id AS m_transaction_id, m.thread_id,
+        "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.thread_id,
             t.id AS t_id, t.object_type AS t_object_type, t.object_id AS t_object_id, t.object_label AS t_object_label,
             m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
             m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at,
             e.*
-         FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon) now
+         FROM (SELECT pg_current_snapshot()::text AS snapshot) now
          LEFT JOIN LATERAL (
-             SELECT * FROM thread_messages
-             WHERE team_id = $1 AND (transaction_id, thread_id, seq) > ($2, $3, $4)
-             ORDER BY transaction_id, thread_id, seq LIMIT $5
+             (SELECT * FROM thread_messages
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, thread_id, seq) > ($6, $7, $8)
+              ORDER BY transaction_id, thread_id, seq LIMIT $9)
+             UNION ALL
+             (SELECT * FROM thread_messages
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, thread_id, seq) > ($6, $7, $8)
+              ORDER BY transaction_id, thread_id, seq LIMIT $9)
+             ORDER BY transaction_id, thread_id, seq LIMIT $9
          ) m ON true
          LEFT JOIN threads t ON t.team_id = $1 AND t.id = m.thread_id
          LEFT JOIN LATERAL (
@@ -235,16 +241,23 @@ pub async fn feed(tx: &TeamTx, after: FeedPlace, limit: i64) -> Result<FeedPiece
          ORDER BY m.transaction_id, m.thread_id, m.seq",
     )
     .bind(tx.team_id())
-    .bind(after.transaction_id)
-    .bind(after.thread_id)
-    .bind(after.seq)
+    .bind(window.since.next())
+    .bind(window.since.open())
+    .bind(window.until.next())
+    .bind(window.until.open())
+    .bind(window.after.transaction_id)
+    .bind(window.after.thread_id)
+    .bind(window.after.seq)
     .bind(limit);
     let rows = tx.fetch_all(query).await?;
+    let first = rows
+        .first()
+        .ok_or_else(|| Error::internal("a snapshot is always there"))?;
     let words = Sentences::default();
     let sentences = tx.extension::<Sentences>().unwrap_or(&words);
     let mut piece = FeedPiece {
         messages: Vec::with_capacity(rows.len()),
-        horizon: rows.first().map_or(Ok(0), |row| row.try_get("horizon"))?,
+        now: first.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?,
     };
     for row in &rows {
         let Some(message) = message(sentences, row)? else {

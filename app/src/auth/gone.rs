@@ -1,0 +1,36 @@
+//! Who is no longer in a team: for connections that outlive the request that proved it.
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::tenancy::TeamTx;
+
+/// Of these people, who is no longer a member; of these API keys (by the id of their rows), which no longer hold.
+/// One statement.
+///
+/// # Errors
+/// As any statement.
+pub async fn gone(tx: &TeamTx, people: &[Uuid], keys: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
+    let query = sqlx::query(
+        "SELECT true AS is_person, p.id FROM unnest($2::uuid[]) AS p (id)
+         WHERE NOT EXISTS (SELECT FROM memberships m WHERE m.team_id = $1 AND m.user_id = p.id)
+         UNION ALL
+         SELECT false, k.id FROM unnest($3::uuid[]) AS k (id)
+         WHERE NOT EXISTS (SELECT FROM api_keys a WHERE a.team_id = $1 AND a.id = k.id
+             AND a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > now()))",
+    )
+    .bind(tx.team_id())
+    .bind(people)
+    .bind(keys);
+    let mut gone = (Vec::new(), Vec::new());
+    for row in tx.fetch_all(query).await? {
+        let list = if row.try_get("is_person")? {
+            &mut gone.0
+        } else {
+            &mut gone.1
+        };
+        list.push(row.try_get("id")?);
+    }
+    Ok(gone)
+}

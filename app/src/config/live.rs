@@ -1,0 +1,67 @@
+//! How live sockets are served.
+
+use super::settings::Settings;
+
+/// How live sockets are served.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    /// Whether hints of other processes are listened for.
+    pub listen: bool,
+    /// How many sockets a process serves at most.
+    pub max_sockets: usize,
+    /// Pages of these origins may open sockets, beside the service's own.
+    pub allowed_origins: Vec<String>,
+}
+
+impl LiveConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        Self {
+            listen: settings.switch("DAYBOOK_LISTEN", true),
+            max_sockets: settings.number("DAYBOOK_LIVE_SOCKETS", 1..=1_000_000, 20_000),
+            allowed_origins: settings.parsed("DAYBOOK_ALLOWED_ORIGINS", origins).unwrap_or_default(),
+        }
+    }
+}
+
+fn origins(value: &str) -> Result<Vec<String>, String> {
+    value
+        .split(',')
+        .map(|origin| {
+            let origin = origin.trim();
+            match origin.split_once("://") {
+                Some(("http" | "https", authority)) if !authority.is_empty() && !authority.contains('/') => {
+                    Ok(origin.to_owned())
+                }
+                _ => Err(
+                    "must be origins, separated by commas, as in https://app.example.com,http://localhost:3000"
+                        .to_owned(),
+                ),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_a_scheme_and_no_path() {
+        assert_eq!(
+            origins("https://app.example.com, http://localhost:3000"),
+            Ok(vec![
+                "https://app.example.com".to_owned(),
+                "http://localhost:3000".to_owned()
+            ])
+        );
+        for wrong in [
+            "app.example.com",
+            "https://",
+            "https://app.example.com/",
+            "https://a,",
+            "*",
+        ] {
+            assert!(origins(wrong).is_err(), "{wrong}");
+        }
+    }
+}

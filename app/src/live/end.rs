@@ -1,0 +1,63 @@
+//! Why a socket ends, and what its client is told.
+
+use axum::extract::ws::close_code;
+
+use crate::error::Error;
+
+/// Why a socket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its client is gone, or has said goodbye.
+    Gone,
+    /// The service stops.
+    GoingAway,
+    /// A message was larger than it may be.
+    TooBig,
+    /// Something of ours broke.
+    Broken,
+    /// The token or ticket's token has expired.
+    CredentialExpired,
+    /// Its member is none any longer, or its key was revoked.
+    NoMember,
+    /// Its client doesn't read, or doesn't answer pings.
+    NotReading,
+    /// Its client says more than it may.
+    TooMuch,
+}
+
+impl End {
+    /// RFC 6455 §7.4: from 4000 on, codes are the application's own.
+    pub(super) fn code(self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::Gone => None,
+            Self::GoingAway => Some((close_code::AWAY, "the service stops; come again in a moment")),
+            Self::TooBig => Some((close_code::SIZE, "the message is too big")),
+            Self::Broken => Some((close_code::ERROR, "internal error")),
+            Self::CredentialExpired => Some((4401, "the credential has expired; come again with a new one")),
+            Self::NoMember => Some((4403, "no longer in this team")),
+            Self::NotReading => Some((4408, "the client doesn't read; come again from the last cursor")),
+            Self::TooMuch => Some((4429, "too many messages")),
+        }
+    }
+
+    /// What a failed socket comes to.
+    pub(super) fn of(error: &axum::Error) -> Self {
+        let mut next = Some(error as &(dyn std::error::Error + 'static));
+        while let Some(error) = next {
+            // The library's own words: its type is not in axum's face.
+            if error.to_string().contains("Message too long") || error.to_string().contains("Space limit exceeded") {
+                return Self::TooBig;
+            }
+            next = error.source();
+        }
+        Self::Gone
+    }
+
+    /// Whether the database has said that this socket's member may not be here.
+    pub(super) fn refuses(error: &Error) -> bool {
+        matches!(
+            error,
+            Error::NotFound { .. } | Error::Unauthenticated { .. } | Error::Forbidden { .. }
+        )
+    }
+}

@@ -1,0 +1,98 @@
+//! Where hints wait until somebody looks. It merges them, so that it never holds more than there are topics, and
+//! never makes a writer wait.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::tenancy::Hint;
+
+/// Beyond so many, "look at everything" says it as well.
+const MAX_WAITING: usize = 8_192;
+
+/// Hints that wait for one reader.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Mailbox(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+/// What has come since the last look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) hints: HashSet<Hint>,
+    /// There were too many to keep: anything may have moved.
+    pub(super) everything: bool,
+}
+
+impl Mailbox {
+    pub(super) fn put(&self, hints: impl IntoIterator<Item = Hint>) {
+        {
+            let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            for hint in hints {
+                if waiting.everything {
+                    break;
+                }
+                waiting.hints.insert(hint);
+                if waiting.hints.len() > MAX_WAITING {
+                    waiting.hints = HashSet::new();
+                    waiting.everything = true;
+                }
+            }
+        }
+        self.0.arrived.notify_one();
+    }
+
+    pub(super) fn put_everything(&self) {
+        *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Waiting {
+            hints: HashSet::new(),
+            everything: true,
+        };
+        self.0.arrived.notify_one();
+    }
+
+    /// Waits until something is there, and takes all of it.
+    pub(super) async fn take(&self) -> Waiting {
+        loop {
+            let taken = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            if taken != Waiting::default() {
+                return taken;
+            }
+            self.0.arrived.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::tenancy::Moved;
+
+    fn hint(thread: u128) -> Hint {
+        Hint {
+            team_id: Uuid::nil(),
+            moved: Moved::Thread(Uuid::from_u128(thread)),
+        }
+    }
+
+    #[tokio::test]
+    async fn hints_are_merged_and_too_many_become_one() {
+        let mailbox = Mailbox::default();
+        mailbox.put([hint(1), hint(2)]);
+        mailbox.put([hint(1)]);
+        assert_eq!(mailbox.take().await.hints, HashSet::from([hint(1), hint(2)]));
+
+        mailbox.put((0..=MAX_WAITING as u128).map(hint));
+        mailbox.put([hint(1)]);
+        let waiting = mailbox.take().await;
+        assert!(waiting.everything && waiting.hints.is_empty());
+        mailbox.put([hint(1)]);
+        assert!(!mailbox.take().await.everything);
+    }
+}
