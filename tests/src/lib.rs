@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
 pub mod http;
+pub mod live;
 mod migrations;
 pub mod widget;
 

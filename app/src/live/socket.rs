@@ -27,6 +27,11 @@ use crate::error::Result;
 /// Before the database is asked again after it could not be.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// For so many times the patience for a frame, a client that is let go may still come to hear why.
+const FAREWELL: u32 = 3;
+/// How long it may take to say goodbye in turn.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// Serves a socket to its end.
 pub(super) async fn serve<S>(session: Session, inbox: Inbox, socket: S)
 where
@@ -242,17 +247,14 @@ where
             code,
             reason: Utf8Bytes::from_static(reason),
         }));
-        let patience = self.session.options.write_patience;
-        let farewell = async {
-            // What waits to be written goes first, for a client that begins to read again.
-            self.socket.send(close).await?;
-            while let Some(Ok(message)) = self.socket.next().await {
-                if matches!(message, Message::Close(_)) {
-                    break;
-                }
-            }
-            Ok::<_, axum::Error>(())
+        // What waits to be written goes first, for a client that begins to read again.
+        let patience = self.session.options.write_patience * FAREWELL;
+        let Ok(Ok(())) = timeout(patience, self.socket.send(close)).await else {
+            return;
         };
-        let _ = timeout(patience, farewell).await;
+        // Whoever closes first waits for the other, or the network may swallow what was said last.
+        let answer =
+            async { while !matches!(self.socket.next().await, None | Some(Err(_) | Ok(Message::Close(_)))) {} };
+        let _ = timeout(ANSWER, answer).await;
     }
 }

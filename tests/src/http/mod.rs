@@ -44,6 +44,8 @@ pub const ISSUER: &str = "https://issuer.test";
 /// As small as it may be set, so that a body over it is quickly made.
 pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The program of `main.rs`. Consumers are named, since the linker would add those of other tests.
 pub fn sample_program() -> App {
     App::new()
@@ -94,11 +96,31 @@ impl TestApp {
 
     /// As another program, with [`sample_program`]'s migrations.
     pub async fn start_as(program: App, db: TestDb, options: DatabaseOptions) -> Self {
-        Self::start_within(Duration::from_secs(20), program, db, options).await
+        Self::start_within(REQUEST_TIMEOUT, program, db, options).await
     }
 
     /// With so much time for each request.
     pub async fn start_within(request_timeout: Duration, program: App, db: TestDb, options: DatabaseOptions) -> Self {
+        let team = db.team("Acme").await;
+        Self::start_beside(team, request_timeout, LiveOptions::default(), program, db, options).await
+    }
+
+    /// Another process's service on the same database, whose live sockets behave so.
+    pub async fn beside(&self, options: LiveOptions) -> Self {
+        let (db, team) = (self.db.clone(), self.team.clone());
+        let database = db.options();
+        Self::start_beside(team, REQUEST_TIMEOUT, options, sample_program(), db, database).await
+    }
+
+    async fn start_beside(
+        team: TestTeam,
+        request_timeout: Duration,
+        live: LiveOptions,
+        program: App,
+        db: TestDb,
+        options: DatabaseOptions,
+    ) -> Self {
+        let direct = options.connect.clone();
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
         let http = HttpConfig {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -106,9 +128,9 @@ impl TestApp {
             request_timeout,
         };
         let authenticator = Authenticator::new(&auth_config()).unwrap();
-        let live = Live::start(&database, None, LiveOptions::default());
+        let direct = (!live.deaf).then_some(direct);
+        let live = Live::start(&database, direct, live);
         let state = AppState::new(database.clone(), authenticator, http, live.clone(), None);
-        let team = db.team("Acme").await;
         Self {
             db,
             database,

@@ -19,6 +19,7 @@ mod http_members;
 mod http_threads;
 mod idempotency;
 mod laws;
+mod live;
 mod openapi;
 mod poolers;
 mod private_postgres;

@@ -1,0 +1,126 @@
+//! A client of the live socket.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use axum::http::header::AUTHORIZATION;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::http::Client;
+
+/// How long a frame may take to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An open socket, at the client's end.
+#[derive(Debug)]
+pub struct LiveClient(pub WebSocketStream<TcpStream>);
+
+impl LiveClient {
+    /// Opens a socket to the client's team with its credential.
+    pub async fn connect(address: SocketAddr, client: &Client) -> Self {
+        let request = Self::request(address, client, "");
+        Self::try_connect(address, request).await.unwrap()
+    }
+
+    /// As [`LiveClient::connect`], with so small a buffer in its kernel that what it doesn't read soon stays with the
+    /// service.
+    pub async fn connect_narrow(address: SocketAddr, client: &Client) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        let (socket, _) = client_async(Self::request(address, client, ""), stream).await.unwrap();
+        Self(socket)
+    }
+
+    /// The request for a socket, to be changed before it is sent; `query` with its `?`.
+    pub fn request(address: SocketAddr, client: &Client, query: &str) -> Request {
+        let url = format!("ws://{address}/v1/teams/{}/live{query}", client.team_id);
+        let mut request = url.into_client_request().unwrap();
+        if let Some(credential) = &client.credential {
+            let value = HeaderValue::from_str(&format!("Bearer {credential}")).unwrap();
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        request
+    }
+
+    /// The error is the answer's status and its problem.
+    pub async fn try_connect(address: SocketAddr, request: Request) -> Result<Self, (u16, Value)> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        match timeout(PATIENCE, client_async(request, stream)).await.unwrap() {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(Error::Http(answer)) => {
+                let body = answer.body().as_deref().unwrap_or_default();
+                Err((
+                    answer.status().as_u16(),
+                    serde_json::from_slice(body).unwrap_or_default(),
+                ))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, frame: Value) {
+        self.0.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    /// The next frame, whatever it says.
+    pub async fn next(&mut self) -> Value {
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.expect("a frame") {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("not a frame: {other:?}"),
+            }
+        }
+    }
+
+    /// Waits for the service to close; the code and the reason that it gives.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.expect("a close") {
+                Some(Ok(Message::Close(Some(close)))) => return (close.code.into(), close.reason.to_string()),
+                Some(Ok(_)) => {}
+                other => panic!("no close with a reason: {other:?}"),
+            }
+        }
+    }
+
+    /// Follows a thread from `seq` on, and returns the `subscribed` frame.
+    pub async fn follow_thread(&mut self, thread_id: &str, seq: Option<i64>) -> Value {
+        let mut frame = json!({"type": "subscribe", "topic": format!("thread:{thread_id}")});
+        if let Some(seq) = seq {
+            frame["seq"] = json!(seq);
+        }
+        self.follow(frame).await
+    }
+
+    /// Subscribes, and returns the `subscribed` frame.
+    pub async fn follow(&mut self, frame: Value) -> Value {
+        self.send(frame).await;
+        let subscribed = self.next().await;
+        assert_eq!(subscribed["type"], "subscribed", "{subscribed}");
+        subscribed
+    }
+
+    /// Asks for a pong, and returns what came before it: nothing else is under way then that was sent before.
+    pub async fn until_pong(&mut self) -> Vec<Value> {
+        self.send(json!({"type": "ping"})).await;
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == "pong" {
+                return frames;
+            }
+            frames.push(frame);
+        }
+    }
+}

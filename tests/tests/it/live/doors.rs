@@ -1,0 +1,182 @@
+//! Who may come in, and who has to go.
+
+use axum::http::{HeaderValue, StatusCode};
+use chrono::TimeDelta;
+use daybook::auth::{NewToken, mint};
+use daybook::live::LiveOptions;
+use daybook::tenancy::Role;
+use daybook_tests::eventually;
+use daybook_tests::http::{Client, auth_config};
+use daybook_tests::live::LiveClient;
+use serde_json::json;
+use std::time::Duration;
+use uuid::Uuid;
+
+use super::Scene;
+
+async fn ticket(client: &Client) -> String {
+    let answer = client
+        .post("/live/tickets", json!({}))
+        .await
+        .is(StatusCode::CREATED)
+        .json();
+    answer["ticket"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_socket_for_who_asked_for_it() {
+    let scene = Scene::new().await;
+    let ticket = ticket(&scene.grace).await;
+    let anonymous = scene.app.anonymous();
+    let request = || LiveClient::request(scene.address, &anonymous, &format!("?ticket={ticket}"));
+    let mut live = LiveClient::try_connect(scene.address, request()).await.unwrap();
+    live.follow(json!({"type": "subscribe", "topic": "notifications"}))
+        .await;
+
+    let (status, problem) = LiveClient::try_connect(scene.address, request()).await.unwrap_err();
+    assert_eq!(
+        (status, &problem["type"]),
+        (401, &json!("/problems/unauthenticated")),
+        "{problem}"
+    );
+    assert!(!problem.to_string().contains(&ticket));
+    // Another team's door doesn't know it.
+    let foreign = scene.app.db.team("Umbrella").await;
+    let other = scene.app.member_of(&foreign, "eve", Role::Owner).await;
+    let mut elsewhere = self::ticket(&other).await;
+    elsewhere.insert_str(0, "?ticket=");
+    let request = LiveClient::request(scene.address, &anonymous, &elsewhere);
+    assert_eq!(
+        LiveClient::try_connect(scene.address, request).await.unwrap_err().0,
+        401
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_come_in_is_told_by_a_problem() {
+    let scene = Scene::new().await;
+    let foreign = scene.app.db.team("Umbrella").await;
+    let eve = scene.app.member_of(&foreign, "eve", Role::Owner).await;
+    for (client, expected) in [
+        (scene.app.anonymous(), 401),
+        (eve.at_team(scene.app.team.id), 404),
+        (scene.app.bearer("x"), 401),
+    ] {
+        let request = LiveClient::request(scene.address, &client, "");
+        assert_eq!(
+            LiveClient::try_connect(scene.address, request).await.unwrap_err().0,
+            expected
+        );
+    }
+    for (origin, welcome) in [
+        (format!("http://{}", scene.address), true),
+        ("https://evil.example".to_owned(), false),
+        ("null".to_owned(), false),
+    ] {
+        let mut request = LiveClient::request(scene.address, &scene.grace, "");
+        request
+            .headers_mut()
+            .insert("origin", HeaderValue::from_str(&origin).unwrap());
+        let opened = LiveClient::try_connect(scene.address, request).await;
+        assert_eq!(
+            opened.err().map(|(status, _)| status),
+            (!welcome).then_some(403),
+            "{origin}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_learns_whether_another_team_has_a_thread() {
+    let scene = Scene::new().await;
+    let foreign = scene.app.db.team("Umbrella").await;
+    let eve = scene.app.member_of(&foreign, "eve", Role::Owner).await;
+    let mut live = scene.live(&eve).await;
+    let mut answers = Vec::new();
+    for id in [scene.thread_id().to_owned(), Uuid::now_v7().to_string()] {
+        for seq in [None, Some(0), Some(1_000)] {
+            live.send(json!({"type": "subscribe", "topic": format!("thread:{id}"), "seq": seq}))
+                .await;
+            answers.push(live.next().await.to_string().replace(&id, "…"));
+        }
+    }
+    answers.dedup();
+    assert_eq!(
+        answers,
+        [r#"{"code":"not-found","detail":"no such thread","topic":"thread:…","type":"error"}"#]
+    );
+    scene.budget("200").await;
+    assert!(live.until_pong().await.is_empty());
+}
+
+#[tokio::test]
+async fn who_leaves_the_team_is_cut_off() {
+    let scene = Scene::new().await;
+    let (robot, key) = scene.ada.make_key("robot", "viewer").await;
+    let (mut grace, mut program, mut ada) = (
+        scene.live(&scene.grace).await,
+        scene.live(&robot).await,
+        scene.live(&scene.ada).await,
+    );
+    scene
+        .ada
+        .delete(&format!("/members/{}", scene.grace.id()))
+        .await
+        .is(StatusCode::NO_CONTENT);
+    assert_eq!(grace.closed().await, (4403, "no longer in this team".to_owned()));
+    scene
+        .ada
+        .delete(&format!("/api-keys/{key}"))
+        .await
+        .is(StatusCode::NO_CONTENT);
+    assert_eq!(program.closed().await.0, 4403);
+    assert!(ada.until_pong().await.is_empty(), "who stays, stays");
+    drop(ada);
+    eventually("all seats are free again", async || scene.app.live.open_sockets() == 0).await;
+}
+
+#[tokio::test]
+async fn a_socket_ends_with_its_token() {
+    let scene = Scene::new().await;
+    let token = mint(&auth_config(), &NewToken::new("grace"), TimeDelta::seconds(2)).unwrap();
+    let brief = scene.app.bearer(token);
+    let ticket = ticket(&brief).await;
+    let request = LiveClient::request(scene.address, &scene.app.anonymous(), &format!("?ticket={ticket}"));
+    let mut by_ticket = LiveClient::try_connect(scene.address, request).await.unwrap();
+    let mut by_token = scene.live(&brief).await;
+    assert_eq!(by_token.closed().await.0, 4401);
+    assert_eq!(by_ticket.closed().await.0, 4401, "a ticket is no way to stay longer");
+}
+
+#[tokio::test]
+async fn a_service_that_stops_says_so_and_waits() {
+    let scene = Scene::new().await;
+    let (mut grace, mut ada) = (scene.live(&scene.grace).await, scene.live(&scene.ada).await);
+    let live = scene.app.live.clone();
+    let closing = tokio::spawn(async move { live.close(Duration::from_secs(20)).await });
+    assert_eq!(grace.closed().await.0, 1001);
+    assert_eq!(ada.closed().await.0, 1001);
+    drop((grace, ada));
+    closing.await.unwrap();
+    assert_eq!(scene.app.live.open_sockets(), 0);
+    let mut late = scene.live(&scene.ada).await;
+    assert_eq!(late.closed().await.0, 1001);
+}
+
+#[tokio::test]
+async fn a_process_takes_so_many_sockets_and_no_more() {
+    let scene = Scene::with(LiveOptions {
+        max_sockets: 1,
+        ..LiveOptions::default()
+    })
+    .await;
+    let first = scene.live(&scene.ada).await;
+    let request = || LiveClient::request(scene.address, &scene.grace, "");
+    assert_eq!(
+        LiveClient::try_connect(scene.address, request()).await.unwrap_err().0,
+        503
+    );
+    drop(first);
+    eventually("the seat is free", async || scene.app.live.open_sockets() == 0).await;
+    LiveClient::try_connect(scene.address, request()).await.unwrap();
+}

@@ -1,0 +1,277 @@
+//! What a socket says.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::{Scene, told};
+
+#[tokio::test]
+async fn a_thread_is_told_from_where_one_is_and_then_as_it_happens() {
+    let scene = Scene::new().await;
+    scene.budget("200").await;
+    let mut grace = scene.live(&scene.grace).await;
+    let subscribed = grace.follow_thread(scene.thread_id(), Some(1)).await;
+    assert_eq!(
+        subscribed,
+        json!({"type": "subscribed", "topic": format!("thread:{}", scene.thread_id()), "seq": 2, "revision": 0})
+    );
+    let replayed = grace.next().await;
+    assert_eq!(replayed["type"], "thread-messages:created");
+    assert_eq!(
+        told(&replayed),
+        ["2 Ada changed budget of campaign “Spring” from 100 to 200"]
+    );
+    assert_eq!((&replayed["seq"], &replayed["revision"]), (&json!(2), &json!(0)));
+    assert_eq!(replayed["thread"]["object_label"], "Spring");
+
+    scene.budget("300").await;
+    assert_eq!(
+        told(&grace.next().await),
+        ["3 Ada changed budget of campaign “Spring” from 200 to 300"]
+    );
+    scene.ada.comment(&scene.thread, "well then").await;
+    assert_eq!(told(&grace.next().await), ["4 well then"]);
+    assert!(grace.until_pong().await.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_place_only_what_comes_from_now_on_is_told() {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    let subscribed = grace.follow_thread(scene.thread_id(), None).await;
+    assert_eq!(subscribed["seq"], 1);
+    scene.budget("200").await;
+    assert_eq!(
+        told(&grace.next().await),
+        ["2 Ada changed budget of campaign “Spring” from 100 to 200"]
+    );
+}
+
+#[tokio::test]
+async fn changed_comments_are_told_and_told_again_to_who_was_away() {
+    let scene = Scene::new().await;
+    let comment = format!(
+        "{}/messages/{}",
+        scene.thread,
+        scene.ada.comment(&scene.thread, "teh").await["seq"]
+    );
+    let other = scene.ada.comment(&scene.thread, "oops").await["seq"].clone();
+    let mut grace = scene.live(&scene.grace).await;
+    grace.follow_thread(scene.thread_id(), None).await;
+
+    scene
+        .ada
+        .patch(&comment, json!({"body": "the"}))
+        .if_match("*")
+        .await
+        .ok();
+    let updated = grace.next().await;
+    assert_eq!(updated["type"], "thread-messages:updated");
+    assert_eq!(
+        (told(&updated), &updated["revision"], &updated["seq"]),
+        (vec!["2 the".to_owned()], &json!(1), &json!(3))
+    );
+    let taken_back = scene
+        .ada
+        .delete(&format!("{}/messages/{other}", scene.thread))
+        .if_match("*");
+    taken_back.await.is(StatusCode::NO_CONTENT);
+    let deleted = grace.next().await;
+    assert_eq!(deleted["type"], "thread-messages:deleted");
+    assert_eq!(
+        (told(&deleted), &deleted["revision"]),
+        (vec!["3 —".to_owned()], &json!(2))
+    );
+
+    let mut again = scene.live(&scene.grace).await;
+    let topic = format!("thread:{}", scene.thread_id());
+    again
+        .follow(json!({"type": "subscribe", "topic": topic, "seq": 2, "revision": 0}))
+        .await;
+    let (created, changed) = (again.next().await, again.next().await);
+    assert_eq!(
+        (told(&created), &created["type"]),
+        (vec!["3 —".to_owned()], &json!("thread-messages:created"))
+    );
+    assert_eq!(
+        (told(&changed), &changed["type"]),
+        (vec!["2 the".to_owned()], &json!("thread-messages:updated"))
+    );
+    assert_eq!(changed["revision"], 2, "the other change came with its message");
+    assert!(again.until_pong().await.is_empty());
+}
+
+#[tokio::test]
+async fn notifications_are_a_state_whose_version_grows() {
+    let scene = Scene::new().await;
+    scene.grace.put(&format!("{}/follow", scene.thread)).await.ok();
+    let mut grace = scene.live(&scene.grace).await;
+    grace
+        .follow(json!({"type": "subscribe", "topic": "notifications"}))
+        .await;
+    let empty = grace.next().await;
+    assert_eq!(empty["type"], "notifications:updated");
+    assert_eq!(
+        (&empty["unread"], &empty["version"], &empty["items"]),
+        (&json!(0), &json!(0), &json!([]))
+    );
+
+    scene.budget("200").await;
+    let one = grace.next().await;
+    assert_eq!(
+        (&one["unread"], &one["items"][0]["unread_count"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(
+        one["items"][0]["text"],
+        "Ada changed budget of campaign “Spring” from 100 to 200"
+    );
+    assert!(one["version"].as_i64() > empty["version"].as_i64());
+
+    let id = one["items"][0]["id"].as_str().unwrap().to_owned();
+    scene.grace.put(&format!("/notifications/{id}/read")).await.ok();
+    let read = grace.next().await;
+    assert_eq!(read["unread"], 0);
+    assert!(read["version"].as_i64() > one["version"].as_i64());
+    // Somebody else's are somebody else's.
+    scene.grace.comment(&scene.thread, "for @ada").await;
+    assert!(grace.until_pong().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_team_is_followed_thread_by_thread_and_resumed_by_its_cursor() {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    let start = grace.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+    assert!(start["cursor"].is_string() && start.get("seq").is_none(), "{start}");
+    let (_, summer) = scene.ada.campaign_with_thread("Summer").await;
+    let created = grace.next().await;
+    assert_eq!(told(&created), ["1 Ada created campaign “Summer”"]);
+    assert_eq!(
+        (&created["topic"], &created["thread"]["id"]),
+        (&json!("threads"), &json!(summer.trim_start_matches("/threads/")))
+    );
+    scene.ada.comment(&summer, "sun").await;
+    let sun = grace.next().await;
+    assert_eq!(told(&sun), ["2 sun"]);
+
+    drop(grace);
+    scene.budget("200").await;
+    scene
+        .ada
+        .patch(&format!("{summer}/messages/2"), json!({"body": "rain"}))
+        .if_match("*")
+        .await
+        .ok();
+    let mut again = scene.live(&scene.grace).await;
+    again
+        .follow(json!({"type": "subscribe", "topic": "threads", "cursor": sun["cursor"]}))
+        .await;
+    let mut missed = vec![again.next().await, again.next().await];
+    missed.sort_by_key(|frame| frame["type"].to_string());
+    assert_eq!(
+        told(&missed[0]),
+        ["2 Ada changed budget of campaign “Spring” from 100 to 200"]
+    );
+    assert_eq!(
+        (&missed[1]["type"], told(&missed[1])),
+        (&json!("thread-messages:updated"), vec!["2 rain".to_owned()])
+    );
+    assert!(again.until_pong().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_hour_s_worth_of_messages_is_replayed_whole_in_frames_of_a_bearable_size() {
+    let scene = Scene::new().await;
+    let long = "x".repeat(9_000);
+    for _ in 0..25 {
+        scene.ada.comment(&scene.thread, &long).await;
+    }
+    let mut grace = scene.live(&scene.grace).await;
+    grace.follow_thread(scene.thread_id(), Some(0)).await;
+    let mut seqs = Vec::new();
+    while seqs.len() < 26 {
+        let frame = grace.next().await;
+        assert!(frame.to_string().len() < 70 * 1024);
+        seqs.extend(
+            frame["messages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|message| message["seq"].as_i64().unwrap()),
+        );
+        assert_eq!(frame["seq"].as_i64(), seqs.last().copied());
+    }
+    assert!(seqs.into_iter().eq(1..=26));
+}
+
+#[tokio::test]
+async fn what_a_socket_can_t_do_is_said_and_the_socket_stays() {
+    let scene = Scene::new().await;
+    let (robot, _) = scene.ada.make_key("robot", "viewer").await;
+    let mut live = scene.live(&robot).await;
+    let thread = format!("thread:{}", scene.thread_id());
+    for (frame, code, words) in [
+        (json!({"type": "dance"}), "bad-frame", "unknown variant `dance`"),
+        (
+            json!({"type": "ping", "loud": true}),
+            "bad-frame",
+            "unknown field `loud`",
+        ),
+        (json!({"type": "subscribe"}), "bad-frame", "missing field `topic`"),
+        (
+            json!({"type": "subscribe", "topic": "campaigns"}),
+            "bad-frame",
+            "thread:{id}, threads or notifications",
+        ),
+        (
+            json!({"type": "subscribe", "topic": "threads", "seq": 1}),
+            "bad-frame",
+            "seq and revision are a thread's",
+        ),
+        (
+            json!({"type": "subscribe", "topic": thread, "cursor": "1"}),
+            "bad-frame",
+            "a cursor is of threads",
+        ),
+        (
+            json!({"type": "subscribe", "topic": thread, "seq": -1}),
+            "bad-frame",
+            "seq must be 0 or more",
+        ),
+        (
+            json!({"type": "subscribe", "topic": thread, "seq": 7}),
+            "cursor-ahead",
+            "has come to seq 1",
+        ),
+        (
+            json!({"type": "subscribe", "topic": "threads", "cursor": "x"}),
+            "bad-frame",
+            "came with a frame",
+        ),
+        (
+            json!({"type": "subscribe", "topic": "threads", "cursor": "9000000000:9000000000:"}),
+            "cursor-ahead",
+            "from elsewhere",
+        ),
+        (
+            json!({"type": "subscribe", "topic": "notifications"}),
+            "forbidden",
+            "for people",
+        ),
+    ] {
+        live.send(frame.clone()).await;
+        let error = live.next().await;
+        assert_eq!(
+            (&error["type"], &error["code"]),
+            (&json!("error"), &json!(code)),
+            "{frame} {error}"
+        );
+        assert!(error["detail"].as_str().unwrap().contains(words), "{frame} {error}");
+    }
+    live.follow_thread(scene.thread_id(), None).await;
+    live.send(json!({"type": "unsubscribe", "topic": thread})).await;
+    assert_eq!(live.next().await, json!({"type": "unsubscribed", "topic": thread}));
+    scene.budget("200").await;
+    assert!(live.until_pong().await.is_empty());
+}

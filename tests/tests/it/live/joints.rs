@@ -1,0 +1,175 @@
+//! Where replay becomes live, where processes meet, and where hints get lost: no gap and nothing twice.
+
+use std::collections::BTreeMap;
+
+use daybook::live::LiveOptions;
+use daybook_tests::http::Client;
+use daybook_tests::live::LiveClient;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor};
+
+use super::{Scene, told};
+
+/// Reads until `last`, and says what came.
+async fn until(live: &mut LiveClient, last: i64) -> Vec<i64> {
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&last) {
+        let frame = live.next().await;
+        assert_eq!(frame["type"], "thread-messages:created", "{frame}");
+        seqs.extend(
+            frame["messages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|message| message["seq"].as_i64().unwrap()),
+        );
+    }
+    seqs
+}
+
+async fn write(client: Client, thread: String, comments: usize) {
+    for i in 0..comments {
+        client.comment(&thread, &format!("{i}")).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_while_others_write_gets_each_message_once_and_in_order() {
+    let scene = Scene::new().await;
+    let writers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(write(scene.ada.clone(), scene.thread.clone(), 50)))
+        .collect();
+    let mut readers = Vec::new();
+    for from in [0, 0, 1] {
+        let mut live = scene.live(&scene.grace).await;
+        live.follow_thread(scene.thread_id(), Some(from)).await;
+        readers.push(tokio::spawn(async move { (from, until(&mut live, 201).await) }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for reader in readers {
+        let (from, seqs) = reader.await.unwrap();
+        assert!(seqs.into_iter().eq(from + 1..=201));
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_writes_is_heard_and_without_hints_it_is_found() {
+    let scene = Scene::new().await;
+    for deaf in [false, true] {
+        let other = scene
+            .app
+            .beside(LiveOptions {
+                deaf,
+                ..LiveOptions::default()
+            })
+            .await;
+        let address = other.serve(|router| router).await;
+        let mut grace = LiveClient::connect(address, &scene.grace).await;
+        let seq = grace.follow_thread(scene.thread_id(), None).await["seq"]
+            .as_i64()
+            .unwrap();
+        grace
+            .follow(json!({"type": "subscribe", "topic": "notifications"}))
+            .await;
+        let version = grace.next().await["version"].as_i64();
+        scene.grace.put(&format!("{}/follow", scene.thread)).await.ok();
+        scene.budget(if deaf { "1" } else { "2" }).await;
+        let (first, second) = (grace.next().await, grace.next().await);
+        let by_type: BTreeMap<_, _> = [first, second]
+            .into_iter()
+            .map(|frame| (frame["type"].as_str().unwrap().to_owned(), frame))
+            .collect();
+        assert_eq!(
+            by_type["thread-messages:created"]["seq"].as_i64(),
+            Some(seq + 1),
+            "deaf: {deaf}"
+        );
+        assert!(
+            by_type["notifications:updated"]["version"].as_i64() > version,
+            "deaf: {deaf}"
+        );
+        let mut feed = LiveClient::connect(address, &scene.grace).await;
+        feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+        scene.ada.comment(&scene.thread, "hear, hear").await;
+        assert_eq!(
+            told(&feed.next().await),
+            [format!("{} hear, hear", seq + 2)],
+            "deaf: {deaf}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_drops_its_connections_costs_a_moment_and_no_message() {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    grace.follow_thread(scene.thread_id(), Some(0)).await;
+    let mut feed = scene.live(&scene.grace).await;
+    feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+    assert_eq!(until(&mut grace, 1).await, [1]);
+    for round in 0..3 {
+        let mut owner = scene.app.db.owner().await;
+        owner
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            .await
+            .unwrap();
+        let seq = 2 + round;
+        daybook_tests::eventually("the service is back", async || {
+            let answer = scene
+                .ada
+                .post(&format!("{}/messages", scene.thread), json!({"body": "still here"}))
+                .await;
+            answer.status.is_success()
+        })
+        .await;
+        assert_eq!(until(&mut grace, seq).await, [seq]);
+        assert_eq!(told(&feed.next().await), [format!("{seq} still here")]);
+    }
+}
+
+/// A transaction that began early and commits late.
+#[tokio::test]
+async fn a_team_s_feed_does_not_pass_over_a_slow_transaction() {
+    let scene = Scene::new().await;
+    let mut feed = scene.live(&scene.grace).await;
+    feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+    let (_, other) = scene.ada.campaign_with_thread("Summer").await;
+    assert_eq!(told(&feed.next().await), ["1 Ada created campaign “Summer”"]);
+
+    let mut slow = scene.app.team.connection().await;
+    slow.execute("BEGIN").await.unwrap();
+    slow.execute(AssertSqlSafe(format!(
+        "WITH t AS (UPDATE threads SET last_seq = last_seq + 1 WHERE id = '{}' RETURNING team_id, id, last_seq)
+             INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_name, body)
+             SELECT team_id, id, last_seq, 'comment', 'system', 'The past', 'late' FROM t",
+        scene.thread_id()
+    )))
+    .await
+    .unwrap();
+    let mut last = feed_cursor(&scene, &other, &mut feed, 2).await;
+    last = feed_cursor(&scene, &other, &mut feed, 3).await.max(last);
+    slow.execute("COMMIT").await.unwrap();
+    let late = feed.next().await;
+    assert_eq!(told(&late), ["2 late"]);
+    assert!(feed.until_pong().await.is_empty());
+
+    // Who comes again from before it gets it, too.
+    let mut again = scene.live(&scene.grace).await;
+    again
+        .follow(json!({"type": "subscribe", "topic": "threads", "cursor": last}))
+        .await;
+    assert_eq!(told(&again.next().await), ["2 late"]);
+    assert!(again.until_pong().await.is_empty());
+}
+
+async fn feed_cursor(scene: &Scene, thread: &str, feed: &mut LiveClient, seq: i64) -> String {
+    scene.ada.comment(thread, "on we go").await;
+    let frame = feed.next().await;
+    assert_eq!(told(&frame), [format!("{seq} on we go")]);
+    frame["cursor"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,80 @@
+//! The live socket, over real sockets: what it sends, in which order, and to whom.
+
+mod doors;
+mod frames;
+mod joints;
+mod slow;
+
+use std::net::SocketAddr;
+
+use daybook::live::LiveOptions;
+use daybook::tenancy::Role;
+use daybook_tests::http::{Client, TestApp};
+use daybook_tests::live::LiveClient;
+use serde_json::{Value, json};
+
+/// Acme, served, with Ada and Grace, and a campaign of Ada's with its thread.
+struct Scene {
+    app: TestApp,
+    address: SocketAddr,
+    ada: Client,
+    grace: Client,
+    /// `/campaigns/{id}`
+    campaign: String,
+    etag: String,
+    /// `/threads/{id}`
+    thread: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let app = TestApp::start().await;
+        Self::of(app).await
+    }
+
+    /// Whose sockets behave so.
+    async fn with(options: LiveOptions) -> Self {
+        let app = TestApp::start().await;
+        Self::of(app.beside(options).await).await
+    }
+
+    async fn of(app: TestApp) -> Self {
+        let ada = app.member("ada", Role::Owner).await;
+        let grace = app.member("grace", Role::Member).await;
+        let (campaign, thread) = ada.campaign_with_thread("Spring").await;
+        Self {
+            address: app.serve(|router| router).await,
+            app,
+            ada,
+            grace,
+            campaign: format!("/campaigns/{}", campaign.id),
+            etag: "*".to_owned(),
+            thread,
+        }
+    }
+
+    fn thread_id(&self) -> &str {
+        self.thread.trim_start_matches("/threads/")
+    }
+
+    async fn live(&self, client: &Client) -> LiveClient {
+        LiveClient::connect(self.address, client).await
+    }
+
+    async fn budget(&self, budget: &str) {
+        let change = self.ada.patch(&self.campaign, json!({"budget": budget}));
+        change.if_match(&self.etag).await.ok();
+    }
+}
+
+/// The words of a frame's messages.
+fn told(frame: &Value) -> Vec<String> {
+    let messages = frame["messages"].as_array().unwrap_or_else(|| panic!("{frame}"));
+    messages
+        .iter()
+        .map(|message| {
+            let words = message["event"]["text"].as_str().or(message["body"].as_str());
+            format!("{} {}", message["seq"], words.unwrap_or("—"))
+        })
+        .collect()
+}

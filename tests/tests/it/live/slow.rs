@@ -1,0 +1,110 @@
+//! Clients that don't read, say too much, or are not there.
+
+use std::time::Duration;
+
+use daybook::live::LiveOptions;
+use daybook_tests::live::LiveClient;
+use futures_util::SinkExt;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::Scene;
+
+fn impatient() -> LiveOptions {
+    LiveOptions {
+        write_patience: Duration::from_secs(3),
+        ping_every: Duration::from_secs(3_600),
+        ..LiveOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_told_so_and_let_go() {
+    let scene = Scene::with(impatient()).await;
+    let long = "x".repeat(19_000);
+    let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    grace.follow_thread(scene.thread_id(), Some(0)).await;
+    // More than what the two kernels hold between them.
+    for _ in 0..400 {
+        scene.ada.comment(&scene.thread, &long).await;
+    }
+    let mut ada = scene.live(&scene.ada).await;
+    ada.follow_thread(scene.thread_id(), None).await;
+    scene.budget("200").await;
+    assert_eq!(ada.next().await["seq"], 402, "others are not kept waiting");
+    // Longer than a frame may wait, and not as long as the farewell does.
+    tokio::time::sleep(impatient().write_patience * 2).await;
+    let (code, _) = grace.closed().await;
+    assert_eq!(code, 4408);
+}
+
+#[tokio::test]
+async fn a_client_that_is_merely_slow_misses_nothing() {
+    let scene = Scene::with(LiveOptions {
+        write_patience: Duration::from_secs(60),
+        ..impatient()
+    })
+    .await;
+    let long = "x".repeat(19_000);
+    let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    grace.follow_thread(scene.thread_id(), Some(0)).await;
+    for _ in 0..400 {
+        scene.ada.comment(&scene.thread, &long).await;
+    }
+    let mut seqs = Vec::new();
+    while seqs.len() < 401 {
+        let frame = grace.next().await;
+        seqs.extend(
+            frame["messages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|message| message["seq"].as_i64().unwrap()),
+        );
+    }
+    assert!(seqs.into_iter().eq(1..=401));
+}
+
+#[tokio::test]
+async fn a_client_that_says_too_much_is_let_go() {
+    let scene = Scene::new().await;
+    let mut flood = scene.live(&scene.grace).await;
+    for _ in 0..1_000 {
+        if flood.0.feed(Message::text(r#"{"type": "ping"}"#)).await.is_err() {
+            break;
+        }
+    }
+    let _ = flood.0.flush().await;
+    assert_eq!(flood.closed().await.0, 4429);
+
+    let mut big = scene.live(&scene.grace).await;
+    big.send(json!({"type": "ping", "padding": "x".repeat(20_000)})).await;
+    assert_eq!(big.closed().await.0, 1009);
+
+    let mut binary = scene.live(&scene.grace).await;
+    binary.0.send(Message::binary(vec![0])).await.unwrap();
+    assert_eq!(binary.next().await["code"], "bad-frame");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_is_let_go() {
+    let scene = Scene::with(LiveOptions {
+        ping_every: Duration::from_millis(200),
+        write_patience: Duration::from_millis(200),
+        ..LiveOptions::default()
+    })
+    .await;
+    // Read at the socket itself, so that nothing answers.
+    let silent = scene.live(&scene.grace).await;
+    let answering = scene.live(&scene.ada).await;
+    let keeps_answering = tokio::spawn(async move {
+        let mut answering = answering;
+        answering.closed().await
+    });
+    daybook_tests::eventually("the silent one's seat is free", async || {
+        scene.app.live.open_sockets() == 1
+    })
+    .await;
+    assert!(!keeps_answering.is_finished());
+    drop(silent);
+}
