@@ -44,6 +44,7 @@ lint: ## formatting, clippy and docs, with warnings as errors
 bench: test-packages ## print ratios to the floor, with round trips counted
 	$(CARGO) build --release --package daybook
 	$(CARGO) bench --package daybook-tests --bench main_job
+	$(CARGO) bench --package daybook-tests --bench live
 
 .PHONY: db-migrate
 db-migrate: ## apply pending migrations to DATABASE_URL, or to the private database

@@ -43,12 +43,12 @@ impl LiveClient {
     /// The request for a socket, to be changed before it is sent; `query` with its `?`.
     pub fn request(address: SocketAddr, client: &Client, query: &str) -> Request {
         let url = format!("ws://{address}/v1/teams/{}/live{query}", client.team_id);
-        let mut request = url.into_client_request().unwrap();
-        if let Some(credential) = &client.credential {
-            let value = HeaderValue::from_str(&format!("Bearer {credential}")).unwrap();
-            request.headers_mut().insert(AUTHORIZATION, value);
-        }
-        request
+        request(&url, client.credential.as_deref())
+    }
+
+    /// Opens the socket at `url`, which leads to `address`.
+    pub async fn open(address: SocketAddr, url: &str, credential: Option<&str>) -> Self {
+        Self::try_connect(address, request(url, credential)).await.unwrap()
     }
 
     /// The error is the answer's status and its problem.
@@ -74,11 +74,17 @@ impl LiveClient {
 
     /// The next frame, whatever it says.
     pub async fn next(&mut self) -> Value {
+        let text = timeout(PATIENCE, self.next_text()).await.expect("a frame");
+        serde_json::from_str(&text.expect("a frame and not the end")).unwrap()
+    }
+
+    /// The next frame as it came; none once the socket has ended.
+    pub async fn next_text(&mut self) -> Option<String> {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("a frame") {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) => return Some(text.as_str().to_owned()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("not a frame: {other:?}"),
+                _ => return None,
             }
         }
     }
@@ -123,4 +129,13 @@ impl LiveClient {
             frames.push(frame);
         }
     }
+}
+
+fn request(url: &str, credential: Option<&str>) -> Request {
+    let mut request = url.into_client_request().unwrap();
+    if let Some(credential) = credential {
+        let value = HeaderValue::from_str(&format!("Bearer {credential}")).unwrap();
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    request
 }

@@ -1,6 +1,6 @@
 //! The `daybook` command as people run it: in an empty folder, with nothing set up.
 
-mod harness;
+pub mod harness;
 mod refusals;
 mod stopping;
 

@@ -167,7 +167,7 @@ async fn a_team_is_followed_thread_by_thread_and_resumed_by_its_cursor() {
     again
         .follow(json!({"type": "subscribe", "topic": "threads", "cursor": sun["cursor"]}))
         .await;
-    let mut missed = vec![again.next().await, again.next().await];
+    let mut missed = [again.next().await, again.next().await];
     missed.sort_by_key(|frame| frame["type"].to_string());
     assert_eq!(
         told(&missed[0]),

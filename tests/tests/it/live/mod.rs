@@ -4,6 +4,7 @@ mod doors;
 mod frames;
 mod joints;
 mod slow;
+mod storm;
 
 use std::net::SocketAddr;
 

@@ -1,0 +1,73 @@
+//! What live costs, beside bare ways to do the same: `make bench`.
+//!
+//! Ours and the bare way take turns in one run, on one machine that the clients share with the service and with
+//! PostgreSQL. A ratio is of times or of bytes, so that 1.00 is as good as the bare way and higher is worse, but for
+//! throughput, where it is of operations a second and lower is worse. An aim that is missed is printed as missed.
+//! `cargo bench --package daybook-tests --bench live -- memory` runs what has that in its name.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench has nobody to hand an error to, and prints its figures"
+)]
+
+mod bare;
+mod beside;
+mod fan_out;
+mod latency;
+mod memory;
+mod setup;
+
+use setup::Bench;
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some(memory::BARE_SERVER) {
+        return memory::serve_bare();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let bench = Bench::start().await;
+        println!("{}\n", bench.machine().await);
+        if wanted("latency") {
+            latency::compare(&bench).await;
+        }
+        if wanted("fan-out") {
+            fan_out::compare(&bench).await;
+        }
+        if wanted("throughput") {
+            beside::compare(&bench).await;
+        }
+        if wanted("memory") {
+            memory::compare(&bench).await;
+        }
+        bench.stop().await;
+    });
+}
+
+fn wanted(name: &str) -> bool {
+    let mut filters = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .peekable();
+    filters.peek().is_none() || filters.any(|filter| name.contains(&filter))
+}
+
+/// The middle of some figures.
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// The line of a comparison: how ours stands to the bare way, and whether that is what was aimed at.
+fn print(name: &str, bare: &str, ours: &str, ratio: f64, aim: Option<(f64, bool)>) {
+    let verdict = match aim {
+        Some((aim, at_most)) if (ratio <= aim) == at_most => format!("aim {} {aim}", if at_most { "≤" } else { "≥" }),
+        Some((aim, at_most)) => format!("aim {} {aim}  MISSED", if at_most { "≤" } else { "≥" }),
+        None => String::new(),
+    };
+    println!("{name:<58} {bare:>14} {ours:>14}   {ratio:>5.2}   {verdict}");
+}

@@ -1,0 +1,172 @@
+//! Two processes of the service on one database, writers at full speed, clients that drop and come back at random,
+//! connections that are cut, and, at one of the processes, every hint of the others thrown away.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use daybook::tenancy::Role;
+use daybook_tests::http::{Client, ISSUER, SECRET, TestApp};
+use daybook_tests::live::LiveClient;
+use futures_util::StreamExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Executor};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::cli::harness::{Folder, Service};
+
+const WRITERS: usize = 4;
+const THREADS_A_WRITER: usize = 25;
+/// Each changes all its campaigns so often, each time in one transaction.
+const ROUNDS: i64 = 1_000;
+const CLIENTS: u64 = 12;
+const THREADS_A_CLIENT: usize = 12;
+
+/// A campaign's id and its thread's.
+type Object = (String, String);
+
+fn service(folder: &Folder, app: &TestApp, listen: &str) -> Service {
+    let mut command: Command = folder.command(&["serve"]);
+    command
+        .env("DATABASE_URL", app.db.owner_options().to_url_lossy().as_str())
+        .env("DAYBOOK_JWT_SECRET", SECRET)
+        .env("DAYBOOK_JWT_ISSUER", ISSUER)
+        .env("DAYBOOK_LISTEN", listen);
+    Service::of(folder, command)
+}
+
+/// Changes its campaigns round by round. A round whose outcome is unknown is sent again, and is no change then.
+async fn write(ada: Client, objects: Vec<Object>) {
+    let ids: Vec<_> = objects.iter().map(|(campaign, _)| campaign).collect();
+    for round in 1..=ROUNDS {
+        let body = json!({"ids": ids, "changes": {"budget": (1_000 + round).to_string()}});
+        while !ada.patch("/campaigns", body.clone()).await.status.is_success() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Follows some threads to their ends, hanging up now and then, and counts what comes.
+async fn read(seed: u64, doors: [SocketAddr; 2], grace: Client, threads: Vec<String>) -> (usize, usize) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut has: BTreeMap<String, i64> = threads.into_iter().map(|thread| (thread, 0)).collect();
+    let (mut messages, mut visits) = (0, 0);
+    while has.values().any(|seq| *seq < ROUNDS + 1) {
+        let door = *doors.choose(&mut rng).unwrap();
+        let request = LiveClient::request(door, &grace, "");
+        // The service itself may be refused by the database at this moment.
+        let Ok(mut live) = LiveClient::try_connect(door, request).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        visits += 1;
+        for (thread, seq) in &has {
+            live.send(json!({"type": "subscribe", "topic": format!("thread:{thread}"), "seq": seq}))
+                .await;
+        }
+        let stay = rng.random_range(1..150);
+        for _ in 0..stay {
+            if has.values().all(|seq| *seq == ROUNDS + 1) {
+                break;
+            }
+            let frame = match timeout(Duration::from_secs(60), live.0.next())
+                .await
+                .expect("something comes")
+            {
+                Some(Ok(Message::Text(text))) => serde_json::from_str::<Value>(&text).unwrap(),
+                Some(Ok(Message::Ping(_))) => continue,
+                other => panic!("{other:?}"),
+            };
+            match frame["type"].as_str() {
+                Some("subscribed") => continue,
+                Some("thread-messages:created") => {}
+                _ => panic!("{frame}"),
+            }
+            let seq = has
+                .get_mut(frame["thread"]["id"].as_str().unwrap())
+                .expect("only what is followed");
+            for message in frame["messages"].as_array().unwrap() {
+                assert_eq!(message["seq"], *seq + 1, "once, and in order");
+                *seq += 1;
+                messages += 1;
+            }
+        }
+    }
+    (messages, visits)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_missed_and_nothing_comes_twice_whatever_happens() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Viewer).await;
+    let mut objects: Vec<Object> = Vec::new();
+    for i in 0..WRITERS * THREADS_A_WRITER {
+        let (campaign, thread) = ada.campaign_with_thread(&format!("Campaign {i}")).await;
+        objects.push((campaign.id, thread.trim_start_matches("/threads/").to_owned()));
+    }
+    let folders = (Folder::new(), Folder::new());
+    let (hearing, deaf) = (service(&folders.0, &app, "on"), service(&folders.1, &app, "off"));
+    let doors = [hearing.address.parse().unwrap(), deaf.address.parse().unwrap()];
+
+    let mut readers = JoinSet::new();
+    for seed in 0..CLIENTS {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let threads = objects
+            .choose_multiple(&mut rng, THREADS_A_CLIENT)
+            .map(|(_, thread)| thread.clone())
+            .collect();
+        readers.spawn(read(seed, doors, grace.clone(), threads));
+    }
+    let mut writers = JoinSet::new();
+    for objects in objects.chunks(THREADS_A_WRITER) {
+        writers.spawn(write(ada.clone(), objects.to_vec()));
+    }
+    let writing = Arc::new(AtomicBool::new(true));
+    let cutter = tokio::spawn({
+        let (db, writing) = (app.db.clone(), writing.clone());
+        async move {
+            let mut owner = db.owner().await;
+            let mut cuts = 0;
+            while writing.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                owner
+                    .execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                         WHERE datname = current_database() AND application_name LIKE 'daybook%'
+                             AND pid <> pg_backend_pid()",
+                    )
+                    .await
+                    .unwrap();
+                cuts += 1;
+            }
+            cuts
+        }
+    });
+    while let Some(written) = writers.join_next().await {
+        written.unwrap();
+    }
+    writing.store(false, Ordering::Relaxed);
+    let cuts = cutter.await.unwrap();
+    let (mut messages, mut visits) = (0, 0);
+    while let Some(read) = readers.join_next().await {
+        let (read, came) = read.unwrap();
+        messages += read;
+        visits += came;
+    }
+    let written = objects.len() * usize::try_from(ROUNDS + 1).unwrap();
+    eprintln!("{written} messages written, {messages} received in {visits} visits, connections cut {cuts} times");
+    assert!(written >= 100_000 && cuts > 0 && visits > 2 * usize::try_from(CLIENTS).unwrap());
+    assert_eq!(
+        messages,
+        usize::try_from(CLIENTS).unwrap() * THREADS_A_CLIENT * usize::try_from(ROUNDS + 1).unwrap()
+    );
+}
