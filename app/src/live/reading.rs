@@ -26,10 +26,10 @@ pub(super) struct Piece {
 
 pub(super) async fn piece(database: &Database, team_id: Uuid, thread_id: Uuid, after: Cursor) -> Result<Option<Piece>> {
     let tx = database.read(&Context::system(team_id, "live")).await?;
+    // Only read: what is dropped is rolled back while the frames are on their way.
     let Some(changes) = threads::changes(&tx, thread_id, after, PAGE).await? else {
         return Ok(None);
     };
-    tx.commit().await?;
     let (to, more) = (changes.to, changes.to != changes.head);
     Ok(Some(Piece {
         to,
