@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _};
 
+use super::enter::text as literal;
 use crate::error::{Error, Result};
 
 /// PostgreSQL refuses longer ones.
@@ -29,10 +30,15 @@ pub struct Listener(PgListener);
 
 /// Opens the channel `name`, and proves that what is said there is heard.
 ///
+/// Behind a pooler it doesn't try: a LISTEN would stay on the server's connection, and what is heard there would reach
+/// whoever has that connection next, in the middle of their answer. A setting that is sent when a connection is opened
+/// reaches the server only if there is nobody between.
+///
 /// # Errors
-/// [`Error::Unavailable`] if nobody answers; [`Error::Internal`] if nothing is heard, as behind a pooler in
-/// transaction mode.
+/// [`Error::Unavailable`] if nobody answers; [`Error::Internal`] behind a pooler, or if nothing is heard.
 pub async fn open(connect: PgConnectOptions, name: &'static str) -> Result<(Speaker, Listener)> {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let connect = connect.options([("daybook.probe", &nonce)]);
     let pool = PgPoolOptions::new()
         .max_connections(2)
         .acquire_timeout(PATIENCE)
@@ -45,6 +51,12 @@ pub async fn open(connect: PgConnectOptions, name: &'static str) -> Result<(Spea
         })
         .connect_with(connect.application_name("daybook hints").disable_statement_logging())
         .await?;
+    let probe = sqlx::raw_sql("SELECT current_setting('daybook.probe', true) AS probe")
+        .fetch_one(&pool)
+        .await?;
+    if probe.try_get::<Option<&str>, _>("probe")? != Some(nonce.as_str()) {
+        return Err(Error::internal("there is a pooler between this process and the server"));
+    }
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(name).await?;
     let speaker = Speaker { pool, name };
@@ -67,10 +79,8 @@ impl Speaker {
     /// # Errors
     /// As any statement. It may have been said all the same.
     pub async fn say(&self, text: &str) -> Result<()> {
-        sqlx::query("SELECT pg_notify($1, $2)")
-            .bind(self.name)
-            .bind(text)
-            .persistent(false)
+        let (name, text) = (literal(self.name), literal(text));
+        sqlx::raw_sql(AssertSqlSafe(format!("SELECT pg_notify({name}, {text})")))
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Extensions;
-use sqlx::ConnectOptions as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::{ConnectOptions as _, Row as _};
 
 use super::enter::{Entrant, Entry, Request};
 use super::stats::Stats;
@@ -169,13 +169,13 @@ impl Database {
     /// # Errors
     /// As any statement.
     pub async fn ensure_partitions(&self) -> Result<u64> {
-        let strays: i64 = sqlx::query_scalar(
-            "SELECT pg_stat_get_live_tuples('events_default'::regclass) FROM daybook_ensure_event_partitions(3)",
+        // One message, since a pooler may give a second one to another connection.
+        let row = sqlx::raw_sql(
+            "SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays FROM daybook_ensure_event_partitions(3)",
         )
-        .persistent(self.persistent)
         .fetch_one(&self.pool)
         .await?;
-        Ok(u64::try_from(strays).unwrap_or_default())
+        Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
     }
 
     /// What all transactions together have cost.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use axum::http::{Method, StatusCode};
-use daybook::tenancy::{DatabaseOptions, Role};
+use daybook::tenancy::{DatabaseOptions, Role, channel};
 use daybook::testing::TestDb;
 use daybook_tests::eventually;
 use daybook_tests::http::{Client, TestApp, sample_program};
+use daybook_tests::live::LiveClient;
 use nix::unistd::geteuid;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
@@ -185,6 +186,18 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
     }
     let grace = teams[0].3.at(Method::GET, "/v1/me").await.ok();
     assert_eq!(grace["teams"].as_array().unwrap().len(), 3);
+
+    // LISTEN would stay on a connection that others have next, so it isn't tried; what is live is found by looking.
+    let through = channel::open(pooler.options(&db), "daybook_test").await.unwrap_err();
+    let cause = std::error::Error::source(&through).map_or_else(|| through.to_string(), ToString::to_string);
+    assert!(cause.contains("there is a pooler"), "{cause}");
+    channel::open(db.owner_options(), "daybook_test").await.unwrap();
+    let (ada, address) = (&teams[0].2, app.serve(|router| router).await);
+    let mut live = LiveClient::connect(address, ada).await;
+    live.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+    ada.create_campaign("Heard", "1").await;
+    assert_eq!(live.next().await["thread"]["object_label"], "Heard");
+    drop(live);
 
     let used: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE usename = $1")
         .bind(&role)

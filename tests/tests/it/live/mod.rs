@@ -3,6 +3,7 @@
 mod doors;
 mod frames;
 mod joints;
+mod schemas;
 mod slow;
 mod storm;
 

@@ -10,7 +10,7 @@ mod payloads;
 use std::path::Path;
 
 /// Compares with a golden file, or rewrites it when `DAYBOOK_BLESS=1`.
-fn assert_golden(name: &str, found: &str) {
+pub fn assert_golden(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("DAYBOOK_BLESS").is_some_and(|value| value == "1") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
