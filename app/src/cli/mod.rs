@@ -2,15 +2,18 @@
 //!
 //! Commands that work on the database (`migrate`, `team`, `user`, `activity`) take the server that
 //! `DATABASE_URL` names, else the private cluster in the data folder: the one that a running `serve` or `dev`
-//! has started, or, with none running, one that they start for the moment.
+//! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`tail`)
+//! find it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` has left in the data folder.
 //!
 //! Results go to stdout, words for people and logs to stderr.
 
 mod activity;
 mod dev;
 mod migrate;
+mod remote;
 mod serve;
 mod service;
+mod tail;
 mod team;
 mod token;
 mod user;
@@ -52,6 +55,8 @@ enum Command {
     User(user::Args),
     /// Print a team's events as sentences, newest last.
     Activity(activity::Args),
+    /// Follow a team or a thread live, as sentences, until Ctrl-C. Talks to a running service.
+    Tail(tail::Args),
 }
 
 /// Parses the arguments, reads the settings, and runs one command.
@@ -74,6 +79,7 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Token(args) => token::run(config, args),
         Command::Team(args) => team::run(&app, &config, args).await,
         Command::User(args) => user::run(&app, &config, args).await,
+        Command::Tail(args) => tail::run(&config, args).await,
         Command::Activity(args) => activity::run(&app, &config, args).await,
     };
     match outcome {
@@ -128,8 +134,14 @@ fn log_to_stderr() -> Result<()> {
 
 /// A line of a command's result. A reader who has seen enough (`| head`) is no error.
 fn say(line: impl std::fmt::Display) -> Result<()> {
+    say_to_reader(line).map(drop)
+}
+
+/// [`say`] for a command that goes on for as long as somebody reads: whether somebody does.
+fn say_to_reader(line: impl std::fmt::Display) -> Result<bool> {
     match writeln!(io::stdout().lock(), "{line}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::internal(format!("stdout: {error}"))),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::internal(format!("stdout: {error}"))),
     }
 }

@@ -17,6 +17,8 @@
 //! | `DAYBOOK_LISTEN` | `on` | `off`: what other processes write is found by looking once a second |
 //! | `DAYBOOK_LIVE_SOCKETS` | `20000` | live sockets that one process serves at most |
 //! | `DAYBOOK_ALLOWED_ORIGINS` | none | pages that may open live sockets, beside the service's own: origins, by commas |
+//! | `DAYBOOK_URL` | `http://$DAYBOOK_BIND` | the service that commands talk to |
+//! | `DAYBOOK_TOKEN` | the data folder's `token` | what they present there |
 //! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
 //! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
 //! | `DAYBOOK_POOL_SIZE` | `10` | connections of the pool that serves requests |
@@ -30,6 +32,7 @@ mod auth;
 mod database;
 mod http;
 mod live;
+mod remote;
 mod settings;
 
 use std::path::PathBuf;
@@ -38,6 +41,7 @@ pub use auth::{AuthConfig, JwtKey, PublicKey, PublicKeyAlgorithm};
 pub use database::DatabaseConfig;
 pub use http::HttpConfig;
 pub use live::LiveConfig;
+pub use remote::RemoteConfig;
 pub use settings::{BadSetting, BadSettings, Secret};
 
 use settings::Settings;
@@ -53,6 +57,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How live sockets are served.
     pub live: LiveConfig,
+    /// The service that commands talk to.
+    pub remote: RemoteConfig,
     /// The folder for what isn't kept in Postgres: run logs, the private cluster, the owner's token file.
     pub data_dir: PathBuf,
     /// What looks like a mistake and doesn't stop the start: a misspelt `DAYBOOK_…` name. For stderr.
@@ -85,6 +91,7 @@ impl Config {
             database: DatabaseConfig::read(&mut settings),
             auth: AuthConfig::read(&mut settings),
             live: LiveConfig::read(&mut settings),
+            remote: RemoteConfig::read(&mut settings),
             data_dir: settings
                 .text("DAYBOOK_DATA_DIR")
                 .unwrap_or_else(|| ".daybook".to_owned())

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::topic::Topic;
 use crate::error::{Error, Result};
 use crate::notifications::Notification;
+use crate::tenancy::Snapshot;
 use crate::threads::{Changes, Content, Cursor, Message, ThreadRef};
 
 /// Messages that are sent together, at most so many bytes of JSON, unless one alone is longer: other frames, and
@@ -123,8 +124,8 @@ pub struct ThreadMessages {
     /// Of a thread's own topic: with this frame one has every change up to here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
-    /// Of `threads`: from where to go on. Frames of one batch may share one that is as old as the batch, so that
-    /// some may come a second time: a message is known by its thread, its `seq` and its `etag`.
+    /// Of `threads`: from where to go on. It moves with the last frame of what was read at once, so that some may
+    /// come a second time: a message is known by its thread, its `seq` and its `etag`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -187,29 +188,40 @@ pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<Step>>
         .collect()
 }
 
-/// Messages of one thread as frames for the team's topic.
+/// Messages as frames for the team's topic. The client has all that came before `new` with the last of them; with the
+/// others it has only what came before `old`.
 ///
 /// # Errors
 /// As [`ServerFrame::encode`].
-pub(super) fn feed_frames(thread: &ThreadRef, messages: Vec<Message>, cursor: &str) -> Result<Vec<Utf8Bytes>> {
-    let (fresh, changes): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| !is_changed(message));
-    let created = chunks(fresh)?
+pub(super) fn feed_frames(
+    threads: Vec<(ThreadRef, Vec<Message>)>,
+    old: &Snapshot,
+    new: &Snapshot,
+) -> Result<Vec<Utf8Bytes>> {
+    let mut frames: Vec<(fn(ThreadMessages) -> ServerFrame, ThreadMessages)> = Vec::new();
+    for (thread, messages) in threads {
+        let frame = |messages| ThreadMessages {
+            topic: Topic::Threads,
+            thread: thread.clone(),
+            messages,
+            seq: None,
+            revision: None,
+            cursor: Some(old.to_string()),
+        };
+        let (fresh, changes): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| !is_changed(message));
+        for messages in chunks(fresh)? {
+            frames.push((ServerFrame::Created, frame(messages)));
+        }
+        for message in changes {
+            frames.push((changed(&message), frame(vec![message])));
+        }
+    }
+    if let Some((_, last)) = frames.last_mut() {
+        last.cursor = Some(new.to_string());
+    }
+    frames
         .into_iter()
-        .map(|chunk| (ServerFrame::Created as fn(_) -> _, chunk));
-    let changed = changes.into_iter().map(|message| (changed(&message), vec![message]));
-    created
-        .chain(changed)
-        .map(|(frame, messages)| {
-            frame(ThreadMessages {
-                topic: Topic::Threads,
-                thread: thread.clone(),
-                messages,
-                seq: None,
-                revision: None,
-                cursor: Some(cursor.to_owned()),
-            })
-            .encode()
-        })
+        .map(|(say, messages)| say(messages).encode())
         .collect()
 }
 

@@ -157,6 +157,7 @@ impl Follow {
         }
         let until = feed.until.take().unwrap_or(piece.now);
         let is_last = i64::try_from(piece.messages.len()).is_ok_and(|read| read < PAGE);
+        let old = since.clone();
         match piece.messages.last() {
             Some((place, ..)) if !is_last => {
                 feed.after = *place;
@@ -168,11 +169,9 @@ impl Follow {
                 *since = until;
             }
         }
-        // Of a history longer than a page the cursor moves with the last one.
-        let cursor = since.to_string();
-        for (thread, messages) in by_thread(piece.messages) {
-            pulled.frames.extend(feed_frames(&thread, messages, &cursor)?);
-        }
+        pulled
+            .frames
+            .extend(feed_frames(by_thread(piece.messages), &old, since)?);
         Ok(pulled)
     }
 

@@ -3,6 +3,7 @@
 pub mod harness;
 mod refusals;
 mod stopping;
+mod tail;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

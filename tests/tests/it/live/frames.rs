@@ -180,6 +180,37 @@ async fn a_team_is_followed_thread_by_thread_and_resumed_by_its_cursor() {
     assert!(again.until_pong().await.is_empty());
 }
 
+/// A client that loses its socket between two frames of one batch must not lose the second.
+#[tokio::test]
+async fn the_cursor_of_a_team_moves_with_the_last_frame_of_a_batch() {
+    let scene = Scene::new().await;
+    let mut ids = Vec::new();
+    for name in ["Summer", "Autumn", "Winter"] {
+        ids.push(scene.ada.create_campaign(name, "100").await.id);
+    }
+    let mut grace = scene.live(&scene.grace).await;
+    let start = grace.follow(json!({"type": "subscribe", "topic": "threads"})).await["cursor"].clone();
+    scene
+        .ada
+        .patch("/campaigns", json!({"ids": ids, "changes": {"budget": "200"}}))
+        .await
+        .ok();
+    let batch = [grace.next().await, grace.next().await, grace.next().await];
+    assert_eq!((&batch[0]["cursor"], &batch[1]["cursor"]), (&start, &start));
+    assert_ne!(batch[2]["cursor"], start);
+
+    for (cursor, left) in [(&batch[1]["cursor"], 3), (&batch[2]["cursor"], 0)] {
+        let mut again = scene.live(&scene.grace).await;
+        again
+            .follow(json!({"type": "subscribe", "topic": "threads", "cursor": cursor}))
+            .await;
+        for _ in 0..left {
+            assert_eq!(again.next().await["type"], "thread-messages:created");
+        }
+        assert!(again.until_pong().await.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn an_hour_s_worth_of_messages_is_replayed_whole_in_frames_of_a_bearable_size() {
     let scene = Scene::new().await;

@@ -1,0 +1,225 @@
+//! The running service that a command talks to, over HTTP.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use reqwest::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Upgraded};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use uuid::Uuid;
+
+use crate::config::{Config, Secret};
+
+/// How long a connection, and an answer's beginning, may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A live socket, at the client's end.
+pub(super) type Socket = WebSocketStream<Upgraded>;
+
+/// Why the service didn't do what it was asked.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It can't be reached, or can't answer now: worth trying again.
+    Away(String),
+    /// It said no, and would again.
+    Refused(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(words) | Self::Refused(words) => f.write_str(words),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// A service, and what to present there.
+pub(super) struct Remote {
+    url: String,
+    token: Secret,
+    http: Client,
+}
+
+#[derive(Deserialize)]
+struct Me {
+    teams: Vec<OwnTeam>,
+}
+
+#[derive(Deserialize)]
+struct OwnTeam {
+    id: Uuid,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    detail: Option<String>,
+}
+
+impl Remote {
+    /// The service that the settings name.
+    ///
+    /// # Errors
+    /// [`Trouble::Refused`] without a token.
+    pub(super) fn of(config: &Config) -> Result<Self, Trouble> {
+        // Once a process; who was first has installed the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = config
+            .remote
+            .url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", reachable(config.http.bind)));
+        let token = match &config.remote.token {
+            Some(token) => token.clone(),
+            None => {
+                let file = config.data_dir.join("token");
+                let token = std::fs::read_to_string(&file).map_err(|_| {
+                    Trouble::Refused(format!(
+                        "no token: set DAYBOOK_TOKEN (`daybook token` makes one), or run this where `daybook dev` has \
+                         left {}",
+                        file.display()
+                    ))
+                })?;
+                Secret::new(token.trim())
+            }
+        };
+        let local = ["http://127.", "http://[::1]", "http://localhost"];
+        if url.starts_with("http://") && !local.iter().any(|local| url.starts_with(local)) {
+            tracing::warn!("{url} is not encrypted: whoever is on the way can read the token");
+        }
+        let http = Client::builder()
+            .http1_only()
+            .connect_timeout(PATIENCE)
+            .user_agent(concat!("daybook/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Trouble::Refused(error.to_string()))?;
+        Ok(Self { url, token, http })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The team that was named by id or name, or the token's only one.
+    ///
+    /// # Errors
+    /// [`Trouble`], that names the teams there are.
+    pub(super) async fn team(&self, wanted: Option<&str>) -> Result<Uuid, Trouble> {
+        let wanted = wanted.filter(|wanted| !wanted.trim().is_empty());
+        if let Some(id) = wanted.and_then(|wanted| Uuid::try_parse(wanted).ok()) {
+            return Ok(id);
+        }
+        let me: Me = read(self.send(self.http.get(format!("{}/v1/me", self.url))).await?).await?;
+        let listed = me
+            .teams
+            .iter()
+            .map(|team| format!("{} ({})", team.name, team.id))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut matching = me
+            .teams
+            .into_iter()
+            .filter(|team| wanted.is_none_or(|wanted| team.name == wanted));
+        match (matching.next(), matching.next()) {
+            (Some(team), None) => Ok(team.id),
+            (None, _) if listed.is_empty() => Err(Trouble::Refused("this token's person is in no team".to_owned())),
+            (None, _) => Err(Trouble::Refused(format!(
+                "--team names none of the teams there are: {listed}"
+            ))),
+            _ => Err(Trouble::Refused(format!("--team must name one of: {listed}"))),
+        }
+    }
+
+    /// The JSON at a path under the team's.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn get(&self, team_id: Uuid, path: &str, query: &[(&str, &str)]) -> Result<Value, Trouble> {
+        let url = format!("{}/v1/teams/{team_id}{path}", self.url);
+        read(self.send(self.http.get(url).query(query)).await?).await
+    }
+
+    /// Opens the team's live socket.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn live(&self, team_id: Uuid) -> Result<Socket, Trouble> {
+        let key = generate_key();
+        let request = self
+            .http
+            .get(format!("{}/v1/teams/{team_id}/live", self.url))
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key);
+        let answer = self.send(request).await?;
+        let accepted = answer
+            .headers()
+            .get(SEC_WEBSOCKET_ACCEPT)
+            .map(|accept| accept.as_bytes().to_vec());
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS
+            || accepted != Some(derive_accept_key(key.as_bytes()).into())
+        {
+            return Err(Trouble::Refused(format!(
+                "{} answers, but not with a WebSocket: a proxy between may need to be told to pass it on",
+                self.url
+            )));
+        }
+        let upgraded = answer.upgrade().await.map_err(|error| away(&error))?;
+        Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
+        let sending = request.bearer_auth(self.token.expose()).send();
+        let answer = match tokio::time::timeout(PATIENCE, sending).await {
+            Ok(answer) => answer.map_err(|error| away(&error))?,
+            Err(_) => return Err(Trouble::Away(format!("{} doesn't answer", self.url))),
+        };
+        let status = answer.status();
+        if !(status.is_client_error() || status.is_server_error()) {
+            return Ok(answer);
+        }
+        let said = answer.json::<Refusal>().await.ok().and_then(|refusal| refusal.detail);
+        let words = format!(
+            "{} answered {status}: {}",
+            self.url,
+            said.as_deref().unwrap_or("and no more")
+        );
+        match status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Trouble::Away(words)),
+            _ if status.is_server_error() => Err(Trouble::Away(words)),
+            _ => Err(Trouble::Refused(words)),
+        }
+    }
+}
+
+async fn read<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T, Trouble> {
+    answer.json().await.map_err(|error| away(&error))
+}
+
+/// Without the address's path and query, and with the cause, which says more than reqwest's own words.
+fn away(error: &reqwest::Error) -> Trouble {
+    let mut deepest: &(dyn std::error::Error + 'static) = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    Trouble::Away(deepest.to_string())
+}
+
+/// An address that listens on all of a machine's is reached by the loopback one.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bind.port())
+}
