@@ -82,3 +82,60 @@ fn the_frames_have_these_schemas_and_there_are_no_others() {
         .collect();
     assert_eq!(kept, files);
 }
+
+/// What `docs/live.md` shows: each a frame as the service takes or says it.
+#[test]
+fn the_examples_in_the_documentation_are_frames() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/live.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (said, heard) = text.split_once("## What you hear").unwrap();
+    let (client, server) = (frames::<ClientFrame>(), frames::<ServerFrame>());
+    let mut shown = BTreeSet::new();
+    for example in examples(said) {
+        serde_json::from_value::<ClientFrame>(example.clone()).unwrap_or_else(|error| panic!("{example}: {error}"));
+        shown.insert(example["type"].as_str().unwrap().to_owned());
+    }
+    assert!(shown.iter().eq(client.keys()), "{shown:?}");
+    for example in examples(heard) {
+        let schema = &server[example["type"].as_str().unwrap()];
+        let known = properties(schema, schema);
+        for name in example.as_object().unwrap().keys() {
+            assert!(known.contains(name), "{name} is not in {schema}");
+        }
+    }
+    for name in server.keys() {
+        assert!(
+            heard.contains(&format!("`{name}`")) || heard.contains(&format!(r#""type": "{name}""#)),
+            "{name}"
+        );
+    }
+}
+
+/// The JSON of a text's examples, one or several a block.
+fn examples(text: &str) -> Vec<Value> {
+    let blocks = text
+        .split("```json\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap());
+    blocks
+        .flat_map(|block| serde_json::Deserializer::from_str(block).into_iter::<Value>())
+        .map(|example| example.unwrap())
+        .collect()
+}
+
+fn properties(schema: &Value, root: &Value) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Some(name) = schema["$ref"].as_str() {
+        names.extend(properties(&root["$defs"][name.trim_start_matches("#/$defs/")], root));
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        names.extend(properties(part, root));
+    }
+    names.extend(
+        schema["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(|own| own.keys().cloned()),
+    );
+    names
+}
