@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use daybook_entity::campaign::{ActiveModel, Column, Entity, Model};
+use daybook_entity::campaign::{ActiveModel, Column, Model};
 
 use super::fields::{Budget, Email, Name, Reason, present};
 use super::{State, store};
@@ -283,14 +283,8 @@ async fn update_many(team: Team, Json(body): Json<BulkChanges>) -> Result<impl I
             format!("must be 1 to {MAX_BULK} ids, and are {}", ids.len()),
         ));
     }
-    let write = async |tx: &TeamTx| {
-        let select = Entity::find().filter(Column::Id.eq_any(ids.iter().copied()));
-        let campaigns = update_models_with_events(tx, select, changes.clone().into_active_model(), Track::All).await?;
-        if campaigns.len() < ids.len() {
-            return Err(Error::not_found("campaign"));
-        }
-        Ok(campaigns.len())
-    };
-    let updated = team.write(write).await?;
+    let updated = team
+        .write(async |tx| store::update_many(tx, &ids, changes.clone().into_active_model()).await)
+        .await?;
     Ok(Json(BulkUpdated { updated }))
 }

@@ -1,5 +1,7 @@
 //! The queries. The team is the transaction's: no query names it.
 
+use std::collections::BTreeSet;
+
 use daybook_entity::campaign;
 
 use super::State;
@@ -29,4 +31,14 @@ pub(super) async fn find(tx: &TeamTx, id: Uuid) -> Result<campaign::Model> {
 pub(super) async fn lock(tx: &TeamTx, id: Uuid) -> Result<campaign::Model> {
     let found = campaign::Entity::find_by_id(id).lock_exclusive().one(tx).await?;
     found.ok_or_else(|| Error::not_found("campaign"))
+}
+
+/// Changes all of these campaigns in the same way and says how many there are; one that isn't there fails all.
+pub(super) async fn update_many(tx: &TeamTx, ids: &BTreeSet<Uuid>, changes: campaign::ActiveModel) -> Result<usize> {
+    let select = campaign::Entity::find().filter(campaign::Column::Id.eq_any(ids.iter().copied()));
+    let campaigns = update_models_with_events(tx, select, changes, Track::All).await?;
+    if campaigns.len() < ids.len() {
+        return Err(Error::not_found("campaign"));
+    }
+    Ok(campaigns.len())
 }

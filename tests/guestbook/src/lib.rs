@@ -1,11 +1,12 @@
 //! A guestbook on Daybook: what a program of a user's own looks like.
 //!
-//! One model ([`guest`]), its migration, its routes ([`routes()`]) and a consumer ([`welcome`]), all by
-//! `daybook::prelude`. The program itself is `main.rs`.
+//! One model ([`guest`]), its migration, its queries (`store`), its routes ([`routes()`]) and a consumer
+//! ([`welcome`]), all by `daybook::prelude`. The program itself is `main.rs`.
 
 pub mod guest;
 mod migration;
 mod routes;
+mod store;
 pub mod welcome;
 
 pub use migration::Migrator;

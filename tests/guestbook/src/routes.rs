@@ -2,7 +2,7 @@
 
 use daybook::prelude::*;
 
-use crate::guest;
+use crate::{guest, store};
 
 /// All routes of the guestbook.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -40,12 +40,7 @@ async fn let_in(team: Team, Json(new): Json<NewGuest>) -> Result<impl IntoRespon
 #[utoipa::path(get, path = "/guests", tag = "guests", responses((status = 200, body = Vec<guest::Model>)))]
 async fn list(team: Team) -> Result<Json<Vec<guest::Model>>> {
     let tx = team.read().await?;
-    let there = guest::Column::DeletedAt.is_null();
-    let guests = guest::Entity::find()
-        .filter(there)
-        .order_by_asc(guest::Column::Id)
-        .all(&tx)
-        .await?;
+    let guests = store::there(&tx).await?;
     tx.commit().await?;
     Ok(Json(guests))
 }
@@ -54,10 +49,7 @@ async fn list(team: Team) -> Result<Json<Vec<guest::Model>>> {
 #[utoipa::path(delete, path = "/guests/{id}", tag = "guests", params(("id" = Uuid, Path)), responses((status = 204)))]
 async fn see_off(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
     team.write(async |tx| {
-        let guest = guest::Entity::find_by_id(id)
-            .one(tx)
-            .await?
-            .ok_or_else(|| Error::not_found("guest"))?;
+        let guest = store::find(tx, id).await?;
         delete_model_with_event(tx, guest, None).await
     })
     .await?;

@@ -295,6 +295,7 @@ fn routes_have_no_sql_and_stores_no_axum() {
                 ".exec(tx",
                 ".all(tx",
                 ".one(tx",
+                "Entity::find",
             ]
         } else if is("store") {
             &[
