@@ -16,10 +16,12 @@
 //! **Invariant:** this module knows no slice: threads and notifications are consumers like any user's.
 
 mod bulk;
+mod changes;
 mod consumers;
 mod dispatch;
 mod emit;
 mod event;
+mod field_type;
 mod payload;
 mod sentence;
 mod tracked;
@@ -27,10 +29,12 @@ mod values;
 mod with_event;
 
 pub use bulk::{create_models_with_events, update_models_with_events};
+pub use changes::{ChangedField, NetChange};
 pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
 pub use dispatch::MAX_CONSUMER_DEPTH;
 pub use emit::{emit_event, emit_events, event_from_row};
 pub use event::{Event, EventType, ObjectRef};
+pub use field_type::FieldType;
 pub use payload::{
     CreatedEventData, CustomEventData, DeletedEventData, EventData, EventPayload, FieldChange, FieldChanges,
     FieldValues, RawEventData, StateChangedEventData, UpdatedEventData,

@@ -3,21 +3,21 @@
 //! A sentence is made of parts, and the parts carry ids: a page can link the object, show the actor's face,
 //! or write "You" for the reader. Its text is the parts in a row.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use sea_orm::ColumnTrait;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::changes::{ChangedField, NetChange};
 use super::event::{Event, EventType};
-use super::payload::{EventData, FieldChange};
-use super::tracked::Tracked;
-
-/// Values longer than this many characters are cut short in sentences; the event has them whole.
-const VALUE_LIMIT: usize = 80;
+use super::field_type::FieldType;
+use super::payload::{EventData, EventPayload, FieldChange, FieldChanges, UpdatedEventData};
+use super::tracked::{Tracked, find_column};
 
 /// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -55,6 +55,9 @@ pub enum Part {
     },
     /// A field's value.
     Value {
+        /// What kind of value it is.
+        #[serde(rename = "type")]
+        value_type: FieldType,
         /// As recorded.
         value: Value,
         /// For people.
@@ -121,23 +124,59 @@ impl Sentence {
         self
     }
 
-    /// A value as recorded.
+    /// A value as recorded, shown as what its JSON is.
     #[must_use]
-    pub fn value(mut self, value: &Value) -> Self {
+    pub fn value(self, value: &Value) -> Self {
+        self.value_of(FieldType::of(None, &[value]), value)
+    }
+
+    /// A value as recorded, of a field of this type.
+    #[must_use]
+    pub fn value_of(mut self, value_type: FieldType, value: &Value) -> Self {
         self.parts.push(Part::Value {
+            value_type,
             value: value.clone(),
-            text: shown(value),
+            text: value_type.shown(value),
         });
         self
     }
 
     /// ` from 100 to 250`; nothing for a redacted change.
     #[must_use]
-    fn change(self, change: &FieldChange) -> Self {
-        if change.is_redacted() {
+    fn change(self, change: &ChangedField) -> Self {
+        if change.redacted {
             return self;
         }
-        self.and(" from ").value(&change.old).and(" to ").value(&change.new)
+        self.and(" from ")
+            .value_of(change.field_type, &change.old)
+            .and(" to ")
+            .value_of(change.field_type, &change.new)
+    }
+
+    /// ` from 100 to 250`, or ` (changed back to 100)`.
+    #[must_use]
+    fn net_change(self, net: &NetChange) -> Self {
+        if !net.came_back {
+            return self.change(&net.change);
+        }
+        self.and(" (changed back to ")
+            .value_of(net.change.field_type, &net.change.new)
+            .and(")")
+    }
+
+    /// `changed budget of campaign “Spring”…`, or `changed campaign “Spring”: budget…, name…`.
+    fn changed<C>(event: &Event, changes: &[C], name: fn(&C) -> &str, tell: fn(Self, &C) -> Self) -> Self {
+        match changes {
+            [one] => tell(Self::text("changed ").field(name(one)).and(" of ").object(event), one),
+            many => {
+                let mut sentence = Self::text("changed ").object(event);
+                for (i, change) in many.iter().enumerate() {
+                    let between = if i == 0 { ": " } else { ", " };
+                    sentence = tell(sentence.and(between).field(name(change)), change);
+                }
+                sentence
+            }
+        }
     }
 
     #[must_use]
@@ -151,98 +190,150 @@ impl Sentence {
 
 type OwnWords = fn(&Event) -> Option<Sentence>;
 
-/// The models' own words, by object type; what has none is said in the usual ones.
+/// What a model says of itself.
+#[derive(Clone, Copy)]
+struct Model {
+    own_words: OwnWords,
+    column: fn(&str) -> Option<FieldType>,
+}
+
+fn column_type<M: Tracked>(name: &str) -> Option<FieldType> {
+    find_column::<M>(name).map(|column| FieldType::of_column(column.def().get_column_type()))
+}
+
+/// The program's models, as far as they are read of: their own words and the types of their fields. What has no
+/// words of its own is said in the usual ones.
 #[derive(Clone, Default)]
 pub struct Sentences {
-    own: Arc<HashMap<&'static str, OwnWords>>,
+    models: Arc<BTreeMap<&'static str, Model>>,
 }
 
 impl fmt::Debug for Sentences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.own.keys()).finish()
+        f.debug_set().entries(self.models.keys()).finish()
     }
 }
 
 impl Sentences {
-    /// Adds a model's own words.
+    /// Adds a model.
     #[must_use]
     pub fn with<M: Tracked>(mut self) -> Self {
-        Arc::make_mut(&mut self.own).insert(M::OBJECT_TYPE, M::sentence);
+        let model = Model {
+            own_words: M::sentence,
+            column: column_type::<M>,
+        };
+        Arc::make_mut(&mut self.models).insert(M::OBJECT_TYPE, model);
         self
+    }
+
+    /// The types of objects that the program has models of, by name.
+    pub fn object_types(&self) -> impl Iterator<Item = &'static str> {
+        self.models.keys().copied()
     }
 
     /// The whole sentence: who, in whose name, did what, why.
     pub fn render(&self, event: &Event) -> Sentence {
-        let mut sentence = Sentence::default();
+        let said = self.own_words(event).unwrap_or_else(|| self.usual(event));
+        whole(event, said)
+    }
+
+    /// What several `UPDATED` events of one object and one actor come to, oldest first, and the one sentence for
+    /// them, in the words for an event that had made all these changes at once. A field that came back to what it
+    /// was is told after that.
+    pub fn render_net(&self, events: &[&Event]) -> (Vec<NetChange>, Sentence) {
+        let net = self.net_changes(events);
+        let Some(newest) = events.last() else {
+            return (net, Sentence::default());
+        };
+        let own_words = at_once(newest, &net).and_then(|event| self.own_words(&event));
+        let said =
+            own_words.unwrap_or_else(|| Sentence::changed(newest, &net, |net| &net.change.field, Sentence::net_change));
+        (net, whole(newest, said))
+    }
+
+    fn own_words(&self, event: &Event) -> Option<Sentence> {
+        (self.models.get(event.object_type.as_str())?.own_words)(event)
+    }
+
+    /// The type of a model's column.
+    pub(super) fn column(&self, object_type: &str, name: &str) -> Option<FieldType> {
+        (self.models.get(object_type)?.column)(name)
+    }
+
+    /// Everything but the actor and the reason.
+    fn usual(&self, event: &Event) -> Sentence {
+        match event.data() {
+            Ok(EventData::Updated(_)) => {
+                Sentence::changed(event, &self.changes(event), |change| &change.field, Sentence::change)
+            }
+            Ok(EventData::StateChanged(_)) => self
+                .changes(event)
+                .iter()
+                .fold(Sentence::text("moved ").object(event), Sentence::change),
+            Ok(EventData::Custom(data)) => Sentence::text(format!("recorded {} on ", spaced(&data.name))).object(event),
+            // A raw payload, or one that a newer program wrote: what happened is known all the same.
+            _ => match event.event_type {
+                EventType::Created => Sentence::text("created ").object(event),
+                EventType::Updated => Sentence::text("changed ").object(event),
+                EventType::Deleted => Sentence::text("deleted ").object(event),
+                EventType::StateChanged => Sentence::text("changed the state of ").object(event),
+                EventType::Custom => {
+                    let name = event.event_name.as_deref().unwrap_or("something");
+                    Sentence::text(format!("recorded {} on ", spaced(name))).object(event)
+                }
+            },
+        }
+    }
+}
+
+/// The event that would have made these changes at once, with the newest one's envelope; `None` if all came back.
+fn at_once(newest: &Event, net: &[NetChange]) -> Option<Event> {
+    let changes: FieldChanges = net
+        .iter()
+        .filter(|net| !net.came_back)
+        .map(|NetChange { change, .. }| {
+            let recorded = if change.redacted {
+                FieldChange::redacted()
+            } else {
+                FieldChange {
+                    old: change.old.clone(),
+                    new: change.new.clone(),
+                }
+            };
+            (change.field.clone(), recorded)
+        })
+        .collect();
+    if changes.is_empty() {
+        return None;
+    }
+    Some(Event {
+        event_data: UpdatedEventData { changes }.into_json().ok()?,
+        ..newest.clone()
+    })
+}
+
+/// Who, in whose name, and why, around what was done.
+fn whole(event: &Event, said: Sentence) -> Sentence {
+    let mut sentence = Sentence::default();
+    sentence.parts.push(Part::Actor {
+        actor_kind: event.actor.kind().to_owned(),
+        id: event.actor.id(),
+        text: event.actor.name().to_owned(),
+    });
+    if let Some(person) = &event.on_behalf_of {
+        sentence = sentence.and(" on behalf of ");
         sentence.parts.push(Part::Actor {
-            actor_kind: event.actor.kind().to_owned(),
-            id: event.actor.id(),
-            text: event.actor.name().to_owned(),
+            actor_kind: "user".to_owned(),
+            id: Some(person.id),
+            text: person.name.clone(),
         });
-        if let Some(person) = &event.on_behalf_of {
-            sentence = sentence.and(" on behalf of ");
-            sentence.parts.push(Part::Actor {
-                actor_kind: "user".to_owned(),
-                id: Some(person.id),
-                text: person.name.clone(),
-            });
-        }
-        sentence = sentence.and(" ");
-        let own = self.own.get(event.object_type.as_str()).and_then(|words| words(event));
-        sentence.parts.extend(own.unwrap_or_else(|| usual(event)).parts);
-        sentence.because(event.reason.as_deref())
     }
+    sentence = sentence.and(" ");
+    sentence.parts.extend(said.parts);
+    sentence.because(event.reason.as_deref())
 }
 
-/// Everything but the actor and the reason.
-fn usual(event: &Event) -> Sentence {
-    match event.data() {
-        Ok(EventData::Updated(data)) if data.changes.len() == 1 => {
-            let mut sentence = Sentence::text("changed ");
-            for (name, change) in &data.changes {
-                sentence = sentence.field(name).and(" of ").object(event).change(change);
-            }
-            sentence
-        }
-        Ok(EventData::Updated(data)) => {
-            let mut sentence = Sentence::text("changed ").object(event);
-            for (i, (name, change)) in data.changes.iter().enumerate() {
-                sentence = sentence
-                    .and(if i == 0 { ": " } else { ", " })
-                    .field(name)
-                    .change(change);
-            }
-            sentence
-        }
-        Ok(EventData::StateChanged(data)) => Sentence::text("moved ").object(event).change(&data.state),
-        Ok(EventData::Custom(data)) => Sentence::text(format!("recorded {} on ", spaced(&data.name))).object(event),
-        // A raw payload, or one that a newer program wrote: what happened is known all the same.
-        _ => match event.event_type {
-            EventType::Created => Sentence::text("created ").object(event),
-            EventType::Updated => Sentence::text("changed ").object(event),
-            EventType::Deleted => Sentence::text("deleted ").object(event),
-            EventType::StateChanged => Sentence::text("changed the state of ").object(event),
-            EventType::Custom => {
-                let name = event.event_name.as_deref().unwrap_or("something");
-                Sentence::text(format!("recorded {} on ", spaced(name))).object(event)
-            }
-        },
-    }
-}
-
-fn spaced(name: &str) -> String {
+/// A name in the database for people: `client_email` is `client email`.
+pub(super) fn spaced(name: &str) -> String {
     name.replace('_', " ")
-}
-
-fn shown(value: &Value) -> String {
-    let text = match value {
-        Value::Null => return "nothing".to_owned(),
-        Value::String(text) if text.is_empty() => return "“”".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match text.char_indices().nth(VALUE_LIMIT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }

@@ -173,3 +173,96 @@ async fn nothing_and_long_values_are_readable() {
         ]
     );
 }
+
+/// Each field with its type, which is the entity's, and shown as such; what was redacted is told as that.
+#[tokio::test]
+async fn changes_are_told_by_field_and_type() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let tx = stage.begin().await;
+    let changes = widget::ActiveModel {
+        price: Set(Decimal::new(4400, 2)),
+        due_at: Set(Some("2026-03-01T11:00:00+01:00".parse().unwrap())),
+        serial: Set(9_007_199_254_740_993),
+        extra: Set(Some(json!({ "a": [1, true] }))),
+        note: Set(Some("44.00".into())),
+        picture: Set(Some(vec![1, 2, 3])),
+        tags: Set(vec!["a".into(), "b".into()]),
+        secret: Set(Some("hush".into())),
+        ..Default::default()
+    };
+    update_model_with_event(&tx, &widget, changes, Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let event = stage.team.events().await.pop().unwrap();
+
+    let seen = |sentences: &Sentences| -> Vec<String> {
+        let fields = sentences.changes(&event);
+        fields
+            .iter()
+            .map(|field| {
+                let json = serde_json::to_value(field).unwrap();
+                let (of, texts) = (json["type"].as_str().unwrap(), [&field.old_text, &field.new_text]);
+                match texts.map(Option::as_deref) {
+                    [Some(old), Some(new)] => format!("{} ({of}): {old} → {new}", field.label),
+                    other => format!("{} ({of}): redacted {} {other:?}", field.label, field.redacted),
+                }
+            })
+            .collect()
+    };
+    assert_eq!(
+        seen(&Sentences::default().with::<widget::Model>()),
+        [
+            "due at (timestamp): nothing → 2026-03-01 10:00 UTC",
+            "extra (json): nothing → {\"a\":[1,true]}",
+            "note (text): nothing → 44.00",
+            "picture (bytes): nothing → 3 bytes",
+            "price (decimal): 9.50 → 44.00",
+            "secret (text): redacted true [None, None]",
+            "serial (integer): 7 → 9007199254740993",
+            "tags (list): fresh → a, b",
+        ]
+    );
+    // Without the model, as what the record shows.
+    let unknown = seen(&Sentences::default());
+    assert_eq!(unknown[4], "price (text): 9.50 → 44.00");
+    assert_eq!(unknown[0], "due at (text): nothing → 2026-03-01T10:00:00.000000Z");
+    let whole = Sentences::default().with::<widget::Model>().render(&event).to_string();
+    assert!(whole.contains("due at from nothing to 2026-03-01 10:00 UTC"), "{whole}");
+    assert!(!whole.contains("hush"), "{whole}");
+}
+
+/// Many edits in one sentence, in the model's own words where it has some for an event that did all at once.
+#[tokio::test]
+async fn several_edits_come_to_one_sentence() {
+    let stage = Stage::new().await;
+    let mut widget = stage.widget("w").await;
+    let tx = stage.begin().await;
+    let edit = |price: i64, note: Option<&str>, secret: Option<&str>| widget::ActiveModel {
+        price: Set(Decimal::from(price)),
+        note: Set(note.map(str::to_owned)),
+        secret: Set(secret.map(str::to_owned)),
+        ..Default::default()
+    };
+    for change in [edit(1, Some("a"), None), edit(2, None, Some("x")), edit(3, None, None)] {
+        widget = update_model_with_event(&tx, &widget, change, Track::All).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let events = stage.team.events().await;
+    let edits: Vec<_> = events[1..].iter().collect();
+    let sentences = Sentences::default().with::<widget::Model>();
+    let (net, sentence) = sentences.render_net(&edits);
+    assert_eq!(
+        sentence.to_string(),
+        "Ada changed widget “w”: note (changed back to nothing), price from 9.50 to 3, secret"
+    );
+    let came_back: Vec<_> = net
+        .iter()
+        .map(|net| (net.change.field.as_str(), net.came_back))
+        .collect();
+    // Of a secret nobody knows whether it came back, not even that it did.
+    assert_eq!(came_back, [("note", true), ("price", false), ("secret", false)]);
+    let (_, two) = sentences.render_net(&edits[1..2]);
+    assert_eq!(two, sentences.render(edits[1]), "of one event, its own sentence");
+}

@@ -1,0 +1,285 @@
+//! What kind of value a field holds, so that a page can show it as such.
+//!
+//! The recorded JSON alone can't tell: a decimal, an instant and a name are strings there. So the type is the
+//! model's: that of the entity's column. But an event is older than the entity that explains it, and a column may
+//! have changed its type since, or be gone; then what is recorded doesn't fit, or there is nothing it could fit, and
+//! the type is what the JSON shows. Nothing is ever shown as what it is not.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
+use rust_decimal::Decimal;
+use sea_orm::ColumnType;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Values longer than this many characters are cut short in sentences; the event has them whole.
+const VALUE_LIMIT: usize = 80;
+
+/// What kind of value a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldType {
+    /// Words; also what has no type of its own here, such as an address of the network.
+    Text,
+    /// A whole number; beyond 2^53−1 as a string.
+    Integer,
+    /// A number that may be rounded; NaN and infinities as strings.
+    Number,
+    /// A number with all its digits, as a string.
+    Decimal,
+    /// True or false.
+    Boolean,
+    /// An instant: RFC 3339 in UTC.
+    Timestamp,
+    /// A date with a time, in a zone that is not recorded.
+    Datetime,
+    /// A day.
+    Date,
+    /// A time of day.
+    Time,
+    /// A UUID.
+    Uuid,
+    /// Bytes, as base64.
+    Bytes,
+    /// A list of values.
+    List,
+    /// Any JSON.
+    Json,
+}
+
+impl FieldType {
+    /// The type of an entity's column.
+    pub(super) fn of_column(column: &ColumnType) -> Self {
+        use ColumnType as C;
+        match column {
+            C::TinyInteger
+            | C::SmallInteger
+            | C::Integer
+            | C::BigInteger
+            | C::TinyUnsigned
+            | C::SmallUnsigned
+            | C::Unsigned
+            | C::BigUnsigned
+            | C::Year => Self::Integer,
+            C::Float | C::Double => Self::Number,
+            C::Decimal(_) | C::Money(_) => Self::Decimal,
+            C::Boolean => Self::Boolean,
+            // SeaORM's `Timestamp` is PostgreSQL's without a zone.
+            C::TimestampWithTimeZone => Self::Timestamp,
+            C::DateTime | C::Timestamp => Self::Datetime,
+            C::Date => Self::Date,
+            C::Time => Self::Time,
+            C::Uuid => Self::Uuid,
+            C::Blob | C::Binary(_) | C::VarBinary(_) => Self::Bytes,
+            C::Array(_) => Self::List,
+            C::Json | C::JsonBinary => Self::Json,
+            _ => Self::Text,
+        }
+    }
+
+    /// What the JSON alone shows; of null, nothing.
+    fn of_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::Null => None,
+            Value::Bool(_) => Some(Self::Boolean),
+            Value::Number(number) if number.is_f64() => Some(Self::Number),
+            Value::Number(_) => Some(Self::Integer),
+            Value::String(_) => Some(Self::Text),
+            Value::Array(_) => Some(Self::List),
+            Value::Object(_) => Some(Self::Json),
+        }
+    }
+
+    /// The type of values that are one field's: the column's, if all of them fit it, else what they show.
+    pub(super) fn of(column: Option<Self>, values: &[&Value]) -> Self {
+        let fitting = |of: &Self| values.iter().all(|value| of.fits(value));
+        // Whether an instant is kept with its zone is the database's to say, and its name in SeaORM misleads.
+        let column_or_like = match column {
+            Some(Self::Datetime) => [column, Some(Self::Timestamp)],
+            _ => [column, None],
+        };
+        if let Some(of) = column_or_like.into_iter().flatten().find(fitting) {
+            return of;
+        }
+        let mut shown = values.iter().filter_map(|value| Self::of_json(value));
+        match (shown.next(), shown.next()) {
+            (Some(one), None) => one,
+            (Some(one), Some(other)) if one == other => one,
+            (None, _) => column.unwrap_or(Self::Text),
+            _ => Self::Json,
+        }
+    }
+
+    /// Whether a value could have been recorded of a column of this type.
+    fn fits(self, value: &Value) -> bool {
+        if value.is_null() {
+            return true;
+        }
+        let text = value.as_str();
+        match self {
+            Self::Text => text.is_some(),
+            Self::Integer => value.is_i64() || value.is_u64() || text.is_some_and(|text| text.parse::<i128>().is_ok()),
+            Self::Number => value.is_number() || text.is_some_and(|text| text.parse::<f64>().is_ok()),
+            Self::Decimal => decimal(value).is_some(),
+            Self::Boolean => value.is_boolean(),
+            Self::Timestamp => text.is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok()),
+            Self::Datetime => text.is_some_and(|text| text.parse::<NaiveDateTime>().is_ok()),
+            Self::Date => text.is_some_and(|text| text.parse::<NaiveDate>().is_ok()),
+            Self::Time => text.is_some_and(|text| text.parse::<NaiveTime>().is_ok()),
+            Self::Uuid => text.is_some_and(|text| uuid::Uuid::try_parse(text).is_ok()),
+            Self::Bytes => text.is_some_and(|text| STANDARD.decode(text).is_ok()),
+            Self::List => value.is_array(),
+            Self::Json => true,
+        }
+    }
+
+    /// Whether two values of this type are the same to the database: 44.0 is 44.00.
+    pub(super) fn same(self, one: &Value, other: &Value) -> bool {
+        match (self, decimal(one), decimal(other)) {
+            (Self::Decimal, Some(one), Some(other)) => one == other,
+            _ => one == other,
+        }
+    }
+
+    /// A value for people.
+    pub(super) fn shown(self, value: &Value) -> String {
+        let text = match (self, value) {
+            (_, Value::Null) => return "nothing".to_owned(),
+            (_, Value::Bool(true)) => return "yes".to_owned(),
+            (_, Value::Bool(false)) => return "no".to_owned(),
+            (_, Value::String(text)) if text.is_empty() => return "“”".to_owned(),
+            (Self::Timestamp, Value::String(text)) => instant(text),
+            (Self::Datetime, Value::String(text)) => text
+                .parse::<NaiveDateTime>()
+                .map_or_else(|_| text.clone(), |at| at.format(to_the_second(&at)).to_string()),
+            (Self::Bytes, Value::String(text)) => STANDARD
+                .decode(text)
+                .map_or_else(|_| text.clone(), |bytes| format!("{} bytes", bytes.len())),
+            (Self::List, Value::Array(items)) if items.is_empty() => return "an empty list".to_owned(),
+            (Self::List, Value::Array(items)) => items
+                .iter()
+                .map(|item| Self::of(None, &[item]).shown(item))
+                .collect::<Vec<_>>()
+                .join(", "),
+            (_, Value::String(text)) => text.clone(),
+            (_, other) => other.to_string(),
+        };
+        match text.char_indices().nth(VALUE_LIMIT) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    }
+}
+
+/// A number with all its digits, as decimals are recorded, or as they may be written by hand.
+fn decimal(value: &Value) -> Option<Decimal> {
+    match value {
+        Value::String(text) => Decimal::from_str_exact(text).ok(),
+        Value::Number(number) => Decimal::from_str_exact(&number.to_string()).ok(),
+        _ => None,
+    }
+}
+
+/// `2026-03-01 10:00 UTC`.
+fn instant(text: &str) -> String {
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(at) => {
+            let at = at.with_timezone(&Utc);
+            format!("{} UTC", at.format(to_the_second(&at)))
+        }
+        Err(_) => text.to_owned(),
+    }
+}
+
+/// Seconds only where there are some, and parts of them never.
+fn to_the_second(at: &impl Timelike) -> &'static str {
+    if at.second() == 0 { "%F %H:%M" } else { "%F %T" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_columns_type_holds_for_what_fits_it() {
+        for (column, fitting, other, shows) in [
+            (FieldType::Decimal, json!("44.00"), json!("cheap"), FieldType::Text),
+            (
+                FieldType::Integer,
+                json!("9007199254740993"),
+                json!(1.5),
+                FieldType::Number,
+            ),
+            (FieldType::Number, json!("NaN"), json!("many"), FieldType::Text),
+            (FieldType::Boolean, json!(true), json!("true"), FieldType::Text),
+            (
+                FieldType::Timestamp,
+                json!("2026-03-01T10:00:00.000000Z"),
+                json!("noon"),
+                FieldType::Text,
+            ),
+            (
+                FieldType::Datetime,
+                json!("2026-03-01T10:00:00.000000"),
+                json!("noon"),
+                FieldType::Text,
+            ),
+            (FieldType::Date, json!("2026-03-01"), json!(3), FieldType::Integer),
+            (FieldType::Time, json!("10:00:00"), json!("noon"), FieldType::Text),
+            (FieldType::Bytes, json!("AQI="), json!("!"), FieldType::Text),
+            (FieldType::List, json!(["a"]), json!({"a": 1}), FieldType::Json),
+            (FieldType::Text, json!("a"), json!(["a"]), FieldType::List),
+        ] {
+            assert_eq!(FieldType::of(Some(column), &[&fitting, &Value::Null]), column);
+            assert_eq!(
+                FieldType::of(Some(column), &[&other]),
+                shows,
+                "{other} is no {column:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_column_the_type_is_what_is_seen() {
+        let of = |old: Value, new: Value| FieldType::of(None, &[&old, &new]);
+        assert_eq!(of(json!("1"), json!(null)), FieldType::Text);
+        assert_eq!(of(json!(1), json!(2)), FieldType::Integer);
+        assert_eq!(of(json!(1), json!("2")), FieldType::Json);
+        assert_eq!(of(json!(null), json!(null)), FieldType::Text);
+    }
+
+    #[test]
+    fn values_are_shown_as_what_they_are() {
+        for (of, value, shown) in [
+            (FieldType::Boolean, json!(true), "yes"),
+            (FieldType::Decimal, json!("250.00"), "250.00"),
+            (
+                FieldType::Timestamp,
+                json!("2026-03-01T10:00:00.000000Z"),
+                "2026-03-01 10:00 UTC",
+            ),
+            (
+                FieldType::Timestamp,
+                json!("2026-03-01T10:00:07.120000Z"),
+                "2026-03-01 10:00:07 UTC",
+            ),
+            (
+                FieldType::Datetime,
+                json!("2026-03-01T10:00:00.000000"),
+                "2026-03-01 10:00",
+            ),
+            (FieldType::Bytes, json!("AQID"), "3 bytes"),
+            (FieldType::List, json!(["a", 1, true]), "a, 1, yes"),
+            (FieldType::List, json!([]), "an empty list"),
+            (FieldType::Json, json!({"a": [1]}), "{\"a\":[1]}"),
+            (FieldType::Text, json!(""), "“”"),
+            (FieldType::Integer, json!(null), "nothing"),
+        ] {
+            assert_eq!(of.shown(&value), shown);
+        }
+    }
+}
