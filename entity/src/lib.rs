@@ -12,6 +12,7 @@ pub mod event;
 pub mod idempotency_key;
 pub mod membership;
 pub mod notification;
+pub mod notification_preference;
 pub mod team;
 pub mod thread;
 pub mod thread_follower;

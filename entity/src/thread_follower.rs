@@ -1,9 +1,9 @@
-//! A person who follows a thread, or has said that they don't want to.
+//! A person who follows a thread, has said that they don't want to, or has only read it.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// A person who follows a thread, or has said that they don't want to.
+/// A person who follows a thread, has said that they don't want to, or has only read it.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "thread_followers")]
 pub struct Model {
@@ -16,11 +16,11 @@ pub struct Model {
     /// The person.
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Uuid,
-    /// False once unfollowed by hand: what would follow by itself leaves it so.
+    /// False once unfollowed by hand: what would follow by itself leaves it so, unless they have only read.
     pub following: bool,
     /// True: no notification, whatever happens.
     pub muted: bool,
-    /// `creator`, `commenter`, `mentioned` or `manual`.
+    /// `creator`, `commenter`, `mentioned`, `manual`, or `reader` for who has only read so far.
     pub reason: String,
     /// Up to where they have read.
     pub read_seq: i64,

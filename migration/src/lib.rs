@@ -8,6 +8,7 @@ mod m0002_events;
 mod m0003_threads;
 mod m0004_notifications;
 mod m0005_idempotency_keys;
+mod m0006_preferences;
 mod m0007_live;
 pub mod rls;
 pub mod sample;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_threads::Migration),
             Box::new(m0004_notifications::Migration),
             Box::new(m0005_idempotency_keys::Migration),
+            Box::new(m0006_preferences::Migration),
             Box::new(m0007_live::Migration),
         ]
     }

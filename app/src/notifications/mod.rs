@@ -15,24 +15,32 @@
 //! **Invariant:** rows are written in the order of (person, thread), whatever the number: two transactions
 //! that notify the same people wait for each other and don't block each other for good.
 //!
+//! **What each wants.** A person's preferences are applied where the rows are written, and why somebody was told is
+//! kept there: `preferences` says which rule counts.
+//!
 //! The sentence is not stored. It is told from the newest message when the inbox is read.
 
 mod consumer;
+mod preferences;
 mod routes;
 mod state;
 mod store;
+mod why;
 
 use uuid::Uuid;
 
 pub use consumer::send_notifications;
+pub use preferences::{Occasion, Rule, require_object_type};
 pub use routes::{Inbox, Notification, NotifiedThread, ReadAll, ReadState, Reason, routes};
 pub use state::{InboxState, changed_since, state};
+pub use why::{Followed, Why};
 
 use crate::error::Result;
 use crate::tenancy::{Context, TeamTx};
 
 /// Tells of a comment: who follows the thread (reason `follower`) and whom it mentions (reason `mentioned`,
-/// even if they unfollowed), but nobody who muted the thread, and not the author. One statement.
+/// even if they unfollowed), but nobody who muted the thread or prefers not to hear of it, and not the author. One
+/// statement.
 ///
 /// The comment must have taken its `seq` in this transaction, so that the thread's row is locked.
 ///
@@ -40,6 +48,15 @@ use crate::tenancy::{Context, TeamTx};
 /// As any statement.
 pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
     store::deliver_comment(tx, thread_id, seq, mentioned, &doers(tx.context())).await
+}
+
+/// Marks a person's notification of a thread as read up to a place: wholly, if it tells of nothing newer. One
+/// statement.
+///
+/// # Errors
+/// As any statement.
+pub async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -> Result<()> {
+    store::read_up_to(tx, user_id, thread_id, seq).await
 }
 
 /// Who knows already: the actor and the person in whose name they act.

@@ -8,6 +8,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::store::{self, InboxRow, ReadRow};
+use super::why::Why;
 use crate::error::{Error, Result};
 use crate::events::{Part, Sentence, Sentences};
 use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
@@ -19,6 +20,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_notifications))
         .routes(routes!(read_all_notifications))
         .routes(routes!(read_notification, unread_notification))
+        .merge(super::preferences::routes())
 }
 
 /// Which notifications.
@@ -55,6 +57,8 @@ pub struct Notification {
     pub thread: NotifiedThread,
     /// Why this person is told.
     pub reason: Reason,
+    /// Why in full, as it was then; null for one from before that was kept.
+    pub why: Option<Why>,
     /// The newest message's place in the thread.
     pub seq: i64,
     /// How many messages since it was last read.
@@ -156,9 +160,11 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
     )
 )]
 async fn read_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<ReadState>> {
-    let tx = team.begin_as(Role::Viewer).await?;
-    let marked = store::mark_read(&tx, reader(&tx)?, id).await?;
-    read_state(tx, id, marked).await
+    // A comment that tells this person writes their two rows in the other order.
+    let marked = team
+        .write_as(Role::Viewer, async |tx| store::mark_read(tx, reader(tx)?, id).await)
+        .await?;
+    Ok(Json(read_state(id, marked)?))
 }
 
 /// Marks one of your notifications as unread.
@@ -174,7 +180,8 @@ async fn read_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<Read
 async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<ReadState>> {
     let tx = team.begin_as(Role::Viewer).await?;
     let marked = store::mark_unread(&tx, reader(&tx)?, id).await?;
-    read_state(tx, id, marked).await
+    tx.commit().await?;
+    Ok(Json(read_state(id, marked)?))
 }
 
 /// Marks all of your notifications as read.
@@ -208,19 +215,18 @@ pub(super) fn reader(tx: &TeamTx) -> Result<Uuid> {
     })
 }
 
-async fn read_state(tx: TeamTx, id: Uuid, marked: Option<ReadRow>) -> Result<Json<ReadState>> {
+fn read_state(id: Uuid, marked: Option<ReadRow>) -> Result<ReadState> {
     let ReadRow {
         read_at,
         unread_count,
         version,
     } = marked.ok_or_else(|| Error::not_found("notification"))?;
-    tx.commit().await?;
-    Ok(Json(ReadState {
+    Ok(ReadState {
         id,
         read_at,
         unread_count,
         version,
-    }))
+    })
 }
 
 fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
@@ -234,6 +240,7 @@ fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
         "mentioned" => Reason::Mentioned,
         other => return Err(Error::internal(format!("a notification's reason is {other:?}"))),
     };
+    let why = Why::new(reason, &row.object_type, row.why)?;
     Ok(Notification {
         id: row.id,
         thread: NotifiedThread {
@@ -243,6 +250,7 @@ fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
             object_label: row.object_label,
         },
         reason,
+        why,
         seq: row.seq,
         unread_count: row.unread_count,
         version: row.version,

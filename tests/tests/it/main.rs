@@ -16,6 +16,7 @@ mod harness;
 mod http_campaigns;
 mod http_isolation;
 mod http_members;
+mod http_notifications;
 mod http_threads;
 mod idempotency;
 mod laws;

@@ -171,7 +171,7 @@ pub(in crate::threads) async fn post_comment(
         "WITH thread AS (
             UPDATE threads SET last_seq = last_seq + 1, updated_at = greatest(updated_at, now())
             WHERE team_id = $1 AND id = $2
-            RETURNING id, last_seq
+            RETURNING id, object_type, last_seq
         ), posted AS (
             INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_id, author_name, on_behalf_of,
                 on_behalf_of_name, body)
@@ -184,15 +184,31 @@ pub(in crate::threads) async fn post_comment(
             ORDER BY user_id
             FOR KEY SHARE
         ), followed AS (
-            INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason)
+            INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
             SELECT $1, thread.id, f.user_id, true, f.reason
-            FROM thread CROSS JOIN (
-                SELECT user_id, 'mentioned' AS reason FROM mentioned
+            FROM thread CROSS JOIN LATERAL (
+                -- Rows of those who said what they want are not even locked: their notifications are written next, and
+                -- whoever reads one writes the two the other way round. Who doesn't want to hear when they are
+                -- mentioned isn't made to hear of everything by it.
+                SELECT user_id, 'mentioned' AS reason FROM mentioned WHERE NOT EXISTS (
+                    SELECT FROM thread_followers f WHERE f.team_id = $1 AND f.thread_id = thread.id
+                        AND f.user_id = mentioned.user_id AND f.reason <> 'reader'
+                ) AND (
+                    SELECT p.in_app FROM notification_preferences p
+                    WHERE p.team_id = $1 AND p.user_id = mentioned.user_id AND p.event_type = 'MENTION'
+                        AND p.object_type IN (thread.object_type, '*')
+                    ORDER BY p.object_type = '*' LIMIT 1) IS NOT FALSE
                 UNION ALL
                 SELECT $8, 'commenter' WHERE $8 IS NOT NULL
             ) f
             ORDER BY f.user_id
-            ON CONFLICT DO NOTHING
+            -- Who has only read so far has not said no. What one writes oneself is not new, if nothing before it is.
+            ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET
+                following = f.following OR f.reason = 'reader',
+                reason = CASE WHEN f.reason = 'reader' THEN excluded.reason ELSE f.reason END,
+                read_seq = CASE WHEN f.user_id = $8 AND f.read_seq = (SELECT last_seq FROM thread) - 1
+                    THEN f.read_seq + 1 ELSE f.read_seq END
+                WHERE f.reason = 'reader' OR f.user_id = $8 AND f.read_seq = (SELECT last_seq FROM thread) - 1
         )
         SELECT seq, created_at, ARRAY (SELECT user_id FROM mentioned) AS mentioned FROM posted",
     )

@@ -157,3 +157,39 @@ async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
     assert_eq!(left, 0, "a team was left on the connection");
     pool.close().await;
 }
+
+/// A program of before m0006 knows no readers, and would take them for people who have said no.
+#[tokio::test]
+async fn readers_go_with_the_step_that_knows_them() {
+    let stage = Stage::new().await;
+    let mut inside = stage.team.connection().await;
+    let insert = "WITH thread AS (
+            INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
+            VALUES ($1, $3, 'widget', $3::text, 'w', 1) RETURNING id)
+        INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason) SELECT $1, id, $2, false, $4 FROM thread";
+    for (thread, reason) in [(1, "reader"), (2, "manual")] {
+        sqlx::query(insert)
+            .bind(stage.team.id)
+            .bind(stage.ada.user_id)
+            .bind(uuid::Uuid::from_u128(thread))
+            .bind(reason)
+            .execute(&mut inside)
+            .await
+            .unwrap();
+    }
+    drop(inside);
+    let (owner, migrations) = (stage.db.owner_options(), migrations());
+    loop {
+        migrations.down(&owner, 1).await.unwrap();
+        let status = migrations.status(&owner).await.unwrap();
+        if status.pending.iter().any(|step| step == "m0006_preferences") {
+            break;
+        }
+    }
+    let left: Vec<String> = sqlx::query_scalar("SELECT reason FROM thread_followers")
+        .fetch_all(&mut stage.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(left, ["manual"]);
+    migrations.up(&owner).await.unwrap();
+}

@@ -1,0 +1,137 @@
+//! Preferences over HTTP. They are one's own, so a viewer may set them.
+
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::store::{self, PreferenceRow};
+use super::{Rule, require_object_type};
+use crate::error::{Error, Result};
+use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::tenancy::{Role, TeamTx};
+
+pub(in crate::notifications) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_preferences))
+        .routes(routes!(set_preference, delete_preference))
+}
+
+/// What you want to be told of.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NotificationPreference)]
+struct Preference {
+    #[serde(flatten)]
+    rule: Rule,
+    /// Whether you are told in your inbox.
+    in_app: bool,
+    /// When you last changed it.
+    updated_at: DateTime<Utc>,
+}
+
+impl From<PreferenceRow> for Preference {
+    fn from(row: PreferenceRow) -> Self {
+        Self {
+            rule: row.rule,
+            in_app: row.in_app,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// What to be told of.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewNotificationPreference)]
+struct NewPreference {
+    /// Whether you are to be told in your inbox.
+    in_app: bool,
+}
+
+/// Your preferences, by object type and event type. Where none matches, you are told.
+#[utoipa::path(
+    get, path = "/notification-preferences", tag = "notifications",
+    params(PageParams),
+    responses(
+        (status = 200, body = Page<Preference>),
+        (status = 403, description = "An API key has no notifications", body = Problem),
+        (status = 404, description = "No such team", body = Problem),
+        (status = 422, description = "A parameter is wrong", body = Problem),
+    )
+)]
+async fn list_preferences(team: Team, Query(page): Query<PageParams>) -> Result<Json<Page<Preference>>> {
+    let (limit, after) = (page.limit()?, page.after()?);
+    let tx = team.read().await?;
+    let rows = store::preferences(&tx, person(&tx)?, after, limit).await?;
+    tx.commit().await?;
+    let page = Page::of(rows, limit, |row| {
+        let (event_type, object_type) = row.rule.columns();
+        (object_type.to_owned(), event_type.to_owned())
+    })?;
+    Ok(Json(page.map(Preference::from)))
+}
+
+/// Sets whether you are told of something, from now on.
+///
+/// Of the rules that match, the one that names the object's type beats the one that names only the event's, and one
+/// that names both beats all. `*` for the event's type is all but `MENTION`. A rule only takes away: it makes you
+/// follow nothing, and a muted thread stays silent.
+#[utoipa::path(
+    put, path = "/notification-preferences/{event_type}/{object_type}", tag = "notifications",
+    params(
+        ("event_type" = String, Path,
+            description = "`CREATED`, `UPDATED`, `DELETED`, `STATE_CHANGED`, `CUSTOM`, `COMMENT`, `MENTION`, or `*`"),
+        ("object_type" = String, Path, description = "The type of objects, such as `campaign`, or `*`"),
+    ),
+    request_body = NewPreference,
+    responses(
+        (status = 200, body = Preference),
+        (status = 403, description = "An API key has no notifications", body = Problem),
+        (status = 404, description = "No such team", body = Problem),
+        (status = 422, description = "No such type of events or of objects", body = Problem),
+    )
+)]
+async fn set_preference(
+    team: Team,
+    Path((event_type, object_type)): Path<(String, String)>,
+    Json(body): Json<NewPreference>,
+) -> Result<Json<Preference>> {
+    let rule = Rule::parse(&event_type, object_type)?;
+    let tx = team.begin_as(Role::Viewer).await?;
+    let person = person(&tx)?;
+    if let Some(object_type) = &rule.object_type {
+        require_object_type(&tx, object_type).await?;
+    }
+    let row = store::set_preference(&tx, person, &rule, body.in_app).await?;
+    tx.commit().await?;
+    Ok(Json(row.into()))
+}
+
+/// Takes one of your preferences away, so that the next weaker one counts.
+#[utoipa::path(
+    delete, path = "/notification-preferences/{event_type}/{object_type}", tag = "notifications",
+    params(
+        ("event_type" = String, Path, description = "As it was set"),
+        ("object_type" = String, Path, description = "As it was set"),
+    ),
+    responses(
+        (status = 204, description = "Not there any more"),
+        (status = 403, description = "An API key has no notifications", body = Problem),
+        (status = 404, description = "No such team", body = Problem),
+    )
+)]
+async fn delete_preference(team: Team, Path((event_type, object_type)): Path<(String, String)>) -> Result<StatusCode> {
+    let tx = team.begin_as(Role::Viewer).await?;
+    store::delete_preference(&tx, person(&tx)?, &event_type, &object_type).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn person(tx: &TeamTx) -> Result<Uuid> {
+    tx.context().person_id().ok_or_else(|| Error::Forbidden {
+        detail: "an API key has no notifications and no preferences; use a person's token".to_owned(),
+    })
+}

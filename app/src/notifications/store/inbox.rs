@@ -1,0 +1,271 @@
+//! A person's inbox, and what of it they have read.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::Query;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::events::{Event, event_from_row};
+use crate::tenancy::{Moved, TeamTx};
+
+/// A row of an inbox, with its thread and the newest message.
+#[derive(Debug)]
+pub(in crate::notifications) struct InboxRow {
+    pub(in crate::notifications) id: Uuid,
+    pub(in crate::notifications) reason: String,
+    pub(in crate::notifications) seq: i64,
+    pub(in crate::notifications) unread_count: i32,
+    pub(in crate::notifications) version: i64,
+    pub(in crate::notifications) read_at: Option<DateTime<Utc>>,
+    pub(in crate::notifications) created_at: DateTime<Utc>,
+    pub(in crate::notifications) updated_at: DateTime<Utc>,
+    pub(in crate::notifications) thread_id: Uuid,
+    pub(in crate::notifications) object_type: String,
+    pub(in crate::notifications) object_id: String,
+    pub(in crate::notifications) object_label: String,
+    /// A comment's author: kind, row, name.
+    pub(in crate::notifications) author: Option<(String, Option<Uuid>, String)>,
+    /// The event, if the newest message tells of one that is still at hand.
+    pub(in crate::notifications) event: Option<Event>,
+    pub(in crate::notifications) why: WhyRow,
+}
+
+/// Why a person was told, as it was kept then. All of it is null in a row from before it was kept.
+#[derive(Debug)]
+pub(in crate::notifications) struct WhyRow {
+    pub(in crate::notifications) seq: Option<i64>,
+    pub(in crate::notifications) event_id: Option<Uuid>,
+    pub(in crate::notifications) event_type: Option<String>,
+    /// Why they followed the thread, if that is why they were told.
+    pub(in crate::notifications) followed: Option<String>,
+    /// The rule that let it through: its event type and its object type.
+    pub(in crate::notifications) rule: Option<(String, String)>,
+}
+
+/// A page of a person's inbox, newest first, and how many of all their rows are unread. One row more than
+/// `limit` is there if another page follows. Events are looked up one by one (`OFFSET 0`), each in the one
+/// partition that can hold its id.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::notifications) async fn inbox(
+    tx: &TeamTx,
+    user_id: Uuid,
+    unread: bool,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: u64,
+) -> Result<(i64, Vec<InboxRow>)> {
+    // Not `coalesce` in the statement: PostgreSQL takes it for leaky, and would walk the index from its top.
+    let (before_at, before_id) = after.unwrap_or((DateTime::<Utc>::MAX_UTC, Uuid::max()));
+    let query = sqlx::query(
+        "WITH page AS (
+            SELECT * FROM notifications
+            WHERE team_id = $1 AND user_id = $2 AND (NOT $3 OR read_at IS NULL)
+                AND (updated_at, id) < ($4, $5)
+            ORDER BY updated_at DESC, id DESC LIMIT $6
+        )
+        SELECT total.unread, n.id AS n_id, n.reason AS n_reason, n.seq, n.unread_count, n.version, n.read_at,
+            n.created_at AS n_created_at, n.updated_at AS n_updated_at, n.why_seq, n.why_event_id, n.why_event_type,
+            n.why_followed, n.why_rule_event_type, n.why_rule_object_type,
+            t.id AS thread_id, t.object_type AS t_object_type, t.object_id AS t_object_id,
+            t.object_label AS t_object_label, m.author_kind, m.author_id, m.author_name,
+            e.*
+        FROM (SELECT count(*) AS unread FROM notifications
+              WHERE team_id = $1 AND user_id = $2 AND read_at IS NULL) total
+        LEFT JOIN page n ON true
+        LEFT JOIN threads t ON t.team_id = $1 AND t.id = n.thread_id
+        LEFT JOIN thread_messages m ON m.team_id = $1 AND m.thread_id = n.thread_id AND m.seq = n.seq
+        LEFT JOIN LATERAL (
+            SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
+                scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
+            FROM events WHERE team_id = $1 AND id = n.event_id OFFSET 0
+        ) e ON true
+        ORDER BY n.updated_at DESC, n.id DESC",
+    )
+    .bind(tx.team_id())
+    .bind(user_id)
+    .bind(unread)
+    .bind(before_at)
+    .bind(before_id)
+    .bind(i64::try_from(limit + 1).map_err(Error::internal)?);
+    let rows = tx.fetch_all(query).await?;
+    let total = rows.first().map_or(Ok(0), |row| row.try_get("unread"))?;
+    let rows = rows
+        .iter()
+        .map(inbox_row)
+        .filter_map(Result::transpose)
+        .collect::<Result<_>>()?;
+    Ok((total, rows))
+}
+
+/// `None` for the row that only carries the total.
+fn inbox_row(row: &PgRow) -> Result<Option<InboxRow>> {
+    let Some(id) = row.try_get("n_id")? else {
+        return Ok(None);
+    };
+    let author = match row.try_get("author_kind")? {
+        Some(kind) => Some((kind, row.try_get("author_id")?, row.try_get("author_name")?)),
+        None => None,
+    };
+    let event = row
+        .try_get::<Option<Uuid>, _>("id")?
+        .map(|_| event_from_row(row))
+        .transpose()?;
+    Ok(Some(InboxRow {
+        id,
+        reason: row.try_get("n_reason")?,
+        seq: row.try_get("seq")?,
+        unread_count: row.try_get("unread_count")?,
+        version: row.try_get("version")?,
+        read_at: row.try_get("read_at")?,
+        created_at: row.try_get("n_created_at")?,
+        updated_at: row.try_get("n_updated_at")?,
+        thread_id: row.try_get("thread_id")?,
+        object_type: row.try_get("t_object_type")?,
+        object_id: row.try_get("t_object_id")?,
+        object_label: row.try_get("t_object_label")?,
+        author,
+        event,
+        why: WhyRow {
+            seq: row.try_get("why_seq")?,
+            event_id: row.try_get("why_event_id")?,
+            event_type: row.try_get("why_event_type")?,
+            followed: row.try_get("why_followed")?,
+            rule: match (
+                row.try_get("why_rule_event_type")?,
+                row.try_get("why_rule_object_type")?,
+            ) {
+                (Some(event_type), Some(object_type)) => Some((event_type, object_type)),
+                _ => None,
+            },
+        },
+    }))
+}
+
+/// A row's state of being read.
+#[derive(Debug)]
+pub(in crate::notifications) struct ReadRow {
+    pub(in crate::notifications) read_at: Option<DateTime<Utc>>,
+    pub(in crate::notifications) unread_count: i32,
+    pub(in crate::notifications) version: i64,
+}
+
+/// Marks one of the person's notifications as read, and its thread as read up to there. One that is read
+/// already stays as it is. `None`: no such notification of theirs.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::notifications) async fn mark_read(tx: &TeamTx, user_id: Uuid, id: Uuid) -> Result<Option<ReadRow>> {
+    let query = sqlx::query(
+        "WITH marked AS (
+            UPDATE notifications SET
+                read_at = coalesce(read_at, now()),
+                unread_count = 0,
+                version = version + (read_at IS NULL)::int,
+                transaction_id = pg_current_xact_id()::text::bigint
+            WHERE team_id = $1 AND user_id = $2 AND id = $3
+            RETURNING thread_id, seq, read_at, unread_count, version
+        ), seen AS (
+            -- Who doesn't follow has read it all the same, and doesn't follow afterwards either.
+            INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
+            SELECT $1, thread_id, $2, false, 'reader', seq FROM marked ORDER BY thread_id
+            ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET read_seq = excluded.read_seq
+                WHERE f.read_seq < excluded.read_seq
+        )
+        SELECT read_at, unread_count, version FROM marked",
+    );
+    tx.hint(Moved::Notifications(user_id));
+    one(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
+}
+
+/// Marks one of the person's notifications as unread. One that is unread already stays as it is. `None`: no
+/// such notification of theirs.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::notifications) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id: Uuid) -> Result<Option<ReadRow>> {
+    let query = sqlx::query(
+        "UPDATE notifications SET
+            read_at = NULL,
+            unread_count = greatest(unread_count, 1),
+            version = version + (read_at IS NOT NULL)::int,
+            transaction_id = pg_current_xact_id()::text::bigint
+         WHERE team_id = $1 AND user_id = $2 AND id = $3
+         RETURNING read_at, unread_count, version",
+    );
+    tx.hint(Moved::Notifications(user_id));
+    one(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
+}
+
+async fn one(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Option<ReadRow>> {
+    let Some(row) = tx.fetch_optional(query).await? else {
+        return Ok(None);
+    };
+    Ok(Some(ReadRow {
+        read_at: row.try_get("read_at")?,
+        unread_count: row.try_get("unread_count")?,
+        version: row.try_get("version")?,
+    }))
+}
+
+/// Marks all of the person's notifications as read and says how many weren't. They are locked in the order in
+/// which they are written.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid) -> Result<i64> {
+    let query = sqlx::query(
+        "WITH mine AS MATERIALIZED (
+            SELECT id FROM notifications
+            WHERE team_id = $1 AND user_id = $2 AND read_at IS NULL
+            ORDER BY thread_id FOR UPDATE
+        ), marked AS (
+            UPDATE notifications n SET read_at = now(), unread_count = 0, version = n.version + 1,
+                transaction_id = pg_current_xact_id()::text::bigint
+            FROM mine WHERE n.team_id = $1 AND n.id = mine.id
+            RETURNING n.thread_id, n.seq
+        ), seen AS (
+            -- Who doesn't follow has read it all the same, and doesn't follow afterwards either.
+            INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
+            SELECT $1, thread_id, $2, false, 'reader', seq FROM marked ORDER BY thread_id
+            ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET read_seq = excluded.read_seq
+                WHERE f.read_seq < excluded.read_seq
+        )
+        SELECT count(*) AS marked FROM marked",
+    )
+    .bind(tx.team_id())
+    .bind(user_id);
+    tx.hint(Moved::Notifications(user_id));
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::internal("a count returned no row"))?;
+    Ok(row.try_get("marked")?)
+}
+
+/// Marks the person's notification of a thread as read up to a place: wholly, if it tells of nothing newer; else it
+/// counts at most the messages behind that place. One that is read already, or isn't there, stays as it is.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::notifications) async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -> Result<()> {
+    let query = sqlx::query(
+        "UPDATE notifications n SET
+            read_at = CASE WHEN seq <= $4 THEN now() END,
+            unread_count = greatest(0, least(unread_count, seq - $4)),
+            version = version + 1,
+            transaction_id = pg_current_xact_id()::text::bigint
+         WHERE team_id = $1 AND user_id = $2 AND thread_id = $3 AND read_at IS NULL AND unread_count > seq - $4",
+    )
+    .bind(tx.team_id())
+    .bind(user_id)
+    .bind(thread_id)
+    .bind(seq);
+    if tx.execute_sql(query).await? > 0 {
+        tx.hint(Moved::Notifications(user_id));
+    }
+    Ok(())
+}

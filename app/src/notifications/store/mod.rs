@@ -1,0 +1,7 @@
+//! The SQL of notifications.
+
+mod deliver;
+mod inbox;
+
+pub(super) use deliver::{Told, deliver_comment, deliver_events};
+pub(super) use inbox::{InboxRow, ReadRow, WhyRow, inbox, mark_all_read, mark_read, mark_unread, read_up_to};
