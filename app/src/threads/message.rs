@@ -5,11 +5,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::events::{Event, EventType, ObjectRef, Sentence, Sentences};
+use crate::events::{ChangedField, Event, EventType, ObjectRef, Sentence, Sentences};
 use crate::http::Version;
 use crate::tenancy::{Actor, Person};
 
-/// A part of a thread.
+/// A part of a thread, the same for every reader.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct MessagePage {
     /// In the order that was asked for.
@@ -72,6 +72,8 @@ pub struct ToldEvent {
     pub event_name: Option<String>,
     /// What it happened to.
     pub object: ObjectRef,
+    /// What that was called then.
+    pub object_label: String,
     /// Who did it.
     pub actor: Author,
     /// In whose name, where that is another person.
@@ -86,6 +88,8 @@ pub struct ToldEvent {
     pub causation_id: Option<Uuid>,
     /// When its transaction began.
     pub created_at: DateTime<Utc>,
+    /// What changed, by field, of an `UPDATED` or `STATE_CHANGED` event that recorded it.
+    pub changes: Vec<ChangedField>,
     /// The event in words, part by part.
     pub sentence: Sentence,
     /// The sentence as plain text.
@@ -125,23 +129,21 @@ impl From<&Actor> for Author {
 
 impl ToldEvent {
     /// An event in the words that the models have for it.
-    pub(super) fn new(sentences: &Sentences, event: Event) -> Self {
-        let sentence = sentences.render(&event);
+    pub(super) fn new(sentences: &Sentences, event: &Event) -> Self {
+        let sentence = sentences.render(event);
         Self {
             event_type: event.event_type,
+            event_name: event.event_name.clone(),
             object: event.object_ref(),
+            object_label: event.object_label.clone(),
             actor: Author::from(&event.actor),
-            event_name: event.event_name,
-            on_behalf_of: event.on_behalf_of.map(|person| Author {
-                kind: "user".to_owned(),
-                id: Some(person.id),
-                name: person.name,
-            }),
-            via: event.via,
-            reason: event.reason,
+            on_behalf_of: event.on_behalf_of.as_ref().map(Author::from),
+            via: event.via.clone(),
+            reason: event.reason.clone(),
             correlation_id: event.correlation_id,
             causation_id: event.causation_id,
             created_at: event.created_at,
+            changes: sentences.changes(event),
             text: sentence.to_string(),
             sentence,
         }

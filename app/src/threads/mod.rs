@@ -10,6 +10,10 @@
 //! made when it is read, by the one place that says events in words. A comment may be edited and taken back
 //! by its author; its number stays.
 //!
+//! **How it is read.** Page by page, by `seq`, forward or backward; `grouping` says which edits are told as one line.
+//! Each person has a mark up to where they have read, follower or not, that only moves forward: what is behind it is
+//! new to them. It moves along with what they do themselves, if nothing before that was new.
+//!
 //! **Invariant:** a thread's `seq` counts from 1 without gaps, in commit order, and no message ever leaves. So a
 //! page is a range of numbers, a reader can check that it has everything, and `last_seq` is the count.
 //! **Invariant:** each consumer sends one statement, whatever the number of events.
@@ -19,6 +23,7 @@
 //! Editing a comment tells nobody anew, and there is no deleting for others: a thread is a record.
 
 mod consumer;
+mod grouping;
 mod mentions;
 mod message;
 mod routes;
@@ -27,6 +32,7 @@ mod store;
 use uuid::Uuid;
 
 pub use consumer::post_to_thread;
+pub use grouping::{Group, GroupKind, Item};
 pub use message::{Author, Content, Message, MessagePage, ToldEvent};
 pub use routes::routes;
 pub use store::{Changes, Cursor, FeedPiece, FeedPlace, FeedWindow, ThreadRef, Window, changes, feed, head, heads};
@@ -39,5 +45,22 @@ use crate::tenancy::TeamTx;
 /// # Errors
 /// As any statement.
 pub async fn read_messages(tx: &TeamTx, thread_id: Uuid, window: Window) -> Result<Option<MessagePage>> {
-    store::read_messages(tx, thread_id, window).await
+    let reading = store::Reading {
+        window,
+        since: None,
+        reader: None,
+        neighbours: false,
+    };
+    let Some(page) = store::read_page(tx, thread_id, reading).await? else {
+        return Ok(None);
+    };
+    let mut items: Vec<_> = page.told.into_iter().map(|(message, _)| message).collect();
+    if matches!(window, Window::Backward { .. }) {
+        items.reverse();
+    }
+    Ok(Some(MessagePage {
+        items,
+        last_seq: page.last_seq,
+        more: page.more,
+    }))
 }

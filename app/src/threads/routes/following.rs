@@ -2,13 +2,14 @@
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::person;
 use crate::error::{Error, Result};
 use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::notifications::{read_up_to, require_object_type};
 use crate::tenancy::{Role, TeamTx};
 use crate::threads::store::{self, FollowRow, WatchRow};
 
@@ -108,6 +109,71 @@ pub(super) async fn unmute(team: Team, Path(thread_id): Path<Uuid>) -> Result<Js
     following(tx, thread_id, row).await
 }
 
+/// Up to where you have read.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Read {
+    /// The place of the last message that you have read; 0 for none. At most the thread's `last_seq`.
+    #[schema(minimum = 0)]
+    seq: i64,
+}
+
+/// How much of a thread you have read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadMark {
+    /// The thread.
+    thread_id: Uuid,
+    /// Up to where you have read.
+    read_seq: i64,
+    /// The newest message's place.
+    last_seq: i64,
+    /// How many messages are behind what you have read.
+    new_count: i64,
+}
+
+/// Says up to where you have read a thread.
+///
+/// The mark moves forward only: a place before it leaves it where it is. Your notification of the thread is read,
+/// too, if it tells of nothing behind the mark, and else counts what is behind it. It doesn't make you a follower.
+#[utoipa::path(
+    put, path = "/threads/{id}/read", tag = "threads",
+    params(("id" = Uuid, Path, description = "The thread")),
+    request_body = Read,
+    responses(
+        (status = 200, body = ReadMark),
+        (status = 403, description = "Only a person can read in this sense", body = Problem),
+        (status = 404, description = "No such thread", body = Problem),
+        (status = 422, description = "There is no such place in it", body = Problem),
+    )
+)]
+pub(super) async fn read(team: Team, Path(thread_id): Path<Uuid>, Json(body): Json<Read>) -> Result<Json<ReadMark>> {
+    if body.seq < 0 {
+        return Err(Error::invalid("seq", "must be 0 or more: messages count from 1"));
+    }
+    let mark = team
+        .write_as(Role::Viewer, async |tx| {
+            let person = person(tx)?;
+            let mark = store::set_read(tx, thread_id, person, body.seq)
+                .await?
+                .ok_or_else(|| Error::not_found("thread"))?;
+            let Some(read_seq) = mark.read_seq else {
+                return Err(Error::invalid(
+                    "seq",
+                    format!("must be at most {}, the place of the newest message", mark.last_seq),
+                ));
+            };
+            read_up_to(tx, person, thread_id, read_seq).await?;
+            Ok(ReadMark {
+                thread_id,
+                read_seq,
+                last_seq: mark.last_seq,
+                new_count: mark.last_seq - read_seq,
+            })
+        })
+        .await?;
+    Ok(Json(mark))
+}
+
 /// Your watches, by object type.
 #[utoipa::path(
     get, path = "/watches", tag = "threads",
@@ -137,18 +203,14 @@ pub(super) async fn list_watches(team: Team, Query(page): Query<PageParams>) -> 
         (status = 200, body = Watch),
         (status = 403, description = "Only a person can watch", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "Not the name of a type", body = Problem),
+        (status = 422, description = "No such type of objects", body = Problem),
     )
 )]
 pub(super) async fn watch(team: Team, Path(object_type): Path<String>) -> Result<Json<Watch>> {
-    if !is_object_type(&object_type) {
-        return Err(Error::invalid(
-            "object_type",
-            "must be 1 to 63 of a-z, 0-9 or '_', beginning with a letter",
-        ));
-    }
     let tx = team.begin_as(Role::Viewer).await?;
-    let row = store::watch(&tx, person(&tx)?, &object_type).await?;
+    let person = person(&tx)?;
+    require_object_type(&tx, &object_type).await?;
+    let row = store::watch(&tx, person, &object_type).await?;
     tx.commit().await?;
     Ok(Json(row.into()))
 }
@@ -168,15 +230,6 @@ pub(super) async fn unwatch(team: Team, Path(object_type): Path<String>) -> Resu
     store::unwatch(&tx, person(&tx)?, &object_type).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// As the check on the column.
-fn is_object_type(text: &str) -> bool {
-    text.len() <= 63
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 async fn following(tx: TeamTx, thread_id: Uuid, row: Option<FollowRow>) -> Result<Json<Following>> {

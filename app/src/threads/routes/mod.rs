@@ -21,16 +21,17 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(comments::edit_comment, comments::delete_comment))
         .routes(routes!(following::follow, following::unfollow))
         .routes(routes!(following::mute, following::unmute))
+        .routes(routes!(following::read))
         .routes(routes!(following::list_watches))
         .routes(routes!(following::watch, following::unwatch))
 }
 
-/// The person who follows, mutes and watches.
+/// The person who follows, mutes, reads and watches.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for an API key.
 fn person(tx: &TeamTx) -> Result<Uuid> {
     tx.context().person_id().ok_or_else(|| Error::Forbidden {
-        detail: "only a person can follow, mute or watch; use a person's token, not an API key".to_owned(),
+        detail: "only a person can follow, mute, read or watch; use a person's token, not an API key".to_owned(),
     })
 }

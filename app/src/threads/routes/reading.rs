@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::person;
 use crate::error::{Error, Result};
-use crate::events::ObjectRef;
+use crate::events::{ObjectRef, Sentences};
 use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team};
-use crate::threads::message::MessagePage;
-use crate::threads::store::{self, ThreadRow, Window};
+use crate::threads::grouping::{Item, grouped};
+use crate::threads::store::{self, Reading, ThreadRow, Window};
 
 const MAX_MESSAGES: i64 = 200;
 const DEFAULT_MESSAGES: i64 = 50;
@@ -23,6 +24,10 @@ pub(super) struct ThreadParams {
     object_type: Option<String>,
     /// Only of the object with this id; needs `object_type`.
     object_id: Option<String>,
+    /// Only those that you follow, haven't muted and haven't read to the end.
+    #[serde(default)]
+    #[param(default = false)]
+    new: bool,
     #[serde(flatten)]
     #[param(ignore)]
     page: PageParams,
@@ -51,8 +56,10 @@ pub(super) struct Thread {
     following: bool,
     /// Whether you have muted it.
     muted: bool,
-    /// Up to where you have read, by the notifications that you have marked as read.
+    /// Up to where you have read: by `PUT …/read`, and by the notifications that you have marked as read.
     read_seq: i64,
+    /// How many messages are behind what you have read.
+    new_count: i64,
 }
 
 impl From<ThreadRow> for Thread {
@@ -69,16 +76,19 @@ impl From<ThreadRow> for Thread {
             following: row.following,
             muted: row.muted,
             read_seq: row.read_seq,
+            new_count: row.last_seq - row.read_seq,
         }
     }
 }
 
-/// Threads, the newest first; with `object_type` and `object_id`, the object's one thread.
+/// Threads, the newest first; with `object_type` and `object_id`, the object's one thread; with `new`, those where
+/// something is new to you.
 #[utoipa::path(
     get, path = "/threads", tag = "threads",
     params(ThreadParams, PageParams),
     responses(
         (status = 200, body = Page<Thread>),
+        (status = 403, description = "`new` is for people, and an API key is none", body = Problem),
         (status = 404, description = "No such team", body = Problem),
         (status = 422, description = "A parameter is wrong", body = Problem),
     )
@@ -98,7 +108,9 @@ pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>)
         (Some(object_type), Some(id)) => store::find_thread(&tx, reader, object_type, id)
             .await?
             .into_iter()
+            .filter(|row| !params.new || row.following && !row.muted && row.last_seq > row.read_seq)
             .collect(),
+        _ if params.new => store::list_new_threads(&tx, person(&tx)?, object_type, after, limit).await?,
         _ => store::list_threads(&tx, reader, object_type, after, limit).await?,
     };
     tx.commit().await?;
@@ -136,6 +148,14 @@ pub(super) struct MessageParams {
     #[serde(default)]
     #[param(inline)]
     order: Order,
+    /// Only from the first message on that was posted then or later (RFC 3339). For what happened since yesterday;
+    /// to follow a thread ask with `after_seq`, since what commits late was posted before.
+    since: Option<DateTime<Utc>>,
+    /// Whether edits of one actor in a row are told as one item, of kind `group`. The window and `limit` count
+    /// messages all the same, and a group that the page cuts says so.
+    #[serde(default)]
+    #[param(default = false)]
+    group: bool,
     /// How many messages at most: 1 to 200, 50 if not given.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
@@ -174,15 +194,34 @@ impl MessageParams {
     }
 }
 
+/// A part of a thread, and what of the thread is new to you.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ThreadPage {
+    /// In the order that was asked for.
+    items: Vec<Item>,
+    /// The newest message's place: how many messages the thread has.
+    last_seq: i64,
+    /// Whether the window goes on after these: ask again from the last item's `seq`.
+    more: bool,
+    /// Up to where you have read.
+    read_seq: i64,
+    /// How many messages are behind that.
+    new_count: i64,
+}
+
 /// A thread's messages: events in words, and comments.
 ///
 /// Places count from 1 without gaps. Forward, ask with `after_seq` and the last item's `seq` while `more` is
 /// true, and later again for what came meanwhile; backward, with `order=desc` and `before_seq`.
+///
+/// With `group=true`, two neighbours are told as one if both tell of an `UPDATED` event with `changes`, by the same
+/// `actor`, `on_behalf_of` the same, for the same `reason`, at most five minutes apart. Where one page ends with
+/// `cut_after`, the next one begins with `cut_before`: these two are one group.
 #[utoipa::path(
     get, path = "/threads/{id}/messages", tag = "threads",
     params(("id" = Uuid, Path, description = "The thread"), MessageParams),
     responses(
-        (status = 200, body = MessagePage),
+        (status = 200, body = ThreadPage),
         (status = 404, description = "No such thread", body = Problem),
         (status = 422, description = "A parameter is wrong", body = Problem),
     )
@@ -191,10 +230,35 @@ pub(super) async fn list_messages(
     team: Team,
     Path(id): Path<Uuid>,
     Query(params): Query<MessageParams>,
-) -> Result<Json<MessagePage>> {
+) -> Result<Json<ThreadPage>> {
     let window = params.window()?;
     let tx = team.read().await?;
-    let page = store::read_messages(&tx, id, window).await?;
+    let reading = Reading {
+        window,
+        since: params.since,
+        reader: tx.context().person_id(),
+        neighbours: params.group,
+    };
+    let page = store::read_page(&tx, id, reading).await?;
+    let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
     tx.commit().await?;
-    page.map(Json).ok_or_else(|| Error::not_found("thread"))
+    let page = page.ok_or_else(|| Error::not_found("thread"))?;
+    let mut items: Vec<_> = if params.group {
+        grouped(&sentences, &page.told, page.low, page.high)
+    } else {
+        page.told
+            .into_iter()
+            .map(|(message, _)| Item::Message(message))
+            .collect()
+    };
+    if matches!(window, Window::Backward { .. }) {
+        items = items.into_iter().rev().map(Item::backward).collect();
+    }
+    Ok(Json(ThreadPage {
+        items,
+        last_seq: page.last_seq,
+        more: page.more,
+        read_seq: page.read_seq,
+        new_count: page.last_seq - page.read_seq,
+    }))
 }

@@ -30,7 +30,8 @@ pub(in crate::threads) async fn set_following(
         "INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
          SELECT $1, id, $3, $4, 'manual' FROM threads WHERE team_id = $1 AND id = $2
          ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET
-             reason = CASE WHEN f.following = excluded.following THEN f.reason ELSE 'manual' END,
+             reason = CASE WHEN f.following = excluded.following AND f.reason <> 'reader' THEN f.reason
+                 ELSE 'manual' END,
              following = excluded.following
          RETURNING following, muted, read_seq",
     );
@@ -53,7 +54,9 @@ pub(in crate::threads) async fn set_muted(
     let query = sqlx::query(
         "INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, muted, reason)
          SELECT $1, id, $3, false, $4, 'manual' FROM threads WHERE team_id = $1 AND id = $2
-         ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET muted = excluded.muted
+         ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET
+             muted = excluded.muted,
+             reason = CASE WHEN f.reason = 'reader' THEN excluded.reason ELSE f.reason END
          RETURNING following, muted, read_seq",
     );
     follow(
@@ -68,6 +71,48 @@ fn follow(row: Option<PgRow>) -> Result<Option<FollowRow>> {
         following: row.try_get("following")?,
         muted: row.try_get("muted")?,
         read_seq: row.try_get("read_seq")?,
+    }))
+}
+
+/// How much of a thread a person has read.
+#[derive(Debug)]
+pub(in crate::threads) struct ReadMarkRow {
+    /// `None`: the place that was asked for is not there yet.
+    pub(in crate::threads) read_seq: Option<i64>,
+    pub(in crate::threads) last_seq: i64,
+}
+
+/// Moves a person's mark forward to a place that is there. Who doesn't follow the thread gets a row that says
+/// neither yes nor no. `None`: no such thread.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn set_read(
+    tx: &TeamTx,
+    thread_id: Uuid,
+    user_id: Uuid,
+    seq: i64,
+) -> Result<Option<ReadMarkRow>> {
+    let query = sqlx::query(
+        "WITH thread AS (
+            SELECT id, last_seq FROM threads WHERE team_id = $1 AND id = $2
+        ), marked AS (
+            INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
+            SELECT $1, id, $3, false, 'reader', $4 FROM thread WHERE $4 <= last_seq
+            ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET read_seq = greatest(f.read_seq, excluded.read_seq)
+            RETURNING read_seq
+        )
+        SELECT thread.last_seq, marked.read_seq FROM thread LEFT JOIN marked ON true",
+    );
+    let Some(row) = tx
+        .fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(user_id).bind(seq))
+        .await?
+    else {
+        return Ok(None);
+    };
+    Ok(Some(ReadMarkRow {
+        read_seq: row.try_get("read_seq")?,
+        last_seq: row.try_get("last_seq")?,
     }))
 }
 

@@ -8,7 +8,7 @@ mod reading;
 
 pub use changes::{Changes, Cursor, FeedPiece, FeedPlace, FeedWindow, ThreadRef, changes, feed, head, heads};
 pub(super) use comments::{CommentRow, delete_comment, edit_comment, lock_comment};
-pub(super) use following::{FollowRow, WatchRow, set_following, set_muted, unwatch, watch, watches};
+pub(super) use following::{FollowRow, WatchRow, set_following, set_muted, set_read, unwatch, watch, watches};
 pub(super) use posting::{NewComment, post_comment, post_events};
 pub use reading::Window;
-pub(super) use reading::{ThreadRow, find_thread, get_thread, list_threads, read_messages};
+pub(super) use reading::{Reading, ThreadRow, find_thread, get_thread, list_new_threads, list_threads, read_page};

@@ -6,9 +6,10 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::{ObjectRef, Sentences, event_from_row};
+use crate::events::{Event, ObjectRef, Sentences, event_from_row};
 use crate::tenancy::{Person, TeamTx};
-use crate::threads::message::{Author, Content, Message, MessagePage, ToldEvent, comment_version};
+use crate::threads::grouping::Told;
+use crate::threads::message::{Author, Content, Message, ToldEvent, comment_version};
 
 /// A thread, and how the reader stands to it.
 #[derive(Debug)]
@@ -98,6 +99,34 @@ pub(in crate::threads) async fn list_threads(
     tx.fetch_all(query).await?.iter().map(thread_row).collect()
 }
 
+/// As [`list_threads`], of those that the person follows, hasn't muted and hasn't read to the end.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn list_new_threads(
+    tx: &TeamTx,
+    reader: Uuid,
+    object_type: Option<&str>,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<ThreadRow>> {
+    // From what the person follows, which is less than what there is.
+    let query = sqlx::query(
+        "SELECT t.id, t.object_type, t.object_id, t.object_label, t.scope_type, t.scope_id, t.last_seq,
+            t.created_at, t.updated_at, f.following, f.muted, f.read_seq
+         FROM thread_followers f JOIN threads t ON t.team_id = $1 AND t.id = f.thread_id
+         WHERE f.team_id = $1 AND f.user_id = $2 AND f.following AND NOT f.muted AND t.last_seq > f.read_seq
+             AND ($3 IS NULL OR t.object_type = $3) AND f.thread_id < $4
+         ORDER BY f.thread_id DESC LIMIT $5",
+    )
+    .bind(tx.team_id())
+    .bind(reader)
+    .bind(object_type)
+    .bind(after.unwrap_or(Uuid::max()))
+    .bind(i64::try_from(limit + 1).map_err(Error::internal)?);
+    tx.fetch_all(query).await?.iter().map(thread_row).collect()
+}
+
 fn thread_row(row: &PgRow) -> Result<ThreadRow> {
     let scope = match (row.try_get("scope_type")?, row.try_get("scope_id")?) {
         (Some(object_type), Some(id)) => Some(ObjectRef { object_type, id }),
@@ -144,94 +173,138 @@ pub enum Window {
     },
 }
 
+/// How a page is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::threads) struct Reading {
+    /// Which messages.
+    pub(in crate::threads) window: Window,
+    /// Of these, from the first one on that was posted then or later.
+    pub(in crate::threads) since: Option<DateTime<Utc>>,
+    /// Whose mark to read, too.
+    pub(in crate::threads) reader: Option<Uuid>,
+    /// Whether to read a message more on both sides, where there is one.
+    pub(in crate::threads) neighbours: bool,
+}
+
+/// A page of a thread as it was read.
+#[derive(Debug)]
+pub(in crate::threads) struct PageRows {
+    /// The oldest first, with the neighbours that were asked for.
+    pub(in crate::threads) told: Vec<Told>,
+    /// The page's messages are those above this place,
+    pub(in crate::threads) low: i64,
+    /// up to this one.
+    pub(in crate::threads) high: i64,
+    /// Whether the window goes on in the direction of reading.
+    pub(in crate::threads) more: bool,
+    /// The newest message's place.
+    pub(in crate::threads) last_seq: i64,
+    /// Up to where the reader has read.
+    pub(in crate::threads) read_seq: i64,
+}
+
 /// A page of a thread, events in words. `None`: no such thread.
 ///
-/// Places have no gaps, so the page is a range of them, and one condition does for both directions: the last
-/// one cuts nothing off going forward, where the range is no longer than the limit already. It asks for
-/// `last_seq` in a query of its own: subtracting from `t.last_seq` might leak the row's value in an error, so
-/// under row-level security it would be a filter behind the index and not a bound of it.
+/// Places have no gaps, so the page is a range of them, whose ends are found first: from the window, from the number
+/// of messages there are, and from the place of a moment. As messages are posted in the order of their moments, that
+/// place is found by halving, which for a million messages is twenty look-ups of a key; no index keeps the moments.
+///
+/// The ends are sub-selects, not columns that are joined, and sums are made before they are compared with `seq`: what
+/// might leak the row's value in an error would, under row-level security, be a filter behind the index and not a
+/// bound of it.
 ///
 /// `OFFSET 0` keeps events looked up one by one, each in the one partition that can hold its id. The planner
 /// doesn't count on that pruning, and would rather read all the partitions and hash them.
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::threads) async fn read_messages(
-    tx: &TeamTx,
-    thread_id: Uuid,
-    window: Window,
-) -> Result<Option<MessagePage>> {
-    let (after, before, limit, backward) = match window {
-        Window::Forward { after, before, limit } => (after.max(0), before, limit, false),
-        Window::Backward { after, before, limit } => (after.max(0), before, limit, true),
-    };
-    let below = before.saturating_sub(1);
-    let up_to = if backward {
-        below
-    } else {
-        below.min(after.saturating_add(limit))
-    };
+pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading: Reading) -> Result<Option<PageRows>> {
+    let (Window::Forward { after, before, limit } | Window::Backward { after, before, limit }) = reading.window;
     let query = sqlx::query(
-        "SELECT t.last_seq, m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
+        "WITH RECURSIVE halving (low, high, middle) AS (
+            SELECT 1::bigint, last_seq + 1, (last_seq + 2) / 2 FROM threads
+            WHERE team_id = $1 AND id = $2 AND $3::timestamptz IS NOT NULL
+            UNION ALL
+            SELECT half.low, half.high, (half.low + half.high) / 2 FROM (
+                SELECT CASE WHEN m.created_at < $3 THEN m.seq + 1 ELSE h.low END AS low,
+                    CASE WHEN m.created_at < $3 THEN h.high ELSE m.seq END AS high
+                FROM halving h
+                JOIN thread_messages m ON m.team_id = $1 AND m.thread_id = $2 AND m.seq = h.middle
+                WHERE h.low < h.high
+            ) half
+        ), thread AS (
+            SELECT last_seq, least($5, last_seq) AS top,
+                least(greatest($4, (SELECT max(low) - 1 FROM halving)), last_seq) AS bottom
+            FROM threads WHERE team_id = $1 AND id = $2
+        ), page AS (
+            SELECT last_seq, top, bottom,
+                CASE WHEN $7 THEN greatest(bottom, top - $6) ELSE bottom END AS low,
+                CASE WHEN $7 THEN top ELSE least(top, bottom + $6) END AS high
+            FROM thread
+        )
+        SELECT page.last_seq, page.low, page.high,
+            CASE WHEN $7 THEN page.low > page.bottom ELSE page.high < page.top END AS more, f.read_seq,
+            m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
             m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at,
             e.*
-         FROM threads t
+         FROM page
+         LEFT JOIN thread_followers f ON f.team_id = $1 AND f.thread_id = $2 AND f.user_id = $8
          LEFT JOIN thread_messages m ON m.team_id = $1 AND m.thread_id = $2
-             AND m.seq > $3 AND m.seq <= $4
-             AND m.seq > least($4, (SELECT last_seq FROM threads WHERE team_id = $1 AND id = $2)) - $5
+             AND m.seq > (SELECT low - $9 FROM page) AND m.seq <= (SELECT high + $9 FROM page)
          LEFT JOIN LATERAL (
              SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
                  scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
                  schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
              FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
          ) e ON true
-         WHERE t.team_id = $1 AND t.id = $2
          ORDER BY m.seq",
     )
     .bind(tx.team_id())
     .bind(thread_id)
-    .bind(after)
-    .bind(up_to)
-    .bind(limit);
+    .bind(reading.since)
+    .bind(after.max(0))
+    .bind(before.saturating_sub(1))
+    .bind(limit)
+    .bind(matches!(reading.window, Window::Backward { .. }))
+    .bind(reading.reader)
+    .bind(i64::from(reading.neighbours));
     let rows = tx.fetch_all(query).await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let last_seq: i64 = first.try_get("last_seq")?;
     let words = Sentences::default();
     let sentences = tx.extension::<Sentences>().unwrap_or(&words);
-    let mut items = rows
-        .iter()
-        .filter_map(|row| message(sentences, row).transpose())
-        .collect::<Result<Vec<_>>>()?;
-    if backward {
-        items.reverse();
-    }
-    let more = items.last().is_some_and(|message| {
-        if backward {
-            message.seq > after + 1
-        } else {
-            message.seq < below.min(last_seq)
-        }
-    });
-    Ok(Some(MessagePage { items, last_seq, more }))
+    Ok(Some(PageRows {
+        low: first.try_get("low")?,
+        high: first.try_get("high")?,
+        more: first.try_get("more")?,
+        last_seq: first.try_get("last_seq")?,
+        read_seq: first.try_get::<Option<_>, _>("read_seq")?.unwrap_or_default(),
+        told: rows
+            .iter()
+            .filter_map(|row| told(sentences, row).transpose())
+            .collect::<Result<_>>()?,
+    }))
 }
 
 /// `None` for the row of a thread with no message in the window.
 pub(super) fn message(sentences: &Sentences, row: &PgRow) -> Result<Option<Message>> {
+    Ok(told(sentences, row)?.map(|(message, _)| message))
+}
+
+/// A message, and the event that it tells of.
+fn told(sentences: &Sentences, row: &PgRow) -> Result<Option<Told>> {
     let Some(seq) = row.try_get("seq")? else {
         return Ok(None);
     };
+    let event: Option<Event> = row
+        .try_get::<Option<Uuid>, _>("id")?
+        .map(|_| event_from_row(row))
+        .transpose()?;
     let content = match row.try_get("kind")? {
-        "system" => {
-            let event = row
-                .try_get::<Option<Uuid>, _>("id")?
-                .map(|_| event_from_row(row))
-                .transpose()?;
-            Content::System {
-                event_id: row.try_get("event_id")?,
-                event: event.map(|event| Box::new(ToldEvent::new(sentences, event))),
-            }
-        }
+        "system" => Content::System {
+            event_id: row.try_get("event_id")?,
+            event: event.as_ref().map(|event| Box::new(ToldEvent::new(sentences, event))),
+        },
         "comment" => {
             let (edited_at, deleted_at) = (row.try_get("edited_at")?, row.try_get("deleted_at")?);
             Content::Comment {
@@ -252,9 +325,10 @@ pub(super) fn message(sentences: &Sentences, row: &PgRow) -> Result<Option<Messa
         }
         other => return Err(Error::internal(format!("a message is of kind {other:?}"))),
     };
-    Ok(Some(Message {
+    let message = Message {
         seq,
         created_at: row.try_get("m_created_at")?,
         content,
-    }))
+    };
+    Ok(Some((message, event)))
 }

@@ -77,7 +77,7 @@ impl Route {
 
     /// A body for each route that takes one; a new route needs its own here.
     fn body(&self) -> Option<Value> {
-        if matches!(self.method.as_str(), "GET" | "DELETE" | "PUT") {
+        if matches!(self.method.as_str(), "GET" | "DELETE") {
             return None;
         }
         let under = self.path.strip_prefix("/v1/teams/{team_id}").unwrap();
@@ -88,6 +88,9 @@ impl Route {
             ("PATCH", "/campaigns/{id}") => json!({"budget": "3"}),
             ("POST", "/campaigns/{id}/transition") => json!({"state": "active"}),
             ("POST", "/threads/{id}/messages") | ("PATCH", "/threads/{id}/messages/{seq}") => json!({"body": "well"}),
+            ("PUT", "/threads/{id}/read") => json!({"seq": 1}),
+            ("PUT", "/notification-preferences/{event_type}/{object_type}") => json!({"in_app": false}),
+            ("PUT", _) => return None,
             ("POST", "/members") => {
                 json!({"subject": "new", "display_name": "New", "handle": "new", "role": "member"})
             }
@@ -141,6 +144,7 @@ pub async fn one_of_each(owner: &Client, grace: &Client) -> BTreeMap<&'static st
         ("members", grace.id().to_string()),
         ("notifications", notification),
         ("object_type", "campaign".to_owned()),
+        ("event_type", "DELETED".to_owned()),
     ])
 }
 
@@ -232,7 +236,7 @@ async fn what_can_t_be_an_id_is_nobody_s() {
     ];
     for route in all(&app).await {
         let names: Vec<_> = route.place_holders();
-        for name in names.iter().filter(|name| *name != "object_type") {
+        for name in names.iter().filter(|name| !name.ends_with("_type")) {
             let key = if name.ends_with("id") { route.after() } else { name };
             for value in wrong {
                 let mut values = fine.clone();
@@ -251,8 +255,15 @@ async fn what_can_t_be_an_id_is_nobody_s() {
     }
     for value in ["%00", "%ff", "A", "-", "a%20b", &long] {
         for method in [Method::PUT, Method::DELETE] {
-            let answer = ada.ask(method, &format!("/watches/{value}")).await;
-            assert!(!answer.status.is_server_error(), "{value}: {answer:?}");
+            for path in [
+                "/watches/X",
+                "/notification-preferences/X/campaign",
+                "/notification-preferences/*/X",
+            ] {
+                let ask = ada.ask(method.clone(), &path.replace('X', value));
+                let answer = ask.json(json!({"in_app": false})).await;
+                assert!(!answer.status.is_server_error(), "{value}: {answer:?}");
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Threads, comments and the inbox over HTTP.
 
+mod grouping;
+mod read_marks;
 mod reading;
 
 use axum::http::StatusCode;
@@ -228,6 +230,17 @@ async fn watches_are_listed_and_end() {
     let grace = app.member("grace", Role::Viewer).await;
     let first = grace.put("/watches/campaign").await.ok();
     assert_eq!(grace.put("/watches/campaign").await.ok(), first, "twice is once");
+    // Unknown types are refused, by name. A type that there is a thread of is known, whatever became of its model.
+    let unknown = grace.put("/watches/invoice").await;
+    assert!(unknown.text().contains("known are: campaign"), "{unknown:?}");
+    assert_eq!(unknown.wrong_fields(), ["object_type"]);
+    sqlx::query(
+        "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq) VALUES ($1, $1, 'invoice', '7', '7', 0)",
+    )
+    .bind(app.team.id)
+    .execute(&mut app.team.connection().await)
+    .await
+    .unwrap();
     grace.put("/watches/invoice").await.ok();
     let page = grace.get("/watches?limit=1").await.ok();
     assert_eq!(page["items"], json!([first]));

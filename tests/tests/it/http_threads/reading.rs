@@ -1,5 +1,7 @@
 //! Pages, places, and what reading and writing many costs.
 
+use axum::http::StatusCode;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use daybook::events::{Track, create_models_with_events};
 use daybook::tenancy::Role;
 use daybook_entity::campaign;
@@ -72,13 +74,20 @@ async fn pages_of_a_long_thread_neither_repeat_nor_hide() {
         "after_seq=20&before_seq=20",
     ] {
         let page = ada.get(&format!("{thread}/messages?{empty}")).await.ok();
-        assert_eq!(page, json!({"items": [], "last_seq": 120, "more": false}), "{empty}");
+        let nothing = json!({"items": [], "last_seq": 120, "more": false, "read_seq": 120, "new_count": 0});
+        assert_eq!(page, nothing, "{empty}");
+        assert_eq!(
+            ada.get(&format!("{thread}/messages?{empty}&group=true")).await.ok(),
+            nothing
+        );
     }
     for (wrong, field) in [
         ("limit=0", "limit"),
         ("after_seq=-1", "after_seq"),
         ("before_seq=0", "before_seq"),
         ("order=up", "order"),
+        ("since=yesterday", "since"),
+        ("group=1", "group"),
     ] {
         assert_eq!(
             ada.get(&format!("{thread}/messages?{wrong}")).await.wrong_fields(),
@@ -154,7 +163,10 @@ async fn reading_costs_three_round_trips_whatever_the_length() {
     let messages = format!("{thread}/messages");
     for path in [
         &messages,
+        &format!("{messages}?group=true&since=2026-01-01T00:00:00Z&order=desc"),
         "/notifications",
+        "/notification-preferences",
+        "/threads?new=true",
         "/threads",
         "/campaigns",
         "/members",
@@ -201,4 +213,88 @@ async fn five_hundred_cost_as_many_round_trips_as_five() {
         .filter(|event| event.event_type.to_string() == "UPDATED")
         .count();
     assert_eq!(told, 505);
+}
+
+#[tokio::test]
+async fn a_moment_has_a_place() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    for n in 2..=40 {
+        ada.comment(&thread, &format!("comment {n}")).await;
+    }
+    let posted: Vec<DateTime<Utc>> = {
+        let page = ada.get(&format!("{thread}/messages")).await.ok();
+        let items = page["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|item| item["created_at"].as_str().unwrap().parse().unwrap())
+            .collect()
+    };
+    assert!(posted.is_sorted(), "the order of moments is the order of places");
+
+    let since = async |at: DateTime<Utc>, more: &str| {
+        let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        ada.get(&format!("{thread}/messages?since={at}{more}")).await.ok()
+    };
+    for (i, at) in posted.iter().enumerate() {
+        let seq = i64::try_from(i).unwrap() + 1;
+        let from_here: Vec<_> = (seq..=40).collect();
+        assert_eq!(seqs(&since(*at, "").await), from_here, "what was posted then is there");
+        let just_after = since(*at + TimeDelta::microseconds(1), "").await;
+        assert_eq!(seqs(&just_after), from_here[1..]);
+    }
+    assert_eq!(seqs(&since(posted[0] - TimeDelta::days(1), "").await).len(), 40);
+    let later = since(Utc::now() + TimeDelta::days(1), "").await;
+    assert_eq!((seqs(&later), &later["more"]), (vec![], &json!(false)));
+
+    // Beside a window: the narrower one counts, and pages go on.
+    let page = since(posted[9], "&limit=3").await;
+    assert_eq!((seqs(&page), &page["more"]), (vec![10, 11, 12], &json!(true)));
+    let page = since(posted[9], "&limit=3&after_seq=38").await;
+    assert_eq!((seqs(&page), &page["more"]), (vec![39, 40], &json!(false)));
+    let page = since(posted[37], "&limit=2&order=desc").await;
+    assert_eq!((seqs(&page), &page["more"]), (vec![40, 39], &json!(true)));
+    let page = since(posted[37], "&limit=2&order=desc&before_seq=39").await;
+    assert_eq!((seqs(&page), &page["more"]), (vec![38], &json!(false)));
+    let nobodys = format!("/threads/{}/messages?since=2026-01-01T00:00:00Z", uuid::Uuid::now_v7());
+    ada.get(&nobodys).await.problem(StatusCode::NOT_FOUND, "not-found");
+}
+
+#[tokio::test]
+async fn the_label_of_what_is_gone_stays() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (campaign, thread) = ada.campaign_with_thread("Spring").await;
+    ada.patch(&campaign.path, json!({"name": "Summer"})).await.ok();
+    ada.delete(&campaign.path).await.is(StatusCode::NO_CONTENT);
+    ada.get(&campaign.path)
+        .await
+        .problem(StatusCode::NOT_FOUND, "not-found");
+
+    assert_eq!(ada.get(&thread).await.ok()["object_label"], "Summer");
+    grace.comment(&thread, "a pity").await;
+    assert_eq!(
+        ada.unread().await,
+        ["1 × Grace commented on campaign “Summer” (follower)"]
+    );
+    assert_eq!(ada.inbox().await["items"][0]["thread"]["object_label"], "Summer");
+    assert_eq!(
+        ada.reads(&thread).await,
+        [
+            "Ada created campaign “Spring”",
+            "Ada changed name of campaign “Summer” from Spring to Summer",
+            "Ada deleted campaign “Summer”",
+            "Grace: a pity",
+        ]
+    );
+    let page = ada.get(&format!("{thread}/messages?limit=3")).await.ok();
+    let labels: Vec<_> = page["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["event"]["object_label"])
+        .collect();
+    assert_eq!(labels, ["Spring", "Summer", "Summer"], "each as it was called then");
 }
