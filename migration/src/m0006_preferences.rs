@@ -3,7 +3,8 @@
 //! Why is kept with the notification at the moment it is written: a preference that changes later must not rewrite
 //! what was true then. Who only reads a thread gets a row among its followers with the reason `reader`: it neither
 //! follows nor has it said no. A message's `created_at` is taken under the lock of its thread's row, so that within
-//! a thread the order of moments is the order of `seq`, and a moment's place is found by halving.
+//! a thread the order of moments is the order of `seq`, and a moment's place is found by halving. Preferences are
+//! ordered by their bytes: there `*` comes before every name, so that the last of the rules that match is the strongest.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::ConnectionTrait;
@@ -22,9 +23,9 @@ impl MigrationTrait for Migration {
                 "CREATE TABLE notification_preferences (
                     team_id uuid NOT NULL,
                     user_id uuid NOT NULL,
-                    event_type text NOT NULL CHECK (event_type IN
+                    event_type text COLLATE \"C\" NOT NULL CHECK (event_type IN
                         ('*', 'CREATED', 'UPDATED', 'DELETED', 'STATE_CHANGED', 'CUSTOM', 'COMMENT', 'MENTION')),
-                    object_type text NOT NULL CHECK (object_type = '*' OR object_type ~ '^[a-z][a-z0-9_]{0,62}$'),
+                    object_type text COLLATE \"C\" NOT NULL CHECK (object_type = '*' OR object_type ~ '^[a-z][a-z0-9_]{0,62}$'),
                     in_app boolean NOT NULL,
                     created_at timestamptz NOT NULL DEFAULT now(),
                     updated_at timestamptz NOT NULL DEFAULT now(),

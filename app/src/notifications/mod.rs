@@ -10,13 +10,13 @@
 //! next message wakes it again. Every change counts `version` up, so that the newest state wins wherever
 //! two are compared. Reading doesn't move it: the inbox is ordered by when a thread last called.
 //!
-//! **Invariant:** the thread's row is locked by whoever writes here, until the commit. So of two messages in
-//! one thread the later one's notification is also written later.
-//! **Invariant:** rows are written in the order of (person, thread), whatever the number: two transactions
-//! that notify the same people wait for each other and don't block each other for good.
-//!
 //! **What each wants.** A person's preferences are applied where the rows are written, and why somebody was told is
 //! kept there: `preferences` says which rule counts.
+//!
+//! **Invariant:** the thread's row is locked by whoever tells here, until the commit. So of two messages in
+//! one thread the later one's notification is also written later.
+//! **Invariant:** a statement writes rows in the order of (person, thread), whatever the number: two transactions
+//! that notify the same people wait for each other and don't block each other for good.
 //!
 //! The sentence is not stored. It is told from the newest message when the inbox is read.
 

@@ -16,7 +16,7 @@
 //!
 //! **Invariant:** a thread's `seq` counts from 1 without gaps, in commit order, and no message ever leaves. So a
 //! page is a range of numbers, a reader can check that it has everything, and `last_seq` is the count.
-//! **Invariant:** each consumer sends one statement, whatever the number of events.
+//! **Invariant:** each consumer sends one statement, whatever the number of events of one type.
 //! **Invariant:** what one did by hand stays: who has unfollowed a thread is not made a follower again by
 //! commenting or being mentioned, though a mention still reaches them unless they muted the thread.
 //!

@@ -197,7 +197,7 @@ pub(in crate::threads) async fn post_comment(
                     SELECT p.in_app FROM notification_preferences p
                     WHERE p.team_id = $1 AND p.user_id = mentioned.user_id AND p.event_type = 'MENTION'
                         AND p.object_type IN (thread.object_type, '*')
-                    ORDER BY p.object_type = '*' LIMIT 1) IS NOT FALSE
+                    ORDER BY p.object_type DESC LIMIT 1) IS NOT FALSE
                 UNION ALL
                 SELECT $8, 'commenter' WHERE $8 IS NOT NULL
             ) f
