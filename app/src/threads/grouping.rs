@@ -26,7 +26,7 @@ const WINDOW: TimeDelta = TimeDelta::minutes(5);
 #[schema(as = ThreadItem)]
 pub enum Item {
     /// One message.
-    Message(Message),
+    Message(Box<Message>),
     /// Several; only where they were asked for.
     Group(Box<Group>),
 }
@@ -92,7 +92,7 @@ pub(super) fn grouped(sentences: &Sentences, told: &[Told], low: i64, high: i64)
             match inside {
                 // A neighbour that joins nothing here.
                 [] => None,
-                [(message, _)] if !cut_before && !cut_after => Some(Item::Message(message.clone())),
+                [(message, _)] if !cut_before && !cut_after => Some(Item::Message(Box::new(message.clone()))),
                 edits => group(sentences, edits, cut_before, cut_after),
             }
         })

@@ -248,7 +248,7 @@ pub(super) async fn list_messages(
     } else {
         page.told
             .into_iter()
-            .map(|(message, _)| Item::Message(message))
+            .map(|(message, _)| Item::Message(Box::new(message)))
             .collect()
     };
     if matches!(window, Window::Backward { .. }) {
