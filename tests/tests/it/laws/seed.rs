@@ -29,6 +29,9 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
          INSERT INTO watches (team_id, user_id, object_type) VALUES ('{team}', '{user}', 'widget');
          INSERT INTO notifications (team_id, id, user_id, thread_id, reason, seq, unread_count)
             VALUES ('{team}', '{one}', '{user}', '{one}', 'follower', 1, 1);
+         INSERT INTO notification_preferences (team_id, user_id, event_type, object_type, in_app)
+            VALUES ('{team}', '{user}', 'UPDATED', 'widget', true);
+         INSERT INTO ws_tickets (team_id, ticket_sha256, context, expires_at) VALUES ('{team}', '', '{{}}', now());
          INSERT INTO idempotency_keys (team_id, actor, key, request_sha256, correlation_id)
             VALUES ('{team}', 'user', 'k', '', '{one}');
          INSERT INTO campaigns (team_id, id, name) VALUES ('{team}', '{one}', 'Spring');
