@@ -150,7 +150,8 @@ pub(super) struct MessageParams {
     order: Order,
     /// Only from the first message on that was posted then or later (RFC 3339). For what happened since yesterday;
     /// to follow a thread ask with `after_seq`, since what commits late was posted before.
-    since: Option<DateTime<Utc>>,
+    #[param(value_type = Option<DateTime<Utc>>)]
+    since: Option<String>,
     /// Whether edits of one actor in a row are told as one item, of kind `group`. The window and `limit` count
     /// messages all the same, and a group that the page cuts says so.
     #[serde(default)]
@@ -171,6 +172,17 @@ pub(super) enum Order {
 }
 
 impl MessageParams {
+    fn since(&self) -> Result<Option<DateTime<Utc>>> {
+        let Some(text) = &self.since else { return Ok(None) };
+        let instant = DateTime::parse_from_rfc3339(text).map_err(|_| {
+            Error::invalid(
+                "since",
+                "must be an instant as RFC 3339 has it, such as 2026-03-01T10:00:00Z; in an address + is %2B",
+            )
+        })?;
+        Ok(Some(instant.with_timezone(&Utc)))
+    }
+
     fn window(&self) -> Result<Window> {
         let limit = self.limit.unwrap_or(DEFAULT_MESSAGES);
         if !(1..=MAX_MESSAGES).contains(&limit) {
@@ -231,11 +243,11 @@ pub(super) async fn list_messages(
     Path(id): Path<Uuid>,
     Query(params): Query<MessageParams>,
 ) -> Result<Json<ThreadPage>> {
-    let window = params.window()?;
+    let (window, since) = (params.window()?, params.since()?);
     let tx = team.read().await?;
     let reading = Reading {
         window,
-        since: params.since,
+        since,
         reader: tx.context().person_id(),
         neighbours: params.group,
     };

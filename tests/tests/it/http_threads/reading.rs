@@ -87,6 +87,7 @@ async fn pages_of_a_long_thread_neither_repeat_nor_hide() {
         ("before_seq=0", "before_seq"),
         ("order=up", "order"),
         ("since=yesterday", "since"),
+        ("since=2026-03-01T10:00:00+01:00", "since"),
         ("group=1", "group"),
     ] {
         assert_eq!(
@@ -247,6 +248,12 @@ async fn a_moment_has_a_place() {
     assert_eq!(seqs(&since(posted[0] - TimeDelta::days(1), "").await).len(), 40);
     let later = since(Utc::now() + TimeDelta::days(1), "").await;
     assert_eq!((seqs(&later), &later["more"]), (vec![], &json!(false)));
+
+    let elsewhere = "0001-01-01T00:00:00%2B01:00";
+    assert_eq!(
+        seqs(&ada.get(&format!("{thread}/messages?since={elsewhere}")).await.ok()).len(),
+        40
+    );
 
     // Beside a window: the narrower one counts, and pages go on.
     let page = since(posted[9], "&limit=3").await;
