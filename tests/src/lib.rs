@@ -1,6 +1,10 @@
 //! What Daybook's own tests stand on, beside `daybook::testing`: models with awkward columns, and a stage.
 
-#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failure here is the test's failure"
+)]
 
 pub mod http;
 pub mod live;

@@ -159,7 +159,7 @@ pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<Step>>
     let mut at = from;
     for messages in chunks(changes.created)? {
         at.seq = messages.last().map_or(at.seq, |message| message.seq);
-        steps.push((at, ServerFrame::Created as fn(_) -> _, messages));
+        steps.push((at, ServerFrame::Created as Kind, messages));
     }
     for (revision, message) in changes.changed {
         at.revision = revision;
@@ -198,7 +198,7 @@ pub(super) fn feed_frames(
     old: &Snapshot,
     new: &Snapshot,
 ) -> Result<Vec<Utf8Bytes>> {
-    let mut frames: Vec<(fn(ThreadMessages) -> ServerFrame, ThreadMessages)> = Vec::new();
+    let mut frames: Vec<(Kind, ThreadMessages)> = Vec::new();
     for (thread, messages) in threads {
         let frame = |messages| ThreadMessages {
             topic: Topic::Threads,
@@ -225,7 +225,10 @@ pub(super) fn feed_frames(
         .collect()
 }
 
-fn changed(message: &Message) -> fn(ThreadMessages) -> ServerFrame {
+/// What a frame says of its messages.
+type Kind = fn(ThreadMessages) -> ServerFrame;
+
+fn changed(message: &Message) -> Kind {
     match &message.content {
         Content::Comment {
             deleted_at: Some(_), ..
