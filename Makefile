@@ -5,9 +5,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
-# What the tests put between service and database; installed where that is allowed, else said to be missing.
-TEST_PACKAGES := pgbouncer postgresql
-
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,10 +18,12 @@ run: ## start the service with a sample team; nothing to set up
 test: test-packages ## run every test, each on a database of its own
 	$(CARGO) test --workspace
 
+# The pooler between service and database, and the browser, are installed where that is allowed, else said to be missing.
 .PHONY: test-packages
 test-packages:
 	@missing=(); \
 	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer); \
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium); \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql); \
 	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -1,5 +1,6 @@
 //! The live socket, over real sockets: what it sends, in which order, and to whom.
 
+mod browser;
 mod doors;
 mod frames;
 mod joints;

@@ -1,0 +1,167 @@
+//! The ten lines of JavaScript of `docs/live.md`, in a real browser.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Html;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use daybook_tests::http::TestApp;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::Scene;
+
+/// Headless, and gone with the test.
+struct Browser {
+    process: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    fn open(program: &Path, url: &str) -> Self {
+        let profile = TempDir::new().unwrap();
+        let process = Command::new(program)
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-dev-shm-usage",
+            ])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            process,
+            _profile: profile,
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn chromium() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name)))
+        .find(|file| file.exists());
+    if found.is_none() {
+        use std::io::Write as _;
+        // Past the test harness, which keeps what the print macros write to itself.
+        let _ = writeln!(std::io::stderr(), "NOT TESTED: chromium is not installed");
+    }
+    found
+}
+
+/// The page's own address, whose connections can be cut.
+#[derive(Clone)]
+struct Wire {
+    address: SocketAddr,
+    connections: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl Wire {
+    async fn to(service: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let wire = Self {
+            address: listener.local_addr().unwrap(),
+            connections: Arc::default(),
+        };
+        let connections = wire.connections.clone();
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                connections.lock().await.spawn(async move {
+                    if let Ok(mut there) = TcpStream::connect(service).await {
+                        let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+                    }
+                });
+            }
+        });
+        wire
+    }
+
+    async fn cut(&self) {
+        self.connections.lock().await.shutdown().await;
+    }
+}
+
+fn snippet() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/live.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, code) = text.split_once("```js\n").unwrap();
+    code.split_once("```").unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn a_page_follows_a_thread_and_goes_on_after_a_cut() {
+    let Some(program) = chromium() else { return };
+    let scene = Scene::new().await;
+    let (say, mut shown) = mpsc::unbounded_channel::<(u64, Vec<i64>)>();
+    let page = format!(
+        "<!doctype html><script>const team = '{}', token = '{}';
+         let times = 0;
+         const show = (messages) => fetch('/shown', {{
+             method: 'POST', headers: {{'Content-Type': 'application/json'}},
+             body: JSON.stringify([++times, messages.map((message) => message.seq)]),
+         }});
+         {}
+         follow('{}');</script>",
+        scene.grace.team_id,
+        scene.grace.credential.as_deref().unwrap(),
+        snippet(),
+        scene.thread_id(),
+    );
+    let service = TestApp::serve(&scene.app, |router| {
+        let told = post(async move |Json(showing): Json<(u64, Vec<i64>)>| say.send(showing).is_ok().to_string());
+        let page = get(move || std::future::ready(Html(page.clone())));
+        Router::new()
+            .route("/page", page)
+            .route("/shown", told)
+            .fallback_service(router)
+    })
+    .await;
+    let wire = Wire::to(service).await;
+    let _browser = Browser::open(&program, &format!("http://{}/page", wire.address));
+    // A browser sends again what it was not answered: what the page did once counts once.
+    let mut last = 0;
+    let mut next = async || {
+        loop {
+            let (time, seqs) = timeout(Duration::from_secs(60), shown.recv())
+                .await
+                .expect("the page shows")
+                .unwrap();
+            if time > last {
+                last = time;
+                return seqs;
+            }
+        }
+    };
+
+    assert_eq!(next().await, [1]);
+    scene.budget("200").await;
+    assert_eq!(next().await, [2]);
+    wire.cut().await;
+    scene.budget("300").await;
+    scene.budget("400").await;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(next().await);
+    }
+    assert_eq!(seen, [3, 4]);
+}
