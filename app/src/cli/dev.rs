@@ -136,6 +136,7 @@ In another shell:
   curl -sS -H "Authorization: Bearer $ADA" "$DAYBOOK_URL/v1/me"; echo{own}
   api $ADA /threads
   {program} activity
+  {program} tail
 "#
     );
     if let Some(database) = &server.address {
