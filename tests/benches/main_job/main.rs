@@ -34,11 +34,10 @@ fn main() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let bench = Bench::start().await;
+        let bench = Bench::start("floor").await;
         println!("{}", bench.machine().await);
-        // First, while the table is small.
-        if filter().is_none() {
-            size::compare(&bench).await;
+        if filter().is_none_or(|wanted| "size".contains(&wanted)) {
+            size::compare().await;
         }
         let bench = bench.with_rows_to_update().await;
         println!(

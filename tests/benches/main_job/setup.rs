@@ -52,8 +52,9 @@ impl std::ops::Deref for Bench {
 }
 
 impl Bench {
-    pub(crate) async fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("daybook-bench-{}", std::process::id()));
+    /// On a cluster of its own, called `name` for who looks at the folders.
+    pub(crate) async fn start(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("daybook-bench-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let postgres = PrivatePostgres::start(&folder).await.unwrap();
         let owner = postgres.owner_options();
