@@ -258,3 +258,6 @@ where
         let _ = timeout(ANSWER, answer).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,18 @@ impl Database {
         Ok(database)
     }
 
+    /// For tests of what is above, as long as it asks nothing.
+    #[cfg(test)]
+    pub(crate) fn unconnected() -> Self {
+        Self {
+            pool: PgPoolOptions::new().connect_lazy_with(PgConnectOptions::new_without_pgpass()),
+            persistent: true,
+            statement_timeout: None,
+            stats: Arc::default(),
+            extensions: Arc::default(),
+        }
+    }
+
     /// Adds a value that every transaction carries: [`TeamTx::extension`]. The layers above keep theirs here
     /// (the consumers, the models), so that this one need not know them.
     #[must_use]
