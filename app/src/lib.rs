@@ -11,6 +11,7 @@
 //! - [`live`]: the WebSocket on which both reach people's screens as they happen.
 //! - [`auth`]: who presents themselves; members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
+//! - [`wide_events`]: one JSON line for every request, and nothing it knows of the rest.
 //! - [`campaigns`]: the sample domain, and what a user's own slice looks like.
 //! - [`config`]: the settings. [`error`]: what a client is told. [`testing`]: a team on a database of its own.
 
@@ -31,6 +32,7 @@ pub mod prelude;
 pub mod tenancy;
 pub mod testing;
 pub mod threads;
+pub mod wide_events;
 
 pub use app::{App, Planter};
 /// What a user's migrations call: `enable_team_rls`, `for_each_team`.

@@ -31,3 +31,4 @@ pub use crate::events::{
 };
 pub use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
 pub use crate::tenancy::{Actor, Context, Database, Person, Role, TeamTx};
+pub use crate::wide_events::{Sensitive, WideEvent};

@@ -1,0 +1,311 @@
+//! One request's event while it lives, and what it becomes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use super::error::EventError;
+use super::fields::{Fields, MAX_FIELDS, Value};
+use super::head::RequestHead;
+use super::ids::RequestIds;
+use super::outcome::Outcome;
+use super::pipeline::WideEvents;
+
+tokio::task_local! {
+    static CURRENT: WideEvent;
+}
+
+/// How many remarks on one event are kept, of those that say what was wrong with it.
+const MAX_PROBLEMS: usize = 16;
+
+/// A handle on the event of the request that is being handled. Cheap to clone.
+///
+/// As an extractor, or from anywhere below a handler by [`WideEvent::current`]:
+///
+/// ```ignore
+/// async fn checkout(event: WideEvent, Json(cart): Json<Cart>) -> Result<…> {
+///     event.set("cart.items", cart.items.len());
+///     …
+/// }
+/// ```
+///
+/// Outside a request it takes everything and does nothing. After the event has been emitted (the client is gone,
+/// or a task goes on after the answer) what is added becomes a `late` event of its own, with the same ids, as soon
+/// as the last handle is dropped.
+#[derive(Clone, Default)]
+pub struct WideEvent(Option<Arc<Unit>>);
+
+/// Something that ends once: a request, a socket, a job's attempt.
+pub(super) struct Unit {
+    pub(super) kind: &'static str,
+    pub(super) ids: RequestIds,
+    pub(super) events: WideEvents,
+    pub(super) began: Instant,
+    pub(super) at: SystemTime,
+    /// What was asked for; none for what no client asks for.
+    pub(super) head: Option<Arc<RequestHead>>,
+    pub(super) bytes_in: AtomicU64,
+    /// The client's own body broke off.
+    pub(super) upload_failed: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    gathered: Gathered,
+    ended: bool,
+    late: bool,
+}
+
+/// What was added by hand.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) fields: Fields,
+    pub(super) error: Option<EventError>,
+    pub(super) outcome: Option<Outcome>,
+    /// What went wrong with the event itself.
+    pub(super) problems: Vec<String>,
+}
+
+/// How a unit ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) status: Option<u16>,
+    pub(super) bytes_out: u64,
+    /// Until the answer's head was made, for what is a stream.
+    pub(super) streamed_after: Option<Duration>,
+}
+
+impl fmt::Debug for WideEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request_id = self.0.as_ref().map(|unit| unit.ids.request_id.as_str());
+        f.debug_struct("WideEvent")
+            .field("request_id", &request_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WideEvent {
+    /// The event of the request that this task handles; outside of one, an event that leads nowhere.
+    pub fn current() -> Self {
+        CURRENT.try_with(Self::clone).unwrap_or_default()
+    }
+
+    /// Sets the field at `path`, whose dots lead into objects: `event.set("cart.items", 3)`. What was there is
+    /// replaced.
+    ///
+    /// The layer's own fields (`status_code`, `outcome`, …) can't be set: the event tells that it was tried.
+    pub fn set(&self, path: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
+        self.with(|gathered| {
+            let path = path.into();
+            match Value::of(value) {
+                Ok(value) => {
+                    if gathered.fields.set(path, value).is_err() {
+                        gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out"));
+                    }
+                }
+                Err(error) => gathered.problem(format_args!("{path} is no JSON: {error}")),
+            }
+        });
+        self
+    }
+
+    /// Adds `more` to the number at `path`, which is zero before.
+    pub fn add(&self, path: impl Into<Cow<'static, str>>, more: u64) -> &Self {
+        self.with(|gathered| match gathered.fields.at(path.into()) {
+            Ok(place) => *place = (place.as_u64().unwrap_or(0).saturating_add(more)).into(),
+            Err(_) => gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out")),
+        });
+        self
+    }
+
+    /// Adds an item to the list at `path`, unless it has `limit` items already.
+    pub fn push(&self, path: impl Into<Cow<'static, str>>, item: impl Serialize, limit: usize) -> &Self {
+        self.with(|gathered| match (gathered.fields.at(path.into()), Value::of(item)) {
+            (Ok(Value::Array(items)), Ok(item)) if items.len() < limit => items.push(item),
+            (Ok(Value::Array(_)), Ok(_)) => {}
+            (Ok(place), Ok(item)) => *place = Value::Array(vec![item]),
+            (_, Err(error)) => gathered.problem(format_args!("an item is no JSON: {error}")),
+            (Err(_), _) => gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out")),
+        });
+        self
+    }
+
+    /// Adds all fields of `value`, a struct or a map: objects are merged, anything else is replaced.
+    pub fn enrich(&self, value: impl Serialize) -> &Self {
+        self.with(|gathered| match Value::of(value) {
+            Ok(Value::Object(fields)) => {
+                if gathered.fields.merge(fields).is_err() {
+                    gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out"));
+                }
+            }
+            Ok(_) => gathered.problem(format_args!("only an object can enrich an event")),
+            Err(error) => gathered.problem(format_args!("what should enrich it is no JSON: {error}")),
+        });
+        self
+    }
+
+    /// Records the error that the request failed with: `event.mark_error(&error)`. The last one counts.
+    pub fn mark_error(&self, error: impl Into<EventError>) -> &Self {
+        self.with(|gathered| gathered.error = Some(error.into()));
+        self
+    }
+
+    /// Says how the request ended, for what its answer doesn't tell: [`Outcome::Panic`] by whoever catches panics,
+    /// [`Outcome::Timeout`] by whoever ends what takes too long.
+    pub fn mark_outcome(&self, outcome: Outcome) -> &Self {
+        self.with(|gathered| gathered.outcome = Some(outcome));
+        self
+    }
+
+    /// The request's names; none outside of a request.
+    pub fn ids(&self) -> Option<&RequestIds> {
+        self.0.as_ref().map(|unit| &unit.ids)
+    }
+
+    /// `work`, with this event as [`WideEvent::current`]: for a task that is spawned and belongs to the request.
+    pub fn carry<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        CURRENT.scope(self.clone(), work)
+    }
+
+    /// Runs what this request has begun and that outlives it (a WebSocket) as a unit of its own: one event at its
+    /// end, with the same request id and trace. Inside, that event is the current one.
+    pub fn unit<T>(&self, kind: &'static str, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        let unit = self.0.as_ref().map(|unit| unit.child(kind));
+        async move {
+            let Some(unit) = unit else {
+                return work.await;
+            };
+            unit.run(work).await
+        }
+    }
+
+    pub(super) fn of(unit: &Arc<Unit>) -> Self {
+        Self(Some(unit.clone()))
+    }
+
+    pub(super) fn inside<T>(&self, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self.clone(), work)
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Gathered)) {
+        if let Some(unit) = &self.0 {
+            unit.with(change);
+        }
+    }
+}
+
+impl fmt::Debug for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unit")
+            .field("kind", &self.kind)
+            .field("request_id", &self.ids.request_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gathered {
+    fn problem(&mut self, told: fmt::Arguments<'_>) {
+        let told = told.to_string();
+        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&told) {
+            self.problems.push(told);
+        }
+    }
+}
+
+impl Unit {
+    pub(super) fn new(events: WideEvents, kind: &'static str, ids: RequestIds, head: Option<Arc<RequestHead>>) -> Self {
+        events.receive();
+        Self {
+            kind,
+            ids,
+            events,
+            began: Instant::now(),
+            at: SystemTime::now(),
+            head,
+            bytes_in: AtomicU64::new(0),
+            upload_failed: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    fn child(&self, kind: &'static str) -> Self {
+        Self::new(self.events.clone(), kind, self.ids.child(), self.head.clone())
+    }
+
+    /// Runs `work` to its end, and ends this unit with it.
+    pub(super) async fn run<T>(self, work: impl Future<Output = T>) -> T {
+        let mut ending = Ending {
+            unit: Arc::new(self),
+            done: false,
+        };
+        let result = WideEvent::of(&ending.unit).carry(work).await;
+        ending.done = true;
+        result
+    }
+
+    pub(super) fn end(&self, end: End) {
+        let gathered = {
+            let mut state = self.state();
+            if state.ended {
+                return;
+            }
+            state.ended = true;
+            std::mem::take(&mut state.gathered)
+        };
+        self.events.emit(self, end, gathered);
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Gathered)) {
+        let mut state = self.state();
+        if state.ended && !state.late {
+            state.late = true;
+            self.events.receive();
+        }
+        change(&mut state.gathered);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What is changed under it is whole after each step, even if a `Serialize` panics between.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        let (late, gathered) = {
+            let mut state = self.state();
+            (state.late, std::mem::take(&mut state.gathered))
+        };
+        if late {
+            self.events.emit_late(self, gathered);
+        }
+    }
+}
+
+/// Ends a unit that isn't a request when its work is over, or dropped.
+struct Ending {
+    unit: Arc<Unit>,
+    done: bool,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let outcome = match self.done {
+            true => Outcome::Success,
+            false if std::thread::panicking() => Outcome::Panic,
+            false => Outcome::Cancelled,
+        };
+        self.unit.end(End {
+            outcome,
+            status: None,
+            bytes_out: 0,
+            streamed_after: None,
+        });
+    }
+}

@@ -1,0 +1,16 @@
+//! The event as a handler's argument.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::event::WideEvent;
+
+impl<S: Sync> FromRequestParts<S> for WideEvent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::current())
+    }
+}

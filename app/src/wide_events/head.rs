@@ -1,0 +1,106 @@
+//! What was asked for, held without copying: a request's parts share their bytes.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, MatchedPath};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+
+use super::fields::{Fields, Value};
+use super::redaction::REDACTED;
+
+/// The part of a request that events have.
+#[derive(Debug)]
+pub(super) struct RequestHead {
+    pub(super) method: Method,
+    uri: Uri,
+    version: Version,
+    route: Option<MatchedPath>,
+    user_agent: Option<HeaderValue>,
+    peer: Option<SocketAddr>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl RequestHead {
+    pub(super) fn of<B>(request: &Request<B>, headers: &[HeaderName]) -> Self {
+        let kept = headers.iter().filter_map(|name| {
+            let value = request.headers().get(name)?;
+            Some((name.clone(), value.clone()))
+        });
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            peer: request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0),
+            headers: kept.collect(),
+        }
+    }
+
+    /// The path as the router has it: `/v1/teams/{team_id}/threads`. None where no route matched.
+    pub(super) fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(MatchedPath::as_str)
+    }
+
+    /// What can't hold a secret: it is one of a few.
+    pub(super) fn plain_fields(&self, fields: &mut Fields) {
+        fields.push("method", self.method.as_str().to_owned());
+        if let Some(route) = self.route() {
+            fields.push("route", route.to_owned());
+        }
+        fields.push("http_version", version(self.version));
+    }
+
+    /// What the client chose freely.
+    pub(super) fn free_fields(&self, fields: &mut Fields) {
+        fields.push("path", self.uri.path().to_owned());
+        if let Some(query) = self.uri.query() {
+            fields.push("query", query_fields(query));
+        }
+        if let Some(user_agent) = &self.user_agent {
+            fields.push("user_agent", text(user_agent));
+        }
+        if let Some(peer) = self.peer {
+            fields.push("ip", peer.ip().to_string());
+        }
+        if !self.headers.is_empty() {
+            let mut headers = Fields::with_capacity(self.headers.len());
+            for (name, value) in &self.headers {
+                let value = if value.is_sensitive() {
+                    Value::from(REDACTED)
+                } else {
+                    text(value)
+                };
+                headers.push(name.as_str().to_owned(), value);
+            }
+            fields.push("headers", headers);
+        }
+    }
+}
+
+/// By name, so that rules for names reach them; of a name that comes again, the last.
+fn query_fields(query: &str) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        // A name with dots is one name.
+        let place = fields.put(name.into_owned(), value.into_owned().into());
+        if place.is_err() {
+            break;
+        }
+    }
+    fields
+}
+
+fn text(value: &HeaderValue) -> Value {
+    String::from_utf8_lossy(value.as_bytes()).into_owned().into()
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}

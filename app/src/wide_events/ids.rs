@@ -1,0 +1,231 @@
+//! Names each request, and ties it to the story it belongs to.
+//!
+//! A client may bring its own `x-request-id`, and a W3C `traceparent` whose trace id becomes the correlation id of
+//! everything that the request causes. One that isn't well formed is replaced, since both are for tracing and no
+//! reason to refuse work; the event tells it in `replaced_ids`, and the client sees other ids in the answer.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// The request's name, on its way in and out.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context, on its way in and out.
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// The flag "sampled" of a trace that begins here.
+const SAMPLED: u8 = 1;
+/// `00-` and 32, 16 and 2 digits with hyphens between.
+const TRACEPARENT_LENGTH: usize = 55;
+
+/// A request's names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestIds {
+    /// The client's `x-request-id` if it matches `^[A-Za-z0-9._:-]{1,128}$`, else a new UUIDv7.
+    pub request_id: String,
+    /// The trace id of the client's `traceparent`, or a new UUIDv7. `trace_id` in the event is the same, written
+    /// without hyphens.
+    pub correlation_id: Uuid,
+    /// This request's own part in the trace: never zero.
+    pub span_id: u64,
+    /// The part that called it.
+    pub parent_span_id: Option<u64>,
+    /// The flags of `traceparent`.
+    pub(super) flags: u8,
+    /// What the client brought and could not be used.
+    pub(super) replaced: Replaced,
+}
+
+/// Which of a client's ids were not well formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Replaced {
+    pub(super) request_id: bool,
+    pub(super) traceparent: bool,
+}
+
+/// The parts of a `traceparent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct TraceParent {
+    trace_id: u128,
+    parent_id: u64,
+    flags: u8,
+}
+
+impl RequestIds {
+    /// New ones, for what no client has asked for.
+    pub fn new() -> Self {
+        Self::of(&HeaderMap::new())
+    }
+
+    /// What the client brought, where it can be used.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get(X_REQUEST_ID);
+        let request_id = given.and_then(well_formed);
+        let trace = trace_parent(headers);
+        let replaced = Replaced {
+            request_id: given.is_some() && request_id.is_none(),
+            traceparent: trace.is_none() && headers.contains_key(TRACEPARENT),
+        };
+        Self {
+            request_id: request_id.unwrap_or_else(|| Uuid::now_v7().to_string()),
+            correlation_id: trace.map_or_else(Uuid::now_v7, |trace| Uuid::from_u128(trace.trace_id)),
+            span_id: new_span_id(),
+            parent_span_id: trace.map(|trace| trace.parent_id),
+            flags: trace.map_or(SAMPLED, |trace| trace.flags),
+            replaced,
+        }
+    }
+
+    /// The names of something that this request has caused and that outlives it.
+    pub(super) fn child(&self) -> Self {
+        Self {
+            span_id: new_span_id(),
+            parent_span_id: Some(self.span_id),
+            replaced: Replaced::default(),
+            ..self.clone()
+        }
+    }
+
+    /// `traceparent` for whoever comes next: the same trace, and this request's own part in it.
+    pub fn traceparent(&self) -> String {
+        let mut buffer = Uuid::encode_buffer();
+        let trace_id = self.correlation_id.as_simple().encode_lower(&mut buffer);
+        format!("00-{trace_id}-{:016x}-{:02x}", self.span_id, self.flags)
+    }
+
+    /// Puts both names on an answer.
+    pub(super) fn put_on(&self, headers: &mut HeaderMap) {
+        // Both are plain ASCII, made or checked above.
+        if let Ok(value) = HeaderValue::from_str(&self.request_id) {
+            headers.insert(X_REQUEST_ID, value);
+        }
+        if let Ok(value) = HeaderValue::try_from(self.traceparent()) {
+            headers.insert(TRACEPARENT, value);
+        }
+    }
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An id of zeros means "none", so the lowest bit is set.
+fn new_span_id() -> u64 {
+    rand::random::<u64>() | 1
+}
+
+/// `^[A-Za-z0-9._:-]{1,128}$`: safe in a header, a log line and a shell.
+fn well_formed(id: &HeaderValue) -> Option<String> {
+    let id = id.as_bytes();
+    let well_formed = (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(byte));
+    well_formed.then(|| String::from_utf8_lossy(id).into_owned())
+}
+
+/// `<version>-<32 hex>-<16 hex>-<2 hex>`, in lower case, with ids that aren't zero (W3C Trace Context §3.2). A
+/// version after 00 may say more at the end.
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let text = values.next()?.to_str().ok()?.trim();
+    // Two parents are none.
+    if values.next().is_some() {
+        return None;
+    }
+    let (known, more) = text.split_at_checked(TRACEPARENT_LENGTH)?;
+    let mut parts = known.split('-');
+    let version = u8::from_str_radix(lower_hex(parts.next()?, 2)?, 16).ok()?;
+    let fits = match version {
+        0 => more.is_empty(),
+        0xff => false,
+        _ => more.is_empty() || more.starts_with('-'),
+    };
+    if !fits {
+        return None;
+    }
+    let trace_id = u128::from_str_radix(lower_hex(parts.next()?, 32)?, 16).ok()?;
+    let parent_id = u64::from_str_radix(lower_hex(parts.next()?, 16)?, 16).ok()?;
+    let flags = u8::from_str_radix(lower_hex(parts.next()?, 2)?, 16).ok()?;
+    (trace_id != 0 && parent_id != 0).then_some(TraceParent {
+        trace_id,
+        parent_id,
+        flags,
+    })
+}
+
+fn lower_hex(text: &str, digits: usize) -> Option<&str> {
+    let right = text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    right.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+
+    fn of(pairs: &[(HeaderName, &str)]) -> RequestIds {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        RequestIds::of(&headers)
+    }
+
+    #[test]
+    fn a_clients_own_names_are_kept() {
+        let ids = of(&[(X_REQUEST_ID, "job:7.a_b-1"), (TRACEPARENT, TRACE)]);
+        assert_eq!(ids.request_id, "job:7.a_b-1");
+        assert_eq!(ids.correlation_id.to_string(), "4bf92f35-77b3-4da6-a3ce-929d0e0e4736");
+        assert_eq!(ids.parent_span_id, Some(0x00f0_67aa_0ba9_02b7));
+        assert_eq!(ids.replaced, Replaced::default());
+        let next = ids.traceparent();
+        assert_eq!(next.len(), TRACEPARENT_LENGTH);
+        assert!(next.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && next.ends_with("-00"));
+        assert!(!next.contains("00f067aa0ba902b7"), "the parent is this request: {next}");
+    }
+
+    #[test]
+    fn names_that_cannot_be_used_are_replaced_and_told() {
+        for id in ["", "has space", "ä", &"x".repeat(129)] {
+            let ids = of(&[(X_REQUEST_ID, id)]);
+            assert_eq!(Uuid::parse_str(&ids.request_id).unwrap().get_version_num(), 7, "{id}");
+            assert!(ids.replaced.request_id && !ids.replaced.traceparent, "{id}");
+        }
+        assert_eq!(of(&[]).replaced, Replaced::default());
+        assert!(of(&[(TRACEPARENT, "00-x")]).replaced.traceparent);
+    }
+
+    #[test]
+    fn only_well_formed_parents_are_followed() {
+        let parse = |values: &[&str]| {
+            let pairs: Vec<_> = values.iter().map(|value| (TRACEPARENT, *value)).collect();
+            of(&pairs).parent_span_id
+        };
+        let parent = Some(0x00f0_67aa_0ba9_02b7);
+        assert_eq!(parse(&[TRACE]), parent);
+        // A version to come may say more.
+        assert_eq!(parse(&[&TRACE.replacen("00-", "01-", 1)]), parent);
+        assert_eq!(
+            parse(&[&format!("{}-what-comes", TRACE.replacen("00-", "cc-", 1))]),
+            parent
+        );
+        assert_eq!(parse(&[TRACE, TRACE]), None);
+        for wrong in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00x",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-00",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00-x",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-000",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+        ] {
+            assert_eq!(parse(&[wrong]), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! One event for every request: a single JSON line that has everything.
+//!
+//! [`WideEventLayer`] gives each request an event when it arrives. Whoever handles it adds fields meanwhile, by
+//! [`WideEvent`]. When the request is over, however that comes (`outcome`), the event is finalized, taken out of reach,
+//! redacted, validated, sampled and handed to the [`Sink`], in this order.
+//!
+//! ```text
+//! request ─► Watch + Unit ──► handler: event.set(…) ──► response body ─► drop ─► pipeline ─► queue ─► stdout
+//!            (layer.rs)       (event.rs)                (body.rs)                (pipeline.rs) (sink.rs)
+//! ```
+//!
+//! **Invariant:** one event for one request. A request under watch is a value with a `Drop`: it moves from the
+//! answer's future into the answer's body, and whoever drops it, hyper after the last byte, a closed connection, an
+//! unwinding panic, ends the event. There is no second way.
+//!
+//! **Invariant:** a request never waits for its event: neither for stdout nor for a schema that doesn't fit.
+//!
+//! What is deliberately absent: an exporter (whatever ships stdout does that), and any knowledge of the service that
+//! uses it. It names nothing outside this folder and could be a crate of its own.
+
+mod body;
+mod config;
+mod error;
+mod event;
+mod extract;
+mod fields;
+mod head;
+mod ids;
+mod layer;
+mod outcome;
+mod own;
+mod pipeline;
+mod redaction;
+mod sampling;
+mod schema;
+mod sink;
+
+pub use body::WatchedBody;
+pub use config::WideEventConfig;
+pub use error::EventError;
+pub use event::WideEvent;
+pub use fields::{Fields, MAX_FIELDS, Value};
+pub use ids::RequestIds;
+pub use layer::{Answering, WideEventLayer, WideEventService};
+pub use outcome::Outcome;
+pub use pipeline::{WideEventCounts, WideEvents};
+pub use redaction::{BadHashKey, Detector, HashKey, Redaction, Sensitive, Treatment};
+pub use sampling::Sampling;
+pub use schema::{BadSchema, EventSchema};
+pub use sink::{Sink, SinkCounts};

@@ -1,0 +1,87 @@
+//! Keyed hashes: the same value is recognised again, and can't be guessed without the key.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+/// The shortest key: what NIST SP 800-107 asks of HMAC keys at this strength.
+const MIN_KEY_BYTES: usize = 16;
+/// How much of a hash is told, in bytes: enough that two values don't meet.
+const HASH_BYTES: usize = 16;
+
+/// A key for [`Treatment::Hash`](super::Treatment::Hash), with an id that is in every hash, so that keys can change.
+#[derive(Clone)]
+pub struct HashKey {
+    id: String,
+    keyed: Hmac<Sha256>,
+}
+
+/// A key that is too short, or an id of other characters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadHashKey(&'static str);
+
+impl HashKey {
+    /// A key of at least 16 bytes. Its `id` is letters, digits, `-`, `_` and dots.
+    ///
+    /// # Errors
+    /// [`BadHashKey`] that says which of the two is wrong.
+    pub fn new(id: impl Into<String>, key: &[u8]) -> Result<Self, BadHashKey> {
+        let id = id.into();
+        let shaped = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if id.is_empty() || !id.bytes().all(shaped) {
+            return Err(BadHashKey("the key's id must be letters, digits, '-', '_' and dots"));
+        }
+        if key.len() < MIN_KEY_BYTES {
+            return Err(BadHashKey("the key must be at least 16 bytes long"));
+        }
+        let keyed = Hmac::new_from_slice(key).map_err(|_| BadHashKey("the key can't be used"))?;
+        Ok(Self { id, keyed })
+    }
+
+    pub(super) fn hash(&self, value: &[u8]) -> String {
+        let mut mac = self.keyed.clone();
+        mac.update(value);
+        let bytes = mac.finalize().into_bytes();
+        let mut told = format!("hmac-sha256:{}:", self.id);
+        for byte in bytes.iter().take(HASH_BYTES) {
+            told.push_str(&format!("{byte:02x}"));
+        }
+        told
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_the_first_half_of_hmac_sha256() {
+        // RFC 4231, test case 2 has a key of 4 bytes; case 1 has 20 of 0x0b.
+        let key = HashKey::new("2026-11", &[0x0b; 20]).unwrap();
+        assert_eq!(
+            key.hash(b"Hi There"),
+            "hmac-sha256:2026-11:b0344c61d8db38535ca8afceaf0bf12b"
+        );
+        assert_ne!(
+            key.hash(b"Hi There"),
+            HashKey::new("2026-11", &[0x0c; 20]).unwrap().hash(b"Hi There")
+        );
+    }
+
+    #[test]
+    fn keys_that_would_protect_nothing_are_refused_and_none_is_printed() {
+        assert!(HashKey::new("a", b"short").is_err());
+        assert!(HashKey::new("a b", &[1; 32]).is_err());
+        let key = HashKey::new("a", b"hunter2-hunter2-hunter2").unwrap();
+        assert!(!format!("{key:?}").contains("104"), "{key:?}");
+        assert_eq!(format!("{key:?}"), r#"HashKey { id: "a", .. }"#);
+    }
+}

@@ -1,0 +1,210 @@
+//! What must not leave the process, taken out of an event before it is written.
+//!
+//! Three ways to find it: by its place (`user.email`, `items.*.card`, `headers.**`), by its name at any depth
+//! (`password`), and by its look in any text (e-mail addresses, payment cards, JSON Web Tokens, bearer tokens, IP
+//! addresses). Three ways to treat it: [`Treatment::Mask`], [`Treatment::Hash`] and [`Treatment::Drop`]. A rule for a
+//! place beats a rule for a name, and both beat the look.
+
+mod detectors;
+mod hash;
+mod mask;
+mod names;
+mod places;
+mod sensitive;
+
+use std::borrow::Cow;
+
+pub use detectors::Detector;
+pub use hash::{BadHashKey, HashKey};
+pub use sensitive::Sensitive;
+
+use detectors::Detectors;
+use names::Names;
+use places::{Here, Places, Step};
+
+use super::fields::{Fields, Name, Value};
+
+/// What stands where something was dropped.
+pub(super) const REDACTED: &str = "[REDACTED]";
+
+/// Names whose values are dropped wherever they are. `client_secret` and `refreshToken` end like one of them.
+const SECRET_NAMES: [&str; 16] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "ticket",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "api_key",
+    "private_key",
+    "signature",
+    "card_number",
+    "cvv",
+    "cvc",
+];
+
+/// What happens to a value that must not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    /// A shape is left: `a***@e******.com`, `4***********1111`, `s***t`.
+    Mask,
+    /// A keyed hash, the same for the same value: `hmac-sha256:2026-11:9f86d081884c7d65…`. Without a [`HashKey`] it
+    /// is dropped: a hash that anybody can compute hides no e-mail address.
+    Hash,
+    /// `[REDACTED]`.
+    Drop,
+}
+
+/// Rules for what must not leave the process.
+#[derive(Debug, Clone)]
+pub struct Redaction {
+    places: Places,
+    names: Names,
+    detectors: Detectors,
+    key: Option<HashKey>,
+}
+
+impl Default for Redaction {
+    /// Secrets by their names are dropped; e-mail, card and IP addresses are masked wherever they stand in a text,
+    /// and tokens dropped.
+    fn default() -> Self {
+        let mut rules = Self::none();
+        for name in SECRET_NAMES {
+            rules = rules.name(name, Treatment::Drop);
+        }
+        for detector in Detector::ALL {
+            rules = rules.detect(detector, detector.usual_treatment());
+        }
+        // Made of versions with dots, which look like addresses.
+        rules.leave("user_agent")
+    }
+}
+
+impl Redaction {
+    /// No rule at all, [`Sensitive`] values apart.
+    pub fn none() -> Self {
+        Self {
+            places: Places::default(),
+            names: Names::default(),
+            detectors: Detectors::default(),
+            key: None,
+        }
+    }
+
+    /// A rule for a place: a path with dots, in which `*` is any one name or index and `**` is any number of them.
+    /// The rule that was given first counts.
+    #[must_use]
+    pub fn path(mut self, pattern: &str, treatment: Treatment) -> Self {
+        self.places.add(pattern, Some(treatment));
+        self
+    }
+
+    /// Leaves a place as it is, whatever its name or look.
+    #[must_use]
+    pub fn leave(mut self, pattern: &str) -> Self {
+        self.places.add(pattern, None);
+        self
+    }
+
+    /// A rule for a name at any depth, and for names that end with it: `token` is also `refreshToken` and
+    /// `x-csrf-token`. Upper and lower case are one, and so are `-` and `_`.
+    #[must_use]
+    pub fn name(mut self, name: &str, treatment: Treatment) -> Self {
+        self.names.add(name, treatment);
+        self
+    }
+
+    /// A rule for what looks like something, in any text.
+    #[must_use]
+    pub fn detect(mut self, detector: Detector, treatment: Treatment) -> Self {
+        self.detectors.set(detector, Some(treatment));
+        self
+    }
+
+    /// Doesn't look for something any more.
+    #[must_use]
+    pub fn ignore(mut self, detector: Detector) -> Self {
+        self.detectors.set(detector, None);
+        self
+    }
+
+    /// The key for [`Treatment::Hash`].
+    #[must_use]
+    pub fn hash_key(mut self, key: HashKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Redacts `event`, its first `exempt` fields apart: they are the layer's own.
+    pub(super) fn apply(&self, event: &mut Fields, exempt: usize) {
+        let entries = event.entries_mut();
+        self.fields(self.places.top(), entries.get_mut(exempt..).unwrap_or_default());
+    }
+
+    fn fields(&self, here: &Here, entries: &mut [(Name, Value)]) {
+        for (name, value) in entries {
+            let below = self.places.step(here, Step::Name(name));
+            match (self.places.verdict(&below), self.names.rule(name)) {
+                (Some(Some(treatment)), _) | (None, Some(treatment)) => self.treat(treatment, value),
+                (Some(None), _) => {}
+                (None, None) => self.inside(&below, value),
+            }
+        }
+    }
+
+    fn inside(&self, here: &Here, value: &mut Value) {
+        match value {
+            Value::Object(fields) => self.fields(here, fields.entries_mut()),
+            Value::Array(items) => {
+                for (at, item) in items.iter_mut().enumerate() {
+                    let below = self.places.step(here, Step::Index(at));
+                    match self.places.verdict(&below) {
+                        Some(Some(treatment)) => self.treat(treatment, item),
+                        Some(None) => {}
+                        None => self.inside(&below, item),
+                    }
+                }
+            }
+            Value::String(text) => {
+                if let Some(redacted) = self.detectors.redact(text, self.key.as_ref()) {
+                    *text = Cow::Owned(redacted);
+                }
+            }
+            Value::Number(number) => {
+                if let Some(treatment) = self.detectors.of_number(number) {
+                    self.treat(treatment, value);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn treat(&self, treatment: Treatment, value: &mut Value) {
+        if *value == Value::Null {
+            return;
+        }
+        *value = match (treatment, &*value) {
+            (Treatment::Drop, _) => REDACTED.into(),
+            (Treatment::Mask, Value::String(text)) => mask::text(text).into(),
+            (Treatment::Mask, Value::Number(number)) => mask::text(&number.to_string()).into(),
+            // No shape of an object is worth showing.
+            (Treatment::Mask, _) => REDACTED.into(),
+            (Treatment::Hash, Value::String(text)) => self.hash(text.as_bytes()),
+            (Treatment::Hash, other) => match serde_json::to_vec(other) {
+                Ok(json) => self.hash(&json),
+                Err(_) => REDACTED.into(),
+            },
+        };
+    }
+
+    fn hash(&self, bytes: &[u8]) -> Value {
+        match &self.key {
+            Some(key) => key.hash(bytes).into(),
+            None => REDACTED.into(),
+        }
+    }
+}

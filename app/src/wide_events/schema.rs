@@ -1,0 +1,233 @@
+//! Checks an event against a JSON Schema, as it is, without making a `serde_json::Value` of it first.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use jsonschema::json::{Array, Json, Node, NodeIdentity, Object};
+use jsonschema::{JsonType, Validator};
+use serde_json::Number;
+
+use super::fields::{Fields, Name, Value};
+
+/// How many errors of one event are told.
+const MAX_ERRORS: usize = 8;
+/// How many characters of one error are told: it may quote a value.
+const MAX_ERROR_LENGTH: usize = 200;
+
+/// A JSON Schema that finished events are checked against. What breaks it is emitted with `schema_errors`, never
+/// dropped.
+#[derive(Clone)]
+pub struct EventSchema(Arc<Validator<Instance>>);
+
+impl fmt::Debug for EventSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventSchema")
+    }
+}
+
+/// A schema that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("not a JSON Schema: {0}")]
+pub struct BadSchema(String);
+
+impl EventSchema {
+    /// Reads a schema. It describes the whole event, the layer's own fields included; most leave other fields free
+    /// (no `additionalProperties: false`), since whoever handles a request may add some.
+    ///
+    /// # Errors
+    /// [`BadSchema`] if it isn't a JSON Schema, or refers to one outside itself: nothing is fetched.
+    pub fn new(schema: &serde_json::Value) -> Result<Self, BadSchema> {
+        jsonschema::options_for::<Instance>()
+            .build(schema)
+            .map(|validator| Self(Arc::new(validator)))
+            .map_err(|error| BadSchema(error.to_string()))
+    }
+
+    /// What is wrong with `event`, each with the place: `/user/id: "seven" is not of type "integer"`.
+    pub(super) fn errors(&self, event: &Value) -> Vec<String> {
+        if self.0.is_valid(event) {
+            return Vec::new();
+        }
+        let errors = self.0.iter_errors(event).take(MAX_ERRORS);
+        errors
+            .map(|error| {
+                let told = format!("{}: {error}", error.instance_path());
+                told.chars().take(MAX_ERROR_LENGTH).collect()
+            })
+            .collect()
+    }
+}
+
+/// An event's [`Value`], as the validator walks it.
+#[derive(Debug)]
+pub(super) struct Instance;
+
+impl Json for Instance {
+    type Node<'a> = &'a Value;
+    type PreparedKey = String;
+    type StringBuffer = Value;
+
+    fn prepare_key(key: &str) -> String {
+        key.to_owned()
+    }
+
+    fn with_string_node<T>(buffer: &mut Value, string: &str, f: impl FnOnce(&Value) -> T) -> T {
+        *buffer = Value::String(Cow::Owned(string.to_owned()));
+        f(buffer)
+    }
+}
+
+impl<'a> Node<'a, Instance> for &'a Value {
+    type Object = &'a Fields;
+    type Array = &'a [Value];
+    type Number = &'a Number;
+
+    fn as_object(&self) -> Option<&'a Fields> {
+        match self {
+            Value::Object(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    fn as_array(&self) -> Option<&'a [Value]> {
+        match self {
+            Value::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    fn as_string(&self) -> Option<Cow<'a, str>> {
+        match self {
+            Value::String(text) => Some(Cow::Borrowed(text)),
+            _ => None,
+        }
+    }
+
+    fn as_number(&self) -> Option<&'a Number> {
+        match self {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn as_boolean(&self) -> Option<bool> {
+        match self {
+            Value::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    fn json_type(&self) -> JsonType {
+        match self {
+            Value::Null => JsonType::Null,
+            Value::Bool(_) => JsonType::Boolean,
+            Value::Number(_) => JsonType::Number,
+            Value::String(_) => JsonType::String,
+            Value::Array(_) => JsonType::Array,
+            Value::Object(_) => JsonType::Object,
+        }
+    }
+
+    fn to_value(&self) -> Cow<'a, serde_json::Value> {
+        Cow::Owned(serde_json::Value::from(*self))
+    }
+
+    fn identity(&self) -> Option<NodeIdentity> {
+        Some(NodeIdentity::new(std::ptr::from_ref::<Value>(self) as usize))
+    }
+}
+
+impl<'a> Object<'a, Instance> for &'a Fields {
+    type Node = &'a Value;
+    type MemberName = &'a str;
+    type MembersIter = Members<'a>;
+
+    fn len(&self) -> usize {
+        Fields::len(self)
+    }
+
+    fn get(&self, key: &String) -> Option<&'a Value> {
+        self.field(key)
+    }
+
+    fn members(&self) -> Members<'a> {
+        Members(self.entries().iter())
+    }
+}
+
+/// The fields of an object, one after the other.
+#[derive(Debug)]
+pub(super) struct Members<'a>(std::slice::Iter<'a, (Name, Value)>);
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (&'a str, &'a Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(name, value)| (name.as_ref(), value))
+    }
+}
+
+impl<'a> Array<'a, Instance> for &'a [Value] {
+    type Node = &'a Value;
+    type ElementsIter = std::slice::Iter<'a, Value>;
+
+    fn len(&self) -> usize {
+        <[Value]>::len(self)
+    }
+
+    fn elements(&self) -> std::slice::Iter<'a, Value> {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn required_and_typed_fields_are_checked_at_any_depth() {
+        let schema = EventSchema::new(&json!({
+            "type": "object",
+            "required": ["status_code", "cart"],
+            "properties": {
+                "status_code": {"type": "integer", "minimum": 100},
+                "cart": {
+                    "type": "object",
+                    "required": ["total"],
+                    "properties": {"total": {"type": "number"}, "items": {"type": "array", "items": {"type": "string"}}},
+                },
+                "plan": {"enum": ["free", "pro"]},
+            },
+        }))
+        .unwrap();
+        let errors = |event: serde_json::Value| schema.errors(&Value::from(event));
+        assert!(errors(json!({"status_code": 200, "cart": {"total": 1.5, "items": ["a"]}, "more": 1})).is_empty());
+        assert_eq!(
+            errors(json!({"status_code": "200", "cart": {"items": ["a", 1]}, "plan": "trial"})),
+            [
+                r#"/cart: "total" is a required property"#,
+                r#"/cart/items/1: 1 is not of type "string""#,
+                r#"/plan: "trial" is not one of "free" or "pro""#,
+                r#"/status_code: "200" is not of type "integer""#,
+            ]
+        );
+        assert_eq!(
+            errors(json!({"status_code": 200})),
+            [r#": "cart" is a required property"#]
+        );
+    }
+
+    #[test]
+    fn what_is_no_schema_is_refused() {
+        let error = EventSchema::new(&json!({"type": "objekt"})).unwrap_err();
+        assert!(error.to_string().contains("objekt"), "{error}");
+        assert!(EventSchema::new(&json!({"$ref": "https://example.com/a.json"})).is_err());
+    }
+}
