@@ -21,6 +21,8 @@ tokio::task_local! {
 
 /// How many remarks on one event are kept, of those that say what was wrong with it.
 const MAX_PROBLEMS: usize = 16;
+/// How many characters of a remark are kept.
+const MAX_PROBLEM_LENGTH: usize = 200;
 
 /// A handle on the event of the request that is being handled. Cheap to clone.
 ///
@@ -169,13 +171,13 @@ impl WideEvent {
     }
 
     /// `work`, with this event as [`WideEvent::current`]: for a task that is spawned and belongs to the request.
-    pub fn carry<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    pub fn carry<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(self.clone(), work)
     }
 
     /// Runs what this request has begun and that outlives it (a WebSocket) as a unit of its own: one event at its
     /// end, with the same request id and trace. Inside, that event is the current one.
-    pub fn unit<T>(&self, kind: &'static str, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    pub fn unit<F: Future>(&self, kind: &'static str, work: F) -> impl Future<Output = F::Output> + use<F> {
         let unit = self.0.as_ref().map(|unit| unit.child(kind));
         async move {
             let Some(unit) = unit else {
@@ -211,7 +213,7 @@ impl fmt::Debug for Unit {
 
 impl Gathered {
     fn problem(&mut self, told: fmt::Arguments<'_>) {
-        let told = told.to_string();
+        let told: String = told.to_string().chars().take(MAX_PROBLEM_LENGTH).collect();
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&told) {
             self.problems.push(told);
         }

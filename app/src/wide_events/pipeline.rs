@@ -92,12 +92,12 @@ impl WideEvents {
 
     /// Runs work that no request has begun (a job's attempt) as a unit: one event at its end. Inside, it is the
     /// current one.
-    pub fn unit<T>(
+    pub fn unit<F: Future>(
         &self,
         kind: &'static str,
         ids: RequestIds,
-        work: impl Future<Output = T>,
-    ) -> impl Future<Output = T> {
+        work: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
         Unit::new(self.clone(), kind, ids, None).run(work)
     }
 
@@ -141,7 +141,7 @@ impl WideEvents {
         };
         self.count(outcome);
         let exempt = fields.len();
-        let problems = self.complete(unit, &mut fields, gathered);
+        let problems = self.fill(unit, &mut fields, gathered);
         self.send(fields, exempt, problems, |event, problems| {
             let choice = catch_unwind(AssertUnwindSafe(|| self.0.config.sampling.decide(&ended, event)));
             choice.unwrap_or_else(|_| {
@@ -166,7 +166,7 @@ impl WideEvents {
         fields.push("duration_ms", milliseconds(unit.began.elapsed()));
         self.count(outcome);
         let exempt = fields.len();
-        let problems = self.complete(unit, &mut fields, gathered);
+        let problems = self.fill(unit, &mut fields, gathered);
         self.send(fields, exempt, problems, |_, _| Decision {
             keep: true,
             rate: 1.0,
@@ -231,7 +231,7 @@ impl WideEvents {
     }
 
     /// What comes from outside or was added by hand.
-    fn complete(&self, unit: &Unit, fields: &mut Fields, gathered: Gathered) -> Vec<String> {
+    fn fill(&self, unit: &Unit, fields: &mut Fields, gathered: Gathered) -> Vec<String> {
         let mut problems = gathered.problems;
         if let Some(head) = &unit.head {
             head.free_fields(fields);
@@ -272,19 +272,9 @@ impl WideEvents {
         self.0.sink.send(line, matters);
     }
 
-    fn line(&self, event: &mut Value, exempt: usize, decision: Decision, problems: Vec<String>) -> Vec<u8> {
+    fn line(&self, event: &mut Value, exempt: usize, decision: Decision, mut problems: Vec<String>) -> Vec<u8> {
         let config = &self.0.config;
-        let tail = |event: &mut Value, problems: Vec<String>| {
-            if let Value::Object(fields) = event {
-                fields.push("sample_rate", decision.rate);
-                fields.push("sample_reason", decision.reason);
-                if !problems.is_empty() {
-                    let problems = problems.into_iter().map(Value::from).collect();
-                    fields.push("schema_errors", Value::Array(problems));
-                }
-            }
-        };
-        tail(event, problems);
+        complete(event, decision, &problems);
         if let (Some(format), Value::Object(fields)) = (&config.format, &*event) {
             if let Ok(line) = catch_unwind(AssertUnwindSafe(|| format(fields))) {
                 return line.into_bytes();
@@ -297,13 +287,26 @@ impl WideEvents {
         if let Value::Object(fields) = event {
             fields.truncate(exempt);
         }
-        let told = format!(
+        problems.push(format!(
             "the event was {} bytes long, more than {}; all fields but the layer's own are left out",
             line.len(),
             config.max_line_bytes
-        );
-        tail(event, vec![told]);
+        ));
+        complete(event, decision, &problems);
         json(event)
+    }
+}
+
+/// Adds what is known last.
+fn complete(event: &mut Value, decision: Decision, problems: &[String]) {
+    let Value::Object(fields) = event else {
+        return;
+    };
+    fields.push("sample_rate", decision.rate);
+    fields.push("sample_reason", decision.reason);
+    if !problems.is_empty() {
+        let problems = problems.iter().cloned().map(Value::from).collect();
+        fields.push("schema_errors", Value::Array(problems));
     }
 }
 

@@ -25,3 +25,4 @@ mod openapi;
 mod poolers;
 mod private_postgres;
 mod schema;
+mod wide_events;

@@ -1,0 +1,304 @@
+//! What an event holds, and what becomes of what is added after its end.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use daybook::wide_events::{EventSchema, Sampling, WideEvent};
+use futures_util::stream;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
+
+use super::{Site, get as getting, read_until};
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[derive(Serialize)]
+struct Cart {
+    items: u32,
+    lines: Vec<&'static str>,
+}
+
+/// Deep below a handler, without its arguments.
+async fn deep_below() {
+    WideEvent::current().set("deep", true).add("queries", 2);
+}
+
+#[tokio::test]
+async fn an_event_has_its_request_its_answer_and_what_was_added() {
+    let handler = async |event: WideEvent| {
+        event
+            .set("cart.currency", "EUR")
+            .enrich(json!({"cart": {"items": 0}, "user": {"plan": "pro"}}));
+        event.enrich(json!({"cart": Cart { items: 2, lines: vec!["tea", "milk"] }}));
+        event
+            .add("queries", 1)
+            .push("ids", 7, 2)
+            .push("ids", 8, 2)
+            .push("ids", 9, 2);
+        deep_below().await;
+        tokio::spawn(event.carry(async {
+            WideEvent::current().set("in_a_task", 1);
+        }))
+        .await
+        .unwrap();
+        "hello"
+    };
+    let site = Site::start_with(Router::new().route("/carts/{id}", get(handler)), |config| {
+        config
+            .deployment_id(Some("d-7".to_owned()))
+            .region(Some("eu-1".to_owned()))
+            .header(axum::http::HeaderName::from_static("x-plan"))
+    })
+    .await;
+    let answer = site
+        .ask(&format!(
+            "GET /carts/7?page=2&sort=a%20b HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-request-id: r-1\r\n\
+             traceparent: {TRACE}\r\nuser-agent: Firefox/120.0.0.0\r\nx-plan: pro\r\n\r\n"
+        ))
+        .await;
+    assert!(answer.contains("x-request-id: r-1\r\n"), "{answer}");
+    let mut event = site.event().await;
+    let span_id = event["span_id"].as_str().unwrap().to_owned();
+    assert!(answer.contains(&format!(
+        "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-{span_id}-01\r\n"
+    )));
+    let duration_ms = event["duration_ms"].take().as_f64().unwrap();
+    assert!(duration_ms > 0.0 && duration_ms < 60_000.0);
+    let timestamp = event["timestamp"].take();
+    let age = chrono::Utc::now()
+        - timestamp
+            .as_str()
+            .unwrap()
+            .parse::<chrono::DateTime<chrono::Utc>>()
+            .unwrap();
+    assert!(age.num_seconds().abs() < 60, "{timestamp}");
+    assert_eq!(
+        event,
+        json!({
+            "timestamp": null, "kind": "request", "service": "shop", "version": "1.2.3", "deployment_id": "d-7",
+            "region": "eu-1", "request_id": "r-1", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": span_id,
+            "parent_span_id": "00f067aa0ba902b7", "correlation_id": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
+            "method": "GET", "route": "/carts/{id}", "http_version": "1.1", "status_code": 200, "outcome": "success",
+            "duration_ms": null, "bytes_in": 0, "bytes_out": 5, "path": "/carts/7",
+            "query": {"page": "2", "sort": "a b"}, "user_agent": "Firefox/120.0.0.0", "ip": "127.0.0.***",
+            "headers": {"x-plan": "pro"},
+            "cart": {"currency": "EUR", "items": 2, "lines": ["tea", "milk"]}, "user": {"plan": "pro"},
+            "queries": 3, "ids": [7, 8], "deep": true, "in_a_task": 1,
+            "sample_rate": 1.0, "sample_reason": "default",
+        })
+    );
+}
+
+#[tokio::test]
+async fn ids_that_cannot_be_used_are_replaced_and_told() {
+    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
+    let answer = site
+        .ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-request-id: two words\r\ntraceparent: 00-x\r\n\r\n")
+        .await;
+    let event = site.event().await;
+    assert_eq!(event["replaced_ids"], json!(["x-request-id", "traceparent"]));
+    let request_id = event["request_id"].as_str().unwrap();
+    assert!(answer.contains(&format!("x-request-id: {request_id}\r\n")), "{answer}");
+    assert!(!answer.contains("two words"));
+}
+
+#[tokio::test]
+async fn the_layers_own_fields_cannot_be_set_and_that_is_told() {
+    let handler = async |event: WideEvent| {
+        event
+            .set("status_code", 200)
+            .set("outcome", "fine")
+            .set("ip", "192.0.2.1")
+            .enrich(3);
+        axum::http::StatusCode::IM_A_TEAPOT
+    };
+    let site = Site::start(Router::new().route("/", get(handler))).await;
+    site.ask(&getting("/")).await;
+    let event = site.event().await;
+    assert_eq!(
+        (&event["status_code"], &event["outcome"]),
+        (&json!(418), &json!("client_error"))
+    );
+    // Whoever stands behind a proxy knows better.
+    assert_eq!(event["ip"], "192.0.2.***");
+    assert_eq!(
+        event["schema_errors"],
+        json!([
+            "only an object can enrich an event",
+            "status_code is the layer's own field and was not set",
+            "outcome is the layer's own field and was not set",
+        ])
+    );
+}
+
+#[tokio::test]
+async fn a_broken_schema_marks_the_event_and_drops_nothing() {
+    let schema = json!({
+        "required": ["cart"],
+        "properties": {"cart": {"properties": {"items": {"type": "integer"}}}, "status_code": {"type": "integer"}},
+    });
+    let handler = async |event: WideEvent| {
+        event.set("cart.items", "two");
+        "hello"
+    };
+    let router = Router::new()
+        .route("/", get(handler))
+        .route("/none", get(async || "hello"));
+    let site = Site::start_with(router, |config| config.schema(Some(EventSchema::new(&schema).unwrap()))).await;
+    site.ask(&getting("/")).await;
+    site.ask(&getting("/none")).await;
+    let events = site.settled_from(2).await;
+    assert_eq!(
+        events[0]["schema_errors"],
+        json!([r#"/cart/items: "two" is not of type "integer""#])
+    );
+    assert_eq!(
+        events[1]["schema_errors"],
+        json!([r#": "cart" is a required property"#])
+    );
+    assert_eq!(events[0]["cart"]["items"], "two");
+}
+
+#[tokio::test]
+async fn what_is_added_after_the_end_is_an_event_of_its_own() {
+    let (go_on, gone_on) = oneshot::channel::<()>();
+    let gone_on = std::sync::Arc::new(std::sync::Mutex::new(Some(gone_on)));
+    let handler = {
+        async move |event: WideEvent| {
+            let gone_on = gone_on.lock().unwrap().take().unwrap();
+            event.set("asked", true);
+            tokio::spawn(event.carry(async move {
+                gone_on.await.unwrap();
+                WideEvent::current()
+                    .set("mail.sent", 3)
+                    .mark_error(&std::io::Error::other("one bounced"));
+            }));
+            "hello"
+        }
+    };
+    let site = Site::start(Router::new().route("/mails", get(handler))).await;
+    site.ask(&getting("/mails")).await;
+    let request = site.event().await;
+    assert_eq!((&request["asked"], &request["mail"]), (&json!(true), &Value::Null));
+    go_on.send(()).unwrap();
+    let events = site.settled_from(2).await;
+    let late = &events[1];
+    assert_eq!((&late["kind"], &late["outcome"]), (&json!("late"), &json!("error")));
+    assert_eq!((&late["mail"], &late["asked"]), (&json!({"sent": 3}), &Value::Null));
+    assert_eq!(late["error"]["message"], "one bounced");
+    for name in ["request_id", "trace_id", "correlation_id", "route"] {
+        assert_eq!(late[name], request[name], "{name}");
+    }
+    assert_eq!(late["parent_span_id"], request["span_id"]);
+}
+
+#[tokio::test]
+async fn a_streaming_bodys_own_code_reaches_the_event() {
+    let body = || {
+        Body::from_stream(stream::iter(0..3).map(|n| {
+            WideEvent::current().add("rows", 1);
+            Ok::<_, std::convert::Infallible>(format!("{n}\n"))
+        }))
+    };
+    use futures_util::StreamExt as _;
+    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
+    site.ask(&getting("/")).await;
+    assert_eq!(site.event().await["rows"], 3);
+}
+
+#[tokio::test]
+async fn outside_of_a_request_an_event_leads_nowhere() {
+    let event = WideEvent::current();
+    event.set("a", 1).mark_error(&std::io::Error::other("x"));
+    assert!(event.ids().is_none());
+    assert_eq!(event.unit("socket", async { 7 }).await, 7);
+}
+
+#[tokio::test]
+async fn what_is_no_json_and_what_is_too_much_is_told() {
+    let handler = async |event: WideEvent| {
+        let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
+        event.set("map", no_json).set("text", "x".repeat(5_000));
+        "hello"
+    };
+    let site = Site::start_with(Router::new().route("/", get(handler)), |config| {
+        config.max_line_bytes(2_000)
+    })
+    .await;
+    site.ask(&getting("/")).await;
+    let event = site.event().await;
+    assert_eq!((&event["status_code"], &event["text"]), (&json!(200), &Value::Null));
+    let told = event["schema_errors"].as_array().unwrap();
+    let told: Vec<_> = told.iter().map(|told| told.as_str().unwrap()).collect();
+    assert!(
+        told.iter()
+            .any(|told| told.contains("map is no JSON: key must be a string")),
+        "{told:?}"
+    );
+    assert!(told.iter().any(|told| told.contains("more than 2000")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_function_that_panics_while_it_samples_loses_no_event() {
+    let sampling = Sampling::default().choose(|_| panic!("this test's own panic"));
+    let site = Site::start_with(Router::new().route("/", get(async || "hello")), |config| {
+        config.sampling(sampling)
+    })
+    .await;
+    site.ask(&getting("/")).await;
+    let event = site.event().await;
+    assert_eq!(event["schema_errors"], json!(["the function that samples panicked"]));
+}
+
+#[tokio::test]
+async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
+    let router = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/healthz", get(async || "hello"))
+        .route("/down", get(async || axum::http::StatusCode::SERVICE_UNAVAILABLE))
+        .route(
+            "/slow",
+            get(async || {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                "hello"
+            }),
+        );
+    let sampling = Sampling::default()
+        .rate(0.0)
+        .route("/healthz", 1.0)
+        .slow(Duration::from_millis(30));
+    let site = Site::start_with(router, |config| config.sampling(sampling)).await;
+    let mut socket = site.connect().await;
+    for _ in 0..20 {
+        socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        read_until(&mut socket, "hello").await;
+    }
+    drop(socket);
+    for path in ["/healthz", "/down", "/slow"] {
+        site.ask(&getting(path)).await;
+    }
+    let events = site.settled_from(23).await;
+    let kept: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event["path"].as_str().unwrap(),
+                event["sample_reason"].as_str().unwrap(),
+                event["sample_rate"].as_f64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            ("/healthz", "route", 1.0),
+            ("/down", "error", 1.0),
+            ("/slow", "slow", 1.0)
+        ]
+    );
+    assert_eq!(site.events.counts().sampled_out, 20);
+}

@@ -1,0 +1,162 @@
+//! Wide events over real sockets: a site of its own, whose stdout is a list of lines.
+
+mod accounting;
+mod contents;
+mod outcomes;
+mod pipe;
+mod secrets;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use daybook::wide_events::{Sink, WideEventConfig, WideEventLayer, WideEvents};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Long enough for a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What was written, instead of to stdout.
+#[derive(Debug, Clone, Default)]
+pub struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = self.text();
+        assert!(text.is_empty() || text.ends_with('\n'), "a line is whole");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
+    }
+}
+
+/// A server with wide events.
+pub struct Site {
+    pub address: SocketAddr,
+    pub events: WideEvents,
+    written: Written,
+}
+
+impl Site {
+    pub async fn start(router: Router) -> Self {
+        Self::start_with(router, |config| config).await
+    }
+
+    pub async fn start_with(router: Router, configure: impl FnOnce(WideEventConfig) -> WideEventConfig) -> Self {
+        let written = Written::default();
+        let config = configure(
+            WideEventConfig::new("shop")
+                .version("1.2.3")
+                .sink(Sink::new(written.clone())),
+        );
+        let layer = WideEventLayer::new(config);
+        let events = layer.events().clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = router.layer(layer).into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        Self {
+            address,
+            events,
+            written,
+        }
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// One request on a connection of its own, and all of the answer.
+    pub async fn ask(&self, request: &str) -> String {
+        let mut socket = self.connect().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// All events, once everything that was begun has ended and is written.
+    pub async fn settled(&self) -> Vec<Value> {
+        self.settled_from(1).await
+    }
+
+    /// [`Site::settled`], once at least so many have begun.
+    pub async fn settled_from(&self, begun: u64) -> Vec<Value> {
+        let asked = Instant::now();
+        loop {
+            let counts = self.events.counts();
+            if counts.received >= begun && counts.open == 0 {
+                let events = self.written.events();
+                assert_eq!(counts.emitted, events.len() as u64);
+                assert_eq!(counts.received, counts.emitted + counts.sampled_out + counts.dropped);
+                return events;
+            }
+            assert!(asked.elapsed() < PATIENCE, "{counts:?}: {}", self.written.text());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// The only event.
+    pub async fn event(&self) -> Value {
+        let events = self.settled().await;
+        let [event] = events.as_slice() else {
+            panic!("not one event: {events:#?}");
+        };
+        event.clone()
+    }
+}
+
+/// A request that closes its connection.
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n")
+}
+
+/// What matters of an event for how it ended: outcome, status, bytes sent.
+pub fn ending(event: &Value) -> (&str, Option<u64>, Option<u64>) {
+    (
+        event["outcome"].as_str().unwrap(),
+        event["status_code"].as_u64(),
+        event["bytes_out"].as_u64(),
+    )
+}
+
+/// Reads until `text` has come.
+pub async fn read_until(socket: &mut TcpStream, text: &str) -> String {
+    let mut read = Vec::new();
+    let reading = async {
+        let mut buffer = [0; 4096];
+        while !String::from_utf8_lossy(&read).contains(text) {
+            let bytes = socket.read(&mut buffer).await.unwrap();
+            assert!(
+                bytes > 0,
+                "the connection ended before {text:?}: {}",
+                String::from_utf8_lossy(&read)
+            );
+            read.extend_from_slice(&buffer[..bytes]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect(text);
+    String::from_utf8_lossy(&read).into_owned()
+}

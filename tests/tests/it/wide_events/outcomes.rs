@@ -1,0 +1,504 @@
+//! Exactly one event, whatever happens to a request: each case by its name, over a real connection.
+//!
+//! Every test here ends with [`Site::event`], which waits until nothing is open and refuses a second event.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use daybook::wide_events::{Outcome, WideEvent};
+use futures_util::{SinkExt as _, StreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::{PATIENCE, Site, ending, get as getting, read_until};
+
+/// Tells that a handler has begun, so that a client knows when to leave.
+type Begun = Arc<Notify>;
+
+async fn never(begun: Begun) -> &'static str {
+    begun.notify_one();
+    std::future::pending().await
+}
+
+fn endless() -> Body {
+    Body::from_stream(
+        stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"more and "))).then(async |piece| {
+            tokio::task::yield_now().await;
+            piece
+        }),
+    )
+}
+
+#[tokio::test]
+async fn success() {
+    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
+    let answer = site.ask(&getting("/")).await;
+    assert!(answer.ends_with("hello"), "{answer}");
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("success", Some(200), Some(5)));
+    assert_eq!(event["kind"], "request");
+}
+
+#[tokio::test]
+async fn an_error_of_the_handler() {
+    let site = Site::start(Router::new().route("/", get(async || StatusCode::BAD_GATEWAY))).await;
+    site.ask(&getting("/")).await;
+    assert_eq!(ending(&site.event().await), ("error", Some(502), Some(0)));
+}
+
+#[tokio::test]
+async fn an_error_that_is_marked_beside_a_success() {
+    let router = Router::new().route(
+        "/",
+        get(async |event: WideEvent| {
+            event.mark_error(&std::io::Error::other("the cache is away"));
+            "from the database instead"
+        }),
+    );
+    let site = Site::start(router).await;
+    site.ask(&getting("/")).await;
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("error", Some(200), Some(25)));
+    assert_eq!(event["error"], json!({"type": "Error", "message": "the cache is away"}));
+}
+
+#[tokio::test]
+async fn an_error_of_an_extractor() {
+    let router = Router::new().route("/", post(async |axum::Json(_): axum::Json<Value>| "parsed"));
+    let site = Site::start(router).await;
+    site.ask("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 1\r\n\r\n{")
+        .await;
+    let event = site.event().await;
+    assert_eq!((ending(&event).0, ending(&event).1), ("client_error", Some(400)));
+    assert_eq!(event["bytes_in"], 1);
+}
+
+#[tokio::test]
+async fn no_such_route() {
+    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
+    site.ask(&getting("/nowhere")).await;
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("client_error", Some(404), Some(0)));
+    assert_eq!((&event["path"], &event["route"]), (&json!("/nowhere"), &Value::Null));
+}
+
+#[tokio::test]
+async fn no_such_method() {
+    let site = Site::start(Router::new().route("/{id}", get(async || "hello"))).await;
+    site.ask("DELETE /7 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("client_error", Some(405), Some(0)));
+    assert_eq!((&event["method"], &event["route"]), (&json!("DELETE"), &json!("/{id}")));
+}
+
+async fn panics() -> &'static str {
+    panic!("this test's own panic")
+}
+
+#[tokio::test]
+async fn a_panic_before_the_headers_that_a_layer_answers() {
+    let caught = CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+        WideEvent::current().mark_outcome(Outcome::Panic);
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    });
+    let site = Site::start(Router::new().route("/", get(panics)).layer(caught)).await;
+    assert!(site.ask(&getting("/")).await.starts_with("HTTP/1.1 500"));
+    assert_eq!(ending(&site.event().await), ("panic", Some(500), Some(0)));
+}
+
+#[tokio::test]
+async fn a_panic_before_the_headers_that_nobody_catches() {
+    let site = Site::start(Router::new().route("/", get(panics))).await;
+    assert_eq!(site.ask(&getting("/")).await, "", "the connection is closed");
+    assert_eq!(ending(&site.event().await), ("panic", Some(500), Some(0)));
+}
+
+#[tokio::test]
+async fn a_panic_after_the_headers() {
+    let body = || {
+        let pieces = stream::iter(0..2).map(|n| match n {
+            0 => Ok::<_, Infallible>(Bytes::from_static(b"first")),
+            _ => panic!("this test's own panic"),
+        });
+        Body::from_stream(pieces)
+    };
+    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
+    site.ask(&getting("/")).await;
+    assert_eq!(ending(&site.event().await), ("panic", Some(200), Some(5)));
+}
+
+#[tokio::test]
+async fn a_timeout() {
+    let limit = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(20));
+    let site = Site::start(Router::new().route("/", get(|| never(Begun::default()))).layer(limit)).await;
+    assert!(site.ask(&getting("/")).await.starts_with("HTTP/1.1 408"));
+    assert_eq!(ending(&site.event().await), ("timeout", Some(408), Some(0)));
+}
+
+#[tokio::test]
+async fn a_timeout_that_is_answered_otherwise() {
+    let router = Router::new().route(
+        "/",
+        get(async |event: WideEvent| {
+            event.mark_outcome(Outcome::Timeout);
+            StatusCode::SERVICE_UNAVAILABLE
+        }),
+    );
+    let site = Site::start(router).await;
+    site.ask(&getting("/")).await;
+    assert_eq!(ending(&site.event().await), ("timeout", Some(503), Some(0)));
+}
+
+#[tokio::test]
+async fn the_client_is_gone_before_the_response() {
+    let begun = Begun::default();
+    let router = Router::new().route(
+        "/",
+        get({
+            let begun = begun.clone();
+            move || never(begun)
+        }),
+    );
+    let site = Site::start(router).await;
+    let mut socket = site.connect().await;
+    socket.write_all(getting("/").as_bytes()).await.unwrap();
+    begun.notified().await;
+    drop(socket);
+    assert_eq!(
+        ending(&site.event().await),
+        ("aborted_before_response", Some(499), Some(0))
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_half_is_gone() {
+    let begun = Begun::default();
+    let router = Router::new().route(
+        "/",
+        get({
+            let begun = begun.clone();
+            move || never(begun)
+        }),
+    );
+    let site = Site::start(router).await;
+    let mut socket = site.connect().await;
+    socket.write_all(getting("/").as_bytes()).await.unwrap();
+    begun.notified().await;
+    socket.shutdown().await.unwrap();
+    assert_eq!(ending(&site.event().await).0, "aborted_before_response");
+}
+
+#[tokio::test]
+async fn the_client_is_gone_in_the_body() {
+    let site = Site::start(Router::new().route("/", get(async || endless()))).await;
+    let mut socket = site.connect().await;
+    socket.write_all(getting("/").as_bytes()).await.unwrap();
+    read_until(&mut socket, "more and ").await;
+    drop(socket);
+    let event = site.event().await;
+    let (outcome, status, bytes_out) = ending(&event);
+    assert_eq!((outcome, status), ("aborted_mid_body", Some(200)));
+    assert!(bytes_out.unwrap() >= 9);
+    assert!(event["headers_ms"].as_f64().unwrap() <= event["duration_ms"].as_f64().unwrap());
+}
+
+#[tokio::test]
+async fn the_client_is_gone_in_one_large_body() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    let body = Bytes::from(vec![b'x'; SIZE]);
+    let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
+    let mut socket = site.connect().await;
+    socket.write_all(getting("/").as_bytes()).await.unwrap();
+    read_until(&mut socket, "xxxx").await;
+    drop(socket);
+    let event = site.event().await;
+    let (outcome, _, bytes_out) = ending(&event);
+    assert_eq!(outcome, "aborted_mid_body");
+    assert!(
+        bytes_out.unwrap() < SIZE as u64,
+        "{bytes_out:?}: what the client never took"
+    );
+}
+
+#[tokio::test]
+async fn one_large_body_that_arrives() {
+    const SIZE: usize = 3 * 1024 * 1024 + 17;
+    let body = Bytes::from(vec![b'x'; SIZE]);
+    let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
+    let answer = site.ask(&getting("/")).await;
+    assert!(
+        answer.contains(&format!("content-length: {SIZE}\r\n")),
+        "{}",
+        &answer[..200]
+    );
+    assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), SIZE);
+    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(SIZE as u64)));
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off() {
+    let router = Router::new().route("/", post(async |body: Bytes| format!("{} bytes", body.len())));
+    let site = Site::start(router).await;
+    let mut socket = site.connect().await;
+    socket
+        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nonly this much")
+        .await
+        .unwrap();
+    socket.shutdown().await.unwrap();
+    let event = site.event().await;
+    assert_eq!((ending(&event).0, ending(&event).1), ("upload_aborted", Some(499)));
+    assert_eq!(event["bytes_in"], 14);
+    assert_eq!(event["error"]["code"], "upload-aborted");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_not_read() {
+    let router = Router::new().route("/", post(async || "no need"));
+    let site = Site::start(router).await;
+    site.ask("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
+        .await;
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("success", Some(200), Some(7)));
+    assert_eq!(event["bytes_in"], 0);
+}
+
+#[tokio::test]
+async fn head() {
+    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
+    let answer = site
+        .ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(answer.contains("content-length: 5\r\n"), "{answer}");
+    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(0)));
+}
+
+#[tokio::test]
+async fn head_of_a_stream() {
+    let site = Site::start(Router::new().route("/", any(async || endless()))).await;
+    site.ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(0)));
+}
+
+#[tokio::test]
+async fn not_modified_and_no_content_with_a_body_nobody_sends() {
+    let answer = async |status: StatusCode| {
+        let router = Router::new().route("/", get(async move || (status, "a body that has no place")));
+        let site = Site::start(router).await;
+        site.ask(&getting("/")).await;
+        site.event().await
+    };
+    assert_eq!(
+        ending(&answer(StatusCode::NOT_MODIFIED).await),
+        ("success", Some(304), Some(0))
+    );
+    assert_eq!(
+        ending(&answer(StatusCode::NO_CONTENT).await),
+        ("success", Some(204), Some(0))
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_ends() {
+    let body = || Body::from_stream(stream::iter(["a", "bc"]).map(Ok::<_, Infallible>));
+    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
+    site.ask(&getting("/")).await;
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("success", Some(200), Some(3)));
+    assert!(
+        event["headers_ms"].is_f64(),
+        "a stream tells when its answer began: {event}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_on_our_side() {
+    let body = || {
+        let pieces = [Ok("first"), Err(std::io::Error::other("the disk is gone"))];
+        Body::from_stream(stream::iter(pieces))
+    };
+    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
+    site.ask(&getting("/")).await;
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("error", Some(200), Some(5)));
+    assert_eq!(event["error"]["message"], "the disk is gone");
+}
+
+fn sse(events: usize) -> Response {
+    let events = stream::iter(0..events).map(|n| Ok::<_, Infallible>(Event::default().data(n.to_string())));
+    Sse::new(events.chain(stream::pending())).into_response()
+}
+
+#[tokio::test]
+async fn server_sent_events_whose_reader_leaves() {
+    let site = Site::start(Router::new().route("/", get(async || sse(2)))).await;
+    let mut socket = site.connect().await;
+    socket.write_all(getting("/").as_bytes()).await.unwrap();
+    read_until(&mut socket, "data: 1").await;
+    drop(socket);
+    let event = site.event().await;
+    assert_eq!((ending(&event).0, ending(&event).1), ("aborted_mid_body", Some(200)));
+}
+
+#[tokio::test]
+async fn server_sent_events_that_end() {
+    let events = || stream::iter(0..3).map(|n| Ok::<_, Infallible>(Event::default().data(n.to_string())));
+    let site = Site::start(Router::new().route("/", get(async move || Sse::new(events())))).await;
+    site.ask(&getting("/")).await;
+    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(27)));
+}
+
+async fn echo_once(upgrade: WebSocketUpgrade, event: WideEvent) -> Response {
+    event.set("room", "lobby");
+    upgrade.on_upgrade(move |mut socket| async move {
+        let serving = async {
+            if let Some(Ok(Message::Text(text))) = socket.recv().await {
+                WideEvent::current().set("echoed", text.as_str());
+                let _ = socket.send(Message::Text(text)).await;
+            }
+        };
+        event.unit("socket", serving).await;
+    })
+}
+
+#[tokio::test]
+async fn a_websocket_has_one_event_for_its_upgrade_and_one_for_its_end() {
+    let site = Site::start(Router::new().route("/", any(echo_once))).await;
+    let (mut socket, answer) = tokio_tungstenite::client_async(format!("ws://{}/", site.address), site.connect().await)
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let request_id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    socket.send(tungstenite::Message::text("hello")).await.unwrap();
+    assert_eq!(
+        socket.next().await.unwrap().unwrap(),
+        tungstenite::Message::text("hello")
+    );
+    let events = site.settled_from(2).await;
+    let [upgrade, end] = events.as_slice() else {
+        panic!("{events:#?}");
+    };
+    assert_eq!(ending(upgrade), ("upgraded", Some(101), Some(0)));
+    assert_eq!((&upgrade["kind"], &end["kind"]), (&json!("request"), &json!("socket")));
+    assert_eq!((&end["outcome"], &end["echoed"]), (&json!("success"), &json!("hello")));
+    assert_eq!((&upgrade["room"], &upgrade["echoed"]), (&json!("lobby"), &Value::Null));
+    for event in [upgrade, end] {
+        assert_eq!(event["request_id"], *request_id);
+        assert_eq!(event["trace_id"], upgrade["trace_id"]);
+    }
+    assert_eq!(end["parent_span_id"], upgrade["span_id"]);
+}
+
+#[tokio::test]
+async fn many_requests_on_one_connection() {
+    let site = Site::start(Router::new().route("/{n}", get(async || "hello"))).await;
+    let mut socket = site.connect().await;
+    for n in 0..5 {
+        let request = format!("GET /{n} HTTP/1.1\r\nhost: a\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        read_until(&mut socket, "hello").await;
+    }
+    drop(socket);
+    let events = site.settled_from(5).await;
+    let paths: Vec<_> = events.iter().map(|event| event["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/0", "/1", "/2", "/3", "/4"]);
+    assert!(events.iter().all(|event| event["outcome"] == "success"));
+}
+
+#[tokio::test]
+async fn pipelined_requests() {
+    let site = Site::start(Router::new().route("/{n}", get(async || "hello"))).await;
+    let two = format!("GET /0 HTTP/1.1\r\nhost: a\r\n\r\n{}", getting("/1"));
+    let answer = site.ask(&two).await;
+    assert_eq!(answer.matches("hello").count(), 2, "{answer}");
+    let events = site.settled_from(2).await;
+    let paths: Vec<_> = events.iter().map(|event| event["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/0", "/1"]);
+}
+
+/// A stream of HTTP/2 that its client resets, before the answer or after `seen` of its body.
+async fn http2_reset(site: &Site, path: &str, after: impl Future<Output = ()>, seen: usize) {
+    let (client, connection) = h2::client::handshake(site.connect().await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = axum::http::Request::get(format!("http://shop.test{path}"))
+        .body(())
+        .unwrap();
+    let (answer, mut stream) = client.send_request(request, true).unwrap();
+    after.await;
+    if seen > 0 {
+        let mut body = answer.await.unwrap().into_body();
+        let mut read = 0;
+        while read < seen {
+            read += body.data().await.unwrap().unwrap().len();
+        }
+    }
+    stream.send_reset(h2::Reason::CANCEL);
+    // The connection stays, so that it is the reset which ends the request.
+    let event = tokio::time::timeout(PATIENCE, site.event()).await.unwrap();
+    assert_eq!(event["http_version"], "2");
+    connection.abort();
+}
+
+#[tokio::test]
+async fn an_http2_stream_that_is_reset_before_the_response() {
+    let begun = Begun::default();
+    let router = Router::new().route(
+        "/",
+        get({
+            let begun = begun.clone();
+            move || never(begun)
+        }),
+    );
+    let site = Site::start(router).await;
+    http2_reset(&site, "/", begun.notified(), 0).await;
+    assert_eq!(
+        ending(&site.event().await),
+        ("aborted_before_response", Some(499), Some(0))
+    );
+}
+
+#[tokio::test]
+async fn an_http2_stream_that_is_reset_in_the_body() {
+    let site = Site::start(Router::new().route("/", get(async || endless()))).await;
+    http2_reset(&site, "/", std::future::ready(()), 100).await;
+    let event = site.event().await;
+    assert_eq!((ending(&event).0, ending(&event).1), ("aborted_mid_body", Some(200)));
+}
+
+#[tokio::test]
+async fn an_http2_request_that_succeeds() {
+    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
+    let (client, connection) = h2::client::handshake(site.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let request = axum::http::Request::get("http://shop.test/").body(()).unwrap();
+    let (answer, _) = client.ready().await.unwrap().send_request(request, true).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "hello");
+    let event = site.event().await;
+    assert_eq!(ending(&event), ("success", Some(200), Some(5)));
+}
+
+#[tokio::test]
+async fn malformed_http_reaches_no_layer() {
+    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
+    let mut socket = site.connect().await;
+    socket.write_all(b"this is no HTTP\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(site.events.counts().received, 0);
+}
