@@ -13,9 +13,13 @@ use crate::events::{Consumers, Sentences, Tracked};
 use crate::http::{self, AppState};
 use crate::live::Hearing;
 use crate::tenancy::{Context, Database, Migrations};
+use crate::wide_events::WideEventConfig;
 
 /// Plants a sample into a team, acting as the people whose contexts it is given.
 pub type Planter = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+
+/// Changes how wide events are made.
+pub type ConfigureWideEvents = fn(WideEventConfig) -> WideEventConfig;
 
 /// A program on Daybook.
 ///
@@ -33,6 +37,7 @@ pub struct App {
     pub(crate) sentences: Sentences,
     pub(crate) consumers: Option<Consumers>,
     pub(crate) planter: Option<Planter>,
+    pub(crate) wide_events: Option<ConfigureWideEvents>,
     routes: OpenApiRouter<AppState>,
 }
 
@@ -85,6 +90,14 @@ impl App {
     #[must_use]
     pub fn sample(mut self, planter: Planter) -> Self {
         self.planter = Some(planter);
+        self
+    }
+
+    /// Changes how wide events are made, after the settings have had their say: more rules for what must not leave the
+    /// process, a schema with the program's own fields, a function that samples.
+    #[must_use]
+    pub fn wide_events(mut self, configure: ConfigureWideEvents) -> Self {
+        self.wide_events = Some(configure);
         self
     }
 

@@ -226,6 +226,28 @@ impl Error {
         }
     }
 
+    /// Which of these it is, as wide events name its type.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::BadRequest { .. } => "BadRequest",
+            Self::Unauthenticated { .. } => "Unauthenticated",
+            Self::Forbidden { .. } => "Forbidden",
+            Self::NotFound { .. } => "NotFound",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::Conflict { .. } => "Conflict",
+            Self::PreconditionFailed => "PreconditionFailed",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::UnsupportedMediaType => "UnsupportedMediaType",
+            Self::Invalid(_) => "Invalid",
+            Self::PreconditionRequired { .. } => "PreconditionRequired",
+            Self::Unavailable { .. } => "Unavailable",
+            Self::ConsumerDepth { .. } => "ConsumerDepth",
+            Self::Consumer { .. } => "Consumer",
+            Self::Replay(_) => "Replay",
+            Self::Internal(_) => "Internal",
+        }
+    }
+
     /// Whether the same transaction, begun anew, may well succeed (SQLSTATE 40001 and 40P01).
     pub fn is_retryable(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);

@@ -1,5 +1,6 @@
 //! `daybook dev`: the service with a small sample team, and what to try.
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 
 use chrono::TimeDelta;
@@ -12,7 +13,9 @@ use crate::app::{App, Planter};
 use crate::auth::{NewMember, NewPerson, NewTeam, NewToken, add_member, found_team, mint};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::http::{sentence, wide_event_config};
 use crate::tenancy::{Actor, Context, Database, OwnTeam, Role};
+use crate::wide_events::WideEventConfig;
 
 /// The sample team's people: subject (and handle), name, role. The first one founds it.
 const PEOPLE: [(&str, &str, Role); 3] = [
@@ -28,7 +31,8 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     let stop = Stop::listen()?;
     let server = Server::start(&config).await?;
     let planter = app.planter;
-    let served = serve(app, &config, &server, stop, async |database, address| {
+    let wide_events = for_whom_looks_on(wide_event_config(&config.wide_events)?);
+    let served = serve(app, &config, &server, stop, wide_events, async |database, address| {
         let team = match sample_team(database, &config).await? {
             Some(team) => team,
             None => {
@@ -44,6 +48,16 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     .await;
     server.stop().await?;
     Ok(served?)
+}
+
+/// On a terminal a wide event is a sentence; where stdout is a file or a pipe, it is JSON as everywhere.
+fn for_whom_looks_on(wide_events: WideEventConfig) -> WideEventConfig {
+    if !io::stdout().is_terminal() {
+        return wide_events;
+    }
+    // https://no-color.org
+    let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    wide_events.format(move |event| sentence(event, coloured))
 }
 
 /// The team that the sample's people are in, whatever other teams there are and whatever it's called by now.

@@ -17,15 +17,17 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::Consumers;
-use crate::http::AppState;
+use crate::http::{AppState, wide_event_config};
 use crate::live::{Live, LiveOptions};
 use crate::tenancy::{Database, Pending};
+use crate::wide_events::{WideEventConfig, WideEvents};
 
 pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     ensure_token_key(&mut config)?;
     let stop = Stop::listen()?;
     let server = Server::start(&config).await?;
-    let served = serve(app, &config, &server, stop, async |_, _| Ok(())).await;
+    let wide_events = wide_event_config(&config.wide_events)?;
+    let served = serve(app, &config, &server, stop, wide_events, async |_, _| Ok(())).await;
     server.stop().await?;
     Ok(served?)
 }
@@ -33,14 +35,22 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
 /// How long an answer may take to reach its client, beyond the time that its request may take.
 const LEAVE: Duration = Duration::from_secs(5);
 
+/// How long the last wide events may take to be written.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
 /// Serves until `stop`. `ready` runs once the database is, with the address that the service listens on.
 pub(super) async fn serve(
     app: App,
     config: &Config,
     server: &Server,
     stop: Stop,
+    wide_events: WideEventConfig,
     ready: impl AsyncFnOnce(&Database, SocketAddr) -> Result<()>,
 ) -> Result<()> {
+    let wide_events = WideEvents::new(match app.wide_events {
+        Some(configure) => configure(wide_events),
+        None => wide_events,
+    });
     // First of all: a port that is taken should not cost a migration.
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         Error::internal(format!(
@@ -77,11 +87,13 @@ pub(super) async fn serve(
         config.http.clone(),
         live.clone(),
         pending,
-    );
+    )
+    .with_wide_events(wide_events.clone());
     tracing::info!("listening on http://{address}");
     let grace = config.http.request_timeout + LEAVE;
     let ended = serve_until(stop, grace, listener, app.into_router(state), &live).await;
     keeper.abort();
+    write_last(wide_events).await;
     if let Ok(Ended::Whole) = ended {
         database.close().await;
     }
@@ -106,7 +118,8 @@ async fn serve_until(
     live: &Live,
 ) -> Result<Ended> {
     let (finish, finishing) = oneshot::channel::<()>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async {
         // Sent or dropped, it means the same.
         let _ = finishing.await;
     });
@@ -129,6 +142,17 @@ async fn serve_until(
             tracing::warn!("asked to stop again; ending at once, without waiting for open connections");
             Ok(Ended::CutShort)
         }
+    }
+}
+
+/// Writes the wide events that wait, if somebody reads them.
+async fn write_last(wide_events: WideEvents) {
+    let closed = tokio::task::spawn_blocking(move || wide_events.close(LAST_EVENTS)).await;
+    match closed {
+        Ok(counts) if counts.dropped > 0 => {
+            tracing::warn!("{} of {} wide events were dropped", counts.dropped, counts.received);
+        }
+        _ => {}
     }
 }
 

@@ -27,6 +27,16 @@
 //! | `DAYBOOK_JWT_PUBLIC_KEY` | none | RS256 or ES256: PEM, or a path to a PEM file |
 //! | `DAYBOOK_JWT_ISSUER` | `daybook` | the `iss` that tokens must carry |
 //! | `DAYBOOK_JWT_AUDIENCE` | none | the `aud` that tokens must carry |
+//! | `DAYBOOK_SERVICE` | `daybook` | what wide events call this service |
+//! | `DAYBOOK_DEPLOYMENT_ID` | none | what was rolled out, in wide events |
+//! | `DAYBOOK_REGION` | none | where it runs, in wide events |
+//! | `DAYBOOK_SAMPLE_RATE` | `1` | the share of wide events that is emitted; what went wrong always is |
+//! | `DAYBOOK_SAMPLE_ROUTES` | none | routes with a share of their own: `/healthz=0.01,/internal/*=0.1` |
+//! | `DAYBOOK_SLOW_MS` | `2000` | from when on a request counts as slow, in milliseconds |
+//! | `DAYBOOK_EVENT_HEADERS` | none | request headers that wide events have, by commas |
+//! | `DAYBOOK_EVENT_SCHEMA` | `on` | whether wide events are checked against their schema |
+//! | `DAYBOOK_REDACTION_KEY` | none | the key of hashes in wide events, at least 16 bytes; without one they are dropped |
+//! | `DAYBOOK_REDACTION_KEY_ID` | `1` | that key's name, which is in every hash |
 
 mod auth;
 mod database;
@@ -34,6 +44,7 @@ mod http;
 mod live;
 mod remote;
 mod settings;
+mod wide_events;
 
 use std::path::PathBuf;
 
@@ -43,6 +54,7 @@ pub use http::HttpConfig;
 pub use live::LiveConfig;
 pub use remote::RemoteConfig;
 pub use settings::{BadSetting, BadSettings, Secret};
+pub use wide_events::WideEventsConfig;
 
 use settings::Settings;
 
@@ -57,6 +69,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How live sockets are served.
     pub live: LiveConfig,
+    /// How wide events are made.
+    pub wide_events: WideEventsConfig,
     /// The service that commands talk to.
     pub remote: RemoteConfig,
     /// The folder for what isn't kept in Postgres: run logs, the private cluster, the owner's token file.
@@ -91,6 +105,7 @@ impl Config {
             database: DatabaseConfig::read(&mut settings),
             auth: AuthConfig::read(&mut settings),
             live: LiveConfig::read(&mut settings),
+            wide_events: WideEventsConfig::read(&mut settings),
             remote: RemoteConfig::read(&mut settings),
             data_dir: settings
                 .text("DAYBOOK_DATA_DIR")

@@ -110,6 +110,7 @@ async fn insert(tx: &TeamTx, events: &mut [Event]) -> Result<()> {
     };
     let row = row.ok_or_else(|| Error::internal("an INSERT returned no row"))?;
     let (transaction_id, created_at) = (row.try_get("transaction_id")?, row.try_get("created_at")?);
+    tx.note_recorded(events.iter().map(|event| event.id));
     for event in events {
         event.transaction_id = transaction_id;
         event.created_at = created_at;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{AppState, NoStore};
 use crate::error::{Error, Result, StoredAnswer};
 use crate::tenancy::{Claim, store_answer};
+use crate::wide_events::{Outcome, WideEvent};
 
 const HEADER: &str = "idempotency-key";
 const MAX_KEY_LENGTH: usize = 255;
@@ -30,7 +31,8 @@ pub(super) async fn once(State(state): State<AppState>, request: Request, next: 
         return next.run(request).await;
     }
     // On a task of its own: the work commits and its answer is stored even if the client hangs up between.
-    let answered = tokio::spawn(async move { answer(&state, request, next).await });
+    let answering = async move { answer(&state, request, next).await };
+    let answered = tokio::spawn(WideEvent::current().carry(answering));
     match answered.await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.into_response(),
@@ -65,7 +67,10 @@ async fn answer(state: &AppState, request: Request, next: Next) -> Result<Respon
     let work = next.run(Request::from_parts(parts, Body::from(body)));
     let response = tokio::time::timeout(state.http().request_timeout, work)
         .await
-        .map_err(|_| Error::too_slow(state.http().request_timeout))?;
+        .map_err(|_| {
+            WideEvent::current().mark_outcome(Outcome::Timeout);
+            Error::too_slow(state.http().request_timeout)
+        })?;
     match (team_id, claim.holder()) {
         (Some(team_id), Some(actor)) => keep(state, team_id, &actor, &claim, response).await,
         _ => Ok(response),

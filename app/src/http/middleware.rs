@@ -8,9 +8,11 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, body::Body};
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
 
-use super::{AppState, extract, idempotency, request_id};
+use super::{AppState, extract, idempotency, problem};
 use crate::error::Error;
+use crate::wide_events::{Outcome, WideEvent, WideEventLayer};
 
 /// Wraps the routes: what is added last here is met first.
 pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
@@ -23,15 +25,30 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
         .layer(from_fn_with_state(state.http().request_timeout, end_in_time))
         // 2. A defect in a handler is its own request's trouble and nobody else's.
         .layer(CatchPanicLayer::custom(panicked))
-        // 1. Names the request and the story it belongs to.
-        .layer(from_fn(request_id::name_request))
+        // 1. What is said meanwhile, by us or by a library, is said of this request.
+        .layer(from_fn(name))
+        // 0. One wide event, whatever becomes of the request. It names the request, too.
+        .layer(WideEventLayer::of(state.wide_events().clone()))
 }
 
 async fn end_in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Error::too_slow(limit).into_response(),
+        Err(_) => {
+            WideEvent::current().mark_outcome(Outcome::Timeout);
+            Error::too_slow(limit).into_response()
+        }
     }
+}
+
+/// Puts the request's id into the body of problems, and into a span around what `tracing` says.
+async fn name(event: WideEvent, request: Request, next: Next) -> Response {
+    let Some(ids) = event.ids() else {
+        return next.run(request).await;
+    };
+    let span = tracing::error_span!("request", request_id = ids.request_id);
+    let response = next.run(request).instrument(span).await;
+    problem::set_request_id(response, &ids.request_id)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
@@ -41,5 +58,6 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> axum::http::Response<Body> 
         .map(|words| (*words).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no words".to_owned());
+    WideEvent::current().mark_outcome(Outcome::Panic);
     Error::internal(format!("a handler panicked: {words}")).into_response()
 }

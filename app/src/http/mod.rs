@@ -7,19 +7,20 @@
 mod extract;
 mod health;
 mod idempotency;
+mod metrics;
 mod middleware;
 mod no_store;
 mod openapi;
 mod problem;
-mod request_id;
 mod router;
 mod state;
 mod team;
+mod wide;
 
 pub use extract::{IfMatch, Json, Page, PageParams, Path, Query, Version};
 pub use no_store::NoStore;
-pub use problem::{Problem, ProblemCause};
-pub use request_id::RequestIds;
+pub use problem::Problem;
 pub use router::router;
 pub use state::AppState;
 pub use team::Team;
+pub use wide::{event_schema, sentence, wide_event_config};

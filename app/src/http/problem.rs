@@ -4,12 +4,8 @@
 //! what programs switch on, and the service may one day answer there with words about it. `title` belongs
 //! to the code, `detail` to this occurrence, and `errors` says, field by field, what was wrong.
 //!
-//! The cause of a problem that is ours (5xx) goes to the operator here, once, by `tracing`; the client gets a
-//! neutral sentence and the request's id to quote. Whoever writes the wide event finds the [`Problem`] and
-//! its [`ProblemCause`] in the response's extensions.
-
-use std::error::Error as StdError;
-use std::sync::Arc;
+//! What caused it is for the operator, in the request's wide event; the client gets a neutral sentence and the
+//! request's id to quote.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -18,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::error::{Error, FieldError, StoredAnswer};
+use crate::wide_events::{EventError, WideEvent};
 
 /// The media type of problems.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -47,10 +44,6 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
-
-/// The cause of a problem, outermost first, as text for the operator's side. Never sent.
-#[derive(Debug, Clone)]
-pub struct ProblemCause(pub Arc<str>);
 
 impl Problem {
     /// A problem by its status and code, for what isn't an [`Error`]: no such route, a timeout, a panic.
@@ -119,20 +112,20 @@ impl IntoResponse for Problem {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         if let Self::Replay(answer) = self {
+            WideEvent::current().set("replayed", true);
             return replay(*answer);
         }
-        let mut response = Problem::from(&self).into_response();
-        if let Some(cause) = cause(&self) {
-            let status = response.status();
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                tracing::warn!(code = self.code(), cause, "a request was turned away: {self}");
-            } else if status.is_server_error() {
-                tracing::error!(code = self.code(), cause, "a request failed: {self}");
-            }
-            response.extensions_mut().insert(ProblemCause(cause.into()));
-        }
-        response
+        WideEvent::current().mark_error(event_error(&self));
+        Problem::from(&self).into_response()
     }
+}
+
+/// An error for the operator's side, with what the client isn't told.
+fn event_error(error: &Error) -> EventError {
+    EventError::new(error.kind(), error.to_string())
+        .code(error.code())
+        .retriable(error.status() == StatusCode::SERVICE_UNAVAILABLE || error.is_retryable())
+        .caused_by(error)
 }
 
 /// Completes a problem's body with the request's id; any other response is left as it is.
@@ -164,24 +157,6 @@ fn title(code: &str) -> String {
     letters
         .next()
         .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// What the client isn't told: an error's sources, each once, or its own words where those are withheld.
-fn cause(error: &Error) -> Option<String> {
-    let mut words: Vec<String> = Vec::new();
-    if let Error::ConsumerDepth { .. } = error {
-        words.push(error.to_string());
-    }
-    let mut next = error.source();
-    while let Some(source) = next {
-        let text = source.to_string();
-        // Errors that pass their source's words on would say everything twice.
-        if words.last().is_none_or(|last| !last.contains(&text)) {
-            words.push(text);
-        }
-        next = source.source();
-    }
-    (!words.is_empty()).then(|| words.join(": "))
 }
 
 /// An answer that was given before, given again.
@@ -254,11 +229,10 @@ mod tests {
     #[tokio::test]
     async fn a_cause_is_kept_from_the_client() {
         let error = Error::internal("relation \"secret_table\" does not exist");
-        let response = error.into_response();
-        let cause = response.extensions().get::<ProblemCause>().unwrap().0.clone();
-        assert!(cause.contains("secret_table"));
-        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("secret_table"));
+        let told = serde_json::to_string(&crate::wide_events::Value::from(event_error(&error))).unwrap();
+        assert!(told.contains("secret_table"), "{told}");
+        let (_, _, body) = answer(error).await;
+        assert!(!body.to_string().contains("secret_table"));
 
         let deep = Error::ConsumerDepth {
             depth: 9,
@@ -311,11 +285,17 @@ mod tests {
 
     #[test]
     fn causes_are_told_outermost_first_and_once() {
-        let inner = Error::Consumer {
+        let error = Error::Consumer {
             consumer: "limits",
             source: Box::new(Error::internal("disk is full")),
         };
-        assert_eq!(cause(&inner).unwrap(), "internal error: disk is full");
-        assert_eq!(cause(&Error::not_found("team")), None);
+        let told = serde_json::to_value(crate::wide_events::Value::from(event_error(&error))).unwrap();
+        assert_eq!(
+            told,
+            json!({
+                "type": "Consumer", "message": "consumer limits failed", "code": "internal", "retriable": false,
+                "causes": ["internal error", "disk is full"],
+            })
+        );
     }
 }

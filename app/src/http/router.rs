@@ -4,7 +4,7 @@ use axum::Router;
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{AppState, health, middleware, openapi};
+use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
 use crate::{auth, live, notifications, threads};
 
@@ -20,6 +20,7 @@ pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
 
     let (router, mut document) = OpenApiRouter::new()
         .merge(health::routes())
+        .merge(metrics::routes())
         .merge(auth::me_routes())
         .nest("/v1/teams/{team_id}", team)
         .split_for_parts();

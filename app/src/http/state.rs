@@ -7,10 +7,11 @@ use crate::config::HttpConfig;
 use crate::events::Sentences;
 use crate::live::Live;
 use crate::tenancy::{Database, Pending};
+use crate::wide_events::{Sink, WideEventConfig, WideEvents};
 
 /// The service's long-lived parts. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AppState(Arc<Parts>);
+pub struct AppState(Arc<Parts>, WideEvents);
 
 #[derive(Debug)]
 struct Parts {
@@ -23,7 +24,8 @@ struct Parts {
 
 impl AppState {
     /// Puts the parts together. `pending` are migrations that were left unapplied on purpose
-    /// (`DAYBOOK_MIGRATE=off`): the service is then not ready, and says so.
+    /// (`DAYBOOK_MIGRATE=off`): the service is then not ready, and says so. Events of requests are
+    /// counted and written nowhere, until [`AppState::with_wide_events`] says where.
     pub fn new(
         database: Database,
         authenticator: Authenticator,
@@ -31,13 +33,22 @@ impl AppState {
         live: Live,
         pending: Option<Pending>,
     ) -> Self {
-        Self(Arc::new(Parts {
+        let nowhere = WideEventConfig::new("daybook").sink(Sink::new(std::io::sink()));
+        let parts = Parts {
             database,
             authenticator,
             http,
             live,
             pending,
-        }))
+        };
+        Self(Arc::new(parts), WideEvents::new(nowhere))
+    }
+
+    /// Where the events of requests go.
+    #[must_use]
+    pub fn with_wide_events(mut self, wide_events: WideEvents) -> Self {
+        self.1 = wide_events;
+        self
     }
 
     /// The run-time database.
@@ -58,6 +69,11 @@ impl AppState {
     /// Who follows what.
     pub fn live(&self) -> &Live {
         &self.0.live
+    }
+
+    /// Where the events of requests come together.
+    pub fn wide_events(&self) -> &WideEvents {
+        &self.1
     }
 
     /// What words the models have for their events.

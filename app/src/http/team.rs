@@ -6,11 +6,12 @@ use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::request_id::RequestIds;
 use super::state::AppState;
+use super::wide::Record;
 use crate::auth::Principal;
 use crate::error::{Error, Result};
 use crate::tenancy::{Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
+use crate::wide_events::WideEvent;
 
 /// Who asks, and for which team. It proves *who*; entering proves that they belong, in its own round trip.
 ///
@@ -135,13 +136,15 @@ impl Team {
 }
 
 fn request(parts: &Parts) -> Request {
-    let ids = parts.extensions.get::<RequestIds>();
+    let event = WideEvent::current();
+    let ids = event.ids();
     Request {
         request_id: ids.map(|ids| ids.request_id.clone()),
         correlation_id: ids.map_or_else(Uuid::new_v4, |ids| ids.correlation_id),
         via: Some("http".to_owned()),
         reason: None,
         claim: parts.extensions.get::<Claim>().cloned(),
+        observer: Some(Record::of(event)),
     }
 }
 

@@ -40,6 +40,14 @@ impl End {
         }
     }
 
+    /// Who ended it: the `client` by leaving or by what it did, or the `service`.
+    pub(super) fn who(self) -> &'static str {
+        match self {
+            Self::Gone | Self::TooBig | Self::NotReading | Self::TooMuch => "client",
+            Self::GoingAway | Self::Broken | Self::CredentialExpired | Self::NoMember => "service",
+        }
+    }
+
     /// What a failed socket comes to.
     pub(super) fn of(error: &axum::Error) -> Self {
         let mut next = Some(error as &(dyn std::error::Error + 'static));

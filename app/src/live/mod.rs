@@ -167,7 +167,7 @@ impl Live {
                 socket,
                 who,
                 database: self.0.database.clone(),
-                entry: Arc::new(team.entry().clone().read_only()),
+                entry: Arc::new(team.entry().clone().read_only().unobserved()),
                 expires_at,
                 options: self.0.options.clone(),
                 turns: self.0.turns.clone(),

@@ -17,6 +17,7 @@ use super::tickets;
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, NoStore, Problem, Query, Team};
 use crate::tenancy::Role;
+use crate::wide_events::WideEvent;
 
 /// The live socket's routes, under `/v1/teams/{team_id}`.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -100,6 +101,7 @@ impl FromRequestParts<AppState> for Caller {
 async fn open_live_socket(
     State(state): State<AppState>,
     headers: HeaderMap,
+    event: WideEvent,
     Caller(team): Caller,
     upgrade: Result<Upgrade>,
 ) -> Result<Response> {
@@ -116,7 +118,8 @@ async fn open_live_socket(
         .write_buffer_size(0)
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES);
-    Ok(upgrade.on_upgrade(|socket| seat.serve(socket)))
+    // The socket has an event of its own, at its end.
+    Ok(upgrade.on_upgrade(move |socket| event.unit("socket", seat.serve(socket))))
 }
 
 /// A request for a WebSocket; what is none is refused in our words.

@@ -23,6 +23,7 @@ use super::limits::Bucket;
 use super::outbox::{Delivery, Found, Inbox, Ring};
 use super::session::Session;
 use crate::error::Result;
+use crate::wide_events::WideEvent;
 
 /// Before the database is asked again after it could not be.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -52,6 +53,8 @@ where
         Ok(never) => match never {},
         Err(end) => end,
     };
+    let code = end.code().map(|(code, _)| code);
+    WideEvent::current().set("close_code", code).set("ended_by", end.who());
     conversation.finish(end).await;
 }
 

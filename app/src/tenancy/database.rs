@@ -190,6 +190,22 @@ impl Database {
         Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
     }
 
+    /// How many events are in no month's partition, as the statistics have it: a clock that writes them is wrong.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn strays(&self) -> Result<u64> {
+        let row = sqlx::raw_sql("SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
+    }
+
+    /// How many connections the pool has, and how many of them are free.
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+
     /// What all transactions together have cost.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats

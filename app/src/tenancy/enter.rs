@@ -15,6 +15,7 @@ use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row, pool::PoolConnection};
 use uuid::Uuid;
 
+use super::observer::Observer;
 use super::{Actor, Context, Database, Person, Role};
 use crate::error::{Error, Result, StoredAnswer};
 
@@ -54,6 +55,8 @@ pub struct Request {
     pub reason: Option<String>,
     /// The `Idempotency-Key`, if it has one.
     pub claim: Option<Claim>,
+    /// Who is told what its transactions did.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Request {
@@ -65,6 +68,7 @@ impl Request {
             via: context.via.clone(),
             reason: context.reason.clone(),
             claim: None,
+            observer: None,
         }
     }
 }
@@ -122,6 +126,13 @@ impl Entry {
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
+        self
+    }
+
+    /// For what outlives its request, which is told nothing more.
+    #[must_use]
+    pub fn unobserved(mut self) -> Self {
+        self.request.observer = None;
         self
     }
 }

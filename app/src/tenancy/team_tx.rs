@@ -2,6 +2,7 @@
 
 mod connection;
 mod connection_trait;
+mod report;
 
 use std::collections::HashSet;
 use std::sync::{Mutex as StdMutex, PoisonError};
@@ -14,9 +15,11 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub(super) use self::connection::Entering;
-use self::connection::{ToItsEnd, give_back, let_go, open};
+use self::connection::{ToItsEnd, give_back, is_dead, let_go, open};
+use self::report::{Report, not_entered};
 use super::enter::{self, Claim, Entered, Entry};
 use super::hints::{Hint, Hints, Moved};
+use super::observer::Ending;
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
 
@@ -54,6 +57,8 @@ struct State {
     causes: Vec<Uuid>,
     /// What to say once it has committed.
     hints: HashSet<Hint>,
+    /// What its observer is told at its end.
+    report: Report,
 }
 
 impl std::fmt::Debug for TeamTx {
@@ -75,6 +80,7 @@ impl TeamTx {
             let entered = match enter::enter(connection.get()?, entry, database.statement_timeout()).await {
                 Ok(entered) => entered,
                 Err(error) => {
+                    not_entered(entry, began.elapsed());
                     let dead = is_dead(&error);
                     connection.give_back().await;
                     // The pool doesn't ping, so a restart of the database shows here first. Nothing has
@@ -90,6 +96,7 @@ impl TeamTx {
             database.stats().add(began.elapsed());
             match entered {
                 Entered::As { context, role, claimed } => {
+                    let report = Report::begin(entry.request.observer.as_ref(), &context);
                     return Ok(Self {
                         connection: Mutex::new(connection.0.take()),
                         database: database.clone(),
@@ -97,10 +104,14 @@ impl TeamTx {
                         role,
                         claim: claimed,
                         stats,
-                        state: StdMutex::default(),
+                        state: StdMutex::new(State {
+                            report,
+                            ..State::default()
+                        }),
                     });
                 }
                 Entered::KeyUsed { actor } => {
+                    not_entered(entry, began.elapsed());
                     let claim = entry
                         .request
                         .claim
@@ -185,12 +196,18 @@ impl TeamTx {
         };
         if !self.is_whole() {
             self.release_claim();
+            self.tell(Ending::RolledBack);
             give_back(connection).await;
             return Err(Error::internal(
                 "the transaction can't commit: a statement failed or was given up midway, or a consumer refused",
             ));
         }
-        let hints = std::mem::take(&mut self.state().hints);
+        let (hints, mut report) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.hints), std::mem::take(&mut state.report))
+        };
+        let stats = std::mem::take(&mut self.stats);
+        let all = self.database.clone();
         let hear = self.database.extension::<Hints>().cloned();
         let committing = async move {
             let began = Instant::now();
@@ -200,10 +217,14 @@ impl TeamTx {
             } else if let Some(hear) = hear {
                 hear.send(hints);
             }
-            (outcome, began.elapsed())
+            stats.add(began.elapsed());
+            all.stats().add(began.elapsed());
+            // Here, since a client that hangs up must not make it untold.
+            let ending = if outcome.is_ok() { Ending::Committed } else { Ending::RolledBack };
+            report.tell(ending, &stats);
+            outcome
         };
-        let (outcome, took) = ToItsEnd(Some(Box::pin(committing))).await;
-        self.count(took);
+        let outcome = ToItsEnd(Some(Box::pin(committing))).await;
         outcome.map_err(|error| {
             self.release_claim();
             Error::from_database(error)
@@ -217,6 +238,7 @@ impl TeamTx {
     /// None that matter: a connection that can't roll back is closed, which rolls back.
     pub async fn rollback(mut self) -> Result<()> {
         self.release_claim();
+        self.tell(Ending::RolledBack);
         if let Some(connection) = self.connection.get_mut().take() {
             give_back(connection).await;
         }
@@ -230,7 +252,7 @@ impl TeamTx {
     /// [`Error::Internal`] if `work` says `Ok` although a statement of it failed (it was undone, too), or if
     /// the transaction was past saving before.
     pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
-        let (name, depth) = {
+        let (name, depth, recorded) = {
             let mut state = self.state();
             if state.aborted {
                 // What is undone here can't make good what failed before.
@@ -240,7 +262,11 @@ impl TeamTx {
             }
             state.savepoints += 1;
             state.unfinished += 1;
-            (format!("daybook_{}", state.savepoints), state.unfinished)
+            (
+                format!("daybook_{}", state.savepoints),
+                state.unfinished,
+                state.report.recorded(),
+            )
         };
         self.run(&format!("SAVEPOINT {name}")).await?;
         let outcome = work.await;
@@ -253,7 +279,9 @@ impl TeamTx {
         } else {
             self.run(&format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"))
                 .await?;
-            self.state().aborted = false;
+            let mut state = self.state();
+            state.aborted = false;
+            state.report.forget_after(recorded);
         }
         self.state().unfinished = depth - 1;
         if outcome.is_ok() && !is_whole {
@@ -291,7 +319,9 @@ impl TeamTx {
         let query = query.persistent(self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection)?;
-        Ok(self.counted(query.execute(&mut **connection)).await?.rows_affected())
+        let affected = self.counted(query.execute(&mut **connection)).await?.rows_affected();
+        self.note_affected(affected);
+        Ok(affected)
     }
 
     /// The event whose consumer is running, the innermost one: what is emitted now was caused by it.
@@ -381,6 +411,7 @@ impl Drop for TeamTx {
             return;
         };
         self.release_claim();
+        self.tell(Ending::Dropped);
         let_go(connection);
     }
 }
@@ -395,19 +426,5 @@ pub(crate) struct Cause<'a> {
 impl Drop for Cause<'_> {
     fn drop(&mut self) {
         self.tx.state().causes.truncate(self.depth - 1);
-    }
-}
-
-fn is_dead(error: &Error) -> bool {
-    let Error::Unavailable {
-        source: Some(source), ..
-    } = error
-    else {
-        return false;
-    };
-    match source.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Io(_)) => true,
-        Some(sqlx::Error::Database(db)) => matches!(db.code().as_deref(), Some("57P01" | "57P02" | "57P03")),
-        _ => false,
     }
 }

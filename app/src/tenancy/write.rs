@@ -41,6 +41,9 @@ where
         if attempt == ATTEMPTS || !error.is_retryable() {
             return Err(error);
         }
+        if let Some(observer) = &entry.request.observer {
+            observer.retried();
+        }
         let ceiling_ms = 10_u64 << attempt;
         tokio::time::sleep(Duration::from_millis(rand::random_range(1..=ceiling_ms))).await;
         attempt += 1;

@@ -58,6 +58,7 @@ impl TestMember {
     fn request(&self) -> Request {
         Request {
             request_id: None,
+            observer: None,
             correlation_id: self.context.correlation_id,
             via: None,
             reason: None,

@@ -20,6 +20,7 @@
 
 mod body;
 mod config;
+mod core_schema;
 mod error;
 mod event;
 mod extract;
@@ -37,6 +38,7 @@ mod sink;
 
 pub use body::WatchedBody;
 pub use config::WideEventConfig;
+pub use core_schema::core_schema;
 pub use error::EventError;
 pub use event::WideEvent;
 pub use fields::{Fields, MAX_FIELDS, Value};

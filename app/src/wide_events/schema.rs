@@ -133,6 +133,15 @@ impl<'a> Node<'a, Instance> for &'a Value {
         }
     }
 
+    fn equals_value(&self, expected: &serde_json::Value) -> bool {
+        match (self, expected) {
+            // Most `enum`s are of texts, which needn't be copied to be compared.
+            (Value::String(text), serde_json::Value::String(expected)) => text == expected,
+            (Value::String(_), _) | (_, serde_json::Value::String(_)) => false,
+            _ => jsonschema::json::cmp::equal(&self.to_value(), expected),
+        }
+    }
+
     fn to_value(&self) -> Cow<'a, serde_json::Value> {
         Cow::Owned(serde_json::Value::from(*self))
     }

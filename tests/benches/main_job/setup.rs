@@ -176,6 +176,7 @@ impl Parts {
             via: Some("http".to_owned()),
             reason: None,
             claim: None,
+            observer: None,
         };
         Entry::new(self.team_id, entrant, request)
     }

@@ -88,3 +88,18 @@ pub(super) fn open(connection: &mut Option<PoolConnection<Postgres>>) -> Result<
         .as_mut()
         .ok_or_else(|| Error::Protocol("the transaction has ended".into()))
 }
+
+/// Whether the connection had died before it was used.
+pub(super) fn is_dead(error: &crate::error::Error) -> bool {
+    let crate::error::Error::Unavailable {
+        source: Some(source), ..
+    } = error
+    else {
+        return false;
+    };
+    match source.downcast_ref::<Error>() {
+        Some(Error::Io(_)) => true,
+        Some(Error::Database(db)) => matches!(db.code().as_deref(), Some("57P01" | "57P02" | "57P03")),
+        _ => false,
+    }
+}

@@ -27,17 +27,18 @@ impl ConnectionTrait for TeamTx {
         let query = sea_query(statement, self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(exec_err)?;
-        self.counted(query.execute(&mut **connection))
-            .await
-            .map(Into::into)
-            .map_err(exec_err)
+        let done = self.counted(query.execute(&mut **connection)).await.map_err(exec_err)?;
+        self.note_affected(done.rows_affected());
+        Ok(done.into())
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(exec_err)?;
         let statement = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection);
-        self.counted(statement).await.map(Into::into).map_err(exec_err)
+        let done = self.counted(statement).await.map_err(exec_err)?;
+        self.note_affected(done.rows_affected());
+        Ok(done.into())
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {

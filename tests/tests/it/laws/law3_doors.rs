@@ -27,6 +27,7 @@ fn request() -> Request {
         via: None,
         reason: None,
         claim: None,
+        observer: None,
     }
 }
 

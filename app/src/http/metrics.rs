@@ -1,0 +1,106 @@
+//! `/metrics`: counters of the process, as Prometheus reads them.
+//!
+//! They are read where they are kept when somebody asks: nothing is counted twice.
+
+use std::fmt::Error as FmtError;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, text::encode};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::AppState;
+use crate::error::{Error, Result};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// Counters of this process in OpenMetrics text. They name no team and no person.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
+async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
+    // Without a database the rest is worth knowing all the more.
+    let strays = state.database().strays().await.ok();
+    let mut registry = Registry::with_prefix("daybook");
+    registry.register_collector(Box::new(Numbers { state, strays }));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(Error::internal)?;
+    Ok(([(CONTENT_TYPE, OPEN_METRICS)], text))
+}
+
+#[derive(Debug)]
+struct Numbers {
+    state: AppState,
+    strays: Option<u64>,
+}
+
+/// One label of a metric.
+#[derive(Debug)]
+struct Label(&'static str, &'static str);
+
+impl EncodeLabelSet for Label {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), FmtError> {
+        [(self.0, self.1)].encode(encoder)
+    }
+}
+
+impl Collector for Numbers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), FmtError> {
+        let events = self.state.wide_events();
+        let counts = events.counts();
+        let mut counter = |name: &str, help: &str, value: u64| count(&mut encoder, name, help, value);
+        counter("wide_events_received", "Wide events begun", counts.received)?;
+        counter("wide_events_emitted", "Wide events written", counts.emitted)?;
+        counter("wide_events_sampled_out", "Wide events left out by their rate", counts.sampled_out)?;
+        counter("wide_events_dropped", "Wide events lost because stdout took none", counts.dropped)?;
+        let stats = self.state.database().stats();
+        counter("database_round_trips", "Messages to the database that were waited for", stats.round_trips())?;
+
+        gauge(&mut encoder, "wide_events_open", "Wide events not ended or not written yet", counts.open as f64)?;
+        let (open, idle) = self.state.database().connections();
+        gauge(&mut encoder, "database_connections", "Connections of the pool", f64::from(open))?;
+        gauge(&mut encoder, "database_connections_idle", "Connections of the pool that are free", idle as f64)?;
+        gauge(&mut encoder, "live_sockets", "Live sockets that are open", self.state.live().open_sockets() as f64)?;
+        if let Some(strays) = self.strays {
+            let help = "Events in no month's partition: a clock that writes them is wrong";
+            gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
+        }
+
+        let waited = ConstCounter::new(stats.database_time().as_secs_f64());
+        let metric = encoder.encode_descriptor(
+            "database_time",
+            "Time spent waiting for the database",
+            Some(&Unit::Seconds),
+            waited.metric_type(),
+        )?;
+        waited.encode(metric)?;
+
+        let of = ConstCounter::new(0_u64);
+        let mut family = encoder.encode_descriptor("requests_ended", "Units of work by how they ended", None, of.metric_type())?;
+        for (outcome, times) in events.outcomes() {
+            let labels = Label("outcome", outcome.as_str());
+            ConstCounter::new(times).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn count(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), FmtError> {
+    let counter = ConstCounter::new(value);
+    let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+    counter.encode(metric)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> Result<(), FmtError> {
+    let gauge = ConstGauge::new(value);
+    let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+    gauge.encode(metric)
+}

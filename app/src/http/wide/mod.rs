@@ -1,0 +1,47 @@
+//! The service's wide events: what its requests record, as which schema, in which words.
+//!
+//! `wide_events` knows nothing of teams and databases; whatever it is told of them is told from here.
+
+mod record;
+mod schema;
+mod sentence;
+
+use axum::http::HeaderName;
+
+pub(in crate::http) use record::Record;
+pub use schema::event_schema;
+pub use sentence::sentence;
+
+use crate::config::WideEventsConfig;
+use crate::error::{Error, Result};
+use crate::wide_events::{EventSchema, HashKey, Redaction, Sampling, WideEventConfig};
+
+/// How the service's events are made, as its settings say.
+///
+/// # Errors
+/// [`Error::Internal`] if the redaction key can't be used, which the settings would have told.
+pub fn wide_event_config(config: &WideEventsConfig) -> Result<WideEventConfig> {
+    let sampling = Sampling::default().rate(config.sample_rate).slow(config.slow);
+    let sampling = config
+        .sample_routes
+        .iter()
+        .fold(sampling, |sampling, (route, rate)| sampling.route(route, *rate));
+    let mut redaction = Redaction::default();
+    if let Some(key) = &config.redaction_key {
+        let key = HashKey::new(config.redaction_key_id.as_str(), key.expose().as_bytes());
+        redaction = redaction.hash_key(key.map_err(Error::internal)?);
+    }
+    let schema = match config.schema {
+        true => Some(EventSchema::new(&event_schema()).map_err(Error::internal)?),
+        false => None,
+    };
+    let made = WideEventConfig::new(config.service.as_str())
+        .version(env!("CARGO_PKG_VERSION"))
+        .deployment_id(config.deployment_id.clone())
+        .region(config.region.clone())
+        .sampling(sampling)
+        .redaction(redaction)
+        .schema(schema);
+    let headers = config.headers.iter().filter_map(|name| name.parse::<HeaderName>().ok());
+    Ok(headers.fold(made, WideEventConfig::header))
+}

@@ -1,0 +1,64 @@
+//! What a request's transactions did, in its wide event.
+
+use std::sync::Arc;
+
+use crate::tenancy::{Actor, Context, Ending, Observer, Transaction};
+use crate::wide_events::WideEvent;
+
+/// How many ids of recorded events a wide event has; it has the number of all of them.
+const MAX_IDS: usize = 20;
+
+/// Enriches the request's wide event with what its transactions tell.
+#[derive(Debug)]
+pub(in crate::http) struct Record(WideEvent);
+
+impl Record {
+    /// For the request that is being handled.
+    pub(in crate::http) fn of(event: WideEvent) -> Arc<dyn Observer> {
+        Arc::new(Self(event))
+    }
+}
+
+impl Observer for Record {
+    fn entered(&self, context: &Context) {
+        let event = &self.0;
+        event.set("team_id", context.team_id);
+        event.set("actor.kind", context.actor.kind());
+        match &context.actor {
+            Actor::System { name } => event.set("actor.name", name),
+            actor => event.set("actor.id", actor.id()),
+        };
+        if let Some(person) = &context.on_behalf_of {
+            event.set("on_behalf_of", person.id);
+        }
+    }
+
+    fn ended(&self, transaction: &Transaction<'_>) {
+        let event = &self.0;
+        let waited_us = u64::try_from(transaction.stats.database_time().as_micros()).unwrap_or(u64::MAX);
+        event.add("database.transactions", 1);
+        event.add("database.round_trips", transaction.stats.round_trips());
+        event.add("database.time_us", waited_us);
+        match transaction.ending {
+            Ending::Committed => {
+                for id in transaction.recorded.iter().take(MAX_IDS) {
+                    event.push("events.ids", id, MAX_IDS);
+                }
+                if !transaction.recorded.is_empty() {
+                    event.add("events.count", transaction.recorded.len() as u64);
+                }
+            }
+            Ending::RolledBack | Ending::Dropped => {
+                event.add("database.rolled_back", 1);
+            }
+            Ending::DroppedWithWrites => {
+                event.add("database.dropped_with_writes", 1);
+            }
+            Ending::NotEntered => {}
+        }
+    }
+
+    fn retried(&self) {
+        self.0.add("database.retries", 1);
+    }
+}
