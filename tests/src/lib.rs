@@ -9,6 +9,7 @@
 pub mod http;
 pub mod live;
 mod migrations;
+pub mod wide_events;
 pub mod widget;
 
 use std::time::{Duration, Instant};

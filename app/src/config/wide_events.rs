@@ -69,7 +69,8 @@ fn routes(value: &str) -> Result<Vec<(String, f64)>, String> {
     };
     let routes: Option<Vec<_>> = value.split(',').map(route).collect();
     routes.ok_or_else(|| {
-        "must be routes with a share from 0 to 1 each, separated by commas, as in /healthz=0.01,/internal/*=0.1".to_owned()
+        "must be routes with a share from 0 to 1 each, separated by commas, as in /healthz=0.01,/internal/*=0.1"
+            .to_owned()
     })
 }
 
@@ -78,7 +79,9 @@ fn headers(value: &str) -> Result<Vec<String>, String> {
         .split(',')
         .map(|name| match name.trim().parse::<axum::http::HeaderName>() {
             Ok(name) => Ok(name.as_str().to_owned()),
-            Err(_) => Err("must be names of headers, separated by commas, as in x-client-version,accept-language".to_owned()),
+            Err(_) => {
+                Err("must be names of headers, separated by commas, as in x-client-version,accept-language".to_owned())
+            }
         })
         .collect()
 }

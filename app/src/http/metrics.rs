@@ -59,16 +59,48 @@ impl Collector for Numbers {
         let mut counter = |name: &str, help: &str, value: u64| count(&mut encoder, name, help, value);
         counter("wide_events_received", "Wide events begun", counts.received)?;
         counter("wide_events_emitted", "Wide events written", counts.emitted)?;
-        counter("wide_events_sampled_out", "Wide events left out by their rate", counts.sampled_out)?;
-        counter("wide_events_dropped", "Wide events lost because stdout took none", counts.dropped)?;
+        counter(
+            "wide_events_sampled_out",
+            "Wide events left out by their rate",
+            counts.sampled_out,
+        )?;
+        counter(
+            "wide_events_dropped",
+            "Wide events lost because stdout took none",
+            counts.dropped,
+        )?;
         let stats = self.state.database().stats();
-        counter("database_round_trips", "Messages to the database that were waited for", stats.round_trips())?;
+        counter(
+            "database_round_trips",
+            "Messages to the database that were waited for",
+            stats.round_trips(),
+        )?;
 
-        gauge(&mut encoder, "wide_events_open", "Wide events not ended or not written yet", counts.open as f64)?;
+        gauge(
+            &mut encoder,
+            "wide_events_open",
+            "Wide events not ended or not written yet",
+            counts.open as f64,
+        )?;
         let (open, idle) = self.state.database().connections();
-        gauge(&mut encoder, "database_connections", "Connections of the pool", f64::from(open))?;
-        gauge(&mut encoder, "database_connections_idle", "Connections of the pool that are free", idle as f64)?;
-        gauge(&mut encoder, "live_sockets", "Live sockets that are open", self.state.live().open_sockets() as f64)?;
+        gauge(
+            &mut encoder,
+            "database_connections",
+            "Connections of the pool",
+            f64::from(open),
+        )?;
+        gauge(
+            &mut encoder,
+            "database_connections_idle",
+            "Connections of the pool that are free",
+            idle as f64,
+        )?;
+        gauge(
+            &mut encoder,
+            "live_sockets",
+            "Live sockets that are open",
+            self.state.live().open_sockets() as f64,
+        )?;
         if let Some(strays) = self.strays {
             let help = "Events in no month's partition: a clock that writes them is wrong";
             gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
@@ -84,7 +116,12 @@ impl Collector for Numbers {
         waited.encode(metric)?;
 
         let of = ConstCounter::new(0_u64);
-        let mut family = encoder.encode_descriptor("requests_ended", "Units of work by how they ended", None, of.metric_type())?;
+        let mut family = encoder.encode_descriptor(
+            "requests_ended",
+            "Units of work by how they ended",
+            None,
+            of.metric_type(),
+        )?;
         for (outcome, times) in events.outcomes() {
             let labels = Label("outcome", outcome.as_str());
             ConstCounter::new(times).encode(family.encode_family(&labels)?)?;

@@ -220,7 +220,11 @@ impl TeamTx {
             stats.add(began.elapsed());
             all.stats().add(began.elapsed());
             // Here, since a client that hangs up must not make it untold.
-            let ending = if outcome.is_ok() { Ending::Committed } else { Ending::RolledBack };
+            let ending = if outcome.is_ok() {
+                Ending::Committed
+            } else {
+                Ending::RolledBack
+            };
             report.tell(ending, &stats);
             outcome
         };

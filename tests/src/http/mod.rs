@@ -20,14 +20,15 @@ use axum::http::header::{AUTHORIZATION, ETAG};
 use axum::http::{HeaderMap, Method, StatusCode};
 use chrono::TimeDelta;
 use daybook::auth::{ActingPerson, Authenticator, NewToken, mint};
-use daybook::config::{AuthConfig, HttpConfig, JwtKey, Secret};
+use daybook::config::{AuthConfig, Config, HttpConfig, JwtKey, Secret, WideEventsConfig};
 use daybook::events::Consumers;
-use daybook::http::AppState;
+use daybook::http::{AppState, wide_event_config};
 use daybook::live::{Live, LiveOptions};
 use daybook::notifications::send_notifications;
 use daybook::tenancy::{Database, DatabaseOptions, Role};
 use daybook::testing::{TestDb, TestTeam};
 use daybook::threads::post_to_thread;
+use daybook::wide_events::WideEvents;
 use daybook::{App, campaigns};
 use daybook_entity::campaign;
 use daybook_migration::sample;
@@ -35,6 +36,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::wide_events::Written;
 pub use ask::{Answer, Ask};
 
 /// Signs the tests' tokens.
@@ -75,6 +77,9 @@ pub struct TestApp {
     pub team: TestTeam,
     /// Its sockets.
     pub live: Live,
+    /// The events of its requests.
+    pub wide_events: WideEvents,
+    written: Written,
     router: Router,
 }
 
@@ -130,12 +135,18 @@ impl TestApp {
         let authenticator = Authenticator::new(&auth_config()).unwrap();
         let direct = (!live.deaf).then_some(direct);
         let live = Live::start(&database, direct, live);
-        let state = AppState::new(database.clone(), authenticator, http, live.clone(), None);
+        let written = Written::default();
+        let wide_events = wide_event_config(&wide_events_config()).unwrap().sink(written.sink());
+        let wide_events = WideEvents::new(wide_events);
+        let state = AppState::new(database.clone(), authenticator, http, live.clone(), None)
+            .with_wide_events(wide_events.clone());
         Self {
             db,
             database,
             team,
             live,
+            wide_events,
+            written,
             router: program.into_router(state),
         }
     }
@@ -182,6 +193,16 @@ impl TestApp {
         address
     }
 
+    /// The wide events of all requests, once all of them have ended.
+    pub async fn wide_events(&self) -> Vec<Value> {
+        self.written.settled(&self.wide_events, 1).await
+    }
+
+    /// The wide event of the newest request.
+    pub async fn wide_event(&self) -> Value {
+        self.wide_events().await.pop().unwrap()
+    }
+
     /// The document at `/openapi.json`.
     pub async fn openapi(&self) -> Value {
         self.anonymous().at(Method::GET, "/openapi.json").await.ok()
@@ -193,6 +214,11 @@ impl TestApp {
         let done = work.await;
         (self.database.stats().round_trips() - before, done)
     }
+}
+
+/// As the service has it when nothing is set.
+fn wide_events_config() -> WideEventsConfig {
+    Config::from_lookup(&|_| None).unwrap().wide_events
 }
 
 /// A token of the tests' identity provider that holds for an hour.

@@ -18,6 +18,7 @@ mod http_isolation;
 mod http_members;
 mod http_notifications;
 mod http_threads;
+mod http_wide_events;
 mod idempotency;
 mod laws;
 mod live;

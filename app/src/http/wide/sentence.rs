@@ -48,7 +48,10 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
     }
     if let Some(trips) = number("database.round_trips") {
         let waited = number("database.time_us").unwrap_or(0) as f64 / 1000.0;
-        more.push(format!("{}, {waited:.1} ms in the database", counted(trips, "round trip")));
+        more.push(format!(
+            "{}, {waited:.1} ms in the database",
+            counted(trips, "round trip")
+        ));
     }
     if let Some(retries) = number("database.retries") {
         more.push(format!("begun anew {}", counted(retries, "time")));

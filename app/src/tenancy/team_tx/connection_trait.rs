@@ -8,6 +8,7 @@ use sqlx::query::Query;
 
 use super::TeamTx;
 use super::connection::open;
+use super::report::is_query;
 
 fn exec_err(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
@@ -24,11 +25,12 @@ impl ConnectionTrait for TeamTx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let queries = is_query(&statement.sql);
         let query = sea_query(statement, self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(exec_err)?;
         let done = self.counted(query.execute(&mut **connection)).await.map_err(exec_err)?;
-        self.note_affected(done.rows_affected());
+        self.note_affected_by(queries, done.rows_affected());
         Ok(done.into())
     }
 
@@ -37,7 +39,7 @@ impl ConnectionTrait for TeamTx {
         let connection = open(&mut connection).map_err(exec_err)?;
         let statement = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection);
         let done = self.counted(statement).await.map_err(exec_err)?;
-        self.note_affected(done.rows_affected());
+        self.note_affected_by(is_query(sql), done.rows_affected());
         Ok(done.into())
     }
 

@@ -76,6 +76,21 @@ impl TeamTx {
             self.state().report.wrote = true;
         }
     }
+
+    /// [`note_affected`](TeamTx::note_affected) of a statement that may be a query: those count their rows, too.
+    pub(super) fn note_affected_by(&self, is_query: bool, rows: u64) {
+        if !is_query {
+            self.note_affected(rows);
+        }
+    }
+}
+
+/// Whether a statement begins as one that changes nothing.
+pub(super) fn is_query(sql: &str) -> bool {
+    let word = sql.split_ascii_whitespace().next().unwrap_or_default();
+    ["select", "show", "set", "values"]
+        .iter()
+        .any(|query| word.eq_ignore_ascii_case(query))
 }
 
 /// Tells of a transaction that was over before it began.

@@ -51,12 +51,32 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
     assert_ne!(server_uid, 0, "also for root, PostgreSQL runs as another user");
     assert!(service.end(Signal::SIGTERM).success());
     assert!(!is_postgres(postgres), "its PostgreSQL ends with it");
-    assert_eq!(
-        fs::read_to_string(&service.stdout).unwrap(),
-        "",
-        "stdout is not for words"
-    );
+    let told = fs::read_to_string(&service.stdout).unwrap();
+    stdout_has_wide_events_and_nothing_else(&told, made["id"].as_str().unwrap());
     assert!(!folder.file("database.url").exists());
+}
+
+fn stdout_has_wide_events_and_nothing_else(told: &str, by_hand: &str) {
+    let events: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    assert!(
+        events
+            .iter()
+            .all(|event| event["kind"] == "request" && event["schema_errors"].is_null()),
+        "{told}"
+    );
+    let made: Vec<_> = events.iter().filter(|event| event["status_code"] == 201).collect();
+    let [made] = made.as_slice() else {
+        panic!("not one event for the campaign {by_hand}: {told}");
+    };
+    assert_eq!(made["route"], "/v1/teams/{team_id}/campaigns");
+    assert_eq!(
+        (&made["actor"]["kind"], &made["events"]["count"]),
+        (&json!("user"), &json!(1))
+    );
+    assert_eq!(made["ip"], "127.0.0.***");
 }
 
 fn the_book_is_read(folder: &Folder, by_hand: &str) {

@@ -9,7 +9,7 @@ use daybook_tests::http::{Ask, Client, TestApp};
 use serde_json::{Value, json};
 
 /// What anybody may ask.
-const OPEN: [&str; 3] = ["GET /healthz", "GET /openapi.json", "GET /readyz"];
+const OPEN: [&str; 4] = ["GET /healthz", "GET /metrics", "GET /openapi.json", "GET /readyz"];
 
 /// A route as OpenAPI has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -212,6 +212,9 @@ async fn the_owner_of_what_is_there_reaches_every_route() {
             bulk || answer.status.is_success() || answer.status == route.welcome(),
             "{answer:?}"
         );
+        let event = app.wide_event().await;
+        assert_eq!(event["route"], route.path, "{event:#}");
+        assert_eq!(event["schema_errors"], serde_json::Value::Null, "{event:#}");
     }
 }
 

@@ -6,48 +6,18 @@ mod outcomes;
 mod pipe;
 mod secrets;
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
-use daybook::wide_events::{Sink, WideEventConfig, WideEventLayer, WideEvents};
+use daybook::wide_events::{WideEventConfig, WideEventLayer, WideEvents};
+use daybook_tests::wide_events::Written;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Long enough for a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What was written, instead of to stdout.
-#[derive(Debug, Clone, Default)]
-pub struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Written {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn events(&self) -> Vec<Value> {
-        let text = self.text();
-        assert!(text.is_empty() || text.ends_with('\n'), "a line is whole");
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect(line))
-            .collect()
-    }
-}
 
 /// A server with wide events.
 pub struct Site {
@@ -63,11 +33,7 @@ impl Site {
 
     pub async fn start_with(router: Router, configure: impl FnOnce(WideEventConfig) -> WideEventConfig) -> Self {
         let written = Written::default();
-        let config = configure(
-            WideEventConfig::new("shop")
-                .version("1.2.3")
-                .sink(Sink::new(written.clone())),
-        );
+        let config = configure(WideEventConfig::new("shop").version("1.2.3").sink(written.sink()));
         let layer = WideEventLayer::new(config);
         let events = layer.events().clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -104,18 +70,7 @@ impl Site {
 
     /// [`Site::settled`], once at least so many have begun.
     pub async fn settled_from(&self, begun: u64) -> Vec<Value> {
-        let asked = Instant::now();
-        loop {
-            let counts = self.events.counts();
-            if counts.received >= begun && counts.open == 0 {
-                let events = self.written.events();
-                assert_eq!(counts.emitted, events.len() as u64);
-                assert_eq!(counts.received, counts.emitted + counts.sampled_out + counts.dropped);
-                return events;
-            }
-            assert!(asked.elapsed() < PATIENCE, "{counts:?}: {}", self.written.text());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        self.written.settled(&self.events, begun).await
     }
 
     /// The only event.
