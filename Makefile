@@ -40,10 +40,17 @@ lint: ## formatting, clippy and docs, with warnings as errors
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 .PHONY: bench
-bench: test-packages ## print ratios to the floor, with round trips counted
+bench: test-packages bench-packages ## print ratios to the floor, with round trips counted
 	$(CARGO) build --release --package daybook
 	$(CARGO) bench --package daybook-tests --bench main_job
 	$(CARGO) bench --package daybook-tests --bench live
+	$(CARGO) bench --package daybook-tests --bench wide_events
+
+# The load tool, which a bench does without where it can't be installed.
+.PHONY: bench-packages
+bench-packages:
+	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "wrk is missing; throughput is not measured"; exit 0; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk >/dev/null; }
 
 .PHONY: db-migrate
 db-migrate: ## apply pending migrations to DATABASE_URL, or to the private database

@@ -6,6 +6,7 @@
     reason = "a failure here is the test's failure"
 )]
 
+pub mod accounting;
 pub mod http;
 pub mod live;
 mod migrations;

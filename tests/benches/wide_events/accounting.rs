@@ -1,0 +1,17 @@
+//! A million requests, with clients that leave at random: each is emitted, sampled out or dropped.
+
+use daybook::wide_events::Sampling;
+use daybook_tests::accounting;
+
+const REQUESTS: u64 = 1_000_000;
+
+pub fn account() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    println!("Accounting, with clients that leave at random; a sum that isn't right ends this with an error");
+    let told = runtime.block_on(accounting::account(REQUESTS, Sampling::default().rate(0.9)));
+    println!("  {told}\n");
+}
