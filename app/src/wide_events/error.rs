@@ -77,10 +77,10 @@ impl<E: Error + 'static> From<&E> for EventError {
 impl From<EventError> for Value {
     fn from(error: EventError) -> Self {
         let mut fields = Fields::with_capacity(5);
-        fields.push("type", Self::String(error.kind));
+        fields.push("type", Self::String(error.kind.into()));
         fields.push("message", error.message);
         if let Some(code) = error.code {
-            fields.push("code", Self::String(code));
+            fields.push("code", Self::String(code.into()));
         }
         if let Some(retriable) = error.retriable {
             fields.push("retriable", retriable);

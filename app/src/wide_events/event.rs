@@ -49,7 +49,7 @@ pub(super) struct Unit {
     pub(super) began: Instant,
     pub(super) at: SystemTime,
     /// What was asked for; none for what no client asks for.
-    pub(super) head: Option<Arc<RequestHead>>,
+    pub(super) head: Option<RequestHead>,
     pub(super) bytes_in: AtomicU64,
     /// The client's own body broke off.
     pub(super) upload_failed: AtomicBool,
@@ -221,7 +221,7 @@ impl Gathered {
 }
 
 impl Unit {
-    pub(super) fn new(events: WideEvents, kind: &'static str, ids: RequestIds, head: Option<Arc<RequestHead>>) -> Self {
+    pub(super) fn new(events: WideEvents, kind: &'static str, ids: RequestIds, head: Option<RequestHead>) -> Self {
         events.receive();
         Self {
             kind,

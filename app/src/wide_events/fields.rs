@@ -5,14 +5,22 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Number;
 
+use super::ser::{NoJson, ToValue};
+
 /// A field's name.
 pub(super) type Name = Cow<'static, str>;
+/// A text: `'static`, or kept in its place up to 24 bytes, or in memory of its own.
+pub(super) type Text = CompactString;
 
 /// How many fields one object may have. More are left out, and the event says so.
 pub const MAX_FIELDS: usize = 256;
+
+/// Room that is made for the first field.
+const USUAL_FIELDS: usize = 8;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,7 +33,7 @@ pub enum Value {
     /// An integer or a float.
     Number(Number),
     /// A text.
-    String(Cow<'static, str>),
+    String(CompactString),
     /// A list.
     Array(Vec<Value>),
     /// An object.
@@ -34,7 +42,12 @@ pub enum Value {
 
 /// An object: its fields in the order in which they were first written.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fields(Vec<(Name, Value)>);
+pub struct Fields {
+    entries: Vec<(Name, Value)>,
+    /// A bit for each name that is there (a Bloom filter of one hash): most new names are seen to be new without a
+    /// search.
+    seen: u128,
+}
 
 /// A field that found no place: its object has [`MAX_FIELDS`] already.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,8 +58,8 @@ impl Value {
     ///
     /// # Errors
     /// If its `Serialize` fails, or a map's keys are no texts.
-    pub fn of(value: impl Serialize) -> Result<Self, serde_json::Error> {
-        serde_json::to_value(value).map(Self::from)
+    pub fn of(value: impl Serialize) -> Result<Self, NoJson> {
+        value.serialize(ToValue)
     }
 
     /// The text, if it is one.
@@ -84,17 +97,20 @@ impl Value {
 
 impl Fields {
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
+        Self {
+            entries: Vec::with_capacity(capacity),
+            seen: 0,
+        }
     }
 
     /// How many there are, not counting what is inside of them.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     /// The value at a path of names with dots between: `cart.items`.
@@ -107,28 +123,30 @@ impl Fields {
 
     /// Every field, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+        self.entries.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
     pub(super) fn field(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(of, _)| of == name).map(|(_, value)| value)
+        self.entries.get(self.place(name)?).map(|(_, value)| value)
     }
 
     pub(super) fn entries(&self) -> &[(Name, Value)] {
-        &self.0
+        &self.entries
     }
 
     pub(super) fn entries_mut(&mut self) -> &mut [(Name, Value)] {
-        &mut self.0
+        &mut self.entries
     }
 
     pub(super) fn into_entries(self) -> Vec<(Name, Value)> {
-        self.0
+        self.entries
     }
 
     /// Adds a field that isn't there yet.
     pub(super) fn push(&mut self, name: impl Into<Name>, value: impl Into<Value>) {
-        self.0.push((name.into(), value.into()));
+        let name = name.into();
+        self.seen |= bit(&name);
+        self.entries.push((name, value.into()));
     }
 
     /// Puts `value` at `path`; what was there is replaced, and whatever stood in its way is no more.
@@ -139,7 +157,7 @@ impl Fields {
 
     /// The place at `path`, made if need be.
     pub(super) fn at(&mut self, path: Name) -> Result<&mut Value, Full> {
-        let dot = path.find('.');
+        let dot = path.bytes().position(|letter| letter == b'.');
         let Some(dot) = dot else {
             return self.own(path);
         };
@@ -164,7 +182,7 @@ impl Fields {
     /// Puts all of `other` in: objects into objects, anything else in the place of what was there.
     pub(super) fn merge(&mut self, other: Self) -> Result<(), Full> {
         let mut left_out = Ok(());
-        for (name, value) in other.0 {
+        for (name, value) in other.entries {
             let merged = match (self.own(name), value) {
                 (Ok(Value::Object(fields)), Value::Object(more)) => fields.merge(more),
                 (Ok(place), value) => {
@@ -186,27 +204,47 @@ impl Fields {
 
     /// Lays `value` over what is at `name`: objects are merged, anything else is replaced.
     pub(super) fn overlay(&mut self, name: Name, value: Value) {
-        let one = Self(vec![(name, value)]);
+        let mut one = Self::default();
+        one.push(name, value);
         // Few enough are laid over that there is always a place.
         let _ = self.merge(one);
     }
 
     pub(super) fn truncate(&mut self, fields: usize) {
-        self.0.truncate(fields);
+        self.entries.truncate(fields);
     }
 
     fn own(&mut self, name: Name) -> Result<&mut Value, Full> {
-        let place = self.0.iter().position(|(of, _)| *of == name);
-        let place = match place {
+        let place = match self.place(&name) {
             Some(place) => place,
-            None if self.0.len() >= MAX_FIELDS => return Err(Full),
+            None if self.entries.len() >= MAX_FIELDS => return Err(Full),
             None => {
-                self.0.push((name, Value::Null));
-                self.0.len() - 1
+                if self.entries.capacity() == 0 {
+                    self.entries.reserve(USUAL_FIELDS);
+                }
+                self.push(name, Value::Null);
+                self.entries.len() - 1
             }
         };
-        self.0.get_mut(place).map(|(_, value)| value).ok_or(Full)
+        self.entries.get_mut(place).map(|(_, value)| value).ok_or(Full)
     }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.seen & bit(name) == 0 {
+            return None;
+        }
+        self.entries.iter().position(|(of, _)| of == name)
+    }
+}
+
+/// A name's bit, from its length and three of its letters: enough to tell apart what somebody has chosen.
+fn bit(name: &str) -> u128 {
+    let letters = name.as_bytes();
+    let at = |place: usize| usize::from(letters.get(place).copied().unwrap_or_default());
+    let length = letters.len();
+    let last = length.saturating_sub(1);
+    let hash = length + at(0) * 7 + at(length / 2) * 31 + at(last) * 101;
+    1 << (hash % 128)
 }
 
 impl From<serde_json::Value> for Value {
@@ -215,13 +253,15 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::Null => Self::Null,
             serde_json::Value::Bool(value) => Self::Bool(value),
             serde_json::Value::Number(number) => Self::Number(number),
-            serde_json::Value::String(text) => Self::String(Cow::Owned(text)),
+            serde_json::Value::String(text) => Self::String(text.into()),
             serde_json::Value::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
-            serde_json::Value::Object(map) => Self::Object(Fields(
-                map.into_iter()
-                    .map(|(name, value)| (Cow::Owned(name), value.into()))
-                    .collect(),
-            )),
+            serde_json::Value::Object(map) => {
+                let mut fields = Fields::with_capacity(map.len());
+                for (name, value) in map {
+                    fields.push(name, value);
+                }
+                Self::Object(fields)
+            }
         }
     }
 }
@@ -232,11 +272,11 @@ impl From<&Value> for serde_json::Value {
             Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(*value),
             Value::Number(number) => Self::Number(number.clone()),
-            Value::String(text) => Self::String(text.clone().into_owned()),
+            Value::String(text) => Self::String(text.to_string()),
             Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
             Value::Object(fields) => Self::Object(
                 fields
-                    .0
+                    .entries
                     .iter()
                     .map(|(name, value)| (name.to_string(), value.into()))
                     .collect(),
@@ -247,13 +287,19 @@ impl From<&Value> for serde_json::Value {
 
 impl From<&'static str> for Value {
     fn from(text: &'static str) -> Self {
-        Self::String(Cow::Borrowed(text))
+        Self::String(CompactString::const_new(text))
+    }
+}
+
+impl From<CompactString> for Value {
+    fn from(text: CompactString) -> Self {
+        Self::String(text)
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::String(Cow::Owned(text))
+        Self::String(text.into())
     }
 }
 
@@ -297,8 +343,8 @@ impl Serialize for Value {
 
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
+        let mut map = serializer.serialize_map(Some(self.entries.len()))?;
+        for (name, value) in &self.entries {
             map.serialize_entry(name.as_ref(), value)?;
         }
         map.end()

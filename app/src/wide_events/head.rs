@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, MatchedPath};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
-use super::fields::{Fields, Value};
+use super::fields::{Fields, Text, Value};
 use super::redaction::REDACTED;
 
 /// The part of a request that events have.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RequestHead {
     pub(super) method: Method,
     uri: Uri,
@@ -44,16 +44,16 @@ impl RequestHead {
 
     /// What can't hold a secret: it is one of a few.
     pub(super) fn plain_fields(&self, fields: &mut Fields) {
-        fields.push("method", self.method.as_str().to_owned());
+        fields.push("method", Text::from(self.method.as_str()));
         if let Some(route) = self.route() {
-            fields.push("route", route.to_owned());
+            fields.push("route", Text::from(route));
         }
         fields.push("http_version", version(self.version));
     }
 
     /// What the client chose freely.
     pub(super) fn free_fields(&self, fields: &mut Fields) {
-        fields.push("path", self.uri.path().to_owned());
+        fields.push("path", Text::from(self.uri.path()));
         if let Some(query) = self.uri.query() {
             fields.push("query", query_fields(query));
         }
@@ -83,7 +83,7 @@ fn query_fields(query: &str) -> Fields {
     let mut fields = Fields::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         // A name with dots is one name.
-        let place = fields.put(name.into_owned(), value.into_owned().into());
+        let place = fields.put(name.into_owned(), Text::from(value).into());
         if place.is_err() {
             break;
         }
@@ -92,7 +92,7 @@ fn query_fields(query: &str) -> Fields {
 }
 
 fn text(value: &HeaderValue) -> Value {
-    String::from_utf8_lossy(value.as_bytes()).into_owned().into()
+    Text::from_utf8_lossy(value.as_bytes()).into()
 }
 
 fn version(version: Version) -> &'static str {

@@ -7,6 +7,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use super::fields::Text;
+
 /// The request's name, on its way in and out.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context, on its way in and out.
@@ -87,9 +89,14 @@ impl RequestIds {
 
     /// `traceparent` for whoever comes next: the same trace, and this request's own part in it.
     pub fn traceparent(&self) -> String {
-        let mut buffer = Uuid::encode_buffer();
-        let trace_id = self.correlation_id.as_simple().encode_lower(&mut buffer);
-        format!("00-{trace_id}-{:016x}-{:02x}", self.span_id, self.flags)
+        let mut text = String::with_capacity(TRACEPARENT_LENGTH);
+        text.push_str("00-");
+        text.push_str(self.correlation_id.as_simple().encode_lower(&mut Uuid::encode_buffer()));
+        text.push('-');
+        text.push_str(&hex(self.span_id));
+        text.push('-');
+        text.push_str(hex(self.flags.into()).get(14..).unwrap_or_default());
+        text
     }
 
     /// Puts both names on an answer.
@@ -108,6 +115,18 @@ impl Default for RequestIds {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Sixteen digits.
+pub(super) fn hex(number: u64) -> Text {
+    let mut digits = [0; 16];
+    for (digit, place) in digits.iter_mut().rev().zip(0..) {
+        *digit = match (number >> (4 * place)) as u8 & 15 {
+            letter @ 10.. => b'a' + letter - 10,
+            number => b'0' + number,
+        };
+    }
+    Text::from_utf8_lossy(&digits)
 }
 
 /// An id of zeros means "none", so the lowest bit is set.

@@ -87,7 +87,7 @@ where
         let head = RequestHead::of(&request, &self.events.config().headers);
         let is_head = head.method == Method::HEAD;
         let ids = RequestIds::of(request.headers());
-        let unit = Arc::new(Unit::new(self.events.clone(), "request", ids, Some(Arc::new(head))));
+        let unit = Arc::new(Unit::new(self.events.clone(), "request", ids, Some(head)));
         // From here on the event is told, whatever happens.
         let watch = Watch {
             unit: unit.clone(),

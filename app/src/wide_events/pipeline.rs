@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::config::WideEventConfig;
 use super::event::{End, Gathered, Unit};
-use super::fields::{Fields, Value};
-use super::ids::RequestIds;
+use super::fields::{Fields, Text, Value};
+use super::ids::{RequestIds, hex};
+use super::json;
 use super::outcome::Outcome;
 use super::own;
 use super::sampling::{Decision, Ended};
@@ -19,8 +20,10 @@ use super::sink::Sink;
 
 /// Room for the layer's own fields.
 const CORE_FIELDS: usize = 32;
-/// Most lines are shorter.
+/// Most lines of a few fields are shorter.
 const USUAL_LINE_BYTES: usize = 1024;
+/// What a field adds to a line, usually.
+const USUAL_FIELD_BYTES: usize = 32;
 
 /// Where events come together: what makes them lines, and counts them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -118,7 +121,7 @@ impl WideEvents {
             (outcome, _) => outcome,
         };
         let lasted = unit.began.elapsed();
-        let mut fields = self.core(unit, unit.kind);
+        let mut fields = self.core(unit, unit.kind, gathered.fields.len());
         if let Some(status) = end.status {
             fields.push("status_code", u64::from(status));
         }
@@ -161,7 +164,7 @@ impl WideEvents {
             Some(_) => Outcome::Error,
             None => gathered.outcome.unwrap_or(Outcome::Success),
         };
-        let mut fields = self.core(unit, "late");
+        let mut fields = self.core(unit, "late", gathered.fields.len());
         fields.push("outcome", outcome);
         fields.push("duration_ms", milliseconds(unit.began.elapsed()));
         self.count(outcome);
@@ -183,13 +186,13 @@ impl WideEvents {
     }
 
     /// What can hold no secret, and is left as it is.
-    fn core(&self, unit: &Unit, kind: &'static str) -> Fields {
+    fn core(&self, unit: &Unit, kind: &'static str, more: usize) -> Fields {
         let config = &self.0.config;
-        let mut fields = Fields::with_capacity(CORE_FIELDS);
+        let mut fields = Fields::with_capacity(CORE_FIELDS + more);
         let at = DateTime::<Utc>::from(unit.at).to_rfc3339_opts(SecondsFormat::Millis, true);
         fields.push("timestamp", at);
         fields.push("kind", kind);
-        fields.push("service", config.service.clone());
+        fields.push("service", Text::from(config.service.as_str()));
         let told = [
             ("version", &config.version),
             ("deployment_id", &config.deployment_id),
@@ -197,22 +200,22 @@ impl WideEvents {
         ];
         for (name, value) in told {
             if let Some(value) = value {
-                fields.push(name, value.clone());
+                fields.push(name, Text::from(value.as_str()));
             }
         }
         let ids = &unit.ids;
-        fields.push("request_id", ids.request_id.clone());
-        fields.push("trace_id", hex(ids.correlation_id));
+        fields.push("request_id", Text::from(ids.request_id.as_str()));
+        fields.push("trace_id", simple(ids.correlation_id));
         let (span_id, parent_span_id) = match kind {
             // The unit's own part has ended: this is one that it has caused.
             "late" => (rand::random::<u64>() | 1, Some(ids.span_id)),
             _ => (ids.span_id, ids.parent_span_id),
         };
-        fields.push("span_id", format!("{span_id:016x}"));
+        fields.push("span_id", hex(span_id));
         if let Some(parent) = parent_span_id {
-            fields.push("parent_span_id", format!("{parent:016x}"));
+            fields.push("parent_span_id", hex(parent));
         }
-        fields.push("correlation_id", ids.correlation_id.to_string());
+        fields.push("correlation_id", hyphenated(ids.correlation_id));
         let replaced = [
             ("x-request-id", ids.replaced.request_id),
             ("traceparent", ids.replaced.traceparent),
@@ -280,7 +283,7 @@ impl WideEvents {
                 return line.into_bytes();
             }
         }
-        let line = json(event);
+        let line = line_of(event);
         if line.len() <= config.max_line_bytes {
             return line;
         }
@@ -293,7 +296,7 @@ impl WideEvents {
             config.max_line_bytes
         ));
         complete(event, decision, &problems);
-        json(event)
+        line_of(event)
     }
 }
 
@@ -310,18 +313,19 @@ fn complete(event: &mut Value, decision: Decision, problems: &[String]) {
     }
 }
 
-/// Names are texts and numbers are finite, so that nothing of an event can fail to be JSON.
-fn json(event: &Value) -> Vec<u8> {
-    let mut line = Vec::with_capacity(USUAL_LINE_BYTES);
-    if let Err(error) = serde_json::to_writer(&mut line, event) {
-        tracing::error!("an event that is no JSON: {error}");
-    }
+fn line_of(event: &Value) -> Vec<u8> {
+    let fields = event.as_fields().map_or(0, Fields::len);
+    let mut line = Vec::with_capacity(USUAL_LINE_BYTES + fields * USUAL_FIELD_BYTES);
+    json::write(event, &mut line);
     line
 }
 
-fn hex(id: Uuid) -> String {
-    let mut buffer = Uuid::encode_buffer();
-    id.as_simple().encode_lower(&mut buffer).to_owned()
+fn simple(id: Uuid) -> Text {
+    Text::from(&*id.as_simple().encode_lower(&mut Uuid::encode_buffer()))
+}
+
+fn hyphenated(id: Uuid) -> Text {
+    Text::from(&*id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 /// To the microsecond.

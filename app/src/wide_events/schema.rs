@@ -73,7 +73,7 @@ impl Json for Instance {
     }
 
     fn with_string_node<T>(buffer: &mut Value, string: &str, f: impl FnOnce(&Value) -> T) -> T {
-        *buffer = Value::String(Cow::Owned(string.to_owned()));
+        *buffer = Value::String(string.into());
         f(buffer)
     }
 }

@@ -22,6 +22,8 @@ const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 const RESERVE: usize = 4;
 /// So many bytes are written at once, at most, unless one line is longer.
 const BATCH_BYTES: usize = 64 * 1024;
+/// How long lines gather while they keep coming: what a line may wait, and how often the writer is woken at most.
+const GATHER: Duration = Duration::from_millis(1);
 /// How long the writer rests when the other side takes nothing without blocking, as a terminal may.
 const REST: Duration = Duration::from_millis(5);
 
@@ -181,15 +183,25 @@ fn run(mut writer: impl Write, lines: &Receiver<Line>, counts: &Counts, done: &S
     let mut batch = Batch::default();
     while let Ok(line) = lines.recv() {
         batch.add(line, counts);
-        while batch.bytes.len() < BATCH_BYTES {
-            match lines.try_recv() {
-                Ok(line) => batch.add(line, counts),
-                Err(_) => break,
+        loop {
+            while batch.bytes.len() < BATCH_BYTES {
+                match lines.try_recv() {
+                    Ok(line) => batch.add(line, counts),
+                    Err(_) => break,
+                }
             }
-        }
-        batch.write(&mut writer, counts);
-        if counts.abandoned.load(Ordering::Acquire) {
-            break;
+            if batch.ends.is_empty() {
+                break;
+            }
+            let full = batch.bytes.len() >= BATCH_BYTES;
+            batch.write(&mut writer, counts);
+            if counts.abandoned.load(Ordering::Acquire) {
+                return;
+            }
+            // Where lines come one after the other, a thread that sleeps between them need not be woken for each.
+            if !full {
+                thread::sleep(GATHER);
+            }
         }
     }
     // Nobody may wait any longer.

@@ -155,6 +155,8 @@ struct Look {
     dots: usize,
     /// The most digits in a row, spaces and hyphens between them not counted.
     longest_number: usize,
+    /// A space after a letter that `Bearer` or `Basic` ends with.
+    ends_a_scheme: bool,
 }
 
 const DIGIT: u8 = 1;
@@ -165,6 +167,9 @@ const COLON: u8 = 8;
 const AT: u8 = 16;
 /// What every JSON Web Token has in its third place.
 const UPPER_J: u8 = 32;
+
+/// `Basic` and six letters of a credential; every card's number is longer.
+const SHORTEST_CREDENTIAL: usize = 12;
 
 /// A byte's class.
 static CLASSES: [u8; 256] = {
@@ -187,17 +192,28 @@ static CLASSES: [u8; 256] = {
 
 impl Look {
     fn at(text: &str) -> Self {
-        let mut look = Self::default();
-        let mut number = 0;
+        let classes = text.bytes().fold(0, |classes, byte| classes | CLASSES[usize::from(byte)]);
+        let mut look = Self {
+            classes,
+            ..Self::default()
+        };
+        // Words and nothing else: most texts end here.
+        if classes & !(SEPARATOR | DIGIT) == 0 && (classes == 0 || text.len() < SHORTEST_CREDENTIAL) {
+            return look;
+        }
+        let (mut number, mut before) = (0, 0);
         for byte in text.bytes() {
             let class = CLASSES[usize::from(byte)];
-            look.classes |= class;
             look.dots += usize::from(class == DOT);
             number = match class {
                 DIGIT => number + 1,
-                SEPARATOR => number,
+                SEPARATOR => {
+                    look.ends_a_scheme |= matches!(before, b'r' | b'R' | b'c' | b'C');
+                    number
+                }
                 _ => 0,
             };
+            before = byte;
             look.longest_number = look.longest_number.max(number);
         }
         look
@@ -209,7 +225,7 @@ impl Look {
 
     fn may_be(self, detector: Detector) -> bool {
         match detector {
-            Detector::BearerToken => self.has(SEPARATOR),
+            Detector::BearerToken => self.ends_a_scheme,
             Detector::Jwt => self.has(UPPER_J) && self.dots >= 2,
             Detector::Email => self.has(AT) && self.has(DOT),
             Detector::Card => self.longest_number >= 13,

@@ -1,9 +1,12 @@
 //! A shape that people recognise, and nobody else can use.
 
-/// `secret-text` as `s***t`; what is shorter than four characters as `***`. The length isn't told.
+/// Addresses as [`email`] and [`ip`] have them, `secret-text` as `s***t`; what is shorter than four characters as `***`. The length isn't told.
 pub(super) fn text(text: &str) -> String {
     if text.contains('@') {
         return email(text);
+    }
+    if let Ok(address) = text.parse() {
+        return ip(&address);
     }
     let mut letters = text.chars();
     match (letters.next(), letters.next_back()) {

@@ -12,8 +12,6 @@ mod names;
 mod places;
 mod sensitive;
 
-use std::borrow::Cow;
-
 pub use detectors::Detector;
 pub use hash::{BadHashKey, HashKey};
 pub use sensitive::Sensitive;
@@ -22,7 +20,7 @@ use detectors::Detectors;
 use names::Names;
 use places::{Here, Places, Step};
 
-use super::fields::{Fields, Name, Value};
+use super::fields::{Fields, Value};
 
 /// What stands where something was dropped.
 pub(super) const REDACTED: &str = "[REDACTED]";
@@ -80,7 +78,7 @@ impl Default for Redaction {
             rules = rules.detect(detector, detector.usual_treatment());
         }
         // Made of versions with dots, which look like addresses.
-        rules.leave("user_agent")
+        rules.leave("user_agent").path("ip", Treatment::Mask)
     }
 }
 
@@ -141,24 +139,32 @@ impl Redaction {
 
     /// Redacts `event`, its first `exempt` fields apart: they are the layer's own.
     pub(super) fn apply(&self, event: &mut Fields, exempt: usize) {
-        let entries = event.entries_mut();
-        self.fields(self.places.top(), entries.get_mut(exempt..).unwrap_or_default());
+        let nowhere = Here::default();
+        for (name, value) in event.entries_mut().get_mut(exempt..).unwrap_or_default() {
+            let here = if self.places.begins(name) { self.places.top() } else { &nowhere };
+            self.field(here, name, value);
+        }
     }
 
-    fn fields(&self, here: &Here, entries: &mut [(Name, Value)]) {
-        for (name, value) in entries {
-            let below = self.places.step(here, Step::Name(name));
-            match (self.places.verdict(&below), self.names.rule(name)) {
-                (Some(Some(treatment)), _) | (None, Some(treatment)) => self.treat(treatment, value),
-                (Some(None), _) => {}
-                (None, None) => self.inside(&below, value),
-            }
+    fn field(&self, here: &Here, name: &str, value: &mut Value) {
+        let below = self.places.step(here, Step::Name(name));
+        match self.places.verdict(&below) {
+            Some(Some(treatment)) => self.treat(treatment, value),
+            Some(None) => {}
+            None => match self.names.rule(name) {
+                Some(treatment) => self.treat(treatment, value),
+                None => self.inside(&below, value),
+            },
         }
     }
 
     fn inside(&self, here: &Here, value: &mut Value) {
         match value {
-            Value::Object(fields) => self.fields(here, fields.entries_mut()),
+            Value::Object(fields) => {
+                for (name, value) in fields.entries_mut() {
+                    self.field(here, name, value);
+                }
+            }
             Value::Array(items) => {
                 for (at, item) in items.iter_mut().enumerate() {
                     let below = self.places.step(here, Step::Index(at));
@@ -171,7 +177,7 @@ impl Redaction {
             }
             Value::String(text) => {
                 if let Some(redacted) = self.detectors.redact(text, self.key.as_ref()) {
-                    *text = Cow::Owned(redacted);
+                    *text = redacted.into();
                 }
             }
             Value::Number(number) => {

@@ -10,6 +10,9 @@ use super::Treatment;
 pub(super) struct Places {
     rules: Vec<Rule>,
     top: Here,
+    /// The first letters of names at the top, as bits; all of them where a rule begins with a wildcard. Almost every
+    /// field begins otherwise.
+    first_letters: [u64; 4],
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +56,13 @@ impl Places {
             "**" => Segment::AnyDepth,
             name => Segment::Name(name.to_owned()),
         });
+        match pattern.bytes().next() {
+            Some(b'*') | None => self.first_letters = [u64::MAX; 4],
+            Some(letter) => {
+                let (word, bit) = place_of(letter);
+                self.first_letters[word] |= bit;
+            }
+        }
         self.rules.push(Rule {
             segments: segments.collect(),
             treatment,
@@ -66,6 +76,12 @@ impl Places {
     /// Where every walk begins.
     pub(super) fn top(&self) -> &Here {
         &self.top
+    }
+
+    /// Whether any rule may begin with this name.
+    pub(super) fn begins(&self, name: &str) -> bool {
+        let (word, bit) = place_of(name.bytes().next().unwrap_or_default());
+        self.first_letters[word] & bit != 0
     }
 
     pub(super) fn step(&self, here: &Here, step: Step<'_>) -> Here {
@@ -102,6 +118,11 @@ impl Places {
             self.reach(here, rule, at + 1);
         }
     }
+}
+
+/// A letter's word and bit, of 256.
+fn place_of(letter: u8) -> (usize, u64) {
+    (usize::from(letter / 64), 1 << (letter % 64))
 }
 
 #[cfg(test)]
