@@ -13,7 +13,9 @@ use super::fields::{Fields, MAX_FIELDS, Value};
 use super::head::RequestHead;
 use super::ids::RequestIds;
 use super::outcome::Outcome;
+use super::own;
 use super::pipeline::WideEvents;
+use super::spare;
 
 tokio::task_local! {
     static CURRENT: WideEvent;
@@ -107,8 +109,8 @@ impl WideEvent {
             let path = path.into();
             match Value::of(value) {
                 Ok(value) => {
-                    if gathered.fields.set(path, value).is_err() {
-                        gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out"));
+                    if let Some(place) = gathered.at(path) {
+                        *place = value;
                     }
                 }
                 Err(error) => gathered.problem(format_args!("{path} is no JSON: {error}")),
@@ -119,21 +121,24 @@ impl WideEvent {
 
     /// Adds `more` to the number at `path`, which is zero before.
     pub fn add(&self, path: impl Into<Cow<'static, str>>, more: u64) -> &Self {
-        self.with(|gathered| match gathered.fields.at(path.into()) {
-            Ok(place) => *place = (place.as_u64().unwrap_or(0).saturating_add(more)).into(),
-            Err(_) => gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out")),
+        self.with(|gathered| {
+            if let Some(place) = gathered.at(path.into()) {
+                *place = (place.as_u64().unwrap_or(0).saturating_add(more)).into();
+            }
         });
         self
     }
 
     /// Adds an item to the list at `path`, unless it has `limit` items already.
     pub fn push(&self, path: impl Into<Cow<'static, str>>, item: impl Serialize, limit: usize) -> &Self {
-        self.with(|gathered| match (gathered.fields.at(path.into()), Value::of(item)) {
-            (Ok(Value::Array(items)), Ok(item)) if items.len() < limit => items.push(item),
-            (Ok(Value::Array(_)), Ok(_)) => {}
-            (Ok(place), Ok(item)) => *place = Value::Array(vec![item]),
-            (_, Err(error)) => gathered.problem(format_args!("an item is no JSON: {error}")),
-            (Err(_), _) => gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out")),
+        self.with(|gathered| match Value::of(item) {
+            Ok(item) => match gathered.at(path.into()) {
+                Some(Value::Array(items)) if items.len() >= limit => {}
+                Some(Value::Array(items)) => items.push(item),
+                Some(place) => *place = Value::Array(vec![item]),
+                None => {}
+            },
+            Err(error) => gathered.problem(format_args!("an item is no JSON: {error}")),
         });
         self
     }
@@ -141,9 +146,11 @@ impl WideEvent {
     /// Adds all fields of `value`, a struct or a map: objects are merged, anything else is replaced.
     pub fn enrich(&self, value: impl Serialize) -> &Self {
         self.with(|gathered| match Value::of(value) {
-            Ok(Value::Object(fields)) => {
+            Ok(Value::Object(mut fields)) => {
+                fields.retain(|name| gathered.may_set(name));
+                gathered.make_room();
                 if gathered.fields.merge(fields).is_err() {
-                    gathered.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out"));
+                    gathered.is_full();
                 }
             }
             Ok(_) => gathered.problem(format_args!("only an object can enrich an event")),
@@ -212,6 +219,38 @@ impl fmt::Debug for Unit {
 }
 
 impl Gathered {
+    /// The place at `path`, unless it is the layer's, or there is none.
+    fn at(&mut self, path: Cow<'static, str>) -> Option<&mut Value> {
+        let end = path.bytes().position(|letter| letter == b'.').unwrap_or(path.len());
+        if !self.may_set(path.get(..end).unwrap_or_default()) {
+            return None;
+        }
+        self.make_room();
+        if self.fields.has_place(&path) {
+            return self.fields.at(path).ok();
+        }
+        self.is_full();
+        None
+    }
+
+    fn may_set(&mut self, name: &str) -> bool {
+        let may = !own::is_layers(name);
+        if !may {
+            self.problem(format_args!("{name} is the layer's own field and was not set"));
+        }
+        may
+    }
+
+    fn make_room(&mut self) {
+        if self.fields.is_bare() {
+            self.fields = spare::fields();
+        }
+    }
+
+    fn is_full(&mut self) {
+        self.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out"));
+    }
+
     fn problem(&mut self, told: fmt::Arguments<'_>) {
         let told: String = told.to_string().chars().take(MAX_PROBLEM_LENGTH).collect();
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&told) {
@@ -221,14 +260,20 @@ impl Gathered {
 }
 
 impl Unit {
-    pub(super) fn new(events: WideEvents, kind: &'static str, ids: RequestIds, head: Option<RequestHead>) -> Self {
+    pub(super) fn new(
+        events: WideEvents,
+        kind: &'static str,
+        at: SystemTime,
+        ids: RequestIds,
+        head: Option<RequestHead>,
+    ) -> Self {
         events.receive();
         Self {
             kind,
             ids,
             events,
             began: Instant::now(),
-            at: SystemTime::now(),
+            at,
             head,
             bytes_in: AtomicU64::new(0),
             upload_failed: AtomicBool::new(false),
@@ -237,7 +282,13 @@ impl Unit {
     }
 
     fn child(&self, kind: &'static str) -> Self {
-        Self::new(self.events.clone(), kind, self.ids.child(), self.head.clone())
+        Self::new(
+            self.events.clone(),
+            kind,
+            SystemTime::now(),
+            self.ids.child(),
+            self.head.clone(),
+        )
     }
 
     /// Runs `work` to its end, and ends this unit with it.

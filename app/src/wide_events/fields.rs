@@ -4,6 +4,7 @@
 //! short, so a list that is searched from its front is both smaller and faster.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use compact_str::CompactString;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -19,8 +20,8 @@ pub(super) type Text = CompactString;
 /// How many fields one object may have. More are left out, and the event says so.
 pub const MAX_FIELDS: usize = 256;
 
-/// Room that is made for the first field.
-const USUAL_FIELDS: usize = 8;
+/// Room for the layer's own fields and some more.
+const USUAL_FIELDS: usize = 64;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -103,6 +104,22 @@ impl Fields {
         }
     }
 
+    /// An empty one with room for an event.
+    pub(super) fn roomy() -> Self {
+        Self::with_capacity(USUAL_FIELDS)
+    }
+
+    /// Empties it and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.seen = 0;
+    }
+
+    /// Whether it has no memory.
+    pub(super) fn is_bare(&self) -> bool {
+        self.entries.capacity() == 0
+    }
+
     /// How many there are, not counting what is inside of them.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -138,10 +155,6 @@ impl Fields {
         &mut self.entries
     }
 
-    pub(super) fn into_entries(self) -> Vec<(Name, Value)> {
-        self.entries
-    }
-
     /// Adds a field that isn't there yet.
     pub(super) fn push(&mut self, name: impl Into<Name>, value: impl Into<Value>) {
         let name = name.into();
@@ -149,13 +162,7 @@ impl Fields {
         self.entries.push((name, value.into()));
     }
 
-    /// Puts `value` at `path`; what was there is replaced, and whatever stood in its way is no more.
-    pub(super) fn set(&mut self, path: Name, value: Value) -> Result<(), Full> {
-        *self.at(path)? = value;
-        Ok(())
-    }
-
-    /// The place at `path`, made if need be.
+    /// The place at `path`, whose dots lead into objects, made if need be; whatever stands in its way is no more.
     pub(super) fn at(&mut self, path: Name) -> Result<&mut Value, Full> {
         let dot = path.bytes().position(|letter| letter == b'.');
         let Some(dot) = dot else {
@@ -202,16 +209,34 @@ impl Fields {
         Ok(())
     }
 
-    /// Lays `value` over what is at `name`: objects are merged, anything else is replaced.
-    pub(super) fn overlay(&mut self, name: Name, value: Value) {
-        let mut one = Self::default();
-        one.push(name, value);
-        // Few enough are laid over that there is always a place.
-        let _ = self.merge(one);
+    /// Adds a field unless it is there.
+    pub(super) fn push_unless_there(&mut self, name: &'static str, value: impl Into<Value>) {
+        if self.place(name).is_none() {
+            self.push(name, value);
+        }
     }
 
-    pub(super) fn truncate(&mut self, fields: usize) {
-        self.entries.truncate(fields);
+    /// Whether there is a place at `path`, or room to make one.
+    pub(super) fn has_place(&self, path: &str) -> bool {
+        let (name, rest) = match path.split_once('.') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (path, None),
+        };
+        match (self.field(name), rest) {
+            (None, _) => self.entries.len() < MAX_FIELDS,
+            (Some(Value::Object(fields)), Some(rest)) => fields.has_place(rest),
+            (Some(_), _) => true,
+        }
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.entries.retain(|(name, _)| keep(name));
+    }
+
+    /// Forgets all but some.
+    pub(super) fn keep(&mut self, places: Range<usize>) {
+        self.entries.truncate(places.end);
+        self.entries.drain(..places.start.min(self.entries.len()));
     }
 
     fn own(&mut self, name: Name) -> Result<&mut Value, Full> {
@@ -219,9 +244,6 @@ impl Fields {
             Some(place) => place,
             None if self.entries.len() >= MAX_FIELDS => return Err(Full),
             None => {
-                if self.entries.capacity() == 0 {
-                    self.entries.reserve(USUAL_FIELDS);
-                }
                 self.push(name, Value::Null);
                 self.entries.len() - 1
             }
@@ -367,13 +389,14 @@ mod tests {
     #[test]
     fn a_path_makes_what_it_leads_through_and_the_last_write_holds() {
         let mut event = Fields::default();
-        event.set("cart.items".into(), 3.0.into()).unwrap();
-        event.set("cart.items".into(), 4_u64.into()).unwrap();
-        event.set("user".into(), "ada".into()).unwrap();
-        event.set("user.id".to_owned().into(), 7_u64.into()).unwrap();
+        *event.at("cart.items".into()).unwrap() = 3.0.into();
+        *event.at("cart.items".into()).unwrap() = 4_u64.into();
+        *event.at("user".into()).unwrap() = "ada".into();
+        *event.at("user.id".to_owned().into()).unwrap() = 7_u64.into();
         let written = serde_json::to_string(&event).unwrap();
         assert_eq!(written, r#"{"cart":{"items":4},"user":{"id":7}}"#);
         assert_eq!(event.get("user.id").and_then(Value::as_u64), Some(7));
+        assert_eq!(event.get("user.name"), None);
     }
 
     #[test]
@@ -392,10 +415,11 @@ mod tests {
     fn an_object_is_full_at_its_limit_and_still_takes_what_it_knows() {
         let mut event = Fields::default();
         for n in 0..MAX_FIELDS {
-            event.set(format!("f{n}").into(), Value::Null).unwrap();
+            event.at(format!("f{n}").into()).unwrap();
         }
-        assert_eq!(event.set("one_more".into(), Value::Null), Err(Full));
-        assert_eq!(event.set("f0".into(), true.into()), Ok(()));
+        assert_eq!(event.at("one_more".into()).unwrap_err(), Full);
+        assert!(!event.has_place("one_more") && event.has_place("f0.x"));
+        assert!(event.at("f0".into()).is_ok());
         assert_eq!(event.len(), MAX_FIELDS);
     }
 }

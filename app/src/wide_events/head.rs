@@ -55,13 +55,13 @@ impl RequestHead {
     pub(super) fn free_fields(&self, fields: &mut Fields) {
         fields.push("path", Text::from(self.uri.path()));
         if let Some(query) = self.uri.query() {
-            fields.push("query", query_fields(query));
+            fields.push_unless_there("query", query_fields(query));
         }
         if let Some(user_agent) = &self.user_agent {
-            fields.push("user_agent", text(user_agent));
+            fields.push_unless_there("user_agent", text(user_agent));
         }
         if let Some(peer) = self.peer {
-            fields.push("ip", peer.ip().to_string());
+            fields.push_unless_there("ip", peer.ip().to_string());
         }
         if !self.headers.is_empty() {
             let mut headers = Fields::with_capacity(self.headers.len());
@@ -73,7 +73,7 @@ impl RequestHead {
                 };
                 headers.push(name.as_str().to_owned(), value);
             }
-            fields.push("headers", headers);
+            fields.push_unless_there("headers", headers);
         }
     }
 }

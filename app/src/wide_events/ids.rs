@@ -4,8 +4,10 @@
 //! everything that the request causes. One that isn't well formed is replaced, since both are for tracing and no
 //! reason to refuse work; the event tells it in `replaced_ids`, and the client sees other ids in the answer.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::fields::Text;
 
@@ -55,11 +57,11 @@ struct TraceParent {
 impl RequestIds {
     /// New ones, for what no client has asked for.
     pub fn new() -> Self {
-        Self::of(&HeaderMap::new())
+        Self::of(&HeaderMap::new(), SystemTime::now())
     }
 
     /// What the client brought, where it can be used.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap, at: SystemTime) -> Self {
         let given = headers.get(X_REQUEST_ID);
         let request_id = given.and_then(well_formed);
         let trace = trace_parent(headers);
@@ -68,8 +70,8 @@ impl RequestIds {
             traceparent: trace.is_none() && headers.contains_key(TRACEPARENT),
         };
         Self {
-            request_id: request_id.unwrap_or_else(|| Uuid::now_v7().to_string()),
-            correlation_id: trace.map_or_else(Uuid::now_v7, |trace| Uuid::from_u128(trace.trace_id)),
+            request_id: request_id.unwrap_or_else(|| uuid_v7(at).to_string()),
+            correlation_id: trace.map_or_else(|| uuid_v7(at), |trace| Uuid::from_u128(trace.trace_id)),
             span_id: new_span_id(),
             parent_span_id: trace.map(|trace| trace.parent_id),
             flags: trace.map_or(SAMPLED, |trace| trace.flags),
@@ -115,6 +117,13 @@ impl Default for RequestIds {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A UUIDv7 of the moment at which the request came, which has been read from the clock already.
+fn uuid_v7(at: SystemTime) -> Uuid {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 
 /// Sixteen digits.
@@ -190,7 +199,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        RequestIds::of(&headers)
+        RequestIds::of(&headers, SystemTime::now())
     }
 
     #[test]

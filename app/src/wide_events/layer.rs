@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, Response, StatusCode};
@@ -86,8 +86,9 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let head = RequestHead::of(&request, &self.events.config().headers);
         let is_head = head.method == Method::HEAD;
-        let ids = RequestIds::of(request.headers());
-        let unit = Arc::new(Unit::new(self.events.clone(), "request", ids, Some(head)));
+        let at = SystemTime::now();
+        let ids = RequestIds::of(request.headers(), at);
+        let unit = Arc::new(Unit::new(self.events.clone(), "request", at, ids, Some(head)));
         // From here on the event is told, whatever happens.
         let watch = Watch {
             unit: unit.clone(),

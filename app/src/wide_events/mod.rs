@@ -37,6 +37,7 @@ mod sampling;
 mod schema;
 mod ser;
 mod sink;
+mod spare;
 
 pub use body::WatchedBody;
 pub use config::WideEventConfig;

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
@@ -14,16 +14,9 @@ use super::fields::{Fields, Text, Value};
 use super::ids::{RequestIds, hex};
 use super::json;
 use super::outcome::Outcome;
-use super::own;
 use super::sampling::{Decision, Ended};
 use super::sink::Sink;
-
-/// Room for the layer's own fields.
-const CORE_FIELDS: usize = 32;
-/// Most lines of a few fields are shorter.
-const USUAL_LINE_BYTES: usize = 1024;
-/// What a field adds to a line, usually.
-const USUAL_FIELD_BYTES: usize = 32;
+use super::spare;
 
 /// Where events come together: what makes them lines, and counts them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -101,7 +94,7 @@ impl WideEvents {
         ids: RequestIds,
         work: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        Unit::new(self.clone(), kind, ids, None).run(work)
+        Unit::new(self.clone(), kind, SystemTime::now(), ids, None).run(work)
     }
 
     pub(super) fn config(&self) -> &WideEventConfig {
@@ -121,19 +114,6 @@ impl WideEvents {
             (outcome, _) => outcome,
         };
         let lasted = unit.began.elapsed();
-        let mut fields = self.core(unit, unit.kind, gathered.fields.len());
-        if let Some(status) = end.status {
-            fields.push("status_code", u64::from(status));
-        }
-        fields.push("outcome", outcome);
-        fields.push("duration_ms", milliseconds(lasted));
-        if let Some(after) = end.streamed_after {
-            fields.push("headers_ms", milliseconds(after));
-        }
-        if unit.head.is_some() {
-            fields.push("bytes_in", unit.bytes_in.load(Ordering::Relaxed));
-            fields.push("bytes_out", end.bytes_out);
-        }
         let ended = Ended {
             outcome,
             status: end.status,
@@ -143,9 +123,21 @@ impl WideEvents {
             trace_id: unit.ids.correlation_id,
         };
         self.count(outcome);
-        let exempt = fields.len();
-        let problems = self.fill(unit, &mut fields, gathered);
-        self.send(fields, exempt, problems, |event, problems| {
+        let event = self.finalize(unit, unit.kind, gathered, |fields| {
+            if let Some(status) = end.status {
+                fields.push("status_code", u64::from(status));
+            }
+            fields.push("outcome", outcome);
+            fields.push("duration_ms", milliseconds(lasted));
+            if let Some(after) = end.streamed_after {
+                fields.push("headers_ms", milliseconds(after));
+            }
+            if unit.head.is_some() {
+                fields.push("bytes_in", unit.bytes_in.load(Ordering::Relaxed));
+                fields.push("bytes_out", end.bytes_out);
+            }
+        });
+        self.send(event, |event, problems| {
             let choice = catch_unwind(AssertUnwindSafe(|| self.0.config.sampling.decide(&ended, event)));
             choice.unwrap_or_else(|_| {
                 problems.push("the function that samples panicked".to_owned());
@@ -164,13 +156,12 @@ impl WideEvents {
             Some(_) => Outcome::Error,
             None => gathered.outcome.unwrap_or(Outcome::Success),
         };
-        let mut fields = self.core(unit, "late", gathered.fields.len());
-        fields.push("outcome", outcome);
-        fields.push("duration_ms", milliseconds(unit.began.elapsed()));
         self.count(outcome);
-        let exempt = fields.len();
-        let problems = self.fill(unit, &mut fields, gathered);
-        self.send(fields, exempt, problems, |_, _| Decision {
+        let event = self.finalize(unit, "late", gathered, |fields| {
+            fields.push("outcome", outcome);
+            fields.push("duration_ms", milliseconds(unit.began.elapsed()));
+        });
+        self.send(event, |_, _| Decision {
             keep: true,
             rate: 1.0,
             reason: "late",
@@ -185,10 +176,40 @@ impl WideEvents {
         }
     }
 
+    /// Adds to what was gathered what the layer knows. It comes after it, so that nothing has to move, and is written
+    /// before it.
+    fn finalize(
+        &self,
+        unit: &Unit,
+        kind: &'static str,
+        gathered: Gathered,
+        ending: impl FnOnce(&mut Fields),
+    ) -> Finalized {
+        let mut fields = gathered.fields;
+        if fields.is_bare() {
+            fields = spare::fields();
+        }
+        if let Some(error) = gathered.error {
+            fields.push("error", error);
+        }
+        let by_hand = fields.len();
+        if let Some(head) = &unit.head {
+            head.free_fields(&mut fields);
+        }
+        let free = fields.len();
+        self.core(unit, kind, &mut fields);
+        ending(&mut fields);
+        let core = fields.len();
+        Finalized {
+            event: Value::Object(fields),
+            layout: Layout { by_hand, free, core },
+            problems: gathered.problems,
+        }
+    }
+
     /// What can hold no secret, and is left as it is.
-    fn core(&self, unit: &Unit, kind: &'static str, more: usize) -> Fields {
+    fn core(&self, unit: &Unit, kind: &'static str, fields: &mut Fields) {
         let config = &self.0.config;
-        let mut fields = Fields::with_capacity(CORE_FIELDS + more);
         let at = DateTime::<Utc>::from(unit.at).to_rfc3339_opts(SecondsFormat::Millis, true);
         fields.push("timestamp", at);
         fields.push("kind", kind);
@@ -228,96 +249,95 @@ impl WideEvents {
             fields.push("replaced_ids", Value::Array(names.collect()));
         }
         if let Some(head) = &unit.head {
-            head.plain_fields(&mut fields);
+            head.plain_fields(fields);
         }
-        fields
     }
 
-    /// What comes from outside or was added by hand.
-    fn fill(&self, unit: &Unit, fields: &mut Fields, gathered: Gathered) -> Vec<String> {
-        let mut problems = gathered.problems;
-        if let Some(head) = &unit.head {
-            head.free_fields(fields);
-        }
-        for (name, value) in gathered.fields.into_entries() {
-            match own::whose(&name) {
-                own::Whose::Anybodys => fields.push(name, value),
-                own::Whose::Shared => fields.overlay(name, value),
-                own::Whose::Layers => problems.push(format!("{name} is the layer's own field and was not set")),
-            }
-        }
-        if let Some(error) = gathered.error {
-            fields.push("error", error);
-        }
-        problems
-    }
-
-    fn send(
-        &self,
-        mut fields: Fields,
-        exempt: usize,
-        mut problems: Vec<String>,
-        sample: impl FnOnce(&Value, &mut Vec<String>) -> Decision,
-    ) {
+    fn send(&self, finalized: Finalized, sample: impl FnOnce(&Fields, &mut Vec<String>) -> Decision) {
         let config = &self.0.config;
-        config.redaction.apply(&mut fields, exempt);
-        let mut event = Value::Object(fields);
+        let Finalized {
+            mut event,
+            layout,
+            mut problems,
+        } = finalized;
+        if let Value::Object(fields) = &mut event {
+            config.redaction.apply(fields, layout.free);
+        }
         if let Some(schema) = &config.schema {
             problems.extend(schema.errors(&event));
         }
-        let decision = sample(&event, &mut problems);
-        if !decision.keep {
-            self.0.sampled_out.fetch_add(1, Ordering::AcqRel);
+        // An object, as it was made.
+        let Value::Object(mut fields) = event else {
             return;
+        };
+        let decision = sample(&fields, &mut problems);
+        if decision.keep {
+            self.write(&mut fields, layout, decision, problems);
+        } else {
+            self.0.sampled_out.fetch_add(1, Ordering::AcqRel);
         }
-        let matters = !matches!(decision.reason, "default" | "route" | "chosen");
-        let line = self.line(&mut event, exempt, decision, problems);
-        self.0.sink.send(line, matters);
+        spare::leave(fields);
     }
 
-    fn line(&self, event: &mut Value, exempt: usize, decision: Decision, mut problems: Vec<String>) -> Vec<u8> {
+    /// Hands the line over.
+    fn write(&self, fields: &mut Fields, layout: Layout, decision: Decision, mut problems: Vec<String>) {
         let config = &self.0.config;
-        complete(event, decision, &problems);
-        if let (Some(format), Value::Object(fields)) = (&config.format, &*event) {
+        let matters = !matches!(decision.reason, "default" | "route" | "chosen");
+        add_decision(fields, decision, &problems);
+        if let Some(format) = &config.format {
             if let Ok(line) = catch_unwind(AssertUnwindSafe(|| format(fields))) {
-                return line.into_bytes();
+                return self.0.sink.send(line.as_bytes(), matters);
             }
         }
-        let line = line_of(event);
-        if line.len() <= config.max_line_bytes {
-            return line;
-        }
-        if let Value::Object(fields) = event {
-            fields.truncate(exempt);
-        }
-        problems.push(format!(
-            "the event was {} bytes long, more than {}; all fields but the layer's own are left out",
-            line.len(),
-            config.max_line_bytes
-        ));
-        complete(event, decision, &problems);
-        line_of(event)
+        let Layout { by_hand, free, core } = layout;
+        spare::with_line(|line| {
+            json::write_event(
+                fields,
+                &[free..core, by_hand..free, 0..by_hand, core..fields.len()],
+                line,
+            );
+            if line.len() > config.max_line_bytes {
+                problems.push(format!(
+                    "the event was {} bytes long, more than {}; all fields but the layer's own are left out",
+                    line.len(),
+                    config.max_line_bytes
+                ));
+                fields.keep(free..core);
+                add_decision(fields, decision, &problems);
+                line.clear();
+                json::write_event(fields, std::slice::from_ref(&(0..fields.len())), line);
+            }
+            self.0.sink.send(line, matters);
+        });
     }
 }
 
+/// An event that nobody else can reach any more.
+struct Finalized {
+    event: Value,
+    layout: Layout,
+    problems: Vec<String>,
+}
+
+/// How an event's fields lie: those added by hand, what the client chose freely, and the layer's own.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Where those added by hand end.
+    by_hand: usize,
+    /// Where those end that may hold secrets.
+    free: usize,
+    /// Where the layer's own end.
+    core: usize,
+}
+
 /// Adds what is known last.
-fn complete(event: &mut Value, decision: Decision, problems: &[String]) {
-    let Value::Object(fields) = event else {
-        return;
-    };
+fn add_decision(fields: &mut Fields, decision: Decision, problems: &[String]) {
     fields.push("sample_rate", decision.rate);
     fields.push("sample_reason", decision.reason);
     if !problems.is_empty() {
         let problems = problems.iter().cloned().map(Value::from).collect();
         fields.push("schema_errors", Value::Array(problems));
     }
-}
-
-fn line_of(event: &Value) -> Vec<u8> {
-    let fields = event.as_fields().map_or(0, Fields::len);
-    let mut line = Vec::with_capacity(USUAL_LINE_BYTES + fields * USUAL_FIELD_BYTES);
-    json::write(event, &mut line);
-    line
 }
 
 fn simple(id: Uuid) -> Text {

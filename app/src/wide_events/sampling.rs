@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::outcome::Outcome;
 
 /// Decides an event's rate from all that it holds, after redaction; `None` leaves it to the configuration.
@@ -96,7 +96,7 @@ impl Sampling {
         self
     }
 
-    pub(super) fn decide(&self, ended: &Ended<'_>, event: &Value) -> Decision {
+    pub(super) fn decide(&self, ended: &Ended<'_>, event: &Fields) -> Decision {
         if let Some(reason) = self.always(ended) {
             return Decision {
                 keep: true,
@@ -104,10 +104,11 @@ impl Sampling {
                 reason,
             };
         }
-        let chosen = match (&self.choose, event) {
-            (Some(choose), Value::Object(fields)) => choose(fields).map(|rate| (rate, "chosen")),
-            _ => None,
-        };
+        let chosen = self
+            .choose
+            .as_ref()
+            .and_then(|choose| choose(event))
+            .map(|rate| (rate, "chosen"));
         let (rate, reason) = chosen
             .or_else(|| Some((self.rate_of_route(ended.route?)?, "route")))
             .unwrap_or((self.rate, "default"));
@@ -166,6 +167,7 @@ fn mix(n: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fields::Value;
     use super::*;
 
     fn ended(trace_id: u128) -> Ended<'static> {
@@ -180,7 +182,7 @@ mod tests {
     }
 
     fn decide(sampling: &Sampling, ended: &Ended<'_>) -> Decision {
-        sampling.decide(ended, &Value::Object(Fields::default()))
+        sampling.decide(ended, &Fields::default())
     }
 
     #[test]
@@ -237,7 +239,7 @@ mod tests {
             .choose(|event| event.get("plan").and_then(Value::as_str).map(|_| 1.0));
         let of = |route, event: Fields| {
             let ended = Ended { route, ..ended(1) };
-            let decision = sampling.decide(&ended, &event.into());
+            let decision = sampling.decide(&ended, &event);
             (decision.rate, decision.reason)
         };
         let mut paying = Fields::default();

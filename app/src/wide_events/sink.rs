@@ -1,63 +1,80 @@
-//! Where lines go: a bounded queue, and one thread that writes.
+//! Where lines go: a bounded buffer, and one thread that writes.
 //!
-//! A pipe whose reader has stalled blocks whoever writes into it. That must not be a request: they hand their line
-//! over or, if the queue is full, count it as dropped, and never wait. The next line that gets out tells how many
+//! A pipe whose reader has stalled blocks whoever writes into it. That must not be a request: they add their line to
+//! the buffer or, if it is full, count it as dropped, and never wait. The next line that finds a place tells how many
 //! are missing before it.
 //!
 //! **Invariant:** every line handed over is counted once, as emitted when the writer has taken all of its bytes, or
 //! as dropped.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TrySendError, channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// Lines that may wait.
-const QUEUE_LINES: usize = 16_384;
+const MAX_LINES: usize = 16_384;
 /// Bytes that may wait.
-const QUEUE_BYTES: usize = 32 * 1024 * 1024;
-/// What is kept free for lines that matter (failures, clients that left): a fourth of the queue.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// What is kept free for lines that matter (failures, clients that left): a fourth of each.
 const RESERVE: usize = 4;
-/// So many bytes are written at once, at most, unless one line is longer.
-const BATCH_BYTES: usize = 64 * 1024;
+/// What a buffer keeps of its memory when it is empty.
+const KEPT_BYTES: usize = 256 * 1024;
 /// How long lines gather while they keep coming: what a line may wait, and how often the writer is woken at most.
 const GATHER: Duration = Duration::from_millis(1);
 /// How long the writer rests when the other side takes nothing without blocking, as a terminal may.
 const REST: Duration = Duration::from_millis(5);
 
-/// A queue with a thread that writes its lines. Cheap to clone.
+/// A buffer with a thread that writes its lines. Cheap to clone; the thread ends with the last clone.
 #[derive(Debug, Clone)]
-pub struct Sink(Arc<Shared>);
+pub struct Sink(Arc<Handle>);
 
+/// What all clones share. The writer has the rest, so that it learns when they are gone.
 #[derive(Debug)]
-struct Shared {
-    lines: RwLock<Option<mpsc::SyncSender<Line>>>,
-    done: Mutex<Receiver<()>>,
-    counts: Arc<Counts>,
-}
+struct Handle(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Counts {
-    waiting_lines: AtomicUsize,
-    waiting_bytes: AtomicUsize,
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Lines have come, or no more will.
+    more: Condvar,
+    /// The writer is done.
+    done: Condvar,
     emitted: AtomicU64,
     dropped: AtomicU64,
-    /// Dropped, and not told yet.
-    untold: AtomicU64,
-    /// The lines that were waiting have been counted as dropped, and are not to be counted again.
+    /// Nobody waits for what is being written any more; it has been counted as dropped.
     abandoned: AtomicBool,
 }
 
-type Line = Vec<u8>;
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Lines,
+    /// Of those that the writer has taken and not written yet.
+    writing: usize,
+    writing_bytes: usize,
+    /// Dropped, and not told yet.
+    untold: u64,
+    /// The writer sleeps until it is told.
+    asleep: bool,
+    closed: bool,
+    /// There is no writer, or it has ended.
+    ended: bool,
+}
+
+/// Lines with their newlines, one after the other.
+#[derive(Debug, Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
 
 /// What became of the lines that were handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SinkCounts {
     /// Taken by the writer, to the last byte.
     pub emitted: u64,
-    /// Lost: the queue was full, or the writer refused them.
+    /// Lost: the buffer was full, or the writer refused them.
     pub dropped: u64,
     /// Still waiting.
     pub queued: u64,
@@ -66,24 +83,20 @@ pub struct SinkCounts {
 impl Sink {
     /// A sink that writes to `writer`, from a thread of its own.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
-        let (lines, taken) = mpsc::sync_channel(QUEUE_LINES);
-        let (done, ended) = channel();
-        let counts = Arc::new(Counts::default());
+        let shared = Arc::new(Shared::default());
         let thread = {
-            let counts = counts.clone();
+            let shared = shared.clone();
             thread::Builder::new()
                 .name("wide-events".to_owned())
-                .spawn(move || run(writer, &taken, &counts, &done))
+                .spawn(move || shared.write_to(writer))
         };
         if let Err(error) = thread {
-            // The queue has no other end then, so that each line is counted as dropped.
             tracing::error!("no thread for wide events: {error}; all are dropped");
+            let mut waiting = shared.waiting();
+            waiting.closed = true;
+            waiting.ended = true;
         }
-        Self(Arc::new(Shared {
-            lines: RwLock::new(Some(lines)),
-            done: Mutex::new(ended),
-            counts,
-        }))
+        Self(Arc::new(Handle(shared)))
     }
 
     /// A sink that writes to the process's stdout, without its lock and its buffer. If there is no stdout, every
@@ -94,41 +107,38 @@ impl Sink {
             Ok(stdout) => Self::new(std::fs::File::from(stdout)),
             Err(error) => {
                 tracing::error!("stdout can't be written to: {error}; wide events are dropped");
-                Self::new(Closed)
+                Self::new(Nowhere)
             }
         }
     }
 
-    /// Hands a line over, without its newline. Never waits.
+    /// Hands a line over, without its newline. Never waits for the writer.
     ///
-    /// What `matters` may use all of the queue, other lines three fourths of it.
-    pub fn send(&self, line: Vec<u8>, matters: bool) {
-        let counts = &self.0.counts;
-        let size = line.len();
-        let lines = counts.waiting_lines.fetch_add(1, Ordering::Relaxed);
-        let bytes = counts.waiting_bytes.fetch_add(size, Ordering::Relaxed);
-        let of = |whole: usize| if matters { whole } else { whole - whole / RESERVE };
-        let has_place = lines < of(QUEUE_LINES) && bytes.saturating_add(size) <= of(QUEUE_BYTES);
-        let sent = has_place && {
-            let queue = self.0.lines.read().unwrap_or_else(PoisonError::into_inner);
-            match queue.as_ref().map(|queue| queue.try_send(line)) {
-                Some(Ok(())) => true,
-                Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => false,
-            }
-        };
-        if !sent {
-            counts.leave(1, size);
-            counts.lose(1);
+    /// What `matters` may use all of the buffer, other lines three fourths of it.
+    pub fn send(&self, line: &[u8], matters: bool) {
+        let shared = &self.0.0;
+        let mut waiting = shared.waiting();
+        if !waiting.has_place(line.len(), matters) {
+            waiting.untold += 1;
+            shared.dropped.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+        let untold = std::mem::take(&mut waiting.untold);
+        waiting.lines.add(line, untold);
+        if std::mem::take(&mut waiting.asleep) {
+            shared.more.notify_one();
         }
     }
 
     /// What became of the lines so far.
     pub fn counts(&self) -> SinkCounts {
-        let counts = &self.0.counts;
+        let shared = &self.0.0;
+        // Under the lock, so that no line is between two counts.
+        let waiting = shared.waiting();
         SinkCounts {
-            emitted: counts.emitted.load(Ordering::Acquire),
-            dropped: counts.dropped.load(Ordering::Acquire),
-            queued: counts.waiting_lines.load(Ordering::Acquire) as u64,
+            emitted: shared.emitted.load(Ordering::Acquire),
+            dropped: shared.dropped.load(Ordering::Acquire),
+            queued: (waiting.lines.ends.len() + waiting.writing) as u64,
         }
     }
 
@@ -137,39 +147,181 @@ impl Sink {
     ///
     /// Blocks its thread.
     pub fn close(&self, patience: Duration) -> SinkCounts {
-        drop(self.0.lines.write().unwrap_or_else(PoisonError::into_inner).take());
-        let done = self.0.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(RecvTimeoutError::Timeout) = done.recv_timeout(patience) {
-            let counts = &self.0.counts;
-            counts.abandoned.store(true, Ordering::Release);
-            let left = counts.waiting_lines.swap(0, Ordering::AcqRel);
-            counts.lose(left as u64);
+        let shared = &self.0.0;
+        let mut waiting = shared.waiting();
+        waiting.closed = true;
+        shared.more.notify_one();
+        let (mut waiting, _) = shared
+            .done
+            .wait_timeout_while(waiting, patience, |waiting| !waiting.ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        if !waiting.ended {
+            shared.abandoned.store(true, Ordering::Release);
+            let left = waiting.lines.take().ends.len() + std::mem::take(&mut waiting.writing);
+            shared.dropped.fetch_add(left as u64, Ordering::AcqRel);
         }
+        drop(waiting);
         self.counts()
     }
 }
 
-impl Counts {
-    fn leave(&self, lines: usize, bytes: usize) {
-        // Saturating: `close` may have given up on them.
-        let _ = self
-            .waiting_lines
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |waiting| {
-                Some(waiting.saturating_sub(lines))
-            });
-        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn lose(&self, lines: u64) {
-        self.dropped.fetch_add(lines, Ordering::AcqRel);
-        self.untold.fetch_add(lines, Ordering::AcqRel);
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // What waits is still written.
+        self.0.waiting().closed = true;
+        self.0.more.notify_one();
     }
 }
 
-/// No stdout at all.
-struct Closed;
+impl Waiting {
+    fn has_place(&self, size: usize, matters: bool) -> bool {
+        let of = |whole: usize| if matters { whole } else { whole - whole / RESERVE };
+        let lines = self.lines.ends.len() + self.writing;
+        let bytes = self.lines.bytes.len() + self.writing_bytes;
+        !self.closed && lines < of(MAX_LINES) && bytes.saturating_add(size) <= of(MAX_BYTES)
+    }
+}
 
-impl Write for Closed {
+impl Lines {
+    /// Adds a line that tells how many are missing before it.
+    fn add(&mut self, line: &[u8], missing: u64) {
+        match (missing, line.split_last()) {
+            (1.., Some((b'}', rest))) => {
+                self.bytes.extend_from_slice(rest);
+                self.bytes
+                    .extend_from_slice(format!(",\"dropped_before\":{missing}}}").as_bytes());
+            }
+            (1.., _) => {
+                self.bytes.extend_from_slice(line);
+                let told = format!(" ({missing} events before this one are missing)");
+                self.bytes.extend_from_slice(told.as_bytes());
+            }
+            _ => self.bytes.extend_from_slice(line),
+        }
+        self.bytes.push(b'\n');
+        self.ends.push(self.bytes.len());
+    }
+
+    fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.ends.clear();
+        self.ends.shrink_to(KEPT_BYTES / 64);
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // It is whole after each of the few steps that are made under it, none of which panics.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer's life.
+    fn write_to(&self, mut writer: impl Write) {
+        let mut taken = Lines::default();
+        let mut state = Writing::default();
+        while self.next(&mut taken) {
+            self.write(&taken, &mut writer, &mut state);
+            taken.clear();
+            if self.abandoned.load(Ordering::Acquire) {
+                return;
+            }
+            // Where lines come one after the other, a thread that sleeps between them need not be woken for each.
+            thread::sleep(GATHER);
+        }
+        self.waiting().ended = true;
+        self.done.notify_all();
+    }
+
+    /// Takes what waits in exchange for an empty buffer; waits for it if need be. False at the end.
+    fn next(&self, taken: &mut Lines) -> bool {
+        let mut waiting = self.waiting();
+        while waiting.lines.ends.is_empty() {
+            if waiting.closed {
+                return false;
+            }
+            waiting.asleep = true;
+            waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.asleep = false;
+        std::mem::swap(&mut waiting.lines, taken);
+        waiting.writing = taken.ends.len();
+        waiting.writing_bytes = taken.bytes.len();
+        true
+    }
+
+    fn write(&self, lines: &Lines, writer: &mut impl Write, state: &mut Writing) {
+        let (mut written, mut counted) = (0, 0);
+        let mut error = None;
+        if std::mem::take(&mut state.torn) {
+            error = writer.write_all(b"\n").err();
+        }
+        while error.is_none() && written < lines.bytes.len() {
+            match writer.write(lines.bytes.get(written..).unwrap_or_default()) {
+                Ok(0) => error = Some(ErrorKind::WriteZero.into()),
+                Ok(taken) => {
+                    written += taken;
+                    let rest = lines.ends.get(counted..).unwrap_or_default();
+                    let out = rest.partition_point(|end| *end <= written);
+                    counted += out;
+                    self.count(out, &self.emitted);
+                }
+                Err(interrupted) if interrupted.kind() == ErrorKind::Interrupted => {}
+                // Somebody who shares this file has made it non-blocking.
+                Err(busy) if busy.kind() == ErrorKind::WouldBlock => thread::sleep(REST),
+                Err(refused) => error = Some(refused),
+            }
+        }
+        let error = error.or_else(|| writer.flush().err());
+        let lost = lines.ends.len() - counted;
+        let whole_until = lines.ends.get(counted.wrapping_sub(1)).copied().unwrap_or(0);
+        state.torn = written > whole_until;
+        if lost > 0 {
+            self.count(lost, &self.dropped);
+            self.waiting().untold += lost as u64;
+        }
+        self.waiting().writing_bytes = 0;
+        match error {
+            Some(error) if !state.refused => {
+                tracing::error!("wide events can't be written: {error}; they are dropped and counted");
+                state.refused = true;
+            }
+            None if state.refused => {
+                tracing::warn!("wide events are written again");
+                state.refused = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Moves lines from those that are being written to `count`.
+    fn count(&self, lines: usize, count: &AtomicU64) {
+        let mut waiting = self.waiting();
+        if self.abandoned.load(Ordering::Acquire) {
+            return;
+        }
+        waiting.writing = waiting.writing.saturating_sub(lines);
+        count.fetch_add(lines as u64, Ordering::AcqRel);
+    }
+}
+
+/// What a writer remembers from one batch to the next.
+#[derive(Debug, Default)]
+struct Writing {
+    /// A line was cut, so that the next begins with a newline.
+    torn: bool,
+    /// What was told on stderr last.
+    refused: bool,
+}
+
+/// No stdout at all.
+struct Nowhere;
+
+impl Write for Nowhere {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(ErrorKind::BrokenPipe.into())
     }
@@ -177,112 +329,4 @@ impl Write for Closed {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn run(mut writer: impl Write, lines: &Receiver<Line>, counts: &Counts, done: &Sender<()>) {
-    let mut batch = Batch::default();
-    while let Ok(line) = lines.recv() {
-        batch.add(line, counts);
-        loop {
-            while batch.bytes.len() < BATCH_BYTES {
-                match lines.try_recv() {
-                    Ok(line) => batch.add(line, counts),
-                    Err(_) => break,
-                }
-            }
-            if batch.ends.is_empty() {
-                break;
-            }
-            let full = batch.bytes.len() >= BATCH_BYTES;
-            batch.write(&mut writer, counts);
-            if counts.abandoned.load(Ordering::Acquire) {
-                return;
-            }
-            // Where lines come one after the other, a thread that sleeps between them need not be woken for each.
-            if !full {
-                thread::sleep(GATHER);
-            }
-        }
-    }
-    // Nobody may wait any longer.
-    let _ = done.send(());
-}
-
-/// Lines on their way out.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    /// Where each line ends, and how long it was when it was handed over.
-    ends: Vec<(usize, usize)>,
-    /// A line was cut, so that the next begins with a newline.
-    torn: bool,
-    /// What was told on stderr last: whether lines get out.
-    refused: bool,
-}
-
-impl Batch {
-    fn add(&mut self, mut line: Line, counts: &Counts) {
-        let size = line.len();
-        let missing = counts.untold.swap(0, Ordering::AcqRel);
-        if missing > 0 {
-            let told = match line.pop_if(|last| *last == b'}') {
-                Some(_) => format!(",\"dropped_before\":{missing}}}"),
-                None => format!(" ({missing} events before this one are missing)"),
-            };
-            line.extend_from_slice(told.as_bytes());
-        }
-        self.bytes.extend_from_slice(&line);
-        self.bytes.push(b'\n');
-        self.ends.push((self.bytes.len(), size));
-    }
-
-    fn write(&mut self, writer: &mut impl Write, counts: &Counts) {
-        let outcome = if std::mem::take(&mut self.torn) {
-            write_all(writer, b"\n")
-                .1
-                .map_or_else(|| write_all(writer, &self.bytes), |error| (0, Some(error)))
-        } else {
-            write_all(writer, &self.bytes)
-        };
-        let (written, error) = outcome;
-        if counts.abandoned.load(Ordering::Acquire) {
-            return;
-        }
-        let out = self.ends.iter().filter(|(end, _)| *end <= written).count();
-        let whole_until = self.ends.get(out.wrapping_sub(1)).map_or(0, |(end, _)| *end);
-        self.torn = written > whole_until;
-        counts.emitted.fetch_add(out as u64, Ordering::AcqRel);
-        counts.lose((self.ends.len() - out) as u64);
-        counts.leave(self.ends.len(), self.ends.iter().map(|(_, size)| size).sum());
-        match error {
-            Some(error) if !self.refused => {
-                tracing::error!("wide events can't be written: {error}; they are dropped and counted");
-                self.refused = true;
-            }
-            None if self.refused => {
-                tracing::warn!("wide events are written again");
-                self.refused = false;
-            }
-            _ => {}
-        }
-        self.bytes.clear();
-        self.bytes.shrink_to(4 * BATCH_BYTES);
-        self.ends.clear();
-    }
-}
-
-/// How many bytes were taken, and why not all.
-fn write_all(writer: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
-    let mut written = 0;
-    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        match writer.write(rest) {
-            Ok(0) => return (written, Some(ErrorKind::WriteZero.into())),
-            Ok(taken) => written += taken,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Somebody who shares this file has made it non-blocking.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(REST),
-            Err(error) => return (written, Some(error)),
-        }
-    }
-    (written, writer.flush().err())
 }

@@ -174,7 +174,7 @@ struct Lines(Sink);
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.send(line.strip_suffix(b"\n").unwrap_or(line).to_vec(), false);
+        self.0.send(line.strip_suffix(b"\n").unwrap_or(line), false);
         Ok(line.len())
     }
 

@@ -192,7 +192,9 @@ static CLASSES: [u8; 256] = {
 
 impl Look {
     fn at(text: &str) -> Self {
-        let classes = text.bytes().fold(0, |classes, byte| classes | CLASSES[usize::from(byte)]);
+        let classes = text
+            .bytes()
+            .fold(0, |classes, byte| classes | CLASSES[usize::from(byte)]);
         let mut look = Self {
             classes,
             ..Self::default()

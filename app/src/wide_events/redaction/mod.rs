@@ -137,11 +137,15 @@ impl Redaction {
         self
     }
 
-    /// Redacts `event`, its first `exempt` fields apart: they are the layer's own.
-    pub(super) fn apply(&self, event: &mut Fields, exempt: usize) {
+    /// Redacts the first fields of `event`; the others are the layer's own.
+    pub(super) fn apply(&self, event: &mut Fields, first: usize) {
         let nowhere = Here::default();
-        for (name, value) in event.entries_mut().get_mut(exempt..).unwrap_or_default() {
-            let here = if self.places.begins(name) { self.places.top() } else { &nowhere };
+        for (name, value) in event.entries_mut().get_mut(..first).unwrap_or_default() {
+            let here = if self.places.begins(name) {
+                self.places.top()
+            } else {
+                &nowhere
+            };
             self.field(here, name, value);
         }
     }

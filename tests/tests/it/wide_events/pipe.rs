@@ -119,7 +119,7 @@ fn closing_writes_what_waits() {
         text.len()
     });
     for _ in 0..100 {
-        sink.send(line.clone(), false);
+        sink.send(&line, false);
     }
     let counts = sink.close(PATIENCE);
     assert_eq!(
@@ -131,7 +131,7 @@ fn closing_writes_what_waits() {
         }
     );
     // Too late.
-    sink.send(line, true);
+    sink.send(&line, true);
     assert_eq!(sink.counts().dropped, 1);
     assert_eq!(reading.join().unwrap(), 100 * (10 * 1024 + 1));
 }
@@ -141,7 +141,7 @@ fn closing_waits_no_longer_than_it_is_told_to() {
     let (reader, writer) = pipe().unwrap();
     let sink = Sink::new(writer);
     for _ in 0..20 {
-        sink.send(vec![b'x'; 10 * 1024], false);
+        sink.send(&[b'x'; 10 * 1024], false);
     }
     let counts = sink.close(Duration::from_millis(50));
     assert_eq!((counts.emitted + counts.dropped, counts.queued), (20, 0));
