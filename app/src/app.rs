@@ -19,7 +19,7 @@ use crate::wide_events::WideEventConfig;
 pub type Planter = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// Changes how wide events are made.
-pub type ConfigureWideEvents = fn(WideEventConfig) -> WideEventConfig;
+type ConfigureWideEvents = Box<dyn FnOnce(WideEventConfig) -> WideEventConfig + Send>;
 
 /// A program on Daybook.
 ///
@@ -37,7 +37,7 @@ pub struct App {
     pub(crate) sentences: Sentences,
     pub(crate) consumers: Option<Consumers>,
     pub(crate) planter: Option<Planter>,
-    pub(crate) wide_events: Option<ConfigureWideEvents>,
+    wide_events: Option<ConfigureWideEvents>,
     routes: OpenApiRouter<AppState>,
 }
 
@@ -96,8 +96,8 @@ impl App {
     /// Changes how wide events are made, after the settings have had their say: more rules for what must not leave the
     /// process, a schema with the program's own fields, a function that samples.
     #[must_use]
-    pub fn wide_events(mut self, configure: ConfigureWideEvents) -> Self {
-        self.wide_events = Some(configure);
+    pub fn wide_events(mut self, configure: impl FnOnce(WideEventConfig) -> WideEventConfig + Send + 'static) -> Self {
+        self.wide_events = Some(Box::new(configure));
         self
     }
 
@@ -122,6 +122,15 @@ impl App {
             .with_extension(self.sentences.clone())
             .with_extension(hearing.hints())
             .with_extension(hearing))
+    }
+
+    /// How this program's wide events are made, where the settings say `config`. What [`App::wide_events`] was given is
+    /// used up.
+    pub fn wide_event_config(&mut self, config: WideEventConfig) -> WideEventConfig {
+        match self.wide_events.take() {
+            Some(configure) => configure(config),
+            None => config,
+        }
     }
 
     /// All migrations of the program.

@@ -34,7 +34,7 @@ pub mod testing;
 pub mod threads;
 pub mod wide_events;
 
-pub use app::{App, ConfigureWideEvents, Planter};
+pub use app::{App, Planter};
 /// What a user's migrations call: `enable_team_rls`, `for_each_team`.
 pub use daybook_migration as migration;
 pub use error::{Error, Result};

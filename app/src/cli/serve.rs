@@ -40,17 +40,14 @@ const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// Serves until `stop`. `ready` runs once the database is, with the address that the service listens on.
 pub(super) async fn serve(
-    app: App,
+    mut app: App,
     config: &Config,
     server: &Server,
     stop: Stop,
     wide_events: WideEventConfig,
     ready: impl AsyncFnOnce(&Database, SocketAddr) -> Result<()>,
 ) -> Result<()> {
-    let wide_events = WideEvents::new(match app.wide_events {
-        Some(configure) => configure(wide_events),
-        None => wide_events,
-    });
+    let wide_events = WideEvents::new(app.wide_event_config(wide_events));
     // First of all: a port that is taken should not cost a migration.
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         Error::internal(format!(

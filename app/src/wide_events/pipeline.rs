@@ -169,9 +169,9 @@ impl WideEvents {
     }
 
     fn count(&self, outcome: Outcome) {
-        if let Some(ended) = Outcome::ALL.iter().position(|of| *of == outcome) {
-            if let Some(count) = self.0.ended.get(ended) {
-                count.fetch_add(1, Ordering::Relaxed);
+        for (of, ended) in Outcome::ALL.iter().zip(&self.0.ended) {
+            if *of == outcome {
+                ended.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -284,10 +284,10 @@ impl WideEvents {
         let config = &self.0.config;
         let matters = !matches!(decision.reason, "default" | "route" | "chosen");
         add_decision(fields, decision, &problems);
-        if let Some(format) = &config.format {
-            if let Ok(line) = catch_unwind(AssertUnwindSafe(|| format(fields))) {
-                return self.0.sink.send(line.as_bytes(), matters);
-            }
+        if let Some(format) = &config.format
+            && let Ok(line) = catch_unwind(AssertUnwindSafe(|| format(fields)))
+        {
+            return self.0.sink.send(line.as_bytes(), matters);
         }
         let Layout { by_hand, free, core } = layout;
         spare::with_line(|line| {

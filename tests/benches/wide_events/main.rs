@@ -32,10 +32,10 @@ const AIM: f64 = 1.0;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, command, way, fields] = arguments.as_slice() {
-        if command == server::COMMAND {
-            return server::serve(way.parse().unwrap(), fields.parse().unwrap());
-        }
+    if let [_, command, way, fields] = arguments.as_slice()
+        && command == server::COMMAND
+    {
+        return server::serve(way.parse().unwrap(), fields.parse().unwrap());
     }
     if wanted("cost") {
         cost();

@@ -121,7 +121,7 @@ impl TestApp {
         team: TestTeam,
         request_timeout: Duration,
         live: LiveOptions,
-        program: App,
+        mut program: App,
         db: TestDb,
         options: DatabaseOptions,
     ) -> Self {
@@ -137,7 +137,7 @@ impl TestApp {
         let live = Live::start(&database, direct, live);
         let written = Written::default();
         let wide_events = wide_event_config(&wide_events_config()).unwrap().sink(written.sink());
-        let wide_events = WideEvents::new(wide_events);
+        let wide_events = WideEvents::new(program.wide_event_config(wide_events));
         let state = AppState::new(database.clone(), authenticator, http, live.clone(), None)
             .with_wide_events(wide_events.clone());
         Self {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use axum::routing::{any, post};
+use daybook::http::event_schema;
 use daybook::prelude::*;
 use daybook::tenancy::DatabaseOptions;
 use daybook::testing::TestDb;
+use daybook::wide_events::{EventSchema, HashKey, Redaction, Treatment};
 use daybook_tests::http::{Client, TestApp, sample_program};
 use daybook_tests::live::LiveClient;
 use serde_json::{Value, json};
@@ -325,6 +327,46 @@ async fn a_live_socket_has_two_events_and_its_ticket_is_in_none() {
     );
     assert!(events.iter().all(|event| event["kind"] != "late"), "{events:#?}");
     assert!(!events.iter().any(|event| event.to_string().contains(ticket)));
+}
+
+#[tokio::test]
+async fn a_program_adds_its_own_rules_and_types() {
+    let key = HashKey::new("2026-11", b"a key of the tests, long enough").unwrap();
+    let routes = axum::Router::new().route(
+        "/carts",
+        any(async |event: WideEvent| {
+            event
+                .set("cart.items", "two")
+                .set("customer.name", "Ada")
+                .set("build.ip", "10.0.0.1");
+        }),
+    );
+    let program = sample_program().routes(routes).wide_events(|config| {
+        let mut schema = event_schema();
+        schema["properties"]["cart"] = json!({"type": "object", "properties": {"items": {"type": "integer"}}});
+        let redaction = Redaction::default()
+            .path("customer.name", Treatment::Hash)
+            .leave("build.ip")
+            .hash_key(key);
+        config.redaction(redaction).schema(EventSchema::new(&schema).ok())
+    });
+    let db = TestDb::with_migrations(program.migrations().clone()).await;
+    let options = db.options();
+    let app = TestApp::start_as(program, db, options).await;
+    app.anonymous().get("/carts").await.is(StatusCode::OK);
+    let event = app.wide_event().await;
+    assert_eq!(
+        event["schema_errors"],
+        json!([r#"/cart/items: "two" is not of type "integer""#])
+    );
+    assert!(
+        event["customer"]["name"]
+            .as_str()
+            .unwrap()
+            .starts_with("hmac-sha256:2026-11:"),
+        "{event:#}"
+    );
+    assert_eq!(event["build"]["ip"], "10.0.0.1");
 }
 
 #[tokio::test]

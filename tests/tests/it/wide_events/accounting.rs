@@ -8,10 +8,10 @@ const REQUESTS: u64 = 30_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn received_is_the_sum_with_clients_that_leave_at_random() {
-    println!("{}", account(REQUESTS, Sampling::default()).await);
+    eprintln!("{}", account(REQUESTS, Sampling::default()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn received_is_the_sum_when_most_are_sampled_out() {
-    println!("{}", account(REQUESTS, Sampling::default().rate(0.1)).await);
+    eprintln!("{}", account(REQUESTS, Sampling::default().rate(0.1)).await);
 }
