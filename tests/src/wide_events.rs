@@ -31,9 +31,14 @@ impl Written {
         Sink::new(self.clone())
     }
 
+    /// All of it.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     /// Every line, parsed.
     pub fn events(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = self.text();
         assert!(text.is_empty() || text.ends_with('\n'), "a line is whole");
         text.lines()
             .map(|line| serde_json::from_str(line).expect(line))

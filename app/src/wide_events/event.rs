@@ -15,6 +15,7 @@ use super::ids::RequestIds;
 use super::outcome::Outcome;
 use super::own;
 use super::pipeline::WideEvents;
+use super::ser::NoJson;
 use super::spare;
 
 tokio::task_local! {
@@ -31,9 +32,9 @@ const MAX_PROBLEM_LENGTH: usize = 200;
 /// As an extractor, or from anywhere below a handler by [`WideEvent::current`]:
 ///
 /// ```ignore
-/// async fn checkout(event: WideEvent, Json(cart): Json<Cart>) -> Result<…> {
+/// async fn checkout(event: WideEvent, Json(cart): Json<Cart>) -> Result<impl IntoResponse> {
 ///     event.set("cart.items", cart.items.len());
-///     …
+///     // and so on
 /// }
 /// ```
 ///
@@ -105,9 +106,9 @@ impl WideEvent {
     ///
     /// The layer's own fields (`status_code`, `outcome`, …) can't be set: the event tells that it was tried.
     pub fn set(&self, path: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
-        self.with(|gathered| {
+        self.with_value(value, |gathered, value| {
             let path = path.into();
-            match Value::of(value) {
+            match value {
                 Ok(value) => {
                     if let Some(place) = gathered.at(path) {
                         *place = value;
@@ -115,8 +116,7 @@ impl WideEvent {
                 }
                 Err(error) => gathered.problem(format_args!("{path} is no JSON: {error}")),
             }
-        });
-        self
+        })
     }
 
     /// Adds `more` to the number at `path`, which is zero before.
@@ -131,7 +131,7 @@ impl WideEvent {
 
     /// Adds an item to the list at `path`, unless it has `limit` items already.
     pub fn push(&self, path: impl Into<Cow<'static, str>>, item: impl Serialize, limit: usize) -> &Self {
-        self.with(|gathered| match Value::of(item) {
+        self.with_value(item, |gathered, item| match item {
             Ok(item) => match gathered.at(path.into()) {
                 Some(Value::Array(items)) if items.len() >= limit => {}
                 Some(Value::Array(items)) => items.push(item),
@@ -139,13 +139,12 @@ impl WideEvent {
                 None => {}
             },
             Err(error) => gathered.problem(format_args!("an item is no JSON: {error}")),
-        });
-        self
+        })
     }
 
     /// Adds all fields of `value`, a struct or a map: objects are merged, anything else is replaced.
     pub fn enrich(&self, value: impl Serialize) -> &Self {
-        self.with(|gathered| match Value::of(value) {
+        self.with_value(value, |gathered, value| match value {
             Ok(Value::Object(mut fields)) => {
                 fields.retain(|name| gathered.may_set(name));
                 gathered.make_room();
@@ -155,13 +154,15 @@ impl WideEvent {
             }
             Ok(_) => gathered.problem(format_args!("only an object can enrich an event")),
             Err(error) => gathered.problem(format_args!("what should enrich it is no JSON: {error}")),
-        });
-        self
+        })
     }
 
     /// Records the error that the request failed with: `event.mark_error(&error)`. The last one counts.
     pub fn mark_error(&self, error: impl Into<EventError>) -> &Self {
-        self.with(|gathered| gathered.error = Some(error.into()));
+        if self.0.is_some() {
+            let error = error.into();
+            self.with(|gathered| gathered.error = Some(error));
+        }
         self
     }
 
@@ -200,6 +201,15 @@ impl WideEvent {
 
     pub(super) fn inside<T>(&self, work: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self.clone(), work)
+    }
+
+    fn with_value(&self, value: impl Serialize, change: impl FnOnce(&mut Gathered, Result<Value, NoJson>)) -> &Self {
+        if self.0.is_some() {
+            // Before the lock is taken: a `Serialize` may do as it likes, also reach for its event.
+            let value = Value::of(value);
+            self.with(|gathered| change(gathered, value));
+        }
+        self
     }
 
     fn with(&self, change: impl FnOnce(&mut Gathered)) {
@@ -324,7 +334,7 @@ impl Unit {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // What is changed under it is whole after each step, even if a `Serialize` panics between.
+        // What is changed under it is whole after each step, and nobody else's code runs under it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -67,6 +67,8 @@ struct Waiting {
 struct Lines {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// Which lines tell how many are missing before them.
+    told: Vec<(usize, u64)>,
 }
 
 /// What became of the lines that were handed over.
@@ -185,6 +187,9 @@ impl Waiting {
 impl Lines {
     /// Adds a line that tells how many are missing before it.
     fn add(&mut self, line: &[u8], missing: u64) {
+        if missing > 0 {
+            self.told.push((self.ends.len(), missing));
+        }
         match (missing, line.split_last()) {
             (1.., Some((b'}', rest))) => {
                 self.bytes.extend_from_slice(rest);
@@ -209,6 +214,7 @@ impl Lines {
     fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
+        self.told.clear();
         self.ends.clear();
         self.ends.shrink_to(KEPT_BYTES / 64);
     }
@@ -282,7 +288,10 @@ impl Shared {
         state.torn = written > whole_until;
         if lost > 0 {
             self.count(lost, &self.dropped);
-            self.waiting().untold += lost as u64;
+            // What a lost line should have told is told by a later one.
+            let told = lines.told.iter().filter(|(line, _)| *line >= counted);
+            let untold: u64 = told.map(|(_, missing)| missing).sum();
+            self.waiting().untold += lost as u64 + untold;
         }
         self.waiting().writing_bytes = 0;
         match error {

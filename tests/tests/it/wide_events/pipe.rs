@@ -1,12 +1,15 @@
 //! stdout as a real pipe, whose reader stalls, comes back, or goes away.
 
-use std::io::{PipeReader, Read as _, pipe};
+use std::io::{self, PipeReader, Read as _, Write, pipe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use daybook::wide_events::{Sink, SinkCounts, WideEventConfig, WideEventLayer, WideEvents};
+use daybook_tests::wide_events::Written;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -147,4 +150,44 @@ fn closing_waits_no_longer_than_it_is_told_to() {
     assert_eq!((counts.emitted + counts.dropped, counts.queued), (20, 0));
     assert!(counts.dropped > 0);
     drop(reader);
+}
+
+/// Refuses every second write, and takes half of what it takes.
+#[derive(Clone, Default)]
+struct Moody(Written, Arc<AtomicU32>);
+
+impl Write for Moody {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.1.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+            return Err(io::Error::other("not now"));
+        }
+        self.0.write(&bytes[..bytes.len().div_ceil(2)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_refuses_loses_what_it_refused_and_no_line_is_torn_into_another() {
+    let moody = Moody::default();
+    let sink = Sink::new(moody.clone());
+    for n in 0..500 {
+        sink.send(format!("{{\"n\":{n}}}").as_bytes(), false);
+        if n % 25 == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let counts = sink.close(PATIENCE);
+    assert_eq!((counts.emitted + counts.dropped, counts.queued), (500, 0));
+    assert!(counts.emitted > 0 && counts.dropped > 0, "{counts:?}");
+    let text = moody.0.text();
+    let whole: Vec<Value> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    assert_eq!(whole.len() as u64, counts.emitted, "{text}");
+    let told: u64 = whole.iter().filter_map(|line| line["dropped_before"].as_u64()).sum();
+    assert!(told > 0 && told <= counts.dropped, "{told} of {counts:?}");
 }
