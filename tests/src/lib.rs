@@ -7,6 +7,7 @@
 )]
 
 pub mod accounting;
+pub mod bench;
 pub mod http;
 pub mod live;
 mod migrations;

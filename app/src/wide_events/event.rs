@@ -9,23 +9,17 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::error::EventError;
-use super::fields::{Fields, MAX_FIELDS, Value};
+use super::fields::Value;
+use super::gathered::Gathered;
 use super::head::RequestHead;
 use super::ids::RequestIds;
 use super::outcome::Outcome;
-use super::own;
 use super::pipeline::WideEvents;
 use super::ser::NoJson;
-use super::spare;
 
 tokio::task_local! {
     static CURRENT: WideEvent;
 }
-
-/// How many remarks on one event are kept, of those that say what was wrong with it.
-const MAX_PROBLEMS: usize = 16;
-/// How many characters of a remark are kept.
-const MAX_PROBLEM_LENGTH: usize = 200;
 
 /// A handle on the event of the request that is being handled. Cheap to clone.
 ///
@@ -64,16 +58,6 @@ struct State {
     gathered: Gathered,
     ended: bool,
     late: bool,
-}
-
-/// What was added by hand.
-#[derive(Default)]
-pub(super) struct Gathered {
-    pub(super) fields: Fields,
-    pub(super) error: Option<EventError>,
-    pub(super) outcome: Option<Outcome>,
-    /// What went wrong with the event itself.
-    pub(super) problems: Vec<String>,
 }
 
 /// How a unit ended.
@@ -145,13 +129,7 @@ impl WideEvent {
     /// Adds all fields of `value`, a struct or a map: objects are merged, anything else is replaced.
     pub fn enrich(&self, value: impl Serialize) -> &Self {
         self.with_value(value, |gathered, value| match value {
-            Ok(Value::Object(mut fields)) => {
-                fields.retain(|name| gathered.may_set(name));
-                gathered.make_room();
-                if gathered.fields.merge(fields).is_err() {
-                    gathered.is_full();
-                }
-            }
+            Ok(Value::Object(fields)) => gathered.merge(fields),
             Ok(_) => gathered.problem(format_args!("only an object can enrich an event")),
             Err(error) => gathered.problem(format_args!("what should enrich it is no JSON: {error}")),
         })
@@ -225,47 +203,6 @@ impl fmt::Debug for Unit {
             .field("kind", &self.kind)
             .field("request_id", &self.ids.request_id)
             .finish_non_exhaustive()
-    }
-}
-
-impl Gathered {
-    /// The place at `path`, unless it is the layer's, or there is none.
-    fn at(&mut self, path: Cow<'static, str>) -> Option<&mut Value> {
-        let end = path.bytes().position(|letter| letter == b'.').unwrap_or(path.len());
-        if !self.may_set(path.get(..end).unwrap_or_default()) {
-            return None;
-        }
-        self.make_room();
-        if self.fields.has_place(&path) {
-            return self.fields.at(path).ok();
-        }
-        self.is_full();
-        None
-    }
-
-    fn may_set(&mut self, name: &str) -> bool {
-        let may = !own::is_layers(name);
-        if !may {
-            self.problem(format_args!("{name} is the layer's own field and was not set"));
-        }
-        may
-    }
-
-    fn make_room(&mut self) {
-        if self.fields.is_bare() {
-            self.fields = spare::fields();
-        }
-    }
-
-    fn is_full(&mut self) {
-        self.problem(format_args!("an object has {MAX_FIELDS} fields; more were left out"));
-    }
-
-    fn problem(&mut self, told: fmt::Arguments<'_>) {
-        let told: String = told.to_string().chars().take(MAX_PROBLEM_LENGTH).collect();
-        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&told) {
-            self.problems.push(told);
-        }
     }
 }
 

@@ -216,19 +216,6 @@ impl Fields {
         }
     }
 
-    /// Whether there is a place at `path`, or room to make one.
-    pub(super) fn has_place(&self, path: &str) -> bool {
-        let (name, rest) = match path.split_once('.') {
-            Some((name, rest)) => (name, Some(rest)),
-            None => (path, None),
-        };
-        match (self.field(name), rest) {
-            (None, _) => self.entries.len() < MAX_FIELDS,
-            (Some(Value::Object(fields)), Some(rest)) => fields.has_place(rest),
-            (Some(_), _) => true,
-        }
-    }
-
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.entries.retain(|(name, _)| keep(name));
     }
@@ -418,8 +405,7 @@ mod tests {
             event.at(format!("f{n}").into()).unwrap();
         }
         assert_eq!(event.at("one_more".into()).unwrap_err(), Full);
-        assert!(!event.has_place("one_more") && event.has_place("f0.x"));
-        assert!(event.at("f0".into()).is_ok());
+        assert!(event.at("f0.x".into()).is_ok());
         assert_eq!(event.len(), MAX_FIELDS);
     }
 }

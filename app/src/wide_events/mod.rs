@@ -25,6 +25,7 @@ mod error;
 mod event;
 mod extract;
 mod fields;
+mod gathered;
 mod head;
 mod ids;
 mod json;

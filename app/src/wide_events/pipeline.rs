@@ -9,8 +9,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
 use super::config::WideEventConfig;
-use super::event::{End, Gathered, Unit};
+use super::event::{End, Unit};
 use super::fields::{Fields, Text, Value};
+use super::gathered::Gathered;
 use super::ids::{RequestIds, hex};
 use super::json;
 use super::outcome::Outcome;
@@ -182,9 +183,10 @@ impl WideEvents {
         &self,
         unit: &Unit,
         kind: &'static str,
-        gathered: Gathered,
+        mut gathered: Gathered,
         ending: impl FnOnce(&mut Fields),
     ) -> Finalized {
+        let problems = gathered.take_problems();
         let mut fields = gathered.fields;
         if fields.is_bare() {
             fields = spare::fields();
@@ -203,7 +205,7 @@ impl WideEvents {
         Finalized {
             event: Value::Object(fields),
             layout: Layout { by_hand, free, core },
-            problems: gathered.problems,
+            problems,
         }
     }
 

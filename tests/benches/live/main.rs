@@ -18,6 +18,7 @@ mod latency;
 mod memory;
 mod setup;
 
+use daybook_tests::bench::wanted;
 use setup::Bench;
 
 fn main() {
@@ -46,14 +47,6 @@ fn main() {
         }
         bench.stop().await;
     });
-}
-
-fn wanted(name: &str) -> bool {
-    let mut filters = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .peekable();
-    filters.peek().is_none() || filters.any(|filter| name.contains(&filter))
 }
 
 /// The middle of some figures.

@@ -20,6 +20,7 @@ mod server;
 
 use std::process::Command;
 
+use daybook_tests::bench::wanted;
 use server::{Server, Way};
 
 /// How many fields a handler adds.
@@ -46,14 +47,6 @@ fn main() {
     if wanted("accounting") {
         accounting::account();
     }
-}
-
-fn wanted(name: &str) -> bool {
-    let mut filters = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .peekable();
-    filters.peek().is_none() || filters.any(|filter| name.contains(&filter))
 }
 
 /// CPU time that a line adds to a request.

@@ -32,6 +32,16 @@ async fn never(begun: Begun) -> &'static str {
     std::future::pending().await
 }
 
+/// A site that never answers, and says when it is asked.
+async fn site_that_waits() -> (Site, Begun) {
+    let begun = Begun::default();
+    let handler = {
+        let begun = begun.clone();
+        move || never(begun)
+    };
+    (Site::start(Router::new().route("/", get(handler))).await, begun)
+}
+
 fn endless() -> Body {
     Body::from_stream(
         stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"more and "))).then(async |piece| {
@@ -164,15 +174,7 @@ async fn a_timeout_that_is_answered_otherwise() {
 
 #[tokio::test]
 async fn the_client_is_gone_before_the_response() {
-    let begun = Begun::default();
-    let router = Router::new().route(
-        "/",
-        get({
-            let begun = begun.clone();
-            move || never(begun)
-        }),
-    );
-    let site = Site::start(router).await;
+    let (site, begun) = site_that_waits().await;
     let mut socket = site.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     begun.notified().await;
@@ -185,15 +187,7 @@ async fn the_client_is_gone_before_the_response() {
 
 #[tokio::test]
 async fn a_client_that_closes_its_half_is_gone() {
-    let begun = Begun::default();
-    let router = Router::new().route(
-        "/",
-        get({
-            let begun = begun.clone();
-            move || never(begun)
-        }),
-    );
-    let site = Site::start(router).await;
+    let (site, begun) = site_that_waits().await;
     let mut socket = site.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     begun.notified().await;
@@ -455,15 +449,7 @@ async fn http2_reset(site: &Site, path: &str, after: impl Future<Output = ()>, s
 
 #[tokio::test]
 async fn an_http2_stream_that_is_reset_before_the_response() {
-    let begun = Begun::default();
-    let router = Router::new().route(
-        "/",
-        get({
-            let begun = begun.clone();
-            move || never(begun)
-        }),
-    );
-    let site = Site::start(router).await;
+    let (site, begun) = site_that_waits().await;
     http2_reset(&site, "/", begun.notified(), 0).await;
     assert_eq!(
         ending(&site.event().await),
