@@ -9,6 +9,7 @@
 //! - [`events`]: what changed, by whom, why; the `*_with_event` helpers and the consumers.
 //! - [`threads`], [`notifications`]: what people read, made by consumers like any user's.
 //! - [`live`]: the WebSocket on which both reach people's screens as they happen.
+//! - [`jobs`]: what the system does in the background, as sessions with their actions.
 //! - [`auth`]: who presents themselves; members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
 //! - [`wide_events`]: one JSON line for every request, and nothing it knows of the rest.
@@ -26,6 +27,7 @@ pub mod config;
 pub mod error;
 pub mod events;
 pub mod http;
+pub mod jobs;
 pub mod live;
 pub mod notifications;
 pub mod prelude;

@@ -10,6 +10,8 @@ pub mod campaign;
 pub mod consumer_failure;
 pub mod event;
 pub mod idempotency_key;
+pub mod job_action;
+pub mod job_session;
 pub mod membership;
 pub mod notification;
 pub mod notification_preference;

@@ -10,6 +10,7 @@ mod m0004_notifications;
 mod m0005_idempotency_keys;
 mod m0006_preferences;
 mod m0007_live;
+mod m0008_job_sessions;
 pub mod rls;
 pub mod sample;
 
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_idempotency_keys::Migration),
             Box::new(m0006_preferences::Migration),
             Box::new(m0007_live::Migration),
+            Box::new(m0008_job_sessions::Migration),
         ]
     }
 

@@ -6,7 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
-use crate::{auth, live, notifications, threads};
+use crate::{auth, jobs, live, notifications, threads};
 
 /// The whole service: Daybook's routes, `team_routes` beside them, and the layers around both.
 pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
@@ -14,6 +14,7 @@ pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
         .merge(threads::routes())
         .merge(notifications::routes())
         .merge(live::routes())
+        .merge(jobs::routes())
         .merge(auth::member_routes())
         .merge(auth::api_key_routes())
         .merge(team_routes);

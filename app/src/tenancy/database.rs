@@ -59,7 +59,7 @@ impl DatabaseOptions {
 /// The run-time database: a pool whose role can't see past the policies, behind doors that set a team.
 #[derive(Clone)]
 pub struct Database {
-    pool: PgPool,
+    pub(super) pool: PgPool,
     persistent: bool,
     statement_timeout: Option<Duration>,
     stats: Arc<Stats>,

@@ -25,6 +25,7 @@ mod observer;
 mod own_teams;
 mod schema;
 mod self_check;
+mod single;
 mod snapshot;
 mod stats;
 mod team_tx;

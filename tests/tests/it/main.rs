@@ -20,6 +20,7 @@ mod http_notifications;
 mod http_threads;
 mod http_wide_events;
 mod idempotency;
+mod jobs;
 mod laws;
 mod live;
 mod openapi;

@@ -32,7 +32,7 @@ async fn a_viewer_reads_everything_and_changes_only_what_is_their_own() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let vera = app.member("vera", Role::Viewer).await;
-    let mut values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let mut values = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
     vera.put(&format!("/threads/{}/follow", values["threads"])).await.ok();
     ada.comment(&format!("/threads/{}", values["threads"]), "for @vera")
         .await;
@@ -66,7 +66,7 @@ async fn a_viewer_reads_everything_and_changes_only_what_is_their_own() {
 async fn a_key_does_what_its_role_may_and_nothing_that_only_people_do() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let values = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
     let (viewer, _) = ada.make_key("reader", "viewer").await;
     let (member, _) = ada.make_key("importer", "member").await;
     let (admin, _) = ada.make_key("janitor", "admin").await;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use axum::http::{Method, StatusCode};
-use daybook::tenancy::Role;
+use daybook::jobs::{SessionSpec, with_job_session};
+use daybook::tenancy::{Context, Role};
 use daybook_tests::http::{Ask, Client, TestApp};
 use serde_json::{Value, json};
 
@@ -130,14 +131,17 @@ pub async fn all(app: &TestApp) -> Vec<Route> {
 }
 
 /// One of each in the owner's team, by the word before its id; Grace is the member.
-pub async fn one_of_each(owner: &Client, grace: &Client) -> BTreeMap<&'static str, String> {
+pub async fn one_of_each(app: &TestApp, owner: &Client, grace: &Client) -> BTreeMap<&'static str, String> {
     let (campaign, thread) = owner.campaign_with_thread("Spring").await;
     let comment = owner.comment(&thread, "hello").await;
     let (_, key) = owner.make_key("robot", "viewer").await;
     grace.comment(&thread, "hello to you").await;
     let notification = owner.inbox().await["items"][0]["id"].as_str().unwrap().to_owned();
+    let spec = SessionSpec::new("sync").context(Context::system(owner.team_id, "test"));
+    let session = with_job_session(&app.database, spec, async |session| Ok(session.id()));
     BTreeMap::from([
         ("campaigns", campaign.id),
+        ("job-sessions", session.await.unwrap().to_string()),
         ("threads", thread.trim_start_matches("/threads/").to_owned()),
         ("seq", comment["seq"].to_string()),
         ("api-keys", key),
@@ -173,7 +177,7 @@ async fn every_route_is_on_the_golden_list() {
 async fn anonymous_callers_are_refused_everywhere_but_where_anybody_may_ask() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let values = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
     let before = app.team.events().await.len();
     let mut open = Vec::new();
     for route in all(&app).await {
@@ -201,7 +205,7 @@ async fn the_owner_of_what_is_there_reaches_every_route() {
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
     for route in all(&app).await {
-        let mut values = one_of_each(&ada, &grace).await;
+        let mut values = one_of_each(&app, &ada, &grace).await;
         if route.path.ends_with("/members/{user_id}") && route.method == "DELETE" {
             values.insert("members", app.member("gone", Role::Viewer).await.id().to_string());
         }
@@ -222,7 +226,7 @@ async fn the_owner_of_what_is_there_reaches_every_route() {
 async fn what_can_t_be_an_id_is_nobody_s() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let fine = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let fine = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
     let long = "7".repeat(3_000);
     let wrong = [
         "x",

@@ -19,7 +19,7 @@ fn words(answer: Answer) -> Value {
 async fn a_team_that_one_is_not_in_is_no_team() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let values = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let values = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
     let before = app.team.events().await.len();
     let beta = app.db.team("Beta").await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;
@@ -40,7 +40,7 @@ async fn a_team_that_one_is_not_in_is_no_team() {
 async fn another_team_s_objects_are_not_there() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let theirs = one_of_each(&ada, &app.member("grace", Role::Member).await).await;
+    let theirs = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
     let beta = app.db.team("Beta").await;
     // Bob is in both, and asks in Beta for what is Acme's: his rights there don't reach here.
     app.member("bob", Role::Owner).await;

@@ -34,6 +34,10 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
          INSERT INTO ws_tickets (team_id, ticket_sha256, context, expires_at) VALUES ('{team}', '', '{{}}', now());
          INSERT INTO idempotency_keys (team_id, actor, key, request_sha256, correlation_id)
             VALUES ('{team}', 'user', 'k', '', '{one}');
+         INSERT INTO job_sessions (team_id, id, job_name, attempt, status, sentence, input, context, correlation_id)
+            VALUES ('{team}', '{one}', 'sync', 1, 'running', 'Sync', '{{}}', '{{}}', '{one}');
+         INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload)
+            VALUES ('{team}', '{one}', 1, now(), 'Synced', 'Synced', '{{}}');
          INSERT INTO campaigns (team_id, id, name) VALUES ('{team}', '{one}', 'Spring');
          INSERT INTO widgets (team_id, id, name) VALUES ('{team}', '{one}', 'w');
          INSERT INTO jottings (team_id, id, body) VALUES ('{team}', '{one}', 'j');",

@@ -1,0 +1,27 @@
+//! What the system does in the background, told as it happens.
+//!
+//! Work runs inside a **session**: [`with_job_session`] writes a row with its input when it begins, and how it ended
+//! when it is over. What it does meanwhile are **actions**, each a sentence and a payload, in order. A session is read
+//! with its actions, over HTTP or from the view `job_session_timelines`.
+//!
+//! ```text
+//! with_job_session ──► row: running ──► work(session) ──► row: succeeded | failed | cancelled
+//!                                         │ add_action: one row, one round trip, the next seq
+//!                                         │ begin():    a TeamTx whose events name the session as their actor
+//! ```
+//!
+//! **Invariant:** a session's actions are numbered from 1 on without gaps, in the order in which they became visible:
+//! who has read up to n misses nothing before it.
+
+mod action;
+mod outcome;
+mod routes;
+mod session;
+mod spec;
+mod store;
+
+pub use action::MAX_PAYLOAD_BYTES;
+pub use outcome::{JobResult, Status};
+pub use routes::routes;
+pub use session::{JobSession, with_job_session};
+pub use spec::SessionSpec;

@@ -1,0 +1,233 @@
+//! A session while it runs.
+
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+use super::action::Told;
+use super::outcome::{JobResult, Status, error_json, panic_json};
+use super::spec::SessionSpec;
+use super::store;
+use crate::error::{Error, Result};
+use crate::tenancy::{Actor, Context, Database, Person, TeamTx};
+
+/// How often a session says that its worker lives.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// A session that runs: where its work says what it does. Cheap to clone, so that parts of it may be done at the
+/// same time.
+#[derive(Debug, Clone)]
+pub struct JobSession(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    id: Uuid,
+    attempt: i32,
+    database: Database,
+    /// As what the session's own work acts.
+    context: Context,
+    /// The last action's place. Held while an action is written, so that places become visible in order.
+    seq: Mutex<i64>,
+}
+
+/// Runs `work` as a session: its row is there when it begins, and says how it ended when it is over: with what it
+/// returned, with a panic (which goes no further), or cancelled, when this future is dropped before its end.
+///
+/// ```ignore
+/// let spec = SessionSpec::new("sync_roster").input(&input);
+/// with_job_session(&database, spec, |session| async move {
+///     session.add_action(&RosterAction::Synced { players: 40 }).await?;
+///     Ok(())
+/// }).await?;
+/// ```
+///
+/// # Errors
+/// What `work` failed with; [`Error::Invalid`] for a name or an input that no row can hold, and what the
+/// database says: then `work` was not begun, or its end isn't written and will be told as lost.
+pub async fn with_job_session<T, F>(
+    database: &Database,
+    spec: SessionSpec,
+    work: impl FnOnce(JobSession) -> F,
+) -> JobResult<T>
+where
+    F: Future<Output = JobResult<T>>,
+{
+    let (spec, input) = spec.checked()?;
+    let id = Uuid::now_v7();
+    store::begin(database, id, &spec, &input).await?;
+    let session = JobSession(Arc::new(Parts {
+        id,
+        attempt: spec.attempt,
+        database: database.clone(),
+        context: acting(id, &spec),
+        seq: Mutex::new(0),
+    }));
+    let mut running = Running {
+        heart: tokio::spawn(keep_beating(session.clone())).abort_handle(),
+        session: session.clone(),
+        over: false,
+    };
+    let outcome = AssertUnwindSafe(async { work(session.clone()).await })
+        .catch_unwind()
+        .await;
+    running.over = true;
+    let (status, error, outcome) = match outcome {
+        Ok(Ok(done)) => (Status::Succeeded, None, Ok(done)),
+        Ok(Err(error)) => (Status::Failed, Some(error_json(error.as_ref())), Err(error)),
+        Err(panic) => {
+            let told = panic_json(panic.as_ref());
+            let error = Error::internal(format!(
+                "the job panicked: {}",
+                told["message"].as_str().unwrap_or_default()
+            ));
+            (Status::Failed, Some(told), Err(error.into()))
+        }
+    };
+    session.end(status, error).await?;
+    outcome
+}
+
+impl JobSession {
+    /// Its id.
+    pub fn id(&self) -> Uuid {
+        self.0.id
+    }
+
+    /// Which attempt it is, from 1 on.
+    pub fn attempt(&self) -> i32 {
+        self.0.attempt
+    }
+
+    /// As what it acts: the job, in the name of the person who asked for it, in the same story.
+    pub fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    /// Begins a transaction in the session's team. Its events name the session as their actor.
+    ///
+    /// # Errors
+    /// As [`Database::begin`].
+    pub async fn begin(&self) -> Result<TeamTx> {
+        self.0.database.begin(&self.0.context).await
+    }
+
+    /// Says what was done: any type that serialises and has words. Its `Display` is the sentence, kept as it is now;
+    /// its variant the type. Returns its place, counted from 1 without gaps, also when actions are added at the same
+    /// time.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is larger than [`MAX_PAYLOAD_BYTES`](super::MAX_PAYLOAD_BYTES): what is long belongs
+    /// into a run's log.
+    pub async fn add_action(&self, action: &(impl Serialize + Display)) -> Result<i64> {
+        let told = Told::of(action)?;
+        self.write(async |parts, seq| {
+            store::add_action(&parts.database, parts.context.team_id, parts.id, seq, &told).await?;
+            Ok(1)
+        })
+        .await
+    }
+
+    /// Says many things at once, in order: one statement. Returns the last one's place.
+    ///
+    /// # Errors
+    /// As [`JobSession::add_action`]; then none of them is written.
+    pub async fn add_actions<A: Serialize + Display>(&self, actions: &[A]) -> Result<i64> {
+        let told: Vec<_> = actions.iter().map(Told::of).collect::<Result<_>>()?;
+        self.write(async |parts, seq| {
+            if !told.is_empty() {
+                store::add_actions(&parts.database, parts.context.team_id, parts.id, seq, &told).await?;
+            }
+            Ok(told.len())
+        })
+        .await
+    }
+
+    /// Lets `write` write from the next place on, and says how far that went.
+    async fn write(&self, write: impl AsyncFnOnce(&Parts, i64) -> Result<usize>) -> Result<i64> {
+        let mut last = self.0.seq.lock().await;
+        let written = write(&self.0, *last + 1).await?;
+        *last += i64::try_from(written).unwrap_or(i64::MAX);
+        Ok(*last)
+    }
+
+    async fn end(&self, status: Status, error: Option<Value>) -> Result<()> {
+        let Parts {
+            id, database, context, ..
+        } = &*self.0;
+        if !store::end(database, context, *id, status, error).await? {
+            tracing::warn!(session = %id, "a job's session was taken for lost before it {status}");
+        }
+        Ok(())
+    }
+}
+
+/// As what a session's work acts: the job itself, in the name of the person who asked for it.
+fn acting(id: Uuid, spec: &SessionSpec) -> Context {
+    let asked = &spec.context;
+    let person = match &asked.actor {
+        Actor::User { id, name } => Some(Person {
+            id: *id,
+            name: name.clone(),
+        }),
+        _ => None,
+    };
+    Context {
+        actor: Actor::Job {
+            id,
+            name: spec.name.clone(),
+        },
+        on_behalf_of: asked.on_behalf_of.clone().or(person),
+        via: Some("job".to_owned()),
+        ..asked.clone()
+    }
+}
+
+async fn keep_beating(session: JobSession) {
+    let mut beats = tokio::time::interval(HEARTBEAT);
+    beats.tick().await;
+    loop {
+        beats.tick().await;
+        let Parts {
+            id, database, context, ..
+        } = &*session.0;
+        match store::beat(database, context, *id).await {
+            Ok(true) => {}
+            // Over, or taken for lost.
+            Ok(false) => return,
+            Err(error) => tracing::warn!(session = %id, "a job's session could not say that it lives: {error}"),
+        }
+    }
+}
+
+/// A session under way. Dropped before its work is over, it was cancelled.
+struct Running {
+    session: JobSession,
+    heart: AbortHandle,
+    over: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.heart.abort();
+        if self.over {
+            return;
+        }
+        let session = self.session.clone();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = session.end(Status::Cancelled, None).await {
+                    tracing::warn!(session = %session.id(), "a cancelled job's session could not be ended: {error}");
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Rows of sessions and actions.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::action::Told;
+use super::outcome::Status;
+use super::spec::SessionSpec;
+use crate::error::Result;
+use crate::tenancy::{Context, Database, TeamTx};
+
+/// A session as it is read.
+#[derive(Debug)]
+pub(super) struct SessionRow {
+    pub(super) id: Uuid,
+    pub(super) job_name: String,
+    pub(super) queue_job_id: Option<i64>,
+    pub(super) attempt: i32,
+    pub(super) retry_of: Option<Uuid>,
+    pub(super) status: Status,
+    pub(super) sentence: String,
+    pub(super) input: Value,
+    pub(super) error: Option<Value>,
+    pub(super) correlation_id: Uuid,
+    pub(super) causation_id: Option<Uuid>,
+    pub(super) queued_at: Option<DateTime<Utc>>,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) heartbeat_at: DateTime<Utc>,
+    pub(super) finished_at: Option<DateTime<Utc>>,
+}
+
+/// An action as it is read.
+#[derive(Debug)]
+pub(super) struct ActionRow {
+    pub(super) seq: i64,
+    pub(super) at: DateTime<Utc>,
+    pub(super) action_type: String,
+    pub(super) sentence: String,
+    pub(super) payload: Value,
+}
+
+/// Which sessions.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    pub(super) status: Option<Status>,
+    pub(super) job_name: Option<String>,
+    pub(super) since: Option<DateTime<Utc>>,
+    pub(super) correlation_id: Option<Uuid>,
+}
+
+/// Writes the row of a session that begins: one statement, one round trip.
+pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, input: &Value) -> Result<()> {
+    let context = &spec.context;
+    let query = sqlx::query(
+        "INSERT INTO job_sessions (team_id, id, job_name, queue_job_id, attempt, retry_of, status, sentence, input,
+            context, correlation_id, causation_id, queued_at)
+         SELECT $1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10, $11, $12
+         FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered",
+    )
+    .bind(context.team_id)
+    .bind(id)
+    .bind(&spec.name)
+    .bind(spec.queue_job_id)
+    .bind(spec.attempt)
+    .bind(spec.retry_of)
+    .bind(spec.told())
+    .bind(input)
+    .bind(serde_json::to_value(context)?)
+    .bind(context.correlation_id)
+    .bind(context.causation_id)
+    .bind(spec.queued_at);
+    database.insert_single(context.team_id, query).await?;
+    Ok(())
+}
+
+/// Writes one action: one statement, one round trip.
+pub(super) async fn add_action(
+    database: &Database,
+    team_id: Uuid,
+    session_id: Uuid,
+    seq: i64,
+    told: &Told,
+) -> Result<()> {
+    let query = sqlx::query(
+        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload)
+         SELECT $1, $2, $3, clock_timestamp(), $4, $5, $6
+         FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered",
+    )
+    .bind(team_id)
+    .bind(session_id)
+    .bind(seq)
+    .bind(&told.action_type)
+    .bind(&told.sentence)
+    .bind(&told.payload);
+    database.insert_single(team_id, query).await?;
+    Ok(())
+}
+
+/// Writes many actions, from `seq` on: one statement.
+pub(super) async fn add_actions(
+    database: &Database,
+    team_id: Uuid,
+    session_id: Uuid,
+    seq: i64,
+    told: &[Told],
+) -> Result<()> {
+    let query = sqlx::query(
+        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload)
+         SELECT $1, $2, $3 + a.place - 1, clock_timestamp(), a.action_type, a.sentence, a.payload
+         FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered,
+            unnest($4::text[], $5::text[], $6::jsonb[]) WITH ORDINALITY AS a (action_type, sentence, payload, place)",
+    )
+    .bind(team_id)
+    .bind(session_id)
+    .bind(seq)
+    .bind(told.iter().map(|told| told.action_type.as_str()).collect::<Vec<_>>())
+    .bind(told.iter().map(|told| told.sentence.as_str()).collect::<Vec<_>>())
+    .bind(told.iter().map(|told| &told.payload).collect::<Vec<_>>());
+    database.insert_single(team_id, query).await?;
+    Ok(())
+}
+
+/// Says that a session's worker lives. False if the session has ended, in whatever way.
+pub(super) async fn beat(database: &Database, context: &Context, id: Uuid) -> Result<bool> {
+    let tx = database.begin(context).await?;
+    let query = sqlx::query(
+        "UPDATE job_sessions SET heartbeat_at = clock_timestamp() WHERE team_id = $1 AND id = $2 AND status = 'running'",
+    );
+    let touched = tx.execute_sql(query.bind(context.team_id).bind(id)).await?;
+    tx.commit().await?;
+    Ok(touched > 0)
+}
+
+/// Writes how a session ended, if it runs still. False if it had ended already: who was taken for lost doesn't
+/// change what was told of it.
+pub(super) async fn end(
+    database: &Database,
+    context: &Context,
+    id: Uuid,
+    status: Status,
+    error: Option<Value>,
+) -> Result<bool> {
+    let tx = database.begin(context).await?;
+    let query = sqlx::query(
+        "UPDATE job_sessions SET status = $3, error = $4, finished_at = clock_timestamp()
+         WHERE team_id = $1 AND id = $2 AND status = 'running'",
+    )
+    .bind(context.team_id)
+    .bind(id)
+    .bind(status.as_str())
+    .bind(error);
+    let touched = tx.execute_sql(query).await?;
+    tx.commit().await?;
+    Ok(touched > 0)
+}
+
+/// Sessions, the newest first. One more than `limit` if there are more.
+pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<SessionRow>> {
+    let query = sqlx::query(
+        "SELECT id, job_name, queue_job_id, attempt, retry_of, status, sentence, input, error, correlation_id, causation_id,
+            queued_at, started_at, heartbeat_at, finished_at
+         FROM job_sessions
+         WHERE team_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::text IS NULL OR status = $3)
+            AND ($4::text IS NULL OR job_name = $4) AND ($5::timestamptz IS NULL OR started_at >= $5)
+            AND ($6::uuid IS NULL OR correlation_id = $6)
+         ORDER BY id DESC LIMIT $7",
+    )
+    .bind(tx.team_id())
+    .bind(after)
+    .bind(filter.status.map(Status::as_str))
+    .bind(filter.job_name.as_deref())
+    .bind(filter.since)
+    .bind(filter.correlation_id)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1);
+    tx.fetch_all(query).await?.iter().map(session_row).collect()
+}
+
+/// One session.
+pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Option<SessionRow>> {
+    let query = sqlx::query(
+        "SELECT id, job_name, queue_job_id, attempt, retry_of, status, sentence, input, error, correlation_id, causation_id,
+            queued_at, started_at, heartbeat_at, finished_at
+         FROM job_sessions WHERE team_id = $1 AND id = $2",
+    );
+    let row = tx.fetch_optional(query.bind(tx.team_id()).bind(id)).await?;
+    row.as_ref().map(session_row).transpose()
+}
+
+/// A session's actions after a place, in order. One more than `limit` if there are more.
+pub(super) async fn actions(tx: &TeamTx, session_id: Uuid, after: i64, limit: u64) -> Result<Vec<ActionRow>> {
+    let query = sqlx::query(
+        "SELECT seq, at, action_type, sentence, payload FROM job_actions
+         WHERE team_id = $1 AND session_id = $2 AND seq > $3 ORDER BY seq LIMIT $4",
+    )
+    .bind(tx.team_id())
+    .bind(session_id)
+    .bind(after)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1);
+    tx.fetch_all(query)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(ActionRow {
+                seq: row.try_get("seq")?,
+                at: row.try_get("at")?,
+                action_type: row.try_get("action_type")?,
+                sentence: row.try_get("sentence")?,
+                payload: row.try_get("payload")?,
+            })
+        })
+        .collect()
+}
+
+fn session_row(row: &PgRow) -> Result<SessionRow> {
+    Ok(SessionRow {
+        id: row.try_get("id")?,
+        job_name: row.try_get("job_name")?,
+        queue_job_id: row.try_get("queue_job_id")?,
+        attempt: row.try_get("attempt")?,
+        retry_of: row.try_get("retry_of")?,
+        status: row.try_get::<&str, _>("status")?.parse()?,
+        sentence: row.try_get("sentence")?,
+        input: row.try_get("input")?,
+        error: row.try_get("error")?,
+        correlation_id: row.try_get("correlation_id")?,
+        causation_id: row.try_get("causation_id")?,
+        queued_at: row.try_get("queued_at")?,
+        started_at: row.try_get("started_at")?,
+        heartbeat_at: row.try_get("heartbeat_at")?,
+        finished_at: row.try_get("finished_at")?,
+    })
+}

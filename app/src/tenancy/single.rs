@@ -1,0 +1,36 @@
+//! One statement that is a transaction of its own: it enters its team by itself, and costs one round trip.
+
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::Query;
+use uuid::Uuid;
+
+use super::{Context, Database};
+use crate::error::Result;
+
+impl Database {
+    /// Runs one `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', $1::text, true)) AS entered`.
+    ///
+    /// The team is set before the new rows are checked against the policy. Rows that such a statement reads are
+    /// checked when nobody knows, so that it must read none. Without the entry there is no team, and the policy
+    /// refuses.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub(crate) async fn insert_single(
+        &self,
+        team_id: Uuid,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>> {
+        if !self.persistent() {
+            // Behind a pooler the two messages of a statement that is prepared anew may meet two connections.
+            let tx = self.begin(&Context::system(team_id, "daybook")).await?;
+            let rows = tx.fetch_all(query).await?;
+            tx.commit().await?;
+            return Ok(rows);
+        }
+        let began = std::time::Instant::now();
+        let rows = query.fetch_all(&self.pool).await;
+        self.stats().add(began.elapsed());
+        Ok(rows?)
+    }
+}

@@ -1,0 +1,24 @@
+//! What the system does in the background: sessions, their actions, and how they are read.
+
+mod reading;
+mod sessions;
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What the tests' job does.
+#[derive(Debug, Clone, Serialize)]
+pub enum RosterAction {
+    Fetched { players: u32 },
+    Skipped { player: String, reason: &'static str },
+}
+
+impl fmt::Display for RosterAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetched { players } => write!(f, "Fetched {players} players"),
+            Self::Skipped { player, reason } => write!(f, "Skipped {player}: {reason}"),
+        }
+    }
+}

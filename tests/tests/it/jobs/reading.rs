@@ -1,0 +1,126 @@
+//! Sessions over HTTP.
+
+use axum::http::StatusCode;
+use daybook::prelude::*;
+use daybook_tests::http::TestApp;
+use serde_json::{Value, json};
+
+use super::RosterAction;
+
+#[tokio::test]
+async fn sessions_are_listed_newest_first_and_filtered() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Viewer).await;
+    let context = Context::system(app.team.id, "test");
+    let spec = |name: &str| SessionSpec::new(name).context(context.clone()).input(&json!({"n": 1}));
+    for name in ["sync_roster", "send_mail", "sync_roster"] {
+        with_job_session(&app.database, spec(name), async |_| Ok(()))
+            .await
+            .unwrap();
+    }
+    let failing = async |session: JobSession| -> JobResult {
+        session
+            .add_actions(&vec![RosterAction::Fetched { players: 3 }; 5])
+            .await?;
+        Err("the host is away".into())
+    };
+    let other_story = Context::system(app.team.id, "test");
+    let story = other_story.correlation_id;
+    let retry = SessionSpec::new("sync_roster")
+        .context(other_story)
+        .retry(2, Uuid::now_v7());
+    assert!(with_job_session(&app.database, retry, failing).await.is_err());
+
+    let names = async |query: &str| -> Vec<String> {
+        let page = ada.get(&format!("/job-sessions{query}")).await.ok();
+        let items = page["items"].as_array().unwrap().clone();
+        items
+            .iter()
+            .map(|item| {
+                format!(
+                    "{} {}",
+                    item["job_name"].as_str().unwrap(),
+                    item["status"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    let all = [
+        "sync_roster failed",
+        "sync_roster succeeded",
+        "send_mail succeeded",
+        "sync_roster succeeded",
+    ];
+    assert_eq!(names("").await, all);
+    assert_eq!(names("?status=failed").await, all[..1]);
+    assert_eq!(names("?job=send_mail").await, all[2..3]);
+    assert_eq!(names(&format!("?correlation_id={story}")).await, all[..1]);
+    assert_eq!(names("?since=2099-01-01T00:00:00Z").await, [""; 0]);
+    let first = ada.get("/job-sessions?limit=3").await.ok();
+    let rest = ada
+        .get(&format!(
+            "/job-sessions?limit=3&cursor={}",
+            first["next"].as_str().unwrap()
+        ))
+        .await
+        .ok();
+    assert_eq!(
+        (
+            first["items"].as_array().unwrap().len(),
+            rest["items"].as_array().unwrap().len()
+        ),
+        (3, 1)
+    );
+
+    let failed = &first["items"][0];
+    assert_eq!(
+        (&failed["attempt"], &failed["error"]["message"]),
+        (&json!(2), &json!("the host is away"))
+    );
+    assert!(failed["run_time_ms"].as_i64().unwrap() >= 0 && failed["retry_of"].is_string());
+    let path = format!("/job-sessions/{}", failed["id"].as_str().unwrap());
+    assert_eq!(&ada.get(&path).await.ok(), failed);
+    let page = ada.get(&format!("{path}/actions?limit=3")).await.ok();
+    let rest = ada
+        .get(&format!("{path}/actions?cursor={}", page["next"].as_str().unwrap()))
+        .await
+        .ok();
+    let seqs = |page: &Value| -> Vec<i64> {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["seq"].as_i64().unwrap())
+            .collect()
+    };
+    assert_eq!((seqs(&page), seqs(&rest)), (vec![1, 2, 3], vec![4, 5]));
+    assert_eq!(
+        (&page["items"][0]["type"], &page["items"][0]["sentence"]),
+        (&json!("Fetched"), &json!("Fetched 3 players"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_and_what_is_another_teams_is_not_there() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    for (query, field) in [
+        ("?status=done", "status"),
+        ("?since=yesterday", "since"),
+        ("?correlation_id=7", "correlation_id"),
+        ("?limit=0", "limit"),
+    ] {
+        let answer = ada.get(&format!("/job-sessions{query}")).await;
+        let problem = answer.problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+        assert_eq!(problem["errors"][0]["field"], field);
+    }
+    let id = with_job_session(&app.database, SessionSpec::new("purge"), async |session| {
+        Ok(session.id())
+    })
+    .await
+    .unwrap();
+    for path in [format!("/job-sessions/{id}"), format!("/job-sessions/{id}/actions")] {
+        ada.get(&path).await.problem(StatusCode::NOT_FOUND, "not-found");
+    }
+    assert_eq!(ada.get("/job-sessions").await.ok()["items"], json!([]));
+}

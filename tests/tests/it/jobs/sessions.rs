@@ -1,0 +1,287 @@
+//! A session's life.
+
+use std::time::Duration;
+
+use daybook::prelude::*;
+use daybook::tenancy::DatabaseOptions;
+use daybook_entity::SYSTEM_TEAM;
+use daybook_tests::{Stage, campaign};
+use serde_json::{Value, json};
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+
+use super::RosterAction;
+
+/// A session's row with its actions, as the view has it.
+async fn timeline(connection: &mut PgConnection, id: Uuid) -> Value {
+    let row = sqlx::query("SELECT to_jsonb(t) AS timeline FROM job_session_timelines t WHERE id = $1")
+        .bind(id)
+        .fetch_one(connection)
+        .await
+        .unwrap();
+    row.get("timeline")
+}
+
+fn roster(stage: &Stage) -> SessionSpec {
+    SessionSpec::new("sync_roster")
+        .context(stage.ada.context.clone())
+        .input(&json!({"team": "HT2MJM"}))
+        .sentence("Started syncing the roster of HT2MJM")
+}
+
+#[tokio::test]
+async fn a_session_tells_its_input_what_was_done_and_how_it_ended() {
+    let stage = Stage::new().await;
+    let id = with_job_session(&stage.database, roster(&stage), |session| async move {
+        assert_eq!(session.add_action(&RosterAction::Fetched { players: 40 }).await?, 1);
+        let skipped = RosterAction::Skipped {
+            player: "Ada".to_owned(),
+            reason: "injured",
+        };
+        assert_eq!(session.add_actions(&[skipped.clone(), skipped]).await?, 3);
+        assert_eq!(session.add_actions::<RosterAction>(&[]).await?, 3);
+        Ok(session.id())
+    })
+    .await
+    .unwrap();
+    let told = timeline(&mut stage.team.connection().await, id).await;
+    assert_eq!((&told["status"], &told["attempt"]), (&json!("succeeded"), &json!(1)));
+    assert_eq!(told["sentence"], "Started syncing the roster of HT2MJM");
+    assert_eq!(
+        (&told["input"], &told["error"]),
+        (&json!({"team": "HT2MJM"}), &Value::Null)
+    );
+    assert_eq!(told["correlation_id"], stage.ada.context.correlation_id.to_string());
+    let actions: Vec<_> = told["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|action| {
+            (
+                action["seq"].as_i64().unwrap(),
+                action["type"].as_str().unwrap(),
+                action["sentence"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            (1, "Fetched", "Fetched 40 players"),
+            (2, "Skipped", "Skipped Ada: injured"),
+            (3, "Skipped", "Skipped Ada: injured"),
+        ]
+    );
+    assert_eq!(told["actions"][0]["payload"], json!({"players": 40}));
+}
+
+#[tokio::test]
+async fn a_failure_is_kept_with_its_causes_and_so_is_a_panic() {
+    let stage = Stage::new().await;
+    let mut connection = stage.team.connection().await;
+    let newest = "SELECT id FROM job_sessions ORDER BY id DESC LIMIT 1";
+    let error = with_job_session(&stage.database, roster(&stage), async |_| -> JobResult {
+        Err(Error::internal(std::io::Error::other("the roster's host is away")).into())
+    })
+    .await
+    .unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Error::Internal(_))));
+    let id = sqlx::query_scalar(newest).fetch_one(&mut connection).await.unwrap();
+    let told = timeline(&mut connection, id).await;
+    assert_eq!(told["status"], "failed");
+    assert_eq!(
+        told["error"],
+        json!({"type": "Internal", "message": "internal error", "causes": ["the roster's host is away"]})
+    );
+
+    let panicking = with_job_session(&stage.database, roster(&stage), async |_| -> JobResult {
+        panic!("this test's own panic")
+    });
+    assert!(panicking.await.is_err());
+    let id = sqlx::query_scalar(newest).fetch_one(&mut connection).await.unwrap();
+    let told = timeline(&mut connection, id).await;
+    assert_eq!(
+        (&told["status"], &told["error"]["type"]),
+        (&json!("failed"), &json!("Panic"))
+    );
+    assert_eq!(told["error"]["message"], "this test's own panic");
+}
+
+#[tokio::test]
+async fn work_that_is_dropped_was_cancelled() {
+    let stage = Stage::new().await;
+    let running = with_job_session(&stage.database, roster(&stage), async |session| -> JobResult {
+        session.add_action(&RosterAction::Fetched { players: 1 }).await?;
+        std::future::pending().await
+    });
+    let mut connection = stage.team.connection().await;
+    let status = async |connection: &mut PgConnection| -> Option<String> {
+        let query =
+            sqlx::query_scalar("SELECT status FROM job_session_timelines WHERE jsonb_array_length(actions) = 1");
+        query.fetch_optional(connection).await.unwrap()
+    };
+    tokio::select! {
+        _ = running => panic!("it never ends"),
+        () = async {
+            while status(&mut connection).await.is_none() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        } => {}
+    }
+    daybook_tests::eventually("it is told as cancelled", async || {
+        status(&mut stage.team.connection().await).await.as_deref() == Some("cancelled")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn actions_that_are_added_at_the_same_time_have_one_order_without_gaps() {
+    let stage = Stage::new().await;
+    let id = with_job_session(&stage.database, roster(&stage), |session| async move {
+        let adding = (0..40).map(|players| {
+            let session = session.clone();
+            tokio::spawn(async move { session.add_action(&RosterAction::Fetched { players }).await.unwrap() })
+        });
+        let mut places = Vec::new();
+        for added in adding.collect::<Vec<_>>() {
+            places.push(added.await?);
+        }
+        places.sort_unstable();
+        assert_eq!(places, (1..=40).collect::<Vec<_>>());
+        Ok(session.id())
+    })
+    .await
+    .unwrap();
+    let told = timeline(&mut stage.team.connection().await, id).await;
+    let places: Vec<_> = told["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|action| action["seq"].as_i64().unwrap())
+        .collect();
+    assert_eq!(places, (1..=40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_action_that_is_refused_leaves_no_gap() {
+    let stage = Stage::new().await;
+    with_job_session(&stage.database, roster(&stage), |session| async move {
+        let large = RosterAction::Skipped {
+            player: "x".repeat(70_000),
+            reason: "",
+        };
+        let refused = session.add_action(&large).await.unwrap_err();
+        assert!(refused.to_string().contains("a run's log"), "{refused}");
+        // Not storable, and found out by the database alone.
+        let nul = RosterAction::Skipped {
+            player: "a\0b".to_owned(),
+            reason: "",
+        };
+        assert!(session.add_action(&nul).await.is_err());
+        assert!(
+            session
+                .add_actions(&[RosterAction::Fetched { players: 1 }, nul])
+                .await
+                .is_err()
+        );
+        assert_eq!(session.add_action(&RosterAction::Fetched { players: 2 }).await?, 1);
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn its_events_name_the_job_the_person_and_the_story() {
+    let stage = Stage::new().await;
+    let id = with_job_session(&stage.database, roster(&stage), |session| async move {
+        let tx = session.begin().await?;
+        let campaign = campaign::ActiveModel {
+            name: Set("From a job".to_owned()),
+            ..Default::default()
+        };
+        create_model_with_event(&tx, campaign, Track::All).await?;
+        tx.commit().await?;
+        Ok(session.id())
+    })
+    .await
+    .unwrap();
+    let event = stage.team.events().await.pop().unwrap();
+    assert_eq!(
+        event.actor,
+        Actor::Job {
+            id,
+            name: "sync_roster".to_owned()
+        }
+    );
+    assert_eq!(event.on_behalf_of.unwrap().id, stage.ada.user_id);
+    assert_eq!(event.correlation_id, stage.ada.context.correlation_id);
+}
+
+#[tokio::test]
+async fn work_of_the_service_itself_is_the_system_teams() {
+    let stage = Stage::new().await;
+    let id = with_job_session(&stage.database, SessionSpec::new("purge"), async |session| {
+        Ok(session.id())
+    })
+    .await
+    .unwrap();
+    let seen = "SELECT count(*) FROM job_sessions WHERE id = $1";
+    let count = async |team: Uuid| -> i64 {
+        let tx = stage.database.read(&Context::system(team, "test")).await.unwrap();
+        tx.fetch_all(sqlx::query(seen).bind(id)).await.unwrap()[0].get(0)
+    };
+    assert_eq!((count(SYSTEM_TEAM).await, count(stage.team.id).await), (1, 0));
+}
+
+#[tokio::test]
+async fn a_name_or_an_input_that_no_row_can_hold_is_refused_before_the_work() {
+    let stage = Stage::new().await;
+    let never = async |_: JobSession| -> JobResult { panic!("it must not begin") };
+    let error = with_job_session(&stage.database, SessionSpec::new("Sync Roster"), never)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("job_name"), "{error}");
+    let pairs = std::collections::BTreeMap::from([((1, 2), 3)]);
+    let error = with_job_session(&stage.database, SessionSpec::new("a").input(&pairs), never)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("input"), "{error}");
+}
+
+#[tokio::test]
+async fn an_action_costs_one_round_trip_and_its_thousandth_no_more() {
+    let stage = Stage::new().await;
+    let database = stage.database.clone();
+    with_job_session(&stage.database, roster(&stage), |session| async move {
+        let fetched = RosterAction::Fetched { players: 1 };
+        session.add_actions(&vec![fetched.clone(); 999]).await?;
+        let before = database.stats().round_trips();
+        session.add_action(&fetched).await?;
+        assert_eq!(database.stats().round_trips() - before, 1);
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn without_prepared_statements_it_is_the_same() {
+    let stage = Stage::new().await;
+    let options = DatabaseOptions {
+        statement_cache: false,
+        ..stage.db.options()
+    };
+    let database = Database::connect(options).await.unwrap();
+    let id = with_job_session(&database, roster(&stage), |session| async move {
+        session.add_action(&RosterAction::Fetched { players: 1 }).await?;
+        Ok(session.id())
+    })
+    .await
+    .unwrap();
+    let told = timeline(&mut stage.team.connection().await, id).await;
+    assert_eq!(
+        (&told["status"], told["actions"].as_array().unwrap().len()),
+        (&json!("succeeded"), 1)
+    );
+}
