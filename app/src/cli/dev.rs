@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::Outcome;
 use super::serve::{Stop, serve};
 use super::service::{Server, ensure_token_key, write_private};
+use super::{Outcome, wants_colours};
 use crate::app::{App, Planter};
 use crate::auth::{NewMember, NewPerson, NewTeam, NewToken, add_member, found_team, mint};
 use crate::config::Config;
@@ -55,8 +55,7 @@ fn for_whom_looks_on(wide_events: WideEventConfig) -> WideEventConfig {
     if !io::stdout().is_terminal() {
         return wide_events;
     }
-    // https://no-color.org
-    let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let coloured = wants_colours();
     wide_events.format(move |event| sentence(event, coloured))
 }
 

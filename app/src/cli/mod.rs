@@ -126,10 +126,15 @@ fn log_to_stderr() -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && wants_colours())
         .with_target(false)
         .init();
     Ok(())
+}
+
+/// <https://no-color.org>
+fn wants_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A line of a command's result. A reader who has seen enough (`| head`) is no error.

@@ -145,11 +145,17 @@ async fn serve_until(
 /// Writes the wide events that wait, if somebody reads them.
 async fn write_last(wide_events: WideEvents) {
     let closed = tokio::task::spawn_blocking(move || wide_events.close(LAST_EVENTS)).await;
-    match closed {
-        Ok(counts) if counts.dropped > 0 => {
-            tracing::warn!("{} of {} wide events were dropped", counts.dropped, counts.received);
-        }
-        _ => {}
+    let Ok(counts) = closed else {
+        return;
+    };
+    if counts.dropped > 0 {
+        tracing::warn!("{} of {} wide events were dropped", counts.dropped, counts.received);
+    }
+    if counts.open > 0 {
+        tracing::warn!(
+            "{} requests or sockets were cut off and have no wide event",
+            counts.open
+        );
     }
 }
 

@@ -122,10 +122,30 @@ impl IntoResponse for Error {
 
 /// An error for the operator's side, with what the client isn't told.
 fn event_error(error: &Error) -> EventError {
-    EventError::new(error.kind(), error.to_string())
+    let message = match error {
+        Error::BadRequest { .. } | Error::Invalid(_) => without_values(&error.to_string()),
+        other => other.to_string(),
+    };
+    EventError::new(error.kind(), message)
         .code(error.code())
         .retriable(error.status() == StatusCode::SERVICE_UNAVAILABLE || error.is_retryable())
         .caused_by(error)
+}
+
+/// A refusal without what the client had sent: serde's own words quote it.
+fn without_values(message: &str) -> String {
+    let mut told = message.to_owned();
+    for quoting in ["invalid type: ", "invalid value: ", "unknown variant "] {
+        let mut from = 0;
+        while let Some(begin) = told.get(from..).and_then(|rest| rest.find(quoting)) {
+            let begin = from + begin + quoting.len();
+            let rest = told.get(begin..).unwrap_or_default();
+            let end = rest.find(", expected").map_or(told.len(), |end| begin + end);
+            told.replace_range(begin..end, "…");
+            from = begin;
+        }
+    }
+    told
 }
 
 /// Completes a problem's body with the request's id; any other response is left as it is.
@@ -280,6 +300,30 @@ mod tests {
         assert_eq!(
             to_bytes(response.into_body(), 100).await.unwrap(),
             br#"{"id":1}"#.as_slice()
+        );
+    }
+
+    #[test]
+    fn what_a_client_sent_is_not_quoted_to_the_operator() {
+        let error = Error::Invalid(vec![
+            FieldError {
+                field: "$".to_owned(),
+                detail: "invalid type: string \"S3cret\", expected struct X".to_owned(),
+            },
+            FieldError {
+                field: "role".to_owned(),
+                detail: "unknown variant `S3cret, too`, expected one of `viewer`, `member`".to_owned(),
+            },
+        ]);
+        let told = serde_json::to_value(crate::wide_events::Value::from(event_error(&error))).unwrap();
+        assert_eq!(
+            told["message"],
+            "$: invalid type: …, expected struct X; role: unknown variant …, expected one of `viewer`, `member`"
+        );
+        assert_eq!(without_values("invalid value: 7"), "invalid value: …");
+        assert_eq!(
+            without_values("budget: must be above zero"),
+            "budget: must be above zero"
         );
     }
 

@@ -393,12 +393,15 @@ impl TeamTx {
     }
 
     async fn counted<T>(&self, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-        let began = Instant::now();
+        // Also if its caller gives up on it, which is when its time is worth knowing.
+        let _waited = Waited {
+            tx: self,
+            began: Instant::now(),
+        };
         // Whoever gives up on a statement never learns whether it failed, and a commit must not vouch for it.
         let was_aborted = std::mem::replace(&mut self.state().aborted, true);
         let outcome = statement.await;
         self.state().aborted = was_aborted || matches!(&outcome, Err(sqlx::Error::Database(_)));
-        self.count(began.elapsed());
         outcome
     }
 
@@ -417,6 +420,18 @@ impl Drop for TeamTx {
         self.release_claim();
         self.tell(Ending::Dropped);
         let_go(connection);
+    }
+}
+
+/// A statement that is waited for, until this is dropped.
+struct Waited<'a> {
+    tx: &'a TeamTx,
+    began: Instant,
+}
+
+impl Drop for Waited<'_> {
+    fn drop(&mut self) {
+        self.tx.count(self.began.elapsed());
     }
 }
 

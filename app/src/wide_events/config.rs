@@ -84,7 +84,9 @@ impl WideEventConfig {
     /// A request's header that events have, as `headers.<name>`. None is there by itself.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.headers.push(name);
+        if !self.headers.contains(&name) {
+            self.headers.push(name);
+        }
         self
     }
 

@@ -56,6 +56,8 @@ pub(super) struct Unit {
 #[derive(Default)]
 struct State {
     gathered: Gathered,
+    /// What late events and other units of the request have, too.
+    tags: Vec<(Cow<'static, str>, Value)>,
     ended: bool,
     late: bool,
 }
@@ -101,6 +103,15 @@ impl WideEvent {
                 Err(error) => gathered.problem(format_args!("{path} is no JSON: {error}")),
             }
         })
+    }
+
+    /// [`WideEvent::set`], for what says whose request it is: what is late, and other units such as a socket, have it,
+    /// too.
+    pub fn tag(&self, path: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
+        if let (Some(unit), Ok(value)) = (&self.0, Value::of(value)) {
+            unit.tag(path.into(), value);
+        }
+        self
     }
 
     /// Adds `more` to the number at `path`, which is zero before.
@@ -229,13 +240,33 @@ impl Unit {
     }
 
     fn child(&self, kind: &'static str) -> Self {
-        Self::new(
+        let child = Self::new(
             self.events.clone(),
             kind,
             SystemTime::now(),
             self.ids.child(),
             self.head.clone(),
-        )
+        );
+        let tags = self.state().tags.clone();
+        for (path, value) in tags {
+            child.tag(path, value);
+        }
+        child
+    }
+
+    pub(super) fn is_request(&self) -> bool {
+        self.kind == "request"
+    }
+
+    fn tag(&self, path: Cow<'static, str>, value: Value) {
+        let mut state = self.state();
+        state.tags.retain(|(of, _)| *of != path);
+        state.tags.push((path.clone(), value.clone()));
+        if !state.ended
+            && let Some(place) = state.gathered.at(path)
+        {
+            *place = value;
+        }
     }
 
     /// Runs `work` to its end, and ends this unit with it.
@@ -278,11 +309,17 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        let (late, gathered) = {
+        let (late, mut gathered, tags) = {
             let mut state = self.state();
-            (state.late, std::mem::take(&mut state.gathered))
+            let (gathered, tags) = (std::mem::take(&mut state.gathered), std::mem::take(&mut state.tags));
+            (state.late, gathered, tags)
         };
         if late {
+            for (path, value) in tags {
+                if let Some(place) = gathered.at(path) {
+                    *place = value;
+                }
+            }
             self.events.emit_late(self, gathered);
         }
     }

@@ -87,6 +87,16 @@ impl Value {
         }
     }
 
+    /// About how many bytes it is as JSON.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => 8,
+            Self::String(text) => text.len() + 2,
+            Self::Array(items) => items.iter().map(|item| item.size() + 1).sum(),
+            Self::Object(fields) => fields.iter().map(|(name, value)| name.len() + value.size() + 4).sum(),
+        }
+    }
+
     /// The object, if it is one.
     pub fn as_fields(&self) -> Option<&Fields> {
         match self {

@@ -44,7 +44,7 @@ impl RequestHead {
 
     /// What can't hold a secret: it is one of a few.
     pub(super) fn plain_fields(&self, fields: &mut Fields) {
-        fields.push("method", Text::from(self.method.as_str()));
+        fields.push("method", method(&self.method));
         if let Some(route) = self.route() {
             fields.push("route", Text::from(route));
         }
@@ -61,7 +61,7 @@ impl RequestHead {
             fields.push_unless_there("user_agent", text(user_agent));
         }
         if let Some(peer) = self.peer {
-            fields.push_unless_there("ip", peer.ip().to_string());
+            fields.push_unless_there("ip", peer.ip().to_canonical().to_string());
         }
         if !self.headers.is_empty() {
             let mut headers = Fields::with_capacity(self.headers.len());
@@ -93,6 +93,22 @@ fn query_fields(query: &str) -> Fields {
 
 fn text(value: &HeaderValue) -> Value {
     Text::from_utf8_lossy(value.as_bytes()).into()
+}
+
+/// hyper takes any word for a method; one of a client's own is told as OpenTelemetry does.
+fn method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "CONNECT" => "CONNECT",
+        "TRACE" => "TRACE",
+        _ => "_OTHER",
+    }
 }
 
 fn version(version: Version) -> &'static str {

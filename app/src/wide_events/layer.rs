@@ -102,7 +102,7 @@ where
         let request = request.map(|body| Upload::watch(body, &unit));
         let inner = watch.event().inside(|| self.inner.call(request));
         Answering {
-            inner,
+            inner: Some(inner),
             watch: Some(watch),
         }
     }
@@ -113,8 +113,18 @@ pin_project! {
     #[derive(Debug)]
     pub struct Answering<F> {
         #[pin]
-        inner: F,
+        inner: Option<F>,
         watch: Option<Watch>,
+    }
+
+    impl<F> PinnedDrop for Answering<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // A handler that is dropped midway may still have something to tell.
+            let mut this = this.project();
+            if let Some(watch) = &this.watch {
+                watch.event().inside(|| this.inner.set(None));
+            }
+        }
     }
 }
 
@@ -127,14 +137,13 @@ where
     type Output = Result<Response<WatchedBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let polled = match &this.watch {
-            Some(watch) => watch.event().inside(|| this.inner.poll(cx)),
-            None => this.inner.poll(cx),
-        };
-        let answer = ready!(polled);
-        let Some(mut watch) = this.watch.take() else {
+        let mut this = self.project();
+        let (Some(inner), Some(watch)) = (this.inner.as_mut().as_pin_mut(), &this.watch) else {
             // Asked again after its end, which a future may answer as it likes.
+            return Poll::Pending;
+        };
+        let answer = ready!(watch.event().inside(|| inner.poll(cx)));
+        let Some(mut watch) = this.watch.take() else {
             return Poll::Pending;
         };
         Poll::Ready(match answer {

@@ -75,7 +75,7 @@ impl WideEvents {
         }
     }
 
-    /// How many events ended in which way, emitted or not.
+    /// How many requests ended in which way, their events emitted or not.
     pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
         let count = |(outcome, count): (Outcome, &AtomicU64)| (outcome, count.load(Ordering::Relaxed));
         Outcome::ALL.into_iter().zip(&self.0.ended).map(count)
@@ -119,11 +119,17 @@ impl WideEvents {
             outcome,
             status: end.status,
             has_error: gathered.error.is_some(),
-            answered_after: end.streamed_after.unwrap_or(lasted),
+            // A socket that lasts isn't slow.
+            answered_after: match unit.is_request() {
+                true => end.streamed_after.unwrap_or(lasted),
+                false => Duration::ZERO,
+            },
             route: unit.head.as_ref().and_then(|head| head.route()),
             trace_id: unit.ids.correlation_id,
         };
-        self.count(outcome);
+        if unit.is_request() {
+            self.count(outcome);
+        }
         let event = self.finalize(unit, unit.kind, gathered, |fields| {
             if let Some(status) = end.status {
                 fields.push("status_code", u64::from(status));
@@ -133,7 +139,7 @@ impl WideEvents {
             if let Some(after) = end.streamed_after {
                 fields.push("headers_ms", milliseconds(after));
             }
-            if unit.head.is_some() {
+            if unit.is_request() {
                 fields.push("bytes_in", unit.bytes_in.load(Ordering::Relaxed));
                 fields.push("bytes_out", end.bytes_out);
             }
@@ -157,7 +163,6 @@ impl WideEvents {
             Some(_) => Outcome::Error,
             None => gathered.outcome.unwrap_or(Outcome::Success),
         };
-        self.count(outcome);
         let event = self.finalize(unit, "late", gathered, |fields| {
             fields.push("outcome", outcome);
             fields.push("duration_ms", milliseconds(unit.began.elapsed()));
@@ -300,11 +305,17 @@ impl WideEvents {
             );
             if line.len() > config.max_line_bytes {
                 problems.push(format!(
-                    "the event was {} bytes long, more than {}; all fields but the layer's own are left out",
+                    "the event was {} bytes long, more than {}; what was added by hand is left out",
                     line.len(),
                     config.max_line_bytes
                 ));
-                fields.keep(free..core);
+                // The error is the last of it.
+                let has_error = fields
+                    .entries()
+                    .get(..by_hand)
+                    .and_then(<[_]>::last)
+                    .is_some_and(|(name, error)| name == "error" && error.size() <= config.max_line_bytes / 2);
+                fields.keep(by_hand - usize::from(has_error)..core);
                 add_decision(fields, decision, &problems);
                 line.clear();
                 json::write_event(fields, std::slice::from_ref(&(0..fields.len())), line);

@@ -101,8 +101,8 @@ impl Sink {
         Self(Arc::new(Handle(shared)))
     }
 
-    /// A sink that writes to the process's stdout, without its lock and its buffer. If there is no stdout, every
-    /// line is dropped and counted.
+    /// A sink that writes to the process's stdout, without its lock and its buffer. A process that is started without
+    /// one has `/dev/null` in its place, which takes everything.
     pub fn stdout() -> Self {
         use std::os::fd::AsFd as _;
         match io::stdout().as_fd().try_clone_to_owned() {
@@ -263,11 +263,14 @@ impl Shared {
     fn write(&self, lines: &Lines, writer: &mut impl Write, state: &mut Writing) {
         let (mut written, mut counted) = (0, 0);
         let mut error = None;
-        if std::mem::take(&mut state.torn) {
-            error = writer.write_all(b"\n").err();
-        }
         while error.is_none() && written < lines.bytes.len() {
-            match writer.write(lines.bytes.get(written..).unwrap_or_default()) {
+            // The rest of a line that was cut has its end first.
+            let next: &[u8] = match state.torn {
+                true => b"\n",
+                false => lines.bytes.get(written..).unwrap_or_default(),
+            };
+            match writer.write(next) {
+                Ok(1..) if state.torn => state.torn = false,
                 Ok(0) => error = Some(ErrorKind::WriteZero.into()),
                 Ok(taken) => {
                     written += taken;
@@ -285,7 +288,7 @@ impl Shared {
         let error = error.or_else(|| writer.flush().err());
         let lost = lines.ends.len() - counted;
         let whole_until = lines.ends.get(counted.wrapping_sub(1)).copied().unwrap_or(0);
-        state.torn = written > whole_until;
+        state.torn |= written > whole_until;
         if lost > 0 {
             self.count(lost, &self.dropped);
             // What a lost line should have told is told by a later one.

@@ -325,6 +325,11 @@ async fn a_live_socket_has_two_events_and_its_ticket_is_in_none() {
         (&end["request_id"], &end["trace_id"]),
         (&upgrade["request_id"], &upgrade["trace_id"])
     );
+    assert_eq!(
+        (&end["team_id"], &end["actor"]),
+        (&upgrade["team_id"], &upgrade["actor"])
+    );
+    assert_eq!(end["actor"]["id"], ada.id().to_string());
     assert!(events.iter().all(|event| event["kind"] != "late"), "{events:#?}");
     assert!(!events.iter().any(|event| event.to_string().contains(ticket)));
 }

@@ -22,14 +22,14 @@ impl Record {
 impl Observer for Record {
     fn entered(&self, context: &Context) {
         let event = &self.0;
-        event.set("team_id", context.team_id);
-        event.set("actor.kind", context.actor.kind());
+        event.tag("team_id", context.team_id);
+        event.tag("actor.kind", context.actor.kind());
         match &context.actor {
-            Actor::System { name } => event.set("actor.name", name),
-            actor => event.set("actor.id", actor.id()),
+            Actor::System { name } => event.tag("actor.name", name),
+            actor => event.tag("actor.id", actor.id()),
         };
         if let Some(person) = &context.on_behalf_of {
-            event.set("on_behalf_of", person.id);
+            event.tag("on_behalf_of", person.id);
         }
     }
 

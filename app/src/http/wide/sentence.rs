@@ -15,10 +15,10 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 /// `10:30:00 POST /v1/teams/…/campaigns answered 201 in 12.3 ms · a user recorded 1 event · 6 round trips, 9.8 ms
 /// in the database`, in colours if `coloured`.
 pub fn sentence(event: &Fields, coloured: bool) -> String {
-    let text = |path| event.get(path).and_then(Value::as_str);
+    let text = |path| event.get(path).and_then(Value::as_str).map(printable);
     let number = |path| event.get(path).and_then(Value::as_u64);
     let outcome = text("outcome").unwrap_or_default();
-    let style = match outcome {
+    let style = match outcome.as_str() {
         "success" | "upgraded" => GOOD,
         "error" | "panic" | "timeout" => BAD,
         _ => ODD,
@@ -28,17 +28,17 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
         false => words.to_owned(),
     };
 
-    let mut told = paint(QUIET, &time(text("timestamp").unwrap_or_default()));
+    let mut told = paint(QUIET, &time(&text("timestamp").unwrap_or_default()));
     let what = match (text("method"), text("path")) {
         (Some(method), Some(path)) => format!("{method} {path}"),
-        _ => text("kind").unwrap_or("work").to_owned(),
+        _ => text("kind").unwrap_or_else(|| "work".to_owned()),
     };
-    let _ = write!(told, " {what} {}", paint(style, &ending(event, outcome)));
+    let _ = write!(told, " {what} {}", paint(style, &ending(event, &outcome)));
     let _ = write!(told, " {}", milliseconds(event.get("duration_ms")));
 
     let mut more = Vec::new();
     if let Some(count) = number("events.count") {
-        let who = match text("actor.kind") {
+        let who = match text("actor.kind").as_deref() {
             Some("api_key") => "an API key",
             Some("user") => "a person",
             Some("job") => "a job",
@@ -64,14 +64,18 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
     }
     if let Some(message) = text("error.message") {
         let causes = match event.get("error.causes") {
-            Some(Value::Array(causes)) => causes.iter().filter_map(Value::as_str).collect(),
+            Some(Value::Array(causes)) => causes.iter().filter_map(Value::as_str).map(printable).collect(),
             _ => Vec::new(),
         };
         let message = std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ");
         let _ = write!(told, " {}", paint(style, &format!("— {message}")));
     }
-    told = told.replace(['\n', '\r'], " ");
     told
+}
+
+/// Without what would move a terminal's cursor or worse: a client chose some of these words.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 fn ending(event: &Fields, outcome: &str) -> String {
@@ -150,6 +154,10 @@ mod tests {
                 "error": {"message": "internal error", "causes": ["the disk\nis full"]},
             })),
             "POST /campaigns answered 500 in 12.3 ms — internal error: the disk is full"
+        );
+        assert_eq!(
+            with(json!({"path": "/\u{1b}[31mEVIL\u{7}"})),
+            "POST / [31mEVIL  answered 201 in 12.3 ms"
         );
         assert_eq!(
             with(json!({"outcome": "aborted_before_response", "status_code": 499})),

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
+use percent_encoding::percent_decode_str;
 use regex::{Captures, Regex};
 use serde_json::Number;
 
@@ -20,6 +21,8 @@ pub enum Detector {
     Jwt,
     /// An e-mail address.
     Email,
+    /// What follows the name of a secret and `=`, as in an address within a text: `next=/login?token=…`.
+    SecretParameter,
     /// A payment card's number: an issuer's first digits, 13 to 19 of them, and the check digit (Luhn) right.
     Card,
     /// An IPv4 or IPv6 address.
@@ -28,12 +31,19 @@ pub enum Detector {
 
 impl Detector {
     /// Every one, in the order in which they look.
-    pub const ALL: [Self; 5] = [Self::BearerToken, Self::Jwt, Self::Email, Self::Card, Self::IpAddress];
+    pub const ALL: [Self; 6] = [
+        Self::BearerToken,
+        Self::Jwt,
+        Self::SecretParameter,
+        Self::Email,
+        Self::Card,
+        Self::IpAddress,
+    ];
 
     /// Credentials are dropped, the others masked.
     pub(super) fn usual_treatment(self) -> Treatment {
         match self {
-            Self::BearerToken | Self::Jwt => Treatment::Drop,
+            Self::BearerToken | Self::Jwt | Self::SecretParameter => Treatment::Drop,
             Self::Email | Self::Card | Self::IpAddress => Treatment::Mask,
         }
     }
@@ -45,6 +55,7 @@ impl Detector {
             Self::Email => 2,
             Self::Card => 3,
             Self::IpAddress => 4,
+            Self::SecretParameter => 5,
         }
     }
 
@@ -55,7 +66,7 @@ impl Detector {
     /// Whether a match is one indeed.
     fn is(self, found: &str) -> bool {
         match self {
-            Self::Card => is_card(found),
+            Self::Card => card_in(found).is_some(),
             Self::IpAddress => address(found).is_some(),
             _ => true,
         }
@@ -64,24 +75,31 @@ impl Detector {
     fn mask(self, found: &str) -> String {
         match self {
             Self::Email => mask::email(&found.replace("%40", "@")),
-            Self::Card => mask::card(found),
+            Self::Card => match card_in(found) {
+                Some(card) => found.replacen(card, &mask::card(card), 1),
+                None => REDACTED.to_owned(),
+            },
             Self::IpAddress => address(found).map_or_else(|| REDACTED.to_owned(), |address| mask::ip(&address)),
-            Self::BearerToken | Self::Jwt => mask::text(found),
+            Self::BearerToken | Self::Jwt | Self::SecretParameter => mask::text(found),
         }
     }
 }
 
 // Each begins where a word does, and ends where it does; `regex` has no look-around, so that the character before is
 // part of the match, and group 1 is what counts.
-static PATTERNS: LazyLock<[Regex; 5]> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[Regex; 6]> = LazyLock::new(|| {
     [
-        compiled(r"(?i-u:\b(?:bearer|basic))[ \t]+([A-Za-z0-9._~+/=-]{6,})"),
+        compiled(r"(?i-u:\b(?:bearer|basic))[ \t:]+([A-Za-z0-9._~+/=|-]{6,})"),
         compiled(r"(?:^|[^A-Za-z0-9_-])(eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*)"),
-        compiled(r"([A-Za-z0-9._%+'-]+(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)"),
-        compiled(r"(?:^|[^A-Za-z0-9.-])([2-6](?:[ -]?[0-9]){12,18})(?-u:\b)"),
+        compiled(r#"([^\s@<>"'(),:;/?=&]+(?:@|%40)[^\s@<>"'(),:;/?=&.]+(?:\.[^\s@<>"'(),:;/?=&.]+)+)"#),
+        compiled(r"(?:^|[^A-Za-z0-9.])([0-9](?:[ -]?[0-9]){12,})(?-u:\b)"),
         compiled(concat!(
-            r"(?:^|[^A-Za-z0-9.:])([0-9]{1,3}(?:\.[0-9]{1,3}){3}",
+            r"(?:^|[^A-Za-z0-9.])((?:[0-9A-Fa-f:]*:)?[0-9]{1,3}(?:\.[0-9]{1,3}){3}",
             r"|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})(?-u:\b)"
+        )),
+        compiled(concat!(
+            r"(?i-u:(?:passw(?:or)?d|passphrase|pwd|secret|token|ticket|api[_-]?key|access[_-]?key|signature|jwt))",
+            r"=([^&\s]+)"
         )),
     ]
 });
@@ -94,7 +112,7 @@ fn compiled(pattern: &str) -> Regex {
 
 /// What is looked for, and what happens to it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Detectors([Option<Treatment>; 5]);
+pub(super) struct Detectors([Option<Treatment>; 6]);
 
 impl Detectors {
     pub(super) fn set(&mut self, detector: Detector, treatment: Option<Treatment>) {
@@ -107,8 +125,24 @@ impl Detectors {
         self.0.get(detector.place()).copied().flatten()
     }
 
-    /// `text` without what was found in it; none if nothing was.
+    /// `text` without what was found in it; none if nothing was. What is percent-encoded is looked at decoded, too.
     pub(super) fn redact(&self, text: &str, key: Option<&HashKey>) -> Option<String> {
+        let redacted = self.redact_as_it_is(text, key);
+        if redacted.is_some() || !text.contains('%') {
+            return redacted;
+        }
+        // Twice: an address within an address is encoded twice.
+        let mut decoded = text.to_owned();
+        for _ in 0..2 {
+            decoded = percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
+            if let Some(redacted) = self.redact_as_it_is(&decoded, key) {
+                return Some(redacted);
+            }
+        }
+        None
+    }
+
+    fn redact_as_it_is(&self, text: &str, key: Option<&HashKey>) -> Option<String> {
         let look = Look::at(text);
         let mut redacted: Option<String> = None;
         for detector in Detector::ALL {
@@ -171,6 +205,9 @@ const UPPER_J: u8 = 32;
 /// `Basic` and six letters of a credential; every card's number is longer.
 const SHORTEST_CREDENTIAL: usize = 12;
 
+/// What stands between a parameter's name and its value.
+const EQUALS: u8 = 64;
+
 /// A byte's class.
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -179,6 +216,7 @@ static CLASSES: [u8; 256] = {
     classes[b'.' as usize] = DOT;
     classes[b':' as usize] = COLON;
     classes[b'J' as usize] = UPPER_J;
+    classes[b'=' as usize] = EQUALS;
     classes[b' ' as usize] = SEPARATOR;
     classes[b'\t' as usize] = SEPARATOR;
     classes[b'-' as usize] = SEPARATOR;
@@ -209,9 +247,9 @@ impl Look {
             look.dots += usize::from(class == DOT);
             number = match class {
                 DIGIT => number + 1,
-                SEPARATOR => {
+                SEPARATOR | COLON => {
                     look.ends_a_scheme |= matches!(before, b'r' | b'R' | b'c' | b'C');
-                    number
+                    if class == COLON { 0 } else { number }
                 }
                 _ => 0,
             };
@@ -229,6 +267,7 @@ impl Look {
         match detector {
             Detector::BearerToken => self.ends_a_scheme,
             Detector::Jwt => self.has(UPPER_J) && self.dots >= 2,
+            Detector::SecretParameter => self.has(EQUALS),
             Detector::Email => self.has(AT) && self.has(DOT),
             Detector::Card => self.longest_number >= 13,
             Detector::IpAddress => self.has(DIGIT) && (self.dots >= 3 || self.has(COLON)),
@@ -250,6 +289,23 @@ fn is_card(text: &str) -> bool {
     starts_as && luhn(&digits)
 }
 
+/// The card's number in a row of digits that may have others beside it, as a date has: whole groups of them.
+fn card_in(row: &str) -> Option<&str> {
+    let is_digit = |place: usize| row.as_bytes().get(place).is_some_and(u8::is_ascii_digit);
+    let begins = (0..row.len()).filter(|place| is_digit(*place) && !(*place > 0 && is_digit(place - 1)));
+    for begin in begins {
+        let ends = (begin + 1..=row.len())
+            .rev()
+            .filter(|end| is_digit(end - 1) && !is_digit(*end));
+        for part in ends.filter_map(|end| row.get(begin..end)) {
+            if is_card(part) {
+                return Some(part);
+            }
+        }
+    }
+    None
+}
+
 fn luhn(digits: &[u32]) -> bool {
     let sum: u32 = digits
         .iter()
@@ -266,8 +322,16 @@ fn luhn(digits: &[u32]) -> bool {
 
 /// An address; `::` and times of day are none worth hiding.
 fn address(text: &str) -> Option<IpAddr> {
-    let address: IpAddr = text.parse().ok()?;
-    (!address.is_unspecified()).then_some(address)
+    // After other words: `addr:203.0.113.7`.
+    let alone = text.rsplit_once(':').map_or(text, |(_, last)| last);
+    let address: IpAddr = text.parse().or_else(|_| alone.parse()).ok()?;
+    let address = address.to_canonical();
+    // Browsers have versions such as 120.0.0.0, which is a network and no host.
+    let is_host = match address {
+        IpAddr::V4(address) => !matches!(address.octets(), [_, _, 0, 0]),
+        IpAddr::V6(address) => !address.is_unspecified(),
+    };
+    is_host.then_some(address)
 }
 
 #[cfg(test)]
@@ -303,6 +367,20 @@ mod tests {
             ("from 203.0.113.7:4000", "from 203.0.113.***:4000"),
             ("from [2001:db8::7]:4000", "from [2001:db8:***]:4000"),
             ("/hosts/10.1.2.3", "/hosts/10.1.2.***"),
+            ("addr:203.0.113.7", "addr:203.0.113.***"),
+            ("::ffff:203.0.113.7", "203.0.113.***"),
+            ("4111 1111 1111 1111 12/27", "4***1111 12/27"),
+            ("4111111111111111 123", "4***1111 123"),
+            ("2 4111111111111111", "2 4***1111"),
+            ("card-4111111111111111", "card-4***1111"),
+            ("next=/login?password=X&a=1", "next=/login?password=[REDACTED]&a=1"),
+            ("https://x/?access_token=X y", "https://x/?access_token=[REDACTED] y"),
+            ("Bearer:abcdefgh1234", "Bearer:[REDACTED]"),
+            ("Bearer 12|abcdef", "Bearer [REDACTED]"),
+            ("ada@münchen.de", "a***@m***.de"),
+            ("/d/ada%40example%2ecom", "/d/a***@e***.com"),
+            ("ada%2540example.com", "a***@e***.com"),
+            ("/x/4111%201111%201111%201111", "/x/4***1111"),
             ("10.1.2.3 10.1.2.4,10.1.2.5", "10.1.2.*** 10.1.2.***,10.1.2.***"),
         ] {
             assert_eq!(redact(text).as_deref().unwrap_or(text), left);
@@ -325,6 +403,10 @@ mod tests {
             "eyJ.x.y",
             "the bearer of this",
             "::",
+            "Firefox/120.0.0.0",
+            "2026-11-21 06:13",
+            "unexpected token: x",
+            "100%",
             "daybook::events::emit",
         ] {
             assert_eq!(redact(text), None, "{text}");

@@ -12,6 +12,8 @@ mod names;
 mod places;
 mod sensitive;
 
+use std::borrow::Cow;
+
 pub use detectors::Detector;
 pub use hash::{BadHashKey, HashKey};
 pub use sensitive::Sensitive;
@@ -20,26 +22,36 @@ use detectors::Detectors;
 use names::Names;
 use places::{Here, Places, Step};
 
-use super::fields::{Fields, Value};
+use super::fields::{Fields, Name, Value};
 
 /// What stands where something was dropped.
 pub(super) const REDACTED: &str = "[REDACTED]";
 
 /// Names whose values are dropped wherever they are. `client_secret` and `refreshToken` end like one of them.
-const SECRET_NAMES: [&str; 16] = [
+const SECRET_NAMES: [&str; 26] = [
     "password",
+    "passwords",
     "passwd",
     "passphrase",
+    "passcode",
+    "pwd",
     "secret",
+    "secrets",
     "token",
+    "tokens",
     "ticket",
     "authorization",
     "cookie",
+    "cookies",
     "credential",
     "credentials",
     "api_key",
     "private_key",
+    "secret_key",
+    "access_key",
+    "auth_key",
     "signature",
+    "jwt",
     "card_number",
     "cvv",
     "cvc",
@@ -77,8 +89,8 @@ impl Default for Redaction {
         for detector in Detector::ALL {
             rules = rules.detect(detector, detector.usual_treatment());
         }
-        // Made of versions with dots, which look like addresses.
-        rules.leave("user_agent").path("ip", Treatment::Mask)
+        // As the detector would, without looking.
+        rules.path("ip", Treatment::Mask)
     }
 }
 
@@ -94,7 +106,7 @@ impl Redaction {
     }
 
     /// A rule for a place: a path with dots, in which `*` is any one name or index and `**` is any number of them.
-    /// The rule that was given first counts.
+    /// The rule that was given last counts, so that yours beat the usual ones.
     #[must_use]
     pub fn path(mut self, pattern: &str, treatment: Treatment) -> Self {
         self.places.add(pattern, Some(treatment));
@@ -147,6 +159,16 @@ impl Redaction {
                 &nowhere
             };
             self.field(here, name, value);
+            self.name_of(name);
+        }
+    }
+
+    /// A name that came from outside may be a secret itself: `?ada@example.com`.
+    fn name_of(&self, name: &mut Name) {
+        if let Cow::Owned(text) = name
+            && let Some(redacted) = self.detectors.redact(text, self.key.as_ref())
+        {
+            *text = redacted;
         }
     }
 
@@ -167,6 +189,7 @@ impl Redaction {
             Value::Object(fields) => {
                 for (name, value) in fields.entries_mut() {
                     self.field(here, name, value);
+                    self.name_of(name);
                 }
             }
             Value::Array(items) => {

@@ -27,7 +27,7 @@ impl Names {
 
     /// The rule for a field's name, if there is one.
     pub(super) fn rule(&self, name: &str) -> Option<Treatment> {
-        let last = *name.as_bytes().last()?;
+        let last = spelt(name.as_bytes()).next_back()?;
         if self.1.0 & LastLetters::bit(last) == 0 {
             return None;
         }
@@ -35,17 +35,19 @@ impl Names {
             let mut letters = spelt(name.as_bytes()).rev();
             reversed.bytes().all(|letter| letters.next() == Some(letter))
         };
+        // The rule that was given last.
         self.0
             .iter()
+            .rev()
             .find(|(reversed, _)| is(reversed))
             .map(|(_, treatment)| *treatment)
     }
 }
 
-/// A name's letters and digits, in lower case.
+/// A name's letters and digits, in lower case: `user[password]`, `pass-word` and `token_` are what they end with.
 fn spelt(name: &[u8]) -> impl DoubleEndedIterator<Item = u8> {
     name.iter()
-        .filter(|byte| !matches!(byte, b'-' | b'_'))
+        .filter(|byte| byte.is_ascii_alphanumeric())
         .map(u8::to_ascii_lowercase)
 }
 
@@ -58,7 +60,16 @@ mod tests {
         let mut names = Names::default();
         names.add("api_key", Treatment::Drop);
         names.add("token", Treatment::Hash);
-        for name in ["api_key", "apiKey", "API-KEY", "X-Api-Key", "stripe_api_key"] {
+        for name in [
+            "api_key",
+            "apiKey",
+            "API-KEY",
+            "X-Api-Key",
+            "stripe_api_key",
+            "api_key_",
+            "form[api_key]",
+            "api_key ",
+        ] {
             assert_eq!(names.rule(name), Some(Treatment::Drop), "{name}");
         }
         assert_eq!(names.rule("refreshToken"), Some(Treatment::Hash));

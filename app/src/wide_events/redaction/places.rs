@@ -5,7 +5,7 @@
 
 use super::Treatment;
 
-/// All rules for places, the first one first.
+/// All rules for places, in the order in which they were given.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places {
     rules: Vec<Rule>,
@@ -97,11 +97,11 @@ impl Places {
         next
     }
 
-    /// What the first rule says that matches here: the treatment, or none to leave it.
+    /// What the last rule says that matches here: the treatment, or none to leave it.
     pub(super) fn verdict(&self, here: &Here) -> Option<Option<Treatment>> {
         let matched = here.0.iter().filter(|(rule, at)| self.segment(*rule, *at).is_none());
-        let first = matched.map(|(rule, _)| *rule).min()?;
-        Some(self.rules.get(first)?.treatment)
+        let last = matched.map(|(rule, _)| *rule).max()?;
+        Some(self.rules.get(last)?.treatment)
     }
 
     fn segment(&self, rule: usize, at: usize) -> Option<&Segment> {
@@ -170,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_matches_counts() {
+    fn the_last_rule_that_matches_counts() {
         let mut places = Places::default();
-        places.add("user.id", None);
         places.add("user.*", Some(Treatment::Drop));
+        places.add("user.id", None);
         let user = places.step(places.top(), Step::Name("user"));
         assert_eq!(places.verdict(&user), None);
         assert_eq!(places.verdict(&places.step(&user, Step::Name("id"))), Some(None));

@@ -302,3 +302,74 @@ async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
     );
     assert_eq!(site.events.counts().sampled_out, 20);
 }
+
+#[tokio::test]
+async fn a_handler_that_is_dropped_midway_still_reaches_its_event() {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            WideEvent::current().set("given_up", true);
+        }
+    }
+    let begun = std::sync::Arc::new(tokio::sync::Notify::new());
+    let handler = {
+        let begun = begun.clone();
+        async move || -> &'static str {
+            let _guard = Guard;
+            begun.notify_one();
+            std::future::pending().await
+        }
+    };
+    let site = Site::start(Router::new().route("/", get(handler))).await;
+    let mut socket = site.connect().await;
+    socket.write_all(getting("/").as_bytes()).await.unwrap();
+    begun.notified().await;
+    drop(socket);
+    let event = site.event().await;
+    assert_eq!(
+        (&event["outcome"], &event["given_up"]),
+        (&json!("aborted_before_response"), &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn whose_request_it_is_is_told_by_what_is_late_and_by_other_units_too() {
+    let handler = async |event: WideEvent| {
+        event.tag("team.id", 7).set("asked", true);
+        tokio::spawn(event.unit("socket", async {
+            WideEvent::current().set("heard", 1);
+        }))
+        .await
+        .unwrap();
+        let late = event.clone();
+        tokio::spawn(async move {
+            // Not before the answer has gone out.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            late.set("mail", "sent");
+        });
+        "hello"
+    };
+    let site = Site::start(Router::new().route("/", get(handler))).await;
+    site.ask(&getting("/")).await;
+    let events = site.settled_from(3).await;
+    let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["socket", "request", "late"]);
+    assert!(
+        events.iter().all(|event| event["team"] == json!({"id": 7})),
+        "{events:#?}"
+    );
+    assert_eq!((&events[0]["heard"], &events[0]["asked"]), (&json!(1), &Value::Null));
+    assert_eq!(
+        (&events[2]["mail"], &events[2]["asked"]),
+        (&json!("sent"), &Value::Null)
+    );
+    assert!(events[0]["bytes_out"].is_null());
+}
+
+#[tokio::test]
+async fn a_method_of_a_clients_own_is_not_copied() {
+    let site = Site::start(Router::new().route("/", axum::routing::any(async || "hello"))).await;
+    site.ask("S3CRET-TOKEN / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(site.event().await["method"], "_OTHER");
+}

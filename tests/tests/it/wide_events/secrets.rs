@@ -47,7 +47,14 @@ async fn no_secret_comes_out() {
         .path("customer.name", Treatment::Hash)
         .path("account", Treatment::Mask)
         .name("url", Treatment::Drop);
-    let headers = ["authorization", "cookie", "x-api-key", "x-forwarded-for", "x-plan"];
+    let headers = [
+        "referer",
+        "authorization",
+        "cookie",
+        "x-api-key",
+        "x-forwarded-for",
+        "x-plan",
+    ];
     let site = Site::start_with(Router::new().route("/pay/{who}", post(pay)), |config| {
         headers.into_iter().fold(config.redaction(redaction), |config, name| {
             config.header(HeaderName::from_static(name))
@@ -62,7 +69,8 @@ async fn no_secret_comes_out() {
     })
     .to_string();
     site.ask(&format!(
-        "POST /pay/{EMAIL}?ticket={CANARY}&access_token={CANARY}&next=/people/{EMAIL} HTTP/1.1\r\nhost: a\r\n\
+        "POST /pay/{EMAIL}?ticket={CANARY}&access_token={CANARY}&next=/people/{EMAIL}&user[password]={CANARY}&{EMAIL}=1&to=/x%3Ftoken={CANARY} HTTP/1.1\r\nhost: a\r\n\
+         user-agent: bot ({EMAIL}) Bearer {CANARY} {JWT}\r\nreferer: https://x/?token={CANARY}\r\n\
          connection: close\r\nauthorization: Bearer {CANARY}\r\ncookie: session={CANARY}\r\nx-api-key: {CANARY}\r\n\
          x-forwarded-for: 203.0.113.77\r\nx-plan: pro\r\nx-not-asked-for: {CANARY}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
