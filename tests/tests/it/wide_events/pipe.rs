@@ -152,13 +152,13 @@ fn closing_waits_no_longer_than_it_is_told_to() {
     drop(reader);
 }
 
-/// Refuses every second write, and takes half of what it takes.
-#[derive(Clone, Default)]
-struct Moody(Written, Arc<AtomicU32>);
+/// Takes every so manieth write, and of that a half; refuses the others.
+#[derive(Clone)]
+struct Moody(Written, Arc<AtomicU32>, u32);
 
 impl Write for Moody {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.1.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+        if !self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.2) {
             return Err(io::Error::other("not now"));
         }
         self.0.write(&bytes[..bytes.len().div_ceil(2)])
@@ -171,7 +171,14 @@ impl Write for Moody {
 
 #[test]
 fn a_writer_that_refuses_loses_what_it_refused_and_no_line_is_torn_into_another() {
-    let moody = Moody::default();
+    // With the third, also the newline that ends a torn line is refused at times.
+    for every in [2, 3] {
+        refusing(every);
+    }
+}
+
+fn refusing(every: u32) {
+    let moody = Moody(Written::default(), Arc::default(), every);
     let sink = Sink::new(moody.clone());
     for n in 0..500 {
         sink.send(format!("{{\"n\":{n}}}").as_bytes(), false);
