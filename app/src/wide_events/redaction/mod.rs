@@ -60,7 +60,7 @@ const SECRET_NAMES: [&str; 26] = [
 /// What happens to a value that must not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
-    /// A shape is left: `a***@e******.com`, `4***********1111`, `s***t`.
+    /// A shape is left: `a***@e***.com`, `4***1111`, `203.0.113.***`, `s***t`.
     Mask,
     /// A keyed hash, the same for the same value: `hmac-sha256:2026-11:9f86d081884c7d65…`. Without a [`HashKey`] it
     /// is dropped: a hash that anybody can compute hides no e-mail address.
@@ -121,7 +121,7 @@ impl Redaction {
     }
 
     /// A rule for a name at any depth, and for names that end with it: `token` is also `refreshToken` and
-    /// `x-csrf-token`. Upper and lower case are one, and so are `-` and `_`.
+    /// `x-csrf-token`. Upper and lower case are one, and only letters and digits count: `user[password]`.
     #[must_use]
     pub fn name(mut self, name: &str, treatment: Treatment) -> Self {
         self.names.add(name, treatment);
