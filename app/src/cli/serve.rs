@@ -58,7 +58,8 @@ pub(super) async fn serve(
     let address = listener.local_addr().map_err(Error::internal)?;
 
     let pending = migrate_or_tell(&app, config, server).await?;
-    let database = server.open(&app).await?;
+    // Work in the background has wide events, too.
+    let database = server.open(&app).await?.with_extension(wide_events.clone());
     if pending.is_none() {
         partitions_ahead(&database).await?;
     }

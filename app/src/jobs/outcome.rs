@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::error::{Cause, Error};
+use crate::wide_events::EventError;
 
 /// What a job's work returns. Any error will do, with `?`.
 pub type JobResult<T = ()> = Result<T, Cause>;
@@ -71,7 +72,6 @@ impl std::str::FromStr for Status {
 
 /// An error as a session's row has it: its type, its words, and what caused it.
 pub(super) fn error_json(error: &(dyn std::error::Error + 'static)) -> Value {
-    let kind = error.downcast_ref::<Error>().map_or("Error", Error::kind);
     let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(source) = next {
@@ -82,7 +82,20 @@ pub(super) fn error_json(error: &(dyn std::error::Error + 'static)) -> Value {
         }
         next = source.source();
     }
-    json!({"type": kind, "message": error.to_string(), "causes": causes})
+    json!({"type": kind(error), "message": error.to_string(), "causes": causes})
+}
+
+/// An error as the attempt's wide event has it.
+pub(super) fn event_error(error: &(dyn std::error::Error + 'static)) -> EventError {
+    let told = EventError::new(kind(error), error.to_string()).caused_by(error);
+    match error.downcast_ref::<Error>() {
+        Some(ours) => told.code(ours.code()).retriable(ours.is_retryable()),
+        None => told,
+    }
+}
+
+fn kind(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    error.downcast_ref::<Error>().map_or("Error", Error::kind)
 }
 
 /// A panic as a session's row has it.

@@ -14,11 +14,12 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::action::Told;
-use super::outcome::{JobResult, Status, error_json, panic_json};
+use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
 use super::spec::SessionSpec;
 use super::store;
 use crate::error::{Error, Result};
 use crate::tenancy::{Actor, Context, Database, Person, TeamTx};
+use crate::wide_events::{Outcome, RequestIds, WideEvent, WideEvents};
 
 /// How often a session says that its worker lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -40,7 +41,8 @@ struct Parts {
 }
 
 /// Runs `work` as a session: its row is there when it begins, and says how it ended when it is over: with what it
-/// returned, with a panic (which goes no further), or cancelled, when this future is dropped before its end.
+/// returned, with a panic (which goes no further), or cancelled, when this future is dropped before its end. It is a
+/// wide event of kind `job`, too, where the [`Database`] carries [`WideEvents`].
 ///
 /// ```ignore
 /// let spec = SessionSpec::new("sync_roster").input(&input);
@@ -71,6 +73,24 @@ where
         context: acting(id, &spec),
         seq: Mutex::new(0),
     }));
+    let ids = RequestIds::of_story(spec.context.request_id.clone(), spec.context.correlation_id);
+    let attempt = attempt(session, spec.name, work);
+    match database.extension::<WideEvents>() {
+        Some(wide_events) => wide_events.unit("job", ids, attempt).await,
+        None => attempt.await,
+    }
+}
+
+/// Runs the work, and writes how it ended: into the session's row, and into the wide event of this attempt.
+async fn attempt<T, F>(session: JobSession, name: String, work: impl FnOnce(JobSession) -> F) -> JobResult<T>
+where
+    F: Future<Output = JobResult<T>>,
+{
+    let event = WideEvent::current();
+    event.tag("team_id", session.context().team_id);
+    event.set("job.name", name);
+    event.set("job.session_id", session.id());
+    event.set("job.attempt", session.attempt());
     let mut running = Running {
         heart: tokio::spawn(keep_beating(session.clone())).abort_handle(),
         session: session.clone(),
@@ -80,15 +100,20 @@ where
         .catch_unwind()
         .await;
     running.over = true;
+    event.set("job.actions", *session.0.seq.lock().await);
     let (status, error, outcome) = match outcome {
         Ok(Ok(done)) => (Status::Succeeded, None, Ok(done)),
-        Ok(Err(error)) => (Status::Failed, Some(error_json(error.as_ref())), Err(error)),
+        Ok(Err(error)) => {
+            event.mark_error(event_error(error.as_ref()));
+            (Status::Failed, Some(error_json(error.as_ref())), Err(error))
+        }
         Err(panic) => {
             let told = panic_json(panic.as_ref());
             let error = Error::internal(format!(
                 "the job panicked: {}",
                 told["message"].as_str().unwrap_or_default()
             ));
+            event.mark_outcome(Outcome::Panic).mark_error(event_error(&error));
             (Status::Failed, Some(told), Err(error.into()))
         }
     };

@@ -60,6 +60,16 @@ impl RequestIds {
         Self::of(&HeaderMap::new(), SystemTime::now())
     }
 
+    /// Of work that goes on with a story that a request has begun.
+    pub fn of_story(request_id: Option<String>, correlation_id: Uuid) -> Self {
+        let new = Self::new();
+        Self {
+            request_id: request_id.unwrap_or(new.request_id),
+            correlation_id,
+            ..new
+        }
+    }
+
     /// What the client brought, where it can be used.
     pub(super) fn of(headers: &HeaderMap, at: SystemTime) -> Self {
         let given = headers.get(X_REQUEST_ID);

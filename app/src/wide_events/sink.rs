@@ -275,7 +275,8 @@ impl Shared {
                 Ok(taken) => {
                     written += taken;
                     let rest = lines.ends.get(counted..).unwrap_or_default();
-                    let out = rest.partition_point(|end| *end <= written);
+                    // A line is out when all but its newline is, which then comes before the next.
+                    let out = rest.partition_point(|end| *end <= written + 1);
                     counted += out;
                     self.count(out, &self.emitted);
                 }
@@ -287,8 +288,8 @@ impl Shared {
         }
         let error = error.or_else(|| writer.flush().err());
         let lost = lines.ends.len() - counted;
-        let whole_until = lines.ends.get(counted.wrapping_sub(1)).copied().unwrap_or(0);
-        state.torn |= written > whole_until;
+        let last = written.checked_sub(1).and_then(|last| lines.bytes.get(last));
+        state.torn |= last.is_some_and(|last| *last != b'\n');
         if lost > 0 {
             self.count(lost, &self.dropped);
             // What a lost line should have told is told by a later one.

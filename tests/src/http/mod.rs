@@ -126,7 +126,11 @@ impl TestApp {
         options: DatabaseOptions,
     ) -> Self {
         let direct = options.connect.clone();
+        let written = Written::default();
+        let wide_events = wide_event_config(&wide_events_config()).unwrap().sink(written.sink());
+        let wide_events = WideEvents::new(program.wide_event_config(wide_events));
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
+        let database = database.with_extension(wide_events.clone());
         let http = HttpConfig {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             body_limit_bytes: BODY_LIMIT_BYTES,
@@ -135,9 +139,6 @@ impl TestApp {
         let authenticator = Authenticator::new(&auth_config()).unwrap();
         let direct = (!live.deaf).then_some(direct);
         let live = Live::start(&database, direct, live);
-        let written = Written::default();
-        let wide_events = wide_event_config(&wide_events_config()).unwrap().sink(written.sink());
-        let wide_events = WideEvents::new(program.wide_event_config(wide_events));
         let state = AppState::new(database.clone(), authenticator, http, live.clone(), None)
             .with_wide_events(wide_events.clone());
         Self {

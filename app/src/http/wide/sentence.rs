@@ -31,7 +31,10 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
     let mut told = paint(QUIET, &time(&text("timestamp").unwrap_or_default()));
     let what = match (text("method"), text("path")) {
         (Some(method), Some(path)) => format!("{method} {path}"),
-        _ => text("kind").unwrap_or_else(|| "work".to_owned()),
+        _ => match text("job.name") {
+            Some(job) => format!("job {job}"),
+            None => text("kind").unwrap_or_else(|| "work".to_owned()),
+        },
     };
     let _ = write!(told, " {what} {}", paint(style, &ending(event, &outcome)));
     let _ = write!(told, " {}", milliseconds(event.get("duration_ms")));
@@ -84,6 +87,8 @@ fn ending(event: &Fields, outcome: &str) -> String {
     match (kind, outcome) {
         ("socket", "success") => "closed after".to_owned(),
         ("late", _) => "went on for".to_owned(),
+        ("job", "success") => "was done in".to_owned(),
+        ("job", "error") => "failed after".to_owned(),
         (_, "aborted_before_response") => "lost its client before the answer, after".to_owned(),
         (_, "aborted_mid_body") => format!("answered {status} and lost its client midway, after"),
         (_, "upload_aborted") => "lost its client before its body was whole, after".to_owned(),
@@ -154,6 +159,10 @@ mod tests {
                 "error": {"message": "internal error", "causes": ["the disk\nis full"]},
             })),
             "POST /campaigns answered 500 in 12.3 ms — internal error: the disk is full"
+        );
+        assert_eq!(
+            told(json!({"kind": "job", "outcome": "success", "job": {"name": "sync_roster"}, "duration_ms": 1.0})),
+            "job sync_roster was done in 1.0 ms"
         );
         assert_eq!(
             with(json!({"path": "/\u{1b}[31mEVIL\u{7}"})),

@@ -124,3 +124,45 @@ async fn what_is_wrong_is_named_and_what_is_another_teams_is_not_there() {
     }
     assert_eq!(ada.get("/job-sessions").await.ok()["items"], json!([]));
 }
+
+#[tokio::test]
+async fn an_attempt_is_a_wide_event_too() {
+    let app = TestApp::start().await;
+    let context = Context::system(app.team.id, "test");
+    let spec = |name: &str| SessionSpec::new(name).context(context.clone());
+    let id = with_job_session(&app.database, spec("sync_roster"), async |session| {
+        session.add_action(&RosterAction::Fetched { players: 3 }).await?;
+        WideEvent::current().set("players", 3);
+        Ok(session.id())
+    })
+    .await
+    .unwrap();
+    let event = app.wide_event().await;
+    assert_eq!((&event["kind"], &event["outcome"]), (&json!("job"), &json!("success")));
+    assert_eq!(
+        event["job"],
+        json!({"name": "sync_roster", "session_id": id, "attempt": 1, "actions": 1})
+    );
+    assert_eq!((&event["players"], &event["team_id"]), (&json!(3), &json!(app.team.id)));
+    assert_eq!(event["correlation_id"], context.correlation_id.to_string());
+    assert_eq!(event["schema_errors"], Value::Null);
+
+    let failing = async |_: JobSession| -> JobResult { Err(Error::internal("the host is away").into()) };
+    assert!(
+        with_job_session(&app.database, spec("sync_roster"), failing)
+            .await
+            .is_err()
+    );
+    let event = app.wide_event().await;
+    assert_eq!(
+        (&event["outcome"], &event["error"]["causes"]),
+        (&json!("error"), &json!(["the host is away"]))
+    );
+    let panicking = async |_: JobSession| -> JobResult { panic!("this test's own panic") };
+    assert!(
+        with_job_session(&app.database, spec("sync_roster"), panicking)
+            .await
+            .is_err()
+    );
+    assert_eq!(app.wide_event().await["outcome"], "panic");
+}
