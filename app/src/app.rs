@@ -8,11 +8,12 @@ use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::cli;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::{Consumers, Sentences, Tracked};
 use crate::http::{self, AppState};
+use crate::jobs::{Job, Jobs};
 use crate::live::Hearing;
-use crate::tenancy::{Context, Database, Migrations};
+use crate::tenancy::{Bell, Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
 
 /// Plants a sample into a team, acting as the people whose contexts it is given.
@@ -37,6 +38,9 @@ pub struct App {
     pub(crate) sentences: Sentences,
     pub(crate) consumers: Option<Consumers>,
     pub(crate) planter: Option<Planter>,
+    jobs: Jobs,
+    /// What was wrong with a job, until somebody can be told.
+    bad_job: Option<Error>,
     wide_events: Option<ConfigureWideEvents>,
     routes: OpenApiRouter<AppState>,
 }
@@ -86,6 +90,28 @@ impl App {
         self
     }
 
+    /// Adds a job: whoever serves runs it, and transactions may ask for it.
+    #[must_use]
+    pub fn job<J: Job>(mut self) -> Self {
+        self.add_job(|jobs| jobs.with::<J>());
+        self
+    }
+
+    /// Adds a job that runs by a schedule, too, as the service's own work in the team `system`: minute, hour, day of the
+    /// month, month and day of the week, in UTC, as in crontab: `0 4 * * *`.
+    #[must_use]
+    pub fn scheduled_job<J: Job>(mut self, schedule: &str, job: J) -> Self {
+        self.add_job(|jobs| jobs.with::<J>()?.scheduled(schedule, &job));
+        self
+    }
+
+    fn add_job(&mut self, add: impl FnOnce(Jobs) -> Result<Jobs>) {
+        match add(self.jobs.clone()) {
+            Ok(jobs) => self.jobs = jobs,
+            Err(error) => self.bad_job = Some(error),
+        }
+    }
+
     /// What `daybook dev` plants into its sample team.
     #[must_use]
     pub fn sample(mut self, planter: Planter) -> Self {
@@ -110,16 +136,25 @@ impl App {
     /// that something has moved.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) that names two consumers of one name.
+    /// [`Error::Internal`](crate::Error::Internal) that names two consumers or two jobs of one name.
     pub fn equip(&self, database: Database) -> Result<Database> {
+        if let Some(error) = &self.bad_job {
+            return Err(Error::internal(std::error::Error::source(error).map_or_else(
+                || error.to_string(),
+                ToString::to_string,
+            )));
+        }
         let consumers = match &self.consumers {
             Some(consumers) => consumers.clone(),
             None => Consumers::linked()?,
         };
-        let hearing = Hearing::default();
+        let bell = Bell::default();
+        let hearing = Hearing::ringing(bell.clone());
         Ok(database
             .with_extension(consumers)
             .with_extension(self.sentences.clone())
+            .with_extension(self.jobs.clone())
+            .with_extension(bell)
             .with_extension(hearing.hints())
             .with_extension(hearing))
     }

@@ -3,6 +3,7 @@
 //! [`Json`], [`Path`] and [`Query`] are Daybook's own, whose refusals are problem documents. SeaORM, axum and
 //! utoipa come along as crates, so that a slice is compiled against the versions that Daybook is.
 
+pub use async_trait::async_trait;
 pub use axum;
 pub use axum::http::{StatusCode, header};
 pub use axum::response::IntoResponse;
@@ -30,6 +31,6 @@ pub use crate::events::{
     update_model_with_event, update_models_with_events,
 };
 pub use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
-pub use crate::jobs::{JobResult, JobSession, SessionSpec, with_job_session};
+pub use crate::jobs::{Enqueue, Job, JobOptions, JobResult, JobSession, SessionSpec, with_job_session};
 pub use crate::tenancy::{Actor, Context, Database, Person, Role, TeamTx};
 pub use crate::wide_events::{Sensitive, WideEvent};

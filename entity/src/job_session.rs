@@ -14,12 +14,14 @@ pub struct Model {
     pub team_id: Uuid,
     /// What job it is.
     pub job_name: String,
+    /// The job: all its attempts have the same.
+    pub job_id: Uuid,
     /// The queue's id of the job, if it came from the queue.
     pub queue_job_id: Option<i64>,
     /// Which attempt, from 1 on.
     pub attempt: i32,
-    /// The session of the attempt before.
-    pub retry_of: Option<Uuid>,
+    /// How many attempts there are before it is given up.
+    pub max_attempts: i32,
     /// `running`, `succeeded`, `failed`, `cancelled` or `lost`.
     pub status: String,
     /// What it does, as people read it.
@@ -34,7 +36,7 @@ pub struct Model {
     pub correlation_id: Uuid,
     /// The event that caused it, if one did.
     pub causation_id: Option<Uuid>,
-    /// When it was put into the queue.
+    /// When it was due in the queue.
     pub queued_at: Option<DateTimeUtc>,
     /// When it began.
     pub started_at: DateTimeUtc,
@@ -42,6 +44,8 @@ pub struct Model {
     pub heartbeat_at: DateTimeUtc,
     /// When it ended; null while it runs.
     pub finished_at: Option<DateTimeUtc>,
+    /// When somebody asked for its end.
+    pub cancel_requested_at: Option<DateTimeUtc>,
 }
 
 /// Daybook's tables are joined by hand.

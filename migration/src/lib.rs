@@ -11,6 +11,8 @@ mod m0005_idempotency_keys;
 mod m0006_preferences;
 mod m0007_live;
 mod m0008_job_sessions;
+mod m0009_queue;
+pub mod queue;
 pub mod rls;
 pub mod sample;
 
@@ -33,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_preferences::Migration),
             Box::new(m0007_live::Migration),
             Box::new(m0008_job_sessions::Migration),
+            Box::new(m0009_queue::Migration),
         ]
     }
 

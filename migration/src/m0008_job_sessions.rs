@@ -20,9 +20,10 @@ impl MigrationTrait for Migration {
                     team_id uuid NOT NULL,
                     id uuid NOT NULL,
                     job_name text NOT NULL CHECK (job_name ~ '^[a-z][a-z0-9_.-]{0,62}$'),
+                    job_id uuid NOT NULL,
                     queue_job_id bigint,
                     attempt integer NOT NULL CHECK (attempt > 0),
-                    retry_of uuid,
+                    max_attempts integer NOT NULL CHECK (max_attempts > 0),
                     status text NOT NULL CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'lost')),
                     sentence text NOT NULL,
                     input jsonb NOT NULL,
@@ -34,11 +35,15 @@ impl MigrationTrait for Migration {
                     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
                     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
                     finished_at timestamptz,
+                    cancel_requested_at timestamptz,
                     PRIMARY KEY (team_id, id),
                     CHECK ((status = 'running') = (finished_at IS NULL))
                 );
                 CREATE INDEX job_sessions_name_idx ON job_sessions (team_id, job_name, id);
+                CREATE INDEX job_sessions_job_idx ON job_sessions (team_id, job_id);
                 CREATE INDEX job_sessions_correlation_idx ON job_sessions (team_id, correlation_id);
+                -- For whoever looks across teams after sessions whose worker is silent.
+                CREATE INDEX job_sessions_running_idx ON job_sessions (heartbeat_at) WHERE status = 'running';
                 CREATE TABLE job_actions (
                     team_id uuid NOT NULL,
                     session_id uuid NOT NULL,

@@ -106,18 +106,34 @@ pub(crate) async fn ensure_roles(manager: &SchemaManager<'_>) -> Result<(), DbEr
             .await?;
     }
     // Only the app's role: a member of the relay's would see across teams by its policy.
+    grant_role(manager, APP_ROLE, "CURRENT_USER").await?;
+    manager
+        .get_connection()
+        .execute_unprepared(&format!(
+            "GRANT USAGE ON SCHEMA public TO {APP_ROLE}, {RELAY_ROLE}, {WORKER_ROLE};"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Makes `member` (a role's name, or `CURRENT_USER`) a member of `role`.
+pub(crate) async fn grant_role(manager: &SchemaManager<'_>, role: &str, member: &str) -> Result<(), DbErr> {
+    let asked = if member == "CURRENT_USER" {
+        "current_user".to_owned()
+    } else {
+        format!("'{member}'")
+    };
     manager
         .get_connection()
         .execute_unprepared(&format!(
             "DO $$ BEGIN
-                 IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
-                     GRANT {APP_ROLE} TO CURRENT_USER;
+                 IF NOT pg_has_role({asked}, '{role}', 'MEMBER') THEN
+                     GRANT {role} TO {member};
                  END IF;
              EXCEPTION WHEN unique_violation OR internal_error THEN
                  -- Granted at this moment by another database's migration with the same login.
-                 IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN RAISE; END IF;
-             END $$;
-             GRANT USAGE ON SCHEMA public TO {APP_ROLE}, {RELAY_ROLE}, {WORKER_ROLE};"
+                 IF NOT pg_has_role({asked}, '{role}', 'MEMBER') THEN RAISE; END IF;
+             END $$;"
         ))
         .await?;
     Ok(())

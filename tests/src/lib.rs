@@ -9,6 +9,7 @@
 pub mod accounting;
 pub mod bench;
 pub mod http;
+pub mod jobs;
 pub mod live;
 mod migrations;
 pub mod wide_events;

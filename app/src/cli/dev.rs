@@ -32,7 +32,7 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     let server = Server::start(&config).await?;
     let planter = app.planter;
     let wide_events = for_whom_looks_on(wide_event_config(&config.wide_events)?);
-    let served = serve(app, &config, &server, stop, wide_events, async |database, address| {
+    let served = serve(app, &config, &server, None, stop, wide_events, async |database, address| {
         let team = match sample_team(database, &config).await? {
             Some(team) => team,
             None => {

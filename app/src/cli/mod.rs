@@ -29,7 +29,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// What is logged unless `DAYBOOK_LOG` says otherwise.
-const LOGGED: &str = "info,sqlx=warn,sea_orm=warn";
+const LOGGED: &str = "info,sqlx=warn,sea_orm=warn,graphile_worker=warn";
+/// What is never logged: there the queue prints what jobs are given. Their sessions tell how they went.
+const NEVER_LOGGED: &str = "graphile_worker::runner=off";
 
 /// Every change to a team's objects, recorded as an event in the same commit.
 #[derive(Debug, Parser)]
@@ -41,8 +43,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the HTTP API, after applying what migrations are pending.
-    Serve,
+    /// Serve the HTTP API and run jobs, after applying what migrations are pending.
+    Serve(serve::Args),
     /// Serve with a small sample team, and print what to try.
     Dev,
     /// Apply migrations (`up`, the default), take them back (`down`), or list them (`status`).
@@ -73,7 +75,7 @@ pub(crate) async fn run(app: App) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let outcome = match cli.command {
-        Command::Serve => serve::run(app, config).await,
+        Command::Serve(args) => serve::run(app, config, args).await,
         Command::Dev => dev::run(app, config).await,
         Command::Migrate(args) => migrate::run(&app, &config, args).await,
         Command::Token(args) => token::run(config, args),
@@ -123,6 +125,7 @@ fn log_to_stderr() -> Result<()> {
             ))
         })?,
     };
+    let filter = filter.add_directive(NEVER_LOGGED.parse().map_err(Error::internal)?);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

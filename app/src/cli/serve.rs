@@ -17,17 +17,34 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::Consumers;
-use crate::http::{AppState, wide_event_config};
+use crate::http::{self, AppState, wide_event_config};
+use crate::jobs::Workers;
 use crate::live::{Live, LiveOptions};
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{WideEventConfig, WideEvents};
 
-pub(super) async fn run(app: App, mut config: Config) -> Outcome {
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ServiceRole {
+    /// Serves requests and live sockets. Jobs wait for a process that works.
+    Web,
+    /// Runs jobs, and serves `/healthz`, `/readyz` and `/metrics`.
+    Worker,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Do only a part of it, as one of several processes. Without it, everything.
+    #[arg(long)]
+    role: Option<ServiceRole>,
+}
+
+pub(super) async fn run(app: App, mut config: Config, args: Args) -> Outcome {
     ensure_token_key(&mut config)?;
     let stop = Stop::listen()?;
     let server = Server::start(&config).await?;
     let wide_events = wide_event_config(&config.wide_events)?;
-    let served = serve(app, &config, &server, stop, wide_events, async |_, _| Ok(())).await;
+    let served = serve(app, &config, &server, args.role, stop, wide_events, async |_, _| Ok(())).await;
     server.stop().await?;
     Ok(served?)
 }
@@ -43,6 +60,7 @@ pub(super) async fn serve(
     mut app: App,
     config: &Config,
     server: &Server,
+    role: Option<ServiceRole>,
     stop: Stop,
     wide_events: WideEventConfig,
     ready: impl AsyncFnOnce(&Database, SocketAddr) -> Result<()>,
@@ -68,6 +86,11 @@ pub(super) async fn serve(
     }
     ready(&database, address).await?;
 
+    let workers = if pending.is_none() && role != Some(ServiceRole::Web) {
+        Some(server.work(config, &database).await?)
+    } else {
+        None
+    };
     let keeper = tokio::spawn(keep_partitions_ahead(database.clone()));
     let direct = config.live.listen.then(|| server.direct(config)).transpose()?;
     let live = Live::start(
@@ -89,7 +112,11 @@ pub(super) async fn serve(
     .with_wide_events(wide_events.clone());
     tracing::info!("listening on http://{address}");
     let grace = config.http.request_timeout + LEAVE;
-    let ended = serve_until(stop, grace, listener, app.into_router(state), &live).await;
+    let router = match role {
+        Some(ServiceRole::Worker) => http::worker_router(state),
+        _ => app.into_router(state),
+    };
+    let ended = serve_until(stop, grace, listener, router, &live, workers).await;
     keeper.abort();
     write_last(wide_events).await;
     if let Ok(Ended::Whole) = ended {
@@ -114,6 +141,7 @@ async fn serve_until(
     listener: TcpListener,
     router: Router,
     live: &Live,
+    workers: Option<Workers>,
 ) -> Result<Ended> {
     let (finish, finishing) = oneshot::channel::<()>();
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -129,7 +157,12 @@ async fn serve_until(
     tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
     drop(finish);
     // The listener doesn't wait for sockets: they are no requests any longer.
-    let serving = async { tokio::join!(serving, live.close(grace)).0 };
+    let working = async {
+        if let Some(workers) = workers {
+            workers.stop().await;
+        }
+    };
+    let serving = async { tokio::join!(serving, live.close(grace), working).0 };
     tokio::select! {
         served = serving => served.map(|()| Ended::Whole).map_err(Error::internal),
         () = tokio::time::sleep(grace) => {

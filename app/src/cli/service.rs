@@ -15,8 +15,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::{Config, JwtKey, Secret};
 use crate::error::{Error, Result};
+use crate::jobs::{WorkerOptions, Workers};
 use crate::tenancy::postgres::PrivatePostgres;
-use crate::tenancy::{Database, DatabaseOptions, SYSTEM_TEAM};
+use crate::tenancy::{Database, DatabaseOptions, SYSTEM_TEAM, WorkerDatabase};
 
 /// Where a running service leaves the address of its private cluster.
 const ADDRESS_FILE: &str = "database.url";
@@ -29,6 +30,7 @@ pub(super) struct Server {
     /// For people: what to give `psql`, without a password.
     pub(super) address: Option<String>,
     app: DatabaseOptions,
+    worker: PgConnectOptions,
     private: Option<(PrivatePostgres, PathBuf)>,
 }
 
@@ -47,6 +49,7 @@ impl Server {
             owner: private.owner_options(),
             address: Some(private.url()),
             app: options(config, private.owner_options(), true),
+            worker: private.owner_options(),
             private: Some((private, file)),
         })
     }
@@ -63,6 +66,7 @@ impl Server {
             connection.close().await?;
             let app = options(config, owner.clone(), true);
             return Ok(Self {
+                worker: owner.clone(),
                 owner,
                 address: Some(url),
                 app,
@@ -81,10 +85,15 @@ impl Server {
             Some(url) => options(config, PgConnectOptions::from_str(url.expose())?, false),
             None => options(config, owner.clone(), true),
         };
+        let worker = match &config.database.worker_url {
+            Some(url) => PgConnectOptions::from_str(url.expose())?,
+            None => owner.clone(),
+        };
         Ok(Some(Self {
             owner,
             address: None,
             app,
+            worker,
             private: None,
         }))
     }
@@ -92,6 +101,25 @@ impl Server {
     /// The run-time pool, with what the program's transactions carry.
     pub(super) async fn open(&self, app: &App) -> Result<Database> {
         app.equip(Database::connect(self.app.clone()).await?)
+    }
+
+    /// The workers of this process, with pools of their own: jobs must not keep requests waiting, and no request's time is
+    /// theirs.
+    pub(super) async fn work(&self, config: &Config, database: &Database) -> Result<Workers> {
+        let workers = WorkerDatabase::connect(self.worker.clone(), WorkerOptions::CONNECTIONS).await?;
+        let concurrency = config.jobs.concurrency;
+        let options = DatabaseOptions {
+            max_connections: u32::try_from(concurrency).unwrap_or(u32::MAX).saturating_add(2),
+            statement_timeout: None,
+            ..self.app.clone()
+        };
+        let options_of_workers = WorkerOptions {
+            concurrency,
+            lost_after: config.jobs.lost_after,
+            grace: config.jobs.grace,
+            ..WorkerOptions::default()
+        };
+        Ok(Workers::start(&database.beside(options).await?, &workers, &options_of_workers))
     }
 
     /// Past any pooler, for LISTEN.

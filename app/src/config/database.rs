@@ -16,6 +16,8 @@ pub struct DatabaseConfig {
     pub app_url: Option<Secret>,
     /// The server itself, for what no pooler carries: LISTEN. None: as the pool connects.
     pub direct_url: Option<Secret>,
+    /// A login of its own for the workers. None: `url`.
+    pub worker_url: Option<Secret>,
     /// Whether a superuser's login behind the pool is an error instead of a warning.
     pub strict_roles: bool,
     /// Whether `serve` applies pending migrations.
@@ -40,6 +42,7 @@ impl DatabaseConfig {
             url,
             app_url,
             direct_url: settings.secret("DAYBOOK_DIRECT_URL", postgres_url),
+            worker_url: settings.secret("DAYBOOK_WORKER_URL", postgres_url),
             strict_roles: settings.switch("DAYBOOK_STRICT_ROLES", false),
             migrate: settings.switch("DAYBOOK_MIGRATE", true),
             pool_size: settings.number("DAYBOOK_POOL_SIZE", 1..=1000, 10),

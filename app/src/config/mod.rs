@@ -19,6 +19,11 @@
 //! | `DAYBOOK_ALLOWED_ORIGINS` | none | pages that may open live sockets, beside the service's own: origins, by commas |
 //! | `DAYBOOK_URL` | `http://$DAYBOOK_BIND` | the service that commands talk to |
 //! | `DAYBOOK_TOKEN` | the data folder's `token` | what they present there |
+//! | `DAYBOOK_WORKER_URL` | `DATABASE_URL` | a login of its own for the workers: the server itself, no pooler |
+//! | `DAYBOOK_JOBS` | `10` | jobs that a process runs at the same time |
+//! | `DAYBOOK_LOST_AFTER` | `60` | after how many seconds of silence a worker is dead and a session lost |
+//! | `DAYBOOK_JOB_GRACE` | `10` | how long jobs may go on when the process is to stop, in seconds |
+//! | `DAYBOOK_KEEP_SESSIONS` | `90` | how long job sessions are kept after their end, in days |
 //! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
 //! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
 //! | `DAYBOOK_POOL_SIZE` | `10` | connections of the pool that serves requests |
@@ -41,6 +46,7 @@
 mod auth;
 mod database;
 mod http;
+mod jobs;
 mod live;
 mod remote;
 mod settings;
@@ -51,6 +57,7 @@ use std::path::PathBuf;
 pub use auth::{AuthConfig, JwtKey, PublicKey, PublicKeyAlgorithm};
 pub use database::DatabaseConfig;
 pub use http::HttpConfig;
+pub use jobs::JobsConfig;
 pub use live::LiveConfig;
 pub use remote::RemoteConfig;
 pub use settings::{BadSetting, BadSettings, Secret};
@@ -67,6 +74,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Whose tokens are believed.
     pub auth: AuthConfig,
+    /// How work in the background is done.
+    pub jobs: JobsConfig,
     /// How live sockets are served.
     pub live: LiveConfig,
     /// How wide events are made.
@@ -104,6 +113,7 @@ impl Config {
             http: HttpConfig::read(&mut settings),
             database: DatabaseConfig::read(&mut settings),
             auth: AuthConfig::read(&mut settings),
+            jobs: JobsConfig::read(&mut settings),
             live: LiveConfig::read(&mut settings),
             wide_events: WideEventsConfig::read(&mut settings),
             remote: RemoteConfig::read(&mut settings),

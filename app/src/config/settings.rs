@@ -15,13 +15,17 @@ const KNOWN: &[&str] = &[
     "DAYBOOK_DIRECT_URL",
     "DAYBOOK_EVENT_HEADERS",
     "DAYBOOK_EVENT_SCHEMA",
+    "DAYBOOK_JOBS",
+    "DAYBOOK_JOB_GRACE",
     "DAYBOOK_JWT_AUDIENCE",
     "DAYBOOK_JWT_ISSUER",
     "DAYBOOK_JWT_PUBLIC_KEY",
     "DAYBOOK_JWT_SECRET",
+    "DAYBOOK_KEEP_SESSIONS",
     "DAYBOOK_LISTEN",
     "DAYBOOK_LIVE_SOCKETS",
     "DAYBOOK_LOG",
+    "DAYBOOK_LOST_AFTER",
     "DAYBOOK_MIGRATE",
     "DAYBOOK_PG_BIN",
     "DAYBOOK_POOL_SIZE",
@@ -39,6 +43,7 @@ const KNOWN: &[&str] = &[
     "DAYBOOK_TEST_DATABASE_URL",
     "DAYBOOK_TOKEN",
     "DAYBOOK_URL",
+    "DAYBOOK_WORKER_URL",
 ];
 
 /// A text that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.

@@ -20,7 +20,7 @@ mod wide;
 pub use extract::{IfMatch, Json, Page, PageParams, Path, Query, Version};
 pub use no_store::NoStore;
 pub use problem::Problem;
-pub use router::router;
+pub use router::{router, worker_router};
 pub use state::AppState;
 pub use team::Team;
 pub use wide::{event_schema, sentence, wide_event_config};

@@ -8,6 +8,18 @@ use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
 use crate::{auth, jobs, live, notifications, threads};
 
+/// What a process serves that only runs jobs: whether it lives, and how it goes.
+pub fn worker_router(state: AppState) -> Router {
+    let (router, _) = OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(metrics::routes())
+        .split_for_parts();
+    let router = router
+        .fallback(async || Error::not_found("route"))
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
+    middleware::around(router, &state).with_state(state)
+}
+
 /// The whole service: Daybook's routes, `team_routes` beside them, and the layers around both.
 pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
     let team = OpenApiRouter::new()

@@ -14,14 +14,23 @@
 //! who has read up to n misses nothing before it.
 
 mod action;
+mod enqueue;
+mod job;
 mod outcome;
+mod queue;
+mod registry;
+mod relay;
 mod routes;
 mod session;
 mod spec;
 mod store;
 
 pub use action::MAX_PAYLOAD_BYTES;
+pub use enqueue::{Enqueue, MAX_INPUT_BYTES};
+pub use job::{Job, JobOptions};
 pub use outcome::{JobResult, Status};
+pub use queue::{WorkerOptions, Workers};
+pub use registry::Jobs;
 pub use routes::routes;
-pub use session::{JobSession, with_job_session};
+pub use session::{Heartbeat, JobSession, with_job_session};
 pub use spec::SessionSpec;

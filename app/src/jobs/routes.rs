@@ -32,6 +32,8 @@ struct SessionParams {
     job: Option<String>,
     /// Only those that began at this moment (RFC 3339) or later.
     since: Option<String>,
+    /// Only the attempts at this job.
+    job_id: Option<String>,
     /// Only of this story.
     correlation_id: Option<String>,
     #[serde(flatten)]
@@ -46,12 +48,14 @@ struct JobSession {
     id: Uuid,
     /// Which job.
     job_name: String,
+    /// The job: all its attempts have the same.
+    job_id: Uuid,
     /// The queue's id of the job, if it came from the queue.
     queue_job_id: Option<i64>,
     /// Which attempt, from 1 on.
     attempt: i32,
-    /// The session of the attempt before.
-    retry_of: Option<Uuid>,
+    /// How many attempts there are before it is given up.
+    max_attempts: i32,
     /// How it stands.
     status: Status,
     /// What it does, in words.
@@ -64,7 +68,7 @@ struct JobSession {
     correlation_id: Uuid,
     /// The event that caused it, if one did.
     causation_id: Option<Uuid>,
-    /// When it was put into the queue.
+    /// Since when it was due in the queue.
     queued_at: Option<DateTime<Utc>>,
     /// When it began.
     started_at: DateTime<Utc>,
@@ -72,7 +76,9 @@ struct JobSession {
     heartbeat_at: DateTime<Utc>,
     /// When it ended; null while it runs.
     finished_at: Option<DateTime<Utc>>,
-    /// How long it waited in the queue.
+    /// When somebody asked for its end.
+    cancel_requested_at: Option<DateTime<Utc>>,
+    /// How long it waited in the queue after it was due.
     queue_delay_ms: Option<i64>,
     /// How long it ran; null while it runs.
     run_time_ms: Option<i64>,
@@ -102,9 +108,10 @@ impl From<SessionRow> for JobSession {
             run_time_ms: row.finished_at.map(|finished_at| between(row.started_at, finished_at)),
             id: row.id,
             job_name: row.job_name,
+            job_id: row.job_id,
             queue_job_id: row.queue_job_id,
             attempt: row.attempt,
-            retry_of: row.retry_of,
+            max_attempts: row.max_attempts,
             status: row.status,
             sentence: row.sentence,
             input: row.input,
@@ -115,6 +122,7 @@ impl From<SessionRow> for JobSession {
             started_at: row.started_at,
             heartbeat_at: row.heartbeat_at,
             finished_at: row.finished_at,
+            cancel_requested_at: row.cancel_requested_at,
         }
     }
 }
@@ -138,15 +146,16 @@ impl SessionParams {
             at.map(|at| at.with_timezone(&Utc))
                 .map_err(|_| Error::invalid("since", "must be a moment as in 2026-11-21T10:30:00Z"))
         });
-        let correlation_id = self
-            .correlation_id
-            .as_deref()
-            .map(|text| Uuid::try_parse(text).map_err(|_| Error::invalid("correlation_id", "must be a UUID")));
+        let uuid = |name: &str, text: Option<&str>| {
+            text.map(|text| Uuid::try_parse(text).map_err(|_| Error::invalid(name, "must be a UUID")))
+                .transpose()
+        };
         Ok(Filter {
             status: self.status.as_deref().map(str::parse).transpose()?,
             job_name: self.job.clone(),
             since: since.transpose()?,
-            correlation_id: correlation_id.transpose()?,
+            job_id: uuid("job_id", self.job_id.as_deref())?,
+            correlation_id: uuid("correlation_id", self.correlation_id.as_deref())?,
         })
     }
 }

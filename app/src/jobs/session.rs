@@ -9,20 +9,30 @@ use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::action::Told;
 use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
 use super::spec::SessionSpec;
-use super::store;
+use super::store::{self, Beat};
 use crate::error::{Error, Result};
 use crate::tenancy::{Actor, Context, Database, Person, TeamTx};
 use crate::wide_events::{Outcome, RequestIds, WideEvent, WideEvents};
 
-/// How often a session says that its worker lives.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often sessions say that their worker lives: an extension of the [`Database`].
+#[derive(Debug, Clone, Copy)]
+pub struct Heartbeat(pub Duration);
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self(Duration::from_secs(10))
+    }
+}
+
+/// The code of the error that a cancelled session's work is taken to have returned.
+pub(super) const CANCELLED: &str = "job-cancelled";
 
 /// A session that runs: where its work says what it does. Cheap to clone, so that parts of it may be done at the
 /// same time.
@@ -38,6 +48,8 @@ struct Parts {
     context: Context,
     /// The last action's place. Held while an action is written, so that places become visible in order.
     seq: Mutex<i64>,
+    /// Somebody has asked for its end.
+    cancel: Notify,
 }
 
 /// Runs `work` as a session: its row is there when it begins, and says how it ended when it is over: with what it
@@ -72,6 +84,7 @@ where
         database: database.clone(),
         context: acting(id, &spec),
         seq: Mutex::new(0),
+        cancel: Notify::new(),
     }));
     let ids = RequestIds::of_story(spec.context.request_id.clone(), spec.context.correlation_id);
     let attempt = attempt(session, spec.name, work);
@@ -96,9 +109,15 @@ where
         session: session.clone(),
         over: false,
     };
-    let outcome = AssertUnwindSafe(async { work(session.clone()).await })
-        .catch_unwind()
-        .await;
+    let working = AssertUnwindSafe(async { work(session.clone()).await }).catch_unwind();
+    let outcome = tokio::select! {
+        outcome = working => outcome,
+        () = session.0.cancel.notified() => {
+            running.over = true;
+            session.end(Status::Cancelled, None).await?;
+            return Err(cancelled().into());
+        }
+    };
     running.over = true;
     event.set("job.actions", *session.0.seq.lock().await);
     let (status, error, outcome) = match outcome {
@@ -125,6 +144,11 @@ impl JobSession {
     /// Its id.
     pub fn id(&self) -> Uuid {
         self.0.id
+    }
+
+    /// The database, with what the program gave it: [`Database::extension`].
+    pub fn database(&self) -> &Database {
+        &self.0.database
     }
 
     /// Which attempt it is, from 1 on.
@@ -216,8 +240,14 @@ fn acting(id: Uuid, spec: &SessionSpec) -> Context {
     }
 }
 
+/// What the work of a session returns when somebody has asked for its end.
+fn cancelled() -> Error {
+    Error::conflict(CANCELLED, "the job was cancelled")
+}
+
 async fn keep_beating(session: JobSession) {
-    let mut beats = tokio::time::interval(HEARTBEAT);
+    let every = session.0.database.extension::<Heartbeat>().copied().unwrap_or_default();
+    let mut beats = tokio::time::interval(every.0);
     beats.tick().await;
     loop {
         beats.tick().await;
@@ -225,9 +255,10 @@ async fn keep_beating(session: JobSession) {
             id, database, context, ..
         } = &*session.0;
         match store::beat(database, context, *id).await {
-            Ok(true) => {}
-            // Over, or taken for lost.
-            Ok(false) => return,
+            Ok(Beat::On) => {}
+            Ok(Beat::Cancel) => session.0.cancel.notify_one(),
+            // In whatever way, as when it was taken for lost.
+            Ok(Beat::Over) => return,
             Err(error) => tracing::warn!(session = %id, "a job's session could not say that it lives: {error}"),
         }
     }

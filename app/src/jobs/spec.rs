@@ -16,8 +16,9 @@ pub struct SessionSpec {
     pub(super) input: Result<Value, String>,
     pub(super) context: Context,
     pub(super) sentence: Option<String>,
+    pub(super) job_id: Option<Uuid>,
     pub(super) attempt: i32,
-    pub(super) retry_of: Option<Uuid>,
+    pub(super) max_attempts: i32,
     pub(super) queue_job_id: Option<i64>,
     pub(super) queued_at: Option<DateTime<Utc>>,
 }
@@ -32,8 +33,9 @@ impl SessionSpec {
             name,
             input: Ok(Value::Object(serde_json::Map::new())),
             sentence: None,
+            job_id: None,
             attempt: 1,
-            retry_of: None,
+            max_attempts: 1,
             queue_job_id: None,
             queued_at: None,
         }
@@ -60,31 +62,26 @@ impl SessionSpec {
         self
     }
 
-    /// Another attempt, of what an earlier session tried.
+    /// Which attempt it is, of how many, at the job that all of them are at.
     #[must_use]
-    pub fn retry(mut self, attempt: i32, of: Uuid) -> Self {
+    pub fn attempt(mut self, job_id: Uuid, attempt: i32, of: i32) -> Self {
+        self.job_id = Some(job_id);
         self.attempt = attempt;
-        self.retry_of = Some(of);
+        self.max_attempts = of;
         self
     }
 
-    /// The queue's job, and when it was put there.
+    /// The queue's number of the job, and since when it was due.
     #[must_use]
-    pub fn queued(mut self, queue_job_id: i64, at: DateTime<Utc>) -> Self {
+    pub fn queued(mut self, queue_job_id: i64, due_at: DateTime<Utc>) -> Self {
         self.queue_job_id = Some(queue_job_id);
-        self.queued_at = Some(at);
+        self.queued_at = Some(due_at);
         self
     }
 
     /// Refuses what no row could hold.
     pub(super) fn checked(self) -> Result<(Self, Value)> {
-        let shaped = self.name.starts_with(|first: char| first.is_ascii_lowercase())
-            && self.name.len() <= 63
-            && self
-                .name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte));
-        if !shaped {
+        if !is_name(&self.name) {
             return Err(Error::invalid(
                 "job_name",
                 format!(
@@ -99,13 +96,25 @@ impl SessionSpec {
     }
 
     pub(super) fn told(&self) -> String {
-        self.sentence.clone().unwrap_or_else(|| {
-            let words = self.name.replace(['_', '-', '.'], " ");
-            let mut letters = words.chars();
-            let first = letters.next().map(|first| first.to_ascii_uppercase());
-            first.into_iter().chain(letters).collect()
-        })
+        self.sentence.clone().unwrap_or_else(|| in_words(&self.name))
     }
+}
+
+/// A job's name as words: `sync_roster` is "Sync roster".
+pub(super) fn in_words(name: &str) -> String {
+    let words = name.replace(['_', '-', '.'], " ");
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// What a name must be like: 1 to 63 of `a-z`, `0-9`, `_`, `-` and `.`, beginning with a letter.
+pub(super) fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.len() <= 63
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte))
 }
 
 #[cfg(test)]

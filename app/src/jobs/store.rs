@@ -17,9 +17,10 @@ use crate::tenancy::{Context, Database, TeamTx};
 pub(super) struct SessionRow {
     pub(super) id: Uuid,
     pub(super) job_name: String,
+    pub(super) job_id: Uuid,
     pub(super) queue_job_id: Option<i64>,
     pub(super) attempt: i32,
-    pub(super) retry_of: Option<Uuid>,
+    pub(super) max_attempts: i32,
     pub(super) status: Status,
     pub(super) sentence: String,
     pub(super) input: Value,
@@ -30,6 +31,7 @@ pub(super) struct SessionRow {
     pub(super) started_at: DateTime<Utc>,
     pub(super) heartbeat_at: DateTime<Utc>,
     pub(super) finished_at: Option<DateTime<Utc>>,
+    pub(super) cancel_requested_at: Option<DateTime<Utc>>,
 }
 
 /// An action as it is read.
@@ -47,6 +49,7 @@ pub(super) struct ActionRow {
 pub(super) struct Filter {
     pub(super) status: Option<Status>,
     pub(super) job_name: Option<String>,
+    pub(super) job_id: Option<Uuid>,
     pub(super) since: Option<DateTime<Utc>>,
     pub(super) correlation_id: Option<Uuid>,
 }
@@ -55,17 +58,18 @@ pub(super) struct Filter {
 pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, input: &Value) -> Result<()> {
     let context = &spec.context;
     let query = sqlx::query(
-        "INSERT INTO job_sessions (team_id, id, job_name, queue_job_id, attempt, retry_of, status, sentence, input,
-            context, correlation_id, causation_id, queued_at)
-         SELECT $1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10, $11, $12
+        "INSERT INTO job_sessions (team_id, id, job_name, job_id, queue_job_id, attempt, max_attempts, status,
+            sentence, input, context, correlation_id, causation_id, queued_at)
+         SELECT $1, $2, $3, $4, $5, $6, $7, 'running', $8, $9, $10, $11, $12, $13
          FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered",
     )
     .bind(context.team_id)
     .bind(id)
     .bind(&spec.name)
+    .bind(spec.job_id.unwrap_or(id))
     .bind(spec.queue_job_id)
     .bind(spec.attempt)
-    .bind(spec.retry_of)
+    .bind(spec.max_attempts)
     .bind(spec.told())
     .bind(input)
     .bind(serde_json::to_value(context)?)
@@ -123,15 +127,31 @@ pub(super) async fn add_actions(
     Ok(())
 }
 
-/// Says that a session's worker lives. False if the session has ended, in whatever way.
-pub(super) async fn beat(database: &Database, context: &Context, id: Uuid) -> Result<bool> {
+/// What a session hears when it says that its worker lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// It may go on.
+    On,
+    /// Somebody has asked for its end.
+    Cancel,
+    /// It has ended, in whatever way.
+    Over,
+}
+
+/// Says that a session's worker lives.
+pub(super) async fn beat(database: &Database, context: &Context, id: Uuid) -> Result<Beat> {
     let tx = database.begin(context).await?;
     let query = sqlx::query(
-        "UPDATE job_sessions SET heartbeat_at = clock_timestamp() WHERE team_id = $1 AND id = $2 AND status = 'running'",
+        "UPDATE job_sessions SET heartbeat_at = clock_timestamp() WHERE team_id = $1 AND id = $2 AND status = 'running'
+         RETURNING cancel_requested_at IS NOT NULL AS cancel",
     );
-    let touched = tx.execute_sql(query.bind(context.team_id).bind(id)).await?;
+    let row = tx.fetch_optional(query.bind(context.team_id).bind(id)).await?;
     tx.commit().await?;
-    Ok(touched > 0)
+    Ok(match row {
+        None => Beat::Over,
+        Some(row) if row.try_get("cancel")? => Beat::Cancel,
+        Some(_) => Beat::On,
+    })
 }
 
 /// Writes how a session ended, if it runs still. False if it had ended already: who was taken for lost doesn't
@@ -160,13 +180,13 @@ pub(super) async fn end(
 /// Sessions, the newest first. One more than `limit` if there are more.
 pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<SessionRow>> {
     let query = sqlx::query(
-        "SELECT id, job_name, queue_job_id, attempt, retry_of, status, sentence, input, error, correlation_id, causation_id,
-            queued_at, started_at, heartbeat_at, finished_at
+        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, input, error, correlation_id,
+            causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at
          FROM job_sessions
          WHERE team_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::text IS NULL OR status = $3)
             AND ($4::text IS NULL OR job_name = $4) AND ($5::timestamptz IS NULL OR started_at >= $5)
-            AND ($6::uuid IS NULL OR correlation_id = $6)
-         ORDER BY id DESC LIMIT $7",
+            AND ($6::uuid IS NULL OR correlation_id = $6) AND ($7::uuid IS NULL OR job_id = $7)
+         ORDER BY id DESC LIMIT $8",
     )
     .bind(tx.team_id())
     .bind(after)
@@ -174,6 +194,7 @@ pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limi
     .bind(filter.job_name.as_deref())
     .bind(filter.since)
     .bind(filter.correlation_id)
+    .bind(filter.job_id)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1);
     tx.fetch_all(query).await?.iter().map(session_row).collect()
 }
@@ -181,8 +202,8 @@ pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limi
 /// One session.
 pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Option<SessionRow>> {
     let query = sqlx::query(
-        "SELECT id, job_name, queue_job_id, attempt, retry_of, status, sentence, input, error, correlation_id, causation_id,
-            queued_at, started_at, heartbeat_at, finished_at
+        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, input, error, correlation_id,
+            causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at
          FROM job_sessions WHERE team_id = $1 AND id = $2",
     );
     let row = tx.fetch_optional(query.bind(tx.team_id()).bind(id)).await?;
@@ -218,9 +239,10 @@ fn session_row(row: &PgRow) -> Result<SessionRow> {
     Ok(SessionRow {
         id: row.try_get("id")?,
         job_name: row.try_get("job_name")?,
+        job_id: row.try_get("job_id")?,
         queue_job_id: row.try_get("queue_job_id")?,
         attempt: row.try_get("attempt")?,
-        retry_of: row.try_get("retry_of")?,
+        max_attempts: row.try_get("max_attempts")?,
         status: row.try_get::<&str, _>("status")?.parse()?,
         sentence: row.try_get("sentence")?,
         input: row.try_get("input")?,
@@ -231,5 +253,6 @@ fn session_row(row: &PgRow) -> Result<SessionRow> {
         started_at: row.try_get("started_at")?,
         heartbeat_at: row.try_get("heartbeat_at")?,
         finished_at: row.try_get("finished_at")?,
+        cancel_requested_at: row.try_get("cancel_requested_at")?,
     })
 }

@@ -166,6 +166,8 @@ impl Hub {
                 }
                 actions.extend(team.wake(Subject::Threads));
             }
+            // For whoever hands work over, not for a socket.
+            Moved::Work => {}
             Moved::Notifications(person) => actions.extend(team.wake(Subject::Notifications(person))),
         }
         actions

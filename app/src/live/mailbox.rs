@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::tenancy::Hint;
+use crate::tenancy::{Bell, Hint, Moved};
 
 /// Beyond so many, "look at everything" says it as well.
 const MAX_WAITING: usize = 8_192;
@@ -19,6 +19,8 @@ pub(super) struct Mailbox(Arc<Inner>);
 struct Inner {
     waiting: Mutex<Waiting>,
     arrived: Notify,
+    /// Who looks for work; the hints of that are no topic's, and don't wait here.
+    bell: Option<Bell>,
 }
 
 /// What has come since the last look.
@@ -30,12 +32,26 @@ pub(super) struct Waiting {
 }
 
 impl Mailbox {
+    /// One that rings instead of keeping hints of work.
+    pub(super) fn ringing(bell: Bell) -> Self {
+        Self(Arc::new(Inner {
+            bell: Some(bell),
+            ..Inner::default()
+        }))
+    }
+
     pub(super) fn put(&self, hints: impl IntoIterator<Item = Hint>) {
         {
             let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for hint in hints {
+                if hint.moved == Moved::Work
+                    && let Some(bell) = &self.0.bell
+                {
+                    bell.ring();
+                    continue;
+                }
                 if waiting.everything {
-                    break;
+                    continue;
                 }
                 waiting.hints.insert(hint);
                 if waiting.hints.len() > MAX_WAITING {
@@ -52,6 +68,9 @@ impl Mailbox {
             hints: HashSet::new(),
             everything: true,
         };
+        if let Some(bell) = &self.0.bell {
+            bell.ring();
+        }
         self.0.arrived.notify_one();
     }
 

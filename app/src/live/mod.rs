@@ -56,7 +56,7 @@ use self::session::Session;
 pub use self::topic::Topic;
 use crate::error::{Error, Result};
 use crate::http::Team;
-use crate::tenancy::{Context, Database, Hints};
+use crate::tenancy::{Bell, Context, Database, Hints};
 
 /// Where the hints of a database's transactions wait for [`Live::start`]: an extension of the [`Database`].
 #[derive(Debug, Clone, Default)]
@@ -66,6 +66,14 @@ pub struct Hearing {
 }
 
 impl Hearing {
+    /// Hints of work, from here and from elsewhere, ring this bell.
+    pub fn ringing(bell: Bell) -> Self {
+        Self {
+            here: Mailbox::ringing(bell),
+            elsewhere: Mailbox::default(),
+        }
+    }
+
     /// Where a database's transactions are to send their hints.
     pub fn hints(&self) -> Hints {
         let hearing = self.clone();

@@ -111,6 +111,17 @@ impl Database {
         Ok(database)
     }
 
+    /// Another pool, with connections of its own, whose transactions carry the same.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub async fn beside(&self, options: DatabaseOptions) -> Result<Self> {
+        Ok(Self {
+            extensions: self.extensions.clone(),
+            ..Self::connect(options).await?
+        })
+    }
+
     /// For tests of what is above, as long as it asks nothing.
     #[cfg(test)]
     pub(crate) fn unconnected() -> Self {

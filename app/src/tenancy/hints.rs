@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Something of a team has moved.
@@ -29,6 +30,25 @@ pub enum Moved {
     Threads,
     /// A person's notifications.
     Notifications(Uuid),
+    /// There is work for the queue, or an event for who consumes it after the commit.
+    Work,
+}
+
+/// Rung when there may be work, here or in another process: an extension of the
+/// [`Database`](super::Database), for whoever hands it over.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    /// Rings. Several rings that nobody has heard are one.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits until it rings.
+    pub async fn rung(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// Where the hints of committed transactions go. It must not wait: it is called between a commit and its answer.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use daybook_migration::queue;
 use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector};
 use sea_orm_migration::MigratorTrait;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -86,7 +87,7 @@ impl Migrations {
             for source in &self.sources {
                 (source.up)(db, 0).await?;
             }
-            Ok(())
+            queue::migrate(db).await
         })
         .await
     }
@@ -125,6 +126,7 @@ impl Migrations {
                 status.applied.extend((source.applied)(db, 0).await?);
                 status.pending.extend((source.pending)(db, 0).await?);
             }
+            status.pending.extend(queue::pending(db).await?);
             Ok(status)
         })
         .await

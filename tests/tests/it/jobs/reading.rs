@@ -28,7 +28,7 @@ async fn sessions_are_listed_newest_first_and_filtered() {
     let story = other_story.correlation_id;
     let retry = SessionSpec::new("sync_roster")
         .context(other_story)
-        .retry(2, Uuid::now_v7());
+        .attempt(Uuid::now_v7(), 2, 3);
     assert!(with_job_session(&app.database, retry, failing).await.is_err());
 
     let names = async |query: &str| -> Vec<String> {
@@ -77,7 +77,7 @@ async fn sessions_are_listed_newest_first_and_filtered() {
         (&failed["attempt"], &failed["error"]["message"]),
         (&json!(2), &json!("the host is away"))
     );
-    assert!(failed["run_time_ms"].as_i64().unwrap() >= 0 && failed["retry_of"].is_string());
+    assert!(failed["run_time_ms"].as_i64().unwrap() >= 0 && failed["job_id"].is_string());
     let path = format!("/job-sessions/{}", failed["id"].as_str().unwrap());
     assert_eq!(&ada.get(&path).await.ok(), failed);
     let page = ada.get(&format!("{path}/actions?limit=3")).await.ok();

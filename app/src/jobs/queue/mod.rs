@@ -1,0 +1,199 @@
+//! The workers of a process: jobs of the queue, run as sessions.
+//!
+//! The queue is [`graphile_worker`], in the same PostgreSQL. Nothing here is in anybody's transaction: what a team's
+//! transaction asked for is handed over by the [relay](super::relay).
+
+mod attempt;
+mod recovery;
+
+use std::time::Duration;
+
+use graphile_worker::{
+    JobRecovery, LocalQueueConfig, Worker, WorkerOptions as QueueOptions, WorkerRecoveryConfig, WorkerShutdownConfig,
+};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub(super) use self::attempt::Attempt;
+use self::attempt::Floor;
+use super::registry::Jobs;
+use super::relay::Relay;
+use super::session::Heartbeat;
+use crate::error::{Error, Result};
+use crate::tenancy::{Database, WorkerDatabase};
+use daybook_migration::queue::SCHEMA;
+
+/// Before something that ended badly is begun anew.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a finished job may wait for others to be told to the queue together.
+const TOGETHER: Duration = Duration::from_millis(2);
+/// A worker that lives says so this often within the time after which it counts as dead.
+const BEATS: u32 = 4;
+
+/// How a process works.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// How many jobs run at the same time.
+    pub concurrency: usize,
+    /// After which silence a worker is dead, and a session lost.
+    pub lost_after: Duration,
+    /// How long jobs that run may go on when the process is to stop. Then they are cancelled, and begin anew elsewhere.
+    pub grace: Duration,
+    /// How often is looked for work that no hint told of.
+    pub poll: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 10,
+            lost_after: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            poll: Duration::from_secs(1),
+        }
+    }
+}
+
+impl WorkerOptions {
+    /// How often who lives says so.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat(self.lost_after / BEATS)
+    }
+
+    /// How many connections the workers need beside those of their jobs.
+    pub const CONNECTIONS: u32 = 6;
+}
+
+/// The workers of a process, until they are stopped.
+#[derive(Debug)]
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    workers: WorkerDatabase,
+}
+
+impl Workers {
+    /// Starts to run the jobs that `database` carries, to hand over what transactions ask for, and to look after what dead
+    /// workers left.
+    pub fn start(database: &Database, workers: &WorkerDatabase, options: &WorkerOptions) -> Self {
+        let database = database.clone().with_extension(options.heartbeat());
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        let queue = Queue {
+            jobs: database.extension::<Jobs>().cloned().unwrap_or_default(),
+            database: database.clone(),
+            workers: workers.clone(),
+            options: options.clone(),
+        };
+        let relay = Relay::new(&database, workers, options.poll);
+        tasks.spawn(until(stop.subscribe(), relay.run()));
+        tasks.spawn(until(
+            stop.subscribe(),
+            sweep(workers.clone(), options.lost_after),
+        ));
+        tasks.spawn(queue.run(stop.subscribe()));
+        Self {
+            stop,
+            tasks,
+            workers: workers.clone(),
+        }
+    }
+
+    /// Lets jobs that run end, within the grace, and stops. Nothing is lost: what was not done is done elsewhere.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        self.workers.close().await;
+    }
+}
+
+async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn sweep(workers: WorkerDatabase, limit: Duration) {
+    let mut turns = tokio::time::interval(limit / BEATS);
+    loop {
+        turns.tick().await;
+        match recovery::sweep(&workers, limit).await {
+            Ok(0) => {}
+            Ok(lost) => tracing::warn!("jobs: {lost} sessions whose workers are silent were told as lost"),
+            Err(error) => tracing::warn!("jobs: lost sessions could not be looked for: {error}"),
+        }
+    }
+}
+
+struct Queue {
+    jobs: Jobs,
+    database: Database,
+    workers: WorkerDatabase,
+    options: WorkerOptions,
+}
+
+impl Queue {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let ended = match self.worker(stop.clone()).await {
+                Ok(worker) => worker.run().await.map_err(Error::internal),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!("jobs: the queue's worker begins anew: {}", cause.unwrap_or_default());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }
+    }
+
+    async fn worker(&self, mut stop: watch::Receiver<bool>) -> Result<Worker> {
+        let Self {
+            jobs,
+            database,
+            workers,
+            options,
+        } = self;
+        let stopping = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let shutdown = WorkerShutdownConfig::default()
+            .listen_os_shutdown_signals(false)
+            .grace_period(options.grace)
+            .interrupted_job_retry_delay(Duration::ZERO)
+            .shutdown_signal(stopping);
+        let recovery = WorkerRecoveryConfig::default()
+            .heartbeat_interval(options.heartbeat().0)
+            .sweep_interval(options.heartbeat().0)
+            .sweep_threshold(options.lost_after)
+            .recovery_delay(Duration::ZERO);
+        let fetched = LocalQueueConfig::default().with_size(options.concurrency * 4);
+        let workers_of_hook = workers.clone();
+        let worker = QueueOptions::default()
+            .pg_pool(workers.pool().clone())
+            .schema(SCHEMA)
+            .concurrency(options.concurrency)
+            .poll_interval(options.poll)
+            .local_queue(fetched)
+            .complete_job_batch_delay(TOGETHER)
+            .worker_recovery(recovery)
+            .worker_shutdown(shutdown)
+            .add_extension(Floor {
+                database: database.clone(),
+            })
+            .on(JobRecovery, move |recovery| {
+                let workers = workers_of_hook.clone();
+                async move { recovery::recover(&workers, &recovery).await }
+            })
+            .define_jobs(jobs.definitions())
+            .with_crons(jobs.crontabs())
+            .init()
+            .await
+            .map_err(Error::internal)?;
+        Ok(worker)
+    }
+}

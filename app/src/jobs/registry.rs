@@ -1,0 +1,93 @@
+//! The jobs that a program has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use graphile_worker::{Crontab, JobDefinition, parse_crontab};
+use serde_json::json;
+
+use super::job::Job;
+use super::queue::Attempt;
+use super::spec::is_name;
+use crate::error::{Error, Result};
+
+/// The jobs that a program has, by name: an extension of the [`Database`](crate::tenancy::Database). Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Jobs(Arc<Registered>);
+
+#[derive(Clone, Default)]
+struct Registered {
+    definitions: BTreeMap<&'static str, JobDefinition>,
+    schedules: Vec<(&'static str, Crontab)>,
+}
+
+impl fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.definitions.keys()).finish()
+    }
+}
+
+impl Jobs {
+    /// Adds a job.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a name that is no job's, or that another job has.
+    pub fn with<J: Job>(mut self) -> Result<Self> {
+        if !is_name(J::NAME) {
+            return Err(Error::internal(format!(
+                "a job is called {:?}: names are 1 to 63 of a-z, 0-9, '_', '-' and '.', beginning with a letter",
+                J::NAME
+            )));
+        }
+        let definitions = &mut Arc::make_mut(&mut self.0).definitions;
+        if definitions.insert(J::NAME, JobDefinition::of::<Attempt<J>>()).is_some() {
+            return Err(Error::internal(format!("two jobs are called {}", J::NAME)));
+        }
+        Ok(self)
+    }
+
+    /// Runs `job` whenever `schedule` says, as the service's own work: in the team `system`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a schedule that is none, and for a job that is not registered.
+    pub fn scheduled<J: Job>(mut self, schedule: &str, job: &J) -> Result<Self> {
+        self.registered(J::NAME)?;
+        let input = serde_json::to_value(job)?;
+        let mut crontabs = parse_crontab(&format!("{schedule} {}", J::NAME))
+            .map_err(|error| Error::internal(format!("the schedule {schedule:?} of {}: {error}", J::NAME)))?;
+        let (Some(mut crontab), true) = (crontabs.pop(), crontabs.is_empty()) else {
+            return Err(Error::internal(format!(
+                "the schedule {schedule:?} of {} must be one line: minute, hour, day, month, weekday",
+                J::NAME
+            )));
+        };
+        crontab.payload = Some(json!({ "input": input }));
+        Arc::make_mut(&mut self.0).schedules.push((J::NAME, crontab));
+        Ok(self)
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.definitions.keys().copied()
+    }
+
+    /// # Errors
+    /// [`Error::Internal`] that says how to register a job.
+    pub(super) fn registered(&self, name: &str) -> Result<()> {
+        if self.0.definitions.contains_key(name) {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "the job {name} is not registered, so that no worker would run it: add .job::<…>() to the program's App"
+        )))
+    }
+
+    pub(super) fn definitions(&self) -> impl Iterator<Item = JobDefinition> + '_ {
+        self.0.definitions.values().cloned()
+    }
+
+    pub(super) fn crontabs(&self) -> impl Iterator<Item = Crontab> + '_ {
+        self.0.schedules.iter().map(|(_, crontab)| crontab.clone())
+    }
+}

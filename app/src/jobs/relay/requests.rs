@@ -1,0 +1,137 @@
+//! Jobs that transactions asked for.
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Executor as _, Row as _};
+use uuid::Uuid;
+
+use crate::error::Result;
+
+/// How many are handed over in one transaction.
+const BATCH: i64 = 1_000;
+
+/// Whether this process leads, until its transaction ends.
+pub(super) async fn lead(connection: &mut PgConnection) -> Result<bool> {
+    const LEADER: &str = "SELECT FROM consumer_cursors WHERE consumer = 'job_requests' FOR UPDATE SKIP LOCKED";
+    if connection.fetch_optional(LEADER).await?.is_some() {
+        return Ok(true);
+    }
+    // There is a leader, or there has never been one.
+    let made = connection
+        .execute(
+            "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
+             SELECT 'job_requests', 0, '00000000-0000-0000-0000-000000000000', ''
+             WHERE NOT EXISTS (SELECT FROM consumer_cursors WHERE consumer = 'job_requests')
+             ON CONFLICT DO NOTHING",
+        )
+        .await?;
+    Ok(made.rows_affected() > 0)
+}
+
+/// Moves what is there to the queue, oldest first. Returns how many.
+///
+/// Of the jobs of one key there must be one in a batch: the newest, at the time that the first asked for.
+pub(super) async fn hand_over(connection: &mut PgConnection) -> Result<u64> {
+    let row = sqlx::query(
+        "WITH batch AS (
+            SELECT team_id, id FROM job_requests ORDER BY id LIMIT $1
+        ), taken AS (
+            DELETE FROM job_requests r USING batch b WHERE r.team_id = b.team_id AND r.id = b.id RETURNING r.*
+        ), keyed AS (
+            SELECT *, CASE WHEN unique_key IS NOT NULL THEN team_id || ':' || job_name || ':' || unique_key END AS key
+            FROM taken WHERE action = 'run'
+        ), ranked AS (
+            SELECT *, min(run_at) OVER same AS first_run_at,
+                row_number() OVER (PARTITION BY coalesce(key, id::text) ORDER BY id DESC) AS newest
+            FROM keyed WINDOW same AS (PARTITION BY coalesce(key, id::text))
+        ), added AS (
+            SELECT FROM graphile_worker.add_jobs(ARRAY(
+                SELECT ROW(job_name, jsonb_build_object('job_id', job_id, 'input', input, 'context', context)::json,
+                    team_id || ':' || queue_name, first_run_at, max_attempts, key, priority, NULL
+                )::graphile_worker.job_spec
+                FROM ranked WHERE newest = 1 ORDER BY id
+            ), true)
+            WHERE EXISTS (SELECT FROM keyed)
+        )
+        SELECT (SELECT count(*) FROM taken) AS taken, (SELECT count(*) FROM added) AS added,
+            coalesce((SELECT jsonb_agg(to_jsonb(t) ORDER BY t.id) FROM taken t WHERE action <> 'run'), '[]') AS asked",
+    )
+    .bind(BATCH)
+    .fetch_one(&mut *connection)
+    .await?;
+    let taken: i64 = row.try_get("taken")?;
+    let asked: serde_json::Value = row.try_get("asked")?;
+    for change in asked.as_array().into_iter().flatten() {
+        let change = serde_json::from_value(change.clone())?;
+        change_of_mind(connection, &change).await?;
+    }
+    Ok(u64::try_from(taken).unwrap_or_default())
+}
+
+/// What is asked of a job that is in the queue already.
+#[derive(Debug, serde::Deserialize)]
+struct Change {
+    team_id: Uuid,
+    action: String,
+    job_name: String,
+    job_id: Uuid,
+    queue_job_id: Option<i64>,
+    input: serde_json::Value,
+    context: serde_json::Value,
+    max_attempts: i16,
+}
+
+async fn change_of_mind(connection: &mut PgConnection, change: &Change) -> Result<()> {
+    // The queue's numbers are not the team's own: it must be the job that the team named.
+    let held = sqlx::query(
+        "SELECT j.id, j.attempts, j.max_attempts FROM graphile_worker._private_jobs j
+         WHERE j.id = $1 AND j.payload #>> '{context,team_id}' = $2::text AND j.locked_at IS NULL",
+    )
+    .bind(change.queue_job_id)
+    .bind(change.team_id.to_string())
+    .fetch_optional(&mut *connection)
+    .await?;
+    match (change.action.as_str(), held) {
+        ("cancel", Some(job)) => {
+            sqlx::query("SELECT FROM graphile_worker.complete_jobs(ARRAY[$1::bigint])")
+                .bind(id(&job)?)
+                .execute(connection)
+                .await?;
+        }
+        ("retry", Some(job)) => {
+            // As often as at first, and the numbers of attempts go on.
+            let tried: i16 = job.try_get("attempts")?;
+            let most: i16 = job.try_get("max_attempts")?;
+            let most = if tried >= most {
+                tried.saturating_add(change.max_attempts)
+            } else {
+                most
+            };
+            sqlx::query("SELECT FROM graphile_worker.reschedule_jobs(ARRAY[$1::bigint], now(), NULL, $2, $3)")
+                .bind(id(&job)?)
+                .bind(i32::from(tried))
+                .bind(i32::from(most))
+                .execute(connection)
+                .await?;
+        }
+        // The queue has forgotten it: as if it were asked for anew.
+        ("retry", None) => {
+            sqlx::query(
+                "SELECT FROM graphile_worker.add_jobs(ARRAY[ROW($1, $2::json, NULL, now(), $3, NULL, 0, NULL
+                    )::graphile_worker.job_spec])",
+            )
+            .bind(&change.job_name)
+            .bind(serde_json::json!({
+                "job_id": change.job_id, "input": change.input, "context": change.context
+            }))
+            .bind(change.max_attempts)
+            .execute(connection)
+            .await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn id(job: &PgRow) -> Result<i64> {
+    Ok(job.try_get("id")?)
+}

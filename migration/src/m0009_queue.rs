@@ -1,0 +1,103 @@
+//! What leads from a team's transactions to the queue: jobs that are asked for, and how far consumers have come.
+//!
+//! `daybook_worker` hands both over across teams. Its policies ask for `current_user`, not for membership: the owner is
+//! a member, so that one login can open the workers' connections, and must not see across teams by that.
+
+use sea_orm_migration::prelude::*;
+
+use crate::rls::{APP_ROLE, RELAY_ROLE, WORKER_ROLE, enable_team_rls, grant_role};
+
+/// Whose connection it is, whatever else its login may be.
+const AS_WORKER: &str = "current_user = 'daybook_worker'";
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // The workers see what the relay may see: that something happened in which team, never what.
+        grant_role(manager, RELAY_ROLE, WORKER_ROLE).await?;
+        grant_role(manager, WORKER_ROLE, "CURRENT_USER").await?;
+        let connection = manager.get_connection();
+        connection
+            .execute_unprepared(
+                "CREATE TABLE job_requests (
+                    team_id uuid NOT NULL,
+                    id uuid NOT NULL,
+                    action text NOT NULL DEFAULT 'run' CHECK (action IN ('run', 'retry', 'cancel')),
+                    job_name text NOT NULL,
+                    job_id uuid NOT NULL,
+                    queue_job_id bigint,
+                    input jsonb NOT NULL,
+                    context jsonb NOT NULL,
+                    queue_name text,
+                    unique_key text,
+                    run_at timestamptz NOT NULL,
+                    priority smallint NOT NULL,
+                    max_attempts smallint NOT NULL CHECK (max_attempts > 0),
+                    PRIMARY KEY (team_id, id)
+                );
+                CREATE TABLE consumer_effects (
+                    team_id uuid NOT NULL,
+                    consumer text NOT NULL,
+                    event_id uuid NOT NULL,
+                    created_at timestamptz NOT NULL DEFAULT now(),
+                    PRIMARY KEY (team_id, consumer, event_id)
+                );
+                -- Of the whole database, so that it has no team: it names no team's object.
+                CREATE TABLE consumer_cursors (
+                    consumer text PRIMARY KEY,
+                    transaction_id bigint NOT NULL,
+                    event_id uuid NOT NULL,
+                    system_identifier text NOT NULL,
+                    updated_at timestamptz NOT NULL DEFAULT now()
+                );",
+            )
+            .await?;
+        enable_team_rls(manager, "job_requests").await?;
+        enable_team_rls(manager, "consumer_effects").await?;
+        connection
+            .execute_unprepared(&format!(
+                "REVOKE UPDATE ON job_requests, consumer_effects FROM {APP_ROLE};
+                 ALTER TABLE consumer_cursors ENABLE ROW LEVEL SECURITY;
+                 ALTER TABLE consumer_cursors FORCE ROW LEVEL SECURITY;
+                 CREATE POLICY workers ON consumer_cursors TO {WORKER_ROLE} USING ({AS_WORKER});
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON consumer_cursors TO {WORKER_ROLE};
+
+                 CREATE POLICY workers ON job_requests TO {WORKER_ROLE} USING ({AS_WORKER});
+                 GRANT SELECT, INSERT, DELETE ON job_requests TO {WORKER_ROLE};
+
+                 -- The sweeper: whose worker is silent, and what is too old. Never inputs, contexts, errors.
+                 CREATE POLICY workers ON job_sessions TO {WORKER_ROLE} USING ({AS_WORKER});
+                 GRANT SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
+                     UPDATE (status, error, finished_at), DELETE ON job_sessions TO {WORKER_ROLE};
+                 CREATE POLICY workers ON consumer_effects TO {WORKER_ROLE} USING ({AS_WORKER});
+                 GRANT SELECT (created_at), DELETE ON consumer_effects TO {WORKER_ROLE};
+                 CREATE POLICY workers ON idempotency_keys TO {WORKER_ROLE} USING ({AS_WORKER});
+                 GRANT SELECT (created_at), DELETE ON idempotency_keys TO {WORKER_ROLE};
+
+                 ALTER POLICY relay_reads_envelopes ON events
+                     USING (current_user IN ('{RELAY_ROLE}', '{WORKER_ROLE}'));"
+            ))
+            .await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .get_connection()
+            .execute_unprepared(&format!(
+                "DROP POLICY workers ON job_sessions;
+                 REVOKE ALL ON job_sessions, idempotency_keys FROM {WORKER_ROLE};
+                 REVOKE SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
+                     UPDATE (status, error, finished_at) ON job_sessions FROM {WORKER_ROLE};
+                 DROP POLICY workers ON idempotency_keys;
+                 REVOKE SELECT (created_at) ON idempotency_keys FROM {WORKER_ROLE};
+                 DROP TABLE consumer_cursors, consumer_effects, job_requests;
+                 ALTER POLICY relay_reads_envelopes ON events USING (true);"
+            ))
+            .await?;
+        Ok(())
+    }
+}

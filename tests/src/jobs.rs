@@ -1,0 +1,232 @@
+//! A program with jobs, and workers that run them.
+
+use std::fmt;
+use std::time::Duration;
+
+use daybook::App;
+use daybook::events::Consumers;
+use daybook::jobs::{WorkerOptions, Workers};
+use daybook::prelude::*;
+use daybook::tenancy::{Database, DatabaseOptions, WorkerDatabase};
+use daybook::testing::TestDb;
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+use tokio::runtime::Runtime;
+
+use crate::{Stage, eventually, migrations, widget};
+
+/// Says that it was done, with a widget whose name is the note's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    /// The name.
+    pub text: String,
+}
+
+/// What [`Note`] does.
+#[derive(Debug, Serialize)]
+pub enum NoteAction {
+    /// A widget was made.
+    Noted {
+        /// Its name.
+        text: String,
+    },
+}
+
+impl fmt::Display for NoteAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Noted { text } => write!(f, "Noted {text}"),
+        }
+    }
+}
+
+#[async_trait]
+impl Job for Note {
+    const NAME: &'static str = "note";
+
+    fn sentence(&self) -> String {
+        format!("Started noting {}", self.text)
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let tx = session.begin().await?;
+        create_model_with_event(&tx, widget::named(&self.text), Track::All).await?;
+        tx.commit().await?;
+        session.add_action(&NoteAction::Noted { text: self.text }).await?;
+        Ok(())
+    }
+}
+
+/// Fails until there is a widget called `mended`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Poisoned;
+
+#[async_trait]
+impl Job for Poisoned {
+    const NAME: &'static str = "poisoned";
+    const MAX_ATTEMPTS: i16 = 2;
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let tx = session.begin().await?;
+        let mended = widget::Entity::find()
+            .filter(widget::Column::Name.eq("mended"))
+            .one(&tx)
+            .await?;
+        match mended {
+            Some(_) => Ok(()),
+            None => Err("still poisoned".into()),
+        }
+    }
+}
+
+/// Runs until it is stopped.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Endless;
+
+#[async_trait]
+impl Job for Endless {
+    const NAME: &'static str = "endless";
+
+    async fn run(self, _: &JobSession) -> JobResult {
+        std::future::pending().await
+    }
+}
+
+/// A program with these jobs and consumers.
+pub fn program(consumers: Consumers) -> App {
+    App::new()
+        .consumers(consumers)
+        .job::<Note>()
+        .job::<Poisoned>()
+        .job::<Endless>()
+}
+
+/// Everything sooner than in earnest.
+pub fn quick() -> WorkerOptions {
+    WorkerOptions {
+        concurrency: 4,
+        lost_after: Duration::from_secs(2),
+        grace: Duration::from_millis(300),
+        poll: Duration::from_millis(200),
+    }
+}
+
+/// A team, its database as the service has it, and workers.
+pub struct Shop {
+    /// The team.
+    pub stage: Stage,
+    /// Until they are stopped.
+    pub workers: Option<Workers>,
+}
+
+impl Shop {
+    /// With workers.
+    pub async fn open() -> Self {
+        Self::with(Consumers::none()).await
+    }
+
+    /// With workers and these consumers.
+    pub async fn with(consumers: Consumers) -> Self {
+        Self::of(program(consumers)).await
+    }
+
+    /// With workers, as this program.
+    pub async fn of(program: App) -> Self {
+        let mut shop = Self::closed(program).await;
+        shop.work().await;
+        shop
+    }
+
+    /// Without workers: what is asked for waits.
+    pub async fn closed(program: App) -> Self {
+        let db = TestDb::with_migrations(migrations()).await;
+        let options = DatabaseOptions {
+            max_connections: 8,
+            ..db.options()
+        };
+        let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
+        let team = db.team("Acme").await;
+        let ada = team.member("ada", Role::Owner).await;
+        Self {
+            stage: Stage {
+                db,
+                database,
+                team,
+                ada,
+            },
+            workers: None,
+        }
+    }
+
+    /// Starts workers.
+    pub async fn work(&mut self) {
+        self.workers = Some(self.hire(&quick()).await);
+    }
+
+    /// Other workers of the same database.
+    pub async fn hire(&self, options: &WorkerOptions) -> Workers {
+        let workers = WorkerDatabase::connect(self.stage.db.owner_options(), WorkerOptions::CONNECTIONS)
+            .await
+            .unwrap();
+        Workers::start(&self.stage.database, &workers, options)
+    }
+
+    /// Workers in a runtime of their own, which may die.
+    pub async fn mortal_workers(&self) -> Runtime {
+        let runtime = Runtime::new().unwrap();
+        let (database, db) = (self.stage.database.clone(), self.stage.db.clone());
+        let started = runtime.spawn(async move {
+            let own = database.beside(db.options()).await.unwrap();
+            let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
+                .await
+                .unwrap();
+            // Until the runtime dies.
+            std::mem::forget(Workers::start(&own, &workers, &quick()));
+        });
+        started.await.unwrap();
+        runtime
+    }
+
+    /// Stops the workers.
+    pub async fn rest(&mut self) {
+        if let Some(workers) = self.workers.take() {
+            workers.stop().await;
+        }
+    }
+
+    /// Asks for a job, in a transaction of Ada's.
+    pub async fn ask(&self, job: impl Job) -> Uuid {
+        self.ask_with(job, JobOptions::new()).await
+    }
+
+    /// As [`Shop::ask`], with options.
+    pub async fn ask_with(&self, job: impl Job, options: JobOptions) -> Uuid {
+        let tx = self.stage.begin().await;
+        let id = tx.enqueue_with(job, options).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// The attempts at a job, as `attempt status`, in order.
+    pub async fn attempts(&self, job_id: Uuid) -> Vec<String> {
+        attempts(&mut self.stage.team.connection().await, job_id).await
+    }
+
+    /// Waits until the attempts at a job are so.
+    pub async fn until(&self, job_id: Uuid, wanted: &[&str]) {
+        let mut connection = self.stage.team.connection().await;
+        let what = format!("{wanted:?}");
+        eventually(&what, async || attempts(&mut connection, job_id).await == wanted).await;
+    }
+}
+
+async fn attempts(connection: &mut PgConnection, job_id: Uuid) -> Vec<String> {
+    let rows = sqlx::query("SELECT attempt, status FROM job_sessions WHERE job_id = $1 ORDER BY id")
+        .bind(job_id)
+        .fetch_all(connection)
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| format!("{} {}", row.get::<i32, _>("attempt"), row.get::<&str, _>("status")))
+        .collect()
+}

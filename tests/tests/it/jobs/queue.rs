@@ -1,0 +1,236 @@
+//! Jobs of the queue, from the transaction that asks for them to their sessions.
+
+use std::time::Duration;
+
+use daybook::assert_events;
+use daybook::events::Consumers;
+use daybook::prelude::*;
+use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program};
+use daybook_tests::eventually;
+use serde_json::{Value, json};
+use sqlx::Row as _;
+
+fn note(text: &str) -> Note {
+    Note { text: text.to_owned() }
+}
+
+async fn sessions(shop: &Shop) -> Vec<Value> {
+    let rows = sqlx::query("SELECT to_jsonb(t) AS told FROM job_session_timelines t ORDER BY id")
+        .fetch_all(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get("told")).collect()
+}
+
+#[tokio::test]
+async fn a_job_commits_with_its_transaction_and_runs_as_a_session_in_the_name_of_who_asked() {
+    let shop = Shop::open().await;
+    let tx = shop.stage.begin().await;
+    tx.enqueue(note("never")).await.unwrap();
+    tx.rollback().await.unwrap();
+    let id = shop.ask(note("once")).await;
+    shop.until(id, &["1 succeeded"]).await;
+
+    let told = sessions(&shop).await;
+    let [session] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(
+        (&session["job_name"], &session["sentence"], &session["input"]),
+        (&json!("note"), &json!("Started noting once"), &json!({"text": "once"}))
+    );
+    assert_eq!(session["actions"][0]["sentence"], "Noted once");
+    let context = &shop.stage.ada.context;
+    assert_eq!(session["correlation_id"], context.correlation_id.to_string());
+    assert!(session["queue_job_id"].is_i64() && session["queued_at"].is_string());
+    assert_events!(shop.stage.team, ["CREATED widget “once”"]);
+    let event = shop.stage.team.events().await.remove(0);
+    assert_eq!(event.actor.kind(), "job");
+    assert_eq!(event.on_behalf_of.unwrap().id, shop.stage.ada.user_id);
+    assert_eq!(event.correlation_id, context.correlation_id);
+}
+
+#[tokio::test]
+async fn a_job_that_no_program_runs_is_refused_at_the_call() {
+    #[derive(Serialize, Deserialize)]
+    struct Unknown;
+    #[async_trait]
+    impl Job for Unknown {
+        const NAME: &'static str = "unknown";
+        async fn run(self, _: &JobSession) -> JobResult {
+            Ok(())
+        }
+    }
+    let shop = Shop::closed(program(Consumers::none())).await;
+    let tx = shop.stage.begin().await;
+    let error = tx.enqueue(Unknown).await.unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("the job unknown is not registered"), "{why}");
+    let large = note(&"x".repeat(daybook::jobs::MAX_INPUT_BYTES));
+    let error = tx.enqueue(large).await.unwrap_err();
+    assert!(error.to_string().contains("more than 262144"), "{error}");
+    for options in [
+        JobOptions::new().unique(""),
+        JobOptions::new().queue("x".repeat(201)),
+        JobOptions::new().max_attempts(0),
+        JobOptions::new().after(Duration::MAX),
+    ] {
+        let told = tx.enqueue_with(note("x"), options.clone()).await;
+        assert!(matches!(told, Err(Error::Invalid(_))), "{options:?}: {told:?}");
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(shop.stage.count("job_requests").await, 0);
+}
+
+#[tokio::test]
+async fn a_poisoned_job_fails_after_its_attempts_stays_visible_and_runs_when_mended() {
+    let shop = Shop::open().await;
+    let id = shop.ask(Poisoned).await;
+    shop.until(id, &["1 failed", "2 failed"]).await;
+    // Nothing tries it again.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let told = sessions(&shop).await;
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[1]["error"]["message"], "still poisoned");
+    assert_eq!(told[1]["max_attempts"], 2);
+}
+
+#[tokio::test]
+async fn options_say_when_in_which_order_and_how_often() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let last = shop.ask_with(note("last"), JobOptions::new().priority(9)).await;
+    let queued = |text| shop.ask_with(note(text), JobOptions::new().queue("one").priority(1));
+    let (first, second) = (queued("1").await, queued("2").await);
+    let unique = || JobOptions::new().unique("u").priority(2);
+    shop.ask_with(note("old"), unique()).await;
+    shop.ask_with(note("older"), unique()).await;
+    let newest = shop.ask_with(note("newest"), unique()).await;
+    let later = shop
+        .ask_with(note("later"), JobOptions::new().after(Duration::from_secs(3_600)))
+        .await;
+    shop.work().await;
+    for id in [first, second, newest, last] {
+        shop.until(id, &["1 succeeded"]).await;
+    }
+    assert_eq!(shop.attempts(later).await, [""; 0]);
+    // Of the three with one key, one ran: the newest.
+    let told = sessions(&shop).await;
+    let inputs: Vec<_> = told.iter().map(|session| session["input"]["text"].clone()).collect();
+    assert_eq!(inputs.len(), 4, "{inputs:?}");
+    assert!(!inputs.contains(&json!("old")) && !inputs.contains(&json!("older")));
+    // Of one queue, one after the other.
+    let of = |text: &str| told.iter().find(|session| session["input"]["text"] == text).unwrap();
+    assert!(of("1")["finished_at"].as_str() <= of("2")["started_at"].as_str());
+}
+
+#[tokio::test]
+async fn many_jobs_are_asked_for_in_one_statement_and_all_run() {
+    let shop = Shop::open().await;
+    let tx = shop.stage.begin().await;
+    let before = tx.stats().round_trips();
+    let jobs = (0..2_500).map(|n| note(&n.to_string())).collect();
+    let ids = tx.enqueue_all::<Note>(jobs, JobOptions::new()).await.unwrap();
+    assert_eq!(tx.stats().round_trips(), before + 1);
+    tx.commit().await.unwrap();
+    assert_eq!(ids.len(), 2_500);
+    eventually("2,500 sessions that succeeded", async || {
+        let mut connection = shop.stage.team.connection().await;
+        let done: i64 = sqlx::query_scalar("SELECT count(*) FROM job_sessions WHERE status = 'succeeded'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        done == 2_500
+    })
+    .await;
+    assert_eq!(shop.stage.count("widgets").await, 2_500);
+}
+
+#[tokio::test]
+async fn stopping_lets_jobs_end_within_the_grace_and_cancels_the_others_which_begin_anew() {
+    let mut shop = Shop::open().await;
+    let id = shop.ask(Endless).await;
+    shop.until(id, &["1 running"]).await;
+    shop.rest().await;
+    shop.until(id, &["1 cancelled"]).await;
+    shop.work().await;
+    shop.until(id, &["1 cancelled", "1 running"]).await;
+}
+
+#[tokio::test]
+async fn a_dead_workers_job_is_told_as_lost_and_begins_anew() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let id = shop.ask(Endless).await;
+    // Workers whose runtime dies say nothing to anybody any more.
+    let dying = shop.mortal_workers().await;
+    shop.until(id, &["1 running"]).await;
+    dying.shutdown_background();
+    shop.work().await;
+    shop.until(id, &["1 lost", "2 running"]).await;
+}
+
+#[tokio::test]
+async fn a_session_by_hand_whose_worker_is_silent_is_lost_too() {
+    let shop = Shop::open().await;
+    let spec = SessionSpec::new("by_hand").context(shop.stage.ada.context.clone());
+    let session = with_job_session(&shop.stage.database, spec, |_| std::future::pending::<JobResult>());
+    let _ = tokio::time::timeout(Duration::from_millis(300), session).await;
+    let mut connection = shop.stage.team.connection().await;
+    eventually("a cancelled session", async || {
+        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM job_sessions WHERE status = 'cancelled'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+            == 1
+    })
+    .await;
+    sqlx::query(
+        "UPDATE job_sessions SET status = 'running', finished_at = NULL, heartbeat_at = now() - interval '1 minute'",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    eventually("a lost session", async || {
+        let lost: Option<Value> = sqlx::query_scalar("SELECT error FROM job_sessions WHERE status = 'lost'")
+            .fetch_optional(&mut connection)
+            .await
+            .unwrap();
+        lost.is_some_and(|error| error["type"] == "Lost")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_input_that_does_not_fit_any_more_fails_as_a_session_that_says_so() {
+    let shop = Shop::open().await;
+    let id = shop.ask_with(note("x"), JobOptions::new().after(Duration::from_millis(400))).await;
+    let mut owner = shop.stage.db.owner().await;
+    eventually("the job in the queue", async || {
+        let changed = sqlx::query(
+            "UPDATE graphile_worker._private_jobs SET payload = jsonb_set(payload::jsonb, '{input}', '{\"words\": 1}')::json",
+        )
+        .execute(&mut owner)
+        .await
+        .unwrap();
+        changed.rows_affected() == 1
+    })
+    .await;
+    shop.until(id, &["1 failed"]).await;
+    let told = sessions(&shop).await;
+    let message = told[0]["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("does not fit the job note any more"), "{message}");
+}
+
+#[tokio::test]
+async fn the_wall_between_teams_stands_for_jobs() {
+    let shop = Shop::closed(program(Consumers::none())).await;
+    shop.ask(note("secret")).await;
+    let other = shop.stage.db.team("Other").await;
+    let mut connection = other.connection().await;
+    assert_eq!(daybook_tests::count(&mut connection, "job_requests").await, 0);
+    // Not even the owner, who may become the workers' role, sees them by that.
+    let mut owner = shop.stage.db.owner().await;
+    for table in ["job_requests", "job_sessions", "events", "consumer_effects", "consumer_cursors"] {
+        assert_eq!(daybook_tests::count(&mut owner, table).await, 0, "{table}");
+    }
+    // Requests can't reach the queue itself.
+    let refused = daybook_tests::refusal(&mut connection, "SELECT * FROM graphile_worker.jobs").await;
+    assert_eq!(refused.unwrap().0, "42501");
+}
