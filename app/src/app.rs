@@ -11,7 +11,7 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::events::{Consumers, Sentences, Tracked};
 use crate::http::{self, AppState};
-use crate::jobs::{Job, Jobs};
+use crate::jobs::{self, Job, Jobs};
 use crate::live::Hearing;
 use crate::tenancy::{Bell, Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
@@ -153,7 +153,8 @@ impl App {
         Ok(database
             .with_extension(consumers)
             .with_extension(self.sentences.clone())
-            .with_extension(self.jobs.clone())
+            .with_extension(jobs::own(self.jobs.clone())?)
+            .with_extension(jobs::isolated_failures())
             .with_extension(bell)
             .with_extension(hearing.hints())
             .with_extension(hearing))

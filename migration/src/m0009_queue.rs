@@ -51,6 +51,9 @@ impl MigrationTrait for Migration {
                     transaction_id bigint NOT NULL,
                     event_id uuid NOT NULL,
                     system_identifier text NOT NULL,
+                    -- Until what another cluster left behind is handed over.
+                    restored boolean NOT NULL DEFAULT false,
+                    restored_to uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
                     updated_at timestamptz NOT NULL DEFAULT now()
                 );",
             )
@@ -77,6 +80,8 @@ impl MigrationTrait for Migration {
                  CREATE POLICY workers ON idempotency_keys TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (created_at), DELETE ON idempotency_keys TO {WORKER_ROLE};
 
+                 -- With it: whether a row was written in this cluster, or restored into it.
+                 GRANT SELECT (xmin) ON events TO {RELAY_ROLE};
                  ALTER POLICY relay_reads_envelopes ON events
                      USING (current_user IN ('{RELAY_ROLE}', '{WORKER_ROLE}'));"
             ))
@@ -95,6 +100,7 @@ impl MigrationTrait for Migration {
                  DROP POLICY workers ON idempotency_keys;
                  REVOKE SELECT (created_at) ON idempotency_keys FROM {WORKER_ROLE};
                  DROP TABLE consumer_cursors, consumer_effects, job_requests;
+                 REVOKE SELECT (xmin) ON events FROM {RELAY_ROLE};
                  ALTER POLICY relay_reads_envelopes ON events USING (true);"
             ))
             .await?;

@@ -32,6 +32,7 @@ pub enum EventTypes {
 pub enum Mode {
     Abort,
     Isolate,
+    Durable,
 }
 
 impl Arguments {
@@ -59,6 +60,9 @@ impl Arguments {
                  type",
             ));
         }
+        if let Some(Mode::Durable) = found.mode {
+            errors.take(durable_name(found.name.as_ref()));
+        }
         errors.into_result()?;
 
         Ok(Self {
@@ -72,6 +76,29 @@ impl Arguments {
             name: found.name,
         })
     }
+}
+
+/// What is kept of a durable consumer is kept under its name: it must stay when the function moves, and is a job's.
+fn durable_name(name: Option<&LitStr>) -> Result<()> {
+    let Some(name) = name else {
+        return Err(Error::new(
+            Span::call_site(),
+            "a durable consumer needs a name, under which is kept how far it has come: `name = \"crm\"`",
+        ));
+    };
+    let text = name.value();
+    let shaped = text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.len() <= 63
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte));
+    if shaped {
+        return Ok(());
+    }
+    Err(Error::new_spanned(
+        name,
+        "the name of a durable consumer is 1 to 63 of a-z, 0-9, `_`, `-` and `.`, beginning with a letter",
+    ))
 }
 
 /// One argument, not looked at closely.
@@ -160,7 +187,7 @@ fn last_word(path: &Path) -> String {
 fn not_an_argument(path: &Path) -> Error {
     let key = last_word(path);
     let message = match key.as_str() {
-        "mode" => "`mode` needs a value: `mode = abort` or `mode = isolate`".to_owned(),
+        "mode" => "`mode` needs a value: `mode = abort`, `mode = isolate` or `mode = durable`".to_owned(),
         "object_type" | "name" => format!("`{key}` needs a value: `{key} = \"…\"`"),
         _ => format!(
             "unknown argument `{key}`; there are event types (`EventType::Created`, or the word `all`), `object_type = \
@@ -208,7 +235,7 @@ fn mode(pair: &MetaNameValue) -> Result<Mode> {
         Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => {
             return Err(Error::new_spanned(
                 &pair.value,
-                "a mode is a word without quotes: `mode = abort` or `mode = isolate`",
+                "a mode is a word without quotes: `mode = abort`, `mode = isolate` or `mode = durable`",
             ));
         }
         _ => None,
@@ -216,17 +243,14 @@ fn mode(pair: &MetaNameValue) -> Result<Mode> {
     match word.as_deref() {
         Some("abort") => Ok(Mode::Abort),
         Some("isolate") => Ok(Mode::Isolate),
-        Some("durable") => Err(Error::new_spanned(
-            &pair.value,
-            "mode = durable comes with job sessions and is not there yet; use `abort` or `isolate`",
-        )),
+        Some("durable") => Ok(Mode::Durable),
         Some(other) => Err(Error::new_spanned(
             &pair.value,
-            format!("unknown mode `{other}`; use `abort` or `isolate`"),
+            format!("unknown mode `{other}`; use `abort`, `isolate` or `durable`"),
         )),
         None => Err(Error::new_spanned(
             &pair.value,
-            "unknown mode; use `abort` or `isolate`",
+            "unknown mode; use `abort`, `isolate` or `durable`",
         )),
     }
 }

@@ -6,7 +6,8 @@ use syn::{Attribute, Error, FnArg, Meta, Result, ReturnType, Signature, Type, Ty
 
 use crate::errors::Errors;
 
-const PARAMETERS: &str = "a consumer takes `tx: &TeamTx` and then `event: &Event` or `events: &[Event]`";
+const PARAMETERS: &str = "a consumer takes `tx: &TeamTx` (or `ctx: &ConsumerContext`, with `mode = durable`) and then \
+                          `event: &Event` or `events: &[Event]`";
 
 /// What the generated code has to know of the function, its signature checked.
 pub struct Function {
@@ -14,8 +15,20 @@ pub struct Function {
     pub cfgs: Vec<Attribute>,
     pub vis: Visibility,
     pub ident: Ident,
+    /// The first parameter, for what is wrong with it.
+    pub first: Type,
+    pub by: By,
     pub takes: Takes,
     pub output: Type,
+}
+
+/// By what the function reaches the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// `&TeamTx`: in the transaction.
+    Transaction,
+    /// `&ConsumerContext`: after its commit.
+    Context,
 }
 
 /// What the function is given.
@@ -54,15 +67,17 @@ impl Function {
 
         let mut errors = Errors::default();
         errors.take(check_kind(&sig));
-        let takes = errors.take(check_parameters(&sig));
+        let parameters = errors.take(check_parameters(&sig));
         let output = errors.take(check_output(&sig));
         errors.into_result()?;
 
-        match (takes, output) {
-            (Some(takes), Some(output)) => Ok(Self {
+        match (parameters, output) {
+            (Some((first, by, takes)), Some(output)) => Ok(Self {
                 cfgs: attrs.into_iter().filter(is_cfg).collect(),
                 vis,
                 ident: sig.ident,
+                first,
+                by,
                 takes,
                 output,
             }),
@@ -107,7 +122,7 @@ fn check_kind(sig: &Signature) -> Result<()> {
     errors.into_result()
 }
 
-fn check_parameters(sig: &Signature) -> Result<Takes> {
+fn check_parameters(sig: &Signature) -> Result<(Type, By, Takes)> {
     if let Some(receiver) = sig.receiver() {
         return Err(Error::new_spanned(
             receiver,
@@ -131,10 +146,15 @@ fn check_parameters(sig: &Signature) -> Result<Takes> {
     };
 
     let mut errors = Errors::default();
-    if !behind_reference(tx).is_some_and(|tx| is_named(tx, "TeamTx")) {
+    let by = match behind_reference(tx) {
+        Some(first) if is_named(first, "TeamTx") => Some(By::Transaction),
+        Some(first) if is_named(first, "ConsumerContext") => Some(By::Context),
+        _ => None,
+    };
+    if by.is_none() {
         errors.push(Error::new_spanned(
             tx,
-            "the first parameter of a consumer is `tx: &TeamTx`",
+            "the first parameter of a consumer is `tx: &TeamTx`, or `ctx: &ConsumerContext` with `mode = durable`",
         ));
     }
     let takes = match behind_reference(events) {
@@ -150,7 +170,10 @@ fn check_parameters(sig: &Signature) -> Result<Takes> {
         ));
     }
     errors.into_result()?;
-    takes.ok_or_else(|| Error::new_spanned(events, PARAMETERS))
+    match (by, takes) {
+        (Some(by), Some(takes)) => Ok((tx.clone(), by, takes)),
+        _ => Err(Error::new_spanned(events, PARAMETERS)),
+    }
 }
 
 fn check_output(sig: &Signature) -> Result<Type> {

@@ -11,7 +11,7 @@ use syn::spanned::Spanned;
 
 use crate::arguments::{Arguments, EventTypes, Mode};
 use crate::errors::Errors;
-use crate::function::{Function, Takes};
+use crate::function::{By, Function, Takes};
 
 /// Makes an `async fn` a consumer of events.
 ///
@@ -22,6 +22,9 @@ use crate::function::{Function, Takes};
 /// #[event_consumer(EventType::Updated, object_type = "campaign", mode = isolate, name = "counts")]
 /// async fn count(tx: &TeamTx, events: &[Event]) -> ConsumerResult { Ok(()) }
 ///
+/// #[event_consumer(EventType::StateChanged, mode = durable, name = "crm")]
+/// async fn push_to_crm(ctx: &ConsumerContext, event: &Event) -> ConsumerResult { Ok(()) }
+///
 /// #[event_consumer(all)]
 /// async fn mirror(tx: &TeamTx, events: &[Event]) -> ConsumerResult { Ok(()) }
 /// ```
@@ -31,7 +34,8 @@ use crate::function::{Function, Takes};
 /// | `EventType::…`, one or more, or `all` | the types of event it is for | an error |
 /// | `object_type = "…"` | only events of this `OBJECT_TYPE` | of every one |
 /// | `mode = abort` or `isolate` | whether its failure stops the commit, or undoes its own writes alone | `abort` |
-/// | `name = "…"` | its name, unique in the program, kept with its failures | the function's path |
+/// | `mode = durable` | after the commit, as a job, at least once | |
+/// | `name = "…"` | its name, unique in the program, kept with its failures | the function's path; a durable one needs it |
 ///
 /// A consumer of `&Event` is called once for each event, one of `&[Event]` once for all events of one call
 /// of a helper.
@@ -54,9 +58,27 @@ fn register(arguments: TokenStream, item: &TokenStream) -> syn::Result<TokenStre
     let function = errors.take(Function::parse(item));
     errors.into_result()?;
     Ok(match (arguments, function) {
-        (Some(arguments), Some(function)) => registration(&arguments, &function),
+        (Some(arguments), Some(function)) => {
+            check_by(&arguments, &function)?;
+            registration(&arguments, &function)
+        }
         _ => TokenStream::new(),
     })
+}
+
+/// In the transaction there is nothing but the transaction; after it, nothing of it.
+fn check_by(arguments: &Arguments, function: &Function) -> syn::Result<()> {
+    let told = match (arguments.mode, function.by) {
+        (Mode::Durable, By::Transaction) => {
+            "a durable consumer runs after the commit: its first parameter is `ctx: &ConsumerContext`, and `ctx.begin()` \
+             begins a transaction"
+        }
+        (Mode::Abort | Mode::Isolate, By::Context) => {
+            "a consumer that takes `ctx: &ConsumerContext` runs after the commit: say `mode = durable` and a `name`"
+        }
+        _ => return Ok(()),
+    };
+    Err(syn::Error::new_spanned(&function.first, told))
 }
 
 fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
@@ -65,7 +87,9 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
         vis,
         ident,
         takes,
+        by,
         output,
+        first: _,
     } = function;
 
     let event_types = match &arguments.event_types {
@@ -79,15 +103,18 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
     let mode = match arguments.mode {
         Mode::Abort => quote! { ::daybook::events::Mode::Abort },
         Mode::Isolate => quote! { ::daybook::events::Mode::Isolate },
+        Mode::Durable => quote! { ::daybook::events::Mode::Durable },
     };
     let function_name = ident.unraw().to_string();
     let name = match &arguments.name {
         Some(name) => quote! { #name },
         None => quote! { ::core::concat!(::core::module_path!(), "::", #function_name) },
     };
-    let takes = match takes {
-        Takes::Each => quote! { Each },
-        Takes::Slice => quote! { Slice },
+    let takes = match (by, takes) {
+        (By::Transaction, Takes::Each) => quote! { Each },
+        (By::Transaction, Takes::Slice) => quote! { Slice },
+        (By::Context, Takes::Each) => quote! { DurableEach },
+        (By::Context, Takes::Slice) => quote! { DurableSlice },
     };
     // At the return type, because that is what is wrong if the future doesn't fit.
     let call = quote_spanned! { output.span() => |tx, events| ::std::boxed::Box::pin(#ident(tx, events)) };

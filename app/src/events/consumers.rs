@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::{Cause, Error};
+use crate::events::durable::ConsumerContext;
 use crate::events::event::{Event, EventType};
 use crate::tenancy::TeamTx;
 
@@ -33,8 +34,10 @@ pub type ConsumerFuture<'a> = Pin<Box<dyn Future<Output = ConsumerResult> + Send
 pub enum Mode {
     /// It can't commit any more: the change, its event and the consumer's rows go together.
     Abort,
-    /// The consumer's own writes are undone, the failure is kept, and the rest commits.
+    /// The consumer's own writes are undone, the failure is kept, and the rest commits. It is tried again as a job.
     Isolate,
+    /// It runs after the commit, as a job of the queue: at least once.
+    Durable,
 }
 
 /// The consumer's function, by what it is given.
@@ -44,6 +47,10 @@ pub enum RunFn {
     Each(for<'a> fn(&'a TeamTx, &'a Event) -> ConsumerFuture<'a>),
     /// `&[Event]`: called once for all the events of one helper call that match, never with none.
     Slice(for<'a> fn(&'a TeamTx, &'a [Event]) -> ConsumerFuture<'a>),
+    /// `&Event`, after the commit: one job for each event.
+    DurableEach(for<'a> fn(&'a ConsumerContext, &'a Event) -> ConsumerFuture<'a>),
+    /// `&[Event]`, after the commit: one job for those of a team that the relay found together.
+    DurableSlice(for<'a> fn(&'a ConsumerContext, &'a [Event]) -> ConsumerFuture<'a>),
 }
 
 /// A consumer: its function and which events it is for.
@@ -70,7 +77,12 @@ pub struct ConsumerDef {
 impl ConsumerDef {
     /// Whether the consumer is for this event, by its type and its object's type.
     pub fn matches(&self, event: &Event) -> bool {
-        self.event_types.contains(&event.event_type) && self.object_type.is_none_or(|only| only == event.object_type)
+        self.is_for(event.event_type, &event.object_type)
+    }
+
+    /// Whether the consumer is for events of this type on objects of this type.
+    pub fn is_for(&self, event_type: EventType, object_type: &str) -> bool {
+        self.event_types.contains(&event_type) && self.object_type.is_none_or(|only| only == object_type)
     }
 }
 
@@ -153,6 +165,16 @@ impl Consumers {
     /// The consumers, by name.
     pub fn iter(&self) -> impl Iterator<Item = &'static ConsumerDef> + '_ {
         self.0.iter().copied()
+    }
+
+    /// The one of this name.
+    pub fn named(&self, name: &str) -> Option<&'static ConsumerDef> {
+        self.iter().find(|consumer| consumer.name == name)
+    }
+
+    /// Those that run after the commit.
+    pub fn durable(&self) -> impl Iterator<Item = &'static ConsumerDef> + '_ {
+        self.iter().filter(|consumer| consumer.mode == Mode::Durable)
     }
 
     /// Their names, in the order of [`Consumers::iter`].

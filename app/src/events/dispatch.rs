@@ -1,6 +1,7 @@
 //! Handing recorded events to their consumers, inside the transaction.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 
 use sea_orm::DbErr;
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use super::consumers::{ConsumerDef, ConsumerResult, Consumers, Mode, RunFn};
 use super::event::Event;
 use crate::error::{Cause, Error, Result};
-use crate::tenancy::TeamTx;
+use crate::tenancy::{Moved, TeamTx};
 
 /// How many levels deep consumers may cause each other before it is taken for a loop.
 pub const MAX_CONSUMER_DEPTH: usize = 8;
@@ -19,6 +20,13 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
         return Ok(());
     };
     for consumer in consumers.iter() {
+        if consumer.mode == Mode::Durable {
+            // After the commit: the relay finds them, and is told that there is something to find.
+            if events.iter().any(|event| consumer.matches(event)) {
+                tx.hint(Moved::Work);
+            }
+            continue;
+        }
         let matching: Cow<'_, [Event]> = if events.iter().all(|event| consumer.matches(event)) {
             Cow::Borrowed(events)
         } else {
@@ -34,6 +42,7 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
                 failed(consumer, cause)
             })?,
             Mode::Isolate => run_isolated(tx, consumer, &matching).await?,
+            Mode::Durable => {}
         }
     }
     Ok(())
@@ -66,20 +75,41 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
         "isolated consumer failed: {told}"
     );
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    let failure_id = Uuid::now_v7();
     tx.execute_sql(
         sqlx::query(
             "INSERT INTO consumer_failures (team_id, id, consumer, event_ids, error, correlation_id)
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(tx.team_id())
-        .bind(Uuid::now_v7())
+        .bind(failure_id)
         .bind(consumer.name)
-        .bind(ids)
+        .bind(&ids)
         .bind(told.replace('\0', ""))
         .bind(tx.context().correlation_id),
     )
     .await?;
-    Ok(())
+    match tx.extension::<IsolatedFailures>() {
+        Some(failures) => (failures.0)(tx, failure_id, consumer.name, ids).await,
+        None => Ok(()),
+    }
+}
+
+/// Asks, in the transaction in which an isolated consumer has failed, for another attempt after its commit.
+type AskAgain =
+    for<'a> fn(&'a TeamTx, Uuid, &'static str, Vec<Uuid>) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+
+/// What becomes of the failures of isolated consumers, beside being kept: an extension of the
+/// [`Database`](crate::tenancy::Database).
+#[derive(Debug, Clone, Copy)]
+pub struct IsolatedFailures(pub AskAgain);
+
+/// Runs a consumer of mode `abort` or `isolate` for events that are there already.
+///
+/// # Errors
+/// What it failed with; [`Error::Internal`] for a durable one, which runs in no transaction.
+pub async fn run_consumer(tx: &TeamTx, consumer: &'static ConsumerDef, events: &[Event]) -> Result<()> {
+    run(tx, consumer, events).await.map_err(|cause| failed(consumer, cause))
 }
 
 async fn run(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> ConsumerResult {
@@ -92,6 +122,9 @@ async fn run(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> ConsumerR
         }
         // What a slice's consumer emits is taken to be caused by the first of its events.
         RunFn::Slice(run) => caused_by(tx, &events[0], async { run(tx, events).await }).await,
+        RunFn::DurableEach(_) | RunFn::DurableSlice(_) => {
+            Err(format!("{} is durable, and runs in no transaction", consumer.name).into())
+        }
     }
 }
 

@@ -277,3 +277,17 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
         created_at: row.try_get("created_at")?,
     })
 }
+
+/// Events of the transaction's team by their ids, oldest first. What is not there any more is left out.
+///
+/// # Errors
+/// As any statement, and as [`event_from_row`].
+pub async fn events_by_id(tx: &TeamTx, ids: &[Uuid]) -> Result<Vec<Event>> {
+    // Their months' partitions are found by each id, which an array would hide from the planner.
+    let query = sqlx::query(
+        "SELECT e.* FROM unnest($2::uuid[]) AS wanted (id)
+         CROSS JOIN LATERAL (SELECT * FROM events WHERE team_id = $1 AND id = wanted.id OFFSET 0) e ORDER BY e.id",
+    );
+    let rows = tx.fetch_all(query.bind(tx.team_id()).bind(ids)).await?;
+    rows.iter().map(event_from_row).collect()
+}

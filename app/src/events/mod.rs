@@ -12,6 +12,8 @@
 //! event that caused them, and are dispatched the same way, up to [`MAX_CONSUMER_DEPTH`] levels deep.
 //!
 //! **Invariant:** an event is never changed and never deleted; the database refuses it.
+//! A `durable` consumer runs after the commit instead, as a job: see [`jobs`](crate::jobs).
+//!
 //! **Invariant:** nothing here does I/O but to the database: what happens inside a transaction can be undone.
 //! **Invariant:** this module knows no slice: threads and notifications are consumers like any user's.
 
@@ -19,6 +21,7 @@ mod bulk;
 mod changes;
 mod consumers;
 mod dispatch;
+mod durable;
 mod emit;
 mod event;
 mod field_type;
@@ -31,8 +34,9 @@ mod with_event;
 pub use bulk::{create_models_with_events, update_models_with_events};
 pub use changes::{ChangedField, NetChange};
 pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
-pub use dispatch::MAX_CONSUMER_DEPTH;
-pub use emit::{emit_event, emit_events, event_from_row};
+pub use dispatch::{IsolatedFailures, MAX_CONSUMER_DEPTH, run_consumer};
+pub use durable::ConsumerContext;
+pub use emit::{emit_event, emit_events, event_from_row, events_by_id};
 pub use event::{Event, EventType, ObjectRef};
 pub use field_type::FieldType;
 pub use payload::{

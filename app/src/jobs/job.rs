@@ -44,6 +44,12 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// as long each time, up to six hours.
     const MAX_ATTEMPTS: i16 = 25;
 
+    /// What its sessions are called.
+    #[doc(hidden)]
+    fn session_name(&self) -> String {
+        Self::NAME.to_owned()
+    }
+
     /// What it does, as people read it.
     fn sentence(&self) -> String {
         in_words(Self::NAME)

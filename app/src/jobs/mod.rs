@@ -14,6 +14,7 @@
 //! who has read up to n misses nothing before it.
 
 mod action;
+mod consume;
 mod enqueue;
 mod job;
 mod outcome;
@@ -26,11 +27,19 @@ mod spec;
 mod store;
 
 pub use action::MAX_PAYLOAD_BYTES;
+pub(crate) use consume::isolated_failures;
+pub use consume::ConsumerActions;
 pub use enqueue::{Enqueue, MAX_INPUT_BYTES};
 pub use job::{Job, JobOptions};
 pub use outcome::{JobResult, Status};
 pub use queue::{WorkerOptions, Workers};
 pub use registry::Jobs;
+pub use relay::Lag;
 pub use routes::routes;
 pub use session::{Heartbeat, JobSession, with_job_session};
 pub use spec::SessionSpec;
+
+/// A program's jobs, and the service's own.
+pub(crate) fn own(jobs: Jobs) -> crate::error::Result<Jobs> {
+    jobs.with::<consume::ConsumeEvents>()
+}

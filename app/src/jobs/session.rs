@@ -42,6 +42,7 @@ pub struct JobSession(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     id: Uuid,
+    job_id: Uuid,
     attempt: i32,
     database: Database,
     /// As what the session's own work acts.
@@ -80,6 +81,7 @@ where
     store::begin(database, id, &spec, &input).await?;
     let session = JobSession(Arc::new(Parts {
         id,
+        job_id: spec.job_id.unwrap_or(id),
         attempt: spec.attempt,
         database: database.clone(),
         context: acting(id, &spec),
@@ -144,6 +146,11 @@ impl JobSession {
     /// Its id.
     pub fn id(&self) -> Uuid {
         self.0.id
+    }
+
+    /// The job's, which all attempts at it have: for another side, to recognise what it has had.
+    pub fn job_id(&self) -> Uuid {
+        self.0.job_id
     }
 
     /// The database, with what the program gave it: [`Database::extension`].

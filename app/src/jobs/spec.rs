@@ -41,6 +41,12 @@ impl SessionSpec {
         }
     }
 
+    /// Under another name.
+    pub(super) fn named(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
     /// What it is given.
     #[must_use]
     pub fn input(mut self, input: &impl Serialize) -> Self {

@@ -21,17 +21,28 @@ use crate::tenancy::{Context, Database, SYSTEM_TEAM};
 
 /// What the queue keeps of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::jobs) struct Envelope {
+pub(super) struct Envelope {
     /// All its attempts have it. None of a scheduled one, whose every run is a job of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::jobs) job_id: Option<Uuid>,
-    pub(in crate::jobs) input: Value,
+    pub(super) job_id: Option<Uuid>,
+    pub(super) input: Value,
     /// Of a scheduled job there is none: nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::jobs) context: Option<Context>,
+    pub(super) context: Option<Context>,
     /// What the queue adds to scheduled jobs.
     #[serde(rename = "_cron", default, skip_serializing_if = "Option::is_none")]
     cron: Option<Value>,
+}
+
+/// What the queue is to keep of a job.
+pub(in crate::jobs) fn payload(job_id: Uuid, context: &Context, job: &impl Job) -> Result<Value> {
+    let envelope = Envelope {
+        job_id: Some(job_id),
+        input: serde_json::to_value(job)?,
+        context: Some(context.clone()),
+        cron: None,
+    };
+    Ok(serde_json::to_value(envelope)?)
 }
 
 /// What attempts need beside the job.
@@ -74,7 +85,7 @@ impl<J: Job> TaskHandler for Attempt<J> {
             serde_json::from_value::<J>(input.clone())
                 .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)))
         };
-        attempt(floor, worker.job(), J::NAME, parse, J::sentence, |job, session| async move {
+        attempt(floor, worker.job(), J::NAME, parse, |job, session| async move {
             job.run(&session).await
         })
         .await
@@ -83,12 +94,11 @@ impl<J: Job> TaskHandler for Attempt<J> {
 
 /// Runs one attempt. What it returns is the queue's to keep, which is not under row-level security: it names the session
 /// and nothing of what is in it.
-async fn attempt<J, F>(
+async fn attempt<J: Job, F>(
     floor: &Floor,
     job: &graphile_worker::Job,
     name: &str,
     parse: impl FnOnce(&Value) -> Result<J>,
-    sentence: impl FnOnce(&J) -> String,
     run: impl FnOnce(J, JobSession) -> F,
 ) -> Result<(), String>
 where
@@ -97,7 +107,7 @@ where
     let (spec, input) = spec(job, name)?;
     let job = parse(&input);
     let spec = match &job {
-        Ok(job) => spec.sentence(sentence(job)),
+        Ok(job) => spec.named(job.session_name()).sentence(job.sentence()),
         Err(_) => spec,
     };
     let outcome = with_job_session(&floor.database, spec, |session| async move { run(job?, session).await }).await;

@@ -14,7 +14,7 @@ use graphile_worker::{
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub(super) use self::attempt::Attempt;
+pub(super) use self::attempt::{Attempt, payload};
 use self::attempt::Floor;
 use super::registry::Jobs;
 use super::relay::Relay;

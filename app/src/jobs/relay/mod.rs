@@ -1,40 +1,45 @@
-//! From what has committed to the queue: the jobs that transactions asked for.
+//! From what has committed to the queue: jobs that transactions asked for, and events for durable consumers.
 //!
-//! One process at a time does it, whoever holds the row `job_requests` of `consumer_cursors`. A pass is one transaction
-//! with its cursors, so that nothing is handed over twice and nothing is left out. It is woken by hints, and looks by
-//! itself every second, since hints may be lost.
+//! One process at a time does it, whoever holds the leader's row of `consumer_cursors`. A pass is one transaction with its
+//! cursors, so that nothing is handed over twice and nothing is left out. It is woken by hints, and looks by itself
+//! every second, since hints may be lost.
+//!
+//! **Invariant:** it sees *that* something happened in which team, never what: an event's contents are read by its
+//! consumer, under the team's own policy.
 
+mod cursor;
+mod events;
 mod requests;
 
 use std::time::Duration;
 
+use sqlx::Executor as _;
+use sqlx::postgres::PgConnection;
+
+pub use self::cursor::Lag;
+pub(super) use self::cursor::lag;
 use crate::error::Result;
+use crate::events::{ConsumerDef, Consumers};
 use crate::tenancy::{Bell, Database, WorkerDatabase};
 
-/// After a hint that led to nothing: what was hinted at may be in a transaction that this process can't see yet.
+/// After a hint that led to nothing: what was hinted at may be in a transaction that can't be seen past yet.
 const AGAIN: Duration = Duration::from_millis(20);
-
-/// What a pass came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    /// Another process is at it.
-    Taken,
-    /// So many were handed over.
-    Handed(u64),
-}
 
 /// Hands over, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
     workers: WorkerDatabase,
+    durable: Vec<&'static ConsumerDef>,
     bell: Bell,
     poll: Duration,
 }
 
 impl Relay {
     pub(super) fn new(database: &Database, workers: &WorkerDatabase, poll: Duration) -> Self {
+        let consumers = database.extension::<Consumers>();
         Self {
             workers: workers.clone(),
+            durable: consumers.map_or_else(Vec::new, |consumers| consumers.durable().collect()),
             bell: database.extension::<Bell>().cloned().unwrap_or_default(),
             poll,
         }
@@ -45,7 +50,10 @@ impl Relay {
         loop {
             match self.pass().await {
                 // There may be more.
-                Ok(Pass::Handed(handed)) if handed > 0 => continue,
+                Ok(handed) if handed > 0 => {
+                    pause = AGAIN;
+                    continue;
+                }
                 Ok(_) => {}
                 Err(error) => tracing::warn!("jobs: nothing could be handed over: {}", cause(&error)),
             }
@@ -56,16 +64,36 @@ impl Relay {
         }
     }
 
-    async fn pass(&self) -> Result<Pass> {
+    /// Returns how much was handed over: nothing while another process leads.
+    async fn pass(&self) -> Result<u64> {
         let mut tx = self.workers.pool().begin().await?;
-        if !requests::lead(&mut tx).await? {
+        if !lead(&mut tx).await? {
             tx.rollback().await?;
-            return Ok(Pass::Taken);
+            return Ok(0);
         }
-        let handed = requests::hand_over(&mut tx).await?;
+        let asked = requests::hand_over(&mut tx).await?;
+        let events = events::hand_over(&mut tx, &self.durable).await?;
         tx.commit().await?;
-        Ok(Pass::Handed(handed))
+        Ok(asked + events)
     }
+}
+
+/// Whether this process leads, until its transaction ends.
+async fn lead(connection: &mut PgConnection) -> Result<bool> {
+    const LEADER: &str = "SELECT FROM consumer_cursors WHERE consumer = '' FOR UPDATE SKIP LOCKED";
+    if connection.fetch_optional(LEADER).await?.is_some() {
+        return Ok(true);
+    }
+    // Another leads, or nobody ever has.
+    let made = connection
+        .execute(
+            "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
+             SELECT '', 0, '00000000-0000-0000-0000-000000000000', ''
+             WHERE NOT EXISTS (SELECT FROM consumer_cursors WHERE consumer = '')
+             ON CONFLICT DO NOTHING",
+        )
+        .await?;
+    Ok(made.rows_affected() > 0)
 }
 
 fn cause(error: &crate::error::Error) -> String {

@@ -1,7 +1,7 @@
 //! Jobs that transactions asked for.
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Executor as _, Row as _};
+use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -9,25 +9,7 @@ use crate::error::Result;
 /// How many are handed over in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Whether this process leads, until its transaction ends.
-pub(super) async fn lead(connection: &mut PgConnection) -> Result<bool> {
-    const LEADER: &str = "SELECT FROM consumer_cursors WHERE consumer = 'job_requests' FOR UPDATE SKIP LOCKED";
-    if connection.fetch_optional(LEADER).await?.is_some() {
-        return Ok(true);
-    }
-    // There is a leader, or there has never been one.
-    let made = connection
-        .execute(
-            "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
-             SELECT 'job_requests', 0, '00000000-0000-0000-0000-000000000000', ''
-             WHERE NOT EXISTS (SELECT FROM consumer_cursors WHERE consumer = 'job_requests')
-             ON CONFLICT DO NOTHING",
-        )
-        .await?;
-    Ok(made.rows_affected() > 0)
-}
-
-/// Moves what is there to the queue, oldest first. Returns how many.
+/// Moves what was asked for to the queue, oldest first. Returns how many.
 ///
 /// Of the jobs of one key there must be one in a batch: the newest, at the time that the first asked for.
 pub(super) async fn hand_over(connection: &mut PgConnection) -> Result<u64> {

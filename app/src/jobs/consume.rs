@@ -1,0 +1,141 @@
+//! The job that gives events to a consumer, after their commit.
+
+use std::fmt::Display;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::enqueue::Enqueue as _;
+use super::job::{Job, JobOptions};
+use super::outcome::JobResult;
+use super::session::JobSession;
+use super::spec::is_name;
+use crate::error::{Error, Result};
+use crate::events::{ConsumerContext, ConsumerDef, Consumers, Event, IsolatedFailures, RunFn, events_by_id, run_consumer};
+
+/// Before an isolated consumer is tried again: what it failed at may be over by then.
+const AFTER_A_FAILURE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Gives events to a consumer: a durable one, or an isolated one that has failed in their transaction.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ConsumeEvents {
+    consumer: String,
+    event_ids: Vec<Uuid>,
+    /// The row that is settled when it succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failure_id: Option<Uuid>,
+}
+
+impl ConsumeEvents {
+    pub(super) fn new(consumer: &str, event_ids: Vec<Uuid>) -> Self {
+        Self {
+            consumer: consumer.to_owned(),
+            event_ids,
+            failure_id: None,
+        }
+    }
+
+    async fn durably(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
+        let tx = session.begin().await?;
+        let events = events_by_id(&tx, &self.event_ids).await?;
+        tx.commit().await?;
+        let database = session.database().clone();
+        let context = session.context().clone();
+        let ctx = ConsumerContext::new(consumer.name, session.job_id(), &events, database, context)
+            .with_extension(session.clone());
+        match consumer.run {
+            RunFn::DurableEach(run) => {
+                for event in &events {
+                    run(&ctx, event).await?;
+                }
+                Ok(())
+            }
+            RunFn::DurableSlice(run) if !events.is_empty() => run(&ctx, &events).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// In a transaction, as at first.
+    async fn in_a_transaction(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
+        let tx = session.begin().await?;
+        let events: Vec<Event> = events_by_id(&tx, &self.event_ids).await?;
+        if !events.is_empty() {
+            run_consumer(&tx, consumer, &events).await?;
+        }
+        tx.execute_sql(
+            sqlx::query("UPDATE consumer_failures SET resolved_at = now() WHERE team_id = $1 AND id = $2")
+                .bind(tx.team_id())
+                .bind(self.failure_id),
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Job for ConsumeEvents {
+    const NAME: &'static str = "consume_events";
+
+    fn session_name(&self) -> String {
+        // An isolated consumer is called as its function is, which is no job's name.
+        let name = self.consumer.rsplit("::").next().unwrap_or_default();
+        let name: String = name.to_ascii_lowercase().chars().take(63).collect();
+        if is_name(&name) { name } else { Self::NAME.to_owned() }
+    }
+
+    fn sentence(&self) -> String {
+        let events = match self.event_ids.len() {
+            1 => "an event".to_owned(),
+            many => format!("{many} events"),
+        };
+        match self.failure_id {
+            None => format!("Started giving {events} to {}", self.consumer),
+            Some(_) => format!("Started giving {events} to {} again", self.consumer),
+        }
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let consumers = session.database().extension::<Consumers>();
+        let consumer = consumers
+            .and_then(|consumers| consumers.named(&self.consumer))
+            .ok_or_else(|| Error::internal(format!("this program has no consumer called {}", self.consumer)))?;
+        match consumer.run {
+            RunFn::DurableEach(_) | RunFn::DurableSlice(_) => self.durably(session, consumer).await,
+            RunFn::Each(_) | RunFn::Slice(_) => self.in_a_transaction(session, consumer).await,
+        }
+    }
+}
+
+/// Isolated consumers that fail are tried again as jobs.
+pub(crate) fn isolated_failures() -> IsolatedFailures {
+    IsolatedFailures(|tx, failure_id, consumer, event_ids| {
+        Box::pin(async move {
+            let again = ConsumeEvents {
+                failure_id: Some(failure_id),
+                ..ConsumeEvents::new(consumer, event_ids)
+            };
+            tx.enqueue_with(again, JobOptions::new().after(AFTER_A_FAILURE)).await?;
+            Ok(())
+        })
+    })
+}
+
+/// What a durable consumer says of its work, as any job does.
+pub trait ConsumerActions {
+    /// As [`JobSession::add_action`].
+    ///
+    /// # Errors
+    /// As there.
+    fn add_action(&self, action: &(impl Serialize + Display + Sync)) -> impl Future<Output = Result<i64>> + Send;
+}
+
+impl ConsumerActions for ConsumerContext {
+    async fn add_action(&self, action: &(impl Serialize + Display + Sync)) -> Result<i64> {
+        match self.extension::<JobSession>() {
+            Some(session) => session.add_action(action).await,
+            None => Err(Error::internal("a consumer outside a job session")),
+        }
+    }
+}

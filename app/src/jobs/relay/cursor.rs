@@ -1,0 +1,263 @@
+//! How far a consumer has come.
+//!
+//! Events are handed over by the number of their transaction, up to the oldest one that is under way: what is below it has
+//! committed or never will, so that nothing is skipped however long a transaction takes.
+//!
+//! Those numbers are a cluster's own. A dump that is restored brings events with another cluster's numbers: what was left
+//! to do of them is handed over first, in the old order, and then this cluster's own events, from the first. A row that
+//! was written here has its transaction's number in `xmin`; one that was restored has the restore's.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::tenancy::WorkerDatabase;
+
+/// Whether an event's row was written in this cluster.
+const WRITTEN_HERE: &str = "(e.xmin::text::bigint = e.transaction_id % 4294967296)";
+
+/// How far one consumer has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) consumer: String,
+    pub(super) at: At,
+}
+
+/// A place among the events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct At {
+    transaction_id: i64,
+    event_id: Uuid,
+    /// Among those of another cluster, of which those up to `restored_to` are done.
+    restored: bool,
+    restored_to: Uuid,
+}
+
+/// What the relay may see of an event.
+#[derive(Debug, Clone)]
+pub(super) struct Envelope {
+    pub(super) team_id: Uuid,
+    pub(super) id: Uuid,
+    pub(super) transaction_id: i64,
+    pub(super) event_type: String,
+    pub(super) object_type: String,
+    pub(super) correlation_id: Uuid,
+}
+
+/// The cluster, and where its transactions are.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    identifier: String,
+    /// The oldest transaction that may be under way.
+    horizon: i64,
+    /// The next that will begin.
+    next: i64,
+}
+
+impl Cluster {
+    pub(super) async fn now(connection: &mut PgConnection) -> Result<Self> {
+        let row = sqlx::query(
+            "SELECT pg_snapshot_xmin(s)::text::bigint AS horizon, pg_snapshot_xmax(s)::text::bigint AS next,
+                (SELECT system_identifier::text FROM pg_control_system()) AS identifier
+             FROM pg_current_snapshot() s",
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Self {
+            identifier: row.try_get("identifier")?,
+            horizon: row.try_get("horizon")?,
+            next: row.try_get("next")?,
+        })
+    }
+}
+
+/// The cursors of these consumers. One that has none begins with what is recorded from now on.
+pub(super) async fn cursors(
+    connection: &mut PgConnection,
+    cluster: &Cluster,
+    consumers: &[&str],
+) -> Result<Vec<Cursor>> {
+    const READ: &str = "SELECT consumer, transaction_id, event_id, system_identifier, restored, restored_to
+         FROM consumer_cursors WHERE consumer = ANY($1)";
+    let mut rows = sqlx::query(READ).bind(consumers).fetch_all(&mut *connection).await?;
+    if rows.len() < consumers.len() {
+        sqlx::query(
+            "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
+             SELECT name, $2, '00000000-0000-0000-0000-000000000000', $3 FROM unnest($1::text[]) AS name
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(consumers)
+        .bind(cluster.horizon)
+        .bind(&cluster.identifier)
+        .execute(&mut *connection)
+        .await?;
+        rows = sqlx::query(READ).bind(consumers).fetch_all(&mut *connection).await?;
+    }
+    let mut cursors = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut cursor = Cursor {
+            consumer: row.try_get("consumer")?,
+            at: At {
+                transaction_id: row.try_get("transaction_id")?,
+                event_id: row.try_get("event_id")?,
+                restored: row.try_get("restored")?,
+                restored_to: row.try_get("restored_to")?,
+            },
+        };
+        if row.try_get::<&str, _>("system_identifier")? != cluster.identifier {
+            cursor.at = rebased(connection, cluster, cursor.at).await?;
+            tracing::warn!(
+                consumer = cursor.consumer,
+                "jobs: the database is in another cluster than before; what was left to do there is done first"
+            );
+            save(connection, cluster, &[cursor.consumer.as_str()], &cursor.at).await?;
+        }
+        cursors.push(cursor);
+    }
+    Ok(cursors)
+}
+
+/// The same place, in a cluster that numbers its transactions anew.
+async fn rebased(connection: &mut PgConnection, cluster: &Cluster, at: At) -> Result<At> {
+    let sql = format!("SELECT EXISTS (SELECT FROM events e WHERE NOT {WRITTEN_HERE}) AS restored");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await?;
+    Ok(if row.try_get("restored")? {
+        At { restored: true, ..at }
+    } else if cluster.next > at.transaction_id {
+        // Moved with its numbers, as pg_upgrade does.
+        at
+    } else {
+        At {
+            transaction_id: 0,
+            event_id: Uuid::nil(),
+            ..at
+        }
+    })
+}
+
+/// The next events after a place, in order, and the place after them.
+pub(super) async fn next(
+    connection: &mut PgConnection,
+    cluster: &Cluster,
+    at: &At,
+    limit: i64,
+) -> Result<(Vec<Envelope>, At)> {
+    const COLUMNS: &str = "e.team_id, e.id, e.transaction_id, e.event_type, e.object_type, e.correlation_id";
+    let rows = if at.restored {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events e
+             WHERE (e.transaction_id, e.id) > ($1, $2) AND e.id > $3 AND NOT {WRITTEN_HERE}
+             ORDER BY e.transaction_id, e.id LIMIT $4"
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(at.transaction_id).bind(at.event_id);
+        query.bind(at.restored_to).bind(limit).fetch_all(&mut *connection).await?
+    } else {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events e
+             WHERE (e.transaction_id, e.id) > ($1, $2) AND e.transaction_id < $3 AND {WRITTEN_HERE}
+             ORDER BY e.transaction_id, e.id LIMIT $4"
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(at.transaction_id).bind(at.event_id);
+        query.bind(cluster.horizon).bind(limit).fetch_all(&mut *connection).await?
+    };
+    let envelopes = rows.iter().map(envelope).collect::<Result<Vec<_>>>()?;
+    let after = match envelopes.last() {
+        Some(last) => At {
+            transaction_id: last.transaction_id,
+            event_id: last.id,
+            ..at.clone()
+        },
+        None if at.restored => begin_here(connection).await?,
+        None => at.clone(),
+    };
+    Ok((envelopes, after))
+}
+
+/// Nothing of another cluster is left: from here on, this cluster's own, from the first.
+async fn begin_here(connection: &mut PgConnection) -> Result<At> {
+    let sql = format!(
+        "SELECT coalesce((SELECT e.id FROM events e WHERE NOT {WRITTEN_HERE} ORDER BY e.id DESC LIMIT 1),
+            '00000000-0000-0000-0000-000000000000') AS restored_to"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await?;
+    Ok(At {
+        transaction_id: 0,
+        event_id: Uuid::nil(),
+        restored: false,
+        restored_to: row.try_get("restored_to")?,
+    })
+}
+
+fn envelope(row: &PgRow) -> Result<Envelope> {
+    Ok(Envelope {
+        team_id: row.try_get("team_id")?,
+        id: row.try_get("id")?,
+        transaction_id: row.try_get("transaction_id")?,
+        event_type: row.try_get("event_type")?,
+        object_type: row.try_get("object_type")?,
+        correlation_id: row.try_get("correlation_id")?,
+    })
+}
+
+/// Says how far these consumers have come.
+pub(super) async fn save(
+    connection: &mut PgConnection,
+    cluster: &Cluster,
+    consumers: &[&str],
+    at: &At,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE consumer_cursors SET transaction_id = $2, event_id = $3, restored = $4, restored_to = $5,
+            system_identifier = $6, updated_at = clock_timestamp()
+         WHERE consumer = ANY($1)",
+    )
+    .bind(consumers)
+    .bind(at.transaction_id)
+    .bind(at.event_id)
+    .bind(at.restored)
+    .bind(at.restored_to)
+    .bind(&cluster.identifier)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// How far a consumer is behind what is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lag {
+    /// The consumer.
+    pub consumer: String,
+    /// Events that were not handed over to it yet, of whatever type.
+    pub events: i64,
+    /// When the oldest of them was recorded.
+    pub since: Option<DateTime<Utc>>,
+    /// When the consumer was last handed something.
+    pub moved_at: DateTime<Utc>,
+}
+
+/// How far all consumers that have a cursor are behind.
+pub(in crate::jobs) async fn lag(workers: &WorkerDatabase) -> Result<Vec<Lag>> {
+    let rows = sqlx::query(
+        "SELECT c.consumer, c.updated_at, l.events, l.since
+         FROM consumer_cursors c
+         CROSS JOIN LATERAL (
+            SELECT count(*) AS events, min(e.created_at) AS since FROM events e
+            WHERE (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+         ) l
+         WHERE c.consumer <> '' ORDER BY c.consumer",
+    )
+    .fetch_all(workers.pool())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Lag {
+                consumer: row.try_get("consumer")?,
+                events: row.try_get("events")?,
+                since: row.try_get("since")?,
+                moved_at: row.try_get("updated_at")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,228 @@
+//! Consumers that run after the commit, and isolated ones that are tried again.
+
+use std::time::Duration;
+
+use daybook::events::Consumers;
+use daybook::prelude::*;
+use daybook_tests::jobs::Shop;
+use daybook_tests::{eventually, widget};
+use serde_json::{Value, json};
+
+/// Notes an event's object in `jottings`, in the transaction that says that it was done.
+async fn jot(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    if ctx.once(&tx).await? {
+        jot_down(&tx, &event.object_label).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn jot_down(tx: &TeamTx, body: &str) -> Result<()> {
+    let query = sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)");
+    tx.execute_sql(query.bind(tx.team_id()).bind(body)).await?;
+    Ok(())
+}
+
+async fn mended(tx: &TeamTx) -> Result<bool> {
+    let found = widget::Entity::find()
+        .filter(widget::Column::Name.eq("mended"))
+        .one(tx)
+        .await?;
+    Ok(found.is_some())
+}
+
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "mirror")]
+async fn mirror(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    jot(ctx, event).await
+}
+
+/// Does its work, and then dies as if nobody had heard of it.
+#[event_consumer(EventType::Created, mode = durable, name = "forgetful")]
+async fn forgetful(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    let first = ctx.once(&tx).await?;
+    if first {
+        jot_down(&tx, &event.object_label).await?;
+    }
+    tx.commit().await?;
+    if first { Err("forgot that it was done".into()) } else { Ok(()) }
+}
+
+#[derive(Debug, Serialize)]
+struct Counted {
+    events: usize,
+}
+
+impl std::fmt::Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Counted {} events", self.events)
+    }
+}
+
+#[event_consumer(EventType::Created, EventType::Updated, mode = durable, name = "slices")]
+async fn slices(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    for event in ctx.fresh(&tx, events).await? {
+        jot_down(&tx, &event.object_label).await?;
+    }
+    tx.commit().await?;
+    ctx.add_action(&Counted { events: events.len() }).await?;
+    Ok(())
+}
+
+#[event_consumer(EventType::Created, mode = isolate, name = "once-mended")]
+async fn once_mended(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    if !mended(tx).await? {
+        return Err("not mended yet".into());
+    }
+    jot_down(tx, &event.object_label).await?;
+    Ok(())
+}
+
+async fn jottings(shop: &Shop) -> Vec<String> {
+    sqlx::query_scalar("SELECT body FROM jottings ORDER BY body")
+        .fetch_all(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap()
+}
+
+/// Waits until the relay has begun: what is recorded from now on is handed over.
+async fn begun(shop: &Shop, consumer: &str) {
+    let mut superuser = sqlx::ConnectOptions::connect(&shop.stage.db.superuser_options().unwrap())
+        .await
+        .unwrap();
+    eventually("the consumer's cursor", async || {
+        sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT FROM consumer_cursors WHERE consumer = $1)")
+            .bind(consumer)
+            .fetch_one(&mut superuser)
+            .await
+            .unwrap()
+    })
+    .await;
+}
+
+async fn told(shop: &Shop) -> Vec<Value> {
+    sqlx::query_scalar("SELECT to_jsonb(t) FROM job_session_timelines t ORDER BY id")
+        .fetch_all(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap()
+}
+
+async fn shop_with(consumer: &'static daybook::events::ConsumerDef) -> Shop {
+    let shop = Shop::with(Consumers::of([consumer]).unwrap()).await;
+    begun(&shop, consumer.name).await;
+    shop
+}
+
+#[tokio::test]
+async fn a_durable_consumer_runs_after_the_commit_as_a_session_in_the_events_story() {
+    let shop = shop_with(mirror::CONSUMER).await;
+    let tx = shop.stage.begin().await;
+    create_model_with_event(&tx, widget::named("undone"), Track::All).await.unwrap();
+    tx.rollback().await.unwrap();
+    shop.stage.widget("done").await;
+    eventually("a jotting", async || jottings(&shop).await == ["done"]).await;
+    eventually("an end", async || told(&shop).await[0]["status"] == "succeeded").await;
+    let event = shop.stage.team.events().await.remove(0);
+    let sessions = told(&shop).await;
+    let [session] = &sessions[..] else { panic!("{sessions:?}") };
+    assert_eq!(session["job_name"], "mirror");
+    assert_eq!(session["sentence"], "Started giving an event to mirror");
+    assert_eq!(session["input"], json!({"consumer": "mirror", "event_ids": [event.id]}));
+    assert_eq!(session["correlation_id"], event.correlation_id.to_string());
+    assert_eq!(session["causation_id"], event.id.to_string());
+}
+
+#[tokio::test]
+async fn an_effect_that_is_guarded_happens_once_however_often_it_is_tried() {
+    let shop = shop_with(forgetful::CONSUMER).await;
+    shop.stage.widget("once").await;
+    eventually("a second attempt", async || {
+        let told = told(&shop).await;
+        told.len() == 2 && told[1]["status"] == "succeeded"
+    })
+    .await;
+    assert_eq!(told(&shop).await[0]["error"]["message"], "forgot that it was done");
+    assert_eq!(jottings(&shop).await, ["once"]);
+}
+
+#[tokio::test]
+async fn a_slice_is_one_job_for_what_was_found_together() {
+    let shop = shop_with(slices::CONSUMER).await;
+    let other = shop.stage.db.team("Other").await;
+    let grace = other.member("grace", Role::Owner).await;
+    let tx = shop.stage.database.begin(&grace.context).await.unwrap();
+    create_model_with_event(&tx, widget::named("theirs"), Track::All).await.unwrap();
+    tx.commit().await.unwrap();
+    let tx = shop.stage.begin().await;
+    let widgets = (0..700).map(|n| widget::named(&format!("{n:03}"))).collect();
+    create_models_with_events(&tx, widgets, Track::All).await.unwrap();
+    tx.commit().await.unwrap();
+    eventually("700 jottings", async || jottings(&shop).await.len() == 700).await;
+    eventually("ends", async || {
+        let told = told(&shop).await;
+        told.iter().all(|session| session["status"] == "succeeded")
+    })
+    .await;
+    let told = told(&shop).await;
+    let sizes: Vec<_> = told
+        .iter()
+        .map(|session| session["input"]["event_ids"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 700);
+    assert!(sizes.iter().all(|size| *size <= 500), "{sizes:?}");
+    assert_eq!(told[0]["actions"][0]["sentence"], format!("Counted {} events", sizes[0]));
+    let theirs: i64 = daybook_tests::count(&mut other.connection().await, "jottings").await;
+    assert_eq!(theirs, 1);
+}
+
+#[tokio::test]
+async fn an_isolated_failure_is_tried_again_as_a_job_until_it_is_settled() {
+    let shop = Shop::with(Consumers::of([once_mended::CONSUMER]).unwrap()).await;
+    shop.stage.widget("early").await;
+    assert_eq!(shop.stage.count("consumer_failures").await, 1);
+    shop.stage.widget("mended").await;
+    eventually("the failure's settling", async || {
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM consumer_failures WHERE resolved_at IS NULL")
+            .fetch_one(&mut shop.stage.team.connection().await)
+            .await
+            .unwrap();
+        open == 0
+    })
+    .await;
+    assert_eq!(jottings(&shop).await, ["early", "mended"]);
+    assert!(told(&shop).await.iter().any(|session| session["sentence"] == "Started giving an event to once-mended again"));
+}
+
+/// Transactions that take long, in any order, never make the relay skip what they record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_transactions_never_make_it_skip() {
+    let shop = shop_with(mirror::CONSUMER).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0_u64..60 {
+        let (database, context) = (shop.stage.database.clone(), shop.stage.ada.context.clone());
+        writers.spawn(async move {
+            // No order between when they begin, when they record, and when they commit.
+            let wait = |salt: u64| Duration::from_millis((n * 7_919 + salt * 104_729) % 400);
+            tokio::time::sleep(wait(1)).await;
+            let tx = database.begin(&context).await.unwrap();
+            create_model_with_event(&tx, widget::named(&format!("{n:02}")), Track::All)
+                .await
+                .unwrap();
+            tokio::time::sleep(wait(2)).await;
+            if n % 10 == 0 {
+                tx.rollback().await.unwrap();
+                return None;
+            }
+            tx.commit().await.unwrap();
+            Some(format!("{n:02}"))
+        });
+    }
+    let mut committed: Vec<String> = writers.join_all().await.into_iter().flatten().collect();
+    committed.sort();
+    eventually("all jottings", async || jottings(&shop).await.len() >= committed.len()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(jottings(&shop).await, committed);
+    assert_eq!(shop.stage.count("consumer_effects").await, 54);
+}
