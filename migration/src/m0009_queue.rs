@@ -5,6 +5,7 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::queue::SCHEMA;
 use crate::rls::{APP_ROLE, RELAY_ROLE, WORKER_ROLE, enable_team_rls, grant_role};
 
 /// Whose connection it is, whatever else its login may be.
@@ -93,7 +94,9 @@ impl MigrationTrait for Migration {
         manager
             .get_connection()
             .execute_unprepared(&format!(
-                "DROP POLICY workers ON job_sessions;
+                // The queue is of no use without what leads to it; its own migrations can't be taken back.
+                "DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;
+                 DROP POLICY workers ON job_sessions;
                  REVOKE ALL ON job_sessions, idempotency_keys FROM {WORKER_ROLE};
                  REVOKE SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
                      UPDATE (status, error, finished_at) ON job_sessions FROM {WORKER_ROLE};

@@ -111,6 +111,14 @@ pub fn quick() -> WorkerOptions {
     }
 }
 
+/// Workers for a database.
+pub async fn hire(db: &TestDb, database: &Database, options: &WorkerOptions) -> Workers {
+    let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
+        .await
+        .unwrap();
+    Workers::start(database, &workers, options)
+}
+
 /// A team, its database as the service has it, and workers.
 pub struct Shop {
     /// The team.
@@ -165,10 +173,7 @@ impl Shop {
 
     /// Other workers of the same database.
     pub async fn hire(&self, options: &WorkerOptions) -> Workers {
-        let workers = WorkerDatabase::connect(self.stage.db.owner_options(), WorkerOptions::CONNECTIONS)
-            .await
-            .unwrap();
-        Workers::start(&self.stage.database, &workers, options)
+        hire(&self.stage.db, &self.stage.database, options).await
     }
 
     /// Workers in a runtime of their own, which may die.

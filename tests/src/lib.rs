@@ -131,13 +131,13 @@ pub async fn refusal(connection: &mut PgConnection, sql: &str) -> Option<(String
 /// Waits until `ready` says so.
 ///
 /// # Panics
-/// After ten seconds.
+/// After twenty seconds: others may use the machine.
 pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !ready().await {
         assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "ten seconds went by without: {what}"
+            began.elapsed() < Duration::from_secs(20),
+            "twenty seconds went by without: {what}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -18,7 +18,7 @@ pub struct Jobs(Arc<Registered>);
 
 #[derive(Clone, Default)]
 struct Registered {
-    definitions: BTreeMap<&'static str, JobDefinition>,
+    definitions: BTreeMap<&'static str, (JobDefinition, i16)>,
     schedules: Vec<(&'static str, Crontab)>,
 }
 
@@ -41,7 +41,8 @@ impl Jobs {
             )));
         }
         let definitions = &mut Arc::make_mut(&mut self.0).definitions;
-        if definitions.insert(J::NAME, JobDefinition::of::<Attempt<J>>()).is_some() {
+        let definition = (JobDefinition::of::<Attempt<J>>(), J::MAX_ATTEMPTS);
+        if definitions.insert(J::NAME, definition).is_some() {
             return Err(Error::internal(format!("two jobs are called {}", J::NAME)));
         }
         Ok(self)
@@ -83,8 +84,14 @@ impl Jobs {
         )))
     }
 
+    /// The job of this name as the queue knows it, and how often it is tried.
+    pub(super) fn task(&self, name: &str) -> Option<(&'static str, i16)> {
+        let (name, (_, attempts)) = self.0.definitions.get_key_value(name)?;
+        Some((name, *attempts))
+    }
+
     pub(super) fn definitions(&self) -> impl Iterator<Item = JobDefinition> + '_ {
-        self.0.definitions.values().cloned()
+        self.0.definitions.values().map(|(definition, _)| definition.clone())
     }
 
     pub(super) fn crontabs(&self) -> impl Iterator<Item = Crontab> + '_ {

@@ -9,7 +9,8 @@ use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, Notify, broadcast};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
 use super::spec::SessionSpec;
 use super::store::{self, Beat};
 use crate::error::{Error, Result};
-use crate::tenancy::{Actor, Context, Database, Person, TeamTx};
+use crate::tenancy::{Actor, Bell, Context, Database, Person, TeamTx};
 use crate::wide_events::{Outcome, RequestIds, WideEvent, WideEvents};
 
 /// How often sessions say that their worker lives: an extension of the [`Database`].
@@ -256,8 +257,13 @@ async fn keep_beating(session: JobSession) {
     let every = session.0.database.extension::<Heartbeat>().copied().unwrap_or_default();
     let mut beats = tokio::time::interval(every.0);
     beats.tick().await;
+    let bell = session.0.database.extension::<Bell>().cloned().unwrap_or_default();
+    let mut cancelled = bell.cancelled();
     loop {
-        beats.tick().await;
+        tokio::select! {
+            _ = beats.tick() => {}
+            () = is_cancelled(&mut cancelled, session.id()) => {}
+        }
         let Parts {
             id, database, context, ..
         } = &*session.0;
@@ -267,6 +273,18 @@ async fn keep_beating(session: JobSession) {
             // In whatever way, as when it was taken for lost.
             Ok(Beat::Over) => return,
             Err(error) => tracing::warn!(session = %id, "a job's session could not say that it lives: {error}"),
+        }
+    }
+}
+
+/// Waits until somebody asks for this session's end; who hears too late to know which, looks.
+async fn is_cancelled(cancelled: &mut broadcast::Receiver<Uuid>, session_id: Uuid) {
+    loop {
+        match cancelled.recv().await {
+            Ok(id) if id != session_id => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            // Nobody can ask any more.
+            Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
 }

@@ -166,8 +166,8 @@ impl Hub {
                 }
                 actions.extend(team.wake(Subject::Threads));
             }
-            // For whoever hands work over, not for a socket.
-            Moved::Work => {}
+            // For the workers, not for a socket.
+            Moved::Work | Moved::Cancelled(_) => {}
             Moved::Notifications(person) => actions.extend(team.wake(Subject::Notifications(person))),
         }
         actions

@@ -44,11 +44,16 @@ impl Mailbox {
         {
             let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for hint in hints {
-                if hint.moved == Moved::Work
-                    && let Some(bell) = &self.0.bell
-                {
-                    bell.ring();
-                    continue;
+                match (hint.moved, &self.0.bell) {
+                    (Moved::Work, Some(bell)) => {
+                        bell.ring();
+                        continue;
+                    }
+                    (Moved::Cancelled(session_id), Some(bell)) => {
+                        bell.cancel(session_id);
+                        continue;
+                    }
+                    _ => {}
                 }
                 if waiting.everything {
                     continue;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 
 /// Something of a team has moved.
@@ -32,22 +32,47 @@ pub enum Moved {
     Notifications(Uuid),
     /// There is work for the queue, or an event for who consumes it after the commit.
     Work,
+    /// Somebody has asked for the end of a job session.
+    Cancelled(Uuid),
 }
 
-/// Rung when there may be work, here or in another process: an extension of the
-/// [`Database`](super::Database), for whoever hands it over.
-#[derive(Debug, Clone, Default)]
-pub struct Bell(Arc<Notify>);
+/// Rung when there may be work, and when somebody asks for the end of some, here or in another process: an extension of
+/// the [`Database`](super::Database).
+#[derive(Debug, Clone)]
+pub struct Bell {
+    work: Arc<Notify>,
+    cancelled: broadcast::Sender<Uuid>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self {
+            work: Arc::default(),
+            cancelled: broadcast::Sender::new(64),
+        }
+    }
+}
 
 impl Bell {
-    /// Rings. Several rings that nobody has heard are one.
+    /// There may be work. Several rings that nobody has heard are one.
     pub fn ring(&self) {
-        self.0.notify_one();
+        self.work.notify_one();
     }
 
     /// Waits until it rings.
     pub async fn rung(&self) {
-        self.0.notified().await;
+        self.work.notified().await;
+    }
+
+    /// Somebody has asked for this session's end.
+    pub fn cancel(&self, session_id: Uuid) {
+        // Nobody may be running any.
+        let _ = self.cancelled.send(session_id);
+    }
+
+    /// The sessions whose end is asked for, from now on.
+    pub fn cancelled(&self) -> broadcast::Receiver<Uuid> {
+        self.cancelled.subscribe()
     }
 }
 

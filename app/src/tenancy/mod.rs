@@ -46,4 +46,5 @@ pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use team_tx::TeamTx;
 pub use worker_database::WorkerDatabase;
+pub(crate) use worker_database::WorkerTx;
 pub use write::Work;

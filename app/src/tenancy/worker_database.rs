@@ -1,7 +1,8 @@
 //! Connections of the workers: to the queue, and past the wall between teams as far as the queue needs it.
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Row as _};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions as _, Row as _, Transaction};
 
 use crate::error::{Error, Result};
 
@@ -40,7 +41,23 @@ impl WorkerDatabase {
         Ok(Self { pool })
     }
 
-    /// For the queue and what feeds it, and for nobody else.
+    /// Begins a transaction, in no team.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub(crate) async fn begin(&self) -> Result<WorkerTx> {
+        Ok(WorkerTx(self.pool.begin().await?))
+    }
+
+    /// Runs one statement by itself.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub(crate) async fn fetch_all(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        Ok(query.fetch_all(&self.pool).await?)
+    }
+
+    /// For the queue itself, and for nobody else.
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
@@ -48,5 +65,31 @@ impl WorkerDatabase {
     /// Closes the pool once its connections have come back.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// A transaction of the workers', rolled back unless it is committed.
+#[derive(Debug)]
+pub(crate) struct WorkerTx(Transaction<'static, Postgres>);
+
+impl WorkerTx {
+    pub(crate) async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        Ok(query.fetch_all(&mut *self.0).await?)
+    }
+
+    pub(crate) async fn fetch_optional(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
+        Ok(query.fetch_optional(&mut *self.0).await?)
+    }
+
+    pub(crate) async fn fetch_one(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow> {
+        Ok(query.fetch_one(&mut *self.0).await?)
+    }
+
+    pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
+        Ok(query.execute(&mut *self.0).await?.rows_affected())
+    }
+
+    pub(crate) async fn commit(self) -> Result<()> {
+        Ok(self.0.commit().await?)
     }
 }

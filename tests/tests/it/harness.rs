@@ -109,7 +109,8 @@ async fn a_database_goes_with_its_last_handle() {
 #[tokio::test]
 #[ignore = "run by another test, as a process of its own"]
 async fn holds_a_server_until_it_is_killed() {
-    let Some(superuser) = TestDb::new().await.superuser_options() else {
+    let db = TestDb::new().await;
+    let Some(superuser) = db.superuser_options() else {
         return;
     };
     let mut connection = superuser.connect().await.unwrap();

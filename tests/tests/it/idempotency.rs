@@ -328,6 +328,8 @@ async fn work_that_takes_too_long_is_undone_whole_with_a_key_too() {
     let (path, mut holder) = held(&app, &ada).await;
     let step = || ada.post(&path, json!({"state": "active"})).if_match("*").once("k");
     step().await.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
+    // The work's time is over as the answer's is, but for a moment.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     holder.execute("ROLLBACK").await.unwrap();
     // The row is free only when the dropped transaction has ended; it took no key with it.
     let done = step().await.is(StatusCode::OK);

@@ -44,29 +44,22 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
         )
         SELECT FROM begun",
     );
-    let rows = query
-        .bind(team_id)
-        .bind(job_id)
-        .bind(attempt)
-        .bind(lost("its worker died"))
-        .fetch_all(workers.pool())
-        .await?;
+    let query = query.bind(team_id).bind(job_id).bind(attempt).bind(lost("its worker died"));
+    let rows = workers.fetch_all(query).await?;
     Ok(!rows.is_empty())
 }
 
 /// Tells sessions as lost whose worker has said nothing for `limit`: of whatever job, of the queue or by hand, also if
 /// nothing is known of the worker any more. Returns how many.
-pub(super) async fn sweep(workers: &WorkerDatabase, limit: Duration) -> Result<u64> {
+pub(super) async fn sweep(workers: &WorkerDatabase, limit: Duration) -> Result<usize> {
     let query = sqlx::query(
         "UPDATE job_sessions SET status = 'lost', error = $2, finished_at = clock_timestamp()
-         WHERE status = 'running' AND heartbeat_at < clock_timestamp() - $1 * interval '1 millisecond'",
+         WHERE status = 'running' AND heartbeat_at < clock_timestamp() - $1 * interval '1 millisecond' RETURNING id",
     );
-    let swept = query
+    let query = query
         .bind(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX))
-        .bind(lost(&format!("its worker said nothing for {} s", limit.as_secs_f32())))
-        .execute(workers.pool())
-        .await?;
-    Ok(swept.rows_affected())
+        .bind(lost(&format!("its worker said nothing for {} s", limit.as_secs_f32())));
+    Ok(workers.fetch_all(query).await?.len())
 }
 
 fn lost(why: &str) -> serde_json::Value {

@@ -9,11 +9,11 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::tenancy::WorkerDatabase;
+use crate::tenancy::{WorkerDatabase, WorkerTx};
 
 /// Whether an event's row was written in this cluster.
 const WRITTEN_HERE: &str = "(e.xmin::text::bigint = e.transaction_id % 4294967296)";
@@ -57,14 +57,13 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) async fn now(connection: &mut PgConnection) -> Result<Self> {
-        let row = sqlx::query(
+    pub(super) async fn now(tx: &mut WorkerTx) -> Result<Self> {
+        let query = sqlx::query(
             "SELECT pg_snapshot_xmin(s)::text::bigint AS horizon, pg_snapshot_xmax(s)::text::bigint AS next,
                 (SELECT system_identifier::text FROM pg_control_system()) AS identifier
              FROM pg_current_snapshot() s",
-        )
-        .fetch_one(connection)
-        .await?;
+        );
+        let row = tx.fetch_one(query).await?;
         Ok(Self {
             identifier: row.try_get("identifier")?,
             horizon: row.try_get("horizon")?,
@@ -75,25 +74,24 @@ impl Cluster {
 
 /// The cursors of these consumers. One that has none begins with what is recorded from now on.
 pub(super) async fn cursors(
-    connection: &mut PgConnection,
+    tx: &mut WorkerTx,
     cluster: &Cluster,
     consumers: &[&str],
 ) -> Result<Vec<Cursor>> {
     const READ: &str = "SELECT consumer, transaction_id, event_id, system_identifier, restored, restored_to
          FROM consumer_cursors WHERE consumer = ANY($1)";
-    let mut rows = sqlx::query(READ).bind(consumers).fetch_all(&mut *connection).await?;
+    let mut rows = tx.fetch_all(sqlx::query(READ).bind(consumers)).await?;
     if rows.len() < consumers.len() {
-        sqlx::query(
+        let first = sqlx::query(
             "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
              SELECT name, $2, '00000000-0000-0000-0000-000000000000', $3 FROM unnest($1::text[]) AS name
              ON CONFLICT DO NOTHING",
         )
         .bind(consumers)
         .bind(cluster.horizon)
-        .bind(&cluster.identifier)
-        .execute(&mut *connection)
-        .await?;
-        rows = sqlx::query(READ).bind(consumers).fetch_all(&mut *connection).await?;
+        .bind(&cluster.identifier);
+        tx.execute(first).await?;
+        rows = tx.fetch_all(sqlx::query(READ).bind(consumers)).await?;
     }
     let mut cursors = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -107,12 +105,12 @@ pub(super) async fn cursors(
             },
         };
         if row.try_get::<&str, _>("system_identifier")? != cluster.identifier {
-            cursor.at = rebased(connection, cluster, cursor.at).await?;
+            cursor.at = rebased(tx, cluster, cursor.at).await?;
             tracing::warn!(
                 consumer = cursor.consumer,
                 "jobs: the database is in another cluster than before; what was left to do there is done first"
             );
-            save(connection, cluster, &[cursor.consumer.as_str()], &cursor.at).await?;
+            save(tx, cluster, &[cursor.consumer.as_str()], &cursor.at).await?;
         }
         cursors.push(cursor);
     }
@@ -120,9 +118,9 @@ pub(super) async fn cursors(
 }
 
 /// The same place, in a cluster that numbers its transactions anew.
-async fn rebased(connection: &mut PgConnection, cluster: &Cluster, at: At) -> Result<At> {
+async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
     let sql = format!("SELECT EXISTS (SELECT FROM events e WHERE NOT {WRITTEN_HERE}) AS restored");
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await?;
+    let row = tx.fetch_one(sqlx::query(sqlx::AssertSqlSafe(sql))).await?;
     Ok(if row.try_get("restored")? {
         At { restored: true, ..at }
     } else if cluster.next > at.transaction_id {
@@ -139,7 +137,7 @@ async fn rebased(connection: &mut PgConnection, cluster: &Cluster, at: At) -> Re
 
 /// The next events after a place, in order, and the place after them.
 pub(super) async fn next(
-    connection: &mut PgConnection,
+    tx: &mut WorkerTx,
     cluster: &Cluster,
     at: &At,
     limit: i64,
@@ -152,7 +150,7 @@ pub(super) async fn next(
              ORDER BY e.transaction_id, e.id LIMIT $4"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(at.transaction_id).bind(at.event_id);
-        query.bind(at.restored_to).bind(limit).fetch_all(&mut *connection).await?
+        tx.fetch_all(query.bind(at.restored_to).bind(limit)).await?
     } else {
         let sql = format!(
             "SELECT {COLUMNS} FROM events e
@@ -160,7 +158,7 @@ pub(super) async fn next(
              ORDER BY e.transaction_id, e.id LIMIT $4"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(at.transaction_id).bind(at.event_id);
-        query.bind(cluster.horizon).bind(limit).fetch_all(&mut *connection).await?
+        tx.fetch_all(query.bind(cluster.horizon).bind(limit)).await?
     };
     let envelopes = rows.iter().map(envelope).collect::<Result<Vec<_>>>()?;
     let after = match envelopes.last() {
@@ -169,19 +167,19 @@ pub(super) async fn next(
             event_id: last.id,
             ..at.clone()
         },
-        None if at.restored => begin_here(connection).await?,
+        None if at.restored => begin_here(tx).await?,
         None => at.clone(),
     };
     Ok((envelopes, after))
 }
 
 /// Nothing of another cluster is left: from here on, this cluster's own, from the first.
-async fn begin_here(connection: &mut PgConnection) -> Result<At> {
+async fn begin_here(tx: &mut WorkerTx) -> Result<At> {
     let sql = format!(
         "SELECT coalesce((SELECT e.id FROM events e WHERE NOT {WRITTEN_HERE} ORDER BY e.id DESC LIMIT 1),
             '00000000-0000-0000-0000-000000000000') AS restored_to"
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await?;
+    let row = tx.fetch_one(sqlx::query(sqlx::AssertSqlSafe(sql))).await?;
     Ok(At {
         transaction_id: 0,
         event_id: Uuid::nil(),
@@ -203,12 +201,12 @@ fn envelope(row: &PgRow) -> Result<Envelope> {
 
 /// Says how far these consumers have come.
 pub(super) async fn save(
-    connection: &mut PgConnection,
+    tx: &mut WorkerTx,
     cluster: &Cluster,
     consumers: &[&str],
     at: &At,
 ) -> Result<()> {
-    sqlx::query(
+    let query = sqlx::query(
         "UPDATE consumer_cursors SET transaction_id = $2, event_id = $3, restored = $4, restored_to = $5,
             system_identifier = $6, updated_at = clock_timestamp()
          WHERE consumer = ANY($1)",
@@ -218,9 +216,8 @@ pub(super) async fn save(
     .bind(at.event_id)
     .bind(at.restored)
     .bind(at.restored_to)
-    .bind(&cluster.identifier)
-    .execute(connection)
-    .await?;
+    .bind(&cluster.identifier);
+    tx.execute(query).await?;
     Ok(())
 }
 
@@ -239,7 +236,7 @@ pub struct Lag {
 
 /// How far all consumers that have a cursor are behind.
 pub(in crate::jobs) async fn lag(workers: &WorkerDatabase) -> Result<Vec<Lag>> {
-    let rows = sqlx::query(
+    let query = sqlx::query(
         "SELECT c.consumer, c.updated_at, l.events, l.since
          FROM consumer_cursors c
          CROSS JOIN LATERAL (
@@ -247,9 +244,8 @@ pub(in crate::jobs) async fn lag(workers: &WorkerDatabase) -> Result<Vec<Lag>> {
             WHERE (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
          ) l
          WHERE c.consumer <> '' ORDER BY c.consumer",
-    )
-    .fetch_all(workers.pool())
-    .await?;
+    );
+    let rows = workers.fetch_all(query).await?;
     rows.iter()
         .map(|row| {
             Ok(Lag {

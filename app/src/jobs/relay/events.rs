@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::cursor::{self, At, Cluster, Envelope};
@@ -12,7 +11,7 @@ use crate::events::{ConsumerDef, EventType, RunFn};
 use crate::jobs::consume::ConsumeEvents;
 use crate::jobs::job::Job;
 use crate::jobs::queue::payload;
-use crate::tenancy::Context;
+use crate::tenancy::{Context, WorkerTx};
 
 /// How many events are read at once.
 const BATCH: i64 = 1_000;
@@ -20,22 +19,22 @@ const BATCH: i64 = 1_000;
 const SLICE: usize = 500;
 
 /// Hands the events that have committed since to their consumers, as jobs. Returns how many events were read.
-pub(super) async fn hand_over(connection: &mut PgConnection, durable: &[&'static ConsumerDef]) -> Result<u64> {
+pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef]) -> Result<u64> {
     if durable.is_empty() {
         return Ok(0);
     }
-    let cluster = Cluster::now(connection).await?;
+    let cluster = Cluster::now(tx).await?;
     let names: Vec<&str> = durable.iter().map(|consumer| consumer.name).collect();
     // Most are at the same place, and read the same.
     let mut places: HashMap<At, Vec<&'static ConsumerDef>> = HashMap::new();
-    for cursor in cursor::cursors(connection, &cluster, &names).await? {
+    for cursor in cursor::cursors(tx, &cluster, &names).await? {
         if let Some(consumer) = durable.iter().find(|consumer| consumer.name == cursor.consumer) {
             places.entry(cursor.at).or_default().push(consumer);
         }
     }
     let mut read = 0;
     for (at, consumers) in places {
-        let (envelopes, after) = cursor::next(connection, &cluster, &at, BATCH).await?;
+        let (envelopes, after) = cursor::next(tx, &cluster, &at, BATCH).await?;
         if after == at {
             continue;
         }
@@ -44,9 +43,9 @@ pub(super) async fn hand_over(connection: &mut PgConnection, durable: &[&'static
             .flat_map(|consumer| deliveries(consumer, &envelopes))
             .map(|(context, delivery)| payload(Uuid::now_v7(), &context, &delivery))
             .collect::<Result<Vec<_>>>()?;
-        add(connection, payloads).await?;
+        add(tx, payloads).await?;
         let names: Vec<&str> = consumers.iter().map(|consumer| consumer.name).collect();
-        cursor::save(connection, &cluster, &names, &after).await?;
+        cursor::save(tx, &cluster, &names, &after).await?;
         // Past what was restored there is more to read, though nothing was read here.
         read += envelopes.len().max(1) as u64;
     }
@@ -88,11 +87,11 @@ fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Co
     }
 }
 
-async fn add(connection: &mut PgConnection, payloads: Vec<Value>) -> Result<()> {
+async fn add(tx: &mut WorkerTx, payloads: Vec<Value>) -> Result<()> {
     if payloads.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let query = sqlx::query(
         "SELECT FROM graphile_worker.add_jobs(ARRAY(
             SELECT ROW($1, p::json, NULL, now(), $2::smallint, NULL, 0, NULL)::graphile_worker.job_spec
             FROM unnest($3::jsonb[]) WITH ORDINALITY AS given (p, place) ORDER BY place
@@ -100,8 +99,7 @@ async fn add(connection: &mut PgConnection, payloads: Vec<Value>) -> Result<()> 
     )
     .bind(ConsumeEvents::NAME)
     .bind(ConsumeEvents::MAX_ATTEMPTS)
-    .bind(payloads)
-    .execute(connection)
-    .await?;
+    .bind(payloads);
+    tx.execute(query).await?;
     Ok(())
 }

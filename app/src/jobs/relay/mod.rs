@@ -13,14 +13,11 @@ mod requests;
 
 use std::time::Duration;
 
-use sqlx::Executor as _;
-use sqlx::postgres::PgConnection;
-
 pub use self::cursor::Lag;
 pub(super) use self::cursor::lag;
 use crate::error::Result;
 use crate::events::{ConsumerDef, Consumers};
-use crate::tenancy::{Bell, Database, WorkerDatabase};
+use crate::tenancy::{Bell, Database, WorkerDatabase, WorkerTx};
 
 /// After a hint that led to nothing: what was hinted at may be in a transaction that can't be seen past yet.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -66,9 +63,8 @@ impl Relay {
 
     /// Returns how much was handed over: nothing while another process leads.
     async fn pass(&self) -> Result<u64> {
-        let mut tx = self.workers.pool().begin().await?;
+        let mut tx = self.workers.begin().await?;
         if !lead(&mut tx).await? {
-            tx.rollback().await?;
             return Ok(0);
         }
         let asked = requests::hand_over(&mut tx).await?;
@@ -79,21 +75,19 @@ impl Relay {
 }
 
 /// Whether this process leads, until its transaction ends.
-async fn lead(connection: &mut PgConnection) -> Result<bool> {
-    const LEADER: &str = "SELECT FROM consumer_cursors WHERE consumer = '' FOR UPDATE SKIP LOCKED";
-    if connection.fetch_optional(LEADER).await?.is_some() {
+async fn lead(tx: &mut WorkerTx) -> Result<bool> {
+    let leader = sqlx::query("SELECT FROM consumer_cursors WHERE consumer = '' FOR UPDATE SKIP LOCKED");
+    if tx.fetch_optional(leader).await?.is_some() {
         return Ok(true);
     }
     // Another leads, or nobody ever has.
-    let made = connection
-        .execute(
-            "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
-             SELECT '', 0, '00000000-0000-0000-0000-000000000000', ''
-             WHERE NOT EXISTS (SELECT FROM consumer_cursors WHERE consumer = '')
-             ON CONFLICT DO NOTHING",
-        )
-        .await?;
-    Ok(made.rows_affected() > 0)
+    let first = sqlx::query(
+        "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
+         SELECT '', 0, '00000000-0000-0000-0000-000000000000', ''
+         WHERE NOT EXISTS (SELECT FROM consumer_cursors WHERE consumer = '')
+         ON CONFLICT DO NOTHING",
+    );
+    Ok(tx.execute(first).await? > 0)
 }
 
 fn cause(error: &crate::error::Error) -> String {

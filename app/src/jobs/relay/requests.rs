@@ -1,10 +1,11 @@
 //! Jobs that transactions asked for.
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::tenancy::WorkerTx;
 
 /// How many are handed over in one transaction.
 const BATCH: i64 = 1_000;
@@ -12,8 +13,8 @@ const BATCH: i64 = 1_000;
 /// Moves what was asked for to the queue, oldest first. Returns how many.
 ///
 /// Of the jobs of one key there must be one in a batch: the newest, at the time that the first asked for.
-pub(super) async fn hand_over(connection: &mut PgConnection) -> Result<u64> {
-    let row = sqlx::query(
+pub(super) async fn hand_over(tx: &mut WorkerTx) -> Result<u64> {
+    let query = sqlx::query(
         "WITH batch AS (
             SELECT team_id, id FROM job_requests ORDER BY id LIMIT $1
         ), taken AS (
@@ -37,14 +38,13 @@ pub(super) async fn hand_over(connection: &mut PgConnection) -> Result<u64> {
         SELECT (SELECT count(*) FROM taken) AS taken, (SELECT count(*) FROM added) AS added,
             coalesce((SELECT jsonb_agg(to_jsonb(t) ORDER BY t.id) FROM taken t WHERE action <> 'run'), '[]') AS asked",
     )
-    .bind(BATCH)
-    .fetch_one(&mut *connection)
-    .await?;
+    .bind(BATCH);
+    let row = tx.fetch_one(query).await?;
     let taken: i64 = row.try_get("taken")?;
     let asked: serde_json::Value = row.try_get("asked")?;
     for change in asked.as_array().into_iter().flatten() {
         let change = serde_json::from_value(change.clone())?;
-        change_of_mind(connection, &change).await?;
+        change_of_mind(tx, &change).await?;
     }
     Ok(u64::try_from(taken).unwrap_or_default())
 }
@@ -62,22 +62,19 @@ struct Change {
     max_attempts: i16,
 }
 
-async fn change_of_mind(connection: &mut PgConnection, change: &Change) -> Result<()> {
+async fn change_of_mind(tx: &mut WorkerTx, change: &Change) -> Result<()> {
     // The queue's numbers are not the team's own: it must be the job that the team named.
-    let held = sqlx::query(
+    let query = sqlx::query(
         "SELECT j.id, j.attempts, j.max_attempts FROM graphile_worker._private_jobs j
          WHERE j.id = $1 AND j.payload #>> '{context,team_id}' = $2::text AND j.locked_at IS NULL",
     )
     .bind(change.queue_job_id)
-    .bind(change.team_id.to_string())
-    .fetch_optional(&mut *connection)
-    .await?;
+    .bind(change.team_id.to_string());
+    let held = tx.fetch_optional(query).await?;
     match (change.action.as_str(), held) {
         ("cancel", Some(job)) => {
-            sqlx::query("SELECT FROM graphile_worker.complete_jobs(ARRAY[$1::bigint])")
-                .bind(id(&job)?)
-                .execute(connection)
-                .await?;
+            let query = sqlx::query("SELECT FROM graphile_worker.complete_jobs(ARRAY[$1::bigint])");
+            tx.execute(query.bind(id(&job)?)).await?;
         }
         ("retry", Some(job)) => {
             // As often as at first, and the numbers of attempts go on.
@@ -88,16 +85,13 @@ async fn change_of_mind(connection: &mut PgConnection, change: &Change) -> Resul
             } else {
                 most
             };
-            sqlx::query("SELECT FROM graphile_worker.reschedule_jobs(ARRAY[$1::bigint], now(), NULL, $2, $3)")
-                .bind(id(&job)?)
-                .bind(i32::from(tried))
-                .bind(i32::from(most))
-                .execute(connection)
+            let query = sqlx::query("SELECT FROM graphile_worker.reschedule_jobs(ARRAY[$1::bigint], now(), NULL, $2, $3)");
+            tx.execute(query.bind(id(&job)?).bind(i32::from(tried)).bind(i32::from(most)))
                 .await?;
         }
         // The queue has forgotten it: as if it were asked for anew.
         ("retry", None) => {
-            sqlx::query(
+            let query = sqlx::query(
                 "SELECT FROM graphile_worker.add_jobs(ARRAY[ROW($1, $2::json, NULL, now(), $3, NULL, 0, NULL
                     )::graphile_worker.job_spec])",
             )
@@ -105,9 +99,8 @@ async fn change_of_mind(connection: &mut PgConnection, change: &Change) -> Resul
             .bind(serde_json::json!({
                 "job_id": change.job_id, "input": change.input, "context": change.context
             }))
-            .bind(change.max_attempts)
-            .execute(connection)
-            .await?;
+            .bind(change.max_attempts);
+            tx.execute(query).await?;
         }
         _ => {}
     }

@@ -33,6 +33,10 @@ impl Route {
         match self.name().as_str() {
             "GET /v1/teams/{team_id}/live" => StatusCode::BAD_REQUEST,
             "POST /v1/teams/{team_id}/live/tickets" => StatusCode::CREATED,
+            "POST /v1/teams/{team_id}/job-sessions/retry" => StatusCode::ACCEPTED,
+            // The one that there is was none of the queue's.
+            "POST /v1/teams/{team_id}/job-sessions/{session_id}/retry"
+            | "POST /v1/teams/{team_id}/job-sessions/{session_id}/cancel" => StatusCode::CONFLICT,
             _ => StatusCode::OK,
         }
     }
@@ -96,7 +100,10 @@ impl Route {
                 json!({"subject": "new", "display_name": "New", "handle": "new", "role": "member"})
             }
             ("PATCH", "/members/{user_id}") => json!({"handle": "other"}),
-            ("POST", "/live/tickets") => return None,
+            ("POST", "/live/tickets" | "/job-sessions/{session_id}/retry" | "/job-sessions/{session_id}/cancel") => {
+                return None;
+            }
+            ("POST", "/job-sessions/retry") => json!({"job": "sync"}),
             ("POST", "/api-keys") => json!({"name": "another", "role": "viewer"}),
             _ => panic!("{} takes a body: give it one here", self.name()),
         })

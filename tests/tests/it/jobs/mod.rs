@@ -1,5 +1,6 @@
 //! What the system does in the background: sessions, their actions, and how they are read.
 
+mod changing;
 mod durable;
 mod queue;
 mod reading;

@@ -34,10 +34,14 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
          INSERT INTO ws_tickets (team_id, ticket_sha256, context, expires_at) VALUES ('{team}', '', '{{}}', now());
          INSERT INTO idempotency_keys (team_id, actor, key, request_sha256, correlation_id)
             VALUES ('{team}', 'user', 'k', '', '{one}');
-         INSERT INTO job_sessions (team_id, id, job_name, attempt, status, sentence, input, context, correlation_id)
-            VALUES ('{team}', '{one}', 'sync', 1, 'running', 'Sync', '{{}}', '{{}}', '{one}');
+         INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, input, context,
+                correlation_id)
+            VALUES ('{team}', '{one}', 'sync', '{one}', 1, 1, 'running', 'Sync', '{{}}', '{{}}', '{one}');
          INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload)
             VALUES ('{team}', '{one}', 1, now(), 'Synced', 'Synced', '{{}}');
+         INSERT INTO job_requests (team_id, id, job_name, job_id, input, context, run_at, priority, max_attempts)
+            VALUES ('{team}', '{one}', 'sync', '{one}', '{{}}', '{{}}', now(), 0, 1);
+         INSERT INTO consumer_effects (team_id, consumer, event_id) VALUES ('{team}', 'crm', '{one}');
          INSERT INTO campaigns (team_id, id, name) VALUES ('{team}', '{one}', 'Spring');
          INSERT INTO widgets (team_id, id, name) VALUES ('{team}', '{one}', 'w');
          INSERT INTO jottings (team_id, id, body) VALUES ('{team}', '{one}', 'j');",

@@ -29,7 +29,13 @@ async fn a_table_has_team_rows_or_is_the_migrations_own() {
     .await;
     assert_eq!(
         others,
-        ["daybook_migrations", "daybook_sample_migrations", "harness_migrations"]
+        [
+            // How far the workers have come, of the whole database: no team's, and no run-time role's but theirs.
+            "consumer_cursors",
+            "daybook_migrations",
+            "daybook_sample_migrations",
+            "harness_migrations"
+        ]
     );
 }
 
@@ -134,8 +140,10 @@ async fn every_index_begins_with_the_team() {
     assert_eq!(
         others,
         [
-            // The relay reads across teams.
+            "consumer_cursors_pkey on consumer_cursors",
+            // The relay reads across teams, and so does who looks for silent workers.
             "events_relay_idx on events",
+            "job_sessions_running_idx on job_sessions",
             // "Which teams am I in?" is asked without one.
             "memberships_user_idx on memberships",
             // Keys of what belongs to no team.
@@ -199,11 +207,18 @@ async fn the_run_time_roles_have_no_powers() {
     let powers = lines(
         "SELECT rolname::text FROM pg_roles WHERE rolname IN ('daybook_app', 'daybook_relay', 'daybook_worker')
            AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication OR rolcanlogin
-                OR EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)
+                -- The workers see what the relay sees.
+                OR EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid
+                    AND (rolname, roleid::regrole::text) <> ('daybook_worker', 'daybook_relay'))
                 OR EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid))",
     )
     .await;
     assert!(powers.is_empty(), "{powers:?}");
-    let members = lines("SELECT roleid::regrole::text FROM pg_auth_members WHERE member = current_user::regrole").await;
-    assert_eq!(members, ["daybook_app"], "what the owner's login can become");
+    let members =
+        lines("SELECT roleid::regrole::text FROM pg_auth_members WHERE member = current_user::regrole ORDER BY 1").await;
+    assert_eq!(
+        members,
+        ["daybook_app", "daybook_worker"],
+        "what the owner's login can become"
+    );
 }

@@ -1,4 +1,6 @@
-//! Reading sessions.
+//! Reading sessions, and what can be asked of their jobs.
+
+mod changes;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::outcome::Status;
-use super::store::{self, ActionRow, Filter, SessionRow};
+use crate::jobs::outcome::Status;
+use crate::jobs::store::{self, ActionRow, Filter, SessionRow};
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
 
@@ -19,6 +21,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_job_sessions))
         .routes(routes!(get_job_session))
         .routes(routes!(list_job_actions))
+        .merge(changes::routes())
 }
 
 /// Which sessions.

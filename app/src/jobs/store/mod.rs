@@ -1,14 +1,16 @@
 //! Rows of sessions and actions.
 
+pub(super) mod changes;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::action::Told;
-use super::outcome::Status;
-use super::spec::SessionSpec;
+use crate::jobs::action::Told;
+use crate::jobs::outcome::Status;
+use crate::jobs::spec::SessionSpec;
 use crate::error::Result;
 use crate::tenancy::{Context, Database, TeamTx};
 

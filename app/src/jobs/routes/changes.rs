@@ -1,0 +1,98 @@
+//! Trying jobs again, and giving them up.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::JobSession;
+use crate::error::{Error, Result};
+use crate::http::{AppState, Json, Path, Problem, Team};
+use crate::jobs::store::{self, changes};
+use crate::tenancy::TeamTx;
+use axum::http::StatusCode;
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(retry_job))
+        .routes(routes!(retry_jobs))
+        .routes(routes!(cancel_job))
+}
+
+/// Which jobs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RetryJobs {
+    /// Only of this job, or of this consumer.
+    job: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Retried {
+    /// How many jobs will be tried again: at most 1000 for each request.
+    retried: usize,
+}
+
+/// Tries a job again, now: one that waits for its next attempt, and one that was given up.
+#[utoipa::path(
+    post, path = "/job-sessions/{session_id}/retry", tag = "jobs",
+    params(("session_id" = Uuid, Path, description = "The job's newest session")),
+    responses(
+        (status = 202, body = JobSession),
+        (status = 403, description = "Viewers only read", body = Problem),
+        (status = 404, description = "No such team or session", body = Problem),
+        (status = 409, description = "It runs, or has succeeded, or there is a newer attempt", body = Problem),
+    )
+)]
+async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<JobSession>)> {
+    team.write(async |tx| {
+        changes::retry(tx, session_id).await?;
+        accepted(tx, session_id).await
+    })
+    .await
+}
+
+/// Tries all jobs again that were given up.
+#[utoipa::path(
+    post, path = "/job-sessions/retry", tag = "jobs",
+    request_body = RetryJobs,
+    responses(
+        (status = 202, body = Retried),
+        (status = 403, description = "Viewers only read", body = Problem),
+        (status = 404, description = "No such team", body = Problem),
+    )
+)]
+async fn retry_jobs(team: Team, Json(which): Json<RetryJobs>) -> Result<(StatusCode, Json<Retried>)> {
+    team.write(async |tx| {
+        let retried = changes::retry_all(tx, which.job.as_deref()).await?;
+        Ok((StatusCode::ACCEPTED, Json(Retried { retried })))
+    })
+    .await
+}
+
+/// Gives a job up: one that runs ends in a moment, one that waits for its next attempt leaves the queue.
+#[utoipa::path(
+    post, path = "/job-sessions/{session_id}/cancel", tag = "jobs",
+    params(("session_id" = Uuid, Path, description = "The job's newest session")),
+    responses(
+        (status = 202, body = JobSession),
+        (status = 403, description = "Viewers only read", body = Problem),
+        (status = 404, description = "No such team or session", body = Problem),
+        (status = 409, description = "It is over, or there is a newer attempt", body = Problem),
+    )
+)]
+async fn cancel_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<JobSession>)> {
+    team.write(async |tx| {
+        changes::cancel(tx, session_id).await?;
+        accepted(tx, session_id).await
+    })
+    .await
+}
+
+async fn accepted(tx: &TeamTx, session_id: Uuid) -> Result<(StatusCode, Json<JobSession>)> {
+    let row = store::get(tx, session_id).await?;
+    let row = row.ok_or_else(|| Error::not_found("job session"))?;
+    Ok((StatusCode::ACCEPTED, Json(row.into())))
+}

@@ -1,0 +1,144 @@
+//! What is asked of jobs that the queue has already: to be tried again, to be given up.
+
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::jobs::consume::ConsumeEvents;
+use crate::jobs::job::Job as _;
+use crate::jobs::outcome::Status;
+use crate::jobs::registry::Jobs;
+use crate::tenancy::{Moved, TeamTx};
+
+/// How many jobs are retried in one request.
+pub(in crate::jobs) const MOST: i64 = 1_000;
+
+/// The newest attempt at a job.
+struct Newest {
+    id: Uuid,
+    job_name: String,
+    status: Status,
+    attempt: i32,
+    max_attempts: i32,
+}
+
+/// Locks a session, and refuses one that is not its job's newest, or none of the queue's.
+async fn newest(tx: &TeamTx, session_id: Uuid) -> Result<Newest> {
+    let query = sqlx::query(
+        "SELECT s.id, s.job_name, s.status, s.attempt, s.max_attempts, s.queue_job_id, (
+            SELECT n.id FROM job_sessions n WHERE n.team_id = $1 AND n.job_id = s.job_id AND n.id > s.id
+            ORDER BY n.id DESC LIMIT 1
+         ) AS newer
+         FROM job_sessions s WHERE s.team_id = $1 AND s.id = $2 FOR UPDATE",
+    );
+    let row = tx
+        .fetch_optional(query.bind(tx.team_id()).bind(session_id))
+        .await?
+        .ok_or_else(|| Error::not_found("job session"))?;
+    if let Some(newer) = row.try_get::<Option<Uuid>, _>("newer")? {
+        return Err(Error::conflict(
+            "newer-attempt",
+            format!("there is a newer attempt at this job: {newer}"),
+        ));
+    }
+    if row.try_get::<Option<i64>, _>("queue_job_id")?.is_none() {
+        return Err(Error::conflict(
+            "not-queued",
+            "this was not a job of the queue, which could run it again or stop it",
+        ));
+    }
+    Ok(Newest {
+        id: row.try_get("id")?,
+        job_name: row.try_get("job_name")?,
+        status: row.try_get::<&str, _>("status")?.parse()?,
+        attempt: row.try_get("attempt")?,
+        max_attempts: row.try_get("max_attempts")?,
+    })
+}
+
+/// Asks for another attempt, now: of a job that waits for it, and of one that was given up.
+///
+/// # Errors
+/// [`Error::Conflict`] while it runs, and when it has succeeded; as [`newest`].
+pub(in crate::jobs) async fn retry(tx: &TeamTx, session_id: Uuid) -> Result<()> {
+    let session = newest(tx, session_id).await?;
+    match session.status {
+        Status::Running => Err(Error::conflict("job-running", "the job runs; wait for its end, or cancel it")),
+        Status::Succeeded => Err(Error::conflict("job-succeeded", "the job has succeeded; there is nothing to retry")),
+        Status::Failed | Status::Cancelled | Status::Lost => {
+            ask(tx, "retry", &[(session.id, session.job_name)]).await
+        }
+    }
+}
+
+/// Asks for another attempt at every job that was given up. Returns how many, [`MOST`] at once.
+pub(in crate::jobs) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> Result<usize> {
+    let query = sqlx::query(
+        "SELECT s.id, s.job_name FROM job_sessions s
+         WHERE s.team_id = $1 AND ($2::text IS NULL OR s.job_name = $2) AND s.status IN ('failed', 'lost')
+            AND s.attempt >= s.max_attempts AND s.queue_job_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM job_sessions n WHERE n.team_id = $1 AND n.job_id = s.job_id AND n.id > s.id)
+            AND NOT EXISTS (SELECT FROM job_requests r WHERE r.team_id = $1 AND r.job_id = s.job_id)
+         ORDER BY s.id LIMIT $3",
+    );
+    let rows = tx.fetch_all(query.bind(tx.team_id()).bind(job_name).bind(MOST)).await?;
+    let sessions = rows
+        .iter()
+        .map(|row| Ok((row.try_get("id")?, row.try_get("job_name")?)))
+        .collect::<Result<Vec<_>>>()?;
+    if !sessions.is_empty() {
+        ask(tx, "retry", &sessions).await?;
+    }
+    Ok(sessions.len())
+}
+
+/// Asks for a job's end: of one that runs, and of one that waits for its next attempt.
+///
+/// # Errors
+/// [`Error::Conflict`] when it is over; as [`newest`].
+pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
+    let session = newest(tx, session_id).await?;
+    let waits = matches!(session.status, Status::Failed | Status::Lost) && session.attempt < session.max_attempts;
+    if session.status == Status::Running {
+        tx.hint(Moved::Cancelled(session.id));
+    } else if waits {
+        ask(tx, "cancel", &[(session.id, session.job_name)]).await?;
+    } else {
+        return Err(Error::conflict(
+            "job-over",
+            format!("the job is over: it {}", session.status),
+        ));
+    }
+    let query = sqlx::query(
+        "UPDATE job_sessions SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())
+         WHERE team_id = $1 AND id = $2",
+    );
+    tx.execute_sql(query.bind(tx.team_id()).bind(session.id)).await?;
+    Ok(())
+}
+
+/// Leaves it to whoever may touch the queue.
+async fn ask(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<()> {
+    let jobs = tx.extension::<Jobs>().cloned().unwrap_or_default();
+    // A consumer's sessions are called by its name.
+    let tasks: Vec<_> = sessions
+        .iter()
+        .map(|(_, name)| jobs.task(name).unwrap_or((ConsumeEvents::NAME, ConsumeEvents::MAX_ATTEMPTS)))
+        .collect();
+    let query = sqlx::query(
+        "INSERT INTO job_requests (team_id, id, action, job_name, job_id, queue_job_id, input, context, run_at, priority,
+            max_attempts)
+         SELECT $1, a.id, $2, a.task, s.job_id, s.queue_job_id, s.input, s.context, clock_timestamp(), 0, a.attempts
+         FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::smallint[]) AS a (session_id, id, task, attempts)
+         JOIN job_sessions s ON s.team_id = $1 AND s.id = a.session_id",
+    )
+    .bind(tx.team_id())
+    .bind(action)
+    .bind(sessions.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(sessions.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|(task, _)| *task).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|(_, attempts)| *attempts).collect::<Vec<_>>());
+    tx.execute_sql(query).await?;
+    tx.hint(Moved::Work);
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Trying jobs again and giving them up, over HTTP.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use daybook::prelude::*;
+use daybook::testing::TestDb;
+use daybook_tests::http::{Client, TestApp, sample_program};
+use daybook_tests::jobs::{Endless, Note, Poisoned, hire, quick};
+use daybook_tests::{eventually, migrations, widget};
+use serde_json::{Value, json};
+
+async fn app() -> TestApp {
+    let program = sample_program().job::<Note>().job::<Poisoned>().job::<Endless>();
+    let db = TestDb::with_migrations(migrations()).await;
+    let options = db.options();
+    TestApp::start_as(program, db, options).await
+}
+
+async fn ask(app: &TestApp, ada: &Client, job: impl Job) -> Uuid {
+    ask_with(app, ada, job, JobOptions::new()).await
+}
+
+async fn ask_with(app: &TestApp, _: &Client, job: impl Job, options: JobOptions) -> Uuid {
+    let context = Context::system(app.team.id, "test");
+    let tx = app.database.begin(&context).await.unwrap();
+    let id = tx.enqueue_with(job, options).await.unwrap();
+    tx.commit().await.unwrap();
+    id
+}
+
+/// A job's sessions, the newest first.
+async fn attempts(ada: &Client, job_id: Uuid) -> Vec<Value> {
+    let page = ada.get(&format!("/job-sessions?job_id={job_id}")).await.ok();
+    page["items"].as_array().unwrap().clone()
+}
+
+/// The newest session of a job once it stands so; its path.
+async fn once(ada: &Client, job_id: Uuid, number: usize, status: &str) -> String {
+    eventually(&format!("attempt {number} {status}"), async || {
+        let attempts = attempts(ada, job_id).await;
+        attempts.len() == number && attempts[0]["status"] == status
+    })
+    .await;
+    let newest = attempts(ada, job_id).await.remove(0);
+    format!("/job-sessions/{}", newest["id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_poisoned_job_runs_again_by_one_call_once_it_is_mended() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let workers = hire(&app.db, &app.database, &quick()).await;
+    let (one, other) = (ask(&app, &ada, Poisoned).await, ask(&app, &ada, Poisoned).await);
+    let path = once(&ada, one, 2, "failed").await;
+    once(&ada, other, 2, "failed").await;
+    let tx = app.database.begin(&Context::system(app.team.id, "test")).await.unwrap();
+    create_model_with_event(&tx, widget::named("mended"), Track::All).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let accepted = ada.post(&format!("{path}/retry"), Value::Null).await.is(StatusCode::ACCEPTED);
+    assert_eq!(accepted.json()["status"], "failed");
+    let third = once(&ada, one, 3, "succeeded").await;
+    assert_eq!(ada.get(&third).await.ok()["attempt"], 3);
+    ada.post(&format!("{path}/retry"), Value::Null)
+        .await
+        .problem(StatusCode::CONFLICT, "newer-attempt");
+    ada.post(&format!("{third}/retry"), Value::Null)
+        .await
+        .problem(StatusCode::CONFLICT, "job-succeeded");
+    ada.post(&format!("{third}/cancel"), Value::Null)
+        .await
+        .problem(StatusCode::CONFLICT, "job-over");
+
+    // All that were given up, in one call; a second finds nothing left.
+    let all = ada.post("/job-sessions/retry", json!({"job": "poisoned"})).await;
+    assert_eq!(all.is(StatusCode::ACCEPTED).json(), json!({"retried": 1}));
+    once(&ada, other, 3, "succeeded").await;
+    let none = ada.post("/job-sessions/retry", json!({})).await;
+    assert_eq!(none.is(StatusCode::ACCEPTED).json(), json!({"retried": 0}));
+    workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_runs_is_cancelled_at_once_and_one_that_waits_leaves_the_queue() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let patient = daybook::jobs::WorkerOptions {
+        // Nobody hears of it by a heartbeat.
+        lost_after: Duration::from_secs(600),
+        ..quick()
+    };
+    let workers = hire(&app.db, &app.database, &patient).await;
+    let running = ask(&app, &ada, Endless).await;
+    let path = once(&ada, running, 1, "running").await;
+    ada.post(&format!("{path}/retry"), Value::Null)
+        .await
+        .problem(StatusCode::CONFLICT, "job-running");
+    let accepted = ada.post(&format!("{path}/cancel"), Value::Null).await;
+    assert!(accepted.is(StatusCode::ACCEPTED).json()["cancel_requested_at"].is_string());
+    once(&ada, running, 1, "cancelled").await;
+
+    let waiting = ask_with(&app, &ada, Poisoned, JobOptions::new().max_attempts(9)).await;
+    let path = once(&ada, waiting, 1, "failed").await;
+    ada.post(&format!("{path}/cancel"), Value::Null).await.is(StatusCode::ACCEPTED);
+    eventually("an empty queue", async || {
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs")
+            .fetch_one(&mut app.db.owner().await)
+            .await
+            .unwrap();
+        left == 0
+    })
+    .await;
+    assert_eq!(attempts(&ada, waiting).await.len(), 1);
+    // The queue has forgotten it; it can be asked for all the same.
+    ada.post(&format!("{path}/retry"), Value::Null).await.is(StatusCode::ACCEPTED);
+    once(&ada, waiting, 2, "failed").await;
+    workers.stop().await;
+}
