@@ -10,8 +10,9 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::events::{Consumers, Sentences, Tracked};
+use crate::housekeeping;
 use crate::http::{self, AppState};
-use crate::jobs::{self, Job, Jobs};
+use crate::jobs::{self, Job, Jobs, LastWatched};
 use crate::live::Hearing;
 use crate::tenancy::{Bell, Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
@@ -153,8 +154,9 @@ impl App {
         Ok(database
             .with_extension(consumers)
             .with_extension(self.sentences.clone())
-            .with_extension(jobs::own(self.jobs.clone())?)
+            .with_extension(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?)
             .with_extension(jobs::isolated_failures())
+            .with_extension(LastWatched::default())
             .with_extension(bell)
             .with_extension(hearing.hints())
             .with_extension(hearing))

@@ -9,7 +9,8 @@
 //! - [`events`]: what changed, by whom, why; the `*_with_event` helpers and the consumers.
 //! - [`threads`], [`notifications`]: what people read, made by consumers like any user's.
 //! - [`live`]: the WebSocket on which both reach people's screens as they happen.
-//! - [`jobs`]: what the system does in the background, as sessions with their actions.
+//! - [`jobs`]: what the system does in the background, as sessions with their actions; the queue, and what leads to it.
+//! - [`analytics`]: how often what happened, counted after the commit. [`housekeeping`]: the service's own jobs.
 //! - [`auth`]: who presents themselves; members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
 //! - [`wide_events`]: one JSON line for every request, and nothing it knows of the rest.
@@ -19,6 +20,7 @@
 // `#[event_consumer]` names this crate as its users do.
 extern crate self as daybook;
 
+pub mod analytics;
 mod app;
 pub mod auth;
 pub mod campaigns;
@@ -26,6 +28,7 @@ mod cli;
 pub mod config;
 pub mod error;
 pub mod events;
+pub mod housekeeping;
 pub mod http;
 pub mod jobs;
 pub mod live;

@@ -12,6 +12,7 @@ mod m0006_preferences;
 mod m0007_live;
 mod m0008_job_sessions;
 mod m0009_queue;
+mod m0010_event_counts;
 pub mod queue;
 pub mod rls;
 pub mod sample;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_live::Migration),
             Box::new(m0008_job_sessions::Migration),
             Box::new(m0009_queue::Migration),
+            Box::new(m0010_event_counts::Migration),
         ]
     }
 

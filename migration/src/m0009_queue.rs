@@ -77,9 +77,9 @@ impl MigrationTrait for Migration {
                  GRANT SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
                      UPDATE (status, error, finished_at), DELETE ON job_sessions TO {WORKER_ROLE};
                  CREATE POLICY workers ON consumer_effects TO {WORKER_ROLE} USING ({AS_WORKER});
-                 GRANT SELECT (created_at), DELETE ON consumer_effects TO {WORKER_ROLE};
+                 GRANT SELECT (ctid, created_at), DELETE ON consumer_effects TO {WORKER_ROLE};
                  CREATE POLICY workers ON idempotency_keys TO {WORKER_ROLE} USING ({AS_WORKER});
-                 GRANT SELECT (created_at), DELETE ON idempotency_keys TO {WORKER_ROLE};
+                 GRANT SELECT (ctid, created_at), DELETE ON idempotency_keys TO {WORKER_ROLE};
 
                  -- With it: whether a row was written in this cluster, or restored into it.
                  GRANT SELECT (xmin) ON events TO {RELAY_ROLE};
@@ -101,7 +101,7 @@ impl MigrationTrait for Migration {
                  REVOKE SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
                      UPDATE (status, error, finished_at) ON job_sessions FROM {WORKER_ROLE};
                  DROP POLICY workers ON idempotency_keys;
-                 REVOKE SELECT (created_at) ON idempotency_keys FROM {WORKER_ROLE};
+                 REVOKE SELECT (ctid, created_at) ON idempotency_keys FROM {WORKER_ROLE};
                  DROP TABLE consumer_cursors, consumer_effects, job_requests;
                  REVOKE SELECT (xmin) ON events FROM {RELAY_ROLE};
                  ALTER POLICY relay_reads_envelopes ON events USING (true);"

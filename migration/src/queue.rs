@@ -13,7 +13,7 @@ pub const SCHEMA: &str = "graphile_worker";
 /// # Errors
 /// The first step that failed; the ones before it stay applied.
 pub async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
-    if pending(connection).await?.is_none() {
+    if status(connection).await?.1.is_none() {
         return Ok(());
     }
     let pool = connection.get_postgres_connection_pool().clone();
@@ -24,18 +24,22 @@ pub async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// The queue's migrations that are still to come, in words.
+/// What the queue's schema is, and what it is still to become, by names such as `graphile_worker_22`.
 ///
 /// # Errors
 /// As any statement.
-pub async fn pending(connection: &DatabaseConnection) -> Result<Option<String>, DbErr> {
+pub async fn status(connection: &DatabaseConnection) -> Result<(Option<String>, Option<String>), DbErr> {
     let newest = GRAPHILE_WORKER_MIGRATIONS
         .iter()
         .map(|migration| i64::from(migration.migration_number()))
         .max()
         .unwrap_or_default();
     let applied = applied(connection).await?;
-    Ok((applied < newest).then(|| format!("{SCHEMA} {} to {newest}", applied + 1)))
+    let name = |number: i64| format!("{SCHEMA}_{number}");
+    Ok((
+        (applied > 0).then(|| name(applied)),
+        (applied < newest).then(|| name(newest)),
+    ))
 }
 
 async fn applied(connection: &DatabaseConnection) -> Result<i64, DbErr> {

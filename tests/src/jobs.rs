@@ -13,7 +13,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use tokio::runtime::Runtime;
 
-use crate::{Stage, eventually, migrations, widget};
+use crate::{Stage, count, eventually, migrations, widget};
 
 /// Says that it was done, with a widget whose name is the note's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -190,6 +190,34 @@ impl Shop {
         });
         started.await.unwrap();
         runtime
+    }
+
+    /// Waits until a durable consumer has begun: what is recorded from now on is handed over to it.
+    pub async fn began(&self, consumer: &str) {
+        let workers = WorkerDatabase::connect(self.stage.db.owner_options(), 1).await.unwrap();
+        eventually("the consumer's cursor", async || {
+            let watched = daybook::jobs::watch(&workers).await.unwrap();
+            watched.lags.iter().any(|lag| lag.consumer == consumer)
+        })
+        .await;
+    }
+
+    /// Waits until everything that was asked for and recorded is done.
+    pub async fn idle(&self) {
+        let workers = WorkerDatabase::connect(self.stage.db.owner_options(), 1).await.unwrap();
+        let mut owner = self.stage.db.owner().await;
+        let mut connection = self.stage.team.connection().await;
+        eventually("nothing to do", async || {
+            let watched = daybook::jobs::watch(&workers).await.unwrap();
+            let handed_over = watched.lags.iter().all(|lag| lag.events == 0);
+            let asked = count(&mut connection, "job_requests").await;
+            let queued: i64 = sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs")
+                .fetch_one(&mut owner)
+                .await
+                .unwrap();
+            handed_over && asked == 0 && queued == 0
+        })
+        .await;
     }
 
     /// Stops the workers.

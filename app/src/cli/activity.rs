@@ -119,7 +119,7 @@ async fn named_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
 }
 
 /// `30m`, `2h`, `7d`, `2026-11-20` or `2026-11-20T08:00:00Z`.
-fn since(text: &str) -> Result<DateTime<Utc>, String> {
+pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     let wrong = || format!("{text:?} is none of 30m, 2h, 7d, a date (2026-11-20) or an instant (2026-11-20T08:00:00Z)");
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Ok(instant.with_timezone(&Utc));

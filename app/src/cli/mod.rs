@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand.
 //!
-//! Commands that work on the database (`migrate`, `team`, `user`, `activity`) take the server that
+//! Commands that work on the database (`migrate`, `team`, `user`, `activity`, `consumers`, `analytics`) take the server that
 //! `DATABASE_URL` names, else the private cluster in the data folder: the one that a running `serve` or `dev`
 //! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`tail`)
 //! find it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` has left in the data folder.
@@ -8,6 +8,8 @@
 //! Results go to stdout, words for people and logs to stderr.
 
 mod activity;
+mod analytics;
+mod consumers;
 mod dev;
 mod migrate;
 mod remote;
@@ -57,6 +59,10 @@ enum Command {
     User(user::Args),
     /// Print a team's events as sentences, newest last.
     Activity(activity::Args),
+    /// Who consumes events, how far they have come, and giving them what was before.
+    Consumers(consumers::Args),
+    /// Count a team's events anew.
+    Analytics(analytics::Args),
     /// Follow a team or a thread live, as sentences, until Ctrl-C. Talks to a running service.
     Tail(tail::Args),
 }
@@ -82,6 +88,8 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Team(args) => team::run(&app, &config, args).await,
         Command::User(args) => user::run(&app, &config, args).await,
         Command::Tail(args) => tail::run(&config, args).await,
+        Command::Consumers(args) => consumers::run(&app, &config, args).await,
+        Command::Analytics(args) => analytics::run(&app, &config, args).await,
         Command::Activity(args) => activity::run(&app, &config, args).await,
     };
     match outcome {

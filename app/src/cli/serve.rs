@@ -91,7 +91,6 @@ pub(super) async fn serve(
     } else {
         None
     };
-    let keeper = tokio::spawn(keep_partitions_ahead(database.clone()));
     let direct = config.live.listen.then(|| server.direct(config)).transpose()?;
     let live = Live::start(
         &database,
@@ -117,7 +116,6 @@ pub(super) async fn serve(
         _ => app.into_router(state),
     };
     let ended = serve_until(stop, grace, listener, router, &live, workers).await;
-    keeper.abort();
     write_last(wide_events).await;
     if let Ok(Ended::Whole) = ended {
         database.close().await;
@@ -209,18 +207,7 @@ async fn migrate_or_tell(app: &App, config: &Config, server: &Server) -> Result<
     Ok(Some(status))
 }
 
-/// A service that runs for months needs next season's partitions; made ahead, no write ever waits for one.
-async fn keep_partitions_ahead(database: Database) {
-    let mut day = tokio::time::interval(std::time::Duration::from_hours(24));
-    day.tick().await;
-    loop {
-        day.tick().await;
-        if let Err(error) = partitions_ahead(&database).await {
-            tracing::error!("partitions could not be made ahead: {error}");
-        }
-    }
-}
-
+/// Before the first request; from then on it is a job.
 async fn partitions_ahead(database: &Database) -> Result<()> {
     let strays = database.ensure_partitions().await?;
     if strays > 0 {

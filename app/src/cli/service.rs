@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::{Config, JwtKey, Secret};
 use crate::error::{Error, Result};
+use crate::housekeeping::Retention;
 use crate::jobs::{WorkerOptions, Workers};
 use crate::tenancy::postgres::PrivatePostgres;
 use crate::tenancy::{Database, DatabaseOptions, SYSTEM_TEAM, WorkerDatabase};
@@ -106,7 +107,7 @@ impl Server {
     /// The workers of this process, with pools of their own: jobs must not keep requests waiting, and no request's time is
     /// theirs.
     pub(super) async fn work(&self, config: &Config, database: &Database) -> Result<Workers> {
-        let workers = WorkerDatabase::connect(self.worker.clone(), WorkerOptions::CONNECTIONS).await?;
+        let workers = self.workers().await?;
         let concurrency = config.jobs.concurrency;
         let options = DatabaseOptions {
             max_connections: u32::try_from(concurrency).unwrap_or(u32::MAX).saturating_add(2),
@@ -119,7 +120,15 @@ impl Server {
             grace: config.jobs.grace,
             ..WorkerOptions::default()
         };
-        Ok(Workers::start(&database.beside(options).await?, &workers, &options_of_workers))
+        let database = database.beside(options).await?.with_extension(Retention {
+            sessions_days: config.jobs.keep_days,
+        });
+        Ok(Workers::start(&database, &workers, &options_of_workers))
+    }
+
+    /// The workers' connections.
+    pub(super) async fn workers(&self) -> Result<WorkerDatabase> {
+        WorkerDatabase::connect(self.worker.clone(), WorkerOptions::CONNECTIONS).await
     }
 
     /// Past any pooler, for LISTEN.

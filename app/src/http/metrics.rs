@@ -7,6 +7,7 @@ use std::fmt::Error as FmtError;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use chrono::Utc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, text::encode};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -17,6 +18,7 @@ use utoipa_axum::routes;
 
 use super::AppState;
 use crate::error::{Error, Result};
+use crate::jobs::{LastWatched, Watched};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -106,6 +108,10 @@ impl Collector for Numbers {
             gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
         }
 
+        if let Some(watched) = self.state.database().extension::<LastWatched>().and_then(LastWatched::get) {
+            queue(&mut encoder, &watched)?;
+        }
+
         let waited = ConstCounter::new(stats.database_time().as_secs_f64());
         let metric = encoder.encode_descriptor(
             "database_time",
@@ -128,6 +134,38 @@ impl Collector for Numbers {
         }
         Ok(())
     }
+}
+
+/// How the queue stands, where somebody works.
+fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched) -> Result<(), FmtError> {
+    gauge(encoder, "jobs_due", "Jobs that are due and wait for a worker", watched.due as f64)?;
+    gauge(
+        encoder,
+        "jobs_given_up",
+        "Jobs that failed at their last attempt",
+        watched.given_up as f64,
+    )?;
+    gauge(
+        encoder,
+        "oldest_transaction_seconds",
+        "Age of the oldest transaction under way, which durable consumers can't see past",
+        watched.oldest.as_ref().map_or(0.0, |oldest| oldest.seconds),
+    )?;
+    let of = ConstGauge::new(0.0);
+    let help = "Events that a durable consumer was not given yet";
+    let mut family = encoder.encode_descriptor("consumer_lag_events", help, None, of.metric_type())?;
+    for lag in &watched.lags {
+        let labels = [("consumer", lag.consumer.as_str())];
+        ConstGauge::new(lag.events as f64).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Age of the oldest event that a durable consumer was not given yet";
+    let mut family = encoder.encode_descriptor("consumer_lag_seconds", help, None, of.metric_type())?;
+    for lag in &watched.lags {
+        let age = lag.since.map_or(0.0, |since| (Utc::now() - since).as_seconds_f64());
+        let labels = [("consumer", lag.consumer.as_str())];
+        ConstGauge::new(age.max(0.0)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn count(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), FmtError> {

@@ -19,7 +19,7 @@ const AFTER_A_FAILURE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Gives events to a consumer: a durable one, or an isolated one that has failed in their transaction.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ConsumeEvents {
+pub(crate) struct ConsumeEvents {
     consumer: String,
     event_ids: Vec<Uuid>,
     /// The row that is settled when it succeeds.

@@ -21,25 +21,23 @@ mod outcome;
 mod queue;
 mod registry;
 mod relay;
+mod replay;
 mod routes;
 mod session;
 mod spec;
 mod store;
+mod watch;
 
 pub use action::MAX_PAYLOAD_BYTES;
-pub(crate) use consume::isolated_failures;
+pub(crate) use consume::{ConsumeEvents, isolated_failures};
 pub use consume::ConsumerActions;
 pub use enqueue::{Enqueue, MAX_INPUT_BYTES};
 pub use job::{Job, JobOptions};
 pub use outcome::{JobResult, Status};
 pub use queue::{WorkerOptions, Workers};
 pub use registry::Jobs;
-pub use relay::Lag;
+pub use replay::{replay, replayable};
 pub use routes::routes;
 pub use session::{Heartbeat, JobSession, with_job_session};
 pub use spec::SessionSpec;
-
-/// A program's jobs, and the service's own.
-pub(crate) fn own(jobs: Jobs) -> crate::error::Result<Jobs> {
-    jobs.with::<consume::ConsumeEvents>()
-}
+pub use watch::{Lag, LastWatched, OldestTransaction, Watched, watch};

@@ -126,7 +126,9 @@ impl Migrations {
                 status.applied.extend((source.applied)(db, 0).await?);
                 status.pending.extend((source.pending)(db, 0).await?);
             }
-            status.pending.extend(queue::pending(db).await?);
+            let (applied, pending) = queue::status(db).await?;
+            status.applied.extend(applied);
+            status.pending.extend(pending);
             Ok(status)
         })
         .await

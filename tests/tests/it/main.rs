@@ -6,6 +6,7 @@
     reason = "a failure here is the test's failure"
 )]
 
+mod analytics;
 mod architecture;
 mod cli;
 mod concurrency;
@@ -13,6 +14,7 @@ mod consumer_macro;
 mod consumers;
 mod events;
 mod harness;
+mod housekeeping;
 mod http_campaigns;
 mod http_isolation;
 mod http_members;

@@ -19,6 +19,7 @@ use self::attempt::Floor;
 use super::registry::Jobs;
 use super::relay::Relay;
 use super::session::Heartbeat;
+use super::watch::LastWatched;
 use crate::error::{Error, Result};
 use crate::tenancy::{Database, WorkerDatabase};
 use daybook_migration::queue::SCHEMA;
@@ -27,6 +28,8 @@ use daybook_migration::queue::SCHEMA;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a finished job may wait for others to be told to the queue together.
 const TOGETHER: Duration = Duration::from_millis(2);
+/// How often is looked how the queue stands, for `/metrics`.
+const WATCH: Duration = Duration::from_secs(15);
 /// A worker that lives says so this often within the time after which it counts as dead.
 const BEATS: u32 = 4;
 
@@ -76,7 +79,10 @@ impl Workers {
     /// Starts to run the jobs that `database` carries, to hand over what transactions ask for, and to look after what dead
     /// workers left.
     pub fn start(database: &Database, workers: &WorkerDatabase, options: &WorkerOptions) -> Self {
-        let database = database.clone().with_extension(options.heartbeat());
+        let database = database
+            .clone()
+            .with_extension(options.heartbeat())
+            .with_extension(workers.clone());
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let queue = Queue {
@@ -91,6 +97,8 @@ impl Workers {
             stop.subscribe(),
             sweep(workers.clone(), options.lost_after),
         ));
+        let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
+        tasks.spawn(until(stop.subscribe(), watching.keep(workers.clone(), WATCH)));
         tasks.spawn(queue.run(stop.subscribe()));
         Self {
             stop,

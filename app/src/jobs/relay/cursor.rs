@@ -7,13 +7,12 @@
 //! to do of them is handed over first, in the old order, and then this cluster's own events, from the first. A row that
 //! was written here has its transaction's number in `xmin`; one that was restored has the restore's.
 
-use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::tenancy::{WorkerDatabase, WorkerTx};
+use crate::tenancy::WorkerTx;
 
 /// Whether an event's row was written in this cluster.
 const WRITTEN_HERE: &str = "(e.xmin::text::bigint = e.transaction_id % 4294967296)";
@@ -219,41 +218,4 @@ pub(super) async fn save(
     .bind(&cluster.identifier);
     tx.execute(query).await?;
     Ok(())
-}
-
-/// How far a consumer is behind what is recorded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Lag {
-    /// The consumer.
-    pub consumer: String,
-    /// Events that were not handed over to it yet, of whatever type.
-    pub events: i64,
-    /// When the oldest of them was recorded.
-    pub since: Option<DateTime<Utc>>,
-    /// When the consumer was last handed something.
-    pub moved_at: DateTime<Utc>,
-}
-
-/// How far all consumers that have a cursor are behind.
-pub(in crate::jobs) async fn lag(workers: &WorkerDatabase) -> Result<Vec<Lag>> {
-    let query = sqlx::query(
-        "SELECT c.consumer, c.updated_at, l.events, l.since
-         FROM consumer_cursors c
-         CROSS JOIN LATERAL (
-            SELECT count(*) AS events, min(e.created_at) AS since FROM events e
-            WHERE (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
-         ) l
-         WHERE c.consumer <> '' ORDER BY c.consumer",
-    );
-    let rows = workers.fetch_all(query).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Lag {
-                consumer: row.try_get("consumer")?,
-                events: row.try_get("events")?,
-                since: row.try_get("since")?,
-                moved_at: row.try_get("updated_at")?,
-            })
-        })
-        .collect()
 }

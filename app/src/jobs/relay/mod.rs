@@ -13,8 +13,6 @@ mod requests;
 
 use std::time::Duration;
 
-pub use self::cursor::Lag;
-pub(super) use self::cursor::lag;
 use crate::error::Result;
 use crate::events::{ConsumerDef, Consumers};
 use crate::tenancy::{Bell, Database, WorkerDatabase, WorkerTx};

@@ -33,7 +33,7 @@ async fn mended(tx: &TeamTx) -> Result<bool> {
 }
 
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "mirror")]
-async fn mirror(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+pub async fn mirror(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     jot(ctx, event).await
 }
 
@@ -87,21 +87,6 @@ async fn jottings(shop: &Shop) -> Vec<String> {
         .unwrap()
 }
 
-/// Waits until the relay has begun: what is recorded from now on is handed over.
-async fn begun(shop: &Shop, consumer: &str) {
-    let mut superuser = sqlx::ConnectOptions::connect(&shop.stage.db.superuser_options().unwrap())
-        .await
-        .unwrap();
-    eventually("the consumer's cursor", async || {
-        sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT FROM consumer_cursors WHERE consumer = $1)")
-            .bind(consumer)
-            .fetch_one(&mut superuser)
-            .await
-            .unwrap()
-    })
-    .await;
-}
-
 async fn told(shop: &Shop) -> Vec<Value> {
     sqlx::query_scalar("SELECT to_jsonb(t) FROM job_session_timelines t ORDER BY id")
         .fetch_all(&mut shop.stage.team.connection().await)
@@ -111,7 +96,7 @@ async fn told(shop: &Shop) -> Vec<Value> {
 
 async fn shop_with(consumer: &'static daybook::events::ConsumerDef) -> Shop {
     let shop = Shop::with(Consumers::of([consumer]).unwrap()).await;
-    begun(&shop, consumer.name).await;
+    shop.began(consumer.name).await;
     shop
 }
 

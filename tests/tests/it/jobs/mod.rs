@@ -4,6 +4,7 @@ mod changing;
 mod durable;
 mod queue;
 mod reading;
+mod restored;
 mod sessions;
 
 use std::fmt;

@@ -1,0 +1,42 @@
+//! The consumer that counts.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::store;
+use crate::events::{ConsumerContext, ConsumerResult, Event};
+use crate::jobs::ConsumerActions as _;
+use crate::prelude::event_consumer;
+
+/// What it did.
+#[derive(Debug, Serialize)]
+enum CountAction {
+    Counted { events: usize, before: usize },
+}
+
+impl fmt::Display for CountAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Counted { events, before } = self;
+        match before {
+            0 => write!(f, "Counted {events} events"),
+            _ => write!(f, "Counted {events} events, {before} of the slice had been before"),
+        }
+    }
+}
+
+/// Adds events to the counts of their days.
+#[event_consumer(all, mode = durable, name = "analytics")]
+pub async fn count_events(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    store::count_along(&tx).await?;
+    let fresh: Vec<_> = ctx.fresh(&tx, events).await?.iter().map(|event| event.id).collect();
+    store::add(&tx, &fresh).await?;
+    tx.commit().await?;
+    let counted = CountAction::Counted {
+        events: fresh.len(),
+        before: events.len() - fresh.len(),
+    };
+    ctx.add_action(&counted).await?;
+    Ok(())
+}

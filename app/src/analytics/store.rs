@@ -1,0 +1,68 @@
+//! Rows of counts.
+
+use uuid::Uuid;
+
+use super::consumer::count_events;
+use crate::error::Result;
+use crate::tenancy::TeamTx;
+
+/// What both ways of counting take a lock on, beside the team.
+const LOCK: i32 = 0x6461_7963;
+
+/// Many may count at a time, unless all is counted anew.
+pub(super) async fn count_along(tx: &TeamTx) -> Result<()> {
+    let query = sqlx::query("SELECT pg_advisory_xact_lock_shared($1, hashtext($2))");
+    tx.fetch_all(query.bind(LOCK).bind(tx.team_id().to_string())).await?;
+    Ok(())
+}
+
+/// Adds these events to the counts.
+pub(super) async fn add(tx: &TeamTx, event_ids: &[Uuid]) -> Result<()> {
+    if event_ids.is_empty() {
+        return Ok(());
+    }
+    let query = sqlx::query(
+        "INSERT INTO event_counts AS c (team_id, day, object_type, event_type, actor_kind, actor_id, events)
+         SELECT $1, (e.created_at AT TIME ZONE 'UTC')::date, e.object_type, e.event_type, e.actor_kind, e.actor_id, count(*)
+         FROM unnest($2::uuid[]) AS wanted (id)
+         CROSS JOIN LATERAL (SELECT * FROM events WHERE team_id = $1 AND id = wanted.id OFFSET 0) e
+         -- In one order, so that two slices don't wait for each other.
+         GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2, 3, 4, 5, 6
+         ON CONFLICT ON CONSTRAINT event_counts_key DO UPDATE SET events = c.events + excluded.events",
+    );
+    tx.execute_sql(query.bind(tx.team_id()).bind(event_ids)).await?;
+    Ok(())
+}
+
+/// Counts all of the team's events anew, and says how many there were: what was recorded before the consumer was there is
+/// then counted, too.
+///
+/// # Errors
+/// As any statement.
+pub async fn rebuild(tx: &TeamTx) -> Result<u64> {
+    let alone = sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))");
+    tx.fetch_all(alone.bind(LOCK).bind(tx.team_id().to_string())).await?;
+    tx.execute_sql(sqlx::query("DELETE FROM event_counts WHERE team_id = $1").bind(tx.team_id()))
+        .await?;
+    // What is counted here is done: it may still be on its way to the consumer. Both in one statement, which sees the
+    // same events in both.
+    let query = sqlx::query(
+        "WITH done AS (
+            INSERT INTO consumer_effects (team_id, consumer, event_id)
+            SELECT $1, $2, id FROM events WHERE team_id = $1 ON CONFLICT DO NOTHING
+        )
+        INSERT INTO event_counts (team_id, day, object_type, event_type, actor_kind, actor_id, events)
+        SELECT $1, (created_at AT TIME ZONE 'UTC')::date, object_type, event_type, actor_kind, actor_id, count(*)
+        FROM events WHERE team_id = $1 GROUP BY 1, 2, 3, 4, 5, 6
+        RETURNING events",
+    );
+    let rows = tx
+        .fetch_all(query.bind(tx.team_id()).bind(count_events::CONSUMER.name))
+        .await?;
+    let mut events = 0;
+    for row in &rows {
+        let counted: i64 = sqlx::Row::try_get(row, "events")?;
+        events += u64::try_from(counted).unwrap_or_default();
+    }
+    Ok(events)
+}

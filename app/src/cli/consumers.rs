@@ -1,0 +1,162 @@
+//! `daybook consumers`: who consumes events, how far they have come, and giving them what was before.
+
+use chrono::{DateTime, Utc};
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::activity::since;
+use super::service::{Server, with_database, with_team};
+use super::{Outcome, say};
+use crate::app::App;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::events::{ConsumerDef, Consumers, Mode};
+use crate::jobs::{replay, replayable, watch};
+use crate::tenancy::{Context, Database};
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Who consumes what, and when.
+    List,
+    /// How far durable consumers are behind, and who holds them up.
+    Lag,
+    /// Give a durable consumer a team's events again, from a moment on.
+    Replay(Replay),
+}
+
+#[derive(Debug, ClapArgs)]
+struct Replay {
+    /// The consumer.
+    name: String,
+    /// The team, by id or name; may be left out when there is only one.
+    #[arg(long, env = "DAYBOOK_TEAM")]
+    team: Option<String>,
+    /// From when on: `30m`, `2h`, `7d`, a date, or an instant (RFC 3339).
+    #[arg(long, value_parser = since)]
+    since: DateTime<Utc>,
+    /// Only say how many events there are.
+    #[arg(long)]
+    dry_run: bool,
+    /// Also what the consumer has done already, and guards from being done twice.
+    #[arg(long)]
+    again: bool,
+}
+
+pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
+    match args.command {
+        Command::List => with_database(app, config, async |_: &Server, database: &Database| list(database)).await?,
+        Command::Lag => {
+            with_database(app, config, async |server: &Server, database: &Database| {
+                lag(server, database).await
+            })
+            .await?;
+        }
+        Command::Replay(args) => {
+            let team = args.team.clone();
+            with_team(
+                app,
+                config,
+                team.as_deref(),
+                async |_: &Server, database: &Database, team_id| {
+                    let context = Context::system(team_id, "daybook consumers replay");
+                    give_again(database, &context, &args).await
+                },
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+fn consumers(database: &Database) -> Result<&Consumers> {
+    database
+        .extension::<Consumers>()
+        .ok_or_else(|| Error::internal("this program has no consumers"))
+}
+
+fn list(database: &Database) -> Result<()> {
+    for consumer in consumers(database)?.iter() {
+        let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();
+        let mode = match consumer.mode {
+            Mode::Abort => "abort",
+            Mode::Isolate => "isolate",
+            Mode::Durable => "durable",
+        };
+        say(format_args!(
+            "{:<40} {mode:<8} {} of {}",
+            consumer.name,
+            types.join(", "),
+            consumer.object_type.unwrap_or("every object type")
+        ))?;
+    }
+    Ok(())
+}
+
+async fn lag(server: &Server, database: &Database) -> Result<()> {
+    let workers = server.workers().await?;
+    let watched = watch(&workers).await;
+    workers.close().await;
+    let watched = watched?;
+    let known = consumers(database)?;
+    for lag in &watched.lags {
+        let behind = match lag.since {
+            Some(at) => format!("{} events behind, since {}", lag.events, at.format("%F %T")),
+            None => "up to date".to_owned(),
+        };
+        let gone = match known.named(&lag.consumer) {
+            Some(_) => "",
+            None => "  (not in this program)",
+        };
+        say(format_args!("{:<40} {behind}{gone}", lag.consumer))?;
+    }
+    for consumer in known.durable() {
+        if !watched.lags.iter().any(|lag| lag.consumer == consumer.name) {
+            say(format_args!("{:<40} has not begun: no worker has run it yet", consumer.name))?;
+        }
+    }
+    say(format_args!(
+        "{} jobs are due, {} were given up",
+        watched.due, watched.given_up
+    ))?;
+    if let Some(oldest) = &watched.oldest {
+        say(format_args!(
+            "the oldest transaction is {:.0} s old: pid {} in the database {}; what commits after it began is handed over \
+             once it has ended",
+            oldest.seconds,
+            oldest.pid,
+            oldest.database.as_deref().unwrap_or("?")
+        ))?;
+    }
+    Ok(())
+}
+
+async fn give_again(database: &Database, context: &Context, args: &Replay) -> Result<()> {
+    let consumer = named(consumers(database)?, &args.name)?;
+    let tx = database.begin(context).await?;
+    let events = replayable(&tx, consumer, args.since).await?;
+    if args.dry_run {
+        return say(format_args!("{} events would be given to {}", events.len(), consumer.name));
+    }
+    let jobs = replay(&tx, consumer, &events, args.again).await?;
+    tx.commit().await?;
+    say(format_args!(
+        "{} events will be given to {}, in {jobs} jobs",
+        events.len(),
+        consumer.name
+    ))
+}
+
+fn named(consumers: &Consumers, name: &str) -> Result<&'static ConsumerDef> {
+    consumers.named(name).ok_or_else(|| {
+        let known: Vec<&str> = consumers.durable().map(|consumer| consumer.name).collect();
+        Error::invalid(
+            "NAME",
+            format!("{name:?} is none of the durable consumers: {}", known.join(", ")),
+        )
+    })
+}

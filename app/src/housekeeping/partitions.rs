@@ -1,0 +1,46 @@
+//! Next season's partitions: made ahead, no write ever waits for one.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::jobs::{Job, JobResult, JobSession};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MakePartitions {}
+
+#[derive(Debug, Serialize)]
+enum PartitionAction {
+    Ensured { strays: u64 },
+}
+
+impl fmt::Display for PartitionAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ensured { strays: 0 } => f.write_str("The partitions of this month and the next three are there"),
+            Self::Ensured { strays } => write!(
+                f,
+                "{strays} events are in no month's partition but in events_default: a clock that writes them is wrong"
+            ),
+        }
+    }
+}
+
+#[async_trait]
+impl Job for MakePartitions {
+    const NAME: &'static str = "make_partitions";
+
+    fn sentence(&self) -> String {
+        "Started making partitions ahead".to_owned()
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let strays = session.database().ensure_partitions().await?;
+        if strays > 0 {
+            tracing::error!("{strays} events are in no month's partition: a clock that writes them is wrong");
+        }
+        session.add_action(&PartitionAction::Ensured { strays }).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! What need not be kept: keys of requests that nobody repeats any more, sessions of long ago, and what consumers noted of
+//! events that nobody delivers again.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::jobs::{Job, JobResult, JobSession};
+use crate::tenancy::WorkerDatabase;
+
+/// How many rows go in one statement.
+const BATCH: i64 = 5_000;
+/// How long a request may be repeated with its Idempotency-Key.
+const KEYS_HOURS: i32 = 24;
+/// How long a consumer's note keeps an event from being done twice: longer than any job is tried.
+const EFFECTS_DAYS: i32 = 90;
+
+/// How long is kept what is not for ever: an extension of the [`Database`](crate::tenancy::Database).
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Job sessions and their actions, after their end.
+    pub sessions_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { sessions_days: 90 }
+    }
+}
+
+#[derive(Debug, Serialize)]
+enum RetentionAction {
+    Deleted { rows: usize, of: &'static str },
+}
+
+impl fmt::Display for RetentionAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Deleted { rows, of } = self;
+        write!(f, "Deleted {rows} {of}")
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PurgeIdempotencyKeys {}
+
+#[async_trait]
+impl Job for PurgeIdempotencyKeys {
+    const NAME: &'static str = "purge_idempotency_keys";
+
+    fn sentence(&self) -> String {
+        format!("Started deleting idempotency keys older than {KEYS_HOURS} hours")
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let sql = "DELETE FROM idempotency_keys k WHERE ctid IN (
+            SELECT ctid FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 hour' LIMIT $2)
+            RETURNING k.created_at";
+        let rows = purge(session, sql, KEYS_HOURS).await?;
+        session
+            .add_action(&RetentionAction::Deleted {
+                rows,
+                of: "idempotency keys",
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RetainSessions {}
+
+#[async_trait]
+impl Job for RetainSessions {
+    const NAME: &'static str = "retain_sessions";
+
+    fn sentence(&self) -> String {
+        "Started deleting job sessions of long ago".to_owned()
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
+        let days = i32::try_from(kept.sessions_days).unwrap_or(i32::MAX);
+        let sql = "DELETE FROM job_sessions s WHERE (team_id, id) IN (
+            SELECT team_id, id FROM job_sessions WHERE finished_at < now() - $1 * interval '1 day' LIMIT $2)
+            RETURNING s.id";
+        let rows = purge(session, sql, days).await?;
+        session
+            .add_action(&RetentionAction::Deleted {
+                rows,
+                of: "job sessions with their actions",
+            })
+            .await?;
+        let sql = "DELETE FROM graphile_worker._private_jobs j WHERE id IN (
+            SELECT id FROM graphile_worker._private_jobs WHERE attempts >= max_attempts AND locked_at IS NULL
+                AND updated_at < now() - $1 * interval '1 day' LIMIT $2)
+            RETURNING j.id";
+        let rows = purge(session, sql, days).await?;
+        session
+            .add_action(&RetentionAction::Deleted {
+                rows,
+                of: "jobs that were given up",
+            })
+            .await?;
+        let sql = "DELETE FROM consumer_effects e WHERE ctid IN (
+            SELECT ctid FROM consumer_effects WHERE created_at < now() - $1 * interval '1 day' LIMIT $2)
+            RETURNING e.created_at";
+        let rows = purge(session, sql, EFFECTS_DAYS).await?;
+        session
+            .add_action(&RetentionAction::Deleted {
+                rows,
+                of: "notes of consumers",
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// Deletes a batch at a time, so that nobody waits for long. Returns how many rows went.
+async fn purge(session: &JobSession, sql: &'static str, age: i32) -> Result<usize> {
+    let workers = session
+        .database()
+        .extension::<WorkerDatabase>()
+        .ok_or_else(|| Error::internal("this runs where the workers are"))?;
+    let mut all = 0;
+    loop {
+        let rows = workers.fetch_all(sqlx::query(sql).bind(age).bind(BATCH)).await?.len();
+        all += rows;
+        if i64::try_from(rows).unwrap_or(i64::MAX) < BATCH {
+            return Ok(all);
+        }
+    }
+}

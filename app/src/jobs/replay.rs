@@ -1,0 +1,65 @@
+//! Giving a durable consumer what was recorded before.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::consume::ConsumeEvents;
+use super::enqueue::Enqueue as _;
+use super::job::JobOptions;
+use crate::error::{Error, Result};
+use crate::events::{ConsumerDef, RunFn};
+use crate::tenancy::TeamTx;
+
+/// How many events a slice has at most.
+const SLICE: usize = 500;
+
+/// The events of the transaction's team since a moment that a consumer is for, oldest first.
+///
+/// # Errors
+/// As any statement.
+pub async fn replayable(tx: &TeamTx, consumer: &ConsumerDef, since: DateTime<Utc>) -> Result<Vec<Uuid>> {
+    let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();
+    let query = sqlx::query(
+        "SELECT id FROM events WHERE team_id = $1 AND id >= daybook_uuid7_floor($2) AND event_type = ANY($3)
+            AND ($4::text IS NULL OR object_type = $4) ORDER BY id",
+    )
+    .bind(tx.team_id())
+    .bind(since)
+    .bind(types)
+    .bind(consumer.object_type);
+    let rows = tx.fetch_all(query).await?;
+    rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+}
+
+/// Asks for these events to be given to a durable consumer again. What it guards by `once` and has done is not done
+/// again, unless `again` says so.
+///
+/// # Errors
+/// [`Error::Invalid`] for a consumer that is not durable; as any statement.
+pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uuid], again: bool) -> Result<usize> {
+    let size = match consumer.run {
+        RunFn::DurableEach(_) => 1,
+        RunFn::DurableSlice(_) => SLICE,
+        RunFn::Each(_) | RunFn::Slice(_) => {
+            return Err(Error::invalid(
+                "consumer",
+                format!("{} is not durable: it has run in the events' transactions", consumer.name),
+            ));
+        }
+    };
+    if again {
+        let forget = sqlx::query(
+            "DELETE FROM consumer_effects WHERE team_id = $1 AND consumer = $2 AND event_id = ANY($3)",
+        );
+        tx.execute_sql(forget.bind(tx.team_id()).bind(consumer.name).bind(event_ids))
+            .await?;
+    }
+    let jobs: Vec<_> = event_ids
+        .chunks(size)
+        .map(|slice| ConsumeEvents::new(consumer.name, slice.to_vec()))
+        .collect();
+    let asked = jobs.len();
+    tx.enqueue_all(jobs, JobOptions::new()).await?;
+    Ok(asked)
+}

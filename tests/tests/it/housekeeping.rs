@@ -1,0 +1,88 @@
+//! The service's own jobs, in the team `system`.
+
+use daybook::events::Consumers;
+use daybook_entity::SYSTEM_TEAM;
+use daybook_tests::jobs::{Note, Shop};
+use daybook_tests::eventually;
+use serde_json::Value;
+use sqlx::Executor as _;
+
+/// Puts a scheduled job into the queue as its schedule does.
+async fn at_its_time(shop: &Shop, job: &str) {
+    let mut owner = shop.stage.db.owner().await;
+    sqlx::query("SELECT FROM graphile_worker.add_job($1, '{\"input\": {}, \"_cron\": {\"ts\": \"now\"}}')")
+        .bind(job)
+        .execute(&mut owner)
+        .await
+        .unwrap();
+}
+
+/// The sentences of the actions of a job's only session, once it has succeeded.
+async fn told(shop: &Shop, job: &str) -> Vec<String> {
+    let mut connection = shop.stage.db.app_connection().await;
+    let enter = format!("SELECT set_config('daybook.team_id', '{SYSTEM_TEAM}', false)");
+    connection.execute(sqlx::AssertSqlSafe(enter)).await.unwrap();
+    let mut actions = Value::Null;
+    eventually(job, async || {
+        let found: Option<Value> = sqlx::query_scalar(
+            "SELECT actions FROM job_session_timelines WHERE job_name = $1 AND status = 'succeeded'",
+        )
+        .bind(job)
+        .fetch_optional(&mut connection)
+        .await
+        .unwrap();
+        actions = found.unwrap_or_default();
+        !actions.is_null()
+    })
+    .await;
+    let actions = actions.as_array().unwrap();
+    actions
+        .iter()
+        .map(|action| action["sentence"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_and_what_is_not_stays() {
+    let shop = Shop::with(Consumers::none()).await;
+    let (old, new) = (shop.ask(Note { text: "old".into() }).await, shop.ask(Note { text: "new".into() }).await);
+    shop.until(old, &["1 succeeded"]).await;
+    shop.until(new, &["1 succeeded"]).await;
+    let mut connection = shop.stage.team.connection().await;
+    connection
+        .execute(
+            "UPDATE job_sessions SET finished_at = now() - interval '91 days' WHERE input ->> 'text' = 'old';
+             INSERT INTO idempotency_keys (team_id, actor, key, request_sha256, correlation_id, created_at)
+                SELECT id, 'a', 'old', ''::bytea, id, now() - interval '25 hours' FROM teams
+                UNION ALL SELECT id, 'a', 'new', ''::bytea, id, now() - interval '23 hours' FROM teams;
+             INSERT INTO consumer_effects (team_id, consumer, event_id, created_at)
+                SELECT id, 'crm', id, now() - interval '91 days' FROM teams;",
+        )
+        .await
+        .unwrap();
+    at_its_time(&shop, "purge_idempotency_keys").await;
+    assert_eq!(told(&shop, "purge_idempotency_keys").await, ["Deleted 1 idempotency keys"]);
+    at_its_time(&shop, "retain_sessions").await;
+    assert_eq!(
+        told(&shop, "retain_sessions").await,
+        [
+            "Deleted 1 job sessions with their actions",
+            "Deleted 0 jobs that were given up",
+            "Deleted 1 notes of consumers"
+        ]
+    );
+    assert_eq!(shop.attempts(old).await, [""; 0]);
+    assert_eq!(shop.attempts(new).await, ["1 succeeded"]);
+    assert_eq!(shop.stage.count("job_actions").await, 1);
+    assert_eq!(shop.stage.count("idempotency_keys").await, 1);
+}
+
+#[tokio::test]
+async fn partitions_are_made_ahead() {
+    let shop = Shop::with(Consumers::none()).await;
+    at_its_time(&shop, "make_partitions").await;
+    assert_eq!(
+        told(&shop, "make_partitions").await,
+        ["The partitions of this month and the next three are there"]
+    );
+}

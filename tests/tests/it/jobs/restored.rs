@@ -1,0 +1,94 @@
+//! A dump that is restored into a new cluster, which numbers its transactions anew.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use daybook::events::Consumers;
+use daybook::jobs::WorkerOptions;
+use daybook::prelude::*;
+use daybook::tenancy::postgres::PrivatePostgres;
+use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
+use daybook_tests::jobs::{Shop, program, quick};
+use daybook_tests::{eventually, widget};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Executor as _};
+
+use super::durable::mirror;
+
+fn pipe(from: &PgConnectOptions, to: (&Path, u16)) {
+    let connection = |host: &Path, port: u16| [format!("--host={}", host.display()), format!("--port={port}"), "--username=postgres".to_owned()];
+    let mut dump = Command::new("pg_dump")
+        .args(connection(from.get_socket().unwrap(), from.get_port()))
+        .arg(from.get_database().unwrap())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let restored = Command::new("psql")
+        .args(connection(to.0, to.1))
+        .args(["--dbname=daybook", "--quiet", "--set=ON_ERROR_STOP=1"])
+        .stdin(dump.stdout.take().unwrap())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(dump.wait().unwrap().success() && restored.success());
+}
+
+#[tokio::test]
+async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_twice() {
+    let consumers = || Consumers::of([mirror::CONSUMER]).unwrap();
+    let mut shop = Shop::with(consumers()).await;
+    let Some(superuser) = shop.stage.db.superuser_options() else {
+        return;
+    };
+    shop.began("mirror").await;
+    for name in ["1 done", "2 done"] {
+        shop.stage.widget(name).await;
+    }
+    shop.idle().await;
+    shop.rest().await;
+    for name in ["3 left", "4 left"] {
+        shop.stage.widget(name).await;
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = PrivatePostgres::start(folder.path()).await.unwrap();
+    let mut new = cluster.superuser_options().disable_statement_logging().connect().await.unwrap();
+    new.execute(
+        "CREATE ROLE daybook_app NOLOGIN; CREATE ROLE daybook_relay NOLOGIN; CREATE ROLE daybook_worker NOLOGIN;
+         GRANT daybook_app, daybook_worker TO daybook_owner; GRANT daybook_relay TO daybook_worker;",
+    )
+    .await
+    .unwrap();
+    pipe(&superuser, (cluster.socket_dir(), cluster.port()));
+    let owner = cluster.owner_options().disable_statement_logging();
+    let database = Database::connect(DatabaseOptions::new(owner.clone())).await.unwrap();
+    let database = program(consumers()).equip(database).unwrap();
+    let record = async |name: &str| {
+        let tx = database.begin(&shop.stage.ada.context).await.unwrap();
+        create_model_with_event(&tx, widget::named(name), Track::All).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    // Before any worker knows of the move.
+    record("5 here").await;
+    let workers = WorkerDatabase::connect(owner, WorkerOptions::CONNECTIONS).await.unwrap();
+    let working = daybook::jobs::Workers::start(&database, &workers, &quick());
+    let jotted = async || -> Vec<String> {
+        let tx = database.begin(&shop.stage.ada.context).await.unwrap();
+        let rows = tx.fetch_all(sqlx::query("SELECT body FROM jottings ORDER BY body")).await.unwrap();
+        rows.iter().map(|row| sqlx::Row::get(row, "body")).collect()
+    };
+    let mut all = vec!["1 done", "2 done", "3 left", "4 left", "5 here"];
+    eventually("what was left and what is new", async || jotted().await == all).await;
+    record("6 here").await;
+    all.push("6 here");
+    eventually("what is recorded from then on", async || jotted().await == all).await;
+    let attempts: i64 = {
+        let tx = database.begin(&shop.stage.ada.context).await.unwrap();
+        let rows = tx.fetch_all(sqlx::query("SELECT count(*) AS n FROM job_sessions")).await.unwrap();
+        sqlx::Row::get(&rows[0], "n")
+    };
+    assert_eq!(attempts, 6, "one delivery for each event, before and after");
+    working.stop().await;
+    database.close().await;
+    cluster.stop().await.unwrap();
+}
