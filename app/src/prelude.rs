@@ -31,6 +31,6 @@ pub use crate::events::{
     update_model_with_event, update_models_with_events,
 };
 pub use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
-pub use crate::jobs::{ConsumerActions, Enqueue, Job, JobOptions, JobResult, JobSession, SessionSpec, with_job_session};
+pub use crate::jobs::{ConsumerActions, Enqueue, Job, JobOptions, JobResult, JobSession, SessionSpec, badge, with_job_session};
 pub use crate::tenancy::{Actor, Context, Database, Person, Role, TeamTx};
 pub use crate::wide_events::{Sensitive, WideEvent};

@@ -22,8 +22,12 @@ pub struct Model {
     pub action_type: String,
     /// What was done, as people read it, in the words of that time.
     pub sentence: String,
+    /// The same in pieces, if it has badges.
+    pub parts: Option<Json>,
     /// All of it.
     pub payload: Json,
+    /// The transaction that wrote it.
+    pub transaction_id: i64,
 }
 
 /// Daybook's tables are joined by hand.

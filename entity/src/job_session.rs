@@ -26,6 +26,8 @@ pub struct Model {
     pub status: String,
     /// What it does, as people read it.
     pub sentence: String,
+    /// The same in pieces, if it has badges.
+    pub parts: Option<Json>,
     /// What it was given.
     pub input: Json,
     /// Who it acts for, and what it belongs to.
@@ -46,6 +48,8 @@ pub struct Model {
     pub finished_at: Option<DateTimeUtc>,
     /// When somebody asked for its end.
     pub cancel_requested_at: Option<DateTimeUtc>,
+    /// The transaction that last changed more than its heartbeat.
+    pub transaction_id: i64,
 }
 
 /// Daybook's tables are joined by hand.

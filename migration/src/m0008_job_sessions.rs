@@ -26,6 +26,7 @@ impl MigrationTrait for Migration {
                     max_attempts integer NOT NULL CHECK (max_attempts > 0),
                     status text NOT NULL CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'lost')),
                     sentence text NOT NULL,
+                    parts jsonb,
                     input jsonb NOT NULL,
                     context jsonb NOT NULL,
                     error jsonb,
@@ -36,12 +37,14 @@ impl MigrationTrait for Migration {
                     heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
                     finished_at timestamptz,
                     cancel_requested_at timestamptz,
+                    transaction_id bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint),
                     PRIMARY KEY (team_id, id),
                     CHECK ((status = 'running') = (finished_at IS NULL))
                 );
                 CREATE INDEX job_sessions_name_idx ON job_sessions (team_id, job_name, id);
                 CREATE INDEX job_sessions_job_idx ON job_sessions (team_id, job_id);
                 CREATE INDEX job_sessions_correlation_idx ON job_sessions (team_id, correlation_id);
+                CREATE INDEX job_sessions_moved_idx ON job_sessions (team_id, transaction_id);
                 -- For whoever looks across teams after sessions whose worker is silent.
                 CREATE INDEX job_sessions_running_idx ON job_sessions (heartbeat_at) WHERE status = 'running';
                 CREATE TABLE job_actions (
@@ -51,10 +54,13 @@ impl MigrationTrait for Migration {
                     at timestamptz NOT NULL,
                     action_type text NOT NULL,
                     sentence text NOT NULL,
+                    parts jsonb,
                     payload jsonb NOT NULL,
+                    transaction_id bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint),
                     PRIMARY KEY (team_id, session_id, seq),
                     FOREIGN KEY (team_id, session_id) REFERENCES job_sessions (team_id, id) ON DELETE CASCADE
-                );",
+                );
+                CREATE INDEX job_actions_moved_idx ON job_actions (team_id, transaction_id);",
             )
             .await?;
         enable_team_rls(manager, "job_sessions").await?;
@@ -67,7 +73,7 @@ impl MigrationTrait for Migration {
                     FROM job_sessions s
                     LEFT JOIN LATERAL (
                         SELECT jsonb_agg(jsonb_build_object('seq', a.seq, 'type', a.action_type, 'at', a.at,
-                            'sentence', a.sentence, 'payload', a.payload) ORDER BY a.seq) AS actions
+                            'sentence', a.sentence, 'parts', a.parts, 'payload', a.payload) ORDER BY a.seq) AS actions
                         FROM job_actions a
                         WHERE a.team_id = s.team_id AND a.session_id = s.id
                     ) a ON true;

@@ -75,7 +75,7 @@ impl MigrationTrait for Migration {
                  -- The sweeper: whose worker is silent, and what is too old. Never inputs, contexts, errors.
                  CREATE POLICY workers ON job_sessions TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
-                     UPDATE (status, error, finished_at), DELETE ON job_sessions TO {WORKER_ROLE};
+                     UPDATE (status, error, finished_at, transaction_id), DELETE ON job_sessions TO {WORKER_ROLE};
                  CREATE POLICY workers ON consumer_effects TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (ctid, created_at), DELETE ON consumer_effects TO {WORKER_ROLE};
                  CREATE POLICY workers ON idempotency_keys TO {WORKER_ROLE} USING ({AS_WORKER});
@@ -99,7 +99,7 @@ impl MigrationTrait for Migration {
                  DROP POLICY workers ON job_sessions;
                  REVOKE ALL ON job_sessions, idempotency_keys FROM {WORKER_ROLE};
                  REVOKE SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
-                     UPDATE (status, error, finished_at) ON job_sessions FROM {WORKER_ROLE};
+                     UPDATE (status, error, finished_at, transaction_id) ON job_sessions FROM {WORKER_ROLE};
                  DROP POLICY workers ON idempotency_keys;
                  REVOKE SELECT (ctid, created_at) ON idempotency_keys FROM {WORKER_ROLE};
                  DROP TABLE consumer_cursors, consumer_effects, job_requests;

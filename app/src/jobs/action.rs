@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::sentence::Sentence;
 use crate::error::{Error, Result};
 
 /// How large an action's payload may be, as JSON.
@@ -14,7 +15,7 @@ pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Told {
     pub(super) action_type: String,
-    pub(super) sentence: String,
+    pub(super) sentence: Sentence,
     pub(super) payload: Value,
 }
 
@@ -39,7 +40,7 @@ impl Told {
         let (action_type, payload) = typed(payload, std::any::type_name::<A>());
         Ok(Self {
             action_type,
-            sentence: action.to_string(),
+            sentence: Sentence::of(|| action.to_string()),
             payload,
         })
     }
@@ -119,7 +120,7 @@ mod tests {
     fn an_actions_type_is_its_variant_or_its_own_name() {
         let of = |told: Result<Told>| {
             let told = told.unwrap();
-            assert_eq!(told.sentence, "Did it");
+            assert_eq!(told.sentence.text, "Did it");
             (told.action_type, told.payload)
         };
         assert_eq!(of(Told::of(&RosterAction::Skipped)), ("Skipped".to_owned(), json!({})));

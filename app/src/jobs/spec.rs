@@ -1,11 +1,14 @@
 //! What a session is of.
 
+use std::fmt::Display;
+
 use chrono::{DateTime, Utc};
 use daybook_entity::SYSTEM_TEAM;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::sentence::Sentence;
 use crate::error::{Error, Result};
 use crate::tenancy::Context;
 
@@ -15,7 +18,7 @@ pub struct SessionSpec {
     pub(super) name: String,
     pub(super) input: Result<Value, String>,
     pub(super) context: Context,
-    pub(super) sentence: Option<String>,
+    pub(super) sentence: Option<Sentence>,
     pub(super) job_id: Option<Uuid>,
     pub(super) attempt: i32,
     pub(super) max_attempts: i32,
@@ -41,6 +44,12 @@ impl SessionSpec {
         }
     }
 
+    /// In words that were taken apart already.
+    pub(super) fn told_as(mut self, sentence: Sentence) -> Self {
+        self.sentence = Some(sentence);
+        self
+    }
+
     /// Under another name.
     pub(super) fn named(mut self, name: String) -> Self {
         self.name = name;
@@ -61,10 +70,11 @@ impl SessionSpec {
         self
     }
 
-    /// What it does, as people read it. Without one, the name in words: "Sync roster".
+    /// What it does, as people read it: words, or anything that has some, with [`badge`](super::badge)s. Without one, the
+    /// name in words: "Sync roster".
     #[must_use]
-    pub fn sentence(mut self, sentence: impl Into<String>) -> Self {
-        self.sentence = Some(sentence.into());
+    pub fn sentence(mut self, sentence: impl Display) -> Self {
+        self.sentence = Some(Sentence::of(|| sentence.to_string()));
         self
     }
 
@@ -101,8 +111,10 @@ impl SessionSpec {
         Ok((self, input))
     }
 
-    pub(super) fn told(&self) -> String {
-        self.sentence.clone().unwrap_or_else(|| in_words(&self.name))
+    pub(super) fn told(&self) -> Sentence {
+        self.sentence
+            .clone()
+            .unwrap_or_else(|| Sentence::of(|| in_words(&self.name)))
     }
 }
 
@@ -129,8 +141,8 @@ mod tests {
 
     #[test]
     fn a_name_is_a_sentence_where_there_is_none() {
-        assert_eq!(SessionSpec::new("sync_roster").told(), "Sync roster");
-        assert_eq!(SessionSpec::new("a").sentence("Started").told(), "Started");
+        assert_eq!(SessionSpec::new("sync_roster").told().text, "Sync roster");
+        assert_eq!(SessionSpec::new("a").sentence("Started").told().text, "Started");
     }
 
     #[test]

@@ -18,9 +18,9 @@ use super::reading::PAGE;
 use super::session::Session;
 use super::topic::Topic;
 use crate::error::Result;
-use crate::notifications;
-use crate::tenancy::Snapshot;
-use crate::threads::{self, Cursor, FeedPlace};
+use crate::tenancy::{FeedPlace, Snapshot};
+use crate::threads::{self, Cursor};
+use crate::{jobs, notifications};
 
 /// What a socket follows.
 pub(super) struct Follows {
@@ -82,8 +82,11 @@ impl Follows {
         if !is_thread && (seq.is_some() || revision.is_some()) {
             return refuse("bad-frame", format!("seq and revision are a thread's, not of {topic}"));
         }
-        if topic != Topic::Threads && cursor.is_some() {
-            return refuse("bad-frame", format!("a cursor is of threads, not of {topic}"));
+        if !matches!(topic, Topic::Threads | Topic::JobSessions) && cursor.is_some() {
+            return refuse(
+                "bad-frame",
+                format!("a cursor is of threads and of job-sessions, not of {topic}"),
+            );
         }
         if let Some((field, _)) = [("seq", seq), ("revision", revision)]
             .into_iter()
@@ -94,7 +97,7 @@ impl Follows {
         let Ok(since) = cursor.map(|cursor| cursor.parse::<Snapshot>()).transpose() else {
             return refuse(
                 "bad-frame",
-                "cursor must be one that came with a frame of threads".to_owned(),
+                format!("cursor must be one that came with a frame of {topic}"),
             );
         };
         if !self.topics.contains_key(&topic) && self.topics.len() >= MAX_TOPICS {
@@ -108,7 +111,7 @@ impl Follows {
         };
         let place = match topic {
             Topic::Thread(_) => Place::Asked { seq, revision },
-            Topic::Threads => Place::Feed(Feed {
+            Topic::Threads | Topic::JobSessions => Place::Feed(Feed {
                 since,
                 until: None,
                 after: FeedPlace::default(),
@@ -136,6 +139,7 @@ impl Follows {
             Subject::Thread(id) => Topic::Thread(id),
             Subject::Threads => Topic::Threads,
             Subject::Notifications(_) => Topic::Notifications,
+            Subject::JobSessions => Topic::JobSessions,
         };
         if let Some(follow) = self.topics.get_mut(&topic) {
             follow.behind = true;
@@ -217,6 +221,16 @@ impl Follows {
                     let changes = threads::changes(&tx, id, after, PAGE).await?;
                     tx.commit().await?;
                     Ok(Page::Thread(changes.map(Box::new)))
+                })
+            }
+            (Place::Feed(feed), Topic::JobSessions) => {
+                let window = feed.window();
+                Box::pin(async move {
+                    let _turn = session.turn().await;
+                    let tx = session.database.enter(&session.entry).await?;
+                    let news = jobs::feed(&tx, &window, PAGE).await?;
+                    tx.commit().await?;
+                    Ok(Page::Sessions(news))
                 })
             }
             (Place::Feed(feed), _) => {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::topic::Topic;
 use crate::error::{Error, Result};
+use crate::jobs::{ActionView, SessionView};
 use crate::notifications::Notification;
 use crate::tenancy::Snapshot;
 use crate::threads::{Changes, Content, Cursor, Message, ThreadRef};
@@ -33,7 +34,7 @@ pub enum ClientFrame {
         /// Left out: only changes from now on.
         #[schema(minimum = 0)]
         revision: Option<i64>,
-        /// Of `threads`: the last `cursor` that one has seen. Left out: only what comes from now on.
+        /// Of `threads` and `job-sessions`: the last `cursor` that one has seen. Left out: only what comes from now on.
         cursor: Option<String>,
     },
     /// Follow it no longer.
@@ -61,7 +62,7 @@ pub enum ServerFrame {
         /// Of a thread: how often its messages have been changed until this moment.
         #[serde(skip_serializing_if = "Option::is_none")]
         revision: Option<i64>,
-        /// Of `threads`: from where to go on.
+        /// Of `threads` and `job-sessions`: from where to go on.
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,
     },
@@ -92,6 +93,9 @@ pub enum ServerFrame {
         /// The newest ones; each has a version of its own.
         items: Vec<Notification>,
     },
+    /// A job session as it is now, and what it has done since.
+    #[serde(rename = "job-sessions:updated")]
+    JobSessions(Box<JobSessionNews>),
     /// The answer to a ping.
     #[serde(rename = "pong")]
     Pong {},
@@ -128,6 +132,20 @@ pub struct ThreadMessages {
     /// come a second time: a message is known by its thread, its `seq` and its `etag`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+/// A job session as it is now, without its input, and its new actions.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = LiveJobSession)]
+pub struct JobSessionNews {
+    /// `job-sessions`.
+    pub topic: Topic,
+    /// The session: of two, the one that came later is the newer.
+    pub session: SessionView,
+    /// Its new actions in order. An action may come a second time: it is known by the session and its `seq`.
+    pub actions: Vec<ActionView>,
+    /// From where to go on. It moves with the last frame of what was read at once.
+    pub cursor: String,
 }
 
 impl ServerFrame {
@@ -225,6 +243,37 @@ pub(super) fn feed_frames(
         .collect()
 }
 
+/// Sessions as frames, with cursors as [`feed_frames`] has them.
+///
+/// # Errors
+/// As [`ServerFrame::encode`].
+pub(super) fn session_frames(
+    sessions: Vec<(SessionView, Vec<ActionView>)>,
+    old: &Snapshot,
+    new: &Snapshot,
+) -> Result<Vec<Utf8Bytes>> {
+    let mut frames: Vec<JobSessionNews> = Vec::new();
+    for (session, actions) in sessions {
+        let news = |actions| JobSessionNews {
+            topic: Topic::JobSessions,
+            session: session.clone(),
+            actions,
+            cursor: old.to_string(),
+        };
+        match actions.is_empty() {
+            true => frames.push(news(actions)),
+            false => frames.extend(chunks(actions)?.into_iter().map(news)),
+        }
+    }
+    if let Some(last) = frames.last_mut() {
+        last.cursor = new.to_string();
+    }
+    frames
+        .into_iter()
+        .map(|news| ServerFrame::JobSessions(Box::new(news)).encode())
+        .collect()
+}
+
 /// What a frame says of its messages.
 type Kind = fn(ThreadMessages) -> ServerFrame;
 
@@ -249,8 +298,8 @@ fn is_changed(message: &Message) -> bool {
 }
 
 /// Cuts messages into runs of at most [`MAX_FRAME_BYTES`].
-fn chunks(messages: Vec<Message>) -> Result<Vec<Vec<Message>>> {
-    let mut chunks: Vec<Vec<Message>> = Vec::new();
+fn chunks<M: Serialize>(messages: Vec<M>) -> Result<Vec<Vec<M>>> {
+    let mut chunks: Vec<Vec<M>> = Vec::new();
     let mut bytes = usize::MAX;
     for message in messages {
         let size = serde_json::to_vec(&message).map_err(Error::internal)?.len();

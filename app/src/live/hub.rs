@@ -30,6 +30,8 @@ pub enum Subject {
     Threads,
     /// A person's notifications.
     Notifications(Uuid),
+    /// Job sessions.
+    JobSessions,
 }
 
 /// What to do next.
@@ -166,6 +168,7 @@ impl Hub {
                 }
                 actions.extend(team.wake(Subject::Threads));
             }
+            Moved::JobSessions => actions.extend(team.wake(Subject::JobSessions)),
             // For the workers, not for a socket.
             Moved::Work | Moved::Cancelled(_) => {}
             Moved::Notifications(person) => actions.extend(team.wake(Subject::Notifications(person))),
@@ -213,9 +216,13 @@ impl Hub {
         (followers, next)
     }
 
-    /// Those who follow all of a team's threads should look, hinted at or not.
-    pub fn look_around(&self, team_id: Uuid) -> Option<Action> {
-        self.teams.get(&team_id)?.wake(Subject::Threads)
+    /// Those who follow all of a team's threads or sessions should look, hinted at or not.
+    pub fn look_around(&self, team_id: Uuid) -> Vec<Action> {
+        let Some(team) = self.teams.get(&team_id) else {
+            return Vec::new();
+        };
+        let followed = [Subject::Threads, Subject::JobSessions];
+        followed.into_iter().filter_map(|subject| team.wake(subject)).collect()
     }
 
     /// A team's followed threads.

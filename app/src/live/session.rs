@@ -35,6 +35,7 @@ impl Session {
         match (topic, self.who.member) {
             (Topic::Thread(id), _) => Some(Subject::Thread(id)),
             (Topic::Threads, _) => Some(Subject::Threads),
+            (Topic::JobSessions, _) => Some(Subject::JobSessions),
             (Topic::Notifications, Member::Person(person)) => Some(Subject::Notifications(person)),
             (Topic::Notifications, Member::ApiKey(_)) => None,
         }

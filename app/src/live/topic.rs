@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-/// What one can follow, as a client names it: `thread:{id}`, `threads` or `notifications`.
+/// What one can follow, as a client names it: `thread:{id}`, `threads`, `notifications` or `job-sessions`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Topic {
@@ -20,6 +20,8 @@ pub enum Topic {
     Threads,
     /// One's own notifications.
     Notifications,
+    /// What the system does in the background for the team.
+    JobSessions,
 }
 
 impl PartialSchema for Topic {
@@ -27,9 +29,9 @@ impl PartialSchema for Topic {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .description(Some(
-                "What one can follow: one thread, all of the team's, or one's own notifications.",
+                "What one can follow: one thread, all of the team's, one's own notifications, or job sessions.",
             ))
-            .pattern(Some("^(thread:[0-9a-fA-F-]{32,36}|threads|notifications)$"))
+            .pattern(Some("^(thread:[0-9a-fA-F-]{32,36}|threads|notifications|job-sessions)$"))
             .into()
     }
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Topic {
             Self::Thread(id) => write!(f, "thread:{id}"),
             Self::Threads => f.write_str("threads"),
             Self::Notifications => f.write_str("notifications"),
+            Self::JobSessions => f.write_str("job-sessions"),
         }
     }
 }
@@ -63,11 +66,12 @@ impl FromStr for Topic {
         match text {
             "threads" => Ok(Self::Threads),
             "notifications" => Ok(Self::Notifications),
+            "job-sessions" => Ok(Self::JobSessions),
             _ => text
                 .strip_prefix("thread:")
                 .and_then(|id| Uuid::try_parse(id).ok())
                 .map(Self::Thread)
-                .ok_or("a topic must be thread:{id}, threads or notifications"),
+                .ok_or("a topic must be thread:{id}, threads, notifications or job-sessions"),
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Moved {
     Threads,
     /// A person's notifications.
     Notifications(Uuid),
+    /// Job sessions: some began, some ended, some have new actions.
+    JobSessions,
     /// There is work for the queue, or an event for who consumes it after the commit.
     Work,
     /// Somebody has asked for the end of a job session.

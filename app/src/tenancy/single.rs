@@ -1,13 +1,22 @@
 //! One statement that is a transaction of its own: it enters its team by itself, and costs one round trip.
 
+use std::collections::HashSet;
+
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::{Context, Database};
+use super::{Context, Database, Hint, Hints, Moved};
 use crate::error::Result;
 
 impl Database {
+    /// Says that something of a team has moved, after a statement that was a transaction of its own.
+    pub(crate) fn hint(&self, team_id: Uuid, moved: Moved) {
+        if let Some(hints) = self.extension::<Hints>() {
+            hints.send(HashSet::from([Hint { team_id, moved }]));
+        }
+    }
+
     /// Runs one `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', $1::text, true)) AS entered`.
     ///
     /// The team is set before the new rows are checked against the policy. Rows that such a statement reads are

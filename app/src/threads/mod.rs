@@ -35,7 +35,7 @@ pub use consumer::post_to_thread;
 pub use grouping::{Group, GroupKind, Item};
 pub use message::{Author, Content, Message, MessagePage, ToldEvent};
 pub use routes::routes;
-pub use store::{Changes, Cursor, FeedPiece, FeedPlace, FeedWindow, ThreadRef, Window, changes, feed, head, heads};
+pub use store::{Changes, Cursor, FeedPiece, ThreadRef, Window, changes, feed, head, heads};
 
 use crate::error::Result;
 use crate::tenancy::TeamTx;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::jobs::job::Job;
 use crate::jobs::outcome::JobResult;
+use crate::jobs::sentence::Sentence;
 use crate::jobs::session::{CANCELLED, JobSession, with_job_session};
 use crate::jobs::spec::SessionSpec;
 use crate::tenancy::{Context, Database, SYSTEM_TEAM};
@@ -107,7 +108,9 @@ where
     let (spec, input) = spec(job, name)?;
     let job = parse(&input);
     let spec = match &job {
-        Ok(job) => spec.named(job.session_name()).sentence(job.sentence()),
+        Ok(job) => spec
+            .named(job.session_name())
+            .told_as(Sentence::of(|| job.sentence())),
         Err(_) => spec,
     };
     let outcome = with_job_session(&floor.database, spec, |session| async move { run(job?, session).await }).await;

@@ -39,7 +39,8 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
         "WITH begun AS (
             SELECT team_id, id, status FROM job_sessions WHERE team_id = $1 AND job_id = $2 AND attempt = $3
         ), lost AS (
-            UPDATE job_sessions s SET status = 'lost', error = $4, finished_at = clock_timestamp()
+            UPDATE job_sessions s SET status = 'lost', error = $4, finished_at = clock_timestamp(),
+                transaction_id = pg_current_xact_id()::text::bigint
             FROM begun b WHERE s.team_id = b.team_id AND s.id = b.id AND s.status = 'running'
         )
         SELECT FROM begun",
@@ -53,7 +54,8 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
 /// nothing is known of the worker any more. Returns how many.
 pub(super) async fn sweep(workers: &WorkerDatabase, limit: Duration) -> Result<usize> {
     let query = sqlx::query(
-        "UPDATE job_sessions SET status = 'lost', error = $2, finished_at = clock_timestamp()
+        "UPDATE job_sessions SET status = 'lost', error = $2, finished_at = clock_timestamp(),
+            transaction_id = pg_current_xact_id()::text::bigint
          WHERE status = 'running' AND heartbeat_at < clock_timestamp() - $1 * interval '1 millisecond' RETURNING id",
     );
     let query = query

@@ -6,10 +6,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::JobSession;
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, Path, Problem, Team};
 use crate::jobs::store::{self, changes};
+use crate::jobs::view::SessionView;
 use crate::tenancy::TeamTx;
 use axum::http::StatusCode;
 
@@ -40,13 +40,13 @@ struct Retried {
     post, path = "/job-sessions/{session_id}/retry", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The job's newest session")),
     responses(
-        (status = 202, body = JobSession),
+        (status = 202, body = SessionView),
         (status = 403, description = "Viewers only read", body = Problem),
         (status = 404, description = "No such team or session", body = Problem),
         (status = 409, description = "It runs, or has succeeded, or there is a newer attempt", body = Problem),
     )
 )]
-async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<JobSession>)> {
+async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<SessionView>)> {
     team.write(async |tx| {
         changes::retry(tx, session_id).await?;
         accepted(tx, session_id).await
@@ -77,13 +77,13 @@ async fn retry_jobs(team: Team, Json(which): Json<RetryJobs>) -> Result<(StatusC
     post, path = "/job-sessions/{session_id}/cancel", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The job's newest session")),
     responses(
-        (status = 202, body = JobSession),
+        (status = 202, body = SessionView),
         (status = 403, description = "Viewers only read", body = Problem),
         (status = 404, description = "No such team or session", body = Problem),
         (status = 409, description = "It is over, or there is a newer attempt", body = Problem),
     )
 )]
-async fn cancel_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<JobSession>)> {
+async fn cancel_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<SessionView>)> {
     team.write(async |tx| {
         changes::cancel(tx, session_id).await?;
         accepted(tx, session_id).await
@@ -91,7 +91,7 @@ async fn cancel_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusC
     .await
 }
 
-async fn accepted(tx: &TeamTx, session_id: Uuid) -> Result<(StatusCode, Json<JobSession>)> {
+async fn accepted(tx: &TeamTx, session_id: Uuid) -> Result<(StatusCode, Json<SessionView>)> {
     let row = store::get(tx, session_id).await?;
     let row = row.ok_or_else(|| Error::not_found("job session"))?;
     Ok((StatusCode::ACCEPTED, Json(row.into())))

@@ -3,15 +3,14 @@
 mod changes;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::jobs::outcome::Status;
-use crate::jobs::store::{self, ActionRow, Filter, SessionRow};
+use crate::jobs::store::{self, Filter};
+use crate::jobs::view::{ActionView, SessionView};
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
 
@@ -44,104 +43,6 @@ struct SessionParams {
     page: PageParams,
 }
 
-/// What the system did in the background, once.
-#[derive(Debug, Serialize, ToSchema)]
-struct JobSession {
-    /// Its id.
-    id: Uuid,
-    /// Which job.
-    job_name: String,
-    /// The job: all its attempts have the same.
-    job_id: Uuid,
-    /// The queue's id of the job, if it came from the queue.
-    queue_job_id: Option<i64>,
-    /// Which attempt, from 1 on.
-    attempt: i32,
-    /// How many attempts there are before it is given up.
-    max_attempts: i32,
-    /// How it stands.
-    status: Status,
-    /// What it does, in words.
-    sentence: String,
-    /// What it was given.
-    input: Value,
-    /// What it failed with: `type`, `message`, `causes`.
-    error: Option<Value>,
-    /// The story it belongs to.
-    correlation_id: Uuid,
-    /// The event that caused it, if one did.
-    causation_id: Option<Uuid>,
-    /// Since when it was due in the queue.
-    queued_at: Option<DateTime<Utc>>,
-    /// When it began.
-    started_at: DateTime<Utc>,
-    /// When its worker last said that it lives.
-    heartbeat_at: DateTime<Utc>,
-    /// When it ended; null while it runs.
-    finished_at: Option<DateTime<Utc>>,
-    /// When somebody asked for its end.
-    cancel_requested_at: Option<DateTime<Utc>>,
-    /// How long it waited in the queue after it was due.
-    queue_delay_ms: Option<i64>,
-    /// How long it ran; null while it runs.
-    run_time_ms: Option<i64>,
-}
-
-/// One thing that a session did.
-#[derive(Debug, Serialize, ToSchema)]
-struct JobAction {
-    /// Its place in the session, from 1 on, without gaps.
-    seq: i64,
-    /// When.
-    at: DateTime<Utc>,
-    /// Which of the job's kinds of action.
-    #[serde(rename = "type")]
-    kind: String,
-    /// What was done, in words.
-    sentence: String,
-    /// All of it.
-    payload: Value,
-}
-
-impl From<SessionRow> for JobSession {
-    fn from(row: SessionRow) -> Self {
-        let between = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).num_milliseconds();
-        Self {
-            queue_delay_ms: row.queued_at.map(|queued_at| between(queued_at, row.started_at)),
-            run_time_ms: row.finished_at.map(|finished_at| between(row.started_at, finished_at)),
-            id: row.id,
-            job_name: row.job_name,
-            job_id: row.job_id,
-            queue_job_id: row.queue_job_id,
-            attempt: row.attempt,
-            max_attempts: row.max_attempts,
-            status: row.status,
-            sentence: row.sentence,
-            input: row.input,
-            error: row.error,
-            correlation_id: row.correlation_id,
-            causation_id: row.causation_id,
-            queued_at: row.queued_at,
-            started_at: row.started_at,
-            heartbeat_at: row.heartbeat_at,
-            finished_at: row.finished_at,
-            cancel_requested_at: row.cancel_requested_at,
-        }
-    }
-}
-
-impl From<ActionRow> for JobAction {
-    fn from(row: ActionRow) -> Self {
-        Self {
-            seq: row.seq,
-            at: row.at,
-            kind: row.action_type,
-            sentence: row.sentence,
-            payload: row.payload,
-        }
-    }
-}
-
 impl SessionParams {
     fn filter(&self) -> Result<Filter> {
         let since = self.since.as_deref().map(|text| {
@@ -168,17 +69,17 @@ impl SessionParams {
     get, path = "/job-sessions", tag = "jobs",
     params(SessionParams, PageParams),
     responses(
-        (status = 200, body = Page<JobSession>),
+        (status = 200, body = Page<SessionView>),
         (status = 404, description = "No such team", body = Problem),
         (status = 422, description = "A parameter is wrong", body = Problem),
     )
 )]
-async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> Result<Json<Page<JobSession>>> {
+async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> Result<Json<Page<SessionView>>> {
     let (limit, after, filter) = (params.page.limit()?, params.page.after()?, params.filter()?);
     let tx = team.read().await?;
     let rows = store::list(&tx, &filter, after, limit).await?;
     tx.commit().await?;
-    Ok(Json(Page::of(rows, limit, |row| row.id)?.map(JobSession::from)))
+    Ok(Json(Page::of(rows, limit, |row| row.id)?.map(SessionView::from)))
 }
 
 /// One job session.
@@ -186,11 +87,11 @@ async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> R
     get, path = "/job-sessions/{session_id}", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The session")),
     responses(
-        (status = 200, body = JobSession),
+        (status = 200, body = SessionView),
         (status = 404, description = "No such team or session", body = Problem),
     )
 )]
-async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Json<JobSession>> {
+async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Json<SessionView>> {
     let tx = team.read().await?;
     let row = store::get(&tx, session_id).await?;
     tx.commit().await?;
@@ -202,7 +103,7 @@ async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Jso
     get, path = "/job-sessions/{session_id}/actions", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The session"), PageParams),
     responses(
-        (status = 200, body = Page<JobAction>),
+        (status = 200, body = Page<ActionView>),
         (status = 404, description = "No such team or session", body = Problem),
         (status = 422, description = "A parameter is wrong", body = Problem),
     )
@@ -211,7 +112,7 @@ async fn list_job_actions(
     team: Team,
     Path(session_id): Path<Uuid>,
     Query(page): Query<PageParams>,
-) -> Result<Json<Page<JobAction>>> {
+) -> Result<Json<Page<ActionView>>> {
     let (limit, after) = (page.limit()?, page.after::<i64>()?);
     let tx = team.read().await?;
     if store::get(&tx, session_id).await?.is_none() {
@@ -219,5 +120,5 @@ async fn list_job_actions(
     }
     let rows = store::actions(&tx, session_id, after.unwrap_or(0), limit).await?;
     tx.commit().await?;
-    Ok(Json(Page::of(rows, limit, |row| row.seq)?.map(JobAction::from)))
+    Ok(Json(Page::of(rows, limit, |row| row.seq)?.map(ActionView::from)))
 }

@@ -110,10 +110,12 @@ pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()>
         ));
     }
     let query = sqlx::query(
-        "UPDATE job_sessions SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())
+        "UPDATE job_sessions SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
+            transaction_id = pg_current_xact_id()::text::bigint
          WHERE team_id = $1 AND id = $2",
     );
     tx.execute_sql(query.bind(tx.team_id()).bind(session.id)).await?;
+    tx.hint(Moved::JobSessions);
     Ok(())
 }
 

@@ -1,18 +1,23 @@
 //! Rows of sessions and actions.
 
 pub(super) mod changes;
+mod feed;
+
+pub use feed::{SessionNews, feed};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::jobs::action::Told;
 use crate::jobs::outcome::Status;
+use crate::jobs::sentence::SentencePart;
 use crate::jobs::spec::SessionSpec;
 use crate::error::Result;
-use crate::tenancy::{Context, Database, TeamTx};
+use crate::tenancy::{Context, Database, Moved, TeamTx};
 
 /// A session as it is read.
 #[derive(Debug)]
@@ -25,7 +30,8 @@ pub(super) struct SessionRow {
     pub(super) max_attempts: i32,
     pub(super) status: Status,
     pub(super) sentence: String,
-    pub(super) input: Value,
+    pub(super) parts: Option<Vec<SentencePart>>,
+    pub(super) input: Option<Value>,
     pub(super) error: Option<Value>,
     pub(super) correlation_id: Uuid,
     pub(super) causation_id: Option<Uuid>,
@@ -43,6 +49,7 @@ pub(super) struct ActionRow {
     pub(super) at: DateTime<Utc>,
     pub(super) action_type: String,
     pub(super) sentence: String,
+    pub(super) parts: Option<Vec<SentencePart>>,
     pub(super) payload: Value,
 }
 
@@ -59,10 +66,11 @@ pub(super) struct Filter {
 /// Writes the row of a session that begins: one statement, one round trip.
 pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, input: &Value) -> Result<()> {
     let context = &spec.context;
+    let told = spec.told();
     let query = sqlx::query(
         "INSERT INTO job_sessions (team_id, id, job_name, job_id, queue_job_id, attempt, max_attempts, status,
-            sentence, input, context, correlation_id, causation_id, queued_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, 'running', $8, $9, $10, $11, $12, $13
+            sentence, parts, input, context, correlation_id, causation_id, queued_at)
+         SELECT $1, $2, $3, $4, $5, $6, $7, 'running', $8, $9, $10, $11, $12, $13, $14
          FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered",
     )
     .bind(context.team_id)
@@ -72,13 +80,15 @@ pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, inp
     .bind(spec.queue_job_id)
     .bind(spec.attempt)
     .bind(spec.max_attempts)
-    .bind(spec.told())
+    .bind(told.text)
+    .bind(told.parts.map(Json))
     .bind(input)
     .bind(serde_json::to_value(context)?)
     .bind(context.correlation_id)
     .bind(context.causation_id)
     .bind(spec.queued_at);
     database.insert_single(context.team_id, query).await?;
+    database.hint(context.team_id, Moved::JobSessions);
     Ok(())
 }
 
@@ -91,17 +101,19 @@ pub(super) async fn add_action(
     told: &Told,
 ) -> Result<()> {
     let query = sqlx::query(
-        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload)
-         SELECT $1, $2, $3, clock_timestamp(), $4, $5, $6
+        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
+         SELECT $1, $2, $3, clock_timestamp(), $4, $5, $6, $7
          FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered",
     )
     .bind(team_id)
     .bind(session_id)
     .bind(seq)
     .bind(&told.action_type)
-    .bind(&told.sentence)
+    .bind(&told.sentence.text)
+    .bind(told.sentence.parts.as_ref().map(Json))
     .bind(&told.payload);
     database.insert_single(team_id, query).await?;
+    database.hint(team_id, Moved::JobSessions);
     Ok(())
 }
 
@@ -114,16 +126,18 @@ pub(super) async fn add_actions(
     told: &[Told],
 ) -> Result<()> {
     let query = sqlx::query(
-        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload)
-         SELECT $1, $2, $3 + a.place - 1, clock_timestamp(), a.action_type, a.sentence, a.payload
+        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
+         SELECT $1, $2, $3 + a.place - 1, clock_timestamp(), a.action_type, a.sentence, a.parts, a.payload
          FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered,
-            unnest($4::text[], $5::text[], $6::jsonb[]) WITH ORDINALITY AS a (action_type, sentence, payload, place)",
+            unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[])
+                WITH ORDINALITY AS a (action_type, sentence, parts, payload, place)",
     )
     .bind(team_id)
     .bind(session_id)
     .bind(seq)
     .bind(told.iter().map(|told| told.action_type.as_str()).collect::<Vec<_>>())
-    .bind(told.iter().map(|told| told.sentence.as_str()).collect::<Vec<_>>())
+    .bind(told.iter().map(|told| told.sentence.text.as_str()).collect::<Vec<_>>())
+    .bind(told.iter().map(|told| told.sentence.parts.as_ref().map(Json)).collect::<Vec<_>>())
     .bind(told.iter().map(|told| &told.payload).collect::<Vec<_>>());
     database.insert_single(team_id, query).await?;
     Ok(())
@@ -167,7 +181,8 @@ pub(super) async fn end(
 ) -> Result<bool> {
     let tx = database.begin(context).await?;
     let query = sqlx::query(
-        "UPDATE job_sessions SET status = $3, error = $4, finished_at = clock_timestamp()
+        "UPDATE job_sessions SET status = $3, error = $4, finished_at = clock_timestamp(),
+            transaction_id = pg_current_xact_id()::text::bigint
          WHERE team_id = $1 AND id = $2 AND status = 'running'",
     )
     .bind(context.team_id)
@@ -175,6 +190,7 @@ pub(super) async fn end(
     .bind(status.as_str())
     .bind(error);
     let touched = tx.execute_sql(query).await?;
+    tx.hint(Moved::JobSessions);
     tx.commit().await?;
     Ok(touched > 0)
 }
@@ -182,7 +198,7 @@ pub(super) async fn end(
 /// Sessions, the newest first. One more than `limit` if there are more.
 pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<SessionRow>> {
     let query = sqlx::query(
-        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, input, error, correlation_id,
+        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, input, error, correlation_id,
             causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at
          FROM job_sessions
          WHERE team_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::text IS NULL OR status = $3)
@@ -204,7 +220,7 @@ pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limi
 /// One session.
 pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Option<SessionRow>> {
     let query = sqlx::query(
-        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, input, error, correlation_id,
+        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, input, error, correlation_id,
             causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at
          FROM job_sessions WHERE team_id = $1 AND id = $2",
     );
@@ -215,7 +231,7 @@ pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Option<SessionRow>> {
 /// A session's actions after a place, in order. One more than `limit` if there are more.
 pub(super) async fn actions(tx: &TeamTx, session_id: Uuid, after: i64, limit: u64) -> Result<Vec<ActionRow>> {
     let query = sqlx::query(
-        "SELECT seq, at, action_type, sentence, payload FROM job_actions
+        "SELECT seq, at, action_type, sentence, parts, payload FROM job_actions
          WHERE team_id = $1 AND session_id = $2 AND seq > $3 ORDER BY seq LIMIT $4",
     )
     .bind(tx.team_id())
@@ -225,16 +241,22 @@ pub(super) async fn actions(tx: &TeamTx, session_id: Uuid, after: i64, limit: u6
     tx.fetch_all(query)
         .await?
         .iter()
-        .map(|row| {
-            Ok(ActionRow {
-                seq: row.try_get("seq")?,
-                at: row.try_get("at")?,
-                action_type: row.try_get("action_type")?,
-                sentence: row.try_get("sentence")?,
-                payload: row.try_get("payload")?,
-            })
-        })
+        .map(|row| action_row(row, ""))
         .collect()
+}
+
+/// An action from a row whose columns are named so.
+fn action_row(row: &PgRow, prefix: &str) -> Result<ActionRow> {
+    let named = |column: &str| format!("{prefix}{column}");
+    let parts: Option<Json<Vec<SentencePart>>> = row.try_get(named("parts").as_str())?;
+    Ok(ActionRow {
+        seq: row.try_get(named("seq").as_str())?,
+        at: row.try_get(named("at").as_str())?,
+        action_type: row.try_get(named("action_type").as_str())?,
+        sentence: row.try_get(named("sentence").as_str())?,
+        parts: parts.map(|parts| parts.0),
+        payload: row.try_get(named("payload").as_str())?,
+    })
 }
 
 fn session_row(row: &PgRow) -> Result<SessionRow> {
@@ -247,6 +269,7 @@ fn session_row(row: &PgRow) -> Result<SessionRow> {
         max_attempts: row.try_get("max_attempts")?,
         status: row.try_get::<&str, _>("status")?.parse()?,
         sentence: row.try_get("sentence")?,
+        parts: row.try_get::<Option<Json<_>>, _>("parts")?.map(|parts| parts.0),
         input: row.try_get("input")?,
         error: row.try_get("error")?,
         correlation_id: row.try_get("correlation_id")?,

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
+use axum::extract::ws::Utf8Bytes;
 use uuid::Uuid;
 
 use super::Pulled;
 use crate::error::Result;
-use crate::live::frames::{ServerFrame, feed_frames, no_such_thread, thread_frames};
+use crate::jobs::SessionNews;
+use crate::live::frames::{ServerFrame, feed_frames, no_such_thread, session_frames, thread_frames};
 use crate::live::hub::Subject;
 use crate::live::reading::PAGE;
 use crate::live::topic::Topic;
 use crate::notifications::InboxState;
-use crate::tenancy::Snapshot;
-use crate::threads::{Changes, Cursor, FeedPiece, FeedPlace, FeedWindow, Message, ThreadRef};
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot};
+use crate::threads::{Changes, Cursor, FeedPiece, Message, ThreadRef};
 
 /// A topic that is followed.
 pub(super) struct Follow {
@@ -34,7 +36,14 @@ pub(super) enum Place {
     Inbox(Option<i64>),
 }
 
-/// Where the client is among a team's messages.
+/// How much of a feed was read at once.
+struct Read {
+    rows: usize,
+    last: Option<FeedPlace>,
+    now: Snapshot,
+}
+
+/// Where the client is among a team's messages, or its sessions.
 #[derive(Debug)]
 pub(super) struct Feed {
     /// What was visible then, it has; none: it has not been asked yet what is.
@@ -50,6 +59,7 @@ pub(super) enum Page {
     Head(Option<(ThreadRef, Cursor)>),
     Thread(Option<Box<Changes>>),
     Feed(FeedPiece),
+    Sessions(SessionNews),
     Inbox(Box<InboxState>),
 }
 
@@ -64,7 +74,22 @@ impl Follow {
             }),
             (Page::Head(Some((thread, head))), _) => self.begin(&thread, head),
             (Page::Thread(Some(changes)), _) => self.go_on(from, *changes),
-            (Page::Feed(piece), _) => self.feed(topic, piece),
+            (Page::Feed(piece), _) => {
+                let read = Read {
+                    rows: piece.messages.len(),
+                    last: piece.messages.last().map(|(place, ..)| *place),
+                    now: piece.now,
+                };
+                self.feed(topic, read, |old, new| feed_frames(by_thread(piece.messages), old, new))
+            }
+            (Page::Sessions(news), _) => {
+                let read = Read {
+                    rows: news.read,
+                    last: news.last,
+                    now: news.now,
+                };
+                self.feed(topic, read, |old, new| session_frames(news.sessions, old, new))
+            }
             (Page::Inbox(state), _) => self.inbox(topic, *state),
             _ => Ok(Pulled::default()),
         }
@@ -129,20 +154,29 @@ impl Follow {
         })
     }
 
-    fn feed(&mut self, topic: Topic, piece: FeedPiece) -> Result<Pulled> {
+    /// Takes in a page of a feed, whose frames `frames` makes for who had `old` and then has `new`.
+    fn feed(
+        &mut self,
+        topic: Topic,
+        read: Read,
+        frames: impl FnOnce(&Snapshot, &Snapshot) -> Result<Vec<Utf8Bytes>>,
+    ) -> Result<Pulled> {
         let Place::Feed(feed) = &mut self.place else {
             return Ok(Pulled::default());
         };
         let mut pulled = Pulled::default();
-        let since = feed.since.get_or_insert_with(|| piece.now.clone());
-        if since.next() > piece.now.next() {
+        let since = feed.since.get_or_insert_with(|| read.now.clone());
+        if since.next() > read.now.next() {
             let frame = ServerFrame::Error {
                 code: "cursor-ahead",
                 detail: "the cursor is from elsewhere: subscribe without one".to_owned(),
                 topic: Some(topic),
             };
             pulled.frames.push(frame.encode()?);
-            pulled.refused = Some(Subject::Threads);
+            pulled.refused = Some(match topic {
+                Topic::JobSessions => Subject::JobSessions,
+                _ => Subject::Threads,
+            });
             return Ok(pulled);
         }
         if !feed.announced {
@@ -155,12 +189,12 @@ impl Follow {
             };
             pulled.frames.push(frame.encode()?);
         }
-        let until = feed.until.take().unwrap_or(piece.now);
-        let is_last = i64::try_from(piece.messages.len()).is_ok_and(|read| read < PAGE);
+        let until = feed.until.take().unwrap_or(read.now);
+        let is_last = i64::try_from(read.rows).is_ok_and(|rows| rows < PAGE);
         let old = since.clone();
-        match piece.messages.last() {
-            Some((place, ..)) if !is_last => {
-                feed.after = *place;
+        match read.last {
+            Some(place) if !is_last => {
+                feed.after = place;
                 feed.until = Some(until);
                 self.behind = true;
             }
@@ -169,9 +203,7 @@ impl Follow {
                 *since = until;
             }
         }
-        pulled
-            .frames
-            .extend(feed_frames(by_thread(piece.messages), &old, since)?);
+        pulled.frames.extend(frames(&old, since)?);
         Ok(pulled)
     }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::reading::message;
 use crate::error::{Error, Result};
 use crate::events::Sentences;
-use crate::tenancy::{Snapshot, TeamTx};
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
 use crate::threads::message::Message;
 
 /// A place in a thread's history. Both numbers are counted up under the lock of the thread's row, so of two
@@ -173,28 +173,6 @@ fn thread_ref(row: &PgRow) -> Result<ThreadRef> {
     })
 }
 
-/// A place among a team's messages, by who wrote them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FeedPlace {
-    /// The transaction that wrote or last changed a message.
-    pub transaction_id: i64,
-    /// Its thread.
-    pub thread_id: Uuid,
-    /// Its place in the thread.
-    pub seq: i64,
-}
-
-/// Which of a team's messages to read.
-#[derive(Debug, Clone)]
-pub struct FeedWindow {
-    /// What was visible then has been read.
-    pub since: Snapshot,
-    /// What was not visible then is for later; [`Snapshot::EVERYTHING`] for what is visible now.
-    pub until: Snapshot,
-    /// Of these, those after this place.
-    pub after: FeedPlace,
-}
-
 /// Some of a team's messages, new and changed.
 #[derive(Debug)]
 pub struct FeedPiece {
@@ -246,7 +224,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
     .bind(window.until.next())
     .bind(window.until.open())
     .bind(window.after.transaction_id)
-    .bind(window.after.thread_id)
+    .bind(window.after.id)
     .bind(window.after.seq)
     .bind(limit);
     let rows = tx.fetch_all(query).await?;
@@ -265,7 +243,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
         };
         let place = FeedPlace {
             transaction_id: row.try_get("m_transaction_id")?,
-            thread_id: row.try_get("thread_id")?,
+            id: row.try_get("thread_id")?,
             seq: message.seq,
         };
         piece.messages.push((place, thread_ref(row)?, message));

@@ -3,6 +3,7 @@
 mod browser;
 mod doors;
 mod frames;
+mod jobs;
 mod joints;
 mod schemas;
 mod slow;

@@ -1,0 +1,112 @@
+//! What is new in a team's sessions.
+
+use sqlx::Row as _;
+
+use super::{ActionRow, action_row, session_row};
+use crate::error::{Error, Result};
+use crate::jobs::view::{ActionView, SessionView};
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
+
+/// Some of what is new in a team's sessions.
+#[derive(Debug)]
+pub struct SessionNews {
+    /// Sessions as they are now, without their inputs, each with its new actions in order.
+    pub sessions: Vec<(SessionView, Vec<ActionView>)>,
+    /// How many rows that was.
+    pub read: usize,
+    /// The last of them.
+    pub last: Option<FeedPlace>,
+    /// What is visible now.
+    pub now: Snapshot,
+}
+
+/// The next sessions that moved in a window, and their new actions, at most `limit` rows. One statement, so that all is
+/// of one moment.
+///
+/// # Errors
+/// As any statement.
+pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<SessionNews> {
+    // Two ranges of each index: of transactions that had not begun, and of those that were open.
+    let query = sqlx::query(
+        "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.session_id AS m_session_id, m.seq AS m_seq,
+            s.id, s.job_name, s.job_id, s.queue_job_id, s.attempt, s.max_attempts, s.status, s.sentence, s.parts,
+            NULL::jsonb AS input, s.error, s.correlation_id, s.causation_id, s.queued_at, s.started_at, s.heartbeat_at,
+            s.finished_at, s.cancel_requested_at,
+            a.seq AS a_seq, a.at AS a_at, a.action_type AS a_action_type, a.sentence AS a_sentence, a.parts AS a_parts,
+            a.payload AS a_payload
+         FROM (SELECT pg_current_snapshot()::text AS snapshot) now
+         LEFT JOIN LATERAL (
+             (SELECT transaction_id, id AS session_id, 0::bigint AS seq FROM job_sessions
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
+              ORDER BY 1, 2, 3 LIMIT $9)
+             UNION ALL
+             (SELECT transaction_id, id, 0 FROM job_sessions
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
+              ORDER BY 1, 2, 3 LIMIT $9)
+             UNION ALL
+             (SELECT transaction_id, session_id, seq FROM job_actions
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, session_id, seq) > ($6, $7, $8)
+              ORDER BY 1, 2, 3 LIMIT $9)
+             UNION ALL
+             (SELECT transaction_id, session_id, seq FROM job_actions
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, session_id, seq) > ($6, $7, $8)
+              ORDER BY 1, 2, 3 LIMIT $9)
+             ORDER BY 1, 2, 3 LIMIT $9
+         ) m ON true
+         LEFT JOIN job_sessions s ON s.team_id = $1 AND s.id = m.session_id
+         LEFT JOIN job_actions a ON a.team_id = $1 AND a.session_id = m.session_id AND a.seq = m.seq
+         ORDER BY m.transaction_id, m.session_id, m.seq",
+    )
+    .bind(tx.team_id())
+    .bind(window.since.next())
+    .bind(window.since.open())
+    .bind(window.until.next())
+    .bind(window.until.open())
+    .bind(window.after.transaction_id)
+    .bind(window.after.id)
+    .bind(window.after.seq)
+    .bind(limit);
+    let rows = tx.fetch_all(query).await?;
+    let first = rows
+        .first()
+        .ok_or_else(|| Error::internal("a snapshot is always there"))?;
+    let mut news = SessionNews {
+        sessions: Vec::new(),
+        read: 0,
+        last: None,
+        now: first.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?,
+    };
+    for row in &rows {
+        let Some(transaction_id) = row.try_get::<Option<i64>, _>("m_transaction_id")? else {
+            continue;
+        };
+        news.read += 1;
+        news.last = Some(FeedPlace {
+            transaction_id,
+            id: row.try_get("m_session_id")?,
+            seq: row.try_get("m_seq")?,
+        });
+        let session: SessionView = session_row(row)?.into();
+        let known = news.sessions.iter().position(|(known, _)| known.id == session.id);
+        let actions = match known {
+            Some(at) => &mut news.sessions[at].1,
+            None => {
+                news.sessions.push((session, Vec::new()));
+                let at = news.sessions.len() - 1;
+                &mut news.sessions[at].1
+            }
+        };
+        if row.try_get::<Option<i64>, _>("a_seq")?.is_some() {
+            let action: ActionRow = action_row(row, "a_")?;
+            actions.push(action.into());
+        }
+    }
+    for (_, actions) in &mut news.sessions {
+        actions.sort_by_key(|action| action.seq);
+    }
+    Ok(news)
+}

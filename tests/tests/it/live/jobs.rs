@@ -1,0 +1,123 @@
+//! Job sessions as they happen.
+
+use std::time::Duration;
+
+use daybook::jobs::{SessionSpec, badge, with_job_session};
+use daybook::live::LiveOptions;
+use daybook::tenancy::Context;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Scene;
+
+#[derive(Serialize)]
+struct Fetched {
+    players: u32,
+}
+
+impl std::fmt::Display for Fetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fetched {} players", badge("players", self.players))
+    }
+}
+
+/// A session that does so many things, one after the other.
+async fn sync(scene: &Scene, actions: u32) {
+    let spec = SessionSpec::new("sync_roster")
+        .context(Context::system(scene.app.team.id, "test"))
+        .input(&json!({"secret": "only where it is asked for"}))
+        .sentence(format_args!("Started syncing {}", badge("roster", "HT2MJM")));
+    with_job_session(&scene.app.database, spec, async |session| {
+        for players in 1..=actions {
+            session.add_action(&Fetched { players }).await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// What frames tell: the actions' places, how the session stands at last, and where to go on.
+fn told(frames: &[Value]) -> (Vec<i64>, String, String) {
+    let actions = frames.iter().flat_map(|frame| frame["actions"].as_array().unwrap());
+    let last = frames.last().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (
+        actions.map(|action| action["seq"].as_i64().unwrap()).collect(),
+        text(&last["session"]["status"]),
+        text(&last["cursor"]),
+    )
+}
+
+#[tokio::test]
+async fn a_session_is_told_as_it_happens_and_again_from_where_one_was() {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    let subscribed = grace.follow(json!({"type": "subscribe", "topic": "job-sessions"})).await;
+    let before = subscribed["cursor"].as_str().unwrap().to_owned();
+
+    sync(&scene, 3).await;
+    let mut frames = Vec::new();
+    while frames.last().is_none_or(|frame: &Value| frame["session"]["status"] == "running") {
+        let frame = grace.next().await;
+        assert_eq!(frame["type"], "job-sessions:updated");
+        frames.push(frame);
+    }
+    let (actions, status, cursor) = told(&frames);
+    assert_eq!((actions, status.as_str()), (vec![1, 2, 3], "succeeded"));
+    let session = &frames[0]["session"];
+    assert!(session.get("input").is_none());
+    assert_eq!(
+        session["parts"],
+        json!([{"kind": "text", "text": "Started syncing "}, {"kind": "badge", "name": "roster", "text": "HT2MJM"}])
+    );
+    let action = frames.iter().find_map(|frame| frame["actions"].get(0)).unwrap();
+    assert_eq!((&action["sentence"], &action["type"]), (&json!("Fetched 1 players"), &json!("Fetched")));
+    assert_eq!(action["parts"][1], json!({"kind": "badge", "name": "players", "text": "1"}));
+
+    // Who was away is told what happened since, and nothing else.
+    let mut away = scene.live(&scene.ada).await;
+    away.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": before}))
+        .await;
+    let (actions, status, _) = told(&[away.next().await]);
+    assert_eq!((actions, status.as_str()), (vec![1, 2, 3], "succeeded"));
+    let mut back = scene.live(&scene.ada).await;
+    back.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": cursor}))
+        .await;
+    assert!(back.until_pong().await.is_empty());
+    sync(&scene, 1).await;
+    assert_eq!(back.next().await["session"]["job_name"], "sync_roster");
+}
+
+#[tokio::test]
+async fn more_than_a_page_comes_whole_and_without_a_hint_too() {
+    let deaf = LiveOptions {
+        deaf: true,
+        look_every: Duration::from_millis(100),
+        ..LiveOptions::default()
+    };
+    let scene = Scene::with(deaf).await;
+    let mut grace = scene.live(&scene.grace).await;
+    grace.follow(json!({"type": "subscribe", "topic": "job-sessions"})).await;
+    sync(&scene, 450).await;
+    let mut seen = Vec::new();
+    let mut ended = false;
+    while !ended || seen.len() < 450 {
+        let frame = grace.next().await;
+        ended |= frame["session"]["status"] == "succeeded";
+        seen.extend(told(&[frame]).0);
+    }
+    assert_eq!(seen, (1..=450).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn another_teams_sessions_are_not_told() {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    grace.follow(json!({"type": "subscribe", "topic": "job-sessions"})).await;
+    let other = scene.app.db.team("Other").await;
+    let spec = SessionSpec::new("sync_roster").context(Context::system(other.id, "test"));
+    with_job_session(&scene.app.database, spec, async |_| Ok(())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(grace.until_pong().await.is_empty());
+}
