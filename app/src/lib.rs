@@ -11,6 +11,7 @@
 //! - [`live`]: the WebSocket on which both reach people's screens as they happen.
 //! - [`jobs`]: what the system does in the background, as sessions with their actions; the queue, and what leads to it.
 //! - [`analytics`]: how often what happened, counted after the commit. [`housekeeping`]: the service's own jobs.
+//! - [`stories`]: all that one request led to, with its causes.
 //! - [`auth`]: who presents themselves; members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
 //! - [`wide_events`]: one JSON line for every request, and nothing it knows of the rest.
@@ -34,6 +35,7 @@ pub mod jobs;
 pub mod live;
 pub mod notifications;
 pub mod prelude;
+pub mod stories;
 pub mod tenancy;
 pub mod testing;
 pub mod threads;

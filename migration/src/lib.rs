@@ -13,6 +13,7 @@ mod m0007_live;
 mod m0008_job_sessions;
 mod m0009_queue;
 mod m0010_event_counts;
+mod m0011_stories;
 pub mod queue;
 pub mod rls;
 pub mod sample;
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_job_sessions::Migration),
             Box::new(m0009_queue::Migration),
             Box::new(m0010_event_counts::Migration),
+            Box::new(m0011_stories::Migration),
         ]
     }
 

@@ -13,17 +13,16 @@ impl MigrationTrait for Migration {
         manager
             .get_connection()
             .execute_unprepared(
-                // The system is an actor without an id, and counted as one.
+                // The system is an actor without an id: its counts have zeros there, since a key can't have nulls.
                 "CREATE TABLE event_counts (
                     team_id uuid NOT NULL,
                     day date NOT NULL,
                     object_type text NOT NULL,
                     event_type text NOT NULL,
                     actor_kind text NOT NULL,
-                    actor_id uuid,
+                    actor_id uuid NOT NULL,
                     events bigint NOT NULL CHECK (events > 0),
-                    CONSTRAINT event_counts_key UNIQUE NULLS NOT DISTINCT
-                        (team_id, day, object_type, event_type, actor_kind, actor_id)
+                    PRIMARY KEY (team_id, day, object_type, event_type, actor_kind, actor_id)
                 );",
             )
             .await?;

@@ -116,7 +116,7 @@ pub async fn hire(db: &TestDb, database: &Database, options: &WorkerOptions) -> 
     let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
         .await
         .unwrap();
-    Workers::start(database, &workers, options)
+    Workers::start(database, &workers, options).await.unwrap()
 }
 
 /// A team, its database as the service has it, and workers.
@@ -186,7 +186,7 @@ impl Shop {
                 .await
                 .unwrap();
             // Until the runtime dies.
-            std::mem::forget(Workers::start(&own, &workers, &quick()));
+            std::mem::forget(Workers::start(&own, &workers, &quick()).await.unwrap());
         });
         started.await.unwrap();
         runtime

@@ -23,12 +23,13 @@ pub(super) async fn add(tx: &TeamTx, event_ids: &[Uuid]) -> Result<()> {
     }
     let query = sqlx::query(
         "INSERT INTO event_counts AS c (team_id, day, object_type, event_type, actor_kind, actor_id, events)
-         SELECT $1, (e.created_at AT TIME ZONE 'UTC')::date, e.object_type, e.event_type, e.actor_kind, e.actor_id, count(*)
+         SELECT $1, (e.created_at AT TIME ZONE 'UTC')::date, e.object_type, e.event_type, e.actor_kind,
+            coalesce(e.actor_id, '00000000-0000-0000-0000-000000000000'), count(*)
          FROM unnest($2::uuid[]) AS wanted (id)
          CROSS JOIN LATERAL (SELECT * FROM events WHERE team_id = $1 AND id = wanted.id OFFSET 0) e
          -- In one order, so that two slices don't wait for each other.
          GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2, 3, 4, 5, 6
-         ON CONFLICT ON CONSTRAINT event_counts_key DO UPDATE SET events = c.events + excluded.events",
+         ON CONFLICT (team_id, day, object_type, event_type, actor_kind, actor_id) DO UPDATE SET events = c.events + excluded.events",
     );
     tx.execute_sql(query.bind(tx.team_id()).bind(event_ids)).await?;
     Ok(())
@@ -52,7 +53,8 @@ pub async fn rebuild(tx: &TeamTx) -> Result<u64> {
             SELECT $1, $2, id FROM events WHERE team_id = $1 ON CONFLICT DO NOTHING
         )
         INSERT INTO event_counts (team_id, day, object_type, event_type, actor_kind, actor_id, events)
-        SELECT $1, (created_at AT TIME ZONE 'UTC')::date, object_type, event_type, actor_kind, actor_id, count(*)
+        SELECT $1, (created_at AT TIME ZONE 'UTC')::date, object_type, event_type, actor_kind,
+            coalesce(actor_id, '00000000-0000-0000-0000-000000000000'), count(*)
         FROM events WHERE team_id = $1 GROUP BY 1, 2, 3, 4, 5, 6
         RETURNING events",
     );

@@ -1,6 +1,5 @@
 //! `daybook dev`: the service with a small sample team, and what to try.
 
-use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 
 use chrono::TimeDelta;
@@ -8,7 +7,7 @@ use uuid::Uuid;
 
 use super::serve::{Stop, serve};
 use super::service::{Server, ensure_token_key, write_private};
-use super::{Outcome, wants_colours};
+use super::{Outcome, is_looked_at, wants_colours};
 use crate::app::{App, Planter};
 use crate::auth::{NewMember, NewPerson, NewTeam, NewToken, add_member, found_team, mint};
 use crate::config::Config;
@@ -52,7 +51,7 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
 
 /// On a terminal a wide event is a sentence; where stdout is a file or a pipe, it is JSON as everywhere.
 fn for_whom_looks_on(wide_events: WideEventConfig) -> WideEventConfig {
-    if !io::stdout().is_terminal() {
+    if !is_looked_at() {
         return wide_events;
     }
     let coloured = wants_colours();

@@ -2,7 +2,7 @@
 //!
 //! Commands that work on the database (`migrate`, `team`, `user`, `activity`, `consumers`, `analytics`) take the server that
 //! `DATABASE_URL` names, else the private cluster in the data folder: the one that a running `serve` or `dev`
-//! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`tail`)
+//! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`tail`, `story`)
 //! find it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` has left in the data folder.
 //!
 //! Results go to stdout, words for people and logs to stderr.
@@ -15,6 +15,7 @@ mod migrate;
 mod remote;
 mod serve;
 mod service;
+mod story;
 mod tail;
 mod team;
 mod token;
@@ -63,6 +64,8 @@ enum Command {
     Consumers(consumers::Args),
     /// Count a team's events anew.
     Analytics(analytics::Args),
+    /// Print all that has one correlation id, with its causes, as a tree. Talks to a running service.
+    Story(story::Args),
     /// Follow a team or a thread live, as sentences, until Ctrl-C. Talks to a running service.
     Tail(tail::Args),
 }
@@ -87,6 +90,7 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Token(args) => token::run(config, args),
         Command::Team(args) => team::run(&app, &config, args).await,
         Command::User(args) => user::run(&app, &config, args).await,
+        Command::Story(args) => story::run(&config, args).await,
         Command::Tail(args) => tail::run(&config, args).await,
         Command::Consumers(args) => consumers::run(&app, &config, args).await,
         Command::Analytics(args) => analytics::run(&app, &config, args).await,
@@ -146,6 +150,11 @@ fn log_to_stderr() -> Result<()> {
 /// <https://no-color.org>
 fn wants_colours() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether a person looks on at what goes to stdout.
+fn is_looked_at() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// A line of a command's result. A reader who has seen enough (`| head`) is no error.

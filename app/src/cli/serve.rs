@@ -84,13 +84,14 @@ pub(super) async fn serve(
     if let Some(consumers) = database.extension::<Consumers>() {
         tracing::info!("consumers: {}", consumers.names().collect::<Vec<_>>().join(", "));
     }
-    ready(&database, address).await?;
-
+    // Before anything is recorded that consumers may want.
     let workers = if pending.is_none() && role != Some(ServiceRole::Web) {
         Some(server.work(config, &database).await?)
     } else {
         None
     };
+    ready(&database, address).await?;
+
     let direct = config.live.listen.then(|| server.direct(config)).transpose()?;
     let live = Live::start(
         &database,

@@ -123,7 +123,7 @@ impl Server {
         let database = database.beside(options).await?.with_extension(Retention {
             sessions_days: config.jobs.keep_days,
         });
-        Ok(Workers::start(&database, &workers, &options_of_workers))
+        Workers::start(&database, &workers, &options_of_workers).await
     }
 
     /// The workers' connections.

@@ -6,7 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
-use crate::{auth, jobs, live, notifications, threads};
+use crate::{auth, jobs, live, notifications, stories, threads};
 
 /// What a process serves that only runs jobs: whether it lives, and how it goes.
 pub fn worker_router(state: AppState) -> Router {
@@ -27,6 +27,7 @@ pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
         .merge(notifications::routes())
         .merge(live::routes())
         .merge(jobs::routes())
+        .merge(stories::routes())
         .merge(auth::member_routes())
         .merge(auth::api_key_routes())
         .merge(team_routes);

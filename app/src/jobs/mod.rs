@@ -43,6 +43,6 @@ pub use routes::routes;
 pub use session::{Heartbeat, JobSession, with_job_session};
 pub use sentence::{Badge, SentencePart, badge};
 pub use spec::SessionSpec;
-pub use store::{SessionNews, feed};
+pub use store::{SessionNews, feed, of_story};
 pub use view::{ActionView, SessionView};
 pub use watch::{Lag, LastWatched, OldestTransaction, Watched, watch};

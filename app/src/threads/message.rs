@@ -129,7 +129,7 @@ impl From<&Actor> for Author {
 
 impl ToldEvent {
     /// An event in the words that the models have for it.
-    pub(super) fn new(sentences: &Sentences, event: &Event) -> Self {
+    pub fn new(sentences: &Sentences, event: &Event) -> Self {
         let sentence = sentences.render(event);
         Self {
             event_type: event.event_type,

@@ -3,7 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SLICES: [&str; 5] = ["threads", "notifications", "jobs", "auth", "campaigns"];
+const SLICES: [&str; 8] = [
+    "threads",
+    "notifications",
+    "jobs",
+    "analytics",
+    "housekeeping",
+    "stories",
+    "auth",
+    "campaigns",
+];
 /// A file near 400 lines is asking to be two.
 const MAX_LINES: usize = 450;
 const MAX_MAIN_LINES: usize = 60;
@@ -384,8 +393,11 @@ fn stdout_is_for_results_and_wide_events() {
                 .matches(word)
                 .count();
             // The results of commands, wide events, and whether a person looks on.
-            let may = ["cli/mod.rs", "wide_events/sink.rs", "cli/dev.rs"].contains(&source.path.as_str());
-            let allowed = usize::from(may && word == "io::stdout");
+            let allowed = match (source.path.as_str(), word) {
+                ("cli/mod.rs", "io::stdout") => 2,
+                ("wide_events/sink.rs", "io::stdout") => 1,
+                _ => 0,
+            };
             if times > allowed {
                 violations.push(format!("{} has {word}", source.path));
             }

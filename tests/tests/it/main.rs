@@ -29,4 +29,5 @@ mod openapi;
 mod poolers;
 mod private_postgres;
 mod schema;
+mod stories;
 mod wide_events;

@@ -77,8 +77,11 @@ pub struct Workers {
 
 impl Workers {
     /// Starts to run the jobs that `database` carries, to hand over what transactions ask for, and to look after what dead
-    /// workers left.
-    pub fn start(database: &Database, workers: &WorkerDatabase, options: &WorkerOptions) -> Self {
+    /// workers left. Durable consumers that are new begin before this returns: what is recorded from then on is theirs.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn start(database: &Database, workers: &WorkerDatabase, options: &WorkerOptions) -> Result<Self> {
         let database = database
             .clone()
             .with_extension(options.heartbeat())
@@ -92,6 +95,7 @@ impl Workers {
             options: options.clone(),
         };
         let relay = Relay::new(&database, workers, options.poll);
+        relay.pass().await?;
         tasks.spawn(until(stop.subscribe(), relay.run()));
         tasks.spawn(until(
             stop.subscribe(),
@@ -100,11 +104,11 @@ impl Workers {
         let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
         tasks.spawn(until(stop.subscribe(), watching.keep(workers.clone(), WATCH)));
         tasks.spawn(queue.run(stop.subscribe()));
-        Self {
+        Ok(Self {
             stop,
             tasks,
             workers: workers.clone(),
-        }
+        })
     }
 
     /// Lets jobs that run end, within the grace, and stops. Nothing is lost: what was not done is done elsewhere.

@@ -60,7 +60,7 @@ impl Relay {
     }
 
     /// Returns how much was handed over: nothing while another process leads.
-    async fn pass(&self) -> Result<u64> {
+    pub(super) async fn pass(&self) -> Result<u64> {
         let mut tx = self.workers.begin().await?;
         if !lead(&mut tx).await? {
             return Ok(0);

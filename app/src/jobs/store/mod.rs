@@ -2,8 +2,10 @@
 
 pub(super) mod changes;
 mod feed;
+mod story;
 
 pub use feed::{SessionNews, feed};
+pub use story::of_story;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

@@ -144,11 +144,14 @@ pub async fn one_of_each(app: &TestApp, owner: &Client, grace: &Client) -> BTree
     let (_, key) = owner.make_key("robot", "viewer").await;
     grace.comment(&thread, "hello to you").await;
     let notification = owner.inbox().await["items"][0]["id"].as_str().unwrap().to_owned();
-    let spec = SessionSpec::new("sync").context(Context::system(owner.team_id, "test"));
+    let context = Context::system(owner.team_id, "test");
+    let story = context.correlation_id.to_string();
+    let spec = SessionSpec::new("sync").context(context);
     let session = with_job_session(&app.database, spec, async |session| Ok(session.id()));
     BTreeMap::from([
         ("campaigns", campaign.id),
         ("job-sessions", session.await.unwrap().to_string()),
+        ("stories", story),
         ("threads", thread.trim_start_matches("/threads/").to_owned()),
         ("seq", comment["seq"].to_string()),
         ("api-keys", key),

@@ -71,7 +71,7 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     // Before any worker knows of the move.
     record("5 here").await;
     let workers = WorkerDatabase::connect(owner, WorkerOptions::CONNECTIONS).await.unwrap();
-    let working = daybook::jobs::Workers::start(&database, &workers, &quick());
+    let working = daybook::jobs::Workers::start(&database, &workers, &quick()).await.unwrap();
     let jotted = async || -> Vec<String> {
         let tx = database.begin(&shop.stage.ada.context).await.unwrap();
         let rows = tx.fetch_all(sqlx::query("SELECT body FROM jottings ORDER BY body")).await.unwrap();

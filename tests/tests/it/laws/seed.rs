@@ -42,6 +42,8 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
          INSERT INTO job_requests (team_id, id, job_name, job_id, input, context, run_at, priority, max_attempts)
             VALUES ('{team}', '{one}', 'sync', '{one}', '{{}}', '{{}}', now(), 0, 1);
          INSERT INTO consumer_effects (team_id, consumer, event_id) VALUES ('{team}', 'crm', '{one}');
+         INSERT INTO event_counts (team_id, day, object_type, event_type, actor_kind, actor_id, events)
+            VALUES ('{team}', '2026-11-21', 'campaign', 'CREATED', 'user', '{one}', 1);
          INSERT INTO campaigns (team_id, id, name) VALUES ('{team}', '{one}', 'Spring');
          INSERT INTO widgets (team_id, id, name) VALUES ('{team}', '{one}', 'w');
          INSERT INTO jottings (team_id, id, body) VALUES ('{team}', '{one}', 'j');",

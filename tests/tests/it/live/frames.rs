@@ -253,7 +253,7 @@ async fn what_a_socket_can_t_do_is_said_and_the_socket_stays() {
         (
             json!({"type": "subscribe", "topic": "campaigns"}),
             "bad-frame",
-            "thread:{id}, threads or notifications",
+            "thread:{id}, threads, notifications or job-sessions",
         ),
         (
             json!({"type": "subscribe", "topic": "threads", "seq": 1}),

@@ -1,0 +1,172 @@
+//! `daybook story`: what happened, as a tree of sentences.
+
+use std::collections::HashMap;
+
+use anstyle::{AnsiColor, Style};
+use clap::Args as ClapArgs;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::remote::Remote;
+use super::{Outcome, is_looked_at, say, wants_colours};
+use crate::config::Config;
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// The correlation id: of an event, of a job session, or the trace id of a request.
+    id: Uuid,
+    /// The team, by id or name; may be left out when the token's person is in one only.
+    #[arg(long, env = "DAYBOOK_TEAM")]
+    team: Option<String>,
+    /// As the service tells it, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(config: &Config, args: Args) -> Outcome {
+    let remote = Remote::of(config)?;
+    let team_id = remote.team(args.team.as_deref()).await?;
+    let story = remote.get(team_id, &format!("/stories/{}", args.id), &[]).await?;
+    if args.json {
+        say(&story)?;
+        return Ok(());
+    }
+    let steps = story["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    for line in tree(steps, is_looked_at() && wants_colours()) {
+        say(line)?;
+    }
+    if story["truncated"] == true {
+        say("… and more than is told here")?;
+    }
+    Ok(())
+}
+
+/// The steps under what caused them, each in its order.
+fn tree(steps: &[Value], coloured: bool) -> Vec<String> {
+    let ids: HashMap<&str, usize> = steps
+        .iter()
+        .enumerate()
+        .filter_map(|(at, step)| Some((step["id"].as_str()?, at)))
+        .collect();
+    let mut children: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
+    for (at, step) in steps.iter().enumerate() {
+        let cause = step["caused_by"]["id"].as_str().and_then(|id| ids.get(id).copied());
+        children.entry(cause).or_default().push(at);
+    }
+    let mut lines = Vec::new();
+    for root in children.get(&None).cloned().unwrap_or_default() {
+        grow(steps, &children, root, "", "", coloured, &mut lines);
+    }
+    lines
+}
+
+fn grow(
+    steps: &[Value],
+    children: &HashMap<Option<usize>, Vec<usize>>,
+    at: usize,
+    branch: &str,
+    under: &str,
+    coloured: bool,
+    lines: &mut Vec<String>,
+) {
+    let step = &steps[at];
+    lines.push(format!("{branch}{}", sentence(step, coloured)));
+    let actions: Vec<String> = step["actions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|action| format!("{} {}", clock(&action["at"]), words(&action["sentence"])))
+        .collect();
+    let caused = children.get(&Some(at)).map_or(&[][..], Vec::as_slice);
+    let last = actions.len() + caused.len();
+    let ends = |number: usize| if number + 1 == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+    for (number, action) in actions.iter().enumerate() {
+        lines.push(format!("{under}{}{action}", ends(number).0));
+    }
+    for (number, child) in caused.iter().enumerate() {
+        let (branch, deeper) = ends(actions.len() + number);
+        grow(
+            steps,
+            children,
+            *child,
+            &format!("{under}{branch}"),
+            &format!("{under}{deeper}"),
+            coloured,
+            lines,
+        );
+    }
+}
+
+fn sentence(step: &Value, coloured: bool) -> String {
+    if step["kind"] != "job" {
+        return format!("{} {}", clock(&step["at"]), words(&step["event"]["text"]));
+    }
+    let session = &step["session"];
+    let status = words(&session["status"]);
+    let style = match (coloured, status.as_str()) {
+        (false, _) => Style::new(),
+        (true, "succeeded") => AnsiColor::Green.on_default(),
+        (true, "running") => AnsiColor::Cyan.on_default(),
+        (true, _) => AnsiColor::Red.on_default(),
+    };
+    let attempt = match session["attempt"].as_i64() {
+        Some(attempt) if attempt > 1 => format!(", attempt {attempt}"),
+        _ => String::new(),
+    };
+    let why = match session["error"]["message"].as_str() {
+        Some(message) => format!(": {}", one_line(message)),
+        None => String::new(),
+    };
+    format!(
+        "{} {} ({style}{status}{style:#}{attempt}{why})",
+        clock(&step["at"]),
+        words(&session["sentence"])
+    )
+}
+
+fn clock(at: &Value) -> String {
+    let at = at.as_str().and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
+    at.map_or_else(String::new, |at| at.format("%F %T").to_string())
+}
+
+fn words(text: &Value) -> String {
+    one_line(text.as_str().unwrap_or_default())
+}
+
+/// Other people's words can't move the cursor.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_story_is_a_tree_of_sentences() {
+        let at = "2026-11-21T10:00:01Z";
+        let steps = [
+            json!({"kind": "event", "id": "e1", "at": at, "caused_by": null, "event": {"text": "Ada created campaign “Spring”"}}),
+            json!({"kind": "job", "id": "j1", "at": at, "caused_by": {"kind": "event", "id": "e1"},
+                "session": {"sentence": "Started giving an event to crm", "status": "failed", "attempt": 2,
+                    "error": {"message": "the\nhost is away"}},
+                "actions": [{"at": at, "sentence": "Asked the host"}]}),
+            json!({"kind": "event", "id": "e2", "at": at, "caused_by": {"kind": "job", "id": "j1"}, "event": {"text": "crm \u{1b}[2J archived it"}}),
+            json!({"kind": "event", "id": "e3", "at": at, "caused_by": {"kind": "event", "id": "e1"}, "event": {"text": "Ada approved it"}}),
+        ];
+        assert_eq!(
+            tree(&steps, false),
+            [
+                "2026-11-21 10:00:01 Ada created campaign “Spring”",
+                "├─ 2026-11-21 10:00:01 Started giving an event to crm (failed, attempt 2: the host is away)",
+                "│  ├─ 2026-11-21 10:00:01 Asked the host",
+                "│  └─ 2026-11-21 10:00:01 crm  [2J archived it",
+                "└─ 2026-11-21 10:00:01 Ada approved it",
+            ]
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Reading stories.
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::store::{self, Story};
+use crate::error::{Error, Result};
+use crate::http::{AppState, Json, Path, Problem, Team};
+
+/// The route of stories, under `/v1/teams/{team_id}`.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_story))
+}
+
+/// Everything of one correlation id: events and job sessions with their causes, in order.
+#[utoipa::path(
+    get, path = "/stories/{correlation_id}", tag = "stories",
+    params(("correlation_id" = Uuid, Path, description = "The trace id of `traceparent`, or a correlation id")),
+    responses(
+        (status = 200, body = Story),
+        (status = 404, description = "No such team, or nothing in it has that id", body = Problem),
+    )
+)]
+async fn get_story(team: Team, Path(correlation_id): Path<Uuid>) -> Result<Json<Story>> {
+    let tx = team.read().await?;
+    let story = store::story(&tx, correlation_id).await?;
+    tx.commit().await?;
+    if story.steps.is_empty() {
+        return Err(Error::not_found("story"));
+    }
+    Ok(Json(story))
+}

@@ -1,0 +1,150 @@
+//! The steps of a story, and their causes.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::events::{Event, Sentences, event_from_row};
+use crate::jobs::{self, ActionView, SessionView};
+use crate::tenancy::{Actor, TeamTx};
+use crate::threads::ToldEvent;
+
+/// How many events, and how many sessions, of a story are told.
+pub(super) const MOST: i64 = 1_000;
+
+/// All that has one correlation id.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Story {
+    /// Which.
+    pub correlation_id: Uuid,
+    /// In the order in which they began.
+    pub steps: Vec<StoryStep>,
+    /// There is more than is told here.
+    pub truncated: bool,
+}
+
+/// One thing that happened.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StoryStep {
+    /// Its id: an event's, a job session's.
+    pub id: Uuid,
+    /// When it happened, or began.
+    pub at: DateTime<Utc>,
+    /// The step of the story that caused it.
+    pub caused_by: Option<Caused>,
+    /// What it is.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+/// What a step is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(as = StoryStepKind)]
+pub enum Step {
+    /// Something changed.
+    Event {
+        /// The change, in words.
+        event: Box<ToldEvent>,
+    },
+    /// The system did something in the background.
+    Job {
+        /// The session, without its input.
+        session: Box<SessionView>,
+        /// Its first actions, 50 at most.
+        actions: Vec<ActionView>,
+    },
+}
+
+/// What caused a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "kind", content = "id", rename_all = "snake_case")]
+#[schema(as = StoryCause)]
+pub enum Caused {
+    /// An event.
+    Event(Uuid),
+    /// A job session.
+    Job(Uuid),
+}
+
+/// Everything of one correlation id, as far as it is in the transaction's team. A story of nothing is empty.
+///
+/// # Errors
+/// As any statement.
+pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
+    let query = sqlx::query("SELECT * FROM events WHERE team_id = $1 AND correlation_id = $2 ORDER BY id LIMIT $3");
+    let rows = tx
+        .fetch_all(query.bind(tx.team_id()).bind(correlation_id).bind(MOST + 1))
+        .await?;
+    let events = rows.iter().map(event_from_row).collect::<Result<Vec<_>>>()?;
+    let sessions = jobs::of_story(tx, correlation_id, MOST + 1).await?;
+    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+    let truncated = events.len() > most || sessions.len() > most;
+
+    let causes = Causes::of(&events, &sessions);
+    let words = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    let mut steps: Vec<StoryStep> = Vec::with_capacity(events.len() + sessions.len());
+    steps.extend(events.iter().take(most).map(|event| StoryStep {
+        id: event.id,
+        at: event.created_at,
+        caused_by: causes.of_event(event),
+        step: Step::Event {
+            event: Box::new(ToldEvent::new(sentences, event)),
+        },
+    }));
+    steps.extend(sessions.into_iter().take(most).map(|(session, actions)| StoryStep {
+        id: session.id,
+        at: session.started_at,
+        caused_by: causes.of_session(&session),
+        step: Step::Job {
+            session: Box::new(session),
+            actions,
+        },
+    }));
+    steps.sort_by_key(|step| (step.at, step.id));
+    Ok(Story {
+        correlation_id,
+        steps,
+        truncated,
+    })
+}
+
+/// Who is in the story.
+struct Causes<'a> {
+    events: HashMap<Uuid, &'a Event>,
+    sessions: HashSet<Uuid>,
+}
+
+impl<'a> Causes<'a> {
+    fn of(events: &'a [Event], sessions: &[(SessionView, Vec<ActionView>)]) -> Self {
+        Self {
+            events: events.iter().map(|event| (event.id, event)).collect(),
+            sessions: sessions.iter().map(|(session, _)| session.id).collect(),
+        }
+    }
+
+    fn of_event(&self, event: &Event) -> Option<Caused> {
+        let cause = event.causation_id.and_then(|id| self.events.get(&id));
+        let job = match &event.actor {
+            Actor::Job { id, .. } if self.sessions.contains(id) => Some(*id),
+            _ => None,
+        };
+        match (cause, job) {
+            // What a job recorded because of what it had recorded itself: the nearer cause.
+            (Some(cause), Some(_)) if cause.actor == event.actor => Some(Caused::Event(cause.id)),
+            (_, Some(job)) => Some(Caused::Job(job)),
+            (Some(cause), None) => Some(Caused::Event(cause.id)),
+            (None, None) => None,
+        }
+    }
+
+    fn of_session(&self, session: &SessionView) -> Option<Caused> {
+        let cause = session.causation_id?;
+        self.events.contains_key(&cause).then_some(Caused::Event(cause))
+    }
+}

@@ -1,0 +1,37 @@
+//! Jobs that do next to nothing.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use daybook::prelude::*;
+
+/// Nothing at all.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Noop {
+    pub(crate) n: u32,
+}
+
+#[async_trait]
+impl Job for Noop {
+    const NAME: &'static str = "noop";
+
+    async fn run(self, _: &JobSession) -> JobResult {
+        Ok(())
+    }
+}
+
+/// Says when it began.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Started {}
+
+pub(crate) static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
+
+#[async_trait]
+impl Job for Started {
+    const NAME: &'static str = "started";
+
+    async fn run(self, _: &JobSession) -> JobResult {
+        *BEGAN.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+}
