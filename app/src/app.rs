@@ -140,10 +140,9 @@ impl App {
     /// [`Error::Internal`](crate::Error::Internal) that names two consumers or two jobs of one name.
     pub fn equip(&self, database: Database) -> Result<Database> {
         if let Some(error) = &self.bad_job {
-            return Err(Error::internal(std::error::Error::source(error).map_or_else(
-                || error.to_string(),
-                ToString::to_string,
-            )));
+            return Err(Error::internal(
+                std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string),
+            ));
         }
         let consumers = match &self.consumers {
             Some(consumers) => consumers.clone(),

@@ -72,10 +72,10 @@ impl MigrationTrait for Migration {
                  CREATE POLICY workers ON job_requests TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT, INSERT, DELETE ON job_requests TO {WORKER_ROLE};
 
-                 -- The sweeper: whose worker is silent, and what is too old. Never inputs, contexts, errors.
+                 -- How sessions end, whose worker is silent, and what is too old. Never inputs, contexts, errors.
                  CREATE POLICY workers ON job_sessions TO {WORKER_ROLE} USING ({AS_WORKER});
-                 GRANT SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
-                     UPDATE (status, error, finished_at, transaction_id), DELETE ON job_sessions TO {WORKER_ROLE};
+                 GRANT SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at, cancel_requested_at),
+                     UPDATE (status, error, finished_at, heartbeat_at, transaction_id), DELETE ON job_sessions TO {WORKER_ROLE};
                  CREATE POLICY workers ON consumer_effects TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (ctid, created_at), DELETE ON consumer_effects TO {WORKER_ROLE};
                  CREATE POLICY workers ON idempotency_keys TO {WORKER_ROLE} USING ({AS_WORKER});
@@ -98,8 +98,8 @@ impl MigrationTrait for Migration {
                 "DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;
                  DROP POLICY workers ON job_sessions;
                  REVOKE ALL ON job_sessions, idempotency_keys FROM {WORKER_ROLE};
-                 REVOKE SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at),
-                     UPDATE (status, error, finished_at, transaction_id) ON job_sessions FROM {WORKER_ROLE};
+                 REVOKE SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at, cancel_requested_at),
+                     UPDATE (status, error, finished_at, heartbeat_at, transaction_id) ON job_sessions FROM {WORKER_ROLE};
                  DROP POLICY workers ON idempotency_keys;
                  REVOKE SELECT (ctid, created_at) ON idempotency_keys FROM {WORKER_ROLE};
                  DROP TABLE consumer_cursors, consumer_effects, job_requests;

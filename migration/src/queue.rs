@@ -59,7 +59,10 @@ async fn applied(connection: &DatabaseConnection) -> Result<i64, DbErr> {
         Some(row) if row.try_get::<bool>("", "there")? => {}
         _ => return Ok(0),
     }
-    let row = one(format!("SELECT coalesce(max(id), 0)::bigint AS id FROM {SCHEMA}.migrations")).await?;
+    let row = one(format!(
+        "SELECT coalesce(max(id), 0)::bigint AS id FROM {SCHEMA}.migrations"
+    ))
+    .await?;
     row.map_or(Ok(0), |row| row.try_get("", "id"))
 }
 

@@ -92,6 +92,29 @@ impl Job for Endless {
     }
 }
 
+/// Where [`scribe`] notes what it was told to be there: an action that was acknowledged, a line each.
+pub const ACKNOWLEDGED: &str = "DAYBOOK_TEST_ACKNOWLEDGED";
+
+/// Notes an event's object once, says so, and then notes that saying so was acknowledged.
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "scribe")]
+pub async fn scribe(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    if ctx.once(&tx).await? {
+        let query = sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)");
+        tx.execute_sql(query.bind(tx.team_id()).bind(&event.object_label))
+            .await?;
+    }
+    tx.commit().await?;
+    let text = event.object_label.clone();
+    ctx.add_action(&NoteAction::Noted { text: text.clone() }).await?;
+    if let Some(file) = std::env::var_os(ACKNOWLEDGED) {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file)?;
+        // In one write, so that a kill leaves whole lines.
+        std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
 /// A program with these jobs and consumers.
 pub fn program(consumers: Consumers) -> App {
     App::new()

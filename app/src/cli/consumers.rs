@@ -116,7 +116,10 @@ async fn lag(server: &Server, database: &Database) -> Result<()> {
     }
     for consumer in known.durable() {
         if !watched.lags.iter().any(|lag| lag.consumer == consumer.name) {
-            say(format_args!("{:<40} has not begun: no worker has run it yet", consumer.name))?;
+            say(format_args!(
+                "{:<40} has not begun: no worker has run it yet",
+                consumer.name
+            ))?;
         }
     }
     say(format_args!(
@@ -140,7 +143,11 @@ async fn give_again(database: &Database, context: &Context, args: &Replay) -> Re
     let tx = database.begin(context).await?;
     let events = replayable(&tx, consumer, args.since).await?;
     if args.dry_run {
-        return say(format_args!("{} events would be given to {}", events.len(), consumer.name));
+        return say(format_args!(
+            "{} events would be given to {}",
+            events.len(),
+            consumer.name
+        ));
     }
     let jobs = replay(&tx, consumer, &events, args.again).await?;
     tx.commit().await?;

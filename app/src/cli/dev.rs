@@ -31,19 +31,27 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     let server = Server::start(&config).await?;
     let planter = app.planter;
     let wide_events = for_whom_looks_on(wide_event_config(&config.wide_events)?);
-    let served = serve(app, &config, &server, None, stop, wide_events, async |database, address| {
-        let team = match sample_team(database, &config).await? {
-            Some(team) => team,
-            None => {
-                plant(database, &config, planter).await?;
-                let planted = sample_team(database, &config).await?;
-                planted.ok_or_else(|| Error::internal("the sample team that was founded is not there"))?
-            }
-        };
-        leave_tokens(&config, address, team.id)?;
-        tell(&config, &server, address, &team.name, planter.is_some());
-        Ok(())
-    })
+    let served = serve(
+        app,
+        &config,
+        &server,
+        None,
+        stop,
+        wide_events,
+        async |database, address| {
+            let team = match sample_team(database, &config).await? {
+                Some(team) => team,
+                None => {
+                    plant(database, &config, planter).await?;
+                    let planted = sample_team(database, &config).await?;
+                    planted.ok_or_else(|| Error::internal("the sample team that was founded is not there"))?
+                }
+            };
+            leave_tokens(&config, address, team.id)?;
+            tell(&config, &server, address, &team.name, planter.is_some());
+            Ok(())
+        },
+    )
     .await;
     server.stop().await?;
     Ok(served?)

@@ -79,7 +79,13 @@ fn grow(
         .collect();
     let caused = children.get(&Some(at)).map_or(&[][..], Vec::as_slice);
     let last = actions.len() + caused.len();
-    let ends = |number: usize| if number + 1 == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+    let ends = |number: usize| {
+        if number + 1 == last {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        }
+    };
     for (number, action) in actions.iter().enumerate() {
         lines.push(format!("{under}{}{action}", ends(number).0));
     }

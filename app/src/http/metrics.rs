@@ -108,7 +108,12 @@ impl Collector for Numbers {
             gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
         }
 
-        if let Some(watched) = self.state.database().extension::<LastWatched>().and_then(LastWatched::get) {
+        if let Some(watched) = self
+            .state
+            .database()
+            .extension::<LastWatched>()
+            .and_then(LastWatched::get)
+        {
             queue(&mut encoder, &watched)?;
         }
 
@@ -138,7 +143,12 @@ impl Collector for Numbers {
 
 /// How the queue stands, where somebody works.
 fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched) -> Result<(), FmtError> {
-    gauge(encoder, "jobs_due", "Jobs that are due and wait for a worker", watched.due as f64)?;
+    gauge(
+        encoder,
+        "jobs_due",
+        "Jobs that are due and wait for a worker",
+        watched.due as f64,
+    )?;
     gauge(
         encoder,
         "jobs_given_up",

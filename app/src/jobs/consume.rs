@@ -12,7 +12,9 @@ use super::outcome::JobResult;
 use super::session::JobSession;
 use super::spec::is_name;
 use crate::error::{Error, Result};
-use crate::events::{ConsumerContext, ConsumerDef, Consumers, Event, IsolatedFailures, RunFn, events_by_id, run_consumer};
+use crate::events::{
+    ConsumerContext, ConsumerDef, Consumers, Event, IsolatedFailures, RunFn, events_by_id, run_consumer,
+};
 
 /// Before an isolated consumer is tried again: what it failed at may be over by then.
 const AFTER_A_FAILURE: std::time::Duration = std::time::Duration::from_secs(3);

@@ -149,6 +149,7 @@ impl<'a> Asked<'a> {
         .bind(self.options.priority)
         .bind(self.max_attempts);
         tx.execute_sql(query).await?;
+        tx.note_queued([id]);
         tx.hint(Moved::Work);
         Ok(())
     }
@@ -173,6 +174,7 @@ impl<'a> Asked<'a> {
         .bind(self.options.priority)
         .bind(self.max_attempts);
         tx.execute_sql(query).await?;
+        tx.note_queued(ids.iter().copied());
         tx.hint(Moved::Work);
         Ok(())
     }

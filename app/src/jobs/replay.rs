@@ -44,14 +44,16 @@ pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uu
         RunFn::Each(_) | RunFn::Slice(_) => {
             return Err(Error::invalid(
                 "consumer",
-                format!("{} is not durable: it has run in the events' transactions", consumer.name),
+                format!(
+                    "{} is not durable: it has run in the events' transactions",
+                    consumer.name
+                ),
             ));
         }
     };
     if again {
-        let forget = sqlx::query(
-            "DELETE FROM consumer_effects WHERE team_id = $1 AND consumer = $2 AND event_id = ANY($3)",
-        );
+        let forget =
+            sqlx::query("DELETE FROM consumer_effects WHERE team_id = $1 AND consumer = $2 AND event_id = ANY($3)");
         tx.execute_sql(forget.bind(tx.team_id()).bind(consumer.name).bind(event_ids))
             .await?;
     }

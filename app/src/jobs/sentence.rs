@@ -141,7 +141,13 @@ mod tests {
 
     #[test]
     fn a_sentence_reads_as_it_is_written_and_comes_apart_at_its_badges() {
-        let write = || format!("Started for {} ({})", badge("bucket", "12/21 02:00"), badge("account", "HT2MJM"));
+        let write = || {
+            format!(
+                "Started for {} ({})",
+                badge("bucket", "12/21 02:00"),
+                badge("account", "HT2MJM")
+            )
+        };
         assert_eq!(write(), "Started for 12/21 02:00 (HT2MJM)");
         let sentence = Sentence::of(write);
         assert_eq!(sentence.text, "Started for 12/21 02:00 (HT2MJM)");

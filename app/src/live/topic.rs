@@ -31,7 +31,9 @@ impl PartialSchema for Topic {
             .description(Some(
                 "What one can follow: one thread, all of the team's, one's own notifications, or job sessions.",
             ))
-            .pattern(Some("^(thread:[0-9a-fA-F-]{32,36}|threads|notifications|job-sessions)$"))
+            .pattern(Some(
+                "^(thread:[0-9a-fA-F-]{32,36}|threads|notifications|job-sessions)$",
+            ))
             .into()
     }
 }

@@ -28,6 +28,8 @@ pub struct Transaction<'a> {
     pub stats: &'a Stats,
     /// The events that it recorded; they hold only if it committed.
     pub recorded: &'a [Uuid],
+    /// The jobs that it asked for; they run only if it committed.
+    pub queued: &'a [Uuid],
 }
 
 /// How a transaction ended.

@@ -163,8 +163,11 @@ async fn refuse_without_role_rights(connection: &mut sqlx::PgConnection) -> Resu
     let row = connection
         .fetch_one(
             "SELECT current_user::text AS name, rolsuper OR rolcreaterole AS can_make_roles,
+                    -- Asked by name, and only once they are there.
                     (SELECT count(*) FROM pg_roles
-                     WHERE rolname IN ('daybook_app', 'daybook_relay', 'daybook_worker')) = 3 AS there
+                     WHERE rolname IN ('daybook_app', 'daybook_relay', 'daybook_worker')) = 3
+                    AND (SELECT bool_and(pg_has_role(current_user, oid, 'MEMBER')) FROM pg_roles
+                         WHERE rolname IN ('daybook_app', 'daybook_worker')) AS there
              FROM pg_roles WHERE rolname = current_user",
         )
         .await?;
@@ -173,7 +176,8 @@ async fn refuse_without_role_rights(connection: &mut sqlx::PgConnection) -> Resu
     }
     let name: String = row.try_get("name")?;
     Err(Error::internal(format!(
-        "{name} may not make the roles daybook_app, daybook_relay and daybook_worker, which are missing: \
-         ALTER ROLE {name} CREATEROLE, or have an administrator CREATE ROLE them and GRANT daybook_app TO {name}"
+        "{name} may not make the roles daybook_app, daybook_relay and daybook_worker, or is no member of the first and \
+         the last: ALTER ROLE {name} CREATEROLE, or have an administrator CREATE ROLE them, GRANT daybook_relay TO \
+         daybook_worker, and GRANT daybook_app, daybook_worker TO {name}"
     )))
 }

@@ -256,7 +256,7 @@ impl TeamTx {
     /// [`Error::Internal`] if `work` says `Ok` although a statement of it failed (it was undone, too), or if
     /// the transaction was past saving before.
     pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
-        let (name, depth, recorded) = {
+        let (name, depth, noted) = {
             let mut state = self.state();
             if state.aborted {
                 // What is undone here can't make good what failed before.
@@ -269,7 +269,7 @@ impl TeamTx {
             (
                 format!("daybook_{}", state.savepoints),
                 state.unfinished,
-                state.report.recorded(),
+                state.report.noted(),
             )
         };
         self.run(&format!("SAVEPOINT {name}")).await?;
@@ -285,7 +285,7 @@ impl TeamTx {
                 .await?;
             let mut state = self.state();
             state.aborted = false;
-            state.report.forget_after(recorded);
+            state.report.forget_after(noted);
         }
         self.state().unfinished = depth - 1;
         if outcome.is_ok() && !is_whole {

@@ -36,12 +36,10 @@ async fn ours(bench: &Bench) -> f64 {
     bench.drained().await;
     let took = began.elapsed();
     workers.stop().await;
-    let sessions: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM job_sessions WHERE status = 'succeeded'",
-    )
-    .fetch_one(&bench.worker)
-    .await
-    .unwrap();
+    let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM job_sessions WHERE status = 'succeeded'")
+        .fetch_one(&bench.worker)
+        .await
+        .unwrap();
     assert!(sessions >= i64::from(BACKLOG), "{sessions}");
     f64::from(BACKLOG) / took.as_secs_f64()
 }

@@ -94,7 +94,9 @@ impl Bench {
             max_connections: 16,
             ..DatabaseOptions::new(self.owner.clone())
         };
-        program(consumers).equip(Database::connect(options).await.unwrap()).unwrap()
+        program(consumers)
+            .equip(Database::connect(options).await.unwrap())
+            .unwrap()
     }
 
     pub(crate) async fn work(&self) -> Workers {

@@ -95,7 +95,10 @@ pub(crate) async fn actions(bench: &Bench) {
     }
     let (floor, low, high) = middle(&mut plain);
     println!("  plain single-row inserts           {floor:>8.0}/s ({low:.0}–{high:.0})");
-    for (name, figures, aim) in [("add_action", &mut ours, 0.9), ("add_actions, 100 at a time", &mut batched, 5.0)] {
+    for (name, figures, aim) in [
+        ("add_action", &mut ours, 0.9),
+        ("add_actions, 100 at a time", &mut batched, 5.0),
+    ] {
         let (each, low, high) = middle(figures);
         println!(
             "  {name:<34} {each:>8.0}/s ({low:.0}–{high:.0}); {:.2}{}",
@@ -189,7 +192,8 @@ pub(crate) async fn consumer(bench: &Bench) {
     println!("Campaigns made, 8 at a time, hints carried to other processes; the workers elsewhere, and paused");
     let without = bench.with_consumers(Consumers::none()).await;
     let with = bench.with_consumers(Consumers::of([durable::CONSUMER]).unwrap()).await;
-    let live = [&without, &with].map(|database| Live::start(database, Some(bench.owner.clone()), LiveOptions::default()));
+    let live =
+        [&without, &with].map(|database| Live::start(database, Some(bench.owner.clone()), LiveOptions::default()));
     let (mut floor, mut ours) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let (one, other) = (changes(bench, &without).await, changes(bench, &with).await);

@@ -1,12 +1,13 @@
 //! A guestbook on Daybook: what a program of a user's own looks like.
 //!
-//! One model ([`guest`]), its migration, its queries (`store`), its routes ([`routes()`]) and a consumer
-//! ([`welcome`]), all by `daybook::prelude`. The program itself is `main.rs`.
+//! One model ([`guest`]), its migration, its queries (`store`), its routes ([`routes()`]), a consumer ([`welcome`]) and a
+//! job ([`thanks`]), all by `daybook::prelude`. The program itself is `main.rs`.
 
 pub mod guest;
 mod migration;
 mod routes;
 mod store;
+pub mod thanks;
 pub mod welcome;
 
 pub use migration::Migrator;
@@ -18,4 +19,5 @@ pub fn app() -> daybook::App {
         .model::<guest::Model>()
         .migrator::<Migrator>()
         .routes(routes())
+        .job::<thanks::ThankGuest>()
 }

@@ -2,6 +2,7 @@
 
 use daybook::prelude::*;
 
+use crate::thanks::ThankGuest;
 use crate::{guest, store};
 
 /// All routes of the guestbook.
@@ -50,7 +51,11 @@ async fn list(team: Team) -> Result<Json<Vec<guest::Model>>> {
 async fn see_off(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
     team.write(async |tx| {
         let guest = store::find(tx, id).await?;
-        delete_model_with_event(tx, guest, None).await
+        let name = guest.name.clone();
+        delete_model_with_event(tx, guest, None).await?;
+        // Runs once the guest is gone for good; if this is undone, never.
+        tx.enqueue(ThankGuest { name }).await?;
+        Ok(())
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)

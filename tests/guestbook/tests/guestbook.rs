@@ -8,8 +8,10 @@ use axum::{Router, http::header};
 use daybook::assert_events;
 use daybook::auth::{Authenticator, NewToken, mint};
 use daybook::config::Config;
+use daybook::jobs::{WorkerOptions, Workers};
 use daybook::live::{Live, LiveOptions};
 use daybook::prelude::*;
+use daybook::tenancy::WorkerDatabase;
 use daybook::testing::TestDb;
 use sea_orm::Statement;
 use tower::ServiceExt as _;
@@ -91,6 +93,33 @@ async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
         .try_get("", "guests")
         .unwrap();
     assert_eq!(counted, 2);
+    tx.commit().await.unwrap();
+
+    let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
+        .await
+        .unwrap();
+    let workers = Workers::start(&database, &workers, &WorkerOptions::default())
+        .await
+        .unwrap();
+    let sessions = format!("/v1/teams/{}/job-sessions?job=thank_guest&status=succeeded", team.id);
+    let session = loop {
+        let told = guests.call_at(&sessions).await;
+        if told.contains("Started thanking Grace") {
+            break told
+                .split("\"id\":\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let actions = format!("/v1/teams/{}/job-sessions/{session}/actions", team.id);
+    let told = guests.call_at(&actions).await;
+    assert!(told.contains("Wrote 34 letters of thanks"), "{told}");
+    workers.stop().await;
 }
 
 struct Guests {

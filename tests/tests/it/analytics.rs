@@ -42,7 +42,9 @@ async fn events_are_counted_once_however_often_they_are_delivered_and_anew_they_
         name: Set("renamed".to_owned()),
         ..Default::default()
     };
-    update_model_with_event(&tx, &made[0], rename, Track::All).await.unwrap();
+    update_model_with_event(&tx, &made[0], rename, Track::All)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let system = Context::system(shop.stage.team.id, "test");
     let tx = shop.stage.database.begin(&system).await.unwrap();
@@ -60,7 +62,9 @@ async fn events_are_counted_once_however_often_they_are_delivered_and_anew_they_
     // Delivered again, and those from before for the first time.
     let tx = shop.stage.begin().await;
     let consumer = count_events::CONSUMER;
-    let events = replayable(&tx, consumer, Utc::now() - TimeDelta::hours(1)).await.unwrap();
+    let events = replayable(&tx, consumer, Utc::now() - TimeDelta::hours(1))
+        .await
+        .unwrap();
     assert_eq!(events.len(), 303);
     replay(&tx, consumer, &events, false).await.unwrap();
     replay(&tx, consumer, &events, false).await.unwrap();

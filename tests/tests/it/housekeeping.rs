@@ -2,8 +2,8 @@
 
 use daybook::events::Consumers;
 use daybook_entity::SYSTEM_TEAM;
-use daybook_tests::jobs::{Note, Shop};
 use daybook_tests::eventually;
+use daybook_tests::jobs::{Note, Shop};
 use serde_json::Value;
 use sqlx::Executor as _;
 
@@ -45,7 +45,10 @@ async fn told(shop: &Shop, job: &str) -> Vec<String> {
 #[tokio::test]
 async fn what_is_too_old_goes_and_what_is_not_stays() {
     let shop = Shop::with(Consumers::none()).await;
-    let (old, new) = (shop.ask(Note { text: "old".into() }).await, shop.ask(Note { text: "new".into() }).await);
+    let (old, new) = (
+        shop.ask(Note { text: "old".into() }).await,
+        shop.ask(Note { text: "new".into() }).await,
+    );
     shop.until(old, &["1 succeeded"]).await;
     shop.until(new, &["1 succeeded"]).await;
     let mut connection = shop.stage.team.connection().await;
@@ -61,7 +64,10 @@ async fn what_is_too_old_goes_and_what_is_not_stays() {
         .await
         .unwrap();
     at_its_time(&shop, "purge_idempotency_keys").await;
-    assert_eq!(told(&shop, "purge_idempotency_keys").await, ["Deleted 1 idempotency keys"]);
+    assert_eq!(
+        told(&shop, "purge_idempotency_keys").await,
+        ["Deleted 1 idempotency keys"]
+    );
     at_its_time(&shop, "retain_sessions").await;
     assert_eq!(
         told(&shop, "retain_sessions").await,

@@ -35,7 +35,9 @@ async fn a_request_its_events_its_jobs_and_theirs_are_one_story() {
     let app = TestApp::start_as(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     let workers = hire(&app.db, &app.database, &quick()).await;
-    let watching = daybook::tenancy::WorkerDatabase::connect(app.db.owner_options(), 1).await.unwrap();
+    let watching = daybook::tenancy::WorkerDatabase::connect(app.db.owner_options(), 1)
+        .await
+        .unwrap();
     eventually("the consumer's beginning", async || {
         !daybook::jobs::watch(&watching).await.unwrap().lags.is_empty()
     })
@@ -69,7 +71,14 @@ async fn a_request_its_events_its_jobs_and_theirs_are_one_story() {
         )
     );
     assert_eq!(told[2].1, &json!({"kind": "job", "id": steps[1]["id"]}));
-    assert!(told[2].0.as_str().unwrap().starts_with("approver changed name of campaign"), "{told:?}");
+    assert!(
+        told[2]
+            .0
+            .as_str()
+            .unwrap()
+            .starts_with("approver changed name of campaign"),
+        "{told:?}"
+    );
     assert_eq!(story["truncated"], false);
 
     // Another team's eyes see nothing of it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::tenancy::{Actor, Context, Ending, Observer, Transaction};
 use crate::wide_events::WideEvent;
 
-/// How many ids of recorded events a wide event has; it has the number of all of them.
+/// How many ids of recorded events, and of jobs, a wide event has; it has the number of all of them.
 const MAX_IDS: usize = 20;
 
 /// Enriches the request's wide event with what its transactions tell.
@@ -46,6 +46,12 @@ impl Observer for Record {
                 }
                 if !transaction.recorded.is_empty() {
                     event.add("events.count", transaction.recorded.len() as u64);
+                }
+                for id in transaction.queued.iter().take(MAX_IDS) {
+                    event.push("jobs.ids", id, MAX_IDS);
+                }
+                if !transaction.queued.is_empty() {
+                    event.add("jobs.count", transaction.queued.len() as u64);
                 }
             }
             Ending::RolledBack | Ending::Dropped => {

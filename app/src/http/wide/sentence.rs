@@ -49,6 +49,9 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
         };
         more.push(format!("{who} recorded {}", counted(count, "event")));
     }
+    if let Some(count) = number("jobs.count") {
+        more.push(format!("asked for {}", counted(count, "job")));
+    }
     if let Some(trips) = number("database.round_trips") {
         let waited = number("database.time_us").unwrap_or(0) as f64 / 1000.0;
         more.push(format!(

@@ -108,16 +108,20 @@ where
     let (spec, input) = spec(job, name)?;
     let job = parse(&input);
     let spec = match &job {
-        Ok(job) => spec
-            .named(job.session_name())
-            .told_as(Sentence::of(|| job.sentence())),
+        Ok(job) => spec.named(job.session_name()).told_as(Sentence::of(|| job.sentence())),
         Err(_) => spec,
     };
     let outcome = with_job_session(&floor.database, spec, |session| async move { run(job?, session).await }).await;
     match outcome {
         Ok(()) => Ok(()),
         // Asked for, so that it is not tried again.
-        Err(error) if error.downcast_ref::<Error>().is_some_and(|error| error.code() == CANCELLED) => Ok(()),
+        Err(error)
+            if error
+                .downcast_ref::<Error>()
+                .is_some_and(|error| error.code() == CANCELLED) =>
+        {
+            Ok(())
+        }
         Err(_) => Err("the attempt failed: its job session says why".to_owned()),
     }
 }
@@ -130,7 +134,9 @@ fn spec(job: &graphile_worker::Job, name: &str) -> Result<(SessionSpec, Value), 
         (None, Some(_)) => Context::system(SYSTEM_TEAM, "schedule"),
         (None, None) => return Err("the queue's payload has no context: nobody would act".to_owned()),
     };
-    let job_id = envelope.job_id.unwrap_or_else(|| scheduled_id(*job.id(), *job.created_at()));
+    let job_id = envelope
+        .job_id
+        .unwrap_or_else(|| scheduled_id(*job.id(), *job.created_at()));
     let spec = SessionSpec::new(name)
         .input(&envelope.input)
         .context(context)

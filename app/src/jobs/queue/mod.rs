@@ -14,8 +14,8 @@ use graphile_worker::{
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub(super) use self::attempt::{Attempt, payload};
 use self::attempt::Floor;
+pub(super) use self::attempt::{Attempt, payload};
 use super::registry::Jobs;
 use super::relay::Relay;
 use super::session::Heartbeat;
@@ -63,8 +63,8 @@ impl WorkerOptions {
         Heartbeat(self.lost_after / BEATS)
     }
 
-    /// How many connections the workers need beside those of their jobs.
-    pub const CONNECTIONS: u32 = 6;
+    /// How many connections the workers need beside those of their jobs: one listens, the others are for short statements.
+    pub const CONNECTIONS: u32 = 8;
 }
 
 /// The workers of a process, until they are stopped.
@@ -97,10 +97,7 @@ impl Workers {
         let relay = Relay::new(&database, workers, options.poll);
         relay.pass().await?;
         tasks.spawn(until(stop.subscribe(), relay.run()));
-        tasks.spawn(until(
-            stop.subscribe(),
-            sweep(workers.clone(), options.lost_after),
-        ));
+        tasks.spawn(until(stop.subscribe(), sweep(workers.clone(), options.lost_after)));
         let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
         tasks.spawn(until(stop.subscribe(), watching.keep(workers.clone(), WATCH)));
         tasks.spawn(queue.run(stop.subscribe()));

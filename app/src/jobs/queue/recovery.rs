@@ -22,7 +22,9 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
         return JobRecoveryResult::Default;
     };
     let team_id = envelope.context.as_ref().map_or(SYSTEM_TEAM, |context| context.team_id);
-    let job_id = envelope.job_id.unwrap_or_else(|| scheduled_id(*job.id(), *job.created_at()));
+    let job_id = envelope
+        .job_id
+        .unwrap_or_else(|| scheduled_id(*job.id(), *job.created_at()));
     match lose_attempt(workers, team_id, job_id, i32::from(*job.attempts())).await {
         Ok(true) => JobRecoveryResult::FailWithBackoff,
         Ok(false) => JobRecoveryResult::Default,
@@ -45,7 +47,11 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
         )
         SELECT FROM begun",
     );
-    let query = query.bind(team_id).bind(job_id).bind(attempt).bind(lost("its worker died"));
+    let query = query
+        .bind(team_id)
+        .bind(job_id)
+        .bind(attempt)
+        .bind(lost("its worker died"));
     let rows = workers.fetch_all(query).await?;
     Ok(!rows.is_empty())
 }

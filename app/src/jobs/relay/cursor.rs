@@ -72,11 +72,7 @@ impl Cluster {
 }
 
 /// The cursors of these consumers. One that has none begins with what is recorded from now on.
-pub(super) async fn cursors(
-    tx: &mut WorkerTx,
-    cluster: &Cluster,
-    consumers: &[&str],
-) -> Result<Vec<Cursor>> {
+pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str]) -> Result<Vec<Cursor>> {
     const READ: &str = "SELECT consumer, transaction_id, event_id, system_identifier, restored, restored_to
          FROM consumer_cursors WHERE consumer = ANY($1)";
     let mut rows = tx.fetch_all(sqlx::query(READ).bind(consumers)).await?;
@@ -135,12 +131,7 @@ async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
 }
 
 /// The next events after a place, in order, and the place after them.
-pub(super) async fn next(
-    tx: &mut WorkerTx,
-    cluster: &Cluster,
-    at: &At,
-    limit: i64,
-) -> Result<(Vec<Envelope>, At)> {
+pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i64) -> Result<(Vec<Envelope>, At)> {
     const COLUMNS: &str = "e.team_id, e.id, e.transaction_id, e.event_type, e.object_type, e.correlation_id";
     let rows = if at.restored {
         let sql = format!(
@@ -148,7 +139,9 @@ pub(super) async fn next(
              WHERE (e.transaction_id, e.id) > ($1, $2) AND e.id > $3 AND NOT {WRITTEN_HERE}
              ORDER BY e.transaction_id, e.id LIMIT $4"
         );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(at.transaction_id).bind(at.event_id);
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(at.transaction_id)
+            .bind(at.event_id);
         tx.fetch_all(query.bind(at.restored_to).bind(limit)).await?
     } else {
         let sql = format!(
@@ -156,7 +149,9 @@ pub(super) async fn next(
              WHERE (e.transaction_id, e.id) > ($1, $2) AND e.transaction_id < $3 AND {WRITTEN_HERE}
              ORDER BY e.transaction_id, e.id LIMIT $4"
         );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(at.transaction_id).bind(at.event_id);
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(at.transaction_id)
+            .bind(at.event_id);
         tx.fetch_all(query.bind(cluster.horizon).bind(limit)).await?
     };
     let envelopes = rows.iter().map(envelope).collect::<Result<Vec<_>>>()?;
@@ -199,12 +194,7 @@ fn envelope(row: &PgRow) -> Result<Envelope> {
 }
 
 /// Says how far these consumers have come.
-pub(super) async fn save(
-    tx: &mut WorkerTx,
-    cluster: &Cluster,
-    consumers: &[&str],
-    at: &At,
-) -> Result<()> {
+pub(super) async fn save(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str], at: &At) -> Result<()> {
     let query = sqlx::query(
         "UPDATE consumer_cursors SET transaction_id = $2, event_id = $3, restored = $4, restored_to = $5,
             system_identifier = $6, updated_at = clock_timestamp()

@@ -1,7 +1,7 @@
 //! Jobs that transactions asked for.
 
-use sqlx::postgres::PgRow;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -85,7 +85,8 @@ async fn change_of_mind(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             } else {
                 most
             };
-            let query = sqlx::query("SELECT FROM graphile_worker.reschedule_jobs(ARRAY[$1::bigint], now(), NULL, $2, $3)");
+            let query =
+                sqlx::query("SELECT FROM graphile_worker.reschedule_jobs(ARRAY[$1::bigint], now(), NULL, $2, $3)");
             tx.execute(query.bind(id(&job)?).bind(i32::from(tried)).bind(i32::from(most)))
                 .await?;
         }

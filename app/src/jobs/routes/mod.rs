@@ -9,10 +9,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::jobs::store::{self, Filter};
-use crate::jobs::view::{ActionView, SessionView};
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::jobs::store::{self, Filter};
+use crate::jobs::view::{ActionView, SessionView};
 
 /// The routes of job sessions, under `/v1/teams/{team_id}`.
 pub fn routes() -> OpenApiRouter<AppState> {

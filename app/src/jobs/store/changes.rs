@@ -63,11 +63,15 @@ async fn newest(tx: &TeamTx, session_id: Uuid) -> Result<Newest> {
 pub(in crate::jobs) async fn retry(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     let session = newest(tx, session_id).await?;
     match session.status {
-        Status::Running => Err(Error::conflict("job-running", "the job runs; wait for its end, or cancel it")),
-        Status::Succeeded => Err(Error::conflict("job-succeeded", "the job has succeeded; there is nothing to retry")),
-        Status::Failed | Status::Cancelled | Status::Lost => {
-            ask(tx, "retry", &[(session.id, session.job_name)]).await
-        }
+        Status::Running => Err(Error::conflict(
+            "job-running",
+            "the job runs; wait for its end, or cancel it",
+        )),
+        Status::Succeeded => Err(Error::conflict(
+            "job-succeeded",
+            "the job has succeeded; there is nothing to retry",
+        )),
+        Status::Failed | Status::Cancelled | Status::Lost => ask(tx, "retry", &[(session.id, session.job_name)]).await,
     }
 }
 
@@ -125,7 +129,10 @@ async fn ask(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<(
     // A consumer's sessions are called by its name.
     let tasks: Vec<_> = sessions
         .iter()
-        .map(|(_, name)| jobs.task(name).unwrap_or((ConsumeEvents::NAME, ConsumeEvents::MAX_ATTEMPTS)))
+        .map(|(_, name)| {
+            jobs.task(name)
+                .unwrap_or((ConsumeEvents::NAME, ConsumeEvents::MAX_ATTEMPTS))
+        })
         .collect();
     let query = sqlx::query(
         "INSERT INTO job_requests (team_id, id, action, job_name, job_id, queue_job_id, input, context, run_at, priority,

@@ -10,16 +10,17 @@ pub use story::of_story;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::Row as _;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::Query;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::error::Result;
 use crate::jobs::action::Told;
 use crate::jobs::outcome::Status;
 use crate::jobs::sentence::SentencePart;
 use crate::jobs::spec::SessionSpec;
-use crate::error::Result;
-use crate::tenancy::{Context, Database, Moved, TeamTx};
+use crate::tenancy::{Context, Database, Moved, TeamTx, WorkerDatabase};
 
 /// A session as it is read.
 #[derive(Debug)]
@@ -139,7 +140,11 @@ pub(super) async fn add_actions(
     .bind(seq)
     .bind(told.iter().map(|told| told.action_type.as_str()).collect::<Vec<_>>())
     .bind(told.iter().map(|told| told.sentence.text.as_str()).collect::<Vec<_>>())
-    .bind(told.iter().map(|told| told.sentence.parts.as_ref().map(Json)).collect::<Vec<_>>())
+    .bind(
+        told.iter()
+            .map(|told| told.sentence.parts.as_ref().map(Json))
+            .collect::<Vec<_>>(),
+    )
     .bind(told.iter().map(|told| &told.payload).collect::<Vec<_>>());
     database.insert_single(team_id, query).await?;
     Ok(())
@@ -158,13 +163,11 @@ pub(super) enum Beat {
 
 /// Says that a session's worker lives.
 pub(super) async fn beat(database: &Database, context: &Context, id: Uuid) -> Result<Beat> {
-    let tx = database.begin(context).await?;
     let query = sqlx::query(
         "UPDATE job_sessions SET heartbeat_at = clock_timestamp() WHERE team_id = $1 AND id = $2 AND status = 'running'
          RETURNING cancel_requested_at IS NOT NULL AS cancel",
     );
-    let row = tx.fetch_optional(query.bind(context.team_id).bind(id)).await?;
-    tx.commit().await?;
+    let row = change(database, context, query.bind(context.team_id).bind(id)).await?;
     Ok(match row {
         None => Beat::Over,
         Some(row) if row.try_get("cancel")? => Beat::Cancel,
@@ -181,20 +184,34 @@ pub(super) async fn end(
     status: Status,
     error: Option<Value>,
 ) -> Result<bool> {
-    let tx = database.begin(context).await?;
     let query = sqlx::query(
         "UPDATE job_sessions SET status = $3, error = $4, finished_at = clock_timestamp(),
             transaction_id = pg_current_xact_id()::text::bigint
-         WHERE team_id = $1 AND id = $2 AND status = 'running'",
+         WHERE team_id = $1 AND id = $2 AND status = 'running' RETURNING id",
     )
     .bind(context.team_id)
     .bind(id)
     .bind(status.as_str())
     .bind(error);
-    let touched = tx.execute_sql(query).await?;
-    tx.hint(Moved::JobSessions);
+    let row = change(database, context, query).await?;
+    database.hint(context.team_id, Moved::JobSessions);
+    Ok(row.is_some())
+}
+
+/// Changes a session's row. A worker may change those of any team, in a statement by itself, which is one round trip;
+/// elsewhere it takes a transaction in the team.
+async fn change(
+    database: &Database,
+    context: &Context,
+    query: Query<'_, Postgres, PgArguments>,
+) -> Result<Option<PgRow>> {
+    if let Some(workers) = database.extension::<WorkerDatabase>() {
+        return Ok(workers.fetch_all(query).await?.into_iter().next());
+    }
+    let tx = database.begin(context).await?;
+    let row = tx.fetch_optional(query).await?;
     tx.commit().await?;
-    Ok(touched > 0)
+    Ok(row)
 }
 
 /// Sessions, the newest first. One more than `limit` if there are more.

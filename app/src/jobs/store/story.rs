@@ -14,11 +14,7 @@ const ACTIONS: i64 = 50;
 ///
 /// # Errors
 /// As any statement.
-pub async fn of_story(
-    tx: &TeamTx,
-    correlation_id: Uuid,
-    limit: i64,
-) -> Result<Vec<(SessionView, Vec<ActionView>)>> {
+pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<Vec<(SessionView, Vec<ActionView>)>> {
     let query = sqlx::query(
         "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, NULL::jsonb AS input,
             error, correlation_id, causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at

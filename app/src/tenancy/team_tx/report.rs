@@ -15,6 +15,7 @@ use crate::tenancy::{Context, Stats};
 pub(super) struct Report {
     observer: Option<Arc<dyn Observer>>,
     recorded: Vec<Uuid>,
+    queued: Vec<Uuid>,
     wrote: bool,
 }
 
@@ -29,13 +30,14 @@ impl Report {
         }
     }
 
-    /// How many events there are, to come back to after a savepoint.
-    pub(super) fn recorded(&self) -> usize {
-        self.recorded.len()
+    /// How many events and jobs there are, to come back to after a savepoint.
+    pub(super) fn noted(&self) -> (usize, usize) {
+        (self.recorded.len(), self.queued.len())
     }
 
-    pub(super) fn forget_after(&mut self, recorded: usize) {
+    pub(super) fn forget_after(&mut self, (recorded, queued): (usize, usize)) {
         self.recorded.truncate(recorded);
+        self.queued.truncate(queued);
     }
 
     /// Tells it, once.
@@ -51,6 +53,7 @@ impl Report {
             ending,
             stats,
             recorded: &self.recorded,
+            queued: &self.queued,
         });
     }
 }
@@ -61,6 +64,14 @@ impl TeamTx {
         let mut state = self.state();
         if state.report.observer.is_some() {
             state.report.recorded.extend(events);
+        }
+    }
+
+    /// Notes jobs that were asked for, for whoever observes this transaction.
+    pub(crate) fn note_queued(&self, jobs: impl IntoIterator<Item = Uuid>) {
+        let mut state = self.state();
+        if state.report.observer.is_some() {
+            state.report.queued.extend(jobs);
         }
     }
 
@@ -102,6 +113,7 @@ pub(super) fn not_entered(entry: &Entry, waited: Duration) {
             ending: Ending::NotEntered,
             stats: &stats,
             recorded: &[],
+            queued: &[],
         });
     }
 }

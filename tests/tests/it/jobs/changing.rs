@@ -55,10 +55,15 @@ async fn a_poisoned_job_runs_again_by_one_call_once_it_is_mended() {
     let path = once(&ada, one, 2, "failed").await;
     once(&ada, other, 2, "failed").await;
     let tx = app.database.begin(&Context::system(app.team.id, "test")).await.unwrap();
-    create_model_with_event(&tx, widget::named("mended"), Track::All).await.unwrap();
+    create_model_with_event(&tx, widget::named("mended"), Track::All)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 
-    let accepted = ada.post(&format!("{path}/retry"), Value::Null).await.is(StatusCode::ACCEPTED);
+    let accepted = ada
+        .post(&format!("{path}/retry"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
     assert_eq!(accepted.json()["status"], "failed");
     let third = once(&ada, one, 3, "succeeded").await;
     assert_eq!(ada.get(&third).await.ok()["attempt"], 3);
@@ -102,7 +107,9 @@ async fn a_job_that_runs_is_cancelled_at_once_and_one_that_waits_leaves_the_queu
 
     let waiting = ask_with(&app, &ada, Poisoned, JobOptions::new().max_attempts(9)).await;
     let path = once(&ada, waiting, 1, "failed").await;
-    ada.post(&format!("{path}/cancel"), Value::Null).await.is(StatusCode::ACCEPTED);
+    ada.post(&format!("{path}/cancel"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
     eventually("an empty queue", async || {
         let left: i64 = sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs")
             .fetch_one(&mut app.db.owner().await)
@@ -113,7 +120,9 @@ async fn a_job_that_runs_is_cancelled_at_once_and_one_that_waits_leaves_the_queu
     .await;
     assert_eq!(attempts(&ada, waiting).await.len(), 1);
     // The queue has forgotten it; it can be asked for all the same.
-    ada.post(&format!("{path}/retry"), Value::Null).await.is(StatusCode::ACCEPTED);
+    ada.post(&format!("{path}/retry"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
     once(&ada, waiting, 2, "failed").await;
     workers.stop().await;
 }

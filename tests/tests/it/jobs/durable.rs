@@ -46,7 +46,11 @@ async fn forgetful(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
         jot_down(&tx, &event.object_label).await?;
     }
     tx.commit().await?;
-    if first { Err("forgot that it was done".into()) } else { Ok(()) }
+    if first {
+        Err("forgot that it was done".into())
+    } else {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -104,14 +108,18 @@ async fn shop_with(consumer: &'static daybook::events::ConsumerDef) -> Shop {
 async fn a_durable_consumer_runs_after_the_commit_as_a_session_in_the_events_story() {
     let shop = shop_with(mirror::CONSUMER).await;
     let tx = shop.stage.begin().await;
-    create_model_with_event(&tx, widget::named("undone"), Track::All).await.unwrap();
+    create_model_with_event(&tx, widget::named("undone"), Track::All)
+        .await
+        .unwrap();
     tx.rollback().await.unwrap();
     shop.stage.widget("done").await;
     eventually("a jotting", async || jottings(&shop).await == ["done"]).await;
     eventually("an end", async || told(&shop).await[0]["status"] == "succeeded").await;
     let event = shop.stage.team.events().await.remove(0);
     let sessions = told(&shop).await;
-    let [session] = &sessions[..] else { panic!("{sessions:?}") };
+    let [session] = &sessions[..] else {
+        panic!("{sessions:?}")
+    };
     assert_eq!(session["job_name"], "mirror");
     assert_eq!(session["sentence"], "Started giving an event to mirror");
     assert_eq!(session["input"], json!({"consumer": "mirror", "event_ids": [event.id]}));
@@ -138,7 +146,9 @@ async fn a_slice_is_one_job_for_what_was_found_together() {
     let other = shop.stage.db.team("Other").await;
     let grace = other.member("grace", Role::Owner).await;
     let tx = shop.stage.database.begin(&grace.context).await.unwrap();
-    create_model_with_event(&tx, widget::named("theirs"), Track::All).await.unwrap();
+    create_model_with_event(&tx, widget::named("theirs"), Track::All)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let tx = shop.stage.begin().await;
     let widgets = (0..700).map(|n| widget::named(&format!("{n:03}"))).collect();
@@ -157,7 +167,10 @@ async fn a_slice_is_one_job_for_what_was_found_together() {
         .collect();
     assert_eq!(sizes.iter().sum::<usize>(), 700);
     assert!(sizes.iter().all(|size| *size <= 500), "{sizes:?}");
-    assert_eq!(told[0]["actions"][0]["sentence"], format!("Counted {} events", sizes[0]));
+    assert_eq!(
+        told[0]["actions"][0]["sentence"],
+        format!("Counted {} events", sizes[0])
+    );
     let theirs: i64 = daybook_tests::count(&mut other.connection().await, "jottings").await;
     assert_eq!(theirs, 1);
 }
@@ -177,7 +190,12 @@ async fn an_isolated_failure_is_tried_again_as_a_job_until_it_is_settled() {
     })
     .await;
     assert_eq!(jottings(&shop).await, ["early", "mended"]);
-    assert!(told(&shop).await.iter().any(|session| session["sentence"] == "Started giving an event to once-mended again"));
+    assert!(
+        told(&shop)
+            .await
+            .iter()
+            .any(|session| session["sentence"] == "Started giving an event to once-mended again")
+    );
 }
 
 /// Transactions that take long, in any order, never make the relay skip what they record.

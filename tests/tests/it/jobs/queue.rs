@@ -5,8 +5,8 @@ use std::time::Duration;
 use daybook::assert_events;
 use daybook::events::Consumers;
 use daybook::prelude::*;
-use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program};
 use daybook_tests::eventually;
+use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -200,7 +200,9 @@ async fn a_session_by_hand_whose_worker_is_silent_is_lost_too() {
 #[tokio::test]
 async fn an_input_that_does_not_fit_any_more_fails_as_a_session_that_says_so() {
     let shop = Shop::open().await;
-    let id = shop.ask_with(note("x"), JobOptions::new().after(Duration::from_millis(400))).await;
+    let id = shop
+        .ask_with(note("x"), JobOptions::new().after(Duration::from_millis(400)))
+        .await;
     let mut owner = shop.stage.db.owner().await;
     eventually("the job in the queue", async || {
         let changed = sqlx::query(
@@ -227,7 +229,13 @@ async fn the_wall_between_teams_stands_for_jobs() {
     assert_eq!(daybook_tests::count(&mut connection, "job_requests").await, 0);
     // Not even the owner, who may become the workers' role, sees them by that.
     let mut owner = shop.stage.db.owner().await;
-    for table in ["job_requests", "job_sessions", "events", "consumer_effects", "consumer_cursors"] {
+    for table in [
+        "job_requests",
+        "job_sessions",
+        "events",
+        "consumer_effects",
+        "consumer_cursors",
+    ] {
         assert_eq!(daybook_tests::count(&mut owner, table).await, 0, "{table}");
     }
     // Requests can't reach the queue itself.

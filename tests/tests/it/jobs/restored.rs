@@ -16,7 +16,13 @@ use sqlx::{ConnectOptions as _, Executor as _};
 use super::durable::mirror;
 
 fn pipe(from: &PgConnectOptions, to: (&Path, u16)) {
-    let connection = |host: &Path, port: u16| [format!("--host={}", host.display()), format!("--port={port}"), "--username=postgres".to_owned()];
+    let connection = |host: &Path, port: u16| {
+        [
+            format!("--host={}", host.display()),
+            format!("--port={port}"),
+            "--username=postgres".to_owned(),
+        ]
+    };
     let mut dump = Command::new("pg_dump")
         .args(connection(from.get_socket().unwrap(), from.get_port()))
         .arg(from.get_database().unwrap())
@@ -52,7 +58,12 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
 
     let folder = tempfile::tempdir().unwrap();
     let cluster = PrivatePostgres::start(folder.path()).await.unwrap();
-    let mut new = cluster.superuser_options().disable_statement_logging().connect().await.unwrap();
+    let mut new = cluster
+        .superuser_options()
+        .disable_statement_logging()
+        .connect()
+        .await
+        .unwrap();
     new.execute(
         "CREATE ROLE daybook_app NOLOGIN; CREATE ROLE daybook_relay NOLOGIN; CREATE ROLE daybook_worker NOLOGIN;
          GRANT daybook_app, daybook_worker TO daybook_owner; GRANT daybook_relay TO daybook_worker;",
@@ -65,16 +76,25 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     let database = program(consumers()).equip(database).unwrap();
     let record = async |name: &str| {
         let tx = database.begin(&shop.stage.ada.context).await.unwrap();
-        create_model_with_event(&tx, widget::named(name), Track::All).await.unwrap();
+        create_model_with_event(&tx, widget::named(name), Track::All)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     };
     // Before any worker knows of the move.
     record("5 here").await;
-    let workers = WorkerDatabase::connect(owner, WorkerOptions::CONNECTIONS).await.unwrap();
-    let working = daybook::jobs::Workers::start(&database, &workers, &quick()).await.unwrap();
+    let workers = WorkerDatabase::connect(owner, WorkerOptions::CONNECTIONS)
+        .await
+        .unwrap();
+    let working = daybook::jobs::Workers::start(&database, &workers, &quick())
+        .await
+        .unwrap();
     let jotted = async || -> Vec<String> {
         let tx = database.begin(&shop.stage.ada.context).await.unwrap();
-        let rows = tx.fetch_all(sqlx::query("SELECT body FROM jottings ORDER BY body")).await.unwrap();
+        let rows = tx
+            .fetch_all(sqlx::query("SELECT body FROM jottings ORDER BY body"))
+            .await
+            .unwrap();
         rows.iter().map(|row| sqlx::Row::get(row, "body")).collect()
     };
     let mut all = vec!["1 done", "2 done", "3 left", "4 left", "5 here"];
@@ -84,7 +104,10 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     eventually("what is recorded from then on", async || jotted().await == all).await;
     let attempts: i64 = {
         let tx = database.begin(&shop.stage.ada.context).await.unwrap();
-        let rows = tx.fetch_all(sqlx::query("SELECT count(*) AS n FROM job_sessions")).await.unwrap();
+        let rows = tx
+            .fetch_all(sqlx::query("SELECT count(*) AS n FROM job_sessions"))
+            .await
+            .unwrap();
         sqlx::Row::get(&rows[0], "n")
     };
     assert_eq!(attempts, 6, "one delivery for each event, before and after");

@@ -49,7 +49,15 @@ async fn every_unique_key_begins_with_the_team() {
     .fetch_all(&mut owner)
     .await
     .unwrap();
-    assert_eq!(keys, ["consumer_cursors_pkey", "teams_pkey", "users_identity_key", "users_pkey"]);
+    assert_eq!(
+        keys,
+        [
+            "consumer_cursors_pkey",
+            "teams_pkey",
+            "users_identity_key",
+            "users_pkey"
+        ]
+    );
 }
 
 #[tokio::test]

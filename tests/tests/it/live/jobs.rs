@@ -53,12 +53,17 @@ fn told(frames: &[Value]) -> (Vec<i64>, String, String) {
 async fn a_session_is_told_as_it_happens_and_again_from_where_one_was() {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
-    let subscribed = grace.follow(json!({"type": "subscribe", "topic": "job-sessions"})).await;
+    let subscribed = grace
+        .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
+        .await;
     let before = subscribed["cursor"].as_str().unwrap().to_owned();
 
     sync(&scene, 3).await;
     let mut frames = Vec::new();
-    while frames.last().is_none_or(|frame: &Value| frame["session"]["status"] == "running") {
+    while frames
+        .last()
+        .is_none_or(|frame: &Value| frame["session"]["status"] == "running")
+    {
         let frame = grace.next().await;
         assert_eq!(frame["type"], "job-sessions:updated");
         frames.push(frame);
@@ -72,8 +77,14 @@ async fn a_session_is_told_as_it_happens_and_again_from_where_one_was() {
         json!([{"kind": "text", "text": "Started syncing "}, {"kind": "badge", "name": "roster", "text": "HT2MJM"}])
     );
     let action = frames.iter().find_map(|frame| frame["actions"].get(0)).unwrap();
-    assert_eq!((&action["sentence"], &action["type"]), (&json!("Fetched 1 players"), &json!("Fetched")));
-    assert_eq!(action["parts"][1], json!({"kind": "badge", "name": "players", "text": "1"}));
+    assert_eq!(
+        (&action["sentence"], &action["type"]),
+        (&json!("Fetched 1 players"), &json!("Fetched"))
+    );
+    assert_eq!(
+        action["parts"][1],
+        json!({"kind": "badge", "name": "players", "text": "1"})
+    );
 
     // Who was away is told what happened since, and nothing else.
     let mut away = scene.live(&scene.ada).await;
@@ -98,7 +109,9 @@ async fn more_than_a_page_comes_whole_and_without_a_hint_too() {
     };
     let scene = Scene::with(deaf).await;
     let mut grace = scene.live(&scene.grace).await;
-    grace.follow(json!({"type": "subscribe", "topic": "job-sessions"})).await;
+    grace
+        .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
+        .await;
     sync(&scene, 450).await;
     let mut seen = Vec::new();
     let mut ended = false;
@@ -114,10 +127,14 @@ async fn more_than_a_page_comes_whole_and_without_a_hint_too() {
 async fn another_teams_sessions_are_not_told() {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
-    grace.follow(json!({"type": "subscribe", "topic": "job-sessions"})).await;
+    grace
+        .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
+        .await;
     let other = scene.app.db.team("Other").await;
     let spec = SessionSpec::new("sync_roster").context(Context::system(other.id, "test"));
-    with_job_session(&scene.app.database, spec, async |_| Ok(())).await.unwrap();
+    with_job_session(&scene.app.database, spec, async |_| Ok(()))
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(grace.until_pong().await.is_empty());
 }

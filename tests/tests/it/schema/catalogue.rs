@@ -215,7 +215,8 @@ async fn the_run_time_roles_have_no_powers() {
     .await;
     assert!(powers.is_empty(), "{powers:?}");
     let members =
-        lines("SELECT roleid::regrole::text FROM pg_auth_members WHERE member = current_user::regrole ORDER BY 1").await;
+        lines("SELECT roleid::regrole::text FROM pg_auth_members WHERE member = current_user::regrole ORDER BY 1")
+            .await;
     assert_eq!(
         members,
         ["daybook_app", "daybook_worker"],

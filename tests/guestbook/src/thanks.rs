@@ -1,0 +1,42 @@
+//! A job: thanks a guest who has left, after the commit that saw them off.
+
+use std::fmt;
+
+use daybook::prelude::*;
+
+/// Thanks a guest. Its fields are what it is given.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ThankGuest {
+    /// Whom.
+    pub name: String,
+}
+
+/// What it does.
+#[derive(Debug, Serialize)]
+enum ThankAction {
+    Written { letters: usize },
+}
+
+impl fmt::Display for ThankAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Written { letters } => write!(f, "Wrote {} letters of thanks", badge("letters", letters)),
+        }
+    }
+}
+
+#[async_trait]
+impl Job for ThankGuest {
+    const NAME: &'static str = "thank_guest";
+
+    fn sentence(&self) -> String {
+        format!("Started thanking {}", badge("guest", &self.name))
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let thanks = format!("Dear {}, thank you for coming.", self.name);
+        let letters = thanks.chars().count();
+        session.add_action(&ThankAction::Written { letters }).await?;
+        Ok(())
+    }
+}

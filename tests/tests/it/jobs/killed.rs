@@ -1,0 +1,144 @@
+//! Workers that are killed, again and again, in the middle of ten thousand jobs.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use daybook::events::Consumers;
+use daybook::prelude::*;
+use daybook_tests::jobs::{ACKNOWLEDGED, Shop, program, scribe};
+use daybook_tests::widget;
+use sqlx::Row as _;
+use tokio::process::{Child, Command};
+
+const JOBS: usize = 10_000;
+const KILLS: u32 = 6;
+/// In seconds.
+const LOST_AFTER: u64 = 2;
+const PATIENCE: Duration = Duration::from_secs(240);
+
+fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
+    let owner = shop.stage.db.owner_options();
+    let url = format!(
+        "postgres:///{}?host={}&port={}&user={}",
+        owner.get_database().unwrap(),
+        owner.get_socket().unwrap().display().to_string().replace('/', "%2F"),
+        owner.get_port(),
+        owner.get_username(),
+    );
+    Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
+        .args(["serve", "--role", "worker"])
+        .env("DATABASE_URL", url)
+        .env("DAYBOOK_BIND", "127.0.0.1:0")
+        .env("DAYBOOK_JWT_SECRET", "x".repeat(32))
+        .env("DAYBOOK_JOBS", "8")
+        .env("DAYBOOK_LOST_AFTER", LOST_AFTER.to_string())
+        .env("DAYBOOK_SAMPLE_RATE", "0")
+        .env("DAYBOOK_LOG", "warn")
+        .env(ACKNOWLEDGED, acknowledged)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_running() {
+    let shop = Shop::closed(program(Consumers::of([scribe::CONSUMER]).unwrap())).await;
+    if shop.stage.db.owner_options().get_socket().is_none() {
+        // A server that is given by a URL has a password that this test does not know.
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let acknowledged = folder.path().join("acknowledged");
+    let mut working = worker(&shop, &acknowledged);
+    shop.began("scribe").await;
+    for round in 0..JOBS / 1_000 {
+        let tx = shop.stage.begin().await;
+        let widgets = (0..1_000).map(|n| widget::named(&format!("{:05}", round * 1_000 + n)));
+        create_models_with_events(&tx, widgets.collect(), Track::All)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+    let mut connection = shop.stage.team.connection().await;
+    let began = Instant::now();
+    let mut kills = 0;
+    let mut done_at_kill = Vec::new();
+    loop {
+        let done: i64 = sqlx::query_scalar("SELECT count(*) FROM jottings")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        // In the middle: each time after some more were done.
+        let step = i64::try_from(JOBS).unwrap() / i64::from(KILLS + 1);
+        if kills < KILLS && done > step * i64::from(kills + 1) - step / 2 {
+            working.kill().await.unwrap();
+            done_at_kill.push(done);
+            kills += 1;
+            working = worker(&shop, &acknowledged);
+        }
+        if kills == KILLS && done == i64::try_from(JOBS).unwrap() {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{done} done, killed {kills} times");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shop.idle().await;
+
+    let rows = sqlx::query("SELECT body, count(*) AS times FROM jottings GROUP BY body ORDER BY body")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), JOBS);
+    assert!(
+        rows.iter().all(|row| row.get::<i64, _>("times") == 1),
+        "each effect once"
+    );
+
+    let told: BTreeMap<String, i64> =
+        sqlx::query("SELECT payload ->> 'text' AS text, count(*) AS n FROM job_actions GROUP BY 1")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| (row.get("text"), row.get("n")))
+            .collect();
+    let heard = std::fs::read_to_string(&acknowledged).unwrap();
+    let mut acknowledged: BTreeMap<&str, i64> = BTreeMap::new();
+    for line in heard.lines() {
+        *acknowledged.entry(line).or_default() += 1;
+    }
+    assert_eq!(acknowledged.len(), JOBS);
+    for (text, times) in acknowledged {
+        assert!(
+            told.get(text).copied().unwrap_or_default() >= times,
+            "{text}: acknowledged {times} times"
+        );
+    }
+
+    // What was running when its worker died is told as lost, in time.
+    tokio::time::sleep(Duration::from_secs(LOST_AFTER * 2)).await;
+    let by_status: BTreeMap<String, i64> =
+        sqlx::query("SELECT status, count(*) AS n FROM job_sessions GROUP BY status")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| (row.get("status"), row.get("n")))
+            .collect();
+    assert_eq!(by_status.get("running"), None, "{by_status:?}");
+    // One more for who died after that was written, and before the queue had heard of it.
+    let done: i64 = sqlx::query_scalar("SELECT count(DISTINCT job_id) FROM job_sessions WHERE status = 'succeeded'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(done, i64::try_from(JOBS).unwrap(), "{by_status:?}");
+    assert!(
+        by_status.get("lost").copied().unwrap_or_default() > 0,
+        "nothing was killed in its middle: {by_status:?}"
+    );
+    eprintln!("killed after {done_at_kill:?}; {by_status:?}");
+}
