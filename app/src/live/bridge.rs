@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
+use super::Hearing;
 use super::mailbox::{Mailbox, Waiting};
 use crate::error::{Error, Result};
 use crate::tenancy::Hint;
@@ -19,6 +20,8 @@ use crate::tenancy::channel::{self, Listener, MAX_TEXT_BYTES, Speaker};
 const CHANNEL: &str = "daybook_hints";
 /// Between two texts, so that a database under load commits two hundred of them a second at most.
 const BREATH: Duration = Duration::from_millis(5);
+/// The same of hints of work.
+const BREATH_OF_WORK: Duration = Duration::from_millis(25);
 /// Before a connection is tried again.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How many hints fit a text: each takes less than 120 bytes.
@@ -35,8 +38,13 @@ struct Text {
     everything: bool,
 }
 
-/// Carries what waits in `outgoing` to other processes and what they say to `incoming`, for ever.
-pub(super) async fn carry(connect: PgConnectOptions, outgoing: Mailbox, incoming: Mailbox) {
+/// Carries what waits for elsewhere to other processes, and what they say to here, for ever.
+pub(super) async fn carry(connect: PgConnectOptions, hearing: Hearing) {
+    let Hearing {
+        here: incoming,
+        elsewhere,
+        work_elsewhere,
+    } = hearing;
     let me = Uuid::new_v4();
     let mut told = false;
     loop {
@@ -47,7 +55,8 @@ pub(super) async fn carry(connect: PgConnectOptions, outgoing: Mailbox, incoming
                 // What was said while nobody heard.
                 incoming.put_everything();
                 let ended = tokio::select! {
-                    ended = say(me, &speaker, &outgoing) => ended,
+                    ended = say(me, &speaker, &elsewhere, BREATH) => ended,
+                    ended = say(me, &speaker, &work_elsewhere, BREATH_OF_WORK) => ended,
                     ended = hear(me, listener, &incoming) => ended,
                 };
                 if let Err(error) = ended {
@@ -68,14 +77,14 @@ pub(super) async fn carry(connect: PgConnectOptions, outgoing: Mailbox, incoming
     }
 }
 
-async fn say(me: Uuid, speaker: &Speaker, outgoing: &Mailbox) -> Result<()> {
+async fn say(me: Uuid, speaker: &Speaker, outgoing: &Mailbox, breath: Duration) -> Result<()> {
     loop {
         for text in texts(me, outgoing.take().await) {
             speaker
                 .say(&serde_json::to_string(&text).map_err(Error::internal)?)
                 .await?;
         }
-        tokio::time::sleep(BREATH).await;
+        tokio::time::sleep(breath).await;
     }
 }
 

@@ -41,6 +41,10 @@ impl Mailbox {
     }
 
     pub(super) fn put(&self, hints: impl IntoIterator<Item = Hint>) {
+        let mut hints = hints.into_iter().peekable();
+        if hints.peek().is_none() {
+            return;
+        }
         {
             let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for hint in hints {

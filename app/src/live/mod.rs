@@ -56,13 +56,15 @@ use self::session::Session;
 pub use self::topic::Topic;
 use crate::error::{Error, Result};
 use crate::http::Team;
-use crate::tenancy::{Bell, Context, Database, Hints};
+use crate::tenancy::{Bell, Context, Database, Hint, Hints, Moved};
 
 /// Where the hints of a database's transactions wait for [`Live::start`]: an extension of the [`Database`].
 #[derive(Debug, Clone, Default)]
 pub struct Hearing {
     here: Mailbox,
     elsewhere: Mailbox,
+    /// Hints of work, for elsewhere: what waits for a worker is in less of a hurry than what a person looks at.
+    work_elsewhere: Mailbox,
 }
 
 impl Hearing {
@@ -70,7 +72,7 @@ impl Hearing {
     pub fn ringing(bell: Bell) -> Self {
         Self {
             here: Mailbox::ringing(bell),
-            elsewhere: Mailbox::default(),
+            ..Self::default()
         }
     }
 
@@ -78,7 +80,9 @@ impl Hearing {
     pub fn hints(&self) -> Hints {
         let hearing = self.clone();
         Hints::to(move |hints| {
-            hearing.elsewhere.put(hints.iter().copied());
+            let (work, topics): (Vec<Hint>, Vec<Hint>) = hints.iter().partition(|hint| hint.moved == Moved::Work);
+            hearing.elsewhere.put(topics);
+            hearing.work_elsewhere.put(work);
             hearing.here.put(hints);
         })
     }
@@ -107,7 +111,7 @@ impl Live {
         let service = Service::new(database.clone(), options.clone(), received, hearing.here.clone());
         let serving = tokio::spawn(service.run());
         if let Some(direct) = direct {
-            let carrying = bridge::carry(direct, hearing.elsewhere, hearing.here);
+            let carrying = bridge::carry(direct, hearing);
             tokio::spawn(async move {
                 tokio::select! {
                     () = carrying => {}

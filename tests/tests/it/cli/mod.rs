@@ -38,6 +38,7 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
     assert_eq!(status, 201);
 
     the_book_is_read(&folder, made["id"].as_str().unwrap());
+    consumers_are_told_and_given_what_was_before(&folder, &service);
     people_and_teams_are_listed_and_added(&folder, &service);
     let status = folder.lines(&["migrate", "status"]);
     assert!(
@@ -123,6 +124,53 @@ fn the_book_is_read(folder: &Folder, by_hand: &str) {
         }
     }
     assert!(folder.refusal(&["activity", "--team", "Nobody's"]).contains("Acme"));
+}
+
+fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Service) {
+    let listed = folder.lines(&["consumers", "list"]);
+    assert!(
+        listed
+            .iter()
+            .any(|line| line.starts_with("analytics ") && line.contains(" durable ")),
+        "{listed:?}"
+    );
+    let began = std::time::Instant::now();
+    while !folder
+        .lines(&["consumers", "lag"])
+        .iter()
+        .any(|line| line.starts_with("analytics ") && line.ends_with("up to date"))
+    {
+        assert!(began.elapsed().as_secs() < 20, "{:?}", folder.lines(&["consumers", "lag"]));
+    }
+    let events = folder.lines(&["activity", "--json"]);
+    let would = folder.lines(&["consumers", "replay", "analytics", "--since", "1d", "--dry-run"]);
+    assert_eq!(would, [format!("{} events would be given to analytics", events.len())]);
+    let will = folder.lines(&["consumers", "replay", "analytics", "--since", "1d"]);
+    assert_eq!(
+        will,
+        [format!("{} events will be given to analytics, in 1 jobs", events.len())]
+    );
+    let unknown = folder.refusal(&["consumers", "replay", "crm", "--since", "1d"]);
+    assert!(unknown.contains("crm") && unknown.contains("analytics"), "{unknown}");
+    let within = folder.refusal(&["consumers", "replay", "daybook.post_to_thread", "--since", "1d"]);
+    assert!(within.contains("is not durable"), "{within}");
+    assert_eq!(
+        folder.lines(&["analytics", "rebuild"]),
+        [format!("counted {} events", events.len())]
+    );
+
+    let event: Value = serde_json::from_str(events.last().unwrap()).unwrap();
+    let id = event["correlation_id"].as_str().unwrap();
+    let mut command = folder.command(&["story", id]);
+    command.env("DAYBOOK_URL", format!("http://{}", service.address));
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.lines().next().unwrap().ends_with("Linus Pauling created campaign “By hand”"),
+        "{told} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(told.contains("└─ ") && told.contains("Started giving an event to analytics (succeeded)"), "{told}");
 }
 
 fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
