@@ -140,7 +140,11 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
         .iter()
         .any(|line| line.starts_with("analytics ") && line.ends_with("up to date"))
     {
-        assert!(began.elapsed().as_secs() < 20, "{:?}", folder.lines(&["consumers", "lag"]));
+        assert!(
+            began.elapsed().as_secs() < 20,
+            "{:?}",
+            folder.lines(&["consumers", "lag"])
+        );
     }
     let events = folder.lines(&["activity", "--json"]);
     let would = folder.lines(&["consumers", "replay", "analytics", "--since", "1d", "--dry-run"]);
@@ -166,11 +170,17 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
     let output = command.output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(
-        told.lines().next().unwrap().ends_with("Linus Pauling created campaign “By hand”"),
+        told.lines()
+            .next()
+            .unwrap()
+            .ends_with("Linus Pauling created campaign “By hand”"),
         "{told} {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(told.contains("└─ ") && told.contains("Started giving an event to analytics (succeeded)"), "{told}");
+    assert!(
+        told.contains("└─ ") && told.contains("Started giving an event to analytics (succeeded)"),
+        "{told}"
+    );
 }
 
 fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {

@@ -242,3 +242,34 @@ async fn the_wall_between_teams_stands_for_jobs() {
     let refused = daybook_tests::refusal(&mut connection, "SELECT * FROM graphile_worker.jobs").await;
     assert_eq!(refused.unwrap().0, "42501");
 }
+
+#[tokio::test]
+async fn a_program_with_jobs_that_cannot_be_is_refused_when_it_starts() {
+    #[derive(Serialize, Deserialize)]
+    struct Shouting;
+    #[async_trait]
+    impl Job for Shouting {
+        const NAME: &'static str = "SHOUTING";
+        async fn run(self, _: &JobSession) -> JobResult {
+            Ok(())
+        }
+    }
+    let stage = daybook_tests::Stage::new().await;
+    let refused = |program: daybook::App| {
+        let error = program.equip(stage.database.clone()).unwrap_err();
+        std::error::Error::source(&error).unwrap().to_string()
+    };
+    let program = || program(Consumers::none());
+    assert_eq!(refused(program().job::<Note>()), "two jobs are called note");
+    assert!(refused(program().job::<Shouting>()).contains("a job is called \"SHOUTING\": names are"));
+    let nightly = daybook::App::new().scheduled_job("0 4 * *", note("x"));
+    assert!(refused(nightly).contains("the schedule \"0 4 * *\" of note"));
+    let many = daybook::App::new().scheduled_job("0 4 * * * note\n0 5 * * *", note("x"));
+    assert!(refused(many).contains("must be one line"));
+    assert!(
+        daybook::App::new()
+            .scheduled_job("0 4 * * *", note("x"))
+            .equip(stage.database.clone())
+            .is_ok()
+    );
+}
