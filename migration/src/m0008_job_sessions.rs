@@ -67,7 +67,9 @@ impl MigrationTrait for Migration {
         enable_team_rls(manager, "job_actions").await?;
         connection
             .execute_unprepared(&format!(
-                "REVOKE UPDATE ON job_actions FROM {APP_ROLE};
+                "REVOKE UPDATE, DELETE ON job_actions, job_sessions FROM {APP_ROLE};
+                GRANT UPDATE (status, error, finished_at, heartbeat_at, cancel_requested_at, transaction_id)
+                    ON job_sessions TO {APP_ROLE};
                 CREATE VIEW job_session_timelines WITH (security_invoker = true) AS
                     SELECT s.*, coalesce(a.actions, '[]') AS actions
                     FROM job_sessions s

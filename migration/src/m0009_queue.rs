@@ -37,6 +37,8 @@ impl MigrationTrait for Migration {
                     run_at timestamptz NOT NULL,
                     priority smallint NOT NULL,
                     max_attempts smallint NOT NULL CHECK (max_attempts > 0),
+                    -- Why it could not be handed over.
+                    refused text,
                     PRIMARY KEY (team_id, id)
                 );
                 CREATE TABLE consumer_effects (
@@ -70,7 +72,7 @@ impl MigrationTrait for Migration {
                  GRANT SELECT, INSERT, UPDATE, DELETE ON consumer_cursors TO {WORKER_ROLE};
 
                  CREATE POLICY workers ON job_requests TO {WORKER_ROLE} USING ({AS_WORKER});
-                 GRANT SELECT, INSERT, DELETE ON job_requests TO {WORKER_ROLE};
+                 GRANT SELECT, UPDATE (refused), DELETE ON job_requests TO {WORKER_ROLE};
 
                  -- How sessions end, whose worker is silent, and what is too old. Never inputs, contexts, errors.
                  CREATE POLICY workers ON job_sessions TO {WORKER_ROLE} USING ({AS_WORKER});

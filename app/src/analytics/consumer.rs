@@ -19,9 +19,16 @@ impl fmt::Display for CountAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Counted { events, before } = self;
         match before {
-            0 => write!(f, "Counted {events} events"),
-            _ => write!(f, "Counted {events} events, {before} of the slice had been before"),
+            0 => write!(f, "Counted {}", counted(*events)),
+            _ => write!(f, "Counted {}; {before} of the slice had been before", counted(*events)),
         }
+    }
+}
+
+fn counted(events: usize) -> String {
+    match events {
+        1 => "an event".to_owned(),
+        _ => format!("{events} events"),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, Consumers, Mode};
-use crate::jobs::{replay, replayable, watch};
+use crate::jobs::{forget_cursor, replay, replayable, watch};
 use crate::tenancy::{Context, Database};
 
 #[derive(Debug, ClapArgs)]
@@ -25,6 +25,11 @@ enum Command {
     List,
     /// How far durable consumers are behind, and who holds them up.
     Lag,
+    /// Forget how far a consumer has come that is no longer there. If it comes back, it begins anew.
+    Forget {
+        /// The consumer.
+        name: String,
+    },
     /// Give a durable consumer a team's events again, from a moment on.
     Replay(Replay),
 }
@@ -42,7 +47,8 @@ struct Replay {
     /// Only say how many events there are.
     #[arg(long)]
     dry_run: bool,
-    /// Also what the consumer has done already, and guards from being done twice.
+    /// Also what the consumer has done already, and guards from being done twice: for effects that may be repeated, and
+    /// not for `analytics`, which would count twice (`daybook analytics rebuild` counts anew).
     #[arg(long)]
     again: bool,
 }
@@ -53,6 +59,12 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
         Command::Lag => {
             with_database(app, config, async |server: &Server, database: &Database| {
                 lag(server, database).await
+            })
+            .await?;
+        }
+        Command::Forget { name } => {
+            with_database(app, config, async |server: &Server, database: &Database| {
+                forget(server, database, &name).await
             })
             .await?;
         }
@@ -123,19 +135,34 @@ async fn lag(server: &Server, database: &Database) -> Result<()> {
         }
     }
     say(format_args!(
-        "{} jobs are due, {} were given up",
+        "jobs that are due: {}; given up: {}",
         watched.due, watched.given_up
     ))?;
     if let Some(oldest) = &watched.oldest {
         say(format_args!(
-            "the oldest transaction is {:.0} s old: pid {} in the database {}; what commits after it began is handed over \
+            "the oldest transaction under way is of pid {} in the database {}; what commits after it began is handed over \
              once it has ended",
-            oldest.seconds,
             oldest.pid,
             oldest.database.as_deref().unwrap_or("?")
         ))?;
     }
     Ok(())
+}
+
+async fn forget(server: &Server, database: &Database, name: &str) -> Result<()> {
+    if consumers(database)?.named(name).is_some() {
+        return Err(Error::invalid(
+            "NAME",
+            format!("{name} is a consumer of this program, and would begin anew at once"),
+        ));
+    }
+    let workers = server.workers().await?;
+    let forgotten = forget_cursor(&workers, name).await;
+    workers.close().await;
+    match forgotten? {
+        true => say(format_args!("forgot {name}")),
+        false => Err(Error::invalid("NAME", format!("no consumer called {name} has begun"))),
+    }
 }
 
 async fn give_again(database: &Database, context: &Context, args: &Replay) -> Result<()> {
@@ -152,7 +179,7 @@ async fn give_again(database: &Database, context: &Context, args: &Replay) -> Re
     let jobs = replay(&tx, consumer, &events, args.again).await?;
     tx.commit().await?;
     say(format_args!(
-        "{} events will be given to {}, in {jobs} jobs",
+        "{} events will be given to {}, jobs: {jobs}",
         events.len(),
         consumer.name
     ))

@@ -37,12 +37,28 @@ impl Told {
                 ),
             ));
         }
+        if has_nul(&payload) {
+            return Err(Error::invalid(
+                "payload",
+                "the action has U+0000 in it, which no row can hold",
+            ));
+        }
         let (action_type, payload) = typed(payload, std::any::type_name::<A>());
         Ok(Self {
             action_type,
             sentence: Sentence::of(|| action.to_string()),
             payload,
         })
+    }
+}
+
+/// Whether there is a U+0000 anywhere in it, which PostgreSQL's JSON can't hold.
+pub(super) fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

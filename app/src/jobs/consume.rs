@@ -61,6 +61,14 @@ impl ConsumeEvents {
     /// In a transaction, as at first.
     async fn in_a_transaction(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
         let tx = session.begin().await?;
+        // Settled by an attempt that could not say so any more: not a second time.
+        let open = sqlx::query(
+            "SELECT FROM consumer_failures WHERE team_id = $1 AND id = $2 AND resolved_at IS NULL FOR UPDATE",
+        );
+        let open = tx.fetch_optional(open.bind(tx.team_id()).bind(self.failure_id)).await?;
+        if open.is_none() {
+            return Ok(());
+        }
         let events: Vec<Event> = events_by_id(&tx, &self.event_ids).await?;
         if !events.is_empty() {
             run_consumer(&tx, consumer, &events).await?;

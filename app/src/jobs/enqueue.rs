@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::action::has_nul;
 use super::job::{Due, Job, JobOptions};
 use super::registry::Jobs;
 use crate::error::{Error, Result};
@@ -13,8 +14,8 @@ use crate::tenancy::{Context, Moved, TeamTx};
 
 /// How large a job's input may be, as JSON.
 pub const MAX_INPUT_BYTES: usize = 256 * 1024;
-/// How long the name of a queue and a unique key may be.
-const MAX_KEY_BYTES: usize = 200;
+/// How long the name of a queue and a unique key may be. The queue's own limit is 128, with the team before it.
+const MAX_KEY_BYTES: usize = 90;
 
 /// Jobs that commit with the transaction, or not at all.
 pub trait Enqueue {
@@ -69,6 +70,9 @@ impl Enqueue for TeamTx {
 
 fn input(job: &impl Job) -> Result<Value> {
     let input = serde_json::to_value(job).map_err(|error| Error::invalid("input", format!("is no JSON: {error}")))?;
+    if has_nul(&input) {
+        return Err(Error::invalid("input", "has U+0000 in it, which no row can hold"));
+    }
     let size = input.to_string().len();
     if size > MAX_INPUT_BYTES {
         return Err(Error::invalid(
@@ -121,10 +125,10 @@ impl<'a> Asked<'a> {
         })
     }
 
-    /// In whose name, and caused by which event.
+    /// In whose name, and caused by which event: the one whose consumer runs, or the last that the transaction recorded.
     fn context(tx: &TeamTx) -> Result<Value> {
         let context = Context {
-            causation_id: tx.cause(),
+            causation_id: tx.cause().or_else(|| tx.last_recorded()),
             ..tx.context().clone()
         };
         Ok(serde_json::to_value(context)?)

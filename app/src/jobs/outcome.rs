@@ -70,19 +70,55 @@ impl std::str::FromStr for Status {
     }
 }
 
-/// An error as a session's row has it: its type, its words, and what caused it.
+/// How long the words of an error may be that a session keeps.
+const MAX_WORDS: usize = 4_000;
+
+/// An error as a session's row has it: its type, its words, and what caused it. The database's own words are none that a
+/// team's members should read: they name tables, and quote other rows.
 pub(super) fn error_json(error: &(dyn std::error::Error + 'static)) -> Value {
     let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let words = source.to_string();
-        // Errors that pass their source's words on would say everything twice.
-        if causes.last().is_none_or(|last| !last.contains(&words)) {
-            causes.push(words);
+    let mut message = None;
+    let mut next = Some(error);
+    while let Some(this) = next {
+        let of_database = database_words(this);
+        let words = kept(&of_database.clone().unwrap_or_else(|| this.to_string()));
+        match &message {
+            None => message = Some(words),
+            // Errors that pass their source's words on would say everything twice.
+            Some(message) if !causes.last().unwrap_or(message).contains(&words) => causes.push(words),
+            Some(_) => {}
         }
-        next = source.source();
+        next = match of_database {
+            Some(_) => None,
+            None => this.source(),
+        };
     }
-    json!({"type": kind(error), "message": error.to_string(), "causes": causes})
+    json!({"type": kind(error), "message": message, "causes": causes})
+}
+
+/// What can be said of the database's errors: what kind they are.
+fn database_words(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let error = match error.downcast_ref::<sea_orm::DbErr>() {
+        Some(_) => return Some("the database refused a statement".to_owned()),
+        None => error.downcast_ref::<sqlx::Error>()?,
+    };
+    Some(match error {
+        sqlx::Error::Database(refusal) => format!(
+            "the database refused a statement (SQLSTATE {})",
+            refusal.code().unwrap_or_default()
+        ),
+        _ => "the database could not be asked".to_owned(),
+    })
+}
+
+/// As a row can hold it.
+fn kept(words: &str) -> String {
+    let mut words = words.replace('\0', "");
+    if let Some((end, _)) = words.char_indices().nth(MAX_WORDS) {
+        words.truncate(end);
+        words.push('…');
+    }
+    words
 }
 
 /// An error as the attempt's wide event has it.
@@ -94,8 +130,21 @@ pub(super) fn event_error(error: &(dyn std::error::Error + 'static)) -> EventErr
     }
 }
 
-fn kind(error: &(dyn std::error::Error + 'static)) -> &'static str {
-    error.downcast_ref::<Error>().map_or("Error", Error::kind)
+/// The type of an error. One that is not Daybook's own has told its type to nobody but its `Debug`.
+fn kind(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return ours.kind().to_owned();
+    }
+    let shown = format!("{error:?}");
+    let name: String = shown
+        .chars()
+        .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
+        .collect();
+    if name.starts_with(|first: char| first.is_ascii_uppercase()) && name.len() <= 64 {
+        name
+    } else {
+        "Error".to_owned()
+    }
 }
 
 /// A panic as a session's row has it.
@@ -105,5 +154,5 @@ pub(super) fn panic_json(panic: &(dyn std::any::Any + Send)) -> Value {
         .map(|words| (*words).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no words".to_owned());
-    json!({"type": "Panic", "message": words, "causes": []})
+    json!({"type": "Panic", "message": kept(&words), "causes": []})
 }

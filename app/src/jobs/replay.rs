@@ -9,7 +9,7 @@ use super::enqueue::Enqueue as _;
 use super::job::JobOptions;
 use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, RunFn};
-use crate::tenancy::TeamTx;
+use crate::tenancy::{TeamTx, WorkerDatabase};
 
 /// How many events a slice has at most.
 const SLICE: usize = 500;
@@ -64,4 +64,14 @@ pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uu
     let asked = jobs.len();
     tx.enqueue_all(jobs, JobOptions::new()).await?;
     Ok(asked)
+}
+
+/// Forgets how far a consumer has come. False if it never began.
+///
+/// # Errors
+/// As any statement.
+pub async fn forget_cursor(workers: &WorkerDatabase, consumer: &str) -> Result<bool> {
+    // The leader's row has no name.
+    let query = sqlx::query("DELETE FROM consumer_cursors WHERE consumer = $1 AND consumer <> '' RETURNING consumer");
+    Ok(!workers.fetch_all(query.bind(consumer)).await?.is_empty())
 }

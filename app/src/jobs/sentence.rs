@@ -14,6 +14,9 @@ thread_local! {
     static MARKING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// A sentence is not a log: what is longer is cut.
+const MAX_LETTERS: usize = 2_000;
+
 // Of Unicode's private use: nobody's words have them, and who brings them along loses them.
 const BEGIN: char = '\u{F8F0}';
 const NAMED: char = '\u{F8F1}';
@@ -79,7 +82,11 @@ impl Sentence {
         }
         MARKING.set(true);
         let marking = Marking;
-        let marked = write();
+        let mut marked = write();
+        if let Some((end, _)) = marked.char_indices().nth(MAX_LETTERS) {
+            marked.truncate(end);
+            marked.push('…');
+        }
         drop(marking);
         Self::apart(&marked)
     }

@@ -48,8 +48,9 @@ struct Parts {
     database: Database,
     /// As what the session's own work acts.
     context: Context,
-    /// The last action's place. Held while an action is written, so that places become visible in order.
-    seq: Mutex<i64>,
+    /// The last action's place; none while nobody knows, after one was given up on its way. Held while an action is
+    /// written, so that places become visible in order.
+    seq: Mutex<Option<i64>>,
     /// Somebody has asked for its end.
     cancel: Notify,
 }
@@ -86,7 +87,7 @@ where
         attempt: spec.attempt,
         database: database.clone(),
         context: acting(id, &spec),
-        seq: Mutex::new(0),
+        seq: Mutex::new(Some(0)),
         cancel: Notify::new(),
     }));
     let ids = RequestIds::of_story(spec.context.request_id.clone(), spec.context.correlation_id);
@@ -122,7 +123,7 @@ where
         }
     };
     running.over = true;
-    event.set("job.actions", *session.0.seq.lock().await);
+    event.set("job.actions", session.0.seq.lock().await.unwrap_or_default());
     let (status, error, outcome) = match outcome {
         Ok(Ok(done)) => (Status::Succeeded, None, Ok(done)),
         Ok(Err(error)) => {
@@ -210,10 +211,16 @@ impl JobSession {
 
     /// Lets `write` write from the next place on, and says how far that went.
     async fn write(&self, write: impl AsyncFnOnce(&Parts, i64) -> Result<usize>) -> Result<i64> {
-        let mut last = self.0.seq.lock().await;
-        let written = write(&self.0, *last + 1).await?;
-        *last += i64::try_from(written).unwrap_or(i64::MAX);
-        Ok(*last)
+        let mut held = self.0.seq.lock().await;
+        let last = match held.take() {
+            Some(last) => last,
+            None => store::last_action(&self.0.database, &self.0.context, self.0.id).await?,
+        };
+        // Until it is known how far this has come, also if the caller gives up on it.
+        let written = write(&self.0, last + 1).await?;
+        let last = last + i64::try_from(written).unwrap_or(i64::MAX);
+        *held = Some(last);
+        Ok(last)
     }
 
     async fn end(&self, status: Status, error: Option<Value>) -> Result<()> {

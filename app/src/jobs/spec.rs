@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::action::has_nul;
 use super::sentence::Sentence;
 use crate::error::{Error, Result};
 use crate::tenancy::Context;
@@ -108,6 +109,9 @@ impl SessionSpec {
         }
         let input = self.input.clone();
         let input = input.map_err(|error| Error::invalid("input", format!("is no JSON: {error}")))?;
+        if has_nul(&input) {
+            return Err(Error::invalid("input", "has U+0000 in it, which no row can hold"));
+        }
         Ok((self, input))
     }
 

@@ -1,7 +1,7 @@
 //! How the queue stands, and how far its consumers are behind.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
@@ -27,7 +27,7 @@ pub struct Watched {
 pub struct Lag {
     /// The consumer.
     pub consumer: String,
-    /// Events that were not looked at yet, for it or not.
+    /// Events that were not looked at yet, for it or not; 100,000 if there are more.
     pub events: i64,
     /// When the oldest of them was recorded.
     pub since: Option<DateTime<Utc>>,
@@ -42,8 +42,10 @@ pub struct OldestTransaction {
     pub pid: i32,
     /// Its database: any of the cluster's holds up all.
     pub database: Option<String>,
-    /// How long it has been under way, in seconds.
+    /// How long it has been under way, in seconds: at least, where the workers' role may not see when it began.
     pub seconds: f64,
+    /// Its number, of the lower half: whether it is the same as before.
+    pub transaction: Option<String>,
 }
 
 /// Looks how the queue stands.
@@ -55,8 +57,11 @@ pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
         "SELECT c.consumer, c.updated_at, l.events, l.since
          FROM consumer_cursors c
          CROSS JOIN LATERAL (
-            SELECT count(*) AS events, min(e.created_at) AS since FROM events e
-            WHERE (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+            SELECT count(*) AS events, min(next.created_at) AS since FROM (
+                SELECT e.created_at FROM events e
+                WHERE (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+                ORDER BY e.transaction_id, e.id LIMIT 100000
+            ) next
          ) l
          WHERE c.consumer <> '' ORDER BY c.consumer",
     );
@@ -76,7 +81,8 @@ pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
     );
     let jobs = workers.fetch_all(jobs).await?;
     let oldest = sqlx::query(
-        "SELECT pid, datname::text AS database, extract(epoch FROM now() - xact_start)::float8 AS seconds
+        "SELECT pid, datname::text AS database, extract(epoch FROM now() - xact_start)::float8 AS seconds,
+            backend_xid::text AS transaction
          FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
          ORDER BY age(backend_xid) DESC LIMIT 1",
     );
@@ -86,6 +92,7 @@ pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
             pid: row.try_get("pid")?,
             database: row.try_get("database")?,
             seconds: row.try_get::<Option<f64>, _>("seconds")?.unwrap_or_default(),
+            transaction: row.try_get("transaction")?,
         })
     });
     Ok(Watched {
@@ -110,10 +117,22 @@ impl LastWatched {
     /// Looks again and again.
     pub(super) async fn keep(self, workers: WorkerDatabase, every: Duration) {
         let mut turns = tokio::time::interval(every);
+        // The oldest transaction, and since when it has been that.
+        let mut oldest: Option<(Option<String>, Instant)> = None;
         loop {
             turns.tick().await;
             match watch(&workers).await {
-                Ok(seen) => *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen),
+                Ok(mut seen) => {
+                    oldest = seen.oldest.as_mut().map(|now| {
+                        let since = match &oldest {
+                            Some((transaction, since)) if *transaction == now.transaction => *since,
+                            _ => Instant::now(),
+                        };
+                        now.seconds = now.seconds.max(since.elapsed().as_secs_f64());
+                        (now.transaction.clone(), since)
+                    });
+                    *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+                }
                 Err(error) => tracing::debug!("jobs: the queue could not be looked at: {error}"),
             }
         }

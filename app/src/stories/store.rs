@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::events::{Event, Sentences, event_from_row};
-use crate::jobs::{self, ActionView, SessionView};
+use crate::jobs::{self, ActionView, SessionView, ToldSession};
 use crate::tenancy::{Actor, TeamTx};
 use crate::threads::ToldEvent;
 
@@ -97,13 +97,13 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
             event: Box::new(ToldEvent::new(sentences, event)),
         },
     }));
-    steps.extend(sessions.into_iter().take(most).map(|(session, actions)| StoryStep {
-        id: session.id,
-        at: session.started_at,
-        caused_by: causes.of_session(&session),
+    steps.extend(sessions.into_iter().take(most).map(|told| StoryStep {
+        id: told.session.id,
+        at: told.session.started_at,
+        caused_by: causes.of_session(&told),
         step: Step::Job {
-            session: Box::new(session),
-            actions,
+            session: Box::new(told.session),
+            actions: told.actions,
         },
     }));
     steps.sort_by_key(|step| (step.at, step.id));
@@ -121,10 +121,10 @@ struct Causes<'a> {
 }
 
 impl<'a> Causes<'a> {
-    fn of(events: &'a [Event], sessions: &[(SessionView, Vec<ActionView>)]) -> Self {
+    fn of(events: &'a [Event], sessions: &[ToldSession]) -> Self {
         Self {
             events: events.iter().map(|event| (event.id, event)).collect(),
-            sessions: sessions.iter().map(|(session, _)| session.id).collect(),
+            sessions: sessions.iter().map(|told| told.session.id).collect(),
         }
     }
 
@@ -143,8 +143,9 @@ impl<'a> Causes<'a> {
         }
     }
 
-    fn of_session(&self, session: &SessionView) -> Option<Caused> {
-        let cause = session.causation_id?;
-        self.events.contains_key(&cause).then_some(Caused::Event(cause))
+    fn of_session(&self, told: &ToldSession) -> Option<Caused> {
+        let cause = told.session.causation_id.filter(|id| self.events.contains_key(id));
+        let job = told.asked_by.filter(|id| self.sessions.contains(id));
+        cause.map(Caused::Event).or(job.map(Caused::Job))
     }
 }

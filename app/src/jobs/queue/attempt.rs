@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -108,7 +109,13 @@ where
     let (spec, input) = spec(job, name)?;
     let job = parse(&input);
     let spec = match &job {
-        Ok(job) => spec.named(job.session_name()).told_as(Sentence::of(|| job.sentence())),
+        // A panic there must not leave the attempt untold.
+        Ok(job) => match catch_unwind(AssertUnwindSafe(|| {
+            (job.session_name(), Sentence::of(|| job.sentence()))
+        })) {
+            Ok((name, sentence)) => spec.named(name).told_as(sentence),
+            Err(_) => spec,
+        },
         Err(_) => spec,
     };
     let outcome = with_job_session(&floor.database, spec, |session| async move { run(job?, session).await }).await;

@@ -95,7 +95,7 @@ impl Workers {
             options: options.clone(),
         };
         let relay = Relay::new(&database, workers, options.poll);
-        relay.pass().await?;
+        relay.begin().await?;
         tasks.spawn(until(stop.subscribe(), relay.run()));
         tasks.spawn(until(stop.subscribe(), sweep(workers.clone(), options.lost_after)));
         let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();

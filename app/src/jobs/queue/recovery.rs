@@ -5,6 +5,7 @@ use std::time::Duration;
 use graphile_worker::{FailureReason, JobRecoveryContext, JobRecoveryResult};
 use serde::Deserialize as _;
 use serde_json::json;
+use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::attempt::{Envelope, scheduled_id};
@@ -26,8 +27,18 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
         .job_id
         .unwrap_or_else(|| scheduled_id(*job.id(), *job.created_at()));
     match lose_attempt(workers, team_id, job_id, i32::from(*job.attempts())).await {
-        Ok(true) => JobRecoveryResult::FailWithBackoff,
-        Ok(false) => JobRecoveryResult::Default,
+        Ok(Begun::Not) => JobRecoveryResult::Default,
+        Ok(Begun::Lost) => JobRecoveryResult::FailWithBackoff,
+        Ok(Begun::Cancelled) => {
+            // What was asked for before the worker died.
+            let last = sqlx::query(
+                "UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1 RETURNING id",
+            );
+            if let Err(error) = workers.fetch_all(last.bind(*job.id())).await {
+                tracing::warn!("jobs: a dead worker's job could not be cancelled: {error}");
+            }
+            JobRecoveryResult::FailWithBackoff
+        }
         Err(error) => {
             tracing::warn!("jobs: a dead worker's session could not be looked for: {error}");
             JobRecoveryResult::FailWithBackoff
@@ -35,25 +46,40 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
     }
 }
 
-/// Tells an attempt as lost, if it had begun. Says whether it had.
-async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, attempt: i32) -> Result<bool> {
+/// What became of a dead worker's attempt.
+enum Begun {
+    /// It had only been fetched.
+    Not,
+    Lost,
+    /// Somebody had asked for its end.
+    Cancelled,
+}
+
+/// Tells an attempt as lost, if it had begun, or as cancelled, if that was asked for.
+async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, attempt: i32) -> Result<Begun> {
+    // One that was cancelled when its process stopped has the same number, and did not die.
     let query = sqlx::query(
         "WITH begun AS (
-            SELECT team_id, id, status FROM job_sessions WHERE team_id = $1 AND job_id = $2 AND attempt = $3
-        ), lost AS (
-            UPDATE job_sessions s SET status = 'lost', error = $4, finished_at = clock_timestamp(),
+            SELECT team_id, id, status, cancel_requested_at IS NOT NULL AS cancelled FROM job_sessions
+            WHERE team_id = $1 AND job_id = $2 AND attempt = $3 AND status IN ('running', 'lost')
+        ), told AS (
+            UPDATE job_sessions s SET status = CASE WHEN b.cancelled THEN 'cancelled' ELSE 'lost' END,
+                error = CASE WHEN b.cancelled THEN NULL ELSE $4::jsonb END, finished_at = clock_timestamp(),
                 transaction_id = pg_current_xact_id()::text::bigint
             FROM begun b WHERE s.team_id = b.team_id AND s.id = b.id AND s.status = 'running'
         )
-        SELECT FROM begun",
+        SELECT cancelled FROM begun",
     );
     let query = query
         .bind(team_id)
         .bind(job_id)
         .bind(attempt)
         .bind(lost("its worker died"));
-    let rows = workers.fetch_all(query).await?;
-    Ok(!rows.is_empty())
+    Ok(match workers.fetch_all(query).await?.first() {
+        None => Begun::Not,
+        Some(row) if row.try_get("cancelled")? => Begun::Cancelled,
+        Some(_) => Begun::Lost,
+    })
 }
 
 /// Tells sessions as lost whose worker has said nothing for `limit`: of whatever job, of the queue or by hand, also if

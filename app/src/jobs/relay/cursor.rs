@@ -4,8 +4,8 @@
 //! committed or never will, so that nothing is skipped however long a transaction takes.
 //!
 //! Those numbers are a cluster's own. A dump that is restored brings events with another cluster's numbers: what was left
-//! to do of them is handed over first, in the old order, and then this cluster's own events, from the first. A row that
-//! was written here has its transaction's number in `xmin`; one that was restored has the restore's.
+//! to do of them is handed over first, in the old order, and then this cluster's own events, from the first. A dump makes
+//! the triggers of a table after its rows: what is older in this cluster than the trigger of `events` was restored.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::tenancy::WorkerTx;
 
-/// Whether an event's row was written in this cluster.
-const WRITTEN_HERE: &str = "(e.xmin::text::bigint = e.transaction_id % 4294967296)";
+/// Whether an event's row is older here than the trigger that refuses changes, whose age is a parameter.
+const RESTORED: &str = "age(e.xmin) >= $1";
 
 /// How far one consumer has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +53,17 @@ pub(super) struct Cluster {
     horizon: i64,
     /// The next that will begin.
     next: i64,
+    /// How many transactions ago `events` was given its trigger.
+    age: i32,
 }
 
 impl Cluster {
     pub(super) async fn now(tx: &mut WorkerTx) -> Result<Self> {
         let query = sqlx::query(
             "SELECT pg_snapshot_xmin(s)::text::bigint AS horizon, pg_snapshot_xmax(s)::text::bigint AS next,
-                (SELECT system_identifier::text FROM pg_control_system()) AS identifier
+                (SELECT system_identifier::text FROM pg_control_system()) AS identifier,
+                (SELECT age(xmin) FROM pg_trigger
+                 WHERE tgrelid = 'events'::regclass AND tgname = 'refuse_truncate') AS age
              FROM pg_current_snapshot() s",
         );
         let row = tx.fetch_one(query).await?;
@@ -67,7 +71,20 @@ impl Cluster {
             identifier: row.try_get("identifier")?,
             horizon: row.try_get("horizon")?,
             next: row.try_get("next")?,
+            age: row.try_get("age")?,
         })
+    }
+}
+
+impl Cluster {
+    /// Before the first event that was written here.
+    fn beginning(&self, restored_to: Uuid) -> At {
+        At {
+            transaction_id: self.next - i64::from(self.age),
+            event_id: Uuid::nil(),
+            restored: false,
+            restored_to,
+        }
     }
 }
 
@@ -114,19 +131,14 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
 
 /// The same place, in a cluster that numbers its transactions anew.
 async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
-    let sql = format!("SELECT EXISTS (SELECT FROM events e WHERE NOT {WRITTEN_HERE}) AS restored");
-    let row = tx.fetch_one(sqlx::query(sqlx::AssertSqlSafe(sql))).await?;
+    let sql = format!("SELECT EXISTS (SELECT FROM events e WHERE {RESTORED}) AS restored");
+    let row = tx
+        .fetch_one(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age))
+        .await?;
     Ok(if row.try_get("restored")? {
         At { restored: true, ..at }
-    } else if cluster.next > at.transaction_id {
-        // Moved with its numbers, as pg_upgrade does.
-        at
     } else {
-        At {
-            transaction_id: 0,
-            event_id: Uuid::nil(),
-            ..at
-        }
+        cluster.beginning(at.restored_to)
     })
 }
 
@@ -136,23 +148,23 @@ pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i
     let rows = if at.restored {
         let sql = format!(
             "SELECT {COLUMNS} FROM events e
-             WHERE (e.transaction_id, e.id) > ($1, $2) AND e.id > $3 AND NOT {WRITTEN_HERE}
-             ORDER BY e.transaction_id, e.id LIMIT $4"
+             WHERE (e.transaction_id, e.id) > ($2, $3) AND e.id > $4 AND {RESTORED}
+             ORDER BY e.transaction_id, e.id LIMIT $5"
         );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(at.transaction_id)
-            .bind(at.event_id);
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age);
+        let query = query.bind(at.transaction_id).bind(at.event_id);
         tx.fetch_all(query.bind(at.restored_to).bind(limit)).await?
     } else {
+        // Past what was restored, which may have any number; but for what a clock that is wrong has put before it.
         let sql = format!(
             "SELECT {COLUMNS} FROM events e
-             WHERE (e.transaction_id, e.id) > ($1, $2) AND e.transaction_id < $3 AND {WRITTEN_HERE}
-             ORDER BY e.transaction_id, e.id LIMIT $4"
+             WHERE (e.transaction_id, e.id) > ($2, $3) AND (e.id > $4 OR NOT {RESTORED}) AND e.transaction_id < $6
+             ORDER BY e.transaction_id, e.id LIMIT $5"
         );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(at.transaction_id)
-            .bind(at.event_id);
-        tx.fetch_all(query.bind(cluster.horizon).bind(limit)).await?
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age);
+        let query = query.bind(at.transaction_id).bind(at.event_id);
+        tx.fetch_all(query.bind(at.restored_to).bind(limit).bind(cluster.horizon))
+            .await?
     };
     let envelopes = rows.iter().map(envelope).collect::<Result<Vec<_>>>()?;
     let after = match envelopes.last() {
@@ -161,25 +173,22 @@ pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i
             event_id: last.id,
             ..at.clone()
         },
-        None if at.restored => begin_here(tx).await?,
+        None if at.restored => begin_here(tx, cluster).await?,
         None => at.clone(),
     };
     Ok((envelopes, after))
 }
 
 /// Nothing of another cluster is left: from here on, this cluster's own, from the first.
-async fn begin_here(tx: &mut WorkerTx) -> Result<At> {
+async fn begin_here(tx: &mut WorkerTx, cluster: &Cluster) -> Result<At> {
     let sql = format!(
-        "SELECT coalesce((SELECT e.id FROM events e WHERE NOT {WRITTEN_HERE} ORDER BY e.id DESC LIMIT 1),
+        "SELECT coalesce((SELECT e.id FROM events e WHERE {RESTORED} ORDER BY e.id DESC LIMIT 1),
             '00000000-0000-0000-0000-000000000000') AS restored_to"
     );
-    let row = tx.fetch_one(sqlx::query(sqlx::AssertSqlSafe(sql))).await?;
-    Ok(At {
-        transaction_id: 0,
-        event_id: Uuid::nil(),
-        restored: false,
-        restored_to: row.try_get("restored_to")?,
-    })
+    let row = tx
+        .fetch_one(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age))
+        .await?;
+    Ok(cluster.beginning(row.try_get("restored_to")?))
 }
 
 fn envelope(row: &PgRow) -> Result<Envelope> {

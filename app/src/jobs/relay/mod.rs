@@ -11,14 +11,19 @@ mod cursor;
 mod events;
 mod requests;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, Consumers};
 use crate::tenancy::{Bell, Database, WorkerDatabase, WorkerTx};
 
 /// After a hint that led to nothing: what was hinted at may be in a transaction that can't be seen past yet.
 const AGAIN: Duration = Duration::from_millis(20);
+/// How long another process may lead until this one takes it that the consumers have begun.
+const BEGINNING: Duration = Duration::from_secs(3);
+
+/// How many jobs are handed over in one transaction.
+const BATCH: i64 = 1_000;
 
 /// Hands over, until it is dropped.
 #[derive(Debug)]
@@ -40,17 +45,31 @@ impl Relay {
         }
     }
 
+    /// Makes sure that every durable consumer has begun, by this process or by the one that leads.
+    pub(super) async fn begin(&self) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < BEGINNING {
+            match self.pass(BATCH).await {
+                Ok(Some(_)) => break,
+                Ok(None) => tokio::time::sleep(AGAIN).await,
+                Err(error @ Error::Unavailable { .. }) => return Err(error),
+                Err(error) => self.set_aside(&error).await,
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn run(self) {
         let mut pause = self.poll;
         loop {
-            match self.pass().await {
+            match self.pass(BATCH).await {
                 // There may be more.
-                Ok(handed) if handed > 0 => {
+                Ok(Some(handed)) if handed > 0 => {
                     pause = AGAIN;
                     continue;
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!("jobs: nothing could be handed over: {}", cause(&error)),
+                Err(error) => self.set_aside(&error).await,
             }
             tokio::select! {
                 () = self.bell.rung() => pause = AGAIN,
@@ -59,16 +78,47 @@ impl Relay {
         }
     }
 
-    /// Returns how much was handed over: nothing while another process leads.
-    pub(super) async fn pass(&self) -> Result<u64> {
+    /// After a pass that failed: if it was for what one of them has asked, the others must not wait for that.
+    async fn set_aside(&self, error: &Error) {
+        tracing::warn!("jobs: nothing could be handed over: {}", cause(error));
+        for _ in 0..BATCH {
+            match self.pass(1).await {
+                Ok(Some(handed)) if handed > 0 => {}
+                Ok(_) => return,
+                // Nobody answers: that is no fault of a job's.
+                Err(Error::Unavailable { .. }) => return,
+                Err(error) => {
+                    tracing::error!("jobs: a job that can't be handed over is set aside: {}", cause(&error));
+                    if self.refuse_oldest(&cause(&error)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn refuse_oldest(&self, why: &str) -> Result<()> {
+        let mut tx = self.workers.begin().await?;
+        if lead(&mut tx).await? {
+            requests::set_aside(&mut tx, why).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Returns how much was handed over; none while another process leads.
+    async fn pass(&self, jobs: i64) -> Result<Option<u64>> {
         let mut tx = self.workers.begin().await?;
         if !lead(&mut tx).await? {
-            return Ok(0);
+            return Ok(None);
         }
-        let asked = requests::hand_over(&mut tx).await?;
-        let events = events::hand_over(&mut tx, &self.durable).await?;
+        let asked = requests::hand_over(&mut tx, jobs).await?;
+        // By itself, so that a failure of the one is not taken for one of the other.
+        let events = match jobs {
+            1 => 0,
+            _ => events::hand_over(&mut tx, &self.durable).await?,
+        };
         tx.commit().await?;
-        Ok(asked + events)
+        Ok(Some(asked + events))
     }
 }
 
@@ -88,6 +138,6 @@ async fn lead(tx: &mut WorkerTx) -> Result<bool> {
     Ok(tx.execute(first).await? > 0)
 }
 
-fn cause(error: &crate::error::Error) -> String {
+fn cause(error: &Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -7,16 +7,13 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::tenancy::WorkerTx;
 
-/// How many are handed over in one transaction.
-const BATCH: i64 = 1_000;
-
 /// Moves what was asked for to the queue, oldest first. Returns how many.
 ///
 /// Of the jobs of one key there must be one in a batch: the newest, at the time that the first asked for.
-pub(super) async fn hand_over(tx: &mut WorkerTx) -> Result<u64> {
+pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
     let query = sqlx::query(
         "WITH batch AS (
-            SELECT team_id, id FROM job_requests ORDER BY id LIMIT $1
+            SELECT team_id, id FROM job_requests WHERE refused IS NULL ORDER BY id LIMIT $1
         ), taken AS (
             DELETE FROM job_requests r USING batch b WHERE r.team_id = b.team_id AND r.id = b.id RETURNING r.*
         ), keyed AS (
@@ -28,7 +25,9 @@ pub(super) async fn hand_over(tx: &mut WorkerTx) -> Result<u64> {
             FROM keyed WINDOW same AS (PARTITION BY coalesce(key, id::text))
         ), added AS (
             SELECT FROM graphile_worker.add_jobs(ARRAY(
-                SELECT ROW(job_name, jsonb_build_object('job_id', job_id, 'input', input, 'context', context)::json,
+                SELECT ROW(job_name, jsonb_build_object('job_id', job_id, 'input', input,
+                        -- Whatever it says: the row's own team is the one that the policies have seen.
+                        'context', jsonb_set(context, '{team_id}', to_jsonb(team_id)))::json,
                     team_id || ':' || queue_name, first_run_at, max_attempts, key, priority, NULL
                 )::graphile_worker.job_spec
                 FROM ranked WHERE newest = 1 ORDER BY id
@@ -38,7 +37,7 @@ pub(super) async fn hand_over(tx: &mut WorkerTx) -> Result<u64> {
         SELECT (SELECT count(*) FROM taken) AS taken, (SELECT count(*) FROM added) AS added,
             coalesce((SELECT jsonb_agg(to_jsonb(t) ORDER BY t.id) FROM taken t WHERE action <> 'run'), '[]') AS asked",
     )
-    .bind(BATCH);
+    .bind(limit);
     let row = tx.fetch_one(query).await?;
     let taken: i64 = row.try_get("taken")?;
     let asked: serde_json::Value = row.try_get("asked")?;
@@ -47,6 +46,16 @@ pub(super) async fn hand_over(tx: &mut WorkerTx) -> Result<u64> {
         change_of_mind(tx, &change).await?;
     }
     Ok(u64::try_from(taken).unwrap_or_default())
+}
+
+/// Sets the oldest aside, which can't be handed over: it must not hold up the others.
+pub(super) async fn set_aside(tx: &mut WorkerTx, why: &str) -> Result<()> {
+    let query = sqlx::query(
+        "UPDATE job_requests SET refused = $1 WHERE (team_id, id) = (
+            SELECT team_id, id FROM job_requests WHERE refused IS NULL ORDER BY id LIMIT 1)",
+    );
+    tx.execute(query.bind(why)).await?;
+    Ok(())
 }
 
 /// What is asked of a job that is in the queue already.
@@ -65,21 +74,30 @@ struct Change {
 async fn change_of_mind(tx: &mut WorkerTx, change: &Change) -> Result<()> {
     // The queue's numbers are not the team's own: it must be the job that the team named.
     let query = sqlx::query(
-        "SELECT j.id, j.attempts, j.max_attempts FROM graphile_worker._private_jobs j
-         WHERE j.id = $1 AND j.payload #>> '{context,team_id}' = $2::text AND j.locked_at IS NULL",
+        "SELECT j.id, j.attempts, j.max_attempts, j.locked_at IS NOT NULL AS held FROM graphile_worker._private_jobs j
+         WHERE j.id = $1 AND j.payload #>> '{context,team_id}' = $2::text FOR UPDATE",
     )
     .bind(change.queue_job_id)
     .bind(change.team_id.to_string());
-    let held = tx.fetch_optional(query).await?;
-    match (change.action.as_str(), held) {
-        ("cancel", Some(job)) => {
+    let Some(job) = tx.fetch_optional(query).await? else {
+        return match change.action.as_str() {
+            "retry" => ask_anew(tx, change).await,
+            _ => Ok(()),
+        };
+    };
+    let (tried, most): (i16, i16) = (job.try_get("attempts")?, job.try_get("max_attempts")?);
+    match (change.action.as_str(), job.try_get("held")?) {
+        ("cancel", false) => {
             let query = sqlx::query("SELECT FROM graphile_worker.complete_jobs(ARRAY[$1::bigint])");
             tx.execute(query.bind(id(&job)?)).await?;
         }
-        ("retry", Some(job)) => {
-            // As often as at first, and the numbers of attempts go on.
-            let tried: i16 = job.try_get("attempts")?;
-            let most: i16 = job.try_get("max_attempts")?;
+        // A worker has it, and begins it in a moment: it is its last attempt.
+        ("cancel", true) => {
+            let query = sqlx::query("UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1");
+            tx.execute(query.bind(id(&job)?)).await?;
+        }
+        ("retry", false) => {
+            // The numbers of attempts go on.
             let most = if tried >= most {
                 tried.saturating_add(change.max_attempts)
             } else {
@@ -90,21 +108,25 @@ async fn change_of_mind(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             tx.execute(query.bind(id(&job)?).bind(i32::from(tried)).bind(i32::from(most)))
                 .await?;
         }
-        // The queue has forgotten it: as if it were asked for anew.
-        ("retry", None) => {
-            let query = sqlx::query(
-                "SELECT FROM graphile_worker.add_jobs(ARRAY[ROW($1, $2::json, NULL, now(), $3, NULL, 0, NULL
-                    )::graphile_worker.job_spec])",
-            )
-            .bind(&change.job_name)
-            .bind(serde_json::json!({
-                "job_id": change.job_id, "input": change.input, "context": change.context
-            }))
-            .bind(change.max_attempts);
-            tx.execute(query).await?;
-        }
+        // A worker has it already.
         _ => {}
     }
+    Ok(())
+}
+
+/// The queue has forgotten the job: as if it were asked for anew, once however often it is.
+async fn ask_anew(tx: &mut WorkerTx, change: &Change) -> Result<()> {
+    let mut context = change.context.clone();
+    context["team_id"] = serde_json::json!(change.team_id);
+    let query = sqlx::query(
+        "SELECT FROM graphile_worker.add_jobs(ARRAY[ROW($1, $2::json, NULL, now(), $3, $4, 0, NULL
+            )::graphile_worker.job_spec])",
+    )
+    .bind(&change.job_name)
+    .bind(serde_json::json!({"job_id": change.job_id, "input": change.input, "context": context}))
+    .bind(change.max_attempts)
+    .bind(format!("{}:retry:{}", change.team_id, change.job_id));
+    tx.execute(query).await?;
     Ok(())
 }
 

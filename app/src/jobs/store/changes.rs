@@ -20,12 +20,14 @@ struct Newest {
     status: Status,
     attempt: i32,
     max_attempts: i32,
+    was_asked_to_end: bool,
 }
 
 /// Locks a session, and refuses one that is not its job's newest, or none of the queue's.
 async fn newest(tx: &TeamTx, session_id: Uuid) -> Result<Newest> {
     let query = sqlx::query(
-        "SELECT s.id, s.job_name, s.status, s.attempt, s.max_attempts, s.queue_job_id, (
+        "SELECT s.id, s.job_name, s.status, s.attempt, s.max_attempts, s.queue_job_id,
+            s.cancel_requested_at IS NOT NULL AS was_asked_to_end, (
             SELECT n.id FROM job_sessions n WHERE n.team_id = $1 AND n.job_id = s.job_id AND n.id > s.id
             ORDER BY n.id DESC LIMIT 1
          ) AS newer
@@ -53,6 +55,7 @@ async fn newest(tx: &TeamTx, session_id: Uuid) -> Result<Newest> {
         status: row.try_get::<&str, _>("status")?.parse()?,
         attempt: row.try_get("attempt")?,
         max_attempts: row.try_get("max_attempts")?,
+        was_asked_to_end: row.try_get("was_asked_to_end")?,
     })
 }
 
@@ -102,7 +105,12 @@ pub(in crate::jobs) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> R
 /// [`Error::Conflict`] when it is over; as [`newest`].
 pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     let session = newest(tx, session_id).await?;
-    let waits = matches!(session.status, Status::Failed | Status::Lost) && session.attempt < session.max_attempts;
+    // One that was cancelled because its process stopped waits, too.
+    let waits = match session.status {
+        Status::Failed | Status::Lost => session.attempt < session.max_attempts,
+        Status::Cancelled => !session.was_asked_to_end,
+        Status::Running | Status::Succeeded => false,
+    };
     if session.status == Status::Running {
         tx.hint(Moved::Cancelled(session.id));
     } else if waits {
@@ -110,7 +118,7 @@ pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()>
     } else {
         return Err(Error::conflict(
             "job-over",
-            format!("the job is over: it {}", session.status),
+            format!("the job is over: its last session is {}", session.status),
         ));
     }
     let query = sqlx::query(
@@ -137,9 +145,11 @@ async fn ask(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<(
     let query = sqlx::query(
         "INSERT INTO job_requests (team_id, id, action, job_name, job_id, queue_job_id, input, context, run_at, priority,
             max_attempts)
-         SELECT $1, a.id, $2, a.task, s.job_id, s.queue_job_id, s.input, s.context, clock_timestamp(), 0, a.attempts
+         SELECT $1, a.id, $2, a.task, s.job_id, s.queue_job_id, s.input, s.context, clock_timestamp(), 0,
+            least(a.attempts, s.max_attempts)
          FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::smallint[]) AS a (session_id, id, task, attempts)
-         JOIN job_sessions s ON s.team_id = $1 AND s.id = a.session_id",
+         JOIN job_sessions s ON s.team_id = $1 AND s.id = a.session_id
+         WHERE NOT EXISTS (SELECT FROM job_requests r WHERE r.team_id = $1 AND r.job_id = s.job_id AND r.action = $2)",
     )
     .bind(tx.team_id())
     .bind(action)

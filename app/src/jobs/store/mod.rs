@@ -5,7 +5,7 @@ mod feed;
 mod story;
 
 pub use feed::{SessionNews, feed};
-pub use story::of_story;
+pub use story::{ToldSession, of_story};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -147,7 +147,18 @@ pub(super) async fn add_actions(
     )
     .bind(told.iter().map(|told| &told.payload).collect::<Vec<_>>());
     database.insert_single(team_id, query).await?;
+    database.hint(team_id, Moved::JobSessions);
     Ok(())
+}
+
+/// The place of a session's last action, 0 if it has none.
+pub(super) async fn last_action(database: &Database, context: &Context, session_id: Uuid) -> Result<i64> {
+    let tx = database.read(context).await?;
+    let query =
+        sqlx::query("SELECT coalesce(max(seq), 0) AS last FROM job_actions WHERE team_id = $1 AND session_id = $2");
+    let row = tx.fetch_optional(query.bind(context.team_id).bind(session_id)).await?;
+    tx.commit().await?;
+    row.map_or(Ok(0), |row| Ok(row.try_get("last")?))
 }
 
 /// What a session hears when it says that its worker lives.

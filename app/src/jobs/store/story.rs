@@ -10,24 +10,40 @@ use crate::tenancy::TeamTx;
 /// How many actions of each session are told.
 const ACTIONS: i64 = 50;
 
+/// A session of a story.
+#[derive(Debug)]
+pub struct ToldSession {
+    /// Without its input.
+    pub session: SessionView,
+    /// Its first actions.
+    pub actions: Vec<ActionView>,
+    /// The session whose work asked for it.
+    pub asked_by: Option<Uuid>,
+}
+
 /// The sessions of a story, oldest first, without their inputs, each with its first actions in order.
 ///
 /// # Errors
 /// As any statement.
-pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<Vec<(SessionView, Vec<ActionView>)>> {
+pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<Vec<ToldSession>> {
     let query = sqlx::query(
         "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, NULL::jsonb AS input,
-            error, correlation_id, causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at
+            error, correlation_id, causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at,
+            CASE WHEN context #>> '{actor,kind}' = 'job' THEN (context #>> '{actor,id}')::uuid END AS asked_by
          FROM job_sessions WHERE team_id = $1 AND correlation_id = $2 ORDER BY id LIMIT $3",
     );
     let rows = tx
         .fetch_all(query.bind(tx.team_id()).bind(correlation_id).bind(limit))
         .await?;
-    let mut sessions: Vec<(SessionView, Vec<ActionView>)> = Vec::with_capacity(rows.len());
+    let mut sessions: Vec<ToldSession> = Vec::with_capacity(rows.len());
     for row in &rows {
-        sessions.push((session_row(row)?.into(), Vec::new()));
+        sessions.push(ToldSession {
+            session: session_row(row)?.into(),
+            actions: Vec::new(),
+            asked_by: sqlx::Row::try_get(row, "asked_by")?,
+        });
     }
-    let ids: Vec<Uuid> = sessions.iter().map(|(session, _)| session.id).collect();
+    let ids: Vec<Uuid> = sessions.iter().map(|told| told.session.id).collect();
     let query = sqlx::query(
         "SELECT a.session_id, a.seq, a.at, a.action_type, a.sentence, a.parts, a.payload
          FROM unnest($2::uuid[]) AS s (id)
@@ -37,8 +53,8 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<V
     );
     for row in tx.fetch_all(query.bind(tx.team_id()).bind(&ids).bind(ACTIONS)).await? {
         let session_id: Uuid = sqlx::Row::try_get(&row, "session_id")?;
-        if let Some((_, actions)) = sessions.iter_mut().find(|(session, _)| session.id == session_id) {
-            actions.push(action_row(&row, "")?.into());
+        if let Some(told) = sessions.iter_mut().find(|told| told.session.id == session_id) {
+            told.actions.push(action_row(&row, "")?.into());
         }
     }
     Ok(sessions)

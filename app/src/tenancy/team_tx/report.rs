@@ -15,6 +15,7 @@ use crate::tenancy::{Context, Stats};
 pub(super) struct Report {
     observer: Option<Arc<dyn Observer>>,
     recorded: Vec<Uuid>,
+    last_recorded: Option<Uuid>,
     queued: Vec<Uuid>,
     wrote: bool,
 }
@@ -38,6 +39,7 @@ impl Report {
     pub(super) fn forget_after(&mut self, (recorded, queued): (usize, usize)) {
         self.recorded.truncate(recorded);
         self.queued.truncate(queued);
+        self.last_recorded = None;
     }
 
     /// Tells it, once.
@@ -62,9 +64,17 @@ impl TeamTx {
     /// Notes events, for whoever observes this transaction.
     pub(crate) fn note_recorded(&self, events: impl IntoIterator<Item = Uuid>) {
         let mut state = self.state();
-        if state.report.observer.is_some() {
-            state.report.recorded.extend(events);
+        for event in events {
+            state.report.last_recorded = Some(event);
+            if state.report.observer.is_some() {
+                state.report.recorded.push(event);
+            }
         }
+    }
+
+    /// The last event that was recorded here.
+    pub(crate) fn last_recorded(&self) -> Option<Uuid> {
+        self.state().report.last_recorded
     }
 
     /// Notes jobs that were asked for, for whoever observes this transaction.

@@ -152,7 +152,7 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
     let will = folder.lines(&["consumers", "replay", "analytics", "--since", "1d"]);
     assert_eq!(
         will,
-        [format!("{} events will be given to analytics, in 1 jobs", events.len())]
+        [format!("{} events will be given to analytics, jobs: 1", events.len())]
     );
     let unknown = folder.refusal(&["consumers", "replay", "crm", "--since", "1d"]);
     assert!(unknown.contains("crm") && unknown.contains("analytics"), "{unknown}");

@@ -128,6 +128,20 @@ async fn a_durable_consumer_runs_after_the_commit_as_a_session_in_the_events_sto
 }
 
 #[tokio::test]
+async fn what_is_recorded_in_a_savepoint_is_handed_over_too() {
+    let shop = shop_with(mirror::CONSUMER).await;
+    let tx = shop.stage.begin().await;
+    let inside = async {
+        create_model_with_event(&tx, widget::named("inside"), Track::All).await?;
+        Ok::<_, Error>(())
+    };
+    tx.savepoint(inside).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    shop.stage.widget("after").await;
+    eventually("both jottings", async || jottings(&shop).await == ["after", "inside"]).await;
+}
+
+#[tokio::test]
 async fn an_effect_that_is_guarded_happens_once_however_often_it_is_tried() {
     let shop = shop_with(forgetful::CONSUMER).await;
     shop.stage.widget("once").await;

@@ -2,6 +2,7 @@
 
 mod changing;
 mod durable;
+mod hostile;
 mod killed;
 mod queue;
 mod reading;

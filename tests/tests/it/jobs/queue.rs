@@ -69,7 +69,7 @@ async fn a_job_that_no_program_runs_is_refused_at_the_call() {
     assert!(error.to_string().contains("more than 262144"), "{error}");
     for options in [
         JobOptions::new().unique(""),
-        JobOptions::new().queue("x".repeat(201)),
+        JobOptions::new().queue("x".repeat(91)),
         JobOptions::new().max_attempts(0),
         JobOptions::new().after(Duration::MAX),
     ] {

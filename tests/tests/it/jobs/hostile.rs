@@ -1,0 +1,170 @@
+//! Rows that nobody should have written, workers that die at the wrong moment, and errors that say too much.
+
+use std::time::Duration;
+
+use daybook::assert_events;
+use daybook::events::Consumers;
+use daybook::prelude::*;
+use daybook_entity::SYSTEM_TEAM;
+use daybook_tests::jobs::{Endless, Note, Shop, program};
+use daybook_tests::{eventually, refusal};
+use serde_json::{Value, json};
+
+fn note(text: &str) -> Note {
+    Note { text: text.to_owned() }
+}
+
+/// A request as the run-time role can write one by SQL alone.
+async fn by_hand(shop: &Shop, queue_name: Option<&str>, context: Value, input: Value) -> Uuid {
+    let id = Uuid::now_v7();
+    sqlx::query(
+        "INSERT INTO job_requests (team_id, id, job_name, job_id, input, context, queue_name, run_at, priority, max_attempts)
+         VALUES ($1, $2, 'note', $2, $3, $4, $5, now(), 0, 1)",
+    )
+    .bind(shop.stage.team.id)
+    .bind(id)
+    .bind(input)
+    .bind(context)
+    .bind(queue_name)
+    .execute(&mut shop.stage.team.connection().await)
+    .await
+    .unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_job_that_the_queue_cannot_take_is_set_aside_and_holds_up_nobody() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let context = serde_json::to_value(&shop.stage.ada.context).unwrap();
+    let long = "x".repeat(120);
+    let bad = by_hand(&shop, Some(&long), context, json!({"text": "bad"})).await;
+    let good = shop.ask(note("good")).await;
+    shop.work().await;
+    shop.until(good, &["1 succeeded"]).await;
+    let why: Vec<(Uuid, Option<String>)> = sqlx::query_as("SELECT id, refused FROM job_requests")
+        .fetch_all(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(why.len(), 1);
+    assert!(why[0].0 == bad && why[0].1.is_some(), "{why:?}");
+}
+
+#[tokio::test]
+async fn a_job_runs_in_the_team_that_asked_whatever_its_context_says() {
+    let shop = Shop::open().await;
+    let elsewhere = serde_json::to_value(Context::system(SYSTEM_TEAM, "somebody")).unwrap();
+    let id = by_hand(&shop, None, elsewhere, json!({"text": "here"})).await;
+    shop.until(id, &["1 succeeded"]).await;
+    assert_events!(shop.stage.team, ["CREATED widget “here”"]);
+}
+
+#[tokio::test]
+async fn what_was_cancelled_before_its_worker_died_does_not_begin_anew() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let id = shop.ask(Endless).await;
+    let dying = shop.mortal_workers().await;
+    shop.until(id, &["1 running"]).await;
+    dying.shutdown_background();
+    sqlx::query("UPDATE job_sessions SET cancel_requested_at = now() WHERE job_id = $1")
+        .bind(id)
+        .execute(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap();
+    shop.work().await;
+    eventually("an end", async || {
+        let attempts = shop.attempts(id).await;
+        attempts == ["1 cancelled"] || attempts == ["1 lost"]
+    })
+    .await;
+    // Longer than a second attempt would wait for.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(shop.attempts(id).await.len(), 1);
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the roster's host said no")]
+struct HostSaidNo;
+
+#[tokio::test]
+async fn an_error_tells_its_type_and_nothing_of_the_databases_words() {
+    let stage = daybook_tests::Stage::new().await;
+    let spec = || SessionSpec::new("sync").context(stage.ada.context.clone());
+    let failed = with_job_session(&stage.database, spec(), async |_| -> JobResult {
+        Err(HostSaidNo.into())
+    });
+    failed.await.unwrap_err();
+    let failed = with_job_session(&stage.database, spec(), async |session| -> JobResult {
+        let tx = session.begin().await?;
+        tx.execute_unprepared("SELECT secret_column FROM no_such_table").await?;
+        Ok(())
+    });
+    failed.await.unwrap_err();
+    let failed = with_job_session(&stage.database, spec(), async |_| -> JobResult {
+        Err("a NUL: \0, and much more".repeat(1_000).into())
+    });
+    failed.await.unwrap_err();
+    let errors: Vec<Value> = sqlx::query_scalar("SELECT error FROM job_sessions ORDER BY id")
+        .fetch_all(&mut stage.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(
+        errors[0],
+        json!({"type": "HostSaidNo", "message": "the roster's host said no", "causes": []})
+    );
+    let told = errors[1].to_string();
+    assert!(
+        !told.contains("no_such_table") && !told.contains("secret_column"),
+        "{told}"
+    );
+    assert!(told.contains("the database refused a statement"), "{told}");
+    let message = errors[2]["message"].as_str().unwrap();
+    assert!(message.starts_with("a NUL: , and") && message.chars().count() == 4_001);
+}
+
+#[tokio::test]
+async fn an_action_that_was_given_up_on_its_way_leaves_no_gap_and_stops_none_after_it() {
+    let stage = daybook_tests::Stage::new().await;
+    let spec = SessionSpec::new("sync").context(stage.ada.context.clone());
+    with_job_session(&stage.database, spec, async |session| {
+        let action = super::RosterAction::Fetched { players: 1 };
+        for wait_us in [0, 50, 200, 500, 1_000, 2_000] {
+            let adding = session.add_action(&action);
+            // There, or not: nobody knows.
+            let _ = tokio::time::timeout(Duration::from_micros(wait_us), adding).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            session.add_action(&action).await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let seqs: Vec<i64> = sqlx::query_scalar("SELECT seq FROM job_actions ORDER BY seq")
+        .fetch_all(&mut stage.team.connection().await)
+        .await
+        .unwrap();
+    assert!(seqs.len() >= 6);
+    assert_eq!(seqs, (1..=i64::try_from(seqs.len()).unwrap()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_was_told_is_not_changed_by_the_run_time_role() {
+    let shop = Shop::open().await;
+    let id = shop.ask(note("x")).await;
+    shop.until(id, &["1 succeeded"]).await;
+    let mut connection = shop.stage.team.connection().await;
+    for statement in [
+        "DELETE FROM job_actions",
+        "UPDATE job_actions SET sentence = 'Did nothing'",
+        "DELETE FROM job_sessions",
+        "UPDATE job_sessions SET sentence = 'Did nothing'",
+        "UPDATE job_sessions SET input = '{}'",
+    ] {
+        assert_eq!(
+            refusal(&mut connection, statement).await.unwrap().0,
+            "42501",
+            "{statement}"
+        );
+    }
+    let refused = shop.stage.begin().await.enqueue(note("\0")).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid(_)), "{refused}");
+}
