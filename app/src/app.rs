@@ -137,7 +137,7 @@ impl App {
     /// that something has moved.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) that names two consumers or two jobs of one name.
+    /// [`Error::Internal`] that names two consumers or two jobs of one name.
     pub fn equip(&self, database: Database) -> Result<Database> {
         if let Some(error) = &self.bad_job {
             return Err(Error::internal(

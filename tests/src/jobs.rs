@@ -92,7 +92,7 @@ impl Job for Endless {
     }
 }
 
-/// Where [`scribe`] notes what it was told to be there: an action that was acknowledged, a line each.
+/// Where [`scribe()`] notes what it was told to be there: an action that was acknowledged, a line each.
 pub const ACKNOWLEDGED: &str = "DAYBOOK_TEST_ACKNOWLEDGED";
 
 /// Notes an event's object once, says so, and then notes that saying so was acknowledged.
