@@ -85,10 +85,11 @@ pub(super) async fn serve(
         tracing::info!("consumers: {}", consumers.names().collect::<Vec<_>>().join(", "));
     }
     // Before anything is recorded that consumers may want.
-    let workers = if pending.is_none() && role != Some(ServiceRole::Web) {
-        Some(server.work(config, &database).await?)
+    let (workers, jobs) = if pending.is_none() && role != Some(ServiceRole::Web) {
+        let (workers, jobs) = server.work(config, &database).await?;
+        (Some(workers), Some(jobs))
     } else {
-        None
+        (None, None)
     };
     ready(&database, address).await?;
 
@@ -120,6 +121,9 @@ pub(super) async fn serve(
     write_last(wide_events).await;
     if let Ok(Ended::Whole) = ended {
         database.close().await;
+        if let Some(jobs) = jobs {
+            jobs.close().await;
+        }
     }
     // Else requests hold connections that `close` would wait for; they end with the process.
     ended.map(|_| ())

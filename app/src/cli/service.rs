@@ -106,7 +106,7 @@ impl Server {
 
     /// The workers of this process, with pools of their own: jobs must not keep requests waiting, and no request's time is
     /// theirs.
-    pub(super) async fn work(&self, config: &Config, database: &Database) -> Result<Workers> {
+    pub(super) async fn work(&self, config: &Config, database: &Database) -> Result<(Workers, Database)> {
         let workers = self.workers().await?;
         let concurrency = config.jobs.concurrency;
         let options = DatabaseOptions {
@@ -123,7 +123,8 @@ impl Server {
         let database = database.beside(options).await?.with_extension(Retention {
             sessions_days: config.jobs.keep_days,
         });
-        Workers::start(&database, &workers, &options_of_workers).await
+        let workers = Workers::start(&database, &workers, &options_of_workers).await?;
+        Ok((workers, database))
     }
 
     /// The workers' connections.

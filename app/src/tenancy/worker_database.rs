@@ -27,7 +27,8 @@ impl WorkerDatabase {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .connect_with(connect)
-            .await?;
+            .await
+            .map_err(may_not_work)?;
         let row = sqlx::raw_sql("SELECT current_user::text AS role")
             .fetch_one(&pool)
             .await?;
@@ -65,6 +66,19 @@ impl WorkerDatabase {
     /// Closes the pool once its connections have come back.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// PostgreSQL's own words name the role, and not what to do.
+fn may_not_work(error: sqlx::Error) -> Error {
+    let refused = error.as_database_error().and_then(|refusal| refusal.code());
+    // A startup option that is not allowed; a role that is not there.
+    match refused.as_deref() {
+        Some("42501" | "22023") => Error::internal(
+            "the workers' login may not be daybook_worker: GRANT daybook_worker TO it, or set DAYBOOK_WORKER_URL to a login \
+             that is a member, on the server itself",
+        ),
+        _ => Error::from(error),
     }
 }
 
