@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use uuid::Uuid;
 
@@ -25,21 +25,17 @@ impl Database {
     ///
     /// # Errors
     /// As any statement.
-    pub(crate) async fn insert_single(
-        &self,
-        team_id: Uuid,
-        query: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Vec<PgRow>> {
+    pub(crate) async fn insert_single(&self, team_id: Uuid, query: Query<'_, Postgres, PgArguments>) -> Result<()> {
         if !self.persistent() {
             // Behind a pooler the two messages of a statement that is prepared anew may meet two connections.
             let tx = self.begin(&Context::system(team_id, "daybook")).await?;
-            let rows = tx.fetch_all(query).await?;
-            tx.commit().await?;
-            return Ok(rows);
+            tx.execute_sql(query).await?;
+            return tx.commit().await;
         }
         let began = std::time::Instant::now();
-        let rows = query.fetch_all(&self.pool).await;
+        let outcome = query.execute(&self.pool).await;
         self.stats().add(began.elapsed());
-        Ok(rows?)
+        outcome?;
+        Ok(())
     }
 }

@@ -64,7 +64,7 @@ impl WorkerOptions {
     }
 
     /// How many connections the workers need beside those of their jobs: one listens, the others are for short statements.
-    pub const CONNECTIONS: u32 = 8;
+    pub const CONNECTIONS: u32 = 10;
 }
 
 /// The workers of a process, until they are stopped.

@@ -98,10 +98,22 @@ async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Jso
     Ok(Json(row.ok_or_else(|| Error::not_found("job session"))?.into()))
 }
 
+/// Which actions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ActionParams {
+    /// Only those after this place: with them one has every action, without a gap.
+    after_seq: Option<String>,
+    #[serde(flatten)]
+    #[param(ignore)]
+    page: PageParams,
+}
+
 /// A session's actions, in order.
 #[utoipa::path(
     get, path = "/job-sessions/{session_id}/actions", tag = "jobs",
-    params(("session_id" = Uuid, Path, description = "The session"), PageParams),
+    params(("session_id" = Uuid, Path, description = "The session"), ActionParams, PageParams),
     responses(
         (status = 200, body = Page<ActionView>),
         (status = 404, description = "No such team or session", body = Problem),
@@ -111,9 +123,14 @@ async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Jso
 async fn list_job_actions(
     team: Team,
     Path(session_id): Path<Uuid>,
-    Query(page): Query<PageParams>,
+    Query(params): Query<ActionParams>,
 ) -> Result<Json<Page<ActionView>>> {
-    let (limit, after) = (page.limit()?, page.after::<i64>()?);
+    let seen = params.after_seq.as_deref().map(|text| {
+        let seq = text.parse::<i64>().ok().filter(|seq| *seq >= 0);
+        seq.ok_or_else(|| Error::invalid("after_seq", "must be a whole number, 0 or more"))
+    });
+    let (limit, cursor) = (params.page.limit()?, params.page.after::<i64>()?);
+    let after = cursor.max(seen.transpose()?);
     let tx = team.read().await?;
     if store::get(&tx, session_id).await?.is_none() {
         return Err(Error::not_found("job session"));

@@ -94,6 +94,11 @@ async fn sessions_are_listed_newest_first_and_filtered() {
             .collect()
     };
     assert_eq!((seqs(&page), seqs(&rest)), (vec![1, 2, 3], vec![4, 5]));
+    let seen = ada.get(&format!("{path}/actions?after_seq=2&limit=2")).await.ok();
+    assert_eq!(seqs(&seen), [3, 4]);
+    let wrong = ada.get(&format!("{path}/actions?after_seq=-1")).await;
+    let problem = wrong.problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
+    assert_eq!(problem["errors"][0]["field"], "after_seq");
     assert_eq!(
         (&page["items"][0]["type"], &page["items"][0]["sentence"]),
         (&json!("Fetched"), &json!("Fetched 3 players"))
