@@ -5,13 +5,26 @@
 //! with its actions, over HTTP or from the view `job_session_timelines`.
 //!
 //! ```text
-//! with_job_session ──► row: running ──► work(session) ──► row: succeeded | failed | cancelled
+//! with_job_session ──► row: running ──► work(session) ──► row: succeeded | failed | cancelled | lost
 //!                                         │ add_action: one row, one round trip, the next seq
 //!                                         │ begin():    a TeamTx whose events name the session as their actor
 //! ```
 //!
+//! A [`Job`] is asked for in a transaction by [`Enqueue`], and commits with it. What leads from there to a session:
+//!
+//! ```text
+//! tx.enqueue ──► job_requests ──► relay ──► the queue ──► queue: a worker ──► with_job_session ──► Job::run
+//! events ────────────────────────► (for durable consumers, as the job `consume`)
+//! ```
+//!
+//! - `relay`: one process at a time hands over what has committed, with its cursors in one transaction.
+//! - `queue`: the workers of a process, what becomes of the jobs of those that die, and of sessions that nobody ends.
+//! - `store`, `view`, `routes`: sessions as rows, as clients see them, and over HTTP; `store/feed.rs` for who follows them live.
+//! - `watch`, `replay`: how far it has come, and doing it again.
+//!
 //! **Invariant:** a session's actions are numbered from 1 on without gaps, in the order in which they became visible:
 //! who has read up to n misses nothing before it.
+//! **Invariant:** every attempt at a job of the queue is a session, and a job is done at least once.
 
 mod action;
 mod consume;
