@@ -99,6 +99,15 @@ impl Bench {
             .unwrap()
     }
 
+    /// The same database by one connection.
+    pub(crate) async fn with_one_connection(&self) -> Database {
+        let options = DatabaseOptions {
+            max_connections: 1,
+            ..DatabaseOptions::new(self.owner.clone())
+        };
+        self.database.beside(options).await.unwrap()
+    }
+
     pub(crate) async fn work(&self) -> Workers {
         let workers = WorkerDatabase::connect(self.owner.clone(), WorkerOptions::CONNECTIONS)
             .await
