@@ -99,10 +99,10 @@ impl Bench {
             .unwrap()
     }
 
-    /// The same database by one connection.
-    pub(crate) async fn with_one_connection(&self) -> Database {
+    /// The same database by two connections: one is on its way back to the pool while the other is used.
+    pub(crate) async fn with_two_connections(&self) -> Database {
         let options = DatabaseOptions {
-            max_connections: 1,
+            max_connections: 2,
             ..DatabaseOptions::new(self.owner.clone())
         };
         self.database.beside(options).await.unwrap()

@@ -84,8 +84,8 @@ async fn our_actions(bench: &Bench, database: &Database, batch: usize) -> f64 {
 pub(crate) async fn actions(bench: &Bench) {
     println!("{ACTIONS} actions of one session, one after the other");
     let (mut ours, mut batched, mut plain) = (Vec::new(), Vec::new(), Vec::new());
-    // One connection, as the floor has: a pool takes its connections in turn, and several of them are slower than one.
-    let database = bench.with_one_connection().await;
+    // As many connections as the floor comes to use: a pool takes them in turn, and many are slower than two.
+    let database = bench.with_two_connections().await;
     for _ in 0..ROUNDS {
         ours.push(our_actions(bench, &database, 1).await);
         batched.push(our_actions(bench, &database, 100).await);
