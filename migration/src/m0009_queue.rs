@@ -31,7 +31,8 @@ impl MigrationTrait for Migration {
                     job_id uuid NOT NULL,
                     queue_job_id bigint,
                     input jsonb NOT NULL,
-                    context jsonb NOT NULL,
+                    context jsonb NOT NULL CONSTRAINT job_requests_of_their_team
+                        CHECK (context ->> 'team_id' = team_id::text),
                     queue_name text,
                     unique_key text,
                     run_at timestamptz NOT NULL,

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::Consumers;
 use crate::http::{self, AppState, wide_event_config};
-use crate::jobs::Workers;
+use crate::jobs::{Heartbeat, Workers};
 use crate::live::{Live, LiveOptions};
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{WideEventConfig, WideEvents};
@@ -77,7 +77,12 @@ pub(super) async fn serve(
 
     let pending = migrate_or_tell(&app, config, server).await?;
     // Work in the background has wide events, too.
-    let database = server.open(&app).await?.with_extension(wide_events.clone());
+    let database = server
+        .open(&app)
+        .await?
+        .with_extension(wide_events.clone())
+        // Of sessions by hand, which the same sweeper looks after.
+        .with_extension(Heartbeat::within(config.jobs.lost_after));
     if pending.is_none() {
         partitions_ahead(&database).await?;
     }

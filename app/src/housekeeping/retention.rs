@@ -57,13 +57,7 @@ impl Job for PurgeIdempotencyKeys {
         let sql = "DELETE FROM idempotency_keys k WHERE ctid IN (
             SELECT ctid FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 hour' LIMIT $2)
             RETURNING k.created_at";
-        let rows = purge(session, sql, KEYS_HOURS).await?;
-        session
-            .add_action(&RetentionAction::Deleted {
-                rows,
-                of: "idempotency keys",
-            })
-            .await?;
+        purge(session, sql, KEYS_HOURS, "idempotency keys").await?;
         Ok(())
     }
 }
@@ -85,50 +79,34 @@ impl Job for RetainSessions {
         let sql = "DELETE FROM job_sessions s WHERE (team_id, id) IN (
             SELECT team_id, id FROM job_sessions WHERE finished_at < now() - $1 * interval '1 day' LIMIT $2)
             RETURNING s.id";
-        let rows = purge(session, sql, days).await?;
-        session
-            .add_action(&RetentionAction::Deleted {
-                rows,
-                of: "job sessions with their actions",
-            })
-            .await?;
+        purge(session, sql, days, "job sessions with their actions").await?;
         let sql = "DELETE FROM graphile_worker._private_jobs j WHERE id IN (
             SELECT id FROM graphile_worker._private_jobs WHERE attempts >= max_attempts AND locked_at IS NULL
                 AND updated_at < now() - $1 * interval '1 day' LIMIT $2)
             RETURNING j.id";
-        let rows = purge(session, sql, days).await?;
-        session
-            .add_action(&RetentionAction::Deleted {
-                rows,
-                of: "jobs that were given up",
-            })
-            .await?;
+        purge(session, sql, days, "jobs that were given up").await?;
         let sql = "DELETE FROM consumer_effects e WHERE ctid IN (
             SELECT ctid FROM consumer_effects WHERE created_at < now() - $1 * interval '1 day' LIMIT $2)
             RETURNING e.created_at";
-        let rows = purge(session, sql, EFFECTS_DAYS).await?;
-        session
-            .add_action(&RetentionAction::Deleted {
-                rows,
-                of: "notes of consumers",
-            })
-            .await?;
+        purge(session, sql, EFFECTS_DAYS, "notes of consumers").await?;
         Ok(())
     }
 }
 
-/// Deletes a batch at a time, so that nobody waits for long. Returns how many rows went.
-async fn purge(session: &JobSession, sql: &'static str, age: i32) -> Result<usize> {
+/// Deletes what is older than `age`, a batch at a time, so that nobody waits for long, and says how much that was.
+async fn purge(session: &JobSession, sql: &'static str, age: i32, of: &'static str) -> Result<()> {
     let workers = session
         .database()
         .extension::<WorkerDatabase>()
         .ok_or_else(|| Error::internal("this runs where the workers are"))?;
-    let mut all = 0;
+    let mut rows = 0;
     loop {
-        let rows = workers.fetch_all(sqlx::query(sql).bind(age).bind(BATCH)).await?.len();
-        all += rows;
-        if i64::try_from(rows).unwrap_or(i64::MAX) < BATCH {
-            return Ok(all);
+        let batch = workers.fetch_all(sqlx::query(sql).bind(age).bind(BATCH)).await?.len();
+        rows += batch;
+        if i64::try_from(batch).unwrap_or(i64::MAX) < BATCH {
+            break;
         }
     }
+    session.add_action(&RetentionAction::Deleted { rows, of }).await?;
+    Ok(())
 }

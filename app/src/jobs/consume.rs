@@ -30,6 +30,9 @@ pub(crate) struct ConsumeEvents {
 }
 
 impl ConsumeEvents {
+    /// How many events a slice has at most.
+    pub(super) const SLICE: usize = 500;
+
     pub(super) fn new(consumer: &str, event_ids: Vec<Uuid>) -> Self {
         Self {
             consumer: consumer.to_owned(),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::action::has_nul;
@@ -16,6 +18,8 @@ use crate::tenancy::{Context, Moved, TeamTx};
 pub const MAX_INPUT_BYTES: usize = 256 * 1024;
 /// How long the name of a queue and a unique key may be. The queue's own limit is 128, with the team before it.
 const MAX_KEY_BYTES: usize = 90;
+/// How far off a job may be put.
+const TEN_YEARS_US: i64 = 3_653 * 86_400 * 1_000_000;
 
 /// Jobs that commit with the transaction, or not at all.
 pub trait Enqueue {
@@ -45,20 +49,14 @@ impl Enqueue for TeamTx {
     }
 
     async fn enqueue_with<J: Job>(&self, job: J, options: JobOptions) -> Result<Uuid> {
-        self.extension::<Jobs>()
-            .ok_or_else(|| Error::internal("this database carries no jobs: App::equip gives them to it"))?
-            .registered(J::NAME)?;
-        let asked = Asked::new(J::NAME, J::MAX_ATTEMPTS, &options)?;
+        let asked = Asked::of::<J>(self, &options)?;
         let id = Uuid::now_v7();
         asked.insert(self, id, input(&job)?).await?;
         Ok(id)
     }
 
     async fn enqueue_all<J: Job>(&self, jobs: Vec<J>, options: JobOptions) -> Result<Vec<Uuid>> {
-        self.extension::<Jobs>()
-            .ok_or_else(|| Error::internal("this database carries no jobs: App::equip gives them to it"))?
-            .registered(J::NAME)?;
-        let asked = Asked::new(J::NAME, J::MAX_ATTEMPTS, &options)?;
+        let asked = Asked::of::<J>(self, &options)?;
         let inputs = jobs.iter().map(input).collect::<Result<Vec<_>>>()?;
         let ids: Vec<Uuid> = inputs.iter().map(|_| Uuid::now_v7()).collect();
         if !ids.is_empty() {
@@ -85,7 +83,7 @@ fn input(job: &impl Job) -> Result<Value> {
 
 /// What is asked for, beside the input.
 struct Asked<'a> {
-    name: &'a str,
+    name: &'static str,
     options: &'a JobOptions,
     due_at: Option<DateTime<Utc>>,
     delay_us: i64,
@@ -93,7 +91,10 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(name: &'a str, max_attempts: i16, options: &'a JobOptions) -> Result<Self> {
+    fn of<J: Job>(tx: &TeamTx, options: &'a JobOptions) -> Result<Self> {
+        tx.extension::<Jobs>()
+            .ok_or_else(|| Error::internal("this database carries no jobs: App::equip gives them to it"))?
+            .registered(J::NAME)?;
         for (field, key) in [("queue", &options.queue), ("unique", &options.unique)] {
             if let Some(key) = key
                 && (key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0'))
@@ -104,7 +105,7 @@ impl<'a> Asked<'a> {
                 ));
             }
         }
-        let max_attempts = options.max_attempts.unwrap_or(max_attempts);
+        let max_attempts = options.max_attempts.unwrap_or(J::MAX_ATTEMPTS);
         if max_attempts < 1 {
             return Err(Error::invalid("max_attempts", "must be 1 or more"));
         }
@@ -114,7 +115,7 @@ impl<'a> Asked<'a> {
             Due::At(at) => (Some(at), Duration::ZERO),
         };
         Ok(Self {
-            name,
+            name: J::NAME,
             options,
             due_at,
             delay_us: i64::try_from(delay.as_micros())
@@ -144,18 +145,8 @@ impl<'a> Asked<'a> {
         .bind(tx.team_id())
         .bind(id)
         .bind(self.name)
-        .bind(input)
-        .bind(Self::context(tx)?)
-        .bind(self.options.queue.as_deref())
-        .bind(self.options.unique.as_deref())
-        .bind(self.due_at)
-        .bind(self.delay_us)
-        .bind(self.options.priority)
-        .bind(self.max_attempts);
-        tx.execute_sql(query).await?;
-        tx.note_queued([id]);
-        tx.hint(Moved::Work);
-        Ok(())
+        .bind(input);
+        self.finish(tx, query, [id]).await
     }
 
     async fn insert_all(&self, tx: &TeamTx, ids: &[Uuid], inputs: &[Value]) -> Result<()> {
@@ -169,19 +160,28 @@ impl<'a> Asked<'a> {
         .bind(tx.team_id())
         .bind(ids)
         .bind(self.name)
-        .bind(inputs)
-        .bind(Self::context(tx)?)
-        .bind(self.options.queue.as_deref())
-        .bind(self.options.unique.as_deref())
-        .bind(self.due_at)
-        .bind(self.delay_us)
-        .bind(self.options.priority)
-        .bind(self.max_attempts);
+        .bind(inputs);
+        self.finish(tx, query, ids.iter().copied()).await
+    }
+
+    /// Runs an insert whose parameters up to the input are there, and says that there is work.
+    async fn finish(
+        &self,
+        tx: &TeamTx,
+        query: Query<'_, Postgres, PgArguments>,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<()> {
+        let query = query
+            .bind(Self::context(tx)?)
+            .bind(self.options.queue.clone())
+            .bind(self.options.unique.clone())
+            .bind(self.due_at)
+            .bind(self.delay_us)
+            .bind(self.options.priority)
+            .bind(self.max_attempts);
         tx.execute_sql(query).await?;
-        tx.note_queued(ids.iter().copied());
+        tx.note_queued(ids);
         tx.hint(Moved::Work);
         Ok(())
     }
 }
-
-const TEN_YEARS_US: i64 = 3_653 * 86_400 * 1_000_000;

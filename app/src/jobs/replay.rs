@@ -11,9 +11,6 @@ use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, RunFn};
 use crate::tenancy::{TeamTx, WorkerDatabase};
 
-/// How many events a slice has at most.
-const SLICE: usize = 500;
-
 /// The events of the transaction's team since a moment that a consumer is for, oldest first.
 ///
 /// # Errors
@@ -40,7 +37,7 @@ pub async fn replayable(tx: &TeamTx, consumer: &ConsumerDef, since: DateTime<Utc
 pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uuid], again: bool) -> Result<usize> {
     let size = match consumer.run {
         RunFn::DurableEach(_) => 1,
-        RunFn::DurableSlice(_) => SLICE,
+        RunFn::DurableSlice(_) => ConsumeEvents::SLICE,
         RunFn::Each(_) | RunFn::Slice(_) => {
             return Err(Error::invalid(
                 "consumer",

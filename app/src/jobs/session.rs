@@ -26,6 +26,13 @@ use crate::wide_events::{Outcome, RequestIds, WideEvent, WideEvents};
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat(pub Duration);
 
+impl Heartbeat {
+    /// Several times within the time after which a session counts as lost.
+    pub fn within(lost_after: Duration) -> Self {
+        Self(lost_after / 4)
+    }
+}
+
 impl Default for Heartbeat {
     fn default() -> Self {
         Self(Duration::from_secs(10))

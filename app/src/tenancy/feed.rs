@@ -1,5 +1,7 @@
 //! Windows on what became visible between two moments: how a team's rows are followed.
 
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::Snapshot;
@@ -24,4 +26,26 @@ pub struct FeedWindow {
     pub until: Snapshot,
     /// Of these, those after this place.
     pub after: FeedPlace,
+}
+
+impl FeedWindow {
+    /// Binds `$1` to `$9`: the team, what follows `since` and what was open then, the same of `until`, the three of the
+    /// place, and the limit.
+    pub(crate) fn bind<'q>(
+        &self,
+        query: Query<'q, Postgres, PgArguments>,
+        team_id: Uuid,
+        limit: i64,
+    ) -> Query<'q, Postgres, PgArguments> {
+        query
+            .bind(team_id)
+            .bind(self.since.next())
+            .bind(self.since.open().to_vec())
+            .bind(self.until.next())
+            .bind(self.until.open().to_vec())
+            .bind(self.after.transaction_id)
+            .bind(self.after.id)
+            .bind(self.after.seq)
+            .bind(limit)
+    }
 }

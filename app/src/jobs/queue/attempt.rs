@@ -3,9 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::de::Deserializer;
 use serde::ser::Serializer;
@@ -15,9 +13,8 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::jobs::job::Job;
-use crate::jobs::outcome::JobResult;
 use crate::jobs::sentence::Sentence;
-use crate::jobs::session::{CANCELLED, JobSession, with_job_session};
+use crate::jobs::session::{CANCELLED, with_job_session};
 use crate::jobs::spec::SessionSpec;
 use crate::tenancy::{Context, Database, SYSTEM_TEAM};
 
@@ -26,14 +23,31 @@ use crate::tenancy::{Context, Database, SYSTEM_TEAM};
 pub(super) struct Envelope {
     /// All its attempts have it. None of a scheduled one, whose every run is a job of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) job_id: Option<Uuid>,
-    pub(super) input: Value,
+    job_id: Option<Uuid>,
+    input: Value,
     /// Of a scheduled job there is none: nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) context: Option<Context>,
+    context: Option<Context>,
     /// What the queue adds to scheduled jobs.
     #[serde(rename = "_cron", default, skip_serializing_if = "Option::is_none")]
     cron: Option<Value>,
+}
+
+impl Envelope {
+    /// The job's team.
+    pub(super) fn team_id(&self) -> Uuid {
+        self.context.as_ref().map_or(SYSTEM_TEAM, |context| context.team_id)
+    }
+
+    /// The same for all attempts: of a scheduled job, made of the queue's number and the time of its run.
+    pub(super) fn job_id(&self, job: &graphile_worker::Job) -> Uuid {
+        self.job_id.unwrap_or_else(|| {
+            let created_ms = u64::try_from(job.created_at().timestamp_millis()).unwrap_or_default();
+            let mut number = [0; 10];
+            number[2..].copy_from_slice(&job.id().to_be_bytes());
+            uuid::Builder::from_unix_timestamp_millis(created_ms, &number).into_uuid()
+        })
+    }
 }
 
 /// What the queue is to keep of a job.
@@ -45,12 +59,6 @@ pub(in crate::jobs) fn payload(job_id: Uuid, context: &Context, job: &impl Job) 
         cron: None,
     };
     Ok(serde_json::to_value(envelope)?)
-}
-
-/// What attempts need beside the job.
-#[derive(Debug, Clone)]
-pub(super) struct Floor {
-    pub(super) database: Database,
 }
 
 /// The queue's handler of `J`.
@@ -80,84 +88,58 @@ impl<J: Job> TaskHandler for Attempt<J> {
     const IDENTIFIER: &'static str = J::NAME;
 
     async fn run(self, worker: WorkerContext) -> impl IntoTaskHandlerResult {
-        let Some(floor) = worker.get_ext::<Floor>() else {
-            return Err("the worker has no database".to_owned());
-        };
-        let parse = |input: &Value| {
-            serde_json::from_value::<J>(input.clone())
-                .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)))
-        };
-        attempt(floor, worker.job(), J::NAME, parse, |job, session| async move {
-            job.run(&session).await
-        })
-        .await
+        match worker.get_ext::<Database>() {
+            Some(database) => attempt::<J>(database, worker.job()).await,
+            None => Err("the worker has no database".to_owned()),
+        }
     }
 }
 
 /// Runs one attempt. What it returns is the queue's to keep, which is not under row-level security: it names the session
 /// and nothing of what is in it.
-async fn attempt<J: Job, F>(
-    floor: &Floor,
-    job: &graphile_worker::Job,
-    name: &str,
-    parse: impl FnOnce(&Value) -> Result<J>,
-    run: impl FnOnce(J, JobSession) -> F,
-) -> Result<(), String>
-where
-    F: Future<Output = JobResult>,
-{
-    let (spec, input) = spec(job, name)?;
-    let job = parse(&input);
-    let spec = match &job {
-        // A panic there must not leave the attempt untold.
-        Ok(job) => match catch_unwind(AssertUnwindSafe(|| {
+async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Result<(), String> {
+    let (spec, input) = spec(job, J::NAME)?;
+    let parsed = serde_json::from_value::<J>(input)
+        .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)));
+    // A panic there must not leave the attempt untold.
+    let told = parsed.as_ref().ok().and_then(|job| {
+        catch_unwind(AssertUnwindSafe(|| {
             (job.session_name(), Sentence::of(|| job.sentence()))
-        })) {
-            Ok((name, sentence)) => spec.named(name).told_as(sentence),
-            Err(_) => spec,
-        },
-        Err(_) => spec,
+        }))
+        .ok()
+    });
+    let spec = match told {
+        Some((name, sentence)) => spec.named(name).told_as(sentence),
+        None => spec,
     };
-    let outcome = with_job_session(&floor.database, spec, |session| async move { run(job?, session).await }).await;
+    let outcome = with_job_session(database, spec, |session| async move { parsed?.run(&session).await }).await;
     match outcome {
         Ok(()) => Ok(()),
         // Asked for, so that it is not tried again.
-        Err(error)
-            if error
-                .downcast_ref::<Error>()
-                .is_some_and(|error| error.code() == CANCELLED) =>
-        {
-            Ok(())
-        }
+        Err(error) if is_cancelled(error.as_ref()) => Ok(()),
         Err(_) => Err("the attempt failed: its job session says why".to_owned()),
     }
+}
+
+fn is_cancelled(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<Error>()
+        .is_some_and(|error| error.code() == CANCELLED)
 }
 
 fn spec(job: &graphile_worker::Job, name: &str) -> Result<(SessionSpec, Value), String> {
     let envelope = Envelope::deserialize(job.payload())
         .map_err(|error| format!("the queue's payload is none of Daybook's: {error}"))?;
+    let job_id = envelope.job_id(job);
     let context = match (envelope.context, envelope.cron) {
         (Some(context), _) => context,
         (None, Some(_)) => Context::system(SYSTEM_TEAM, "schedule"),
         (None, None) => return Err("the queue's payload has no context: nobody would act".to_owned()),
     };
-    let job_id = envelope
-        .job_id
-        .unwrap_or_else(|| scheduled_id(*job.id(), *job.created_at()));
     let spec = SessionSpec::new(name)
         .input(&envelope.input)
         .context(context)
         .attempt(job_id, i32::from(*job.attempts()), i32::from(*job.max_attempts()))
         .queued(*job.id(), *job.run_at());
     Ok((spec, envelope.input))
-}
-
-/// The same for all attempts at one run of a schedule.
-pub(super) fn scheduled_id(queue_job_id: i64, created_at: DateTime<Utc>) -> Uuid {
-    let millis = u64::try_from(created_at.timestamp_millis()).unwrap_or_default();
-    let since_epoch = Duration::from_millis(millis);
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&queue_job_id.to_be_bytes());
-    uuid::Builder::from_unix_timestamp_millis(u64::try_from(since_epoch.as_millis()).unwrap_or_default(), &random)
-        .into_uuid()
 }

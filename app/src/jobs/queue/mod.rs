@@ -14,7 +14,6 @@ use graphile_worker::{
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::attempt::Floor;
 pub(super) use self::attempt::{Attempt, payload};
 use super::registry::Jobs;
 use super::relay::Relay;
@@ -30,8 +29,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const TOGETHER: Duration = Duration::from_millis(2);
 /// How often is looked how the queue stands, for `/metrics`.
 const WATCH: Duration = Duration::from_secs(15);
-/// A worker that lives says so this often within the time after which it counts as dead.
-const BEATS: u32 = 4;
 
 /// How a process works.
 #[derive(Debug, Clone)]
@@ -60,7 +57,7 @@ impl Default for WorkerOptions {
 impl WorkerOptions {
     /// How often who lives says so.
     pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat(self.lost_after / BEATS)
+        Heartbeat::within(self.lost_after)
     }
 
     /// How many connections the workers need beside those of their jobs: one listens, the others are for short statements.
@@ -97,7 +94,7 @@ impl Workers {
         let relay = Relay::new(&database, workers, options.poll);
         relay.begin().await?;
         tasks.spawn(until(stop.subscribe(), relay.run()));
-        tasks.spawn(until(stop.subscribe(), sweep(workers.clone(), options.lost_after)));
+        tasks.spawn(until(stop.subscribe(), sweep(workers.clone(), options.clone())));
         let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
         tasks.spawn(until(stop.subscribe(), watching.keep(workers.clone(), WATCH)));
         tasks.spawn(queue.run(stop.subscribe()));
@@ -123,11 +120,11 @@ async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) 
     }
 }
 
-async fn sweep(workers: WorkerDatabase, limit: Duration) {
-    let mut turns = tokio::time::interval(limit / BEATS);
+async fn sweep(workers: WorkerDatabase, options: WorkerOptions) {
+    let mut turns = tokio::time::interval(options.heartbeat().0);
     loop {
         turns.tick().await;
-        match recovery::sweep(&workers, limit).await {
+        match recovery::sweep(&workers, options.lost_after).await {
             Ok(0) => {}
             Ok(lost) => tracing::warn!("jobs: {lost} sessions whose workers are silent were told as lost"),
             Err(error) => tracing::warn!("jobs: lost sessions could not be looked for: {error}"),
@@ -191,9 +188,7 @@ impl Queue {
             .complete_job_batch_delay(TOGETHER)
             .worker_recovery(recovery)
             .worker_shutdown(shutdown)
-            .add_extension(Floor {
-                database: database.clone(),
-            })
+            .add_extension(database.clone())
             .on(JobRecovery, move |recovery| {
                 let workers = workers_of_hook.clone();
                 async move { recovery::recover(&workers, &recovery).await }

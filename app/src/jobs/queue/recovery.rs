@@ -8,9 +8,9 @@ use serde_json::json;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::attempt::{Envelope, scheduled_id};
+use super::attempt::Envelope;
 use crate::error::Result;
-use crate::tenancy::{SYSTEM_TEAM, WorkerDatabase};
+use crate::tenancy::WorkerDatabase;
 
 /// A job that was held by a worker that is gone. Its attempt counts if it had begun: work that kills its worker must not
 /// be tried for ever. What the worker had only fetched, and what it gave back when it was stopped, begins at once.
@@ -22,11 +22,14 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
     let Ok(envelope) = Envelope::deserialize(job.payload()) else {
         return JobRecoveryResult::Default;
     };
-    let team_id = envelope.context.as_ref().map_or(SYSTEM_TEAM, |context| context.team_id);
-    let job_id = envelope
-        .job_id
-        .unwrap_or_else(|| scheduled_id(*job.id(), *job.created_at()));
-    match lose_attempt(workers, team_id, job_id, i32::from(*job.attempts())).await {
+    match lose_attempt(
+        workers,
+        envelope.team_id(),
+        envelope.job_id(job),
+        i32::from(*job.attempts()),
+    )
+    .await
+    {
         Ok(Begun::Not) => JobRecoveryResult::Default,
         Ok(Begun::Lost) => JobRecoveryResult::FailWithBackoff,
         Ok(Begun::Cancelled) => {

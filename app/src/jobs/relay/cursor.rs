@@ -74,9 +74,7 @@ impl Cluster {
             age: row.try_get("age")?,
         })
     }
-}
 
-impl Cluster {
     /// Before the first event that was written here.
     fn beginning(&self, restored_to: Uuid) -> At {
         At {
@@ -145,27 +143,25 @@ async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
 /// The next events after a place, in order, and the place after them.
 pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i64) -> Result<(Vec<Envelope>, At)> {
     const COLUMNS: &str = "e.team_id, e.id, e.transaction_id, e.event_type, e.object_type, e.correlation_id";
-    let rows = if at.restored {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events e
-             WHERE (e.transaction_id, e.id) > ($2, $3) AND e.id > $4 AND {RESTORED}
-             ORDER BY e.transaction_id, e.id LIMIT $5"
-        );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age);
-        let query = query.bind(at.transaction_id).bind(at.event_id);
-        tx.fetch_all(query.bind(at.restored_to).bind(limit)).await?
+    let (which, until) = if at.restored {
+        (format!("e.id > $4 AND {RESTORED}"), i64::MAX)
     } else {
         // Past what was restored, which may have any number; but for what a clock that is wrong has put before it.
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events e
-             WHERE (e.transaction_id, e.id) > ($2, $3) AND (e.id > $4 OR NOT {RESTORED}) AND e.transaction_id < $6
-             ORDER BY e.transaction_id, e.id LIMIT $5"
-        );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age);
-        let query = query.bind(at.transaction_id).bind(at.event_id);
-        tx.fetch_all(query.bind(at.restored_to).bind(limit).bind(cluster.horizon))
-            .await?
+        (format!("(e.id > $4 OR NOT {RESTORED})"), cluster.horizon)
     };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events e
+         WHERE (e.transaction_id, e.id) > ($2, $3) AND e.transaction_id < $5 AND {which}
+         ORDER BY e.transaction_id, e.id LIMIT $6"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(cluster.age)
+        .bind(at.transaction_id)
+        .bind(at.event_id)
+        .bind(at.restored_to)
+        .bind(until)
+        .bind(limit);
+    let rows = tx.fetch_all(query).await?;
     let envelopes = rows.iter().map(envelope).collect::<Result<Vec<_>>>()?;
     let after = match envelopes.last() {
         Some(last) => At {

@@ -15,8 +15,6 @@ use crate::tenancy::{Context, WorkerTx};
 
 /// How many events are read at once.
 const BATCH: i64 = 1_000;
-/// How many events a slice has at most.
-const SLICE: usize = 500;
 
 /// Hands the events that have committed since to their consumers, as jobs. Returns how many events were read.
 pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef]) -> Result<u64> {
@@ -79,7 +77,7 @@ fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Co
             }
             teams
                 .values()
-                .flat_map(|team| team.chunks(SLICE))
+                .flat_map(|team| team.chunks(ConsumeEvents::SLICE))
                 .filter_map(delivery)
                 .collect()
         }

@@ -49,11 +49,14 @@ impl Relay {
     pub(super) async fn begin(&self) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < BEGINNING {
-            match self.pass(BATCH).await {
+            match self.pass().await {
                 Ok(Some(_)) => break,
                 Ok(None) => tokio::time::sleep(AGAIN).await,
                 Err(error @ Error::Unavailable { .. }) => return Err(error),
-                Err(error) => self.set_aside(&error).await,
+                Err(error) => {
+                    self.set_aside(&error).await;
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         }
         Ok(())
@@ -62,7 +65,7 @@ impl Relay {
     pub(super) async fn run(self) {
         let mut pause = self.poll;
         loop {
-            match self.pass(BATCH).await {
+            match self.pass().await {
                 // There may be more.
                 Ok(Some(handed)) if handed > 0 => {
                     pause = AGAIN;
@@ -81,44 +84,61 @@ impl Relay {
     /// After a pass that failed: if it was for what one of them has asked, the others must not wait for that.
     async fn set_aside(&self, error: &Error) {
         tracing::warn!("jobs: nothing could be handed over: {}", cause(error));
-        for _ in 0..BATCH {
-            match self.pass(1).await {
-                Ok(Some(handed)) if handed > 0 => {}
-                Ok(_) => return,
-                // Nobody answers: that is no fault of a job's.
-                Err(Error::Unavailable { .. }) => return,
-                Err(error) => {
-                    tracing::error!("jobs: a job that can't be handed over is set aside: {}", cause(&error));
-                    if self.refuse_oldest(&cause(&error)).await.is_err() {
-                        return;
-                    }
-                }
-            }
+        if let Err(error) = self.one_by_one().await {
+            tracing::warn!("jobs: nor one by one: {}", cause(&error));
         }
     }
 
-    async fn refuse_oldest(&self, why: &str) -> Result<()> {
-        let mut tx = self.workers.begin().await?;
-        if lead(&mut tx).await? {
-            requests::set_aside(&mut tx, why).await?;
+    /// Hands over what was asked for one by one, and sets aside what can't be.
+    async fn one_by_one(&self) -> Result<()> {
+        for _ in 0..BATCH {
+            let mut tx = self.workers.begin().await?;
+            if !lead(&mut tx).await? {
+                break;
+            }
+            tx.execute(sqlx::query("SAVEPOINT one")).await?;
+            match requests::hand_over(&mut tx, 1).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if is_of_its_row(&error) => {
+                    tracing::error!("jobs: a job that can't be handed over is set aside: {}", cause(&error));
+                    tx.execute(sqlx::query("ROLLBACK TO SAVEPOINT one")).await?;
+                    requests::set_aside(&mut tx, &cause(&error)).await?;
+                }
+                Err(error) => return Err(error),
+            }
+            tx.commit().await?;
         }
-        tx.commit().await
+        Ok(())
     }
 
     /// Returns how much was handed over; none while another process leads.
-    async fn pass(&self, jobs: i64) -> Result<Option<u64>> {
+    async fn pass(&self) -> Result<Option<u64>> {
         let mut tx = self.workers.begin().await?;
         if !lead(&mut tx).await? {
             return Ok(None);
         }
-        let asked = requests::hand_over(&mut tx, jobs).await?;
-        // By itself, so that a failure of the one is not taken for one of the other.
-        let events = match jobs {
-            1 => 0,
-            _ => events::hand_over(&mut tx, &self.durable).await?,
-        };
+        let asked = requests::hand_over(&mut tx, BATCH).await?;
+        let events = events::hand_over(&mut tx, &self.durable).await?;
         tx.commit().await?;
         Ok(Some(asked + events))
+    }
+}
+
+/// Whether an error is for what a row holds, and would come again with it: not for a right or a table that is missing, nor
+/// for a database that is away.
+fn is_of_its_row(error: &Error) -> bool {
+    match error {
+        Error::Invalid(_) | Error::BadRequest { .. } | Error::Conflict { .. } => true,
+        Error::Internal(source) => match source.downcast_ref::<sqlx::Error>() {
+            Some(sqlx::Error::Database(refusal)) => {
+                let code = refusal.code().unwrap_or_default();
+                code.starts_with("22") || code.starts_with("23")
+            }
+            Some(_) => false,
+            None => source.is::<serde_json::Error>(),
+        },
+        _ => false,
     }
 }
 

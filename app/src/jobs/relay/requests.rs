@@ -25,9 +25,7 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
             FROM keyed WINDOW same AS (PARTITION BY coalesce(key, id::text))
         ), added AS (
             SELECT FROM graphile_worker.add_jobs(ARRAY(
-                SELECT ROW(job_name, jsonb_build_object('job_id', job_id, 'input', input,
-                        -- Whatever it says: the row's own team is the one that the policies have seen.
-                        'context', jsonb_set(context, '{team_id}', to_jsonb(team_id)))::json,
+                SELECT ROW(job_name, jsonb_build_object('job_id', job_id, 'input', input, 'context', context)::json,
                     team_id || ':' || queue_name, first_run_at, max_attempts, key, priority, NULL
                 )::graphile_worker.job_spec
                 FROM ranked WHERE newest = 1 ORDER BY id
@@ -116,14 +114,12 @@ async fn change_of_mind(tx: &mut WorkerTx, change: &Change) -> Result<()> {
 
 /// The queue has forgotten the job: as if it were asked for anew, once however often it is.
 async fn ask_anew(tx: &mut WorkerTx, change: &Change) -> Result<()> {
-    let mut context = change.context.clone();
-    context["team_id"] = serde_json::json!(change.team_id);
     let query = sqlx::query(
         "SELECT FROM graphile_worker.add_jobs(ARRAY[ROW($1, $2::json, NULL, now(), $3, $4, 0, NULL
             )::graphile_worker.job_spec])",
     )
     .bind(&change.job_name)
-    .bind(serde_json::json!({"job_id": change.job_id, "input": change.input, "context": context}))
+    .bind(serde_json::json!({"job_id": change.job_id, "input": change.input, "context": change.context}))
     .bind(change.max_attempts)
     .bind(format!("{}:retry:{}", change.team_id, change.job_id));
     tx.execute(query).await?;

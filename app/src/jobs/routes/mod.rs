@@ -132,10 +132,11 @@ async fn list_job_actions(
     let (limit, cursor) = (params.page.limit()?, params.page.after::<i64>()?);
     let after = cursor.max(seen.transpose()?);
     let tx = team.read().await?;
-    if store::get(&tx, session_id).await?.is_none() {
+    let rows = store::actions(&tx, session_id, after.unwrap_or(0), limit).await?;
+    // Who has actions is there.
+    if rows.is_empty() && store::get(&tx, session_id).await?.is_none() {
         return Err(Error::not_found("job session"));
     }
-    let rows = store::actions(&tx, session_id, after.unwrap_or(0), limit).await?;
     tx.commit().await?;
     Ok(Json(Page::of(rows, limit, |row| row.seq)?.map(ActionView::from)))
 }

@@ -149,7 +149,8 @@ async fn ask(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<(
             least(a.attempts, s.max_attempts)
          FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::smallint[]) AS a (session_id, id, task, attempts)
          JOIN job_sessions s ON s.team_id = $1 AND s.id = a.session_id
-         WHERE NOT EXISTS (SELECT FROM job_requests r WHERE r.team_id = $1 AND r.job_id = s.job_id AND r.action = $2)",
+         WHERE NOT EXISTS (SELECT FROM job_requests r WHERE r.team_id = $1 AND r.job_id = s.job_id AND r.action = $2
+            AND r.refused IS NULL)",
     )
     .bind(tx.team_id())
     .bind(action)

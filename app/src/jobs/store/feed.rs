@@ -60,17 +60,8 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
          LEFT JOIN job_sessions s ON s.team_id = $1 AND s.id = m.session_id
          LEFT JOIN job_actions a ON a.team_id = $1 AND a.session_id = m.session_id AND a.seq = m.seq
          ORDER BY m.transaction_id, m.session_id, m.seq",
-    )
-    .bind(tx.team_id())
-    .bind(window.since.next())
-    .bind(window.since.open())
-    .bind(window.until.next())
-    .bind(window.until.open())
-    .bind(window.after.transaction_id)
-    .bind(window.after.id)
-    .bind(window.after.seq)
-    .bind(limit);
-    let rows = tx.fetch_all(query).await?;
+    );
+    let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()
         .ok_or_else(|| Error::internal("a snapshot is always there"))?;

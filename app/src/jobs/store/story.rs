@@ -1,5 +1,7 @@
 //! The sessions of one story.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::{action_row, session_row};
@@ -44,6 +46,7 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<V
         });
     }
     let ids: Vec<Uuid> = sessions.iter().map(|told| told.session.id).collect();
+    let places: HashMap<Uuid, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
     let query = sqlx::query(
         "SELECT a.session_id, a.seq, a.at, a.action_type, a.sentence, a.parts, a.payload
          FROM unnest($2::uuid[]) AS s (id)
@@ -53,7 +56,7 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<V
     );
     for row in tx.fetch_all(query.bind(tx.team_id()).bind(&ids).bind(ACTIONS)).await? {
         let session_id: Uuid = sqlx::Row::try_get(&row, "session_id")?;
-        if let Some(told) = sessions.iter_mut().find(|told| told.session.id == session_id) {
+        if let Some(told) = places.get(&session_id).and_then(|place| sessions.get_mut(*place)) {
             told.actions.push(action_row(&row, "")?.into());
         }
     }

@@ -217,17 +217,8 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
              FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
          ) e ON true
          ORDER BY m.transaction_id, m.thread_id, m.seq",
-    )
-    .bind(tx.team_id())
-    .bind(window.since.next())
-    .bind(window.since.open())
-    .bind(window.until.next())
-    .bind(window.until.open())
-    .bind(window.after.transaction_id)
-    .bind(window.after.id)
-    .bind(window.after.seq)
-    .bind(limit);
-    let rows = tx.fetch_all(query).await?;
+    );
+    let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()
         .ok_or_else(|| Error::internal("a snapshot is always there"))?;

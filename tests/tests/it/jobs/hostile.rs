@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use daybook::assert_events;
 use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook_entity::SYSTEM_TEAM;
@@ -15,7 +14,7 @@ fn note(text: &str) -> Note {
 }
 
 /// A request as the run-time role can write one by SQL alone.
-async fn by_hand(shop: &Shop, queue_name: Option<&str>, context: Value, input: Value) -> Uuid {
+async fn by_hand(shop: &Shop, queue_name: Option<&str>, context: Value, input: Value) -> sqlx::Result<Uuid> {
     let id = Uuid::now_v7();
     sqlx::query(
         "INSERT INTO job_requests (team_id, id, job_name, job_id, input, context, queue_name, run_at, priority, max_attempts)
@@ -27,9 +26,8 @@ async fn by_hand(shop: &Shop, queue_name: Option<&str>, context: Value, input: V
     .bind(context)
     .bind(queue_name)
     .execute(&mut shop.stage.team.connection().await)
-    .await
-    .unwrap();
-    id
+    .await?;
+    Ok(id)
 }
 
 #[tokio::test]
@@ -37,7 +35,9 @@ async fn a_job_that_the_queue_cannot_take_is_set_aside_and_holds_up_nobody() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let context = serde_json::to_value(&shop.stage.ada.context).unwrap();
     let long = "x".repeat(120);
-    let bad = by_hand(&shop, Some(&long), context, json!({"text": "bad"})).await;
+    let bad = by_hand(&shop, Some(&long), context, json!({"text": "bad"}))
+        .await
+        .unwrap();
     let good = shop.ask(note("good")).await;
     shop.work().await;
     shop.until(good, &["1 succeeded"]).await;
@@ -50,12 +50,12 @@ async fn a_job_that_the_queue_cannot_take_is_set_aside_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_job_runs_in_the_team_that_asked_whatever_its_context_says() {
-    let shop = Shop::open().await;
+async fn a_job_in_another_teams_name_is_refused_by_the_table() {
+    let shop = Shop::closed(program(Consumers::none())).await;
     let elsewhere = serde_json::to_value(Context::system(SYSTEM_TEAM, "somebody")).unwrap();
-    let id = by_hand(&shop, None, elsewhere, json!({"text": "here"})).await;
-    shop.until(id, &["1 succeeded"]).await;
-    assert_events!(shop.stage.team, ["CREATED widget “here”"]);
+    let written = by_hand(&shop, None, elsewhere, json!({"text": "there"})).await;
+    let refused = written.unwrap_err().into_database_error().unwrap();
+    assert_eq!(refused.constraint(), Some("job_requests_of_their_team"));
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
          INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload)
             VALUES ('{team}', '{one}', 1, now(), 'Synced', 'Synced', '{{}}');
          INSERT INTO job_requests (team_id, id, job_name, job_id, input, context, run_at, priority, max_attempts)
-            VALUES ('{team}', '{one}', 'sync', '{one}', '{{}}', '{{}}', now(), 0, 1);
+            VALUES ('{team}', '{one}', 'sync', '{one}', '{{}}', jsonb_build_object('team_id', '{team}'), now(), 0, 1);
          INSERT INTO consumer_effects (team_id, consumer, event_id) VALUES ('{team}', 'crm', '{one}');
          INSERT INTO event_counts (team_id, day, object_type, event_type, actor_kind, actor_id, events)
             VALUES ('{team}', '2026-11-21', 'campaign', 'CREATED', 'user', '{one}', 1);
