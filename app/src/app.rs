@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 
 use axum::Router;
+use daybook_entity::run;
 use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -152,7 +153,7 @@ impl App {
         let hearing = Hearing::ringing(bell.clone());
         Ok(database
             .with_extension(consumers)
-            .with_extension(self.sentences.clone())
+            .with_extension(self.sentences.clone().with::<run::Model>())
             .with_extension(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?)
             .with_extension(jobs::isolated_failures())
             .with_extension(LastWatched::default())

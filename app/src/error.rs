@@ -67,6 +67,12 @@ pub enum Error {
         /// What it contradicts.
         detail: String,
     },
+    /// 410: it was here, and will not be again.
+    #[error("{detail}")]
+    Gone {
+        /// What is gone, and what is left of it.
+        detail: String,
+    },
     /// 412: `If-Match` names a version that is no longer the newest.
     #[error("the object has changed since the version that If-Match names")]
     PreconditionFailed,
@@ -191,6 +197,7 @@ impl Error {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::Gone { .. } => StatusCode::GONE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -215,6 +222,7 @@ impl Error {
             Self::NotFound { .. } => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Conflict { code, .. } => code,
+            Self::Gone { .. } => "gone",
             Self::PreconditionFailed => "precondition-failed",
             Self::TooLarge { .. } => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
@@ -235,6 +243,7 @@ impl Error {
             Self::NotFound { .. } => "NotFound",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::Conflict { .. } => "Conflict",
+            Self::Gone { .. } => "Gone",
             Self::PreconditionFailed => "PreconditionFailed",
             Self::TooLarge { .. } => "TooLarge",
             Self::UnsupportedMediaType => "UnsupportedMediaType",

@@ -35,6 +35,7 @@ pub mod jobs;
 pub mod live;
 pub mod notifications;
 pub mod prelude;
+pub mod runs;
 pub mod stories;
 pub mod tenancy;
 pub mod testing;

@@ -15,6 +15,7 @@ pub mod job_session;
 pub mod membership;
 pub mod notification;
 pub mod notification_preference;
+pub mod run;
 pub mod team;
 pub mod thread;
 pub mod thread_follower;

@@ -14,6 +14,7 @@ mod m0008_job_sessions;
 mod m0009_queue;
 mod m0010_event_counts;
 mod m0011_stories;
+mod m0012_runs;
 pub mod queue;
 pub mod rls;
 pub mod sample;
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_queue::Migration),
             Box::new(m0010_event_counts::Migration),
             Box::new(m0011_stories::Migration),
+            Box::new(m0012_runs::Migration),
         ]
     }
 

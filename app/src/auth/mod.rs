@@ -35,6 +35,7 @@ mod members;
 mod person;
 mod principal;
 mod teams;
+pub(crate) mod tickets;
 
 pub use api_key::ApiKey;
 pub use api_keys::{KeyInfo, KeyRole, NewKey, list_keys, make_key, revoke_key, routes as api_key_routes};

@@ -2,7 +2,7 @@
 //!
 //! Commands that work on the database (`migrate`, `team`, `user`, `activity`, `consumers`, `analytics`) take the server that
 //! `DATABASE_URL` names, else the private cluster in the data folder: the one that a running `serve` or `dev`
-//! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`tail`, `story`)
+//! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`exec`, `runs`, `story`, `tail`)
 //! find it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` has left in the data folder.
 //!
 //! Results go to stdout, words for people and logs to stderr.
@@ -11,8 +11,10 @@ mod activity;
 mod analytics;
 mod consumers;
 mod dev;
+mod exec;
 mod migrate;
 mod remote;
+mod runs;
 mod serve;
 mod service;
 mod story;
@@ -64,8 +66,12 @@ enum Command {
     Consumers(consumers::Args),
     /// Count a team's events anew.
     Analytics(analytics::Args),
+    /// What ran, what it said, and what that comes to.
+    Runs(runs::Args),
     /// Print all that has one correlation id, with its causes, as a tree. Talks to a running service.
     Story(story::Args),
+    /// Run a program as a run: its output is the run's log, its exit code the run's end. Talks to a running service.
+    Exec(exec::Args),
     /// Follow a team or a thread live, as sentences, until Ctrl-C. Talks to a running service.
     Tail(tail::Args),
 }
@@ -90,6 +96,9 @@ pub(crate) async fn run(app: App) -> ExitCode {
         Command::Token(args) => token::run(config, args),
         Command::Team(args) => team::run(&app, &config, args).await,
         Command::User(args) => user::run(&app, &config, args).await,
+        // Its exit code is the program's.
+        Command::Exec(args) => return exec::run(&config, args).await,
+        Command::Runs(args) => runs::run(&app, &config, args).await,
         Command::Story(args) => story::run(&config, args).await,
         Command::Tail(args) => tail::run(&config, args).await,
         Command::Consumers(args) => consumers::run(&app, &config, args).await,

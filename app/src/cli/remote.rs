@@ -4,8 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use reqwest::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Upgraded};
+use reqwest::header::{
+    ACCEPT, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Upgraded, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_tungstenite::WebSocketStream;
@@ -29,12 +32,19 @@ pub(super) enum Trouble {
     Away(String),
     /// It said no, and would again.
     Refused(String),
+    /// What was asked for contradicts what is there.
+    Conflict {
+        /// The problem's code.
+        code: String,
+        /// What it said.
+        words: String,
+    },
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(words) | Self::Refused(words) => f.write_str(words),
+            Self::Away(words) | Self::Refused(words) | Self::Conflict { words, .. } => f.write_str(words),
         }
     }
 }
@@ -61,6 +71,8 @@ struct OwnTeam {
 
 #[derive(Deserialize)]
 struct Refusal {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     detail: Option<String>,
 }
 
@@ -97,6 +109,8 @@ impl Remote {
         }
         let http = Client::builder()
             .http1_only()
+            // Followed here, with what was to be presented: reqwest leaves that out where another port answers.
+            .redirect(Policy::none())
             .connect_timeout(PATIENCE)
             .user_agent(concat!("daybook/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -147,6 +161,39 @@ impl Remote {
         read(self.send(self.http.get(url).query(query)).await?).await
     }
 
+    /// Posts to a path under the team's, and gives the answer's JSON.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn post(
+        &self,
+        team_id: Uuid,
+        path: &str,
+        headers: &[(&str, String)],
+        body: String,
+        content_type: &str,
+    ) -> Result<Value, Trouble> {
+        let url = format!("{}/v1/teams/{team_id}{path}", self.url);
+        let mut request = self.http.post(url).header(CONTENT_TYPE, content_type).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        read(self.send(request).await?).await
+    }
+
+    /// The lines of NDJSON at a path under the team's, as they come.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn lines(&self, team_id: Uuid, path: &str, query: &[(&str, String)]) -> Result<Lines, Trouble> {
+        let url = format!("{}/v1/teams/{team_id}{path}", self.url);
+        let request = self.http.get(url).query(query).header(ACCEPT, "application/x-ndjson");
+        Ok(Lines {
+            answer: self.send(request).await?,
+            buffer: Vec::new(),
+        })
+    }
+
     /// Opens the team's live socket.
     ///
     /// # Errors
@@ -178,16 +225,13 @@ impl Remote {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
-        let sending = request.bearer_auth(self.token.expose()).send();
-        let answer = match tokio::time::timeout(PATIENCE, sending).await {
-            Ok(answer) => answer.map_err(|error| away(&error))?,
-            Err(_) => return Err(Trouble::Away(format!("{} doesn't answer", self.url))),
-        };
+        let answer = self.answer(request).await?;
         let status = answer.status();
         if !(status.is_client_error() || status.is_server_error()) {
             return Ok(answer);
         }
-        let said = answer.json::<Refusal>().await.ok().and_then(|refusal| refusal.detail);
+        let refusal = answer.json::<Refusal>().await.ok();
+        let (kind, said) = refusal.map_or((None, None), |refusal| (refusal.kind, refusal.detail));
         let words = format!(
             "{} answered {status}: {}",
             self.url,
@@ -196,8 +240,70 @@ impl Remote {
         match status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Trouble::Away(words)),
             _ if status.is_server_error() => Err(Trouble::Away(words)),
+            StatusCode::CONFLICT => {
+                let code = kind.unwrap_or_default().trim_start_matches("/problems/").to_owned();
+                // Whoever holds a log will let it go, or say where it is.
+                match code.as_str() {
+                    "log-held" => Err(Trouble::Away(words)),
+                    _ => Err(Trouble::Conflict { code, words }),
+                }
+            }
             _ => Err(Trouble::Refused(words)),
         }
+    }
+}
+
+/// Lines as they come.
+pub(super) struct Lines {
+    answer: Response,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; none at the end.
+    ///
+    /// # Errors
+    /// [`Trouble::Away`] when it ends too early.
+    pub(super) async fn next(&mut self) -> Result<Option<String>, Trouble> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Ok(Some(String::from_utf8_lossy(line.trim_ascii_end()).into_owned()));
+            }
+            match self.answer.chunk().await.map_err(|error| away(&error))? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// How often one may be sent on to another process.
+const MOST_HOPS: usize = 3;
+
+impl Remote {
+    /// Sends a request, on to the process that has what it is about.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Trouble> {
+        let request = request.bearer_auth(self.token.expose());
+        let mut request = request.build().map_err(|error| away(&error))?;
+        for _ in 0..MOST_HOPS {
+            let next = request.try_clone();
+            let sending = self.http.execute(request);
+            let answer = match tokio::time::timeout(PATIENCE, sending).await {
+                Ok(answer) => answer.map_err(|error| away(&error))?,
+                Err(_) => return Err(Trouble::Away(format!("{} doesn't answer", self.url))),
+            };
+            let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let location = location.and_then(|location| Url::parse(location).ok());
+            match (answer.status(), next, location) {
+                (StatusCode::TEMPORARY_REDIRECT, Some(mut next), Some(location)) => {
+                    *next.url_mut() = location;
+                    request = next;
+                }
+                _ => return Ok(answer),
+            }
+        }
+        Err(Trouble::Away(format!("{} sends us in circles", self.url)))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::events::Consumers;
 use crate::http::{self, AppState, wide_event_config};
 use crate::jobs::{Heartbeat, Workers};
 use crate::live::{Live, LiveOptions};
+use crate::runs::{Runs, RunsOptions};
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{WideEventConfig, WideEvents};
 
@@ -47,6 +48,21 @@ pub(super) async fn run(app: App, mut config: Config, args: Args) -> Outcome {
     let served = serve(app, &config, &server, args.role, stop, wide_events, async |_, _| Ok(())).await;
     server.stop().await?;
     Ok(served?)
+}
+
+/// Where this process keeps run logs, and where others reach it.
+fn runs_options(config: &Config, address: SocketAddr) -> RunsOptions {
+    let storage = config
+        .runs
+        .storage
+        .clone()
+        .unwrap_or_else(|| config.data_dir.join("storage"));
+    let url = config
+        .runs
+        .advertise_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
+    RunsOptions::new(storage, url).limits(config.runs.line_bytes, config.runs.run_bytes)
 }
 
 /// How long an answer may take to reach its client, beyond the time that its request may take.
@@ -82,7 +98,8 @@ pub(super) async fn serve(
         .await?
         .with_extension(wide_events.clone())
         // Of sessions by hand, which the same sweeper looks after.
-        .with_extension(Heartbeat::within(config.jobs.lost_after));
+        .with_extension(Heartbeat::within(config.jobs.lost_after))
+        .with_extension(Runs::new(runs_options(config, address)));
     if pending.is_none() {
         partitions_ahead(&database).await?;
     }
@@ -92,6 +109,12 @@ pub(super) async fn serve(
     // Before anything is recorded that consumers may want.
     let (workers, jobs) = if pending.is_none() && role != Some(ServiceRole::Web) {
         let (workers, jobs) = server.work(config, &database).await?;
+        if let Some(runs) = database.extension::<Runs>() {
+            tokio::spawn(
+                runs.clone()
+                    .look_after(jobs.clone().with_extension(workers.database().clone())),
+            );
+        }
         (Some(workers), Some(jobs))
     } else {
         (None, None)
@@ -122,7 +145,11 @@ pub(super) async fn serve(
         Some(ServiceRole::Worker) => http::worker_router(state),
         _ => app.into_router(state),
     };
-    let ended = serve_until(stop, grace, listener, router, &live, workers).await;
+    let runs = database.extension::<Runs>().cloned();
+    let ended = serve_until(stop, grace, listener, router, &live, runs.as_ref(), workers).await;
+    if let Some(runs) = runs {
+        runs.close(&database).await;
+    }
     write_last(wide_events).await;
     if let Ok(Ended::Whole) = ended {
         database.close().await;
@@ -149,6 +176,7 @@ async fn serve_until(
     listener: TcpListener,
     router: Router,
     live: &Live,
+    runs: Option<&Runs>,
     workers: Option<Workers>,
 ) -> Result<Ended> {
     let (finish, finishing) = oneshot::channel::<()>();
@@ -164,6 +192,10 @@ async fn serve_until(
     }
     tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
     drop(finish);
+    // Readers of logs go; who writes one may end what it is at.
+    if let Some(runs) = runs {
+        runs.begin_to_close();
+    }
     // The listener doesn't wait for sockets: they are no requests any longer.
     let working = async {
         if let Some(workers) = workers {

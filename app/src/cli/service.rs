@@ -122,6 +122,8 @@ impl Server {
         };
         let database = database.beside(options).await?.with_extension(Retention {
             sessions_days: config.jobs.keep_days,
+            seal_runs_after_days: config.runs.seal_after_days,
+            run_logs_days: config.runs.keep_days,
         });
         let workers = Workers::start(&database, &workers, &options_of_workers).await?;
         Ok((workers, database))

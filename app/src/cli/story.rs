@@ -104,17 +104,29 @@ fn grow(
 }
 
 fn sentence(step: &Value, coloured: bool) -> String {
-    if step["kind"] != "job" {
-        return format!("{} {}", clock(&step["at"]), words(&step["event"]["text"]));
-    }
-    let session = &step["session"];
-    let status = words(&session["status"]);
+    let (session, run) = (&step["session"], &step["run"]);
+    let status = words(if run.is_null() {
+        &session["status"]
+    } else {
+        &run["status"]
+    });
     let style = match (coloured, status.as_str()) {
         (false, _) => Style::new(),
         (true, "succeeded") => AnsiColor::Green.on_default(),
-        (true, "running") => AnsiColor::Cyan.on_default(),
+        (true, "queued" | "building" | "running") => AnsiColor::Cyan.on_default(),
         (true, _) => AnsiColor::Red.on_default(),
     };
+    match step["kind"].as_str() {
+        Some("job") => {}
+        Some("run") => {
+            let code = run["exit_code"]
+                .as_i64()
+                .map_or_else(String::new, |code| format!(", exit code {code}"));
+            let (at, name, id) = (clock(&step["at"]), words(&run["name"]), words(&run["id"]));
+            return format!("{at} Run “{name}” ({style}{status}{style:#}{code}): daybook runs log {id}");
+        }
+        _ => return format!("{} {}", clock(&step["at"]), words(&step["event"]["text"])),
+    }
     let attempt = match session["attempt"].as_i64() {
         Some(attempt) if attempt > 1 => format!(", attempt {attempt}"),
         _ => String::new(),

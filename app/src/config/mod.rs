@@ -24,6 +24,12 @@
 //! | `DAYBOOK_LOST_AFTER` | `60` | after how many seconds of silence a worker is dead and a session lost |
 //! | `DAYBOOK_JOB_GRACE` | `10` | how long jobs may go on when the process is to stop, in seconds |
 //! | `DAYBOOK_KEEP_SESSIONS` | `90` | how long job sessions are kept after their end, in days |
+//! | `DAYBOOK_STORAGE_DIR` | `storage` in the data folder | the folder that run logs are in |
+//! | `DAYBOOK_ADVERTISE_URL` | `http://$DAYBOOK_BIND` | where other processes send who wants a run's log of this one |
+//! | `DAYBOOK_RUN_LINE_LIMIT` | `262144` | the longest line of a run log, in bytes |
+//! | `DAYBOOK_RUN_LOG_LIMIT` | `1073741824` | the longest run log, in bytes |
+//! | `DAYBOOK_SEAL_RUNS` | `7` | after how many days a run log that is closed is compressed |
+//! | `DAYBOOK_KEEP_RUNS` | `90` | how long run logs are kept after the run's end, in days |
 //! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
 //! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
 //! | `DAYBOOK_POOL_SIZE` | `10` | connections of the pool that serves requests |
@@ -49,6 +55,7 @@ mod http;
 mod jobs;
 mod live;
 mod remote;
+mod runs;
 mod settings;
 mod wide_events;
 
@@ -60,6 +67,7 @@ pub use http::HttpConfig;
 pub use jobs::JobsConfig;
 pub use live::LiveConfig;
 pub use remote::RemoteConfig;
+pub use runs::RunsConfig;
 pub use settings::{BadSetting, BadSettings, Secret};
 pub use wide_events::WideEventsConfig;
 
@@ -76,6 +84,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How work in the background is done.
     pub jobs: JobsConfig,
+    /// Where run logs are kept.
+    pub runs: RunsConfig,
     /// How live sockets are served.
     pub live: LiveConfig,
     /// How wide events are made.
@@ -114,6 +124,7 @@ impl Config {
             database: DatabaseConfig::read(&mut settings),
             auth: AuthConfig::read(&mut settings),
             jobs: JobsConfig::read(&mut settings),
+            runs: RunsConfig::read(&mut settings),
             live: LiveConfig::read(&mut settings),
             wide_events: WideEventsConfig::read(&mut settings),
             remote: RemoteConfig::read(&mut settings),

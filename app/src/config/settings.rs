@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 /// Names that begin with `DAYBOOK_` and mean something, to this module or to the command line.
 const KNOWN: &[&str] = &[
+    "DAYBOOK_ADVERTISE_URL",
     "DAYBOOK_ALLOWED_ORIGINS",
     "DAYBOOK_APP_URL",
     "DAYBOOK_BIND",
@@ -21,6 +22,7 @@ const KNOWN: &[&str] = &[
     "DAYBOOK_JWT_ISSUER",
     "DAYBOOK_JWT_PUBLIC_KEY",
     "DAYBOOK_JWT_SECRET",
+    "DAYBOOK_KEEP_RUNS",
     "DAYBOOK_KEEP_SESSIONS",
     "DAYBOOK_LISTEN",
     "DAYBOOK_LIVE_SOCKETS",
@@ -33,11 +35,15 @@ const KNOWN: &[&str] = &[
     "DAYBOOK_REDACTION_KEY_ID",
     "DAYBOOK_REGION",
     "DAYBOOK_REQUEST_TIMEOUT",
+    "DAYBOOK_RUN_LINE_LIMIT",
+    "DAYBOOK_RUN_LOG_LIMIT",
     "DAYBOOK_SAMPLE_RATE",
     "DAYBOOK_SAMPLE_ROUTES",
+    "DAYBOOK_SEAL_RUNS",
     "DAYBOOK_SERVICE",
     "DAYBOOK_SLOW_MS",
     "DAYBOOK_STATEMENT_CACHE",
+    "DAYBOOK_STORAGE_DIR",
     "DAYBOOK_STRICT_ROLES",
     "DAYBOOK_TEAM",
     "DAYBOOK_TEST_DATABASE_URL",

@@ -2,6 +2,7 @@
 
 mod partitions;
 mod retention;
+mod run_logs;
 
 pub use self::retention::Retention;
 use crate::error::Result;
@@ -17,5 +18,9 @@ pub(crate) fn jobs(jobs: Jobs) -> Result<Jobs> {
         .with::<retention::PurgeIdempotencyKeys>()?
         .scheduled("5 * * * *", &retention::PurgeIdempotencyKeys {})?
         .with::<retention::RetainSessions>()?
-        .scheduled("30 3 * * *", &retention::RetainSessions {})
+        .scheduled("30 3 * * *", &retention::RetainSessions {})?
+        .with::<run_logs::SealRunLogs>()?
+        .scheduled("45 3 * * *", &run_logs::SealRunLogs {})?
+        .with::<run_logs::DeleteRunLogs>()?
+        .scheduled("0 4 * * *", &run_logs::DeleteRunLogs {})
 }

@@ -22,11 +22,19 @@ const EFFECTS_DAYS: i32 = 90;
 pub struct Retention {
     /// Job sessions and their actions, after their end.
     pub sessions_days: u32,
+    /// Run logs as they were written, after their runs' end: then they are compressed.
+    pub seal_runs_after_days: u32,
+    /// Run logs in whatever form, after their runs' end.
+    pub run_logs_days: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { sessions_days: 90 }
+        Self {
+            sessions_days: 90,
+            seal_runs_after_days: 7,
+            run_logs_days: 90,
+        }
     }
 }
 

@@ -6,13 +6,15 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
-use crate::{auth, jobs, live, notifications, stories, threads};
+use crate::{auth, jobs, live, notifications, runs, stories, threads};
 
 /// What a process serves that only runs jobs: whether it lives, and how it goes.
 pub fn worker_router(state: AppState) -> Router {
     let (router, _) = OpenApiRouter::new()
         .merge(health::routes())
         .merge(metrics::routes())
+        // Of the logs that its jobs write.
+        .nest("/v1/teams/{team_id}", runs::routes())
         .split_for_parts();
     let router = router
         .fallback(async || Error::not_found("route"))
@@ -27,6 +29,7 @@ pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
         .merge(notifications::routes())
         .merge(live::routes())
         .merge(jobs::routes())
+        .merge(runs::routes())
         .merge(stories::routes())
         .merge(auth::member_routes())
         .merge(auth::api_key_routes())

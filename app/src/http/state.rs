@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
+use crate::error::{Error, Result};
 use crate::events::Sentences;
 use crate::live::Live;
+use crate::runs::Runs;
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{Sink, WideEventConfig, WideEvents};
 
@@ -69,6 +71,17 @@ impl AppState {
     /// Who follows what.
     pub fn live(&self) -> &Live {
         &self.0.live
+    }
+
+    /// The logs that this process keeps.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] in one that keeps none.
+    pub fn runs(&self) -> Result<&Runs> {
+        self.database().extension().ok_or_else(|| Error::Unavailable {
+            detail: "this process keeps no run logs".into(),
+            source: None,
+        })
     }
 
     /// Where the events of requests come together.

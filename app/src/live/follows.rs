@@ -20,7 +20,7 @@ use super::topic::Topic;
 use crate::error::Result;
 use crate::tenancy::{FeedPlace, Snapshot};
 use crate::threads::{self, Cursor};
-use crate::{jobs, notifications};
+use crate::{jobs, notifications, runs};
 
 /// What a socket follows.
 pub(super) struct Follows {
@@ -82,10 +82,10 @@ impl Follows {
         if !is_thread && (seq.is_some() || revision.is_some()) {
             return refuse("bad-frame", format!("seq and revision are a thread's, not of {topic}"));
         }
-        if !matches!(topic, Topic::Threads | Topic::JobSessions) && cursor.is_some() {
+        if !matches!(topic, Topic::Threads | Topic::JobSessions | Topic::Runs) && cursor.is_some() {
             return refuse(
                 "bad-frame",
-                format!("a cursor is of threads and of job-sessions, not of {topic}"),
+                format!("a cursor is of threads, of job-sessions and of runs, not of {topic}"),
             );
         }
         if let Some((field, _)) = [("seq", seq), ("revision", revision)]
@@ -111,7 +111,7 @@ impl Follows {
         };
         let place = match topic {
             Topic::Thread(_) => Place::Asked { seq, revision },
-            Topic::Threads | Topic::JobSessions => Place::Feed(Feed {
+            Topic::Threads | Topic::JobSessions | Topic::Runs => Place::Feed(Feed {
                 since,
                 until: None,
                 after: FeedPlace::default(),
@@ -140,6 +140,7 @@ impl Follows {
             Subject::Threads => Topic::Threads,
             Subject::Notifications(_) => Topic::Notifications,
             Subject::JobSessions => Topic::JobSessions,
+            Subject::Runs => Topic::Runs,
         };
         if let Some(follow) = self.topics.get_mut(&topic) {
             follow.behind = true;
@@ -231,6 +232,16 @@ impl Follows {
                     let news = jobs::feed(&tx, &window, PAGE).await?;
                     tx.commit().await?;
                     Ok(Page::Sessions(news))
+                })
+            }
+            (Place::Feed(feed), Topic::Runs) => {
+                let window = feed.window();
+                Box::pin(async move {
+                    let _turn = session.turn().await;
+                    let tx = session.database.enter(&session.entry).await?;
+                    let news = runs::feed(&tx, &window, PAGE).await?;
+                    tx.commit().await?;
+                    Ok(Page::Runs(news))
                 })
             }
             (Place::Feed(feed), _) => {

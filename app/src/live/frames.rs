@@ -11,6 +11,7 @@ use super::topic::Topic;
 use crate::error::{Error, Result};
 use crate::jobs::{ActionView, SessionView};
 use crate::notifications::Notification;
+use crate::runs::RunView;
 use crate::tenancy::Snapshot;
 use crate::threads::{Changes, Content, Cursor, Message, ThreadRef};
 
@@ -34,7 +35,7 @@ pub enum ClientFrame {
         /// Left out: only changes from now on.
         #[schema(minimum = 0)]
         revision: Option<i64>,
-        /// Of `threads` and `job-sessions`: the last `cursor` that one has seen. Left out: only what comes from now on.
+        /// Of `threads`, `job-sessions` and `runs`: the last `cursor` that one has seen. Left out: only what comes from now on.
         cursor: Option<String>,
     },
     /// Follow it no longer.
@@ -62,7 +63,7 @@ pub enum ServerFrame {
         /// Of a thread: how often its messages have been changed until this moment.
         #[serde(skip_serializing_if = "Option::is_none")]
         revision: Option<i64>,
-        /// Of `threads` and `job-sessions`: from where to go on.
+        /// Of `threads`, `job-sessions` and `runs`: from where to go on.
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,
     },
@@ -96,6 +97,16 @@ pub enum ServerFrame {
     /// A job session as it is now, and what it has done since.
     #[serde(rename = "job-sessions:updated")]
     JobSessions(Box<JobSessionNews>),
+    /// A run as it is now: it began, or ended, or something became of its log.
+    #[serde(rename = "runs:updated")]
+    Runs {
+        /// `runs`.
+        topic: Topic,
+        /// The run: of two, the one that came later is the newer.
+        run: Box<RunView>,
+        /// From where to go on. It moves with the last frame of what was read at once.
+        cursor: String,
+    },
     /// The answer to a ping.
     #[serde(rename = "pong")]
     Pong {},
@@ -272,6 +283,20 @@ pub(super) fn session_frames(
         .into_iter()
         .map(|news| ServerFrame::JobSessions(Box::new(news)).encode())
         .collect()
+}
+
+/// Runs as frames, with cursors as [`feed_frames`] has them.
+///
+/// # Errors
+/// As [`ServerFrame::encode`].
+pub(super) fn run_frames(runs: Vec<RunView>, old: &Snapshot, new: &Snapshot) -> Result<Vec<Utf8Bytes>> {
+    let last = runs.len().saturating_sub(1);
+    let frames = runs.into_iter().enumerate().map(|(at, run)| ServerFrame::Runs {
+        topic: Topic::Runs,
+        run: Box::new(run),
+        cursor: if at == last { new } else { old }.to_string(),
+    });
+    frames.map(|frame| frame.encode()).collect()
 }
 
 /// What a frame says of its messages.

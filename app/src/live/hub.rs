@@ -32,6 +32,8 @@ pub enum Subject {
     Notifications(Uuid),
     /// Job sessions.
     JobSessions,
+    /// Runs.
+    Runs,
 }
 
 /// What to do next.
@@ -169,6 +171,7 @@ impl Hub {
                 actions.extend(team.wake(Subject::Threads));
             }
             Moved::JobSessions => actions.extend(team.wake(Subject::JobSessions)),
+            Moved::Runs => actions.extend(team.wake(Subject::Runs)),
             // For the workers, not for a socket.
             Moved::Work | Moved::Cancelled(_) => {}
             Moved::Notifications(person) => actions.extend(team.wake(Subject::Notifications(person))),
@@ -221,7 +224,7 @@ impl Hub {
         let Some(team) = self.teams.get(&team_id) else {
             return Vec::new();
         };
-        let followed = [Subject::Threads, Subject::JobSessions];
+        let followed = [Subject::Threads, Subject::JobSessions, Subject::Runs];
         followed.into_iter().filter_map(|subject| team.wake(subject)).collect()
     }
 

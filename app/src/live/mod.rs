@@ -32,7 +32,6 @@ mod routes;
 mod service;
 mod session;
 mod socket;
-mod tickets;
 mod topic;
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::limits::MAX_MESSAGE_BYTES;
-use super::tickets;
+use crate::auth::tickets;
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, NoStore, Problem, Query, Team};
 use crate::tenancy::Role;
@@ -55,7 +55,7 @@ struct LiveTicket {
 )]
 async fn issue_live_ticket(team: Team) -> Result<impl IntoResponse> {
     let tx = team.begin_as(Role::Viewer).await?;
-    let issued = tickets::issue(&tx, team.expires_at()).await?;
+    let issued = tickets::issue(&tx, team.expires_at(), None).await?;
     tx.commit().await?;
     let ticket = LiveTicket {
         ticket: issued.ticket,

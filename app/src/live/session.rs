@@ -36,6 +36,7 @@ impl Session {
             (Topic::Thread(id), _) => Some(Subject::Thread(id)),
             (Topic::Threads, _) => Some(Subject::Threads),
             (Topic::JobSessions, _) => Some(Subject::JobSessions),
+            (Topic::Runs, _) => Some(Subject::Runs),
             (Topic::Notifications, Member::Person(person)) => Some(Subject::Notifications(person)),
             (Topic::Notifications, Member::ApiKey(_)) => None,
         }

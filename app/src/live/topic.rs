@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-/// What one can follow, as a client names it: `thread:{id}`, `threads`, `notifications` or `job-sessions`.
+/// What one can follow, as a client names it: `thread:{id}`, `threads`, `notifications`, `job-sessions` or `runs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Topic {
@@ -22,6 +22,8 @@ pub enum Topic {
     Notifications,
     /// What the system does in the background for the team.
     JobSessions,
+    /// The team's runs.
+    Runs,
 }
 
 impl PartialSchema for Topic {
@@ -29,10 +31,10 @@ impl PartialSchema for Topic {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .description(Some(
-                "What one can follow: one thread, all of the team's, one's own notifications, or job sessions.",
+                "What one can follow: one thread, all of the team's, one's own notifications, job sessions, or runs.",
             ))
             .pattern(Some(
-                "^(thread:[0-9a-fA-F-]{32,36}|threads|notifications|job-sessions)$",
+                "^(thread:[0-9a-fA-F-]{32,36}|threads|notifications|job-sessions|runs)$",
             ))
             .into()
     }
@@ -51,6 +53,7 @@ impl fmt::Display for Topic {
             Self::Threads => f.write_str("threads"),
             Self::Notifications => f.write_str("notifications"),
             Self::JobSessions => f.write_str("job-sessions"),
+            Self::Runs => f.write_str("runs"),
         }
     }
 }
@@ -69,11 +72,12 @@ impl FromStr for Topic {
             "threads" => Ok(Self::Threads),
             "notifications" => Ok(Self::Notifications),
             "job-sessions" => Ok(Self::JobSessions),
+            "runs" => Ok(Self::Runs),
             _ => text
                 .strip_prefix("thread:")
                 .and_then(|id| Uuid::try_parse(id).ok())
                 .map(Self::Thread)
-                .ok_or("a topic must be thread:{id}, threads, notifications or job-sessions"),
+                .ok_or("a topic must be thread:{id}, threads, notifications, job-sessions or runs"),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What happened? A story is all that has one correlation id: the events that a request recorded, the jobs that those
-//! started, what they recorded in turn.
+//! started, what they recorded in turn, the runs whose logs they wrote.
 //!
 //! A step says by what it was caused, as far as that is in the story: `daybook story` draws the tree.
 

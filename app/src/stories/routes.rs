@@ -13,7 +13,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get_story))
 }
 
-/// Everything of one correlation id: events and job sessions with their causes, in order.
+/// Everything of one correlation id: events, job sessions and runs with their causes, in order.
 #[utoipa::path(
     get, path = "/stories/{correlation_id}", tag = "stories",
     params(("correlation_id" = Uuid, Path, description = "The trace id of `traceparent`, or a correlation id")),

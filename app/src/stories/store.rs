@@ -10,10 +10,11 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::events::{Event, Sentences, event_from_row};
 use crate::jobs::{self, ActionView, SessionView, ToldSession};
+use crate::runs::{self, RunView};
 use crate::tenancy::{Actor, TeamTx};
 use crate::threads::ToldEvent;
 
-/// How many events, and how many sessions, of a story are told.
+/// How many events, how many sessions and how many runs of a story are told.
 pub(super) const MOST: i64 = 1_000;
 
 /// All that has one correlation id.
@@ -30,7 +31,7 @@ pub struct Story {
 /// One thing that happened.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StoryStep {
-    /// Its id: an event's, a job session's.
+    /// Its id: an event's, a job session's, a run's.
     pub id: Uuid,
     /// When it happened, or began.
     pub at: DateTime<Utc>,
@@ -58,6 +59,11 @@ pub enum Step {
         /// Its first actions, 50 at most.
         actions: Vec<ActionView>,
     },
+    /// Something ran, and said what is in its log.
+    Run {
+        /// The run.
+        run: Box<RunView>,
+    },
 }
 
 /// What caused a step.
@@ -83,7 +89,10 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
     let events = rows.iter().map(event_from_row).collect::<Result<Vec<_>>>()?;
     let sessions = jobs::of_story(tx, correlation_id, MOST + 1).await?;
     let most = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let truncated = events.len() > most || sessions.len() > most;
+    let runs = runs::of_story(tx, correlation_id, MOST.unsigned_abs() + 1).await?;
+    let truncated = [events.len(), sessions.len(), runs.len()]
+        .iter()
+        .any(|told| *told > most);
 
     let causes = Causes::of(&events, &sessions);
     let words = Sentences::default();
@@ -105,6 +114,12 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
             session: Box::new(told.session),
             actions: told.actions,
         },
+    }));
+    steps.extend(runs.into_iter().take(most).map(|run| StoryStep {
+        id: run.id,
+        at: run.created_at,
+        caused_by: causes.of_run(&run),
+        step: Step::Run { run: Box::new(run) },
     }));
     steps.sort_by_key(|step| (step.at, step.id));
     Ok(Story {
@@ -141,6 +156,12 @@ impl<'a> Causes<'a> {
             (Some(cause), None) => Some(Caused::Event(cause.id)),
             (None, None) => None,
         }
+    }
+
+    fn of_run(&self, run: &RunView) -> Option<Caused> {
+        let job = run.job_session_id.filter(|id| self.sessions.contains(id));
+        let cause = run.causation_id.filter(|id| self.events.contains_key(id));
+        job.map(Caused::Job).or(cause.map(Caused::Event))
     }
 
     fn of_session(&self, told: &ToldSession) -> Option<Caused> {

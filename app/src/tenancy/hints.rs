@@ -32,6 +32,8 @@ pub enum Moved {
     Notifications(Uuid),
     /// Job sessions: some began, some ended, some have new actions.
     JobSessions,
+    /// Runs: some began, some ended.
+    Runs,
     /// There is work for the queue, or an event for who consumes it after the commit.
     Work,
     /// Somebody has asked for the end of a job session.

@@ -13,6 +13,7 @@
 mod ask;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,6 +26,7 @@ use daybook::events::Consumers;
 use daybook::http::{AppState, wide_event_config};
 use daybook::live::{Live, LiveOptions};
 use daybook::notifications::send_notifications;
+use daybook::runs::{Runs, RunsOptions};
 use daybook::tenancy::{Database, DatabaseOptions, Role};
 use daybook::testing::{TestDb, TestTeam};
 use daybook::threads::post_to_thread;
@@ -33,6 +35,7 @@ use daybook::{App, campaigns};
 use daybook_entity::campaign;
 use daybook_migration::sample;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -79,6 +82,10 @@ pub struct TestApp {
     pub live: Live,
     /// The events of its requests.
     pub wide_events: WideEvents,
+    /// Its run logs.
+    pub runs: Runs,
+    /// The folder that they are in.
+    pub storage: Arc<TempDir>,
     written: Written,
     router: Router,
 }
@@ -107,20 +114,31 @@ impl TestApp {
     /// With so much time for each request.
     pub async fn start_within(request_timeout: Duration, program: App, db: TestDb, options: DatabaseOptions) -> Self {
         let team = db.team("Acme").await;
-        Self::start_beside(team, request_timeout, LiveOptions::default(), program, db, options).await
+        let storage = Arc::new(TempDir::new().unwrap());
+        Self::start_beside(
+            team,
+            request_timeout,
+            LiveOptions::default(),
+            storage,
+            program,
+            db,
+            options,
+        )
+        .await
     }
 
     /// Another process's service on the same database, whose live sockets behave so.
     pub async fn beside(&self, options: LiveOptions) -> Self {
         let (db, team) = (self.db.clone(), self.team.clone());
-        let database = db.options();
-        Self::start_beside(team, REQUEST_TIMEOUT, options, sample_program(), db, database).await
+        let (database, storage) = (db.options(), self.storage.clone());
+        Self::start_beside(team, REQUEST_TIMEOUT, options, storage, sample_program(), db, database).await
     }
 
     async fn start_beside(
         team: TestTeam,
         request_timeout: Duration,
         live: LiveOptions,
+        storage: Arc<TempDir>,
         mut program: App,
         db: TestDb,
         options: DatabaseOptions,
@@ -130,7 +148,10 @@ impl TestApp {
         let wide_events = wide_event_config(&wide_events_config()).unwrap().sink(written.sink());
         let wide_events = WideEvents::new(program.wide_event_config(wide_events));
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
-        let database = database.with_extension(wide_events.clone());
+        let runs = Runs::new(run_options(&storage));
+        let database = database
+            .with_extension(wide_events.clone())
+            .with_extension(runs.clone());
         let http = HttpConfig {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             body_limit_bytes: BODY_LIMIT_BYTES,
@@ -147,6 +168,8 @@ impl TestApp {
             team,
             live,
             wide_events,
+            runs,
+            storage,
             written,
             router: program.into_router(state),
         }
@@ -214,6 +237,14 @@ impl TestApp {
         let before = self.database.stats().round_trips();
         let done = work.await;
         (self.database.stats().round_trips() - before, done)
+    }
+}
+
+/// As the service has it, with a smaller write-ahead log.
+pub fn run_options(storage: &TempDir) -> RunsOptions {
+    RunsOptions {
+        segment_bytes: 8 << 20,
+        ..RunsOptions::new(storage.path(), "http://elsewhere.test")
     }
 }
 

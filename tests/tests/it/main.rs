@@ -28,6 +28,7 @@ mod live;
 mod openapi;
 mod poolers;
 mod private_postgres;
+mod runs;
 mod schema;
 mod stories;
 mod wide_events;

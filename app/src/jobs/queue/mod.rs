@@ -105,6 +105,11 @@ impl Workers {
         })
     }
 
+    /// The workers' connections, which see across teams what has to be looked after.
+    pub fn database(&self) -> &WorkerDatabase {
+        &self.workers
+    }
+
     /// Lets jobs that run end, within the grace, and stops. Nothing is lost: what was not done is done elsewhere.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);

@@ -8,11 +8,12 @@ use uuid::Uuid;
 use super::Pulled;
 use crate::error::Result;
 use crate::jobs::SessionNews;
-use crate::live::frames::{ServerFrame, feed_frames, no_such_thread, session_frames, thread_frames};
+use crate::live::frames::{ServerFrame, feed_frames, no_such_thread, run_frames, session_frames, thread_frames};
 use crate::live::hub::Subject;
 use crate::live::reading::PAGE;
 use crate::live::topic::Topic;
 use crate::notifications::InboxState;
+use crate::runs::RunNews;
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot};
 use crate::threads::{Changes, Cursor, FeedPiece, Message, ThreadRef};
 
@@ -60,6 +61,7 @@ pub(super) enum Page {
     Thread(Option<Box<Changes>>),
     Feed(FeedPiece),
     Sessions(SessionNews),
+    Runs(RunNews),
     Inbox(Box<InboxState>),
 }
 
@@ -89,6 +91,14 @@ impl Follow {
                     now: news.now,
                 };
                 self.feed(topic, read, |old, new| session_frames(news.sessions, old, new))
+            }
+            (Page::Runs(news), _) => {
+                let read = Read {
+                    rows: news.read,
+                    last: news.last,
+                    now: news.now,
+                };
+                self.feed(topic, read, |old, new| run_frames(news.runs, old, new))
             }
             (Page::Inbox(state), _) => self.inbox(topic, *state),
             _ => Ok(Pulled::default()),
@@ -175,6 +185,7 @@ impl Follow {
             pulled.frames.push(frame.encode()?);
             pulled.refused = Some(match topic {
                 Topic::JobSessions => Subject::JobSessions,
+                Topic::Runs => Subject::Runs,
                 _ => Subject::Threads,
             });
             return Ok(pulled);

@@ -32,11 +32,15 @@ impl Route {
     pub fn welcome(&self) -> StatusCode {
         match self.name().as_str() {
             "GET /v1/teams/{team_id}/live" => StatusCode::BAD_REQUEST,
-            "POST /v1/teams/{team_id}/live/tickets" => StatusCode::CREATED,
+            "POST /v1/teams/{team_id}/live/tickets" | "POST /v1/teams/{team_id}/runs/{run_id}/tickets" => {
+                StatusCode::CREATED
+            }
             "POST /v1/teams/{team_id}/job-sessions/retry" => StatusCode::ACCEPTED,
             // The one that there is was none of the queue's.
             "POST /v1/teams/{team_id}/job-sessions/{session_id}/retry"
-            | "POST /v1/teams/{team_id}/job-sessions/{session_id}/cancel" => StatusCode::CONFLICT,
+            | "POST /v1/teams/{team_id}/job-sessions/{session_id}/cancel"
+            // It has not ended.
+            | "GET /v1/teams/{team_id}/runs/{run_id}/summary" => StatusCode::CONFLICT,
             _ => StatusCode::OK,
         }
     }
@@ -104,6 +108,10 @@ impl Route {
                 return None;
             }
             ("POST", "/job-sessions/retry") => json!({"job": "sync"}),
+            ("POST", "/runs") => json!({"name": "nightly"}),
+            ("POST", "/runs/{run_id}/events") => json!({"type": "console.line"}),
+            ("POST", "/runs/{run_id}/complete") => json!({"status": "failed"}),
+            ("POST", "/runs/{run_id}/cancel" | "/runs/{run_id}/tickets") => return None,
             ("POST", "/api-keys") => json!({"name": "another", "role": "viewer"}),
             _ => panic!("{} takes a body: give it one here", self.name()),
         })
@@ -148,7 +156,9 @@ pub async fn one_of_each(app: &TestApp, owner: &Client, grace: &Client) -> BTree
     let story = context.correlation_id.to_string();
     let spec = SessionSpec::new("sync").context(context);
     let session = with_job_session(&app.database, spec, async |session| Ok(session.id()));
+    let run = owner.post("/runs", json!({"name": "nightly"})).await.ok();
     BTreeMap::from([
+        ("runs", run["id"].as_str().unwrap().to_owned()),
         ("campaigns", campaign.id),
         ("job-sessions", session.await.unwrap().to_string()),
         ("stories", story),

@@ -53,6 +53,7 @@ async fn every_unique_key_begins_with_the_team() {
         keys,
         [
             "consumer_cursors_pkey",
+            "run_homes_pkey",
             "teams_pkey",
             "users_identity_key",
             "users_pkey"

@@ -44,6 +44,9 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
          INSERT INTO consumer_effects (team_id, consumer, event_id) VALUES ('{team}', 'crm', '{one}');
          INSERT INTO event_counts (team_id, day, object_type, event_type, actor_kind, actor_id, events)
             VALUES ('{team}', '2026-11-21', 'campaign', 'CREATED', 'user', '{one}', 1);
+         INSERT INTO runs (team_id, id, name, status, events_path, lost_after_seconds, correlation_id)
+            VALUES ('{team}', '{one}', 'nightly', 'queued', 'events.ndjson', 60, '{one}');
+         INSERT INTO run_leases (team_id, run_id, epoch, home) VALUES ('{team}', '{one}', 1, '{one}');
          INSERT INTO campaigns (team_id, id, name) VALUES ('{team}', '{one}', 'Spring');
          INSERT INTO widgets (team_id, id, name) VALUES ('{team}', '{one}', 'w');
          INSERT INTO jottings (team_id, id, body) VALUES ('{team}', '{one}', 'j');",

@@ -253,7 +253,7 @@ async fn what_a_socket_can_t_do_is_said_and_the_socket_stays() {
         (
             json!({"type": "subscribe", "topic": "campaigns"}),
             "bad-frame",
-            "thread:{id}, threads, notifications or job-sessions",
+            "thread:{id}, threads, notifications, job-sessions or runs",
         ),
         (
             json!({"type": "subscribe", "topic": "threads", "seq": 1}),

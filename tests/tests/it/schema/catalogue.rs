@@ -34,7 +34,9 @@ async fn a_table_has_team_rows_or_is_the_migrations_own() {
             "consumer_cursors",
             "daybook_migrations",
             "daybook_sample_migrations",
-            "harness_migrations"
+            "harness_migrations",
+            // Processes: they name no team's object.
+            "run_homes"
         ]
     );
 }
@@ -146,6 +148,10 @@ async fn every_index_begins_with_the_team() {
             "job_sessions_running_idx on job_sessions",
             // "Which teams am I in?" is asked without one.
             "memberships_user_idx on memberships",
+            // Processes are of no team; what nobody ends, and what is old, is looked for across teams.
+            "run_homes_pkey on run_homes",
+            "runs_kept_idx on runs",
+            "runs_open_idx on runs",
             // Keys of what belongs to no team.
             "teams_pkey on teams",
             "users_identity_key on users",

@@ -1,0 +1,124 @@
+//! Tickets: what a browser opens a socket or an event stream with, since it can't set headers there, and its token
+//! shouldn't be in an address. A ticket is good for one thing, for whoever asked for it: it opens one socket, once, within
+//! half a minute; or it reads one run's log, also again after a cut, for half a day at most.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::Rng as _;
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::tenancy::{Context, Database, TeamTx};
+
+/// How long a socket's ticket holds, by the database's clock.
+const HOLDS: TimeDelta = TimeDelta::seconds(30);
+/// How long a run's does.
+const HOLDS_FOR_A_RUN: TimeDelta = TimeDelta::hours(12);
+const SECRET_BYTES: usize = 32;
+
+/// A ticket as its owner gets it, once.
+pub(crate) struct Ticket {
+    pub(crate) ticket: String,
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+/// Who has come with a ticket.
+pub(crate) struct Ticketed {
+    pub(crate) context: Context,
+    /// When the credential ends that the ticket was asked for with.
+    pub(crate) credential_expires_at: Option<DateTime<Utc>>,
+}
+
+/// Makes a ticket for whoever acts, for a socket or to read a run, and clears the team's old ones away.
+///
+/// # Errors
+/// As any statement.
+pub(crate) async fn issue(
+    tx: &TeamTx,
+    credential_expires_at: Option<DateTime<Utc>>,
+    run_id: Option<Uuid>,
+) -> Result<Ticket> {
+    let ticket = URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; SECRET_BYTES]>());
+    let holds = if run_id.is_some() { HOLDS_FOR_A_RUN } else { HOLDS };
+    let query = sqlx::query(
+        "WITH old AS (DELETE FROM ws_tickets WHERE team_id = $1 AND expires_at < now())
+         INSERT INTO ws_tickets (team_id, ticket_sha256, context, credential_expires_at, expires_at, run_id)
+         VALUES ($1, $2, $3, $4, least(now() + $5, $4), $6) RETURNING expires_at",
+    )
+    .bind(tx.team_id())
+    .bind(sha256(&ticket))
+    .bind(serde_json::to_value(tx.context()).map_err(Error::internal)?)
+    .bind(credential_expires_at)
+    .bind(holds)
+    .bind(run_id);
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+    Ok(Ticket {
+        ticket,
+        expires_at: row.try_get("expires_at")?,
+    })
+}
+
+/// Takes a ticket in: it is gone afterwards, whatever comes of it.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] for one that isn't there, was used, or is too old: the same words for all.
+pub(crate) async fn redeem(database: &Database, team_id: Uuid, ticket: &str) -> Result<Ticketed> {
+    let tx = database.begin(&Context::system(team_id, "live")).await?;
+    let query = sqlx::query(
+        "DELETE FROM ws_tickets WHERE team_id = $1 AND ticket_sha256 = $2 AND run_id IS NULL
+         RETURNING context, credential_expires_at, expires_at > now() AS holds",
+    )
+    .bind(team_id)
+    .bind(sha256(ticket));
+    let row = tx.fetch_optional(query).await?;
+    tx.commit().await?;
+    let row = match row {
+        Some(row) if row.try_get("holds")? => row,
+        _ => {
+            return Err(Error::unauthenticated(
+                "the ticket does not hold: it opens one socket, within 30 s; ask for another one",
+            ));
+        }
+    };
+    ticketed(&row)
+}
+
+/// Looks at a ticket that reads a run.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] for one that isn't there, is another run's, or is too old: the same words for all.
+pub(crate) async fn look_at(database: &Database, team_id: Uuid, run_id: Uuid, ticket: &str) -> Result<Ticketed> {
+    let tx = database.read(&Context::system(team_id, "run logs")).await?;
+    let query = sqlx::query(
+        "SELECT context, credential_expires_at FROM ws_tickets
+         WHERE team_id = $1 AND ticket_sha256 = $2 AND run_id = $3 AND expires_at > now()",
+    );
+    let row = tx
+        .fetch_optional(query.bind(team_id).bind(sha256(ticket)).bind(run_id))
+        .await?;
+    tx.commit().await?;
+    let row = row.ok_or_else(|| {
+        Error::unauthenticated(
+            "the ticket does not hold: it reads one run's log, for half a day at most; ask for another one",
+        )
+    })?;
+    ticketed(&row)
+}
+
+fn ticketed(row: &PgRow) -> Result<Ticketed> {
+    Ok(Ticketed {
+        context: serde_json::from_value(row.try_get("context")?).map_err(Error::internal)?,
+        credential_expires_at: row.try_get("credential_expires_at")?,
+    })
+}
+
+fn sha256(ticket: &str) -> Vec<u8> {
+    Sha256::digest(ticket.as_bytes()).to_vec()
+}

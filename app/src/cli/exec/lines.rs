@@ -1,0 +1,195 @@
+//! What the program has said and the service doesn't have yet.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::child::Ended;
+
+/// How much is kept for a service that is away, in bytes. What comes beyond it is counted.
+const MOST_BYTES: usize = 64 << 20;
+/// How much is sent at once.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Which of the program's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    fn level(self) -> &'static str {
+        match self {
+            Self::Stdout => "info",
+            Self::Stderr => "warning",
+        }
+    }
+}
+
+/// Lines on their way, in order.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    state: Mutex<State>,
+    more: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    ended: Option<Ended>,
+    /// Nobody sends them.
+    refused: bool,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// An event as JSON.
+    Line(String),
+    /// So many lines did not fit.
+    Gap(u64),
+}
+
+impl Lines {
+    /// Takes a line in. `partial`: more of it comes with the next one.
+    pub(super) fn push(&self, stream: Stream, at: DateTime<Utc>, text: &[u8], partial: bool) {
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let mut payload = json!({
+            "stream": stream.name(),
+            "level": stream.level(),
+            "message": String::from_utf8_lossy(text),
+        });
+        if partial {
+            payload["partial"] = true.into();
+        }
+        let line = json!({"type": "console.line", "created_at": at, "payload": payload}).to_string();
+        let mut state = self.lock();
+        if state.refused {
+            return;
+        }
+        if state.bytes + line.len() > MOST_BYTES {
+            match state.waiting.back_mut() {
+                Some(Waiting::Gap(lines)) => *lines += 1,
+                _ => state.waiting.push_back(Waiting::Gap(1)),
+            }
+        } else {
+            state.bytes += line.len();
+            state.waiting.push_back(Waiting::Line(line));
+        }
+        drop(state);
+        self.more.notify_one();
+    }
+
+    /// The program has ended: nothing more comes.
+    pub(super) fn close(&self, ended: Ended) {
+        self.lock().ended = Some(ended);
+        self.more.notify_one();
+    }
+
+    /// Nobody will send them.
+    pub(super) fn refuse(&self) {
+        let mut state = self.lock();
+        state.refused = true;
+        state.waiting.clear();
+        state.bytes = 0;
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// How the program ended, if it has.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        self.lock().ended.clone()
+    }
+
+    /// Waits for more, or for the end.
+    pub(super) async fn more(&self) {
+        loop {
+            {
+                let state = self.lock();
+                if !state.waiting.is_empty() || state.ended.is_some() {
+                    return;
+                }
+            }
+            self.more.notified().await;
+        }
+    }
+
+    /// The next lines as NDJSON, and how many. They stay until [`Lines::sent`].
+    pub(super) fn batch(&self) -> (String, usize) {
+        let state = self.lock();
+        let mut body = String::new();
+        let mut count = 0;
+        for waiting in &state.waiting {
+            match waiting {
+                Waiting::Line(line) => body.push_str(line),
+                Waiting::Gap(lines) => {
+                    let reason = "the service was away for longer than lines could be kept";
+                    let gap = json!({"type": "log.gap", "payload": {"count": lines, "reason": reason}});
+                    body.push_str(&gap.to_string());
+                }
+            }
+            body.push('\n');
+            count += 1;
+            // A gap that is sent must not grow.
+            if body.len() >= BATCH_BYTES || matches!(waiting, Waiting::Gap(_)) {
+                break;
+            }
+        }
+        (body, count)
+    }
+
+    /// The service has the first `count` of them.
+    pub(super) fn sent(&self, count: usize) {
+        let mut state = self.lock();
+        for _ in 0..count {
+            if let Some(Waiting::Line(line)) = state.waiting.pop_front() {
+                state.bytes -= line.len();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted_in_its_place() {
+        let lines = Lines::default();
+        let long = vec![b'x'; 1 << 20];
+        for _ in 0..70 {
+            lines.push(Stream::Stdout, Utc::now(), &long, false);
+        }
+        let mut kept = 0;
+        let gap = loop {
+            let (body, count) = lines.batch();
+            lines.sent(count);
+            if body.contains("log.gap") {
+                break body;
+            }
+            kept += count;
+        };
+        assert!((60..64).contains(&kept), "{kept}");
+        assert!(gap.contains(&format!("\"count\":{}", 70 - kept)), "{gap}");
+        lines.push(Stream::Stderr, Utc::now(), b"after\r", false);
+        assert!(lines.batch().0.contains("\"message\":\"after\""));
+    }
+}

@@ -1,0 +1,199 @@
+//! The way to the service: the run is begun, its lines are sent, its end is told, each again until it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng as _;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::lines::Lines;
+use crate::cli::remote::{Remote, Trouble};
+
+/// After so long without a line the service is told that we live.
+const BEAT: Duration = Duration::from_secs(10);
+/// After which silence the run is taken for lost: several beats.
+const LOST_AFTER_SECONDS: u64 = 60;
+/// Before a service that is away is tried again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How we number our lines: one writer, that never begins anew.
+const WRITER: &str = "exec";
+
+/// What the service wants of the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wish {
+    None,
+    /// Somebody has cancelled the run.
+    Cancel,
+}
+
+/// The way to the service.
+pub(super) struct Upload {
+    remote: Remote,
+    team: Option<String>,
+    name: String,
+    configuration: Option<String>,
+    lines: Arc<Lines>,
+    wish: watch::Sender<Wish>,
+    begun: watch::Sender<bool>,
+}
+
+impl Upload {
+    pub(super) fn new(
+        remote: Remote,
+        team: Option<String>,
+        name: String,
+        configuration: Option<String>,
+        lines: Arc<Lines>,
+        wish: watch::Sender<Wish>,
+    ) -> Self {
+        Self {
+            remote,
+            team,
+            name,
+            configuration,
+            lines,
+            wish,
+            begun: watch::Sender::new(false),
+        }
+    }
+
+    /// Turns true once the run's link is printed, or it is known that there won't be one.
+    pub(super) fn begun(&self) -> watch::Receiver<bool> {
+        self.begun.subscribe()
+    }
+
+    /// Until the run's end is told, or nothing more can be.
+    pub(super) async fn run(self) {
+        if let Err(trouble) = self.all().await {
+            eprintln!("daybook exec: the log goes no further: {trouble}");
+            self.lines.refuse();
+        }
+        self.begun.send_replace(true);
+    }
+
+    async fn all(&self) -> Result<(), Trouble> {
+        let team_id = self
+            .again(async || self.remote.team(self.team.as_deref()).await)
+            .await?;
+        let new = json!({
+            "name": self.name,
+            "configuration_id": self.configuration,
+            "lost_after_seconds": LOST_AFTER_SECONDS,
+        });
+        let once = [("idempotency-key", Uuid::new_v4().to_string())];
+        let run = self
+            .again(async || {
+                self.remote
+                    .post(team_id, "/runs", &once, new.to_string(), "application/json")
+                    .await
+            })
+            .await?;
+        let path = format!("/runs/{}", run["id"].as_str().unwrap_or_default());
+        eprintln!("daybook exec: {}/v1/teams/{team_id}{path}/events", self.remote.url());
+        self.begun.send_replace(true);
+        match self.send(team_id, &path).await {
+            Err(Trouble::Conflict { code, words }) if code == "run-ended" => {
+                return self.ended_elsewhere(team_id, &path, words).await;
+            }
+            // Its end can still be told.
+            Err(Trouble::Conflict { code, words }) if code == "log-full" => {
+                eprintln!("daybook exec: {words}");
+                self.lines.refuse();
+                while self.lines.ended().is_none() {
+                    let _ = timeout(BEAT, self.lines.more()).await;
+                    self.append(team_id, &path, 1, String::new()).await?;
+                }
+            }
+            sent => sent?,
+        }
+        let end = self.lines.ended().map_or(Value::Null, |ended| ended.completion());
+        let complete = format!("{path}/complete");
+        self.again(async || {
+            self.remote
+                .post(team_id, &complete, &[], end.to_string(), "application/json")
+                .await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Sends lines as they come, until there won't be more.
+    async fn send(&self, team_id: Uuid, path: &str) -> Result<(), Trouble> {
+        let mut seq = 1;
+        loop {
+            // Nothing for a while is told, too.
+            let _ = timeout(BEAT, self.lines.more()).await;
+            let ended = self.lines.ended().is_some();
+            let (body, count) = self.lines.batch();
+            if count == 0 && ended {
+                return Ok(());
+            }
+            self.append(team_id, path, seq, body).await?;
+            self.lines.sent(count);
+            seq += count as u64;
+        }
+    }
+
+    async fn append(&self, team_id: Uuid, path: &str, seq: u64, body: String) -> Result<(), Trouble> {
+        let path = format!("{path}/events");
+        let mut headers = vec![];
+        if !body.is_empty() {
+            headers.push(("writer-id", WRITER.to_owned()));
+            headers.push(("writer-epoch", "1".to_owned()));
+            headers.push(("writer-seq", seq.to_string()));
+        }
+        let post = async || {
+            let body = body.clone();
+            self.remote
+                .post(team_id, &path, &headers, body, "application/x-ndjson")
+                .await
+        };
+        self.again(post).await?;
+        Ok(())
+    }
+
+    /// Somebody else has ended the run. If they cancelled it, the program is to end, too.
+    async fn ended_elsewhere(&self, team_id: Uuid, path: &str, words: String) -> Result<(), Trouble> {
+        let run = self.again(async || self.remote.get(team_id, path, &[]).await).await?;
+        if run["status"] == "cancelled" {
+            self.lines.refuse();
+            self.wish.send_replace(Wish::Cancel);
+            // As long as the program runs it can be told.
+            while self.lines.ended().is_none() {
+                self.lines.more().await;
+            }
+            return Ok(());
+        }
+        Err(Trouble::Refused(words))
+    }
+
+    /// Does something again and again while the service is away.
+    async fn again<T>(&self, work: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let mut pause = FIRST_PAUSE;
+        let mut told = false;
+        loop {
+            match work().await {
+                Err(Trouble::Away(words)) => {
+                    // A moment is not worth a word.
+                    if !told && pause > Duration::from_secs(1) {
+                        told = true;
+                        eprintln!("daybook exec: the service is away, output is kept for it: {words}");
+                    }
+                    let wait = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+                    sleep(wait).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                done => {
+                    if told && done.is_ok() {
+                        eprintln!("daybook exec: the service is back");
+                    }
+                    return done;
+                }
+            }
+        }
+    }
+}

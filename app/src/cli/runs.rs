@@ -1,0 +1,213 @@
+//! `daybook runs`: what ran, what it said, and what that comes to.
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args as ClapArgs, Subcommand};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::remote::Remote;
+use super::service::{Server, with_team};
+use super::{Outcome, is_looked_at, say, say_to_reader, wants_colours};
+use crate::app::App;
+use crate::config::Config;
+use crate::error::Result;
+use crate::runs::{Rebuilt, Runs, RunsOptions};
+use crate::tenancy::{Context, Database};
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The newest runs. Talks to a running service.
+    List {
+        #[command(flatten)]
+        team: Team,
+        /// Only those that stand so: `running`, `failed`.
+        #[arg(long)]
+        status: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=200))]
+        limit: u8,
+    },
+    /// What a run has said, and goes on to say until it ends. Talks to a running service.
+    Log {
+        /// The run.
+        id: Uuid,
+        #[command(flatten)]
+        team: Team,
+        /// Only lines of these types, by commas: `console.line`, `run.*`.
+        #[arg(long = "type")]
+        kind: Option<String>,
+        /// Only lines of this level or a worse one.
+        #[arg(long)]
+        level: Option<String>,
+        /// What there is now, and no more.
+        #[arg(long)]
+        no_follow: bool,
+        /// Whole lines, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make summaries again from the logs, and tell whether they are the same. Works on the database and the storage.
+    RebuildSummary {
+        /// The runs; all that have ended, if none is said.
+        ids: Vec<Uuid>,
+        #[command(flatten)]
+        team: Team,
+        /// Only compare, and write nothing.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+struct Team {
+    /// The team, by id or name; may be left out when there is only one.
+    #[arg(long, env = "DAYBOOK_TEAM")]
+    team: Option<String>,
+}
+
+pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
+    match args.command {
+        Command::List { team, status, limit } => list(config, &team, status.as_deref(), limit).await,
+        Command::Log {
+            id,
+            team,
+            kind,
+            level,
+            no_follow,
+            json,
+        } => {
+            let mut query = vec![("follow", (!no_follow).to_string())];
+            query.extend(kind.map(|kind| ("type", kind)));
+            query.extend(level.map(|level| ("level", level)));
+            log(config, &team, id, &query, json).await
+        }
+        Command::RebuildSummary { ids, team, check } => {
+            let rebuild = async |_: &Server, database: &Database, team_id: Uuid| {
+                rebuild(config, database, team_id, &ids, check).await
+            };
+            with_team(app, config, team.team.as_deref(), rebuild).await?;
+            Ok(())
+        }
+    }
+}
+
+async fn list(config: &Config, team: &Team, status: Option<&str>, limit: u8) -> Outcome {
+    let remote = Remote::of(config)?;
+    let team_id = remote.team(team.team.as_deref()).await?;
+    let limit = limit.to_string();
+    let mut query = vec![("limit", limit.as_str())];
+    query.extend(status.map(|status| ("status", status)));
+    let page = remote.get(team_id, "/runs", &query).await?;
+    let coloured = is_looked_at() && wants_colours();
+    for run in page["items"].as_array().into_iter().flatten() {
+        let status = run["status"].as_str().unwrap_or_default();
+        let style = match (coloured, status) {
+            (false, _) => Style::new(),
+            (true, "succeeded") => AnsiColor::Green.on_default(),
+            (true, "failed" | "cancelled") => AnsiColor::Red.on_default(),
+            (true, _) => AnsiColor::Cyan.on_default(),
+        };
+        let code = run["exit_code"]
+            .as_i64()
+            .map_or_else(String::new, |code| format!(" ({code})"));
+        let id = run["id"].as_str().unwrap_or_default();
+        say(format!(
+            "{id}  {}  {style}{status}{style:#}{code}  {}",
+            shown(
+                run["created_at"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .get(..19)
+                    .unwrap_or_default()
+            ),
+            shown(run["name"].as_str().unwrap_or_default()),
+        ))?;
+    }
+    Ok(())
+}
+
+async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], json: bool) -> Outcome {
+    let remote = Remote::of(config)?;
+    let team_id = remote.team(team.team.as_deref()).await?;
+    let mut lines = remote.lines(team_id, &format!("/runs/{id}/events"), query).await?;
+    while let Some(line) = lines.next().await? {
+        let read = if json {
+            say_to_reader(line)?
+        } else {
+            say_to_reader(told(&line))?
+        };
+        if !read {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A line for people.
+fn told(line: &str) -> String {
+    let Ok(line) = serde_json::from_str::<Value>(line) else {
+        return shown(line);
+    };
+    let clock = line["created_at"]
+        .as_str()
+        .and_then(|at| at.get(11..19))
+        .unwrap_or("        ");
+    let payload = &line["payload"];
+    match payload["message"].as_str() {
+        Some(message) if line["type"] == "console.line" => format!("{clock} {}", shown(message)),
+        _ => {
+            let kind = line["type"].as_str().unwrap_or_default();
+            let mut short = payload.clone();
+            if let Some(fields) = short.as_object_mut() {
+                fields.remove("summary");
+                fields.retain(|_, value| !value.is_null());
+            }
+            format!("{clock} {kind} {}", shown(&short.to_string()))
+        }
+    }
+}
+
+/// Other people's words can't move the cursor; colours may stay.
+fn shown(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\t' { ' ' } else { c })
+        .collect()
+}
+
+async fn rebuild(config: &Config, database: &Database, team_id: Uuid, ids: &[Uuid], check: bool) -> Result<()> {
+    let storage = config
+        .runs
+        .storage
+        .clone()
+        .unwrap_or_else(|| config.data_dir.join("storage"));
+    let runs = Runs::new(RunsOptions::new(storage, ""));
+    let context = Context::system(team_id, "daybook runs rebuild-summary");
+    let ids = match ids {
+        [] => runs.ended(database, &context).await?,
+        ids => ids.to_vec(),
+    };
+    let mut differ = 0;
+    for id in ids {
+        match runs.rebuild_summary(database, &context, id, !check).await? {
+            Rebuilt::Same => say(format!("{id} is the same"))?,
+            Rebuilt::Differs => {
+                differ += 1;
+                say(format!("{id} {}", if check { "differs" } else { "was written anew" }))?;
+            }
+            Rebuilt::NoLog => say(format!("{id} has no log here"))?,
+        }
+    }
+    if check && differ > 0 {
+        return Err(crate::error::Error::conflict(
+            "summaries-differ",
+            format!("{differ} summaries differ from their logs"),
+        ));
+    }
+    Ok(())
+}

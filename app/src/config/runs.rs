@@ -1,0 +1,43 @@
+//! Where run logs are kept, and how large they may be.
+
+use std::path::PathBuf;
+
+use super::settings::Settings;
+
+/// Where run logs are kept, and how large they may be.
+#[derive(Debug, Clone)]
+pub struct RunsConfig {
+    /// The folder that they are in; none: `storage` in the data folder.
+    pub storage: Option<PathBuf>,
+    /// Where other processes, and their clients, reach this one.
+    pub advertise_url: Option<String>,
+    /// The longest line, in bytes.
+    pub line_bytes: usize,
+    /// The longest log, in bytes.
+    pub run_bytes: u64,
+    /// After how many days a log that is closed is sealed.
+    pub seal_after_days: u32,
+    /// How many days logs are kept.
+    pub keep_days: u32,
+}
+
+impl RunsConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        Self {
+            storage: settings.text("DAYBOOK_STORAGE_DIR").map(PathBuf::from),
+            advertise_url: settings.parsed("DAYBOOK_ADVERTISE_URL", |value| {
+                let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+                match rest {
+                    Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => {
+                        Ok(value.trim_end_matches('/').to_owned())
+                    }
+                    _ => Err("must be an address as in http://10.0.0.7:8080".to_owned()),
+                }
+            }),
+            line_bytes: settings.number("DAYBOOK_RUN_LINE_LIMIT", 1024..=1024 * 1024, 256 * 1024),
+            run_bytes: settings.number("DAYBOOK_RUN_LOG_LIMIT", 1024 * 1024..=1 << 40, 1 << 30),
+            seal_after_days: settings.number("DAYBOOK_SEAL_RUNS", 0..=36_500, 7),
+            keep_days: settings.number("DAYBOOK_KEEP_RUNS", 1..=36_500, 90),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Logs of runs that ended long ago: compressed, and later deleted.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Retention;
+use crate::error::Error;
+use crate::jobs::{Job, JobResult, JobSession, badge};
+use crate::runs::{Fate, Runs, old};
+use crate::tenancy::WorkerDatabase;
+
+/// How many logs are looked for at once.
+const BATCH: i64 = 200;
+
+#[derive(Debug, Serialize)]
+enum RunLogAction {
+    Sealed {
+        run_id: Uuid,
+        plain_bytes: u64,
+        sealed_bytes: u64,
+    },
+    Deleted {
+        run_id: Uuid,
+    },
+    Failed {
+        run_id: Uuid,
+        reason: String,
+    },
+    NotHere {
+        logs: usize,
+    },
+}
+
+impl fmt::Display for RunLogAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sealed {
+                run_id,
+                plain_bytes,
+                sealed_bytes,
+            } => write!(
+                f,
+                "Sealed the log of run {}: {plain_bytes} bytes are kept in {sealed_bytes}",
+                badge("run", run_id.to_string())
+            ),
+            Self::Deleted { run_id } => write!(f, "Deleted the log of run {}", badge("run", run_id.to_string())),
+            Self::Failed { run_id, reason } => {
+                write!(
+                    f,
+                    "Left the log of run {} as it was: {reason}",
+                    badge("run", run_id.to_string())
+                )
+            }
+            Self::NotHere { logs } => write!(f, "Passed over {logs} logs that are not in this process's storage"),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SealRunLogs {}
+
+#[async_trait]
+impl Job for SealRunLogs {
+    const NAME: &'static str = "seal_run_logs";
+
+    fn sentence(&self) -> String {
+        "Started sealing logs of runs that have ended".to_owned()
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
+        each(session, Fate::Sealed, kept.seal_runs_after_days).await
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct DeleteRunLogs {}
+
+#[async_trait]
+impl Job for DeleteRunLogs {
+    const NAME: &'static str = "delete_run_logs";
+
+    fn sentence(&self) -> String {
+        "Started deleting logs of runs of long ago".to_owned()
+    }
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
+        each(session, Fate::Deleted, kept.run_logs_days).await
+    }
+}
+
+/// What meets its fate leaves the list; what doesn't is passed over until the next time.
+async fn each(session: &JobSession, fate: Fate, days: u32) -> JobResult {
+    let database = session.database();
+    let (Some(runs), Some(workers)) = (database.extension::<Runs>(), database.extension::<WorkerDatabase>()) else {
+        return Err(Error::internal("this runs where the workers and the logs are").into());
+    };
+    let mut passed: Vec<Uuid> = Vec::new();
+    let mut not_here = 0;
+    loop {
+        let limit = BATCH + i64::try_from(passed.len()).unwrap_or(i64::MAX - BATCH);
+        let found = old(workers, fate, days, limit).await?;
+        let next: Vec<_> = found.into_iter().filter(|run| !passed.contains(&run.run_id)).collect();
+        if next.is_empty() {
+            break;
+        }
+        for run in next {
+            let run_id = run.run_id;
+            let done = match fate {
+                Fate::Sealed => runs.seal(database, run).await.map(|sealed| {
+                    sealed.map(|sealed| RunLogAction::Sealed {
+                        run_id,
+                        plain_bytes: sealed.plain_bytes,
+                        sealed_bytes: sealed.sealed_bytes,
+                    })
+                }),
+                Fate::Deleted => {
+                    let deleted = runs.delete_log(database, run).await;
+                    deleted.map(|deleted| deleted.then_some(RunLogAction::Deleted { run_id }))
+                }
+            };
+            match done {
+                Ok(Some(action)) => drop(session.add_action(&action).await?),
+                Ok(None) => {
+                    passed.push(run_id);
+                    not_here += 1;
+                }
+                Err(error) => {
+                    tracing::warn!(%run_id, "a run's log could not be looked after: {error}");
+                    passed.push(run_id);
+                    let reason = error.to_string();
+                    session.add_action(&RunLogAction::Failed { run_id, reason }).await?;
+                }
+            }
+        }
+    }
+    if not_here > 0 {
+        session.add_action(&RunLogAction::NotHere { logs: not_here }).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Lines as they come: what is one, and what is wrong with one that isn't.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::log::{Said, moment};
+use super::status::RunStatus;
+use crate::error::{Error, FieldError, Result};
+use crate::http::Json;
+
+/// How long a type or a source may be.
+const MAX_WORD: usize = 100;
+
+/// Reads one event. `field` names it in refusals: empty for a whole body.
+///
+/// # Errors
+/// [`Error::BadRequest`], [`Error::Invalid`], by field.
+pub(super) fn read<'a>(text: &'a [u8], limit: usize, field: &str) -> Result<Said<'a>> {
+    let at = |name: &str| match field {
+        "" => name.to_owned(),
+        _ => format!("{field}: {name}"),
+    };
+    if text.len() > limit {
+        let whole = if field.is_empty() { "$" } else { field };
+        return Err(Error::invalid(
+            whole,
+            format!("is {} bytes long; {limit} is the most that a line may have", text.len()),
+        ));
+    }
+    let Ok(mut said) = serde_json::from_slice::<Said<'a>>(text) else {
+        return Err(refusal(text, field));
+    };
+    let shaped = |word: &str| {
+        word.len() <= MAX_WORD
+            && word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+    };
+    let shape = "must be a-z, 0-9, '.', '_' and '-', beginning with a letter, at most 100 of them";
+    if !shaped(&said.kind) {
+        return Err(Error::invalid(at("type"), shape));
+    }
+    if let Some(whose) = reserved(&said.kind) {
+        return Err(Error::invalid(at("type"), whose));
+    }
+    if said.source.as_deref().is_some_and(|source| !shaped(source)) {
+        return Err(Error::invalid(at("source"), shape));
+    }
+    if said.payload.is_some_and(|payload| !payload.get().starts_with('{')) {
+        return Err(Error::invalid(at("payload"), "must be an object"));
+    }
+    if let Some(text) = &said.created_at {
+        let parsed = chrono::DateTime::parse_from_rfc3339(text)
+            .map_err(|_| Error::invalid(at("created_at"), "must be a moment as in 2026-11-21T10:30:00Z"))?;
+        said.created_at = Some(moment(parsed.to_utc()).into());
+    }
+    Ok(said)
+}
+
+/// Types that only the service writes, and what to do instead.
+fn reserved(kind: &str) -> Option<&'static str> {
+    match kind {
+        "run.completed" => Some("is written by the service: a run is ended by POST …/complete or POST …/cancel"),
+        "run.queued" => Some("is written by the service, as a run's first line"),
+        "log.recovered" => Some("is written by the service"),
+        _ => None,
+    }
+}
+
+/// The status that a line says the run has come to.
+pub(super) fn status_said_by(said: &Said<'_>) -> Option<RunStatus> {
+    match &*said.kind {
+        "run.started" => Some(RunStatus::Running),
+        "build.started" => Some(RunStatus::Building),
+        _ => None,
+    }
+}
+
+/// Why something is no event, by field.
+fn refusal(text: &[u8], field: &str) -> Error {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its shape is asked for")]
+    struct Shape {
+        #[serde(rename = "type")]
+        kind: String,
+        #[serde(default)]
+        payload: Option<Value>,
+        #[serde(default)]
+        created_at: Option<String>,
+        #[serde(default)]
+        source: Option<String>,
+    }
+    let refused = match Json::<Shape>::from_bytes(text) {
+        Err(refused) => refused,
+        // What only the stricter reading refuses.
+        Ok(_) => Error::invalid("$", "must be one JSON object in UTF-8"),
+    };
+    if field.is_empty() {
+        return refused;
+    }
+    let named = |name: &str, detail: String| FieldError {
+        field: if name == "$" {
+            field.to_owned()
+        } else {
+            format!("{field}: {name}")
+        },
+        detail,
+    };
+    Error::Invalid(match refused {
+        Error::Invalid(errors) => errors
+            .into_iter()
+            .map(|error| named(&error.field, error.detail))
+            .collect(),
+        other => vec![named("$", other.to_string())],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_event_is_refused_by_field() {
+        for (text, field, words) in [
+            (r#"{"payload":{}}"#, "line 3: type", "missing"),
+            (r#"{"type":"Console"}"#, "line 3: type", "a-z"),
+            (r#"{"type":"run.completed"}"#, "line 3: type", "POST …/complete"),
+            (r#"{"type":"x","payload":[1]}"#, "line 3: payload", "must be an object"),
+            (r#"{"type":"x","created_at":"now"}"#, "line 3: created_at", "moment"),
+            (r#"{"type":"x","source":"\"},"}"#, "line 3: source", "a-z"),
+            (r#"{"type":"x","sequence":7}"#, "line 3: sequence", ""),
+            (r#"{"type":"#, "line 3", "JSON"),
+            ("[]", "line 3", ""),
+        ] {
+            let Error::Invalid(errors) = read(text.as_bytes(), 1_000, "line 3").unwrap_err() else {
+                panic!("{text}");
+            };
+            assert_eq!(errors[0].field, field, "{text}: {errors:?}");
+            assert!(errors[0].detail.contains(words), "{text}: {errors:?}");
+        }
+        let long = format!(r#"{{"type":"x","payload":{{"message":"{}"}}}}"#, "y".repeat(1_000));
+        let refused = read(long.as_bytes(), 1_000, "").unwrap_err();
+        assert!(refused.to_string().contains("1000 is the most"), "{refused}");
+    }
+
+    #[test]
+    fn a_moment_is_kept_in_one_form() {
+        let said = read(br#"{"type":"x","created_at":"2026-11-21T12:00:00+02:00"}"#, 1_000, "").unwrap();
+        assert_eq!(said.created_at.as_deref(), Some("2026-11-21T10:00:00.000000Z"));
+    }
+}

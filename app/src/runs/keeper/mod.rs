@@ -1,0 +1,364 @@
+//! Who keeps the logs of a process: it takes them up when somebody writes or reads them, looks after them while they are
+//! open, and closes them.
+//!
+//! Nothing is made before it is needed: a process that keeps no log has no home in the storage.
+
+mod ending;
+mod home;
+mod slot;
+
+pub(super) use self::ending::Over;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use self::home::Settled;
+use self::slot::Slot;
+use super::log::{Appended, Limits, Log, LogError, RunKey, Said, Storage, Writer};
+use super::new_run::NewRun;
+use super::status::RunStatus;
+use super::store::{self, Taken};
+use crate::error::{Error, Result};
+use crate::tenancy::{Context, Database, TeamTx};
+use daybook_entity::run::Model;
+
+/// How a process keeps logs.
+#[derive(Debug, Clone)]
+pub struct RunsOptions {
+    /// The folder that the logs are in.
+    pub storage: PathBuf,
+    /// Where other processes send who wants a log of this one.
+    pub url: String,
+    /// How large logs and lines may be.
+    pub limits: Limits,
+    /// How large a segment of the write-ahead log is.
+    pub segment_bytes: u64,
+    /// After which silence a process is taken for dead by those that don't share its storage.
+    pub lease: Duration,
+}
+
+impl RunsOptions {
+    /// The storage in this folder, for a process that is reached at `url`.
+    pub fn new(storage: impl Into<PathBuf>, url: impl Into<String>) -> Self {
+        Self {
+            storage: storage.into(),
+            url: url.into(),
+            limits: Limits {
+                line_bytes: 256 << 10,
+                run_bytes: 1 << 30,
+            },
+            segment_bytes: 32 << 20,
+            lease: Duration::from_secs(15),
+        }
+    }
+
+    /// Lines and logs of at most so many bytes.
+    #[must_use]
+    pub fn limits(mut self, line_bytes: usize, run_bytes: u64) -> Self {
+        self.limits = Limits { line_bytes, run_bytes };
+        self
+    }
+}
+
+/// How long it is believed that somebody may write a run, once that was seen.
+const ADMITTED: Duration = Duration::from_secs(1);
+
+/// The logs of a process: an extension of the [`Database`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Runs(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: RunsOptions,
+    storage: Storage,
+    home: tokio::sync::Mutex<Option<Arc<Settled>>>,
+    slots: Mutex<HashMap<RunKey, Arc<Slot>>>,
+    admitted: Mutex<HashMap<[u8; 32], Instant>>,
+    closing: watch::Sender<bool>,
+}
+
+/// A log that this process writes.
+#[derive(Debug, Clone)]
+pub(super) struct OpenLog {
+    settled: Arc<Settled>,
+    pub(super) log: Arc<Log>,
+}
+
+/// A run's log, where it is.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// This process writes it.
+    Open(OpenLog),
+    /// Another process does: there.
+    Elsewhere(String),
+    /// The run has ended: it is a file.
+    Closed,
+}
+
+impl Runs {
+    /// The logs of a process, none of which is open yet.
+    pub fn new(options: RunsOptions) -> Self {
+        Self(Arc::new(Shared {
+            storage: Storage::new(&options.storage),
+            options,
+            home: tokio::sync::Mutex::default(),
+            slots: Mutex::default(),
+            admitted: Mutex::default(),
+            closing: watch::Sender::new(false),
+        }))
+    }
+
+    /// The files.
+    pub fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    /// How large logs and lines may be.
+    pub(super) fn limits(&self) -> Limits {
+        self.0.options.limits
+    }
+
+    /// Turns true when the process is to stop: who reads a log is let go, and reads on elsewhere.
+    pub(super) fn closing(&self) -> watch::Receiver<bool> {
+        self.0.closing.subscribe()
+    }
+
+    /// Lets readers go. Writers may end what they are at.
+    pub fn begin_to_close(&self) {
+        self.0.closing.send_replace(true);
+    }
+
+    /// Commits what waits, and leaves the open logs to whoever takes them up next.
+    pub async fn close(&self, database: &Database) {
+        self.begin_to_close();
+        let settled = self.0.home.lock().await.take();
+        if let Some(settled) = settled {
+            settled.leave(database).await;
+        }
+        self.slots().clear();
+    }
+
+    /// Whether this credential was seen to be allowed to write this run a moment ago.
+    pub(super) fn is_admitted(&self, credential: &str, run: RunKey) -> bool {
+        let key = admission(credential, run);
+        let admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        admitted.get(&key).is_some_and(|at| at.elapsed() < ADMITTED)
+    }
+
+    /// It was seen now.
+    pub(super) fn admit(&self, credential: &str, run: RunKey) {
+        let mut admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        if admitted.len() >= 10_000 {
+            admitted.retain(|_, at| at.elapsed() < ADMITTED);
+        }
+        admitted.insert(admission(credential, run), Instant::now());
+    }
+
+    /// Begins a run in a transaction: its row and its events. Its log is begun by who looks for it first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]; as any statement.
+    pub(super) async fn begin(&self, tx: &TeamTx, new: &NewRun) -> Result<Model> {
+        let run = RunKey {
+            team_id: tx.team_id(),
+            run_id: Uuid::now_v7(),
+        };
+        let mut model = store::create(tx, run, new).await?;
+        if new.start {
+            model = store::advance(tx, run.run_id, RunStatus::Running).await?;
+        }
+        Ok(model)
+    }
+
+    /// A run's log, taken up if nobody has it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Unavailable`] when the log can't be read or written; [`Error::Conflict`] when another
+    /// process has its file and doesn't say where it is.
+    pub(super) async fn find(&self, database: &Database, run: RunKey) -> Result<Found> {
+        let slot = self.slot(run);
+        let mut open = slot.open().await;
+        if let Some(open) = open
+            .as_ref()
+            .filter(|open| !open.log.has_failed() && !open.settled.is_over())
+        {
+            return Ok(Found::Open(open.clone()));
+        }
+        *open = None;
+        match self.take_up(database, run, &slot).await {
+            Ok(found) => {
+                match &found {
+                    Found::Open(taken) => *open = Some(taken.clone()),
+                    Found::Elsewhere(_) | Found::Closed => drop(self.slots().remove(&run)),
+                }
+                Ok(found)
+            }
+            Err(error) => {
+                if matches!(error, Error::NotFound { .. }) {
+                    self.slots().remove(&run);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn take_up(&self, database: &Database, run: RunKey, slot: &Slot) -> Result<Found> {
+        if *self.0.closing.borrow() {
+            return Err(stopping());
+        }
+        // Before the home is settled, which costs: most that is asked for and isn't there is a mistake.
+        let context = Context::system(run.team_id, "run logs");
+        let tx = database.read(&context).await?;
+        let known = store::get(&tx, run.run_id).await?;
+        tx.commit().await?;
+        if known.status.parse::<RunStatus>()?.is_final() {
+            return Ok(Found::Closed);
+        }
+        let settled = self.settled(database).await?;
+        let tx = database.begin(&context).await?;
+        let storage = self.storage().clone();
+        let lives = move |home| storage.is_alive(home).ok().flatten();
+        let taken = store::take_lease(&tx, run.run_id, settled.id(), self.0.options.lease, lives).await?;
+        tx.commit().await?;
+        let lease = match taken {
+            Taken::Elsewhere { url } => return Ok(Found::Elsewhere(url)),
+            Taken::Ended => return Ok(Found::Closed),
+            Taken::Here(lease) => lease,
+        };
+        if let Some(before) = lease.before {
+            // What it left has to be in the file before anybody opens it. The run is this process's by now.
+            self.take_over(database, before, Some(run)).await?;
+        }
+        let opening = settled.clone();
+        let (epoch, configuration) = (lease.epoch, lease.configuration_id.clone());
+        let opened = tokio::task::spawn_blocking(move || opening.home().open(run, epoch, configuration.as_deref()))
+            .await
+            .map_err(Error::internal)?;
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.degraded(database, run);
+                return Err(error.into());
+            }
+        };
+        slot.taken_up(&lease);
+        if opened.completed {
+            self.end_as_the_log_says(database, run, &opened.log).await?;
+            return Ok(Found::Closed);
+        }
+        if let Err(error) = slot.first_lines(&settled, &opened, &lease).await {
+            self.degraded(database, run);
+            return Err(error.into());
+        }
+        Ok(Found::Open(OpenLog {
+            settled,
+            log: opened.log,
+        }))
+    }
+
+    /// Appends lines to a run's log, and waits until they are safe.
+    ///
+    /// # Errors
+    /// As [`Runs::find`], and as [`LogError`] says.
+    pub(super) async fn append(
+        &self,
+        database: &Database,
+        run: RunKey,
+        open: &OpenLog,
+        lines: &[Said<'_>],
+        source: &str,
+        writer: Option<&Writer>,
+    ) -> Result<Appended> {
+        let slot = self.slot(run);
+        slot.heard();
+        let appended = open.settled.home().append(&open.log, lines, source, writer).await;
+        if let Err(LogError::Unwritable(_)) = &appended {
+            if writer.is_none() {
+                slot.refused(lines.len());
+            }
+            self.degraded(database, run);
+        }
+        Ok(appended?)
+    }
+
+    /// Its writer has said that it lives.
+    pub(super) fn heard(&self, run: RunKey) {
+        self.slot(run).heard();
+    }
+
+    /// Moves a run on, as a line of its log is about to say.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] for what may not come next.
+    pub(super) async fn advance(&self, tx: &TeamTx, run: RunKey, next: RunStatus) -> Result<Model> {
+        let model = store::advance(tx, run.run_id, next).await?;
+        self.slot(run).moved(next);
+        Ok(model)
+    }
+
+    /// Tells who looks at runs that this one's log could not be written. In the background: it is told as a refusal, too.
+    fn degraded(&self, database: &Database, run: RunKey) {
+        if !self.slot(run).becomes_degraded() {
+            return;
+        }
+        let database = database.clone();
+        tokio::spawn(async move {
+            let context = Context::system(run.team_id, "run logs");
+            let told = async {
+                let tx = database.begin(&context).await?;
+                store::set_degraded(&tx, run.run_id).await?;
+                tx.commit().await
+            };
+            if let Err(error) = told.await {
+                tracing::warn!(run = %run.run_id, "that a run's log is degraded could not be told: {error}");
+            }
+        });
+    }
+
+    fn slot(&self, run: RunKey) -> Arc<Slot> {
+        self.slots().entry(run).or_default().clone()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<RunKey, Arc<Slot>>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn admission(credential: &str, run: RunKey) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(run.team_id);
+    hash.update(run.run_id);
+    hash.update(credential);
+    hash.finalize().into()
+}
+
+fn stopping() -> Error {
+    Error::Unavailable {
+        detail: "the service is stopping; try again in a moment".into(),
+        source: None,
+    }
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LogError::Ended => Self::conflict("run-ended", detail),
+            LogError::Held => Self::conflict("log-held", detail),
+            LogError::Full { .. } => Self::conflict("log-full", detail),
+            LogError::Fenced { .. } => Self::conflict("writer-fenced", detail),
+            LogError::SequenceGap { .. } => Self::conflict("writer-gap", detail),
+            LogError::TooManyWriters { .. } => Self::conflict("too-many-writers", detail),
+            LogError::Unwritable(_) => Self::Unavailable {
+                detail: detail.into(),
+                source: None,
+            },
+        }
+    }
+}

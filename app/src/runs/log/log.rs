@@ -1,0 +1,447 @@
+//! A log that is written: what waits, how far it is safe, and who has sent what.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::Utc;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::watch;
+
+use super::LogError;
+use super::committer::Committer;
+use super::layout::RunKey;
+use super::line::{Envelope, Place, Said, WriterMark, moment, write_line};
+
+/// How large a log and its lines may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// One line as it is sent, in bytes.
+    pub line_bytes: usize,
+    /// A run's whole log, in bytes.
+    pub run_bytes: u64,
+}
+
+/// How much of a run may wait to be committed: who sends faster waits.
+const MOST_WAITING: usize = 2 << 20;
+/// How many writers that number their lines a run may have.
+const MOST_WRITERS: usize = 64;
+/// What is kept of a buffer for the next lines.
+const KEPT_BUFFER: usize = 64 << 10;
+
+/// How far a log is safe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// In bytes.
+    pub bytes: u64,
+    /// In lines: the last one's number.
+    pub sequence: u64,
+    /// There won't be more from here.
+    pub end: Option<End>,
+}
+
+/// Why there won't be more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The run has ended, and this is its whole log.
+    Complete,
+    /// It could not be written: who wants to go on opens it anew.
+    Failed(Arc<str>),
+}
+
+/// A writer that numbers what it sends: the first line's number is `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writer {
+    /// Its name.
+    pub id: String,
+    /// How often it has begun anew: an older one is refused.
+    pub epoch: u64,
+    /// The number of its next line.
+    pub seq: u64,
+}
+
+/// What became of lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// How many are new.
+    pub appended: u64,
+    /// How many were there already.
+    pub duplicates: u64,
+    /// The first new line's number; 0 if none is new.
+    pub first_sequence: u64,
+    /// The log's last line once these are in it.
+    pub last_sequence: u64,
+}
+
+/// A log with its one writer: this process.
+pub struct Log {
+    key: RunKey,
+    epoch: u64,
+    envelope: Envelope,
+    limits: Limits,
+    file: Arc<File>,
+    /// Held for as long as this is.
+    _lock: Flock<File>,
+    waiting: Mutex<Waiting>,
+    durable: watch::Sender<Durable>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("key", &self.key)
+            .field("epoch", &self.epoch)
+            .field("durable", &*self.durable.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a log had when it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) bytes: u64,
+    pub(super) sequence: u64,
+    pub(super) writers: HashMap<String, (u64, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    buffer: Vec<u8>,
+    /// Where the buffer goes.
+    offset: u64,
+    /// The last line's number, of those that wait, too.
+    sequence: u64,
+    /// By name: epoch, and the last line that is there.
+    writers: HashMap<String, (u64, u64)>,
+    queued: bool,
+    /// No line is taken any more.
+    closed: bool,
+}
+
+/// What a commit takes.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
+    sequence: u64,
+}
+
+impl Log {
+    pub(super) fn new(
+        key: RunKey,
+        epoch: u64,
+        envelope: Envelope,
+        limits: Limits,
+        lock: Flock<File>,
+        found: Found,
+    ) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            key,
+            epoch,
+            envelope,
+            limits,
+            file: Arc::new(lock.try_clone()?),
+            _lock: lock,
+            durable: watch::Sender::new(Durable {
+                bytes: found.bytes,
+                sequence: found.sequence,
+                end: None,
+            }),
+            waiting: Mutex::new(Waiting {
+                offset: found.bytes,
+                sequence: found.sequence,
+                writers: found.writers,
+                ..Waiting::default()
+            }),
+        }))
+    }
+
+    pub(super) fn key(&self) -> RunKey {
+        self.key
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// How far it is safe, now and from now on.
+    pub fn durable(&self) -> watch::Receiver<Durable> {
+        self.durable.subscribe()
+    }
+
+    /// It can't be written any more: who wants to opens it anew.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.durable.borrow().end, Some(End::Failed(_)))
+    }
+
+    /// Takes lines in and waits until they are safe. Those of a [`Writer`] that are there already are not taken again.
+    ///
+    /// # Errors
+    /// [`LogError`]; then none of them was taken in, except after [`LogError::Unwritable`]: then nobody knows, and a
+    /// [`Writer`] finds out by sending them again.
+    pub(super) async fn append(
+        self: &Arc<Self>,
+        committer: &Committer,
+        lines: &[Said<'_>],
+        source: &str,
+        writer: Option<&Writer>,
+    ) -> Result<Appended, LogError> {
+        let mut durable = self.durable();
+        let appended = loop {
+            if let Some(appended) = self.submit(committer, lines, source, writer, false)? {
+                break appended;
+            }
+            let full = durable.borrow_and_update().bytes;
+            let moved = durable.wait_for(|durable| durable.bytes != full || durable.end.is_some());
+            // This log holds the sender.
+            let _ = moved.await;
+        };
+        self.wait_until_safe(appended.last_sequence).await?;
+        Ok(appended)
+    }
+
+    /// Takes in a line of the service's own, for which no limit holds, and waits until it is safe. With `last` it is the
+    /// log's last.
+    ///
+    /// # Errors
+    /// [`LogError::Ended`], [`LogError::Unwritable`].
+    pub(super) async fn append_own(
+        self: &Arc<Self>,
+        committer: &Committer,
+        line: Said<'_>,
+        last: bool,
+    ) -> Result<Appended, LogError> {
+        let appended = self
+            .submit(committer, &[line], "daybook", None, true)?
+            .unwrap_or_default();
+        if last {
+            self.close();
+        }
+        self.wait_until_safe(appended.last_sequence).await?;
+        Ok(appended)
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Takes no line any more, and waits until those that it has taken are safe.
+    ///
+    /// # Errors
+    /// [`LogError::Unwritable`].
+    pub async fn close_when_safe(&self) -> Result<(), LogError> {
+        self.close();
+        let last = self.lock().sequence;
+        self.wait_until_safe(last).await
+    }
+
+    /// Takes lines again, after what was to be the end could not be written.
+    pub fn reopen(&self) {
+        self.lock().closed = false;
+    }
+
+    /// Makes its own file safe, whatever the write-ahead log has.
+    ///
+    /// # Errors
+    /// [`LogError::Unwritable`].
+    pub fn sync(&self) -> Result<(), LogError> {
+        self.file.sync_all().map_err(|error| LogError::unwritable(&error))
+    }
+
+    /// Tells readers that this is the whole log.
+    pub fn complete(&self) {
+        self.close();
+        self.durable.send_modify(|durable| {
+            durable.end.get_or_insert(End::Complete);
+        });
+    }
+
+    /// None if too much waits already.
+    fn submit(
+        self: &Arc<Self>,
+        committer: &Committer,
+        lines: &[Said<'_>],
+        source: &str,
+        writer: Option<&Writer>,
+        own: bool,
+    ) -> Result<Option<Appended>, LogError> {
+        let mut waiting = self.lock();
+        if let Some(End::Failed(reason)) = &self.durable.borrow().end {
+            return Err(LogError::Unwritable(reason.clone()));
+        }
+        if waiting.closed && !own {
+            return Err(LogError::Ended);
+        }
+        if waiting.buffer.len() >= MOST_WAITING && !own {
+            return Ok(None);
+        }
+        let known = writer.map(|writer| waiting.known(writer)).transpose()?.unwrap_or(0);
+        let begin = (waiting.buffer.len(), waiting.sequence);
+        let now = moment(Utc::now());
+        let mut appended = Appended::default();
+        for (at, said) in lines.iter().enumerate() {
+            let mark = writer.map(|writer| WriterMark {
+                id: &writer.id,
+                epoch: writer.epoch,
+                seq: writer.seq + at as u64,
+            });
+            if mark.is_some_and(|mark| mark.seq <= known) {
+                appended.duplicates += 1;
+                continue;
+            }
+            waiting.sequence += 1;
+            let place = Place {
+                sequence: waiting.sequence,
+                now: &now,
+                writer: mark,
+            };
+            write_line(&mut waiting.buffer, &self.envelope, place, said, source);
+            appended.appended += 1;
+        }
+        if !own && waiting.offset + waiting.buffer.len() as u64 > self.limits.run_bytes {
+            (waiting.sequence, _) = (begin.1, waiting.buffer.truncate(begin.0));
+            return Err(LogError::Full {
+                limit: self.limits.run_bytes,
+            });
+        }
+        if let Some(writer) = writer
+            && appended.appended > 0
+        {
+            let last = writer.seq + lines.len() as u64 - 1;
+            waiting.writers.insert(writer.id.clone(), (writer.epoch, last));
+        }
+        appended.last_sequence = waiting.sequence;
+        if appended.appended > 0 {
+            appended.first_sequence = begin.1 + 1;
+            if !std::mem::replace(&mut waiting.queued, true) {
+                drop(waiting);
+                committer.queue(self.clone());
+            }
+        }
+        Ok(Some(appended))
+    }
+
+    async fn wait_until_safe(&self, sequence: u64) -> Result<(), LogError> {
+        let mut durable = self.durable();
+        let seen = durable.wait_for(|durable| durable.sequence >= sequence || durable.end.is_some());
+        // This log holds the sender.
+        let Ok(seen) = seen.await else {
+            return Err(LogError::Ended);
+        };
+        match &seen.end {
+            _ if seen.sequence >= sequence => Ok(()),
+            Some(End::Failed(reason)) => Err(LogError::Unwritable(reason.clone())),
+            _ => Err(LogError::Ended),
+        }
+    }
+
+    /// What waits, for a commit.
+    pub(super) fn take(&self) -> Option<Taken> {
+        let mut waiting = self.lock();
+        waiting.queued = false;
+        if waiting.buffer.is_empty() || self.has_failed() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut waiting.buffer);
+        let offset = waiting.offset;
+        waiting.offset += bytes.len() as u64;
+        Some(Taken {
+            offset,
+            bytes,
+            sequence: waiting.sequence,
+        })
+    }
+
+    pub(super) fn write_to_file(&self, piece: &Taken) -> io::Result<()> {
+        self.file.write_all_at(&piece.bytes, piece.offset)
+    }
+
+    /// They are safe: who reads may see them.
+    pub(super) fn committed(&self, piece: Taken) {
+        self.durable.send_modify(|durable| {
+            durable.bytes = piece.offset + piece.bytes.len() as u64;
+            durable.sequence = piece.sequence;
+        });
+        let mut buffer = piece.bytes;
+        if buffer.capacity() <= KEPT_BUFFER {
+            buffer.clear();
+            let mut waiting = self.lock();
+            if waiting.buffer.capacity() == 0 {
+                waiting.buffer = buffer;
+            }
+        }
+    }
+
+    /// Nothing more is written here, and what was not safe by now is taken back as far as that is possible.
+    pub(super) fn fail(&self, reason: &str) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.buffer = Vec::new();
+        let mut safe = 0;
+        self.durable.send_if_modified(|durable| {
+            safe = durable.bytes;
+            let first = durable.end.is_none();
+            durable.end.get_or_insert_with(|| End::Failed(reason.into()));
+            first
+        });
+        // Who opens it next cuts it, too, as far as it can tell.
+        let _ = self.file.set_len(safe);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// The last line of a writer that is there, 0 for none.
+    fn known(&self, writer: &Writer) -> Result<u64, LogError> {
+        let Some((epoch, last)) = self.writers.get(&writer.id).copied() else {
+            if self.writers.len() >= MOST_WRITERS {
+                return Err(LogError::TooManyWriters { limit: MOST_WRITERS });
+            }
+            return expected(writer, 1).map(|()| 0);
+        };
+        match writer.epoch {
+            old if old < epoch => Err(LogError::Fenced { epoch }),
+            new if new > epoch => expected(writer, 1).map(|()| 0),
+            _ if writer.seq <= last => Ok(last),
+            _ => expected(writer, last + 1).map(|()| last),
+        }
+    }
+}
+
+fn expected(writer: &Writer, expected: u64) -> Result<(), LogError> {
+    if writer.seq == expected {
+        return Ok(());
+    }
+    Err(LogError::SequenceGap {
+        expected,
+        got: writer.seq,
+    })
+}
+
+/// Opens a log's file for its one writer, or says that somebody else has it.
+///
+/// # Errors
+/// [`LogError::Held`]; [`LogError::Unwritable`].
+pub(super) fn lock_file(path: &Path) -> Result<Flock<File>, LogError> {
+    let opened = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| LogError::unwritable(&error))?;
+    Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => LogError::Held,
+        errno => LogError::unwritable(&errno.into()),
+    })
+}

@@ -1,0 +1,84 @@
+//! Taking over what a dead process left: its write-ahead log goes into the runs' files once more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use uuid::Uuid;
+
+use super::LogError;
+use super::layout::{Layout, RunKey, make_folder};
+use super::log::lock_file;
+use super::open::write_again;
+use super::wal::{Record, WalFolder};
+
+/// What a dead process has left.
+#[derive(Debug)]
+pub(super) struct Left {
+    folder: WalFolder,
+    /// Runs with lines that may not be in their own files.
+    pub(super) runs: Vec<RunKey>,
+}
+
+/// Processes with a write-ahead log here, dead or alive.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn homes(layout: &Layout) -> io::Result<Vec<Uuid>> {
+    let entries = match fs::read_dir(layout.wals()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.to_owned()));
+    Ok(names.filter_map(|name| Uuid::try_parse(&name).ok()).collect())
+}
+
+/// What this process has left, if it is dead and left something here.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn left_by(layout: &Layout, home: Uuid) -> io::Result<Option<Left>> {
+    let Some(folder) = WalFolder::left_by_the_dead(layout.wal(home))? else {
+        return Ok(None);
+    };
+    let mut runs: Vec<RunKey> = Vec::new();
+    for segment in folder.segments()? {
+        runs.extend(segment.records().iter().map(|record| record.run));
+    }
+    runs.sort_unstable();
+    runs.dedup();
+    Ok(Some(Left { folder, runs }))
+}
+
+impl Left {
+    /// Writes it into the files of the runs that are `still_its_own`, and removes it.
+    ///
+    /// # Errors
+    /// What the file system says: then it is kept.
+    pub(super) fn take_over(self, layout: &Layout, still_its_own: impl Fn(RunKey) -> bool) -> Result<(), LogError> {
+        let failed = |error: io::Error| LogError::unwritable(&error);
+        let segments = self.folder.segments().map_err(failed)?;
+        let mut by_run: BTreeMap<RunKey, Vec<(u64, &[u8])>> = BTreeMap::new();
+        for segment in &segments {
+            for Record { run, offset, bytes, .. } in segment.records() {
+                by_run.entry(run).or_default().push((offset, bytes));
+            }
+        }
+        for (run, records) in by_run {
+            let path = layout.plain(run);
+            if !still_its_own(run) {
+                continue;
+            }
+            if let Some(folder) = path.parent() {
+                make_folder(folder).map_err(failed)?;
+            }
+            let file = match lock_file(&path) {
+                // Somebody has taken it up since, so that nothing was missing.
+                Err(LogError::Held) => continue,
+                locked => locked?,
+            };
+            write_again(&file, &records).map_err(failed)?;
+        }
+        self.folder.remove().map_err(failed)
+    }
+}

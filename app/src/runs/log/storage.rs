@@ -1,0 +1,246 @@
+//! The storage as a process has it: its home there, from which it writes, and everything that it can read.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::LogError;
+use super::committer::{Committer, MayWrite};
+use super::layout::{Layout, RunKey, make_folder};
+use super::line::{Envelope, Said};
+use super::log::{Appended, Limits, Log, Writer, lock_file};
+use super::open::take_up;
+use super::recovery;
+use super::sealed::{Sealed, SealedLogs, remove, seal};
+use super::source::Source;
+use super::wal::{Disk, WalFolder};
+
+/// A folder of runs' logs, and where the sealed ones are.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    layout: Layout,
+    sealed: Arc<dyn SealedLogs>,
+}
+
+/// How a process writes.
+#[derive(Debug, Clone, Copy)]
+pub struct HomeOptions {
+    /// How large logs and lines may be.
+    pub limits: Limits,
+    /// How large a segment of the write-ahead log is: at most four of them are there.
+    pub segment_bytes: u64,
+}
+
+/// A log that was taken up.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The log.
+    pub log: Arc<Log>,
+    /// So many bytes at its end were no whole line: they are cut off.
+    pub cut_bytes: u64,
+    /// So many lines can't be read.
+    pub unreadable: u64,
+    /// Its last line is the run's end.
+    pub completed: bool,
+}
+
+impl Storage {
+    /// The storage in this folder, the sealed logs beside the plain ones.
+    pub fn new(root: impl AsRef<Path>) -> Self {
+        let layout = Layout::new(root.as_ref());
+        Self {
+            sealed: Arc::new(layout.clone()),
+            layout,
+        }
+    }
+
+    /// A run's log, plain or sealed. None if it is in neither form here.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(&self, run: RunKey) -> io::Result<Option<Source>> {
+        // It may be sealed between the two looks, and never the other way.
+        match Source::plain(&self.layout, run) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map(Some),
+        }
+        match self.sealed.open(run) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => Source::sealed(opened?).map(Some),
+        }
+    }
+
+    /// Seals a log that is complete.
+    ///
+    /// # Errors
+    /// As [`seal`].
+    pub fn seal(&self, run: RunKey) -> io::Result<Option<Sealed>> {
+        seal(&self.layout, &*self.sealed, run)
+    }
+
+    /// Whether a run's log is kept here, or was.
+    pub fn is_here(&self, run: RunKey) -> bool {
+        self.layout.plain(run).parent().is_some_and(Path::is_dir)
+    }
+
+    /// Removes the empty folders of a log that was deleted.
+    pub fn forget(&self, run: RunKey) {
+        let plain = self.layout.plain(run);
+        for folder in plain.ancestors().skip(1).take(2) {
+            // Something that is in it keeps it.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+
+    /// Deletes a log, in whatever form it is.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn delete(&self, run: RunKey) -> io::Result<()> {
+        self.sealed.delete(run)?;
+        remove(&self.layout.plain(run))
+    }
+
+    /// Where a run's log is, relative to the root.
+    pub fn events_path(run: RunKey) -> String {
+        Layout::events_path(run)
+    }
+
+    /// Whether a process lives, as far as that shows here: none if it has nothing here.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn is_alive(&self, home: Uuid) -> io::Result<Option<bool>> {
+        let folder = self.layout.wal(home);
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        Ok(Some(WalFolder::left_by_the_dead(folder)?.is_none()))
+    }
+
+    /// Processes that have something here, dead or alive.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn homes(&self) -> io::Result<Vec<Uuid>> {
+        recovery::homes(&self.layout)
+    }
+
+    /// The runs of a dead process with lines that may not be in their files yet. None if it lives, or has left nothing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn left_by(&self, home: Uuid) -> io::Result<Option<Vec<RunKey>>> {
+        Ok(recovery::left_by(&self.layout, home)?.map(|left| left.runs))
+    }
+
+    /// Takes over what a dead process has left of these runs, and forgets the rest.
+    ///
+    /// # Errors
+    /// [`LogError::Unwritable`]: then it is kept.
+    pub fn take_over(&self, home: Uuid, still_its_own: &[RunKey]) -> Result<(), LogError> {
+        let left = recovery::left_by(&self.layout, home).map_err(|error| LogError::unwritable(&error))?;
+        match left {
+            Some(left) => left.take_over(&self.layout, |run| still_its_own.contains(&run)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A process that writes logs.
+#[derive(Debug)]
+pub struct Home {
+    id: Uuid,
+    layout: Layout,
+    limits: Limits,
+    committer: Committer,
+}
+
+impl Home {
+    /// Settles in a storage: a write-ahead log of its own, and the thread that commits.
+    ///
+    /// # Errors
+    /// [`LogError::Unwritable`].
+    pub fn settle(storage: &Storage, options: HomeOptions, may_write: MayWrite) -> Result<Self, LogError> {
+        let id = Uuid::now_v7();
+        let committer = WalFolder::create(storage.layout.wal(id))
+            .and_then(|folder| {
+                let make =
+                    |folder: &WalFolder, number, bytes| Ok(Box::new(folder.segment(number, bytes)?) as Box<dyn Disk>);
+                Committer::start(folder, options.segment_bytes, Box::new(make), may_write)
+            })
+            .map_err(|error| LogError::unwritable(&error))?;
+        Ok(Self {
+            id,
+            layout: storage.layout.clone(),
+            limits: options.limits,
+            committer,
+        })
+    }
+
+    /// Its id, new at each start.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// A commit has failed: who wants to go on settles anew, and takes over what this one left.
+    pub fn is_broken(&self) -> bool {
+        self.committer.is_broken()
+    }
+
+    /// Takes up a run's log, or begins it.
+    ///
+    /// # Errors
+    /// [`LogError::Held`], [`LogError::Unwritable`].
+    pub fn open(&self, run: RunKey, epoch: u64, configuration_id: Option<&str>) -> Result<Opened, LogError> {
+        let failed = |error: io::Error| LogError::unwritable(&error);
+        let path = self.layout.plain(run);
+        let is_new = !path.exists();
+        if let Some(folder) = path.parent() {
+            make_folder(folder).map_err(failed)?;
+        }
+        let file = lock_file(&path)?;
+        if is_new && let Some(folder) = path.parent() {
+            super::layout::sync_folder(folder).map_err(failed)?;
+        }
+        let (found, damage, completed) = take_up(&file).map_err(failed)?;
+        let envelope = Envelope::new(run, configuration_id);
+        let log = Log::new(run, epoch, envelope, self.limits, file, found).map_err(failed)?;
+        Ok(Opened {
+            log,
+            cut_bytes: damage.cut_bytes,
+            unreadable: damage.unreadable,
+            completed: completed.is_some(),
+        })
+    }
+
+    /// [`Log::append`] through this home's committer.
+    ///
+    /// # Errors
+    /// [`LogError`]; then none of them was taken in, except after [`LogError::Unwritable`]: then nobody knows, and a
+    /// [`Writer`] finds out by sending them again.
+    pub async fn append(
+        &self,
+        log: &Arc<Log>,
+        lines: &[Said<'_>],
+        source: &str,
+        writer: Option<&Writer>,
+    ) -> Result<Appended, LogError> {
+        log.append(&self.committer, lines, source, writer).await
+    }
+
+    /// A line of the service's own, for which no limit holds; with `last` the log's last.
+    ///
+    /// # Errors
+    /// [`LogError::Ended`], [`LogError::Unwritable`].
+    pub async fn append_own(&self, log: &Arc<Log>, line: Said<'_>, last: bool) -> Result<Appended, LogError> {
+        log.append_own(&self.committer, line, last).await
+    }
+
+    /// Commits what waits, makes everything safe in the runs' own files, and leaves nothing behind.
+    pub fn leave(&self) {
+        self.committer.stop();
+    }
+}

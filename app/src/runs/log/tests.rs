@@ -1,0 +1,409 @@
+//! Real files. What a disk does when it fails is told by a disk that fails on purpose.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use proptest::prelude::*;
+use serde_json::Value;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::committer::Committer;
+use super::layout::Layout;
+use super::line::Envelope;
+use super::log::lock_file;
+use super::open::take_up;
+use super::wal::{Disk, WalFolder};
+use super::*;
+
+const OPTIONS: HomeOptions = HomeOptions {
+    limits: Limits {
+        line_bytes: 64 << 10,
+        run_bytes: 64 << 20,
+    },
+    segment_bytes: 256 << 10,
+};
+
+fn run(number: u128) -> RunKey {
+    RunKey {
+        team_id: Uuid::from_u128(1),
+        run_id: Uuid::from_u128(number),
+    }
+}
+
+fn home(storage: &Storage) -> Home {
+    Home::settle(storage, OPTIONS, Arc::new(|| true)).unwrap()
+}
+
+fn said(message: &str) -> String {
+    serde_json::json!({"type": "console.line", "payload": {"message": message}}).to_string()
+}
+
+async fn append(home: &Home, log: &Arc<Log>, messages: &[&str], writer: Option<&Writer>) -> Result<Appended, LogError> {
+    let texts: Vec<_> = messages.iter().map(|message| said(message)).collect();
+    let lines: Vec<Said<'_>> = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    home.append(log, &lines, "api", writer).await
+}
+
+fn writer(epoch: u64, seq: u64) -> Writer {
+    Writer {
+        id: "exec".to_owned(),
+        epoch,
+        seq,
+    }
+}
+
+/// Messages by number, up to what is safe.
+fn read(storage: &Storage, run: RunKey, bytes: u64) -> Vec<(u64, String)> {
+    let mut source = storage.open(run).unwrap().unwrap();
+    let mut lines = Lines::new(0, bytes.min(source.length()));
+    let mut read = Vec::new();
+    while let Some(line) = lines.next(&mut source).unwrap() {
+        if let Some(seen) = Read::of(line) {
+            let payload: Value = serde_json::from_str(seen.payload.get()).unwrap();
+            read.push((
+                seen.sequence,
+                payload["message"].as_str().unwrap_or_default().to_owned(),
+            ));
+        }
+    }
+    read
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn lines_are_numbered_in_the_order_of_the_file() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let home = Arc::new(home(&storage));
+    let log = home.open(run(1), 1, None).unwrap().log;
+    let senders = (0..20).map(|sender| {
+        let (home, log) = (home.clone(), log.clone());
+        tokio::spawn(async move {
+            let mut last = 0;
+            for line in 0..20 {
+                let appended = append(&home, &log, &[&format!("{sender} {line}")], None).await.unwrap();
+                assert!(appended.first_sequence > last, "{appended:?}");
+                last = appended.last_sequence;
+            }
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    let seen = read(&storage, run(1), u64::MAX);
+    assert_eq!(seen.len(), 400);
+    assert!(
+        seen.iter()
+            .zip(1..)
+            .all(|((sequence, _), expected)| *sequence == expected)
+    );
+    assert_eq!(log.durable().borrow().sequence, 400);
+    home.leave();
+    assert_eq!(
+        fs::read_dir(folder.path().join("wal")).unwrap().count(),
+        0,
+        "nothing is left behind"
+    );
+}
+
+#[tokio::test]
+async fn what_a_writer_sends_twice_is_there_once() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let home = home(&storage);
+    let log = home.open(run(1), 1, None).unwrap().log;
+    let first = append(&home, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
+    assert_eq!((first.appended, first.duplicates), (2, 0));
+    // All of it, and a part of it with what comes next.
+    let again = append(&home, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
+    assert_eq!((again.appended, again.duplicates, again.last_sequence), (0, 2, 2));
+    let more = append(&home, &log, &["b", "c"], Some(&writer(1, 2))).await.unwrap();
+    assert_eq!((more.appended, more.duplicates, more.first_sequence), (1, 1, 3));
+    let gap = append(&home, &log, &["e"], Some(&writer(1, 5))).await;
+    assert_eq!(gap, Err(LogError::SequenceGap { expected: 4, got: 5 }));
+    // The numbers are in the log: who opens it anew knows them.
+    home.leave();
+    drop(log);
+    let home = self::home(&storage);
+    let log = home.open(run(1), 2, None).unwrap().log;
+    let again = append(&home, &log, &["c"], Some(&writer(1, 3))).await.unwrap();
+    assert_eq!((again.appended, again.duplicates), (0, 1));
+    // A writer that has begun anew, and the one before it.
+    assert_eq!(
+        append(&home, &log, &["d"], Some(&writer(2, 1))).await.unwrap().appended,
+        1
+    );
+    assert_eq!(
+        append(&home, &log, &["x"], Some(&writer(1, 4))).await,
+        Err(LogError::Fenced { epoch: 2 })
+    );
+    let messages: Vec<_> = read(&storage, run(1), u64::MAX)
+        .into_iter()
+        .map(|(_, message)| message)
+        .collect();
+    assert_eq!(messages, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn a_log_has_one_writer_and_a_limit() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let limits = Limits {
+        line_bytes: 1024,
+        run_bytes: 1_000,
+    };
+    let home = Home::settle(&storage, HomeOptions { limits, ..OPTIONS }, Arc::new(|| true)).unwrap();
+    let log = home.open(run(1), 1, None).unwrap().log;
+    let elsewhere = self::home(&storage);
+    assert_eq!(elsewhere.open(run(1), 2, None).unwrap_err(), LogError::Held);
+
+    append(&home, &log, &["a", "b"], None).await.unwrap();
+    let full = append(&home, &log, &["c", &"x".repeat(500)], None).await;
+    assert_eq!(full, Err(LogError::Full { limit: 1_000 }));
+    assert_eq!(append(&home, &log, &["c"], None).await.unwrap().last_sequence, 3);
+    // The end is told in any case.
+    let end = Said {
+        kind: "run.completed".into(),
+        payload: None,
+        created_at: None,
+        source: None,
+    };
+    let end = home.append_own(&log, end, true).await.unwrap();
+    assert_eq!(end.last_sequence, 4);
+    assert_eq!(append(&home, &log, &["d"], None).await, Err(LogError::Ended));
+    drop(log);
+    let opened = elsewhere.open(run(1), 2, None).unwrap();
+    assert!(opened.completed);
+}
+
+#[tokio::test]
+async fn a_torn_end_is_cut_and_a_bad_line_stays_alone() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let home = home(&storage);
+    let log = home.open(run(1), 1, None).unwrap().log;
+    append(&home, &log, &["a", "b", "c"], None).await.unwrap();
+    home.leave();
+    drop(log);
+    let path = Layout::new(folder.path()).plain(run(1));
+    let whole = fs::read(&path).unwrap();
+    for (torn, cut) in [
+        (&b"{\"type\":\"console.line\",\"ev"[..], 26),
+        (b"\0\0\0\0\n\0\0", 7),
+        (b"", 0),
+    ] {
+        let mut bytes = whole.clone();
+        // In the middle of the second line.
+        bytes[whole.len() / 2] = b'"';
+        bytes.extend_from_slice(torn);
+        fs::write(&path, bytes).unwrap();
+        let home = self::home(&storage);
+        let opened = home.open(run(1), 2, None).unwrap();
+        assert_eq!((opened.cut_bytes, opened.unreadable), (cut, 1));
+        let appended = append(&home, &opened.log, &["d"], None).await.unwrap();
+        assert_eq!(appended.first_sequence, 4, "numbers go on");
+        let messages: Vec<_> = read(&storage, run(1), u64::MAX)
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect();
+        assert_eq!(messages, ["a", "c", "d"]);
+        home.leave();
+    }
+}
+
+/// A disk whose fsync fails when it is told to.
+struct Failing(File, Arc<AtomicBool>);
+
+impl Disk for Failing {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(&self.0, bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(io::Error::other("a disk that fails"));
+        }
+        self.0.sync_data()
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_was() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let layout = Layout::new(folder.path());
+    let failing = Arc::new(AtomicBool::new(false));
+    let (home_id, path) = (Uuid::now_v7(), layout.plain(run(1)));
+    let flag = failing.clone();
+    let committer = Committer::start(
+        WalFolder::create(layout.wal(home_id)).unwrap(),
+        OPTIONS.segment_bytes,
+        Box::new(move |folder, number, bytes| {
+            Ok(Box::new(Failing(folder.segment(number, bytes)?, flag.clone())) as Box<dyn Disk>)
+        }),
+        Arc::new(|| true),
+    )
+    .unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = lock_file(&path).unwrap();
+    let (found, ..) = take_up(&file).unwrap();
+    let log = Log::new(run(1), 1, Envelope::new(run(1), None), OPTIONS.limits, file, found).unwrap();
+    let text = said("a");
+    let lines = [serde_json::from_str(&text).unwrap()];
+    log.append(&committer, &lines, "api", Some(&writer(1, 1)))
+        .await
+        .unwrap();
+
+    failing.store(true, Ordering::Relaxed);
+    let refused = log.append(&committer, &lines, "api", Some(&writer(1, 2))).await;
+    assert!(matches!(refused, Err(LogError::Unwritable(_))), "{refused:?}");
+    let durable = log.durable().borrow().clone();
+    assert_eq!(durable.sequence, 1);
+    assert!(matches!(durable.end, Some(End::Failed(_))));
+    // It is not tried a second time.
+    failing.store(false, Ordering::Relaxed);
+    let refused = log.append(&committer, &lines, "api", Some(&writer(1, 2))).await;
+    assert!(matches!(refused, Err(LogError::Unwritable(_))) && committer.is_broken());
+
+    drop((log, committer));
+    assert_eq!(storage.left_by(home_id).unwrap(), Some(vec![run(1)]));
+    storage.take_over(home_id, &[run(1)]).unwrap();
+    let home = self::home(&storage);
+    let opened = home.open(run(1), 2, None).unwrap();
+    let again = append(&home, &opened.log, &["b"], Some(&writer(1, 2))).await.unwrap();
+    assert_eq!(again.duplicates + again.appended, 1);
+    assert_eq!(read(&storage, run(1), u64::MAX).len(), 2);
+}
+
+#[tokio::test]
+async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let home = home(&storage);
+    let log = home.open(run(1), 1, Some("nightly")).unwrap().log;
+    for part in 0..40 {
+        let messages: Vec<_> = (0..100).map(|line| "x".repeat((line * 7 + part * 31) % 900)).collect();
+        let messages: Vec<_> = messages.iter().map(String::as_str).collect();
+        append(&home, &log, &messages, None).await.unwrap();
+    }
+    home.leave();
+    drop(log);
+    let layout = Layout::new(folder.path());
+    // A bad line, where numbers are looked for, too.
+    let mut bytes = fs::read(layout.plain(run(1))).unwrap();
+    let middle = bytes.len() / 2;
+    let begin = middle + memchr::memchr(b'\n', &bytes[middle..]).unwrap() + 1;
+    bytes[begin..begin + 40].fill(b'#');
+    fs::write(layout.plain(run(1)), &bytes).unwrap();
+    let before = read(&storage, run(1), u64::MAX);
+    assert_eq!(before.len(), 3_999);
+
+    let mut open = storage.open(run(1)).unwrap().unwrap();
+    let sealed = storage.seal(run(1)).unwrap().unwrap();
+    assert_eq!(sealed.plain_bytes, bytes.len() as u64);
+    assert!(sealed.sealed_bytes < sealed.plain_bytes / 5);
+    assert!(!layout.plain(run(1)).exists());
+    assert_eq!(storage.seal(run(1)).unwrap(), None);
+    assert_eq!(read(&storage, run(1), u64::MAX), before);
+
+    // Who had it open reads on, and finds the same places.
+    let mut closed = storage.open(run(1)).unwrap().unwrap();
+    let length = closed.length();
+    let places: Vec<u64> = std::iter::once(0)
+        .chain(memchr::memchr_iter(b'\n', &bytes).map(|at| at as u64 + 1))
+        .collect();
+    for sequence in (1..=4_000).step_by(13).chain([3_999, 4_000, 4_001, 9_000]) {
+        let found = offset_of(&mut closed, sequence, length).unwrap();
+        assert_eq!(found, offset_of(&mut open, sequence, length).unwrap(), "{sequence}");
+        let at = usize::try_from(sequence).unwrap() - 1;
+        let expected = places.get(at).copied().unwrap_or(length);
+        // The bad line has no number: the next one is the first that fits.
+        let expected = if expected == begin as u64 {
+            places[at + 1]
+        } else {
+            expected
+        };
+        assert_eq!(found, expected, "{sequence}");
+    }
+    storage.delete(run(1)).unwrap();
+    assert!(storage.open(run(1)).unwrap().is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever a power cut leaves of the runs' own files: what the write-ahead log has is there again, once, in order.
+    #[test]
+    fn after_a_power_cut_every_acknowledged_line_is_there(
+        steps in prop::collection::vec((0..4_u128, 1..40_usize, 0..3_000_usize), 1..60),
+        losses in prop::collection::vec(0..=255_u8, 8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let folder = TempDir::new().unwrap();
+        let storage = Storage::new(folder.path());
+        let home = home(&storage);
+        let mut expected: BTreeMap<u128, Vec<String>> = BTreeMap::new();
+        runtime.block_on(async {
+            let mut logs = BTreeMap::new();
+            for (number, lines, length) in &steps {
+                let log = logs.entry(*number).or_insert_with(|| home.open(run(*number), 1, None).unwrap().log);
+                let known = expected.entry(*number).or_default();
+                let messages: Vec<_> = (0..*lines).map(|at| format!("{} {}", known.len() + at, "y".repeat(*length))).collect();
+                let borrowed: Vec<_> = messages.iter().map(String::as_str).collect();
+                append(&home, log, &borrowed, None).await.unwrap();
+                known.extend(messages);
+            }
+        });
+
+        // As it is on disk at this moment, and then less than that.
+        let after = TempDir::new().unwrap();
+        copy(folder.path(), after.path());
+        let (storage, layout) = (Storage::new(after.path()), Layout::new(after.path()));
+        for segment in WalFolder::left_by_the_dead(layout.wal(home.id())).unwrap().unwrap().segments().unwrap() {
+            for (at, record) in segment.records().iter().enumerate() {
+                let path = layout.plain(record.run);
+                let Ok(file) = File::options().write(true).open(&path) else { continue };
+                match losses[at % losses.len()] {
+                    0..=60 => drop(file.write_at(&vec![0; record.bytes.len()], record.offset)),
+                    61..=90 => drop(file.set_len(record.offset)),
+                    91..=120 => drop(file.write_at(b"{\"torn", record.offset + record.bytes.len() as u64)),
+                    121..=130 => drop(fs::remove_file(&path)),
+                    _ => {}
+                }
+            }
+        }
+        // A file that is gone can only be one whose every line is in the write-ahead log.
+        let whole: Vec<_> = expected.keys().map(|number| run(*number)).collect();
+        let survives = |run: RunKey| layout.plain(run).exists() || {
+            let left = WalFolder::left_by_the_dead(layout.wal(home.id())).unwrap().unwrap();
+            left.segments().unwrap().iter().flat_map(|segment| segment.records().iter().map(|r| (r.run, r.offset)).collect::<Vec<_>>())
+                .any(|place| place == (run, 0))
+        };
+        let survivors: Vec<_> = whole.into_iter().filter(|run| survives(*run)).collect();
+        prop_assert!(storage.left_by(home.id()).unwrap().is_some());
+        storage.take_over(home.id(), &survivors).unwrap();
+        prop_assert!(storage.left_by(home.id()).unwrap().is_none());
+        for run in survivors {
+            let messages: Vec<_> = read(&storage, run, u64::MAX).into_iter().map(|(_, message)| message).collect();
+            prop_assert_eq!(&messages, &expected[&run.run_id.as_u128()]);
+        }
+        home.leave();
+    }
+}

@@ -1,0 +1,376 @@
+//! Lines of a run, as they come.
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::{elsewhere, key};
+use crate::error::{Error, Result};
+use crate::http::{AppState, Json, Path, Problem, Team};
+use crate::runs::appending::{read, status_said_by};
+use crate::runs::keeper::{Found, OpenLog, Runs};
+use crate::runs::log::{Appended, RunKey, Said, Writer};
+use crate::tenancy::{Claim, Database};
+use crate::wide_events::WideEvent;
+
+/// How much of a body that is there already is committed together.
+const TOGETHER: usize = 256 << 10;
+/// What part of a program says it, if it doesn't say so.
+const SOURCE: &str = "api";
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(append_run_events))
+}
+
+/// An event of a run. Its envelope is the service's: its number, its id, whose it is.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewRunEvent)]
+#[expect(dead_code, reason = "a shape for the OpenAPI document")]
+struct NewRunEvent {
+    /// What kind of event: `console.line`, `run.table.summary`, or a word of your own.
+    #[schema(pattern = "^[a-z][a-z0-9._-]{0,99}$")]
+    r#type: String,
+    /// What it says.
+    #[schema(value_type = Option<Object>)]
+    payload: Option<serde_json::Value>,
+    /// When it happened, if not now: RFC 3339.
+    created_at: Option<String>,
+    /// What part of your program says it; `api` if not said.
+    source: Option<String>,
+}
+
+/// What became of lines. They are safe on disk.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct RunEventsAppended {
+    /// How many are new.
+    appended: u64,
+    /// How many were there already, by their writer's numbers.
+    duplicates: u64,
+    /// The first new line's number.
+    first_sequence: Option<u64>,
+    /// The last line's number.
+    last_sequence: u64,
+}
+
+impl RunEventsAppended {
+    fn add(&mut self, appended: Appended) {
+        self.appended += appended.appended;
+        self.duplicates += appended.duplicates;
+        if appended.appended > 0 {
+            self.first_sequence.get_or_insert(appended.first_sequence);
+        }
+        self.last_sequence = appended.last_sequence;
+    }
+}
+
+/// Appends lines to a run's log: one event as JSON, or many as NDJSON, which may take as long as the run does. Lines that
+/// were appended stay, whatever comes after them. No lines at all say that the writer lives.
+///
+/// A writer that numbers its lines (`Writer-Id`, `Writer-Epoch`, `Writer-Seq`) may send them again after a cut: what is
+/// there already is not appended twice.
+#[utoipa::path(
+    post, path = "/runs/{run_id}/events", tag = "runs",
+    params(
+        ("run_id" = Uuid, Path, description = "The run"),
+        ("Writer-Id" = Option<String>, Header, description = "The writer, by a name of its own: 1 to 64 of A-Z a-z 0-9 . _ -"),
+        ("Writer-Epoch" = Option<u64>, Header, description = "How often it has begun anew, from 1 on: an older one is refused"),
+        ("Writer-Seq" = Option<u64>, Header, description = "The number of the first line here, from 1 on in each epoch"),
+    ),
+    request_body(content((NewRunEvent = "application/json"), (String = "application/x-ndjson"))),
+    responses(
+        (status = 200, body = RunEventsAppended),
+        (status = 307, description = "Another process has the run's log: there"),
+        (status = 404, description = "No such team or run", body = Problem),
+        (status = 409, description = "The run has ended, its log is full, or the writer's numbers don't fit", body = Problem),
+        (status = 415, description = "Neither JSON nor NDJSON", body = Problem),
+        (status = 422, description = "What is wrong with which line; the lines before it are kept", body = Problem),
+        (status = 503, description = "The log can't be written now: send the lines again", body = Problem),
+    )
+)]
+async fn append_run_events(
+    State(state): State<AppState>,
+    team: Team,
+    Path(run_id): Path<Uuid>,
+    request: Request<Body>,
+) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let run = key(&team, run_id);
+    let form = form(&parts.headers)?;
+    let writer = writer(&parts.headers)?;
+    let writing = Writing {
+        runs: state.runs()?,
+        database: state.database(),
+        team: &team,
+        parts: &parts,
+        run,
+    };
+    writing.allowed().await?;
+    let open = match writing.runs.find(writing.database, run).await? {
+        Found::Open(open) => open,
+        Found::Elsewhere(url) => return Ok(elsewhere(&url, &parts.uri)),
+        Found::Closed => return Err(crate::runs::log::LogError::Ended.into()),
+    };
+    writing.runs.heard(run);
+    let told = match form {
+        BodyForm::Json => writing.one(&open, body, writer).await?,
+        BodyForm::Ndjson => writing.many(&open, body.into_data_stream(), writer).await?,
+    };
+    WideEvent::current().set("run.lines", told.appended);
+    Ok(Json(told).into_response())
+}
+
+enum BodyForm {
+    Json,
+    Ndjson,
+}
+
+fn form(headers: &HeaderMap) -> Result<BodyForm> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = sent.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    match essence.to_ascii_lowercase().as_str() {
+        "application/json" => Ok(BodyForm::Json),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(BodyForm::Ndjson),
+        _ => Err(Error::UnsupportedMediaType),
+    }
+}
+
+/// The writer that numbers these lines, if one does.
+fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let (id, epoch, seq) = (text("writer-id"), text("writer-epoch"), text("writer-seq"));
+    let Some(id) = id else {
+        return match epoch.or(seq) {
+            None => Ok(None),
+            Some(_) => Err(Error::invalid(
+                "Writer-Id",
+                "must be there with Writer-Epoch and Writer-Seq",
+            )),
+        };
+    };
+    let shaped = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if !shaped {
+        return Err(Error::invalid(
+            "Writer-Id",
+            "must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'",
+        ));
+    }
+    let number = |name: &str, text: Option<&str>| {
+        let number = text.and_then(|text| text.parse::<u64>().ok());
+        number
+            .filter(|number| (1..=1 << 53).contains(number))
+            .ok_or_else(|| Error::invalid(name, "must be a whole number from 1 to 2^53"))
+    };
+    Ok(Some(Writer {
+        id: id.to_owned(),
+        epoch: number("Writer-Epoch", epoch)?,
+        seq: number("Writer-Seq", seq)?,
+    }))
+}
+
+/// One who writes a run.
+struct Writing<'a> {
+    runs: &'a Runs,
+    database: &'a Database,
+    team: &'a Team,
+    parts: &'a Parts,
+    run: RunKey,
+}
+
+impl Writing<'_> {
+    /// Whether they may, as it was a second ago at most: a transaction for each line would cost more than the line.
+    async fn allowed(&self) -> Result<()> {
+        let credential = self
+            .parts
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let credential = credential.unwrap_or_default();
+        // An Idempotency-Key is kept by a transaction.
+        let must_ask = self.parts.extensions.get::<Claim>().is_some();
+        if !must_ask && self.runs.is_admitted(credential, self.run) {
+            return Ok(());
+        }
+        let tx = self.team.begin().await?;
+        crate::runs::store::get(&tx, self.run.run_id).await?;
+        tx.commit().await?;
+        self.runs.admit(credential, self.run);
+        Ok(())
+    }
+
+    async fn one(&self, open: &OpenLog, body: Body, writer: Option<Writer>) -> Result<RunEventsAppended> {
+        let limit = self.runs.limits().line_bytes;
+        let mut stream = body.into_data_stream();
+        let mut text = BytesMut::new();
+        while let Some(chunk) = stream.next().await {
+            text.extend_from_slice(&chunk.map_err(|_| incomplete())?);
+            if text.len() > limit + TOGETHER {
+                break;
+            }
+        }
+        if text.trim_ascii().is_empty() {
+            return Err(Error::BadRequest {
+                detail: "the body is empty: send an event as JSON, or lines as application/x-ndjson".to_owned(),
+            });
+        }
+        let said = read(text.trim_ascii(), limit, "")?;
+        let mut told = RunEventsAppended::default();
+        self.append(open, &[said], writer.as_ref(), &mut told).await?;
+        Ok(told)
+    }
+
+    async fn many(
+        &self,
+        open: &OpenLog,
+        mut body: BodyDataStream,
+        mut writer: Option<Writer>,
+    ) -> Result<RunEventsAppended> {
+        let mut told = RunEventsAppended {
+            last_sequence: open.log.durable().borrow().sequence,
+            ..RunEventsAppended::default()
+        };
+        let mut buffer = BytesMut::new();
+        let mut number = 0;
+        loop {
+            let cut = fill(&mut body, &mut buffer).await;
+            let ended = !matches!(cut, Cut::More);
+            // What is left of a body that was cut is no line.
+            let whole = match cut {
+                Cut::End => buffer.len(),
+                Cut::More | Cut::Torn => memchr::memrchr(b'\n', &buffer).map_or(0, |at| at + 1),
+            };
+            let lines = buffer.split_to(whole);
+            let (batch, wrong) = self.batch(&lines, &mut number);
+            if !batch.is_empty() {
+                self.allowed().await?;
+                self.append(open, &batch, writer.as_ref(), &mut told).await?;
+                if let Some(writer) = &mut writer {
+                    writer.seq += batch.len() as u64;
+                }
+            }
+            if let Some(error) = wrong.or_else(|| self.too_long(&buffer, number)) {
+                return Err(kept(error, &told));
+            }
+            match (ended, cut) {
+                (_, Cut::Torn) => return Err(kept(incomplete(), &told)),
+                (true, _) => return Ok(told),
+                _ => {}
+            }
+        }
+    }
+
+    /// The lines of a piece, up to one that is none.
+    fn batch<'a>(&self, lines: &'a [u8], number: &mut u64) -> (Vec<Said<'a>>, Option<Error>) {
+        let limit = self.runs.limits().line_bytes;
+        let mut batch = Vec::with_capacity(lines.len() / 128);
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (line, after) = rest.split_at(end);
+            rest = after;
+            *number += 1;
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            match read(line, limit, &format!("line {number}")) {
+                Ok(said) => batch.push(said),
+                Err(error) => return (batch, Some(error)),
+            }
+        }
+        (batch, None)
+    }
+
+    /// A line that has not ended yet, and is too long by now.
+    fn too_long(&self, line: &[u8], number: u64) -> Option<Error> {
+        let limit = self.runs.limits().line_bytes;
+        (line.len() > limit).then(|| {
+            let detail = format!("is longer than {limit} bytes, which is the most that a line may have");
+            Error::invalid(format!("line {}", number + 1), detail)
+        })
+    }
+
+    async fn append(
+        &self,
+        open: &OpenLog,
+        batch: &[Said<'_>],
+        writer: Option<&Writer>,
+        told: &mut RunEventsAppended,
+    ) -> Result<()> {
+        for status in batch.iter().filter_map(status_said_by) {
+            let tx = self.team.begin().await?;
+            self.runs.advance(&tx, self.run, status).await?;
+            tx.commit().await?;
+        }
+        let appended = self
+            .runs
+            .append(self.database, self.run, open, batch, SOURCE, writer)
+            .await?;
+        told.add(appended);
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Cut {
+    /// There may be more.
+    More,
+    /// That was all.
+    End,
+    /// The client is gone.
+    Torn,
+}
+
+/// Waits for something, and takes along what is there already.
+async fn fill(body: &mut BodyDataStream, buffer: &mut BytesMut) -> Cut {
+    let mut next = body.next().await;
+    loop {
+        match next {
+            None => return Cut::End,
+            Some(Err(_)) => return Cut::Torn,
+            Some(Ok(chunk)) => buffer.extend_from_slice(&chunk),
+        }
+        if buffer.len() >= TOGETHER {
+            return Cut::More;
+        }
+        match body.next().now_or_never() {
+            Some(ready) => next = ready,
+            None => return Cut::More,
+        }
+    }
+}
+
+fn incomplete() -> Error {
+    Error::BadRequest {
+        detail: "the body ended before it was complete".to_owned(),
+    }
+}
+
+/// A refusal that says what came before it.
+fn kept(error: Error, told: &RunEventsAppended) -> Error {
+    let before = match told.first_sequence {
+        Some(first) => format!("; the lines before it are kept, as {first} to {}", told.last_sequence),
+        None => "; no line of this request is kept".to_owned(),
+    };
+    match error {
+        Error::Invalid(mut errors) => {
+            if let Some(first) = errors.first_mut() {
+                first.detail.push_str(&before);
+            }
+            Error::Invalid(errors)
+        }
+        Error::BadRequest { detail } => Error::BadRequest {
+            detail: detail + &before,
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,162 @@
+//! The end of a run.
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::{elsewhere, key};
+use crate::error::{Error, Result};
+use crate::http::{AppState, Json, Path, Problem, Team};
+use crate::runs::keeper::Over;
+use crate::runs::new_run::{Ending, Failure};
+use crate::runs::status::RunStatus;
+use crate::runs::view::RunView;
+
+/// How many outputs a run may name, and how long each name may be.
+const MAX_OUTPUTS: usize = 1_000;
+const MAX_OUTPUT_CHARS: usize = 1_000;
+const MAX_REASON_CHARS: usize = 1_000;
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(complete_run))
+        .routes(routes!(cancel_run))
+}
+
+/// How a run ended.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RunCompletion)]
+struct Completion {
+    /// `succeeded` or `failed`.
+    status: RunStatus,
+    /// What its program ended with.
+    #[serde(default)]
+    exit_code: Option<i32>,
+    /// Why it failed.
+    #[serde(default)]
+    failure: Option<Failure>,
+    /// What it made, as your program names it.
+    #[serde(default)]
+    output_paths: Vec<String>,
+}
+
+/// Why a run is cancelled.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RunCancellation)]
+struct Cancellation {
+    /// In a person's words.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+fn checked(field: &str, text: &str, most: usize) -> Result<()> {
+    if text.chars().count() > most || text.contains('\0') {
+        return Err(Error::invalid(
+            field,
+            format!("must have at most {most} characters, and no U+0000"),
+        ));
+    }
+    Ok(())
+}
+
+/// Ends a run: its log takes no more lines, its summary is made, its thread is told. An end that was told before may be told
+/// again.
+#[utoipa::path(
+    post, path = "/runs/{run_id}/complete", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
+    request_body = Completion,
+    responses(
+        (status = 200, body = RunView),
+        (status = 307, description = "Another process has the run's log: there"),
+        (status = 404, description = "No such team or run", body = Problem),
+        (status = 409, description = "It has ended otherwise, or not begun", body = Problem),
+        (status = 422, description = "What is wrong, by field", body = Problem),
+        (status = 503, description = "The log can't be written now: try again", body = Problem),
+    )
+)]
+async fn complete_run(
+    State(state): State<AppState>,
+    team: Team,
+    Path(run_id): Path<Uuid>,
+    uri: Uri,
+    Json(body): Json<Completion>,
+) -> Result<Response> {
+    if !matches!(body.status, RunStatus::Succeeded | RunStatus::Failed) {
+        return Err(Error::invalid(
+            "status",
+            "must be succeeded or failed; POST …/cancel cancels",
+        ));
+    }
+    if body.status == RunStatus::Succeeded && body.failure.is_some() {
+        return Err(Error::invalid("failure", "must not be there: the run has succeeded"));
+    }
+    if let Some(failure) = &body.failure {
+        checked("failure.code", &failure.code, 100)?;
+        checked("failure.message", &failure.message, MAX_REASON_CHARS)?;
+        checked("failure.stage", failure.stage.as_deref().unwrap_or_default(), 100)?;
+    }
+    if body.output_paths.len() > MAX_OUTPUTS {
+        return Err(Error::invalid("output_paths", format!("must be at most {MAX_OUTPUTS}")));
+    }
+    for (at, path) in body.output_paths.iter().enumerate() {
+        checked(&format!("output_paths[{at}]"), path, MAX_OUTPUT_CHARS)?;
+    }
+    let ending = Ending {
+        status: body.status,
+        exit_code: body.exit_code,
+        failure: body.failure,
+        output_paths: body.output_paths,
+        reason: None,
+    };
+    end(&state, &team, run_id, &uri, ending).await
+}
+
+/// Cancels a run: its log takes no more lines, which its writer is told at its next one.
+#[utoipa::path(
+    post, path = "/runs/{run_id}/cancel", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
+    request_body = Option<Cancellation>,
+    responses(
+        (status = 200, body = RunView),
+        (status = 307, description = "Another process has the run's log: there"),
+        (status = 404, description = "No such team or run", body = Problem),
+        (status = 409, description = "It has ended otherwise", body = Problem),
+        (status = 503, description = "The log can't be written now: try again", body = Problem),
+    )
+)]
+async fn cancel_run(
+    State(state): State<AppState>,
+    team: Team,
+    Path(run_id): Path<Uuid>,
+    uri: Uri,
+    body: Option<Json<Cancellation>>,
+) -> Result<Response> {
+    let Json(Cancellation { reason }) = body.unwrap_or(Json(Cancellation::default()));
+    checked("reason", reason.as_deref().unwrap_or_default(), MAX_REASON_CHARS)?;
+    end(&state, &team, run_id, &uri, Ending::cancelled(reason)).await
+}
+
+async fn end(state: &AppState, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) -> Result<Response> {
+    let run = key(team, run_id);
+    // Who asks may do it, and the run is theirs: before anything is done to the log.
+    let tx = team.begin().await?;
+    crate::runs::store::get(&tx, run_id).await?;
+    let context = tx.context().clone();
+    tx.commit().await?;
+    let (runs, database, status) = (state.runs()?.clone(), state.database().clone(), ending.status);
+    // It is done to its end, also if the client hangs up.
+    let ended = tokio::spawn(async move { runs.end(&database, &context, run, ending).await });
+    match ended.await.map_err(Error::internal)?? {
+        Over::Elsewhere(url) => Ok(elsewhere(&url, uri)),
+        Over::Here(run) if run.status == status.as_str() => Ok(Json(RunView::from(*run)).into_response()),
+        Over::Here(run) => Err(Error::conflict(
+            "run-ended",
+            format!("the run has ended otherwise: it has {}", run.status),
+        )),
+    }
+}

@@ -1,0 +1,255 @@
+//! Runs over HTTP, under `/v1/teams/{team_id}`.
+
+mod appending;
+mod ending;
+mod reading;
+mod wanted;
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use daybook_entity::run::Model;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use self::wanted::{Place, Wanted};
+use super::log::RunKey;
+use super::new_run::NewRun;
+use super::reading::{Form, LineFilter};
+use super::status::RunStatus;
+use super::store::{self, Filter};
+use super::summary::RunSummary;
+use super::view::RunView;
+use crate::error::{Error, Result};
+use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::wide_events::WideEvent;
+
+/// The routes of runs.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create_run, list_runs))
+        .routes(routes!(get_run))
+        .routes(routes!(get_run_summary))
+        .merge(appending::routes())
+        .merge(ending::routes())
+        .merge(reading::routes())
+}
+
+fn key(team: &Team, run_id: Uuid) -> RunKey {
+    WideEvent::current().set("run.id", run_id);
+    RunKey {
+        team_id: team.id(),
+        run_id,
+    }
+}
+
+/// Sends a client to the process that has what it asked for.
+fn elsewhere(url: &str, uri: &Uri) -> Response {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let location = format!("{}{path}", url.trim_end_matches('/'));
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
+}
+
+/// A run that is asked for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewRun)]
+struct NewRunBody {
+    /// What people call it: 1 to 200 characters.
+    name: String,
+    /// What it runs, as your program knows it.
+    #[serde(default)]
+    configuration_id: Option<String>,
+    /// Whether it runs at once. Else it waits, `queued`, for a line `build.started` or `run.started`.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    start: bool,
+    /// After how many seconds of silence its writer is taken for dead, and the run for failed.
+    #[serde(default)]
+    #[schema(minimum = 5, maximum = 86_400, default = 300)]
+    lost_after_seconds: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How a run is to be answered.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CreateParams {
+    /// Answer with the run's lines as they come, as server-sent events; the run's address is in `Location`.
+    #[serde(default)]
+    stream: bool,
+}
+
+/// Begins a run.
+#[utoipa::path(
+    post, path = "/runs", tag = "runs", params(CreateParams), request_body = NewRunBody,
+    responses(
+        (status = 201, description = "The run; with `stream` its lines", headers(("Location", description = "its address")),
+            content((RunView = "application/json"), (String = "text/event-stream"))),
+        (status = 404, description = "No such team", body = Problem),
+        (status = 422, description = "What is wrong, by field", body = Problem),
+    )
+)]
+async fn create_run(
+    State(state): State<AppState>,
+    team: Team,
+    Query(params): Query<CreateParams>,
+    Json(body): Json<NewRunBody>,
+) -> Result<Response> {
+    let mut new = NewRun::new(body.name);
+    new.configuration_id = body.configuration_id;
+    new.start = body.start;
+    if let Some(seconds) = body.lost_after_seconds {
+        new = new.lost_after(Duration::from_secs(seconds));
+    }
+    let new = new.checked()?;
+    let runs = state.runs()?;
+    let tx = team.begin().await?;
+    let run = runs.begin(&tx, &new).await?;
+    tx.commit().await?;
+    let key = key(&team, run.id);
+    let location = [(header::LOCATION, format!("/v1/teams/{}/runs/{}", team.id(), run.id))];
+    // The run is there, whatever becomes of its log: who writes to it is told.
+    if let Err(error) = runs.find(state.database(), key).await {
+        tracing::warn!(run = %run.id, "a run's log could not be begun: {error}");
+    }
+    if params.stream {
+        let wanted = Wanted {
+            place: Place::From(1),
+            filter: LineFilter::default(),
+        };
+        let lines = reading::lines(&state, key, &wanted, Form::Sse).await?;
+        return Ok((StatusCode::CREATED, location, lines).into_response());
+    }
+    Ok((StatusCode::CREATED, location, Json(RunView::from(run))).into_response())
+}
+
+/// Which runs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RunParams {
+    /// Only those that stand so: `queued`, `building`, `running`, `succeeded`, `failed` or `cancelled`.
+    status: Option<String>,
+    /// Only of this configuration.
+    configuration_id: Option<String>,
+    /// Only of this job session.
+    job_session_id: Option<String>,
+    /// Only of this story.
+    correlation_id: Option<String>,
+    /// Only those that were asked for at this moment (RFC 3339) or later.
+    since: Option<String>,
+    /// Only those that were asked for before this moment.
+    until: Option<String>,
+    /// Only those whose program ended with this.
+    exit_code: Option<String>,
+    /// Only those in which validation found this or worse: `info`, `warning` or `error`.
+    severity: Option<String>,
+    /// Only those with so many rows.
+    min_rows: Option<String>,
+    /// Only those with so many tables.
+    min_tables: Option<String>,
+    /// Only those with so many files.
+    min_files: Option<String>,
+    #[serde(flatten)]
+    #[param(ignore)]
+    page: PageParams,
+}
+
+impl RunParams {
+    fn filter(&self) -> Result<Filter> {
+        fn parsed<T: std::str::FromStr>(name: &str, text: Option<&str>, words: &str) -> Result<Option<T>> {
+            text.map(|text| text.parse().map_err(|_| Error::invalid(name, words)))
+                .transpose()
+        }
+        let moment = |name: &str, text: Option<&str>| {
+            text.map(|text| {
+                let at = DateTime::parse_from_rfc3339(text);
+                at.map(|at| at.with_timezone(&Utc))
+                    .map_err(|_| Error::invalid(name, "must be a moment as in 2026-11-21T10:30:00Z"))
+            })
+            .transpose()
+        };
+        let severity = self.severity.as_deref().map(|severity| match severity {
+            "info" => Ok(&["info", "warning", "error"][..]),
+            "warning" => Ok(&["warning", "error"][..]),
+            "error" => Ok(&["error"][..]),
+            _ => Err(Error::invalid("severity", "must be info, warning or error")),
+        });
+        let number = "must be a whole number";
+        Ok(Filter {
+            status: self.status.as_deref().map(str::parse::<RunStatus>).transpose()?,
+            configuration_id: self.configuration_id.clone(),
+            job_session_id: parsed("job_session_id", self.job_session_id.as_deref(), "must be a UUID")?,
+            correlation_id: parsed("correlation_id", self.correlation_id.as_deref(), "must be a UUID")?,
+            since: moment("since", self.since.as_deref())?,
+            until: moment("until", self.until.as_deref())?,
+            exit_code: parsed("exit_code", self.exit_code.as_deref(), number)?,
+            severity: severity.transpose()?,
+            min_rows: parsed("min_rows", self.min_rows.as_deref(), number)?,
+            min_tables: parsed("min_tables", self.min_tables.as_deref(), number)?,
+            min_files: parsed("min_files", self.min_files.as_deref(), number)?,
+        })
+    }
+}
+
+/// Runs, the newest first.
+#[utoipa::path(
+    get, path = "/runs", tag = "runs", params(RunParams, PageParams),
+    responses(
+        (status = 200, body = Page<RunView>),
+        (status = 404, description = "No such team", body = Problem),
+        (status = 422, description = "A parameter is wrong", body = Problem),
+    )
+)]
+async fn list_runs(team: Team, Query(params): Query<RunParams>) -> Result<Json<Page<RunView>>> {
+    let (limit, after, filter) = (params.page.limit()?, params.page.after()?, params.filter()?);
+    let tx = team.read().await?;
+    let rows = store::list(&tx, &filter, after, limit).await?;
+    tx.commit().await?;
+    Ok(Json(Page::of(rows, limit, |row| row.id)?.map(RunView::from)))
+}
+
+/// One run.
+#[utoipa::path(
+    get, path = "/runs/{run_id}", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
+    responses((status = 200, body = RunView), (status = 404, description = "No such team or run", body = Problem))
+)]
+async fn get_run(team: Team, Path(run_id): Path<Uuid>) -> Result<Json<RunView>> {
+    let tx = team.read().await?;
+    let run = store::get(&tx, run_id).await?;
+    tx.commit().await?;
+    Ok(Json(run.into()))
+}
+
+/// What a run's log comes to, once the run has ended.
+#[utoipa::path(
+    get, path = "/runs/{run_id}/summary", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
+    responses(
+        (status = 200, body = RunSummary),
+        (status = 404, description = "No such team or run", body = Problem),
+        (status = 409, description = "The run has not ended yet", body = Problem),
+    )
+)]
+async fn get_run_summary(team: Team, Path(run_id): Path<Uuid>) -> Result<Json<Box<RawValue>>> {
+    let tx = team.read().await?;
+    let run: Model = store::get(&tx, run_id).await?;
+    let summary = store::summary(&tx, run_id).await?;
+    tx.commit().await?;
+    let summary = summary.ok_or_else(|| {
+        let detail = format!("the run is {}: its summary is made when it ends", run.status);
+        Error::conflict("no-summary-yet", detail)
+    })?;
+    Ok(Json(RawValue::from_string(summary)?))
+}

@@ -1,0 +1,357 @@
+//! A run's log: as server-sent events, as NDJSON, as pages.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use rand::Rng as _;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::wanted::{Caller, Place, ReadParams, Wanted};
+use super::{elsewhere, key};
+use crate::auth::tickets;
+use crate::error::{Error, Result};
+use crate::http::{AppState, Json, NoStore, Path, Problem, Team};
+use crate::runs::keeper::Found;
+use crate::runs::log::{Durable, End, RunKey, Source, offset_of};
+use crate::runs::reading::{Form, Live, Reader, bytes, stream};
+use crate::runs::store;
+use crate::tenancy::Role;
+
+/// After which time a browser comes again, in milliseconds: not all at the same.
+const RETRY_MS: std::ops::Range<u32> = 500..2_500;
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+/// Proxies are not to collect lines before they hand them on.
+const UNBUFFERED: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderValue::from_static("no"),
+);
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(read_run_events))
+        .routes(routes!(issue_run_ticket))
+}
+
+/// What reads one run's log, for a page: a browser can't set headers there.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunTicket {
+    /// For `?ticket=`. It is shown this once.
+    ticket: String,
+    /// After this it reads nothing.
+    expires_at: DateTime<Utc>,
+}
+
+/// A ticket to read one run's log with, as often as it holds: for half a day, or as long as your token does.
+#[utoipa::path(
+    post, path = "/runs/{run_id}/tickets", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
+    responses((status = 201, body = RunTicket), (status = 404, description = "No such team or run", body = Problem))
+)]
+async fn issue_run_ticket(team: Team, Path(run_id): Path<Uuid>) -> Result<impl IntoResponse> {
+    let tx = team.begin_as(Role::Viewer).await?;
+    store::get(&tx, run_id).await?;
+    let issued = tickets::issue(&tx, team.expires_at(), Some(run_id)).await?;
+    tx.commit().await?;
+    let ticket = RunTicket {
+        ticket: issued.ticket,
+        expires_at: issued.expires_at,
+    };
+    Ok((StatusCode::CREATED, Extension(NoStore), Json(ticket)))
+}
+
+/// A page of a log.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunEventsPage {
+    /// The lines, in order.
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<Box<RawValue>>,
+    /// For `after_sequence`: the next page comes after it, now or when there is more.
+    next_after_sequence: u64,
+    /// There is more now.
+    more: bool,
+    /// The run has ended: without more there won't be any.
+    ended: bool,
+}
+
+/// Reads a run's log. As server-sent events (`Accept: text/event-stream`) it goes on until the run ends, each line with its
+/// number as `id`, then an event `end`; as NDJSON (`Accept: application/x-ndjson`) it can be read by ranges of bytes; else it
+/// comes in pages of JSON. `Last-Event-ID` beats `from_sequence` and `after_sequence`.
+#[utoipa::path(
+    get, path = "/runs/{run_id}/events", tag = "runs",
+    params(("run_id" = Uuid, Path, description = "The run"), ReadParams),
+    responses(
+        (status = 200, content((RunEventsPage = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
+        (status = 204, description = "Server-sent events of a run that has ended, after its last line"),
+        (status = 206, description = "A range of bytes of the NDJSON"),
+        (status = 307, description = "Another process has the run's log: there"),
+        (status = 401, description = "No credential, or a ticket that doesn't hold", body = Problem),
+        (status = 404, description = "No such team or run", body = Problem),
+        (status = 410, description = "The log was deleted, as its time was over", body = Problem),
+        (status = 416, description = "The log is not that long", body = Problem),
+        (status = 422, description = "A parameter is wrong", body = Problem),
+    )
+)]
+async fn read_run_events(
+    State(state): State<AppState>,
+    Caller(team, params): Caller,
+    Path(run_id): Path<Uuid>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response> {
+    let wanted = params.wanted(&headers)?;
+    let limit = params.limit()?;
+    let run = key(&team, run_id);
+    let tx = team.read().await?;
+    let row = store::get(&tx, run_id).await?;
+    tx.commit().await?;
+    if row.log_state == "deleted" {
+        return Err(Error::Gone {
+            detail: "the run's log was deleted, as its time was over; the run and its summary are kept".to_owned(),
+        });
+    }
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let opened = match Opened::of(&state, run).await? {
+        Ok(opened) => opened,
+        Err(url) => return Ok(elsewhere(&url, &uri)),
+    };
+    if params.stream || accept.contains("text/event-stream") {
+        return opened.lines(&state, &wanted, Form::Sse).await;
+    }
+    if accept.contains("application/x-ndjson") || accept.contains("application/ndjson") {
+        if params.follow {
+            return opened.lines(&state, &wanted, Form::Ndjson).await;
+        }
+        return opened.ndjson(&state, &wanted, &headers).await;
+    }
+    opened.page(&wanted, limit).await
+}
+
+/// The lines of a run that this process has, from its first one on.
+pub(super) async fn lines(state: &AppState, run: RunKey, wanted: &Wanted, form: Form) -> Result<Response> {
+    match Opened::of(state, run).await? {
+        Ok(opened) => opened.lines(state, wanted, form).await,
+        Err(_) => Err(Error::not_found("run log")),
+    }
+}
+
+/// A log that is open for a reader.
+struct Opened {
+    run: RunKey,
+    source: Source,
+    /// How far it may be read.
+    bytes: u64,
+    durable: Option<watch::Receiver<Durable>>,
+}
+
+impl Opened {
+    /// Or the address of the process that has it.
+    async fn of(state: &AppState, run: RunKey) -> Result<Result<Self, String>> {
+        let runs = state.runs()?;
+        let durable = match runs.find(state.database(), run).await? {
+            Found::Elsewhere(url) => return Ok(Err(url)),
+            Found::Open(open) => Some(open.log.durable()),
+            Found::Closed => None,
+        };
+        let source = runs.source(run)?;
+        let bytes = durable
+            .as_ref()
+            .map_or(source.length(), |durable| durable.borrow().bytes);
+        Ok(Ok(Self {
+            run,
+            source,
+            bytes,
+            durable,
+        }))
+    }
+
+    fn has_ended(&self) -> bool {
+        let Some(durable) = &self.durable else { return true };
+        durable.borrow().end == Some(End::Complete)
+    }
+
+    /// The place of a line, and the number before it.
+    async fn seek(self, place: Place) -> Result<(Self, u64)> {
+        let first = place.first();
+        if first == 1 {
+            return Ok((self, 0));
+        }
+        let Self {
+            run,
+            mut source,
+            bytes,
+            durable,
+        } = self;
+        let seeking = tokio::task::spawn_blocking(move || {
+            let offset = offset_of(&mut source, first, bytes);
+            (source, offset)
+        });
+        let (source, offset) = seeking.await.map_err(Error::internal)?;
+        let offset = offset.map_err(Error::internal)?;
+        Ok((
+            Self {
+                run,
+                source,
+                bytes,
+                durable,
+            },
+            offset,
+        ))
+    }
+
+    async fn lines(self, state: &AppState, wanted: &Wanted, form: Form) -> Result<Response> {
+        let (opened, offset) = self.seek(wanted.place).await?;
+        if form == Form::Sse && opened.has_ended() && offset >= opened.bytes {
+            // A browser that has seen the end is not to come again.
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        let first = (form == Form::Sse).then(|| {
+            let retry = rand::rng().random_range(RETRY_MS);
+            Bytes::from(format!("retry: {retry}\n\n"))
+        });
+        let before = wanted.place.first() - 1;
+        let reader = Reader::new(
+            opened.source,
+            (offset, before),
+            opened.bytes,
+            wanted.filter.clone(),
+            form,
+            opened.run.run_id,
+        );
+        let live = Live {
+            durable: opened.durable,
+            closing: state.runs()?.closing(),
+        };
+        let kind = match form {
+            Form::Sse => HeaderValue::from_static("text/event-stream"),
+            Form::Ndjson => NDJSON,
+        };
+        let headers = [
+            (header::CONTENT_TYPE, kind),
+            (
+                header::CACHE_CONTROL,
+                HeaderValue::from_static("no-cache, no-transform"),
+            ),
+            UNBUFFERED,
+        ];
+        let body = Body::from_stream(stream(reader, live, first));
+        Ok((Extension(NoStore), headers, body).into_response())
+    }
+
+    /// The file as it is now, or a range of it.
+    async fn ndjson(self, state: &AppState, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
+        let ended = self.has_ended();
+        let (opened, offset) = self.seek(wanted.place).await?;
+        let (total, run_id) = (opened.bytes, opened.run.run_id);
+        if !wanted.filter.takes_all() {
+            let before = wanted.place.first() - 1;
+            let filter = wanted.filter.clone();
+            let reader = Reader::new(opened.source, (offset, before), total, filter, Form::Ndjson, run_id);
+            let live = Live {
+                durable: None,
+                closing: state.runs()?.closing(),
+            };
+            let body = Body::from_stream(stream(reader, live, None));
+            return Ok(([(header::CONTENT_TYPE, NDJSON), UNBUFFERED], body).into_response());
+        }
+        // What was read of a log stays as it is: while it grows there is no version of the whole.
+        let etag = ended.then(|| format!("\"{run_id}-{total}\""));
+        let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+        let asked = asked.filter(|_| match headers.get(header::IF_RANGE) {
+            None => true,
+            Some(version) => etag
+                .as_deref()
+                .is_some_and(|etag| version.as_bytes() == etag.as_bytes()),
+        });
+        let range = match asked.map(|asked| byte_range(asked, total)) {
+            None | Some(ByteRange::NotOne) => None,
+            Some(ByteRange::Of(range)) => Some(range),
+            Some(ByteRange::Beyond) => {
+                let whole = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
+                let problem = Problem::new(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    "range-not-satisfiable",
+                    format!("the log has {total} bytes by now"),
+                );
+                return Ok((whole, problem).into_response());
+            }
+        };
+        let span = range.clone().unwrap_or(offset..total);
+        let mut response = Response::builder()
+            .header(header::CONTENT_TYPE, NDJSON)
+            .header(header::ACCEPT_RANGES, "bytes")
+            .header(header::CONTENT_LENGTH, span.end - span.start);
+        if let Some(etag) = etag.filter(|_| offset == 0 || range.is_some()) {
+            response = response.header(header::ETAG, etag);
+        }
+        if range.is_some() {
+            let range = format!("bytes {}-{}/{total}", span.start, span.end - 1);
+            response = response
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header(header::CONTENT_RANGE, range);
+        }
+        let body = Body::from_stream(bytes(opened.source, span));
+        response.body(body).map_err(Error::internal)
+    }
+
+    async fn page(self, wanted: &Wanted, limit: usize) -> Result<Response> {
+        let ended = self.has_ended();
+        let (opened, offset) = self.seek(wanted.place).await?;
+        let before = wanted.place.first() - 1;
+        let (filter, run_id) = (wanted.filter.clone(), opened.run.run_id);
+        let mut reader = Reader::new(
+            opened.source,
+            (offset, before),
+            opened.bytes,
+            filter,
+            Form::Ndjson,
+            run_id,
+        );
+        let (items, next_after_sequence, more) = tokio::task::spawn_blocking(move || reader.page(limit))
+            .await
+            .map_err(Error::internal)??;
+        Ok(Json(RunEventsPage {
+            items,
+            next_after_sequence,
+            more,
+            ended,
+        })
+        .into_response())
+    }
+}
+
+enum ByteRange {
+    Of(std::ops::Range<u64>),
+    /// Several, or nothing that is a range: the whole is sent, as RFC 9110 has it.
+    NotOne,
+    Beyond,
+}
+
+fn byte_range(text: &str, total: u64) -> ByteRange {
+    let Some((from, to)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return ByteRange::NotOne;
+    };
+    let (from, to) = (from.trim(), to.trim());
+    let range = match (from.parse::<u64>(), to.parse::<u64>()) {
+        (Ok(from), Ok(to)) if from <= to => from..to.saturating_add(1).min(total),
+        (Ok(from), Err(_)) if to.is_empty() => from..total,
+        (Err(_), Ok(last)) if from.is_empty() => total.saturating_sub(last)..total,
+        _ => return ByteRange::NotOne,
+    };
+    if range.start >= total || range.is_empty() {
+        return ByteRange::Beyond;
+    }
+    ByteRange::Of(range)
+}

@@ -1,0 +1,131 @@
+//! What a reader of a log asks for: from where on, which lines, in what form; and who they are.
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use crate::auth::tickets;
+use crate::error::{Error, Result};
+use crate::http::{AppState, Path, Query, Team};
+use crate::runs::reading::{Level, LineFilter};
+
+/// How many lines a page has, and may have.
+const PAGE: usize = 100;
+const MAX_PAGE: usize = 1_000;
+
+/// From where on, which lines, and in what form.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReadParams {
+    /// From this line on: its number.
+    #[param(value_type = Option<u64>, minimum = 1)]
+    from_sequence: Option<String>,
+    /// From the line after this one on.
+    #[param(value_type = Option<u64>, minimum = 0)]
+    after_sequence: Option<String>,
+    /// Only lines of these types, separated by commas; `run.*` for all that begin so.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Only lines of this level or a worse one: `debug`, `info`, `warning` or `error`.
+    level: Option<String>,
+    /// How many lines a page has at most: 1 to 1000, 100 if not given. For pages only.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<String>,
+    /// `true`: server-sent events, as with `Accept: text/event-stream`.
+    #[serde(default)]
+    pub(super) stream: bool,
+    /// `true`: NDJSON goes on for as long as the run does.
+    #[serde(default)]
+    pub(super) follow: bool,
+    /// Instead of an Authorization header, which a browser can't set here.
+    ticket: Option<String>,
+}
+
+/// Where a reader begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    From(u64),
+    After(u64),
+}
+
+impl Place {
+    pub(super) fn first(self) -> u64 {
+        match self {
+            Self::From(first) => first.max(1),
+            Self::After(last) => last.saturating_add(1),
+        }
+    }
+}
+
+/// What a reader wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) place: Place,
+    pub(super) filter: LineFilter,
+}
+
+impl ReadParams {
+    pub(super) fn wanted(&self, headers: &HeaderMap) -> Result<Wanted> {
+        let number = |name: &str, text: &str| {
+            text.parse::<u64>()
+                .map_err(|_| Error::invalid(name, "must be a line's number: a whole number"))
+        };
+        let last_seen = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+        let place = match (last_seen, &self.from_sequence, &self.after_sequence) {
+            // A browser that comes again has its first address still.
+            (Some(id), ..) if !id.is_empty() => Place::After(number("Last-Event-ID", id)?),
+            (_, Some(_), Some(_)) => {
+                return Err(Error::invalid(
+                    "after_sequence",
+                    "can't be there with from_sequence: one of them",
+                ));
+            }
+            (_, Some(from), None) => Place::From(number("from_sequence", from)?),
+            (_, None, Some(after)) => Place::After(number("after_sequence", after)?),
+            _ => Place::From(1),
+        };
+        let level = self.level.as_deref().map(|word| {
+            Level::of(word).ok_or_else(|| Error::invalid("level", "must be debug, info, warning or error"))
+        });
+        let types = self.kind.iter().flat_map(|types| types.split(','));
+        Ok(Wanted {
+            place,
+            filter: LineFilter {
+                types: types
+                    .map(|kind| kind.trim().to_owned())
+                    .filter(|kind| !kind.is_empty())
+                    .collect(),
+                level: level.transpose()?,
+            },
+        })
+    }
+
+    pub(super) fn limit(&self) -> Result<usize> {
+        let Some(text) = &self.limit else { return Ok(PAGE) };
+        let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+        limit.ok_or_else(|| Error::invalid("limit", format!("must be a whole number from 1 to {MAX_PAGE}")))
+    }
+}
+
+/// Who reads, by a ticket or by their Authorization header.
+pub(super) struct Caller(pub(super) Team, pub(super) ReadParams);
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        let Query(params) = Query::<ReadParams>::from_request_parts(parts, state).await?;
+        let Some(ticket) = &params.ticket else {
+            return Ok(Self(Team::from_request_parts(parts, state).await?, params));
+        };
+        let team_id = Team::id_in_path(parts, state).await?;
+        let Path(run_id) = Path::<Uuid>::from_request_parts(parts, state).await?;
+        let ticketed = tickets::look_at(state.database(), team_id, run_id, ticket).await?;
+        let team = Team::of_context(state, parts, ticketed.context, ticketed.credential_expires_at);
+        Ok(Self(team, params))
+    }
+}

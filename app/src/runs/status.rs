@@ -1,0 +1,137 @@
+//! Where a run stands, and where it may go from there.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::{Error, Result};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = RunStatus)]
+pub enum RunStatus {
+    /// It was asked for.
+    Queued,
+    /// What it needs is made.
+    Building,
+    /// It runs.
+    Running,
+    /// It has done what it was to do.
+    Succeeded,
+    /// It has not.
+    Failed,
+    /// Somebody has ended it.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// As in the column `status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Building => "building",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Nothing comes after it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// Whether it may come next.
+    pub fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Queued, Self::Building | Self::Running)
+                | (Self::Building, Self::Running)
+                | (
+                    Self::Queued | Self::Building | Self::Running,
+                    Self::Failed | Self::Cancelled
+                )
+                | (Self::Running, Self::Succeeded)
+        )
+    }
+
+    /// The next one, if it may come next.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] that says where the run stands.
+    pub fn moved_to(self, next: Self) -> Result<Self> {
+        if self.may_become(next) {
+            return Ok(next);
+        }
+        Err(match self.is_final() {
+            true => Error::conflict("run-ended", format!("the run has ended: it has {self}")),
+            false => Error::conflict(
+                "illegal-transition",
+                format!("a run that is {self} can't become {next}"),
+            ),
+        })
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RunStatus {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "queued" => Self::Queued,
+            "building" => Self::Building,
+            "running" => Self::Running,
+            "succeeded" => Self::Succeeded,
+            "failed" => Self::Failed,
+            "cancelled" => Self::Cancelled,
+            _ => {
+                return Err(Error::invalid(
+                    "status",
+                    "must be queued, building, running, succeeded, failed or cancelled",
+                ));
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunStatus::{self, Building, Cancelled, Failed, Queued, Running, Succeeded};
+
+    #[test]
+    fn a_run_goes_forward_and_ends_once() {
+        let all = [Queued, Building, Running, Succeeded, Failed, Cancelled];
+        let legal: Vec<(RunStatus, RunStatus)> = all
+            .iter()
+            .flat_map(|from| all.iter().map(move |to| (*from, *to)))
+            .filter(|(from, to)| from.may_become(*to))
+            .collect();
+        assert_eq!(
+            legal,
+            [
+                (Queued, Building),
+                (Queued, Running),
+                (Queued, Failed),
+                (Queued, Cancelled),
+                (Building, Running),
+                (Building, Failed),
+                (Building, Cancelled),
+                (Running, Succeeded),
+                (Running, Failed),
+                (Running, Cancelled),
+            ]
+        );
+        assert_eq!(Succeeded.moved_to(Failed).unwrap_err().code(), "run-ended");
+        assert_eq!(Building.moved_to(Succeeded).unwrap_err().code(), "illegal-transition");
+    }
+}

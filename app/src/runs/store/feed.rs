@@ -1,0 +1,99 @@
+//! Runs as they are followed, and as stories tell them.
+
+use daybook_entity::run::{Column, Entity, Model};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::runs::view::RunView;
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
+
+/// Some of what is new in a team's runs.
+#[derive(Debug)]
+pub struct RunNews {
+    /// Runs as they are now.
+    pub runs: Vec<RunView>,
+    /// How many rows that was.
+    pub read: usize,
+    /// The last of them.
+    pub last: Option<FeedPlace>,
+    /// What is visible now.
+    pub now: Snapshot,
+}
+
+/// The next runs that moved in a window, at most `limit`.
+///
+/// # Errors
+/// As any statement.
+pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNews> {
+    // Two ranges of the index: of transactions that had not begun, and of those that were open.
+    let query = sqlx::query(
+        "SELECT now.snapshot, m.transaction_id, m.id
+         FROM (SELECT pg_current_snapshot()::text AS snapshot) now
+         LEFT JOIN LATERAL (
+             (SELECT transaction_id, id FROM runs
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
+              ORDER BY 1, 2 LIMIT $9)
+             UNION ALL
+             (SELECT transaction_id, id FROM runs
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
+              ORDER BY 1, 2 LIMIT $9)
+             ORDER BY 1, 2 LIMIT $9
+         ) m ON true
+         ORDER BY m.transaction_id, m.id",
+    );
+    let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
+    let first = rows
+        .first()
+        .ok_or_else(|| Error::internal("a snapshot is always there"))?;
+    let now = first.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?;
+    let mut places = Vec::new();
+    for row in &rows {
+        if let Some(transaction_id) = row.try_get::<Option<i64>, _>("transaction_id")? {
+            places.push(FeedPlace {
+                transaction_id,
+                id: row.try_get("id")?,
+                seq: 0,
+            });
+        }
+    }
+    // Later than the places, maybe: then they move once more.
+    let runs = match places.is_empty() {
+        true => Vec::new(),
+        false => {
+            let ids = places.iter().map(|place| place.id);
+            let found = Entity::find()
+                .filter(Column::TeamId.eq(tx.team_id()))
+                .filter(Column::Id.is_in(ids));
+            found.all(tx).await?
+        }
+    };
+    let mut runs: Vec<Option<Model>> = runs.into_iter().map(Some).collect();
+    let told = places.iter().filter_map(|place| {
+        let run = runs
+            .iter_mut()
+            .find(|run| run.as_ref().is_some_and(|run| run.id == place.id));
+        run.and_then(Option::take).map(RunView::from)
+    });
+    Ok(RunNews {
+        runs: told.collect(),
+        read: places.len(),
+        last: places.last().copied(),
+        now,
+    })
+}
+
+/// The runs of a story, as they began.
+///
+/// # Errors
+/// As any statement.
+pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: u64) -> Result<Vec<RunView>> {
+    let found = Entity::find()
+        .filter(Column::TeamId.eq(tx.team_id()))
+        .filter(Column::CorrelationId.eq(correlation_id));
+    let runs = found.order_by_asc(Column::Id).limit(limit).all(tx).await?;
+    Ok(runs.into_iter().map(RunView::from).collect())
+}

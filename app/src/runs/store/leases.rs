@@ -1,0 +1,175 @@
+//! Who writes a run's log: leases, and the processes that hold them.
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::runs::log::RunKey;
+use crate::runs::status::RunStatus;
+use crate::tenancy::{Database, TeamTx, WorkerDatabase};
+
+/// A run whose log this process may write.
+#[derive(Debug)]
+pub(in crate::runs) struct Lease {
+    pub(in crate::runs) epoch: u64,
+    pub(in crate::runs) configuration_id: Option<String>,
+    pub(in crate::runs) status: RunStatus,
+    pub(in crate::runs) lost_after: Duration,
+    /// Who had it before.
+    pub(in crate::runs) before: Option<Uuid>,
+}
+
+/// What came of asking for a run's log.
+#[derive(Debug)]
+pub(in crate::runs) enum Taken {
+    /// It is this process's.
+    Here(Lease),
+    /// A process that lives has it: there.
+    Elsewhere { url: String },
+    /// The run has ended: its log is only read.
+    Ended,
+}
+
+/// Takes a run's log for `home`, if nobody who lives has it. Asked `lives`, the storage knows better than the clock
+/// whether a process does.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(in crate::runs) async fn take_lease(
+    tx: &TeamTx,
+    run_id: Uuid,
+    home: Uuid,
+    lease: Duration,
+    lives: impl Fn(Uuid) -> Option<bool>,
+) -> Result<Taken> {
+    let query = sqlx::query(
+        "SELECT r.status, r.home, r.configuration_id, r.lost_after_seconds, h.url,
+            coalesce(h.renewed_at > clock_timestamp() - $3 * interval '1 millisecond', false) AS renewed
+         FROM runs r LEFT JOIN run_homes h ON h.id = r.home
+         WHERE r.team_id = $1 AND r.id = $2 FOR UPDATE OF r",
+    );
+    let query = query.bind(tx.team_id()).bind(run_id).bind(millis(lease));
+    let row = tx.fetch_optional(query).await?.ok_or_else(|| Error::not_found("run"))?;
+    let status: RunStatus = row.try_get::<&str, _>("status")?.parse()?;
+    if status.is_final() {
+        return Ok(Taken::Ended);
+    }
+    let before: Option<Uuid> = row.try_get("home")?;
+    if let Some(before) = before.filter(|before| *before != home) {
+        let url: Option<String> = row.try_get("url")?;
+        let lives = match lives(before) {
+            Some(lives) => lives,
+            None => row.try_get("renewed")?,
+        };
+        if let Some(url) = url.filter(|_| lives) {
+            return Ok(Taken::Elsewhere { url });
+        }
+    }
+    let query = sqlx::query(
+        "WITH lease AS (
+            INSERT INTO run_leases (team_id, run_id, epoch, home)
+            SELECT $1, $2, coalesce(max(epoch), 0) + 1, $3 FROM run_leases WHERE team_id = $1 AND run_id = $2
+            RETURNING epoch
+         )
+         UPDATE runs SET home = $3 WHERE team_id = $1 AND id = $2 RETURNING (SELECT epoch FROM lease) AS epoch",
+    );
+    let taken = tx
+        .fetch_optional(query.bind(tx.team_id()).bind(run_id).bind(home))
+        .await?;
+    let epoch: i64 = taken.ok_or_else(|| Error::not_found("run"))?.try_get("epoch")?;
+    let lost_after: i32 = row.try_get("lost_after_seconds")?;
+    Ok(Taken::Here(Lease {
+        epoch: u64::try_from(epoch).map_err(Error::internal)?,
+        configuration_id: row.try_get("configuration_id")?,
+        status,
+        lost_after: Duration::from_secs(u64::try_from(lost_after).unwrap_or(60)),
+        before: before.filter(|before| *before != home),
+    }))
+}
+
+/// Of these runs, those that are still `home`'s.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::runs) async fn homes_runs(tx: &TeamTx, home: Uuid, runs: &[Uuid]) -> Result<Vec<RunKey>> {
+    let query = sqlx::query("SELECT id FROM runs WHERE team_id = $1 AND home = $2 AND id = ANY ($3)");
+    let rows = tx.fetch_all(query.bind(tx.team_id()).bind(home).bind(runs)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RunKey {
+                team_id: tx.team_id(),
+                run_id: row.try_get("id")?,
+            })
+        })
+        .collect()
+}
+
+/// Says that a process lives, and where it is reached.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::runs) async fn enter_home(tx: &TeamTx, home: Uuid, url: &str) -> Result<()> {
+    let query = sqlx::query("INSERT INTO run_homes (id, url) VALUES ($1, $2)");
+    tx.execute_sql(query.bind(home).bind(url)).await?;
+    Ok(())
+}
+
+/// Says that a process lives still. False if others may have taken it for dead.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::runs) async fn renew_home(tx: &TeamTx, home: Uuid, lease: Duration) -> Result<bool> {
+    let query = sqlx::query(
+        "UPDATE run_homes SET renewed_at = clock_timestamp()
+         WHERE id = $1 AND renewed_at > clock_timestamp() - $2 * interval '1 millisecond'",
+    );
+    Ok(tx.execute_sql(query.bind(home).bind(millis(lease))).await? > 0)
+}
+
+/// Says that a process is gone: others may take up its runs at once.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::runs) async fn leave_home(tx: &TeamTx, home: Uuid) -> Result<()> {
+    let query = sqlx::query("DELETE FROM run_homes WHERE id = $1");
+    tx.execute_sql(query.bind(home)).await?;
+    Ok(())
+}
+
+/// Runs under way that nobody has said anything of for as long as each allows, and that no process holds that lives.
+///
+/// # Errors
+/// [`Error::Internal`] where there are no workers; as any statement.
+pub(in crate::runs) async fn lost(workers: &WorkerDatabase, lease: Duration) -> Result<Vec<RunKey>> {
+    let query = sqlx::query(
+        "SELECT r.team_id, r.id FROM runs r LEFT JOIN run_homes h ON h.id = r.home
+         WHERE r.completed_at IS NULL AND r.status IN ('building', 'running')
+            AND greatest(r.updated_at, h.renewed_at) < clock_timestamp() - r.lost_after_seconds * interval '1 second'
+            AND coalesce(h.renewed_at < clock_timestamp() - $1 * interval '1 millisecond', true)
+         LIMIT 1000",
+    );
+    let rows = workers.fetch_all(query.bind(millis(lease))).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RunKey {
+                team_id: row.try_get("team_id")?,
+                run_id: row.try_get("id")?,
+            })
+        })
+        .collect()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A transaction of the service's own, in no team in particular: processes belong to none.
+///
+/// # Errors
+/// As [`Database::begin`].
+pub(in crate::runs) async fn begin_of_no_team(database: &Database) -> Result<TeamTx> {
+    use crate::tenancy::{Context, SYSTEM_TEAM};
+    database.begin(&Context::system(SYSTEM_TEAM, "run logs")).await
+}

@@ -1,0 +1,295 @@
+//! Rows of runs.
+
+mod feed;
+mod leases;
+
+pub use self::feed::{RunNews, feed, of_story};
+pub(super) use self::leases::{
+    Lease, Taken, begin_of_no_team, enter_home, homes_runs, leave_home, lost, renew_home, take_lease,
+};
+
+use chrono::{DateTime, Utc};
+use daybook_entity::run::{ActiveModel, Column, Entity, Model};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use serde_json::Value;
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::log::{RunKey, Storage};
+use super::model::reason;
+use super::new_run::NewRun;
+use super::status::RunStatus;
+use super::summary::RunSummary;
+use crate::error::{Error, Result};
+use crate::events::{FieldChange, StateChangedEventData, Track, create_model_with_event, emit_event};
+use crate::tenancy::{Actor, Moved, TeamTx};
+
+/// Writes a run that is asked for, and its event.
+///
+/// # Errors
+/// As [`create_model_with_event`].
+pub(super) async fn create(tx: &TeamTx, run: RunKey, new: &NewRun) -> Result<Model> {
+    use sea_orm::ActiveValue::Set;
+    let context = tx.context();
+    let session = match &context.actor {
+        Actor::Job { id, .. } => Some(*id),
+        _ => None,
+    };
+    let row = ActiveModel {
+        id: Set(run.run_id),
+        name: Set(new.name.clone()),
+        configuration_id: Set(new.configuration_id.clone()),
+        status: Set(RunStatus::Queued.as_str().to_owned()),
+        events_path: Set(Storage::events_path(run)),
+        lost_after_seconds: Set(i32::try_from(new.lost_after.as_secs()).unwrap_or(i32::MAX)),
+        job_session_id: Set(session),
+        correlation_id: Set(context.correlation_id),
+        causation_id: Set(context.causation_id),
+        ..Default::default()
+    };
+    let track = Track::only([Column::Name, Column::ConfigurationId, Column::Status]);
+    let model: Model = create_model_with_event(tx, row, track).await?;
+    tx.hint(Moved::Runs);
+    Ok(model)
+}
+
+/// One run.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Model> {
+    let found = Entity::find_by_id(id).filter(Column::TeamId.eq(tx.team_id()));
+    found.one(tx).await?.ok_or_else(|| Error::not_found("run"))
+}
+
+/// One run, which nobody else changes while this transaction lasts.
+async fn lock(tx: &TeamTx, id: Uuid) -> Result<Model> {
+    let found = Entity::find_by_id(id).filter(Column::TeamId.eq(tx.team_id()));
+    found
+        .lock_exclusive()
+        .one(tx)
+        .await?
+        .ok_or_else(|| Error::not_found("run"))
+}
+
+/// Moves a run that has not ended to another status that has not. In it already: nothing is changed.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Conflict`] for what may not come next.
+pub(super) async fn advance(tx: &TeamTx, id: Uuid, next: RunStatus) -> Result<Model> {
+    let run = lock(tx, id).await?;
+    let now: RunStatus = run.status.parse()?;
+    if now == next {
+        return Ok(run);
+    }
+    let next = now.moved_to(next)?;
+    let query = sqlx::query(
+        "UPDATE runs SET status = $3, started_at = CASE WHEN $3 = 'running' THEN clock_timestamp() ELSE started_at END,
+            updated_at = clock_timestamp(), transaction_id = pg_current_xact_id()::text::bigint
+         WHERE team_id = $1 AND id = $2",
+    );
+    tx.execute_sql(query.bind(tx.team_id()).bind(id).bind(next.as_str()))
+        .await?;
+    moved(tx, id, now, next, None).await
+}
+
+/// How a run ends.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) status: RunStatus,
+    pub(super) exit_code: Option<i32>,
+    pub(super) failure: Option<Value>,
+    pub(super) output_paths: Value,
+    pub(super) completed_at: DateTime<Utc>,
+    pub(super) reason: Option<String>,
+    /// The text that is kept, and what it says.
+    pub(super) summary: Option<(String, RunSummary)>,
+    pub(super) log_bytes: i64,
+}
+
+/// Writes how a run ended. One that has ended stays as it is.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &Ended) -> Result<Model> {
+    let run = lock(tx, id).await?;
+    let now: RunStatus = run.status.parse()?;
+    if now.is_final() {
+        return Ok(run);
+    }
+    let derived = Derived::of(ended.summary.as_ref().map(|(_, summary)| summary));
+    let query = sqlx::query(
+        "UPDATE runs SET status = $3, exit_code = $4, failure = $5, output_paths = $6, completed_at = $7,
+            summary_json = $8::json, input_file_count = $9, table_count = $10, row_count = $11,
+            max_validation_severity = $12, log_lines = $13, log_bytes = $14, log_state = 'closed', home = NULL,
+            updated_at = clock_timestamp(), transaction_id = pg_current_xact_id()::text::bigint
+         WHERE team_id = $1 AND id = $2",
+    )
+    .bind(tx.team_id())
+    .bind(id)
+    .bind(ended.status.as_str())
+    .bind(ended.exit_code)
+    .bind(&ended.failure)
+    .bind(&ended.output_paths)
+    .bind(ended.completed_at)
+    .bind(ended.summary.as_ref().map(|(text, _)| text.as_str()))
+    .bind(derived.files)
+    .bind(derived.tables)
+    .bind(derived.rows)
+    .bind(derived.severity)
+    .bind(derived.lines)
+    .bind(ended.log_bytes);
+    tx.execute_sql(query).await?;
+    let told = ended.reason.clone();
+    let why = told.or_else(|| reason(ended.exit_code.filter(|code| *code != 0), ended.failure.as_ref()));
+    moved(tx, id, now, ended.status, why).await
+}
+
+async fn moved(tx: &TeamTx, id: Uuid, old: RunStatus, new: RunStatus, reason: Option<String>) -> Result<Model> {
+    let run = get(tx, id).await?;
+    let state = FieldChange {
+        old: old.as_str().into(),
+        new: new.as_str().into(),
+    };
+    emit_event(tx, &run, StateChangedEventData { state, reason }).await?;
+    tx.hint(Moved::Runs);
+    Ok(run)
+}
+
+/// Derived fields, as far as the columns can hold them.
+struct Derived {
+    files: Option<i32>,
+    tables: Option<i32>,
+    rows: Option<i64>,
+    severity: Option<String>,
+    lines: Option<i64>,
+}
+
+impl Derived {
+    fn of(summary: Option<&RunSummary>) -> Self {
+        let int = |number: u64| i32::try_from(number).unwrap_or(i32::MAX);
+        let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        Self {
+            files: summary.map(|summary| int(summary.file_count)),
+            tables: summary.map(|summary| int(summary.table_count)),
+            rows: summary.map(|summary| long(summary.row_count)),
+            severity: summary.and_then(|summary| summary.validation.max_severity.clone()),
+            lines: summary.map(|summary| long(summary.lines)),
+        }
+    }
+}
+
+/// A run's summary as it is kept. None if there is none.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn summary(tx: &TeamTx, id: Uuid) -> Result<Option<String>> {
+    let query = sqlx::query("SELECT summary_json::text AS summary FROM runs WHERE team_id = $1 AND id = $2");
+    let row = tx.fetch_optional(query.bind(tx.team_id()).bind(id)).await?;
+    Ok(row.map(|row| row.try_get("summary")).transpose()?.flatten())
+}
+
+/// Writes a summary that was made again.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn set_summary(tx: &TeamTx, id: Uuid, text: &str, summary: &RunSummary) -> Result<()> {
+    let derived = Derived::of(Some(summary));
+    let query = sqlx::query(
+        "UPDATE runs SET summary_json = $3::json, input_file_count = $4, table_count = $5, row_count = $6,
+            max_validation_severity = $7, log_lines = $8, updated_at = clock_timestamp(),
+            transaction_id = pg_current_xact_id()::text::bigint
+         WHERE team_id = $1 AND id = $2",
+    )
+    .bind(tx.team_id())
+    .bind(id)
+    .bind(text)
+    .bind(derived.files)
+    .bind(derived.tables)
+    .bind(derived.rows)
+    .bind(derived.severity)
+    .bind(derived.lines);
+    tx.execute_sql(query).await?;
+    tx.hint(Moved::Runs);
+    Ok(())
+}
+
+/// Says that a run's log could not be written.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn set_degraded(tx: &TeamTx, id: Uuid) -> Result<()> {
+    let query = sqlx::query(
+        "UPDATE runs SET log_degraded = true, updated_at = clock_timestamp(),
+            transaction_id = pg_current_xact_id()::text::bigint
+         WHERE team_id = $1 AND id = $2 AND NOT log_degraded",
+    );
+    if tx.execute_sql(query.bind(tx.team_id()).bind(id)).await? > 0 {
+        tx.hint(Moved::Runs);
+    }
+    Ok(())
+}
+
+/// Says in what form a run's log is now.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn set_log_state(tx: &TeamTx, id: Uuid, state: &str, events_path: Option<&str>) -> Result<()> {
+    let query = sqlx::query(
+        "UPDATE runs SET log_state = $3, events_path = coalesce($4, events_path), updated_at = clock_timestamp(),
+            transaction_id = pg_current_xact_id()::text::bigint
+         WHERE team_id = $1 AND id = $2",
+    );
+    let query = query.bind(tx.team_id()).bind(id).bind(state).bind(events_path);
+    tx.execute_sql(query).await?;
+    tx.hint(Moved::Runs);
+    Ok(())
+}
+
+/// Which runs.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    pub(super) status: Option<RunStatus>,
+    pub(super) configuration_id: Option<String>,
+    pub(super) job_session_id: Option<Uuid>,
+    pub(super) correlation_id: Option<Uuid>,
+    pub(super) since: Option<DateTime<Utc>>,
+    pub(super) until: Option<DateTime<Utc>>,
+    pub(super) exit_code: Option<i32>,
+    /// This severity or a worse one.
+    pub(super) severity: Option<&'static [&'static str]>,
+    pub(super) min_rows: Option<i64>,
+    pub(super) min_tables: Option<i32>,
+    pub(super) min_files: Option<i32>,
+}
+
+/// Runs, the newest first. One more than `limit` if there are more.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<Model>> {
+    let mut found = Entity::find().filter(Column::TeamId.eq(tx.team_id()));
+    let conditions = [
+        after.map(|id| Column::Id.lt(id)),
+        filter.status.map(|status| Column::Status.eq(status.as_str())),
+        filter
+            .configuration_id
+            .as_ref()
+            .map(|id| Column::ConfigurationId.eq(id.clone())),
+        filter.job_session_id.map(|id| Column::JobSessionId.eq(id)),
+        filter.correlation_id.map(|id| Column::CorrelationId.eq(id)),
+        filter.since.map(|at| Column::CreatedAt.gte(at)),
+        filter.until.map(|at| Column::CreatedAt.lt(at)),
+        filter.exit_code.map(|code| Column::ExitCode.eq(code)),
+        filter
+            .severity
+            .map(|severities| Column::MaxValidationSeverity.is_in(severities.iter().copied())),
+        filter.min_rows.map(|rows| Column::RowCount.gte(rows)),
+        filter.min_tables.map(|tables| Column::TableCount.gte(tables)),
+        filter.min_files.map(|files| Column::InputFileCount.gte(files)),
+    ];
+    for condition in conditions.into_iter().flatten() {
+        found = found.filter(condition);
+    }
+    Ok(found.order_by_desc(Column::Id).limit(limit + 1).all(tx).await?)
+}

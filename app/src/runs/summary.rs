@@ -1,0 +1,310 @@
+//! What a log comes to: a fold over its lines, of which none but the last few words are kept.
+//!
+//! It is made once, when the run ends, and can be made again from the log: then it is the same, byte by byte. So it knows
+//! nothing but the lines.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::log::Read;
+
+/// The name of this form, for who reads summaries of many years.
+const SCHEMA: &str = "daybook.run_summary/v1";
+/// How many last lines of a console are kept, and how long each.
+const CONSOLE_LINES: usize = 20;
+const CONSOLE_CHARS: usize = 500;
+/// How many different words are counted one by one; more of them are counted together.
+const MOST_WORDS: usize = 200;
+const OTHER: &str = "(other)";
+/// How many different files are told apart.
+const MOST_FILES: usize = 100_000;
+
+/// What a log comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunSummary {
+    /// `daybook.run_summary/v1`.
+    pub schema: String,
+    /// How it ended: `succeeded`, `failed` or `cancelled`.
+    pub status: Option<String>,
+    /// What its program ended with.
+    pub exit_code: Option<i64>,
+    /// When it began to run.
+    pub started_at: Option<String>,
+    /// When it ended.
+    pub completed_at: Option<String>,
+    /// Between these, in milliseconds.
+    pub duration_ms: Option<i64>,
+    /// How many lines the log has.
+    pub lines: u64,
+    /// Of these, by type.
+    pub by_type: BTreeMap<String, u64>,
+    /// Lines that say a level, by it.
+    pub by_level: BTreeMap<String, u64>,
+    /// What validation found.
+    pub validation: ValidationSummary,
+    /// Tables that were read.
+    pub table_count: u64,
+    /// Their rows.
+    pub row_count: u64,
+    /// The files that they came from.
+    pub file_count: u64,
+    /// The last lines of the console.
+    pub console: Vec<ConsoleLine>,
+    /// Lines that are known to be missing: they could not be kept.
+    pub missing: u64,
+    /// Lines that can't be read any more.
+    pub unreadable: u64,
+}
+
+/// What validation found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ValidationSummary {
+    /// By severity.
+    pub by_severity: BTreeMap<String, u64>,
+    /// The worst of it: `info`, `warning` or `error`.
+    pub max_severity: Option<String>,
+}
+
+/// A line of the console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RunConsoleLine)]
+pub struct ConsoleLine {
+    /// `stdout` or `stderr`.
+    pub stream: Option<String>,
+    /// Its level.
+    pub level: Option<String>,
+    /// The text, cut after 500 characters.
+    pub message: String,
+}
+
+/// What the fold reads of what a line says. What has another shape says nothing.
+#[derive(Debug, Default, Deserialize)]
+struct Payload {
+    #[serde(default, deserialize_with = "lenient")]
+    level: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    severity: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    stream: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    message: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    file: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    row_count: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
+    count: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
+    exit_code: Option<i64>,
+}
+
+/// A summary while lines are read.
+#[derive(Debug, Default)]
+pub(super) struct Fold {
+    summary: RunSummary,
+    files: BTreeSet<String>,
+    console: VecDeque<ConsoleLine>,
+}
+
+impl Fold {
+    /// Takes a line in, with or without its line break.
+    pub(super) fn line(&mut self, line: &[u8]) {
+        match Read::of(line) {
+            Some(read) => self.take(&read.kind, &read.created_at, read.payload),
+            None => self.summary.unreadable += 1,
+        }
+    }
+
+    /// Takes in what a line says.
+    pub(super) fn take(&mut self, kind: &str, created_at: &str, payload: &RawValue) {
+        let payload: Payload = serde_json::from_str(payload.get()).unwrap_or_default();
+        let summary = &mut self.summary;
+        summary.lines += 1;
+        count(&mut summary.by_type, kind);
+        if let Some(level) = &payload.level {
+            count(&mut summary.by_level, level);
+        }
+        match kind {
+            "console.line" => {
+                if self.console.len() == CONSOLE_LINES {
+                    self.console.pop_front();
+                }
+                self.console.push_back(ConsoleLine {
+                    stream: payload.stream,
+                    level: payload.level,
+                    message: shown(&payload.message.unwrap_or_default()),
+                });
+            }
+            "run.started" => summary.started_at = summary.started_at.take().or_else(|| Some(created_at.to_owned())),
+            "run.table.summary" => {
+                summary.table_count += 1;
+                summary.row_count = summary.row_count.saturating_add(payload.row_count.unwrap_or(0));
+                if let Some(file) = payload.file
+                    && self.files.len() < MOST_FILES
+                {
+                    self.files.insert(file);
+                }
+            }
+            "run.validation.issue" => {
+                let severity = payload.severity.unwrap_or_else(|| "error".to_owned());
+                count(&mut summary.validation.by_severity, &severity);
+                let worst = summary.validation.max_severity.take();
+                summary.validation.max_severity = match rank(&severity) > worst.as_deref().and_then(rank) {
+                    true => Some(severity),
+                    false => worst,
+                };
+            }
+            "log.gap" => summary.missing = summary.missing.saturating_add(payload.count.unwrap_or(0)),
+            "run.completed" => {
+                summary.status = payload.status;
+                summary.exit_code = payload.exit_code;
+                summary.completed_at = Some(created_at.to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    /// What it all comes to.
+    pub(super) fn finish(self) -> RunSummary {
+        let mut summary = self.summary;
+        summary.schema = SCHEMA.to_owned();
+        summary.file_count = self.files.len() as u64;
+        summary.console = self.console.into();
+        summary.duration_ms = summary
+            .started_at
+            .as_deref()
+            .zip(summary.completed_at.as_deref())
+            .and_then(|(started, completed)| Some((moment(completed)? - moment(started)?).num_milliseconds().max(0)));
+        summary
+    }
+}
+
+/// A value of another type is none, rather than the end of it.
+fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
+    if let Some(count) = counts.get_mut(word) {
+        *count += 1;
+    } else if counts.len() < MOST_WORDS && word.len() <= 100 {
+        counts.insert(word.to_owned(), 1);
+    } else {
+        *counts.entry(OTHER.to_owned()).or_default() += 1;
+    }
+}
+
+/// The severities that are compared.
+fn rank(severity: &str) -> Option<u8> {
+    match severity {
+        "info" => Some(1),
+        "warning" => Some(2),
+        "error" => Some(3),
+        _ => None,
+    }
+}
+
+/// As it can be kept in any text: cut, and without U+0000.
+fn shown(message: &str) -> String {
+    message
+        .chars()
+        .take(CONSOLE_CHARS)
+        .map(|c| if c == '\0' { '\u{FFFD}' } else { c })
+        .collect()
+}
+
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn fold(lines: &[(&str, &str, Value)]) -> RunSummary {
+        let mut fold = Fold::default();
+        for (kind, at, payload) in lines {
+            let payload = RawValue::from_string(payload.to_string()).unwrap();
+            fold.take(kind, &format!("2026-11-21T12:00:{at}Z"), &payload);
+        }
+        fold.finish()
+    }
+
+    #[test]
+    fn a_summary_is_what_the_lines_come_to() {
+        let summary = fold(&[
+            ("run.queued", "00", json!({})),
+            ("run.started", "01", json!({})),
+            (
+                "console.line",
+                "02",
+                json!({"stream": "stdout", "level": "info", "message": "hello"}),
+            ),
+            ("run.table.summary", "03", json!({"file": "a.xlsx", "row_count": 40})),
+            ("run.table.summary", "03", json!({"file": "a.xlsx", "row_count": 2})),
+            ("run.validation.issue", "04", json!({"severity": "warning"})),
+            ("run.validation.issue", "04", json!({"severity": "info"})),
+            ("run.validation.issue", "04", json!({"severity": "odd"})),
+            ("log.gap", "04", json!({"count": 7})),
+            ("run.completed", "05.500", json!({"status": "failed", "exit_code": 101})),
+        ]);
+        assert_eq!(summary.lines, 10);
+        assert_eq!(summary.duration_ms, Some(4_500));
+        assert_eq!((summary.table_count, summary.row_count, summary.file_count), (2, 42, 1));
+        assert_eq!(summary.validation.max_severity.as_deref(), Some("warning"));
+        assert_eq!(summary.validation.by_severity["odd"], 1);
+        assert_eq!((summary.missing, summary.exit_code), (7, Some(101)));
+        assert_eq!(summary.status.as_deref(), Some("failed"));
+        assert_eq!(summary.console[0].message, "hello");
+    }
+
+    #[test]
+    fn what_has_another_shape_is_counted_and_no_more() {
+        let summary = fold(&[
+            ("console.line", "00", json!({"message": 7, "level": ["x"]})),
+            ("run.table.summary", "00", json!({"row_count": "many"})),
+            ("run.table.summary", "00", json!({"row_count": u64::MAX})),
+            ("run.table.summary", "00", json!({"row_count": 1})),
+        ]);
+        assert_eq!(
+            (summary.lines, summary.table_count, summary.row_count),
+            (4, 3, u64::MAX)
+        );
+        assert_eq!(summary.console[0].message, "");
+        assert!(summary.by_level.is_empty());
+    }
+
+    #[test]
+    fn its_size_has_a_bound() {
+        let long = "x".repeat(10_000);
+        let lines: Vec<_> = (0..1_000)
+            .map(|at| {
+                (
+                    format!("type.{at}"),
+                    json!({"level": format!("level {at}"), "message": long}),
+                )
+            })
+            .collect();
+        let mut fold = Fold::default();
+        for (kind, payload) in &lines {
+            let payload = RawValue::from_string(payload.to_string()).unwrap();
+            fold.take(kind, "2026-11-21T12:00:00Z", &payload);
+            fold.take("console.line", "2026-11-21T12:00:00Z", &payload);
+        }
+        let bytes = serde_json::to_vec(&fold.finish()).unwrap().len();
+        assert!(bytes < 64 * 1024, "{bytes}");
+    }
+}

@@ -1,0 +1,176 @@
+//! A run that a job writes: its lines go into the log without a way over HTTP.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::to_raw_value;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+use super::appending::read;
+use super::keeper::{Found, Over, Runs};
+use super::log::{LogError, RunKey, Writer};
+use super::new_run::{Ending, NewRun};
+use super::view::RunView;
+use crate::error::{Error, Result};
+use crate::jobs::JobSession;
+use crate::tenancy::{Context, Database};
+
+/// How often a writer says that it lives.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often a line is tried again whose log could not be written, before its job is told.
+const TRIES: u32 = 4;
+
+/// A run's writer. Dropped before it has told how the run ended, the run has failed.
+#[derive(Debug)]
+pub struct RunWriter {
+    runs: Runs,
+    database: Database,
+    context: Context,
+    run: RunKey,
+    /// What numbers its lines, so that one that is tried again is there once.
+    seq: tokio::sync::Mutex<u64>,
+    beating: AbortHandle,
+    over: bool,
+}
+
+/// Begins a run that is part of a job session: linked to it, in the same story, in the same name.
+///
+/// ```ignore
+/// let run = daybook::runs::start(session, NewRun::new("nightly import")).await?;
+/// run.console("info", "reading a.csv").await?;
+/// run.line("run.table.summary", &json!({"file": "a.csv", "row_count": 40})).await?;
+/// run.end(Ending::succeeded().exit_code(0)).await?;
+/// ```
+///
+/// # Errors
+/// [`Error::Invalid`]; [`Error::Unavailable`] where no logs are kept.
+pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
+    let database = session.database();
+    let runs = database
+        .extension::<Runs>()
+        .cloned()
+        .ok_or_else(|| Error::Unavailable {
+            detail: "this process keeps no run logs".into(),
+            source: None,
+        })?;
+    let new = new.checked()?;
+    let tx = session.begin().await?;
+    let row = runs.begin(&tx, &new).await?;
+    tx.commit().await?;
+    let run = RunKey {
+        team_id: row.team_id,
+        run_id: row.id,
+    };
+    let beating = tokio::spawn({
+        let runs = runs.clone();
+        async move {
+            let mut beats = tokio::time::interval(BEAT);
+            loop {
+                beats.tick().await;
+                runs.heard(run);
+            }
+        }
+    });
+    Ok(RunWriter {
+        runs,
+        database: database.clone(),
+        context: session.context().clone(),
+        run,
+        seq: tokio::sync::Mutex::new(1),
+        beating: beating.abort_handle(),
+        over: false,
+    })
+}
+
+impl RunWriter {
+    /// The run's id.
+    pub fn id(&self) -> Uuid {
+        self.run.run_id
+    }
+
+    /// Appends a line, and waits until it is safe on disk. `payload` is a JSON object.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is no line; [`Error::Conflict`] when the run has ended, as when somebody has cancelled
+    /// it; [`Error::Unavailable`] when the log can't be written: what is missing then is told in the log.
+    pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
+        let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
+        let said = read(text.as_bytes(), self.runs.limits().line_bytes, "")?;
+        let mut seq = self.seq.lock().await;
+        let writer = Writer {
+            id: format!("job-{}", self.context.actor.id().unwrap_or_default().simple()),
+            epoch: 1,
+            seq: *seq,
+        };
+        let mut pause = Duration::from_millis(50);
+        for tried in 1.. {
+            let appended = match self.runs.find(&self.database, self.run).await? {
+                Found::Open(open) => {
+                    let lines = std::slice::from_ref(&said);
+                    self.runs
+                        .append(&self.database, self.run, &open, lines, "job", Some(&writer))
+                        .await
+                }
+                Found::Closed => Err(LogError::Ended.into()),
+                Found::Elsewhere(_) => Err(LogError::Held.into()),
+            };
+            match appended {
+                Err(Error::Unavailable { .. }) if tried < TRIES => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 4;
+                }
+                appended => {
+                    appended?;
+                    break;
+                }
+            }
+        }
+        *seq += 1;
+        Ok(())
+    }
+
+    /// A line of the console.
+    ///
+    /// # Errors
+    /// As [`RunWriter::line`].
+    pub async fn console(&self, level: &str, message: &str) -> Result<()> {
+        let payload = json!({"stream": "stdout", "level": level, "message": message});
+        self.line("console.line", &payload).await
+    }
+
+    /// Ends the run.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it has ended otherwise; [`Error::Unavailable`] when the log can't be written.
+    pub async fn end(mut self, ending: Ending) -> Result<RunView> {
+        let status = ending.status;
+        let ended = self.runs.end(&self.database, &self.context, self.run, ending).await?;
+        self.over = true;
+        match ended {
+            Over::Here(run) if run.status == status.as_str() => Ok((*run).into()),
+            Over::Here(_) => Err(LogError::Ended.into()),
+            Over::Elsewhere(_) => Err(LogError::Held.into()),
+        }
+    }
+}
+
+impl Drop for RunWriter {
+    fn drop(&mut self) {
+        self.beating.abort();
+        if self.over {
+            return;
+        }
+        let (runs, database, context, run) = (self.runs.clone(), self.database.clone(), self.context.clone(), self.run);
+        let ending = Ending::failed("writer-dropped", "its job ended without telling how the run did");
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = runs.end(&database, &context, run, ending).await {
+                    tracing::warn!(run = %run.run_id, "a run that its job left could not be ended: {error}");
+                }
+            });
+        }
+    }
+}

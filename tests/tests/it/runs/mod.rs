@@ -1,0 +1,52 @@
+//! Runs over HTTP: their lines, who writes them, who reads them, and how they end.
+
+mod lifecycle;
+mod reading;
+mod sse;
+mod writing;
+
+use daybook_tests::http::{Ask, Client};
+use serde_json::{Value, json};
+
+/// A run of Acme's that has started; its path.
+async fn run(client: &Client) -> String {
+    let run = client.post("/runs", json!({"name": "nightly import"})).await.ok();
+    format!("/runs/{}", run["id"].as_str().unwrap())
+}
+
+/// Lines as NDJSON.
+fn ndjson(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn console(message: &str) -> Value {
+    json!({"type": "console.line", "payload": {"stream": "stdout", "level": "info", "message": message}})
+}
+
+/// Many lines in one request.
+fn append(client: &Client, run: &str, lines: &[Value]) -> Ask {
+    client
+        .ask(axum::http::Method::POST, &format!("{run}/events"))
+        .header("content-type", "application/x-ndjson")
+        .body(ndjson(lines))
+}
+
+/// A whole log, as NDJSON.
+async fn log(client: &Client, run: &str) -> Vec<Value> {
+    let answer = client
+        .get(&format!("{run}/events"))
+        .header("accept", "application/x-ndjson")
+        .await;
+    assert!(answer.status.is_success(), "{answer:?}");
+    let text = answer.text();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What lines say, in short: their types, or a console's words.
+fn told(lines: &[Value]) -> Vec<String> {
+    let word = |line: &Value| {
+        let message = line["payload"]["message"].as_str();
+        message.or_else(|| line["type"].as_str()).unwrap().to_owned()
+    };
+    lines.iter().map(word).collect()
+}
