@@ -77,7 +77,8 @@ impl MigrationTrait for Migration {
                     id uuid PRIMARY KEY,
                     url text NOT NULL,
                     started_at timestamptz NOT NULL DEFAULT now(),
-                    renewed_at timestamptz NOT NULL DEFAULT now()
+                    renewed_at timestamptz NOT NULL DEFAULT now(),
+                    left_at timestamptz
                 );
                 -- With it, a ticket reads one run's log, as often as it holds.
                 ALTER TABLE ws_tickets ADD COLUMN run_id uuid;",
@@ -89,7 +90,7 @@ impl MigrationTrait for Migration {
             .execute_unprepared(&format!(
                 "REVOKE UPDATE, DELETE ON run_leases FROM {APP_ROLE};
                  REVOKE DELETE ON runs FROM {APP_ROLE};
-                 GRANT SELECT, INSERT, UPDATE (renewed_at), DELETE ON run_homes TO {APP_ROLE};
+                 GRANT SELECT, INSERT, UPDATE (renewed_at, left_at), DELETE ON run_homes TO {APP_ROLE};
 
                  -- Which runs nobody ends, and which logs are old. Never names, summaries, failures.
                  CREATE POLICY workers ON runs TO {WORKER_ROLE} USING ({AS_WORKER});

@@ -143,6 +143,19 @@ pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// How another process reaches a test's database as its owner. None on a server that `DAYBOOK_TEST_DATABASE_URL` names, whose
+/// password is not known here.
+pub fn url_of(db: &TestDb) -> Option<String> {
+    let owner = db.owner_options();
+    Some(format!(
+        "postgres:///{}?host={}&port={}&user={}",
+        owner.get_database()?,
+        owner.get_socket()?.display().to_string().replace('/', "%2F"),
+        owner.get_port(),
+        owner.get_username(),
+    ))
+}
+
 /// Waits until a session of this database waits for a lock that another holds.
 pub async fn somebody_waits_for_a_lock(db: &TestDb) {
     let mut owner = db.owner().await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{Runs, Shared, stopping};
+use super::{Runs, Shared, in_a_moment, stopping};
 use crate::error::{Error, Result};
 use crate::runs::log::{Home, HomeOptions, RunKey};
 use crate::runs::new_run::Ending;
@@ -131,12 +131,19 @@ impl Runs {
     /// # Errors
     /// [`Error::Unavailable`]: then it is kept.
     pub(super) async fn take_over(&self, database: &Database, home: Uuid, also: Option<RunKey>) -> Result<()> {
+        let _alone = self.0.recovering.write().await;
         let storage = self.storage().clone();
-        let left = tokio::task::spawn_blocking(move || storage.left_by(home))
-            .await
-            .map_err(Error::internal)?
-            .map_err(Error::internal)?;
-        let Some(runs) = left else { return Ok(()) };
+        let left = tokio::task::spawn_blocking(move || (storage.left_by(home), storage.has_something_of(home)));
+        let (left, something) = left.await.map_err(Error::internal)?;
+        let Some(runs) = left.map_err(Error::internal)? else {
+            // Another process is at it, or it lives.
+            return match something && also.is_some() {
+                true => Err(in_a_moment()),
+                false => Ok(()),
+            };
+        };
+        // It is dead, as nobody would believe while its row is there.
+        forget(database, home).await?;
         let mut by_team: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
         for run in runs {
             by_team.entry(run.team_id).or_default().push(run.run_id);
@@ -151,7 +158,7 @@ impl Runs {
         tokio::task::spawn_blocking(move || storage.take_over(home, &own))
             .await
             .map_err(Error::internal)??;
-        forget(database, home).await
+        Ok(())
     }
 
     /// Ends the runs whose writer is silent.

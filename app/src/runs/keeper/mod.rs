@@ -80,6 +80,8 @@ struct Shared {
     home: tokio::sync::Mutex<Option<Arc<Settled>>>,
     slots: Mutex<HashMap<RunKey, Arc<Slot>>>,
     admitted: Mutex<HashMap<[u8; 32], Instant>>,
+    /// Written while it is taken over what a dead process left: nobody then asks who lives, or opens what isn't whole.
+    recovering: tokio::sync::RwLock<()>,
     closing: watch::Sender<bool>,
 }
 
@@ -110,6 +112,7 @@ impl Runs {
             home: tokio::sync::Mutex::default(),
             slots: Mutex::default(),
             admitted: Mutex::default(),
+            recovering: tokio::sync::RwLock::default(),
             closing: watch::Sender::new(false),
         }))
     }
@@ -221,12 +224,16 @@ impl Runs {
             return Ok(Found::Closed);
         }
         let settled = self.settled(database).await?;
+        let asking = self.0.recovering.read().await;
         let tx = database.begin(&context).await?;
         let storage = self.storage().clone();
         let lives = move |home| storage.is_alive(home).ok().flatten();
         let taken = store::take_lease(&tx, run.run_id, settled.id(), self.0.options.lease, lives).await?;
         tx.commit().await?;
+        drop(asking);
         let lease = match taken {
+            // Another process on our address: it is on its way out.
+            Taken::Elsewhere { url } if url == self.0.options.url => return Err(in_a_moment()),
             Taken::Elsewhere { url } => return Ok(Found::Elsewhere(url)),
             Taken::Ended => return Ok(Found::Closed),
             Taken::Here(lease) => lease,
@@ -336,6 +343,13 @@ fn admission(credential: &str, run: RunKey) -> [u8; 32] {
     hash.update(run.run_id);
     hash.update(credential);
     hash.finalize().into()
+}
+
+fn in_a_moment() -> Error {
+    Error::Unavailable {
+        detail: "the run's log is about to be taken over from a process that is gone; try again in a moment".into(),
+        source: None,
+    }
 }
 
 fn stopping() -> Error {

@@ -1,7 +1,8 @@
 //! Where things are under the storage's root.
 
-use std::fs::{self, File};
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -63,7 +64,8 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     }
     let parent = folder.parent().unwrap_or(Path::new(""));
     make_folder(parent)?;
-    match fs::create_dir(folder) {
+    // What programs say is nobody else's.
+    match DirBuilder::new().mode(0o750).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }

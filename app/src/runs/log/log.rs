@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -438,6 +438,7 @@ pub(super) fn lock_file(path: &Path) -> Result<Flock<File>, LogError> {
         .truncate(false)
         .read(true)
         .write(true)
+        .mode(0o640)
         .open(path)
         .map_err(|error| LogError::unwritable(&error))?;
     Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {

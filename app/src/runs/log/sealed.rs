@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -74,7 +75,7 @@ pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<
     };
     let aside = aside(&plain);
     let mut hash = Sha256::new();
-    let file = File::create(&aside)?;
+    let file = File::options().create(true).truncate(true).write(true).mode(0o640).open(&aside)?;
     let options = EncodeOptions::new()
         .frame_size_policy(FrameSizePolicy::Uncompressed(FRAME_BYTES))
         .checksum_flag(true)

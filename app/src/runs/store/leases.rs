@@ -47,7 +47,7 @@ pub(in crate::runs) async fn take_lease(
     let query = sqlx::query(
         "SELECT r.status, r.home, r.configuration_id, r.lost_after_seconds, h.url,
             coalesce(h.renewed_at > clock_timestamp() - $3 * interval '1 millisecond', false) AS renewed
-         FROM runs r LEFT JOIN run_homes h ON h.id = r.home
+         FROM runs r LEFT JOIN run_homes h ON h.id = r.home AND h.left_at IS NULL
          WHERE r.team_id = $1 AND r.id = $2 FOR UPDATE OF r",
     );
     let query = query.bind(tx.team_id()).bind(run_id).bind(millis(lease));
@@ -123,18 +123,20 @@ pub(in crate::runs) async fn enter_home(tx: &TeamTx, home: Uuid, url: &str) -> R
 pub(in crate::runs) async fn renew_home(tx: &TeamTx, home: Uuid, lease: Duration) -> Result<bool> {
     let query = sqlx::query(
         "UPDATE run_homes SET renewed_at = clock_timestamp()
-         WHERE id = $1 AND renewed_at > clock_timestamp() - $2 * interval '1 millisecond'",
+         WHERE id = $1 AND left_at IS NULL AND renewed_at > clock_timestamp() - $2 * interval '1 millisecond'",
     );
     Ok(tx.execute_sql(query.bind(home).bind(millis(lease))).await? > 0)
 }
 
-/// Says that a process is gone: others may take up its runs at once.
+/// Says that a process is gone: others may take up its runs at once. Until when it was there is remembered for longer than any
+/// writer may be silent.
 ///
 /// # Errors
 /// As any statement.
 pub(in crate::runs) async fn leave_home(tx: &TeamTx, home: Uuid) -> Result<()> {
-    let query = sqlx::query("DELETE FROM run_homes WHERE id = $1");
+    let query = sqlx::query("UPDATE run_homes SET left_at = clock_timestamp() WHERE id = $1 AND left_at IS NULL");
     tx.execute_sql(query.bind(home)).await?;
+    tx.execute_sql(sqlx::query("DELETE FROM run_homes WHERE renewed_at < now() - interval '2 days'")).await?;
     Ok(())
 }
 
@@ -147,7 +149,8 @@ pub(in crate::runs) async fn lost(workers: &WorkerDatabase, lease: Duration) -> 
         "SELECT r.team_id, r.id FROM runs r LEFT JOIN run_homes h ON h.id = r.home
          WHERE r.completed_at IS NULL AND r.status IN ('building', 'running')
             AND greatest(r.updated_at, h.renewed_at) < clock_timestamp() - r.lost_after_seconds * interval '1 second'
-            AND coalesce(h.renewed_at < clock_timestamp() - $1 * interval '1 millisecond', true)
+            AND (h.id IS NULL OR h.left_at IS NOT NULL
+                OR h.renewed_at < clock_timestamp() - $1 * interval '1 millisecond')
          LIMIT 1000",
     );
     let rows = workers.fetch_all(query.bind(millis(lease))).await?;

@@ -18,14 +18,7 @@ const LOST_AFTER: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(240);
 
 fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
-    let owner = shop.stage.db.owner_options();
-    let url = format!(
-        "postgres:///{}?host={}&port={}&user={}",
-        owner.get_database().unwrap(),
-        owner.get_socket().unwrap().display().to_string().replace('/', "%2F"),
-        owner.get_port(),
-        owner.get_username(),
-    );
+    let url = daybook_tests::url_of(&shop.stage.db).unwrap();
     Command::new(env!("CARGO_BIN_EXE_worker-under-test"))
         .args(["serve", "--role", "worker"])
         .env("DATABASE_URL", url)
@@ -47,7 +40,7 @@ fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
 #[tokio::test]
 async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_running() {
     let shop = Shop::closed(program(Consumers::of([scribe::CONSUMER]).unwrap())).await;
-    if shop.stage.db.owner_options().get_socket().is_none() {
+    if daybook_tests::url_of(&shop.stage.db).is_none() {
         // A server that is given by a URL has a password that this test does not know.
         return;
     }

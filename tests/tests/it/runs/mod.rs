@@ -1,6 +1,8 @@
 //! Runs over HTTP: their lines, who writes them, who reads them, and how they end.
 
+mod killed;
 mod lifecycle;
+mod process;
 mod reading;
 mod sse;
 mod writing;

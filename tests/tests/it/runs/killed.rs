@@ -1,0 +1,158 @@
+//! A service that is killed a hundred times while a hundred runs are written and some are read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::Rng as _;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::process::{Place, free_port};
+
+const RUNS: usize = 100;
+const KILLS: u32 = 100;
+/// How many writers die with the last kill.
+const DEAD: usize = 10;
+const READERS: usize = 5;
+
+struct Writer {
+    run: Uuid,
+    /// The last line that was acknowledged.
+    acknowledged: AtomicU64,
+    /// The last that was sent.
+    sent: AtomicU64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_line_is_there_in_order_once_after_a_hundred_kills() {
+    let place = Arc::new(Place::new().await);
+    let port = free_port();
+    let mut service = place.serve(port).await;
+    let mut writers = Vec::new();
+    for number in 0..RUNS {
+        let new = json!({"name": format!("run {number}"), "lost_after_seconds": 5});
+        writers.push(Arc::new(Writer {
+            run: place.run(port, new).await,
+            acknowledged: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        }));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing: Vec<_> = writers
+        .iter()
+        .map(|writer| tokio::spawn(write(place.clone(), port, writer.clone(), stop.clone())))
+        .collect();
+    let reading: Vec<_> = writers
+        .iter()
+        .take(READERS)
+        .map(|writer| tokio::spawn(read(place.clone(), port, writer.run)))
+        .collect();
+
+    let total = || -> u64 { writers.iter().map(|writer| writer.acknowledged.load(Ordering::Relaxed)).sum() };
+    for kill in 0..KILLS {
+        let before = total();
+        daybook_tests::eventually("lines after a kill", async || total() > before + 200).await;
+        let moment = rand::rng().random_range(0..20);
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        service.kill().await;
+        service = place.serve(port).await;
+        let _ = kill;
+    }
+    let lines = total();
+    stop.store(true, Ordering::Relaxed);
+    for writing in writing {
+        writing.await.unwrap();
+    }
+
+    // The first ones live and say how it ended; the last ones are never heard of again.
+    for writer in &writers[..RUNS - DEAD] {
+        let end = json!({"status": "succeeded", "exit_code": 0});
+        let (status, run) = place.post(port, &format!("/runs/{}/complete", writer.run), &end).await.unwrap();
+        assert_eq!((status, &run["status"]), (StatusCode::OK, &json!("succeeded")), "{run}");
+    }
+    for reading in reading {
+        let last = reading.await.unwrap();
+        assert!(last > 2, "{last}");
+    }
+    for writer in &writers[RUNS - DEAD..] {
+        let path = format!("/runs/{}", writer.run);
+        let ended = async || place.ask(port, Method::GET, &path).await.unwrap().1;
+        daybook_tests::eventually("the end of a run whose writer is dead", async || {
+            ended().await["status"] == "failed"
+        })
+        .await;
+        let run = ended().await;
+        assert_eq!(run["failure"]["code"], "writer-lost", "{run}");
+    }
+    for writer in &writers {
+        let log = place.log(port, writer.run).await;
+        let places: Vec<u64> = log.iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
+        assert_eq!(places, (1..=log.len() as u64).collect::<Vec<_>>());
+        let lines = log.iter().filter(|line| line["type"] == "console.line");
+        let numbers: Vec<u64> = lines.map(|line| line["writer"]["seq"].as_u64().unwrap()).collect();
+        let count = numbers.len() as u64;
+        assert_eq!(numbers, (1..=count).collect::<Vec<_>>());
+        assert!(count >= writer.acknowledged.load(Ordering::Relaxed));
+        assert!(count <= writer.sent.load(Ordering::Relaxed));
+        assert_eq!(log.last().unwrap()["type"], "run.completed");
+    }
+    println!("{KILLS} kills, {RUNS} runs, {lines} lines acknowledged");
+    service.stop().await;
+}
+
+/// One line after the other, each again until it is acknowledged.
+async fn write(place: Arc<Place>, port: u16, writer: Arc<Writer>, stop: Arc<AtomicBool>) {
+    for seq in 1.. {
+        writer.sent.store(seq, Ordering::Relaxed);
+        loop {
+            match place.send(place.line(port, writer.run, seq)).await {
+                Ok((StatusCode::OK, _)) => break,
+                Ok((StatusCode::SERVICE_UNAVAILABLE, _)) | Err(_) => {}
+                Ok((status, refusal)) => panic!("{status}: {refusal}"),
+            }
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        writer.acknowledged.store(seq, Ordering::Relaxed);
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// Reads to the end, whatever comes between; every line is whole, and the next one.
+async fn read(place: Arc<Place>, port: u16, run: Uuid) -> u64 {
+    let mut last = 0;
+    loop {
+        let request = place
+            .request(port, Method::GET, &format!("/runs/{run}/events"))
+            .header("accept", "text/event-stream")
+            .header("last-event-id", last.to_string());
+        let Ok(mut answer) = request.send().await else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let mut buffer = Vec::new();
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            buffer.extend_from_slice(&chunk);
+            while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = buffer.drain(..end + 2).collect();
+                let event = String::from_utf8(event).unwrap();
+                if event.starts_with("event: end") {
+                    return last;
+                }
+                let Some((_, data)) = event.split_once("data: ") else { continue };
+                let line: Value = serde_json::from_str(data.trim_end()).unwrap();
+                assert_eq!(line["sequence"], last + 1, "{event}");
+                last += 1;
+            }
+        }
+        if answer.status() == StatusCode::NO_CONTENT {
+            return last;
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The service as a process of its own, which can be killed and started again on its old port.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use daybook::auth::NewToken;
+use daybook::config::JwtKey;
+use daybook::testing::{TestDb, TestTeam};
+use daybook::tenancy::Role;
+use daybook_tests::http::{auth_config, sample_program, token};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use uuid::Uuid;
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A team with a member, and a folder for logs: what services are started on.
+pub struct Place {
+    pub db: TestDb,
+    pub team: TestTeam,
+    pub storage: TempDir,
+    pub token: String,
+    pub http: reqwest::Client,
+}
+
+impl Place {
+    pub async fn new() -> Self {
+        let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
+        let team = db.team("Acme").await;
+        team.member("ada", Role::Owner).await;
+        // Once a process; who was first has installed the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self {
+            db,
+            team,
+            storage: TempDir::new().unwrap(),
+            token: token(&NewToken::new("ada")),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
+        }
+    }
+
+    /// The command that serves on a port, with its logs in a folder.
+    pub fn command(&self, port: u16, storage: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
+        self.equip(&mut command, port, storage);
+        command.arg("serve");
+        command
+    }
+
+    /// Gives a command the settings of [`Place::command`].
+    pub fn equip(&self, command: &mut Command, port: u16, storage: &Path) {
+        let JwtKey::Secret(secret) = auth_config().key.unwrap() else {
+            panic!("a secret");
+        };
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_string_lossy();
+            if ours.starts_with("DAYBOOK_") || ours.starts_with("PG") {
+                command.env_remove(&name);
+            }
+        }
+        command
+            .env("DATABASE_URL", daybook_tests::url_of(&self.db).unwrap())
+            .env("DAYBOOK_BIND", format!("127.0.0.1:{port}"))
+            .env("DAYBOOK_DATA_DIR", self.storage.path().join("data"))
+            .env("DAYBOOK_STORAGE_DIR", storage)
+            .env("DAYBOOK_JWT_SECRET", secret.expose())
+            .env("DAYBOOK_JWT_ISSUER", auth_config().issuer)
+            .env("DAYBOOK_SAMPLE_RATE", "0")
+            .env("DAYBOOK_JOBS", "2")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+    }
+
+    pub async fn serve(&self, port: u16) -> Service {
+        Service::of(self.command(port, self.storage.path()), port).await
+    }
+
+    /// Asks a service for something of the team's. An error is a service that is away.
+    pub async fn ask(&self, port: u16, method: Method, path: &str) -> reqwest::Result<(StatusCode, Value)> {
+        self.send(self.request(port, method, path)).await
+    }
+
+    pub async fn post(&self, port: u16, path: &str, body: &Value) -> reqwest::Result<(StatusCode, Value)> {
+        self.send(self.request(port, Method::POST, path).json(body)).await
+    }
+
+    pub fn request(&self, port: u16, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("http://127.0.0.1:{port}/v1/teams/{}{path}", self.team.id);
+        let request = self.http.request(method, url).bearer_auth(&self.token);
+        request.timeout(Duration::from_secs(20))
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(StatusCode, Value)> {
+        let answer = request.send().await?;
+        let status = answer.status();
+        let body = answer.bytes().await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// A run that has begun there.
+    pub async fn run(&self, port: u16, new: Value) -> Uuid {
+        let (status, run) = self.post(port, "/runs", &new).await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{run}");
+        run["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// One line of a writer that numbers them.
+    pub fn line(&self, port: u16, run: Uuid, seq: u64) -> reqwest::RequestBuilder {
+        let line = format!(r#"{{"type":"console.line","payload":{{"message":"{seq}"}}}}"#);
+        self.request(port, Method::POST, &format!("/runs/{run}/events"))
+            .header("content-type", "application/x-ndjson")
+            .header("writer-id", "w")
+            .header("writer-epoch", "1")
+            .header("writer-seq", seq.to_string())
+            .body(line)
+    }
+
+    /// A whole log.
+    pub async fn log(&self, port: u16, run: Uuid) -> Vec<Value> {
+        let request = self.request(port, Method::GET, &format!("/runs/{run}/events"));
+        let answer = request.header("accept", "application/x-ndjson").send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+        let text = answer.text().await.unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'), "a torn line: {text:?}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// A port that nobody has.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A service that runs.
+pub struct Service {
+    process: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Service {
+    pub async fn of(mut command: Command, port: u16) -> Self {
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let said = Arc::new(Mutex::new(String::new()));
+        let saying = said.clone();
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let mut ready = Some(ready);
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains("listening on http://") && let Some(ready) = ready.take() {
+                    let _ = ready.send(());
+                }
+                let _ = writeln!(saying.lock().unwrap(), "{line}");
+            }
+        });
+        let waited = tokio::time::timeout(READY_WITHIN, is_ready).await;
+        assert!(
+            matches!(waited, Ok(Ok(()))),
+            "no service on {port}: {}",
+            said.lock().unwrap()
+        );
+        Self { process, said }
+    }
+
+    /// What it has said by now.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Kills it as `kill -9` does.
+    pub async fn kill(mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// Lets it end by itself.
+    pub async fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.process.wait().await.unwrap();
+        assert!(status.success(), "{status}: {}", self.said());
+    }
+}
