@@ -214,8 +214,10 @@ fn write(block: &mut Vec<u8>, form: Form, sequence: u64, line: &[u8]) {
 
 /// What a reader waits for.
 pub(super) struct Live {
-    /// How far the log is safe; none for one that has ended.
+    /// How far the log is safe; none for one to which nothing is added.
     pub(super) durable: Option<watch::Receiver<Durable>>,
+    /// Of one to which nothing is added: it is the whole log of a run that has ended.
+    pub(super) complete: bool,
     /// Turns true when the process is to stop.
     pub(super) closing: watch::Receiver<bool>,
 }
@@ -273,7 +275,7 @@ async fn next(mut reader: Box<Reader>, mut live: Live) -> Option<(Bytes, State)>
         }
         if ended {
             let complete = match &live.durable {
-                None => true,
+                None => live.complete,
                 Some(durable) => durable.borrow().end == Some(End::Complete),
             };
             // Who is not told of an end comes again.

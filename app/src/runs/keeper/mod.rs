@@ -193,7 +193,9 @@ impl Runs {
         {
             return Ok(Found::Open(open.clone()));
         }
-        *open = None;
+        if let Some(over) = open.take() {
+            slot.was_safe(over.log.durable().borrow().bytes);
+        }
         match self.take_up(database, run, &slot).await {
             Ok(found) => {
                 match &found {
@@ -292,6 +294,16 @@ impl Runs {
             self.degraded(database, run);
         }
         Ok(appended?)
+    }
+
+    /// Lines were refused because the log can't be written, and nobody sends them again by their numbers.
+    pub(super) fn refused(&self, run: RunKey, lines: usize) {
+        self.slot(run).refused(lines);
+    }
+
+    /// How far a log is safe that this process can't write now, but had: so far it can be read.
+    pub(super) fn safe_part(&self, run: RunKey) -> Option<u64> {
+        self.slot(run).safe_part()
     }
 
     /// Its writer has said that it lives.

@@ -30,6 +30,7 @@ struct State {
     status: Option<RunStatus>,
     heard: Option<Instant>,
     lost_after: Duration,
+    safe: Option<u64>,
 }
 
 impl Slot {
@@ -57,6 +58,16 @@ impl Slot {
 
     pub(super) fn moved(&self, status: RunStatus) {
         self.state().status = Some(status);
+    }
+
+    /// It was let go, and had so many bytes that were safe.
+    pub(super) fn was_safe(&self, bytes: u64) {
+        let mut state = self.state();
+        state.safe = state.safe.max(Some(bytes));
+    }
+
+    pub(super) fn safe_part(&self) -> Option<u64> {
+        self.state().safe
     }
 
     pub(super) fn refused(&self, lines: usize) {

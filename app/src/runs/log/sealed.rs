@@ -75,7 +75,12 @@ pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<
     };
     let aside = aside(&plain);
     let mut hash = Sha256::new();
-    let file = File::options().create(true).truncate(true).write(true).mode(0o640).open(&aside)?;
+    let file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o640)
+        .open(&aside)?;
     let options = EncodeOptions::new()
         .frame_size_policy(FrameSizePolicy::Uncompressed(FRAME_BYTES))
         .checksum_flag(true)

@@ -88,7 +88,12 @@ impl WalFolder {
     /// What the file system says: here a full disk is found, not in the middle of a commit.
     pub(super) fn segment(&self, number: usize, bytes: u64) -> io::Result<File> {
         let path = self.folder.join(format!("{number:06}.wal"));
-        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o640).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o640)
+            .open(path)?;
         let zeros = vec![0; 1 << 20];
         let mut at = 0;
         while at < bytes {

@@ -1,7 +1,7 @@
 //! Lines of a run, as they come.
 
 use axum::body::{Body, BodyDataStream};
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request};
@@ -101,6 +101,7 @@ async fn append_run_events(
     State(state): State<AppState>,
     team: Team,
     Path(run_id): Path<Uuid>,
+    OriginalUri(uri): OriginalUri,
     request: Request<Body>,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
@@ -115,10 +116,17 @@ async fn append_run_events(
         run,
     };
     writing.allowed().await?;
-    let open = match writing.runs.find(writing.database, run).await? {
-        Found::Open(open) => open,
-        Found::Elsewhere(url) => return Ok(elsewhere(&url, &parts.uri)),
-        Found::Closed => return Err(crate::runs::log::LogError::Ended.into()),
+    let open = match writing.runs.find(writing.database, run).await {
+        Ok(Found::Open(open)) => open,
+        Ok(Found::Elsewhere(url)) => return Ok(elsewhere(&url, &uri)),
+        Ok(Found::Closed) => return Err(crate::runs::log::LogError::Ended.into()),
+        Err(error) => {
+            // A writer that numbers its lines sends them again; of others it is told how many are missing.
+            if writer.is_none() && matches!(error, Error::Unavailable { .. }) {
+                writing.runs.refused(run, lines_of(body).await);
+            }
+            return Err(error);
+        }
     };
     writing.runs.heard(run);
     let told = match form {
@@ -127,6 +135,21 @@ async fn append_run_events(
     };
     WideEvent::current().set("run.lines", told.appended);
     Ok(Json(told).into_response())
+}
+
+/// How many lines a body has that can't be kept.
+async fn lines_of(body: Body) -> usize {
+    let mut stream = body.into_data_stream();
+    let (mut lines, mut open) = (0, false);
+    while let Some(Ok(chunk)) = stream.next().await {
+        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+            open |= !line.trim_ascii().is_empty();
+            if line.ends_with(b"\n") {
+                lines += usize::from(std::mem::take(&mut open));
+            }
+        }
+    }
+    lines + usize::from(open)
 }
 
 enum BodyForm {

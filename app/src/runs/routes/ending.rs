@@ -1,6 +1,6 @@
 //! The end of a run.
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -84,7 +84,7 @@ async fn complete_run(
     State(state): State<AppState>,
     team: Team,
     Path(run_id): Path<Uuid>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     Json(body): Json<Completion>,
 ) -> Result<Response> {
     if !matches!(body.status, RunStatus::Succeeded | RunStatus::Failed) {
@@ -133,7 +133,7 @@ async fn cancel_run(
     State(state): State<AppState>,
     team: Team,
     Path(run_id): Path<Uuid>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     body: Option<Json<Cancellation>>,
 ) -> Result<Response> {
     let Json(Cancellation { reason }) = body.unwrap_or(Json(Cancellation::default()));

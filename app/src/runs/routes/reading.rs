@@ -2,9 +2,9 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -106,7 +106,7 @@ async fn read_run_events(
     Caller(team, params): Caller,
     Path(run_id): Path<Uuid>,
     headers: HeaderMap,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
 ) -> Result<Response> {
     let wanted = params.wanted(&headers)?;
     let limit = params.limit()?;
@@ -154,32 +154,41 @@ struct Opened {
     /// How far it may be read.
     bytes: u64,
     durable: Option<watch::Receiver<Durable>>,
+    /// The run has ended, and its whole log is there.
+    ended: bool,
 }
 
 impl Opened {
     /// Or the address of the process that has it.
     async fn of(state: &AppState, run: RunKey) -> Result<Result<Self, String>> {
         let runs = state.runs()?;
-        let durable = match runs.find(state.database(), run).await? {
-            Found::Elsewhere(url) => return Ok(Err(url)),
-            Found::Open(open) => Some(open.log.durable()),
-            Found::Closed => None,
+        let (durable, bytes, ended) = match runs.find(state.database(), run).await {
+            Ok(Found::Elsewhere(url)) => return Ok(Err(url)),
+            Ok(Found::Open(open)) => {
+                let durable = open.log.durable();
+                let bytes = durable.borrow().bytes;
+                (Some(durable), Some(bytes), false)
+            }
+            Ok(Found::Closed) => (None, None, true),
+            // What can't be written now can be read as far as it goes.
+            Err(error) => match (&error, runs.safe_part(run)) {
+                (Error::Unavailable { .. }, Some(bytes)) => (None, Some(bytes), false),
+                _ => return Err(error),
+            },
         };
         let source = runs.source(run)?;
-        let bytes = durable
-            .as_ref()
-            .map_or(source.length(), |durable| durable.borrow().bytes);
         Ok(Ok(Self {
             run,
+            bytes: bytes.unwrap_or(source.length()),
             source,
-            bytes,
             durable,
+            ended,
         }))
     }
 
     fn has_ended(&self) -> bool {
-        let Some(durable) = &self.durable else { return true };
-        durable.borrow().end == Some(End::Complete)
+        let complete = |durable: &watch::Receiver<Durable>| durable.borrow().end == Some(End::Complete);
+        self.ended || self.durable.as_ref().is_some_and(complete)
     }
 
     /// The place of a line, and the number before it.
@@ -193,22 +202,21 @@ impl Opened {
             mut source,
             bytes,
             durable,
+            ended,
         } = self;
         let seeking = tokio::task::spawn_blocking(move || {
             let offset = offset_of(&mut source, first, bytes);
             (source, offset)
         });
         let (source, offset) = seeking.await.map_err(Error::internal)?;
-        let offset = offset.map_err(Error::internal)?;
-        Ok((
-            Self {
-                run,
-                source,
-                bytes,
-                durable,
-            },
-            offset,
-        ))
+        let opened = Self {
+            run,
+            source,
+            bytes,
+            durable,
+            ended,
+        };
+        Ok((opened, offset.map_err(Error::internal)?))
     }
 
     async fn lines(self, state: &AppState, wanted: &Wanted, form: Form) -> Result<Response> {
@@ -232,6 +240,7 @@ impl Opened {
         );
         let live = Live {
             durable: opened.durable,
+            complete: opened.ended,
             closing: state.runs()?.closing(),
         };
         let kind = match form {
@@ -261,6 +270,7 @@ impl Opened {
             let reader = Reader::new(opened.source, (offset, before), total, filter, Form::Ndjson, run_id);
             let live = Live {
                 durable: None,
+                complete: true,
                 closing: state.runs()?.closing(),
             };
             let body = Body::from_stream(stream(reader, live, None));

@@ -32,6 +32,14 @@ pub(in crate::runs) enum Taken {
     Ended,
 }
 
+/// The next epoch, for a home that has not had it before.
+const NEXT_LEASE: &str = "WITH lease AS (
+        INSERT INTO run_leases (team_id, run_id, epoch, home)
+        SELECT $1, $2, coalesce(max(epoch), 0) + 1, $3 FROM run_leases WHERE team_id = $1 AND run_id = $2
+        RETURNING epoch
+     )
+     UPDATE runs SET home = $3 WHERE team_id = $1 AND id = $2 RETURNING (SELECT epoch FROM lease) AS epoch";
+
 /// Takes a run's log for `home`, if nobody who lives has it. Asked `lives`, the storage knows better than the clock
 /// whether a process does.
 ///
@@ -67,14 +75,13 @@ pub(in crate::runs) async fn take_lease(
             return Ok(Taken::Elsewhere { url });
         }
     }
-    let query = sqlx::query(
-        "WITH lease AS (
-            INSERT INTO run_leases (team_id, run_id, epoch, home)
-            SELECT $1, $2, coalesce(max(epoch), 0) + 1, $3 FROM run_leases WHERE team_id = $1 AND run_id = $2
-            RETURNING epoch
-         )
-         UPDATE runs SET home = $3 WHERE team_id = $1 AND id = $2 RETURNING (SELECT epoch FROM lease) AS epoch",
-    );
+    // Taking it up again, as after a disk was full, needs no new epoch: nobody else had it.
+    let query = match before == Some(home) {
+        true => {
+            sqlx::query("SELECT max(epoch) AS epoch FROM run_leases WHERE team_id = $1 AND run_id = $2 AND home = $3")
+        }
+        false => sqlx::query(NEXT_LEASE),
+    };
     let taken = tx
         .fetch_optional(query.bind(tx.team_id()).bind(run_id).bind(home))
         .await?;
@@ -136,7 +143,10 @@ pub(in crate::runs) async fn renew_home(tx: &TeamTx, home: Uuid, lease: Duration
 pub(in crate::runs) async fn leave_home(tx: &TeamTx, home: Uuid) -> Result<()> {
     let query = sqlx::query("UPDATE run_homes SET left_at = clock_timestamp() WHERE id = $1 AND left_at IS NULL");
     tx.execute_sql(query.bind(home)).await?;
-    tx.execute_sql(sqlx::query("DELETE FROM run_homes WHERE renewed_at < now() - interval '2 days'")).await?;
+    tx.execute_sql(sqlx::query(
+        "DELETE FROM run_homes WHERE renewed_at < now() - interval '2 days'",
+    ))
+    .await?;
     Ok(())
 }
 

@@ -50,7 +50,12 @@ async fn every_acknowledged_line_is_there_in_order_once_after_a_hundred_kills() 
         .map(|writer| tokio::spawn(read(place.clone(), port, writer.run)))
         .collect();
 
-    let total = || -> u64 { writers.iter().map(|writer| writer.acknowledged.load(Ordering::Relaxed)).sum() };
+    let total = || -> u64 {
+        writers
+            .iter()
+            .map(|writer| writer.acknowledged.load(Ordering::Relaxed))
+            .sum()
+    };
     for kill in 0..KILLS {
         let before = total();
         daybook_tests::eventually("lines after a kill", async || total() > before + 200).await;
@@ -69,7 +74,10 @@ async fn every_acknowledged_line_is_there_in_order_once_after_a_hundred_kills() 
     // The first ones live and say how it ended; the last ones are never heard of again.
     for writer in &writers[..RUNS - DEAD] {
         let end = json!({"status": "succeeded", "exit_code": 0});
-        let (status, run) = place.post(port, &format!("/runs/{}/complete", writer.run), &end).await.unwrap();
+        let (status, run) = place
+            .post(port, &format!("/runs/{}/complete", writer.run), &end)
+            .await
+            .unwrap();
         assert_eq!((status, &run["status"]), (StatusCode::OK, &json!("succeeded")), "{run}");
     }
     for reading in reading {
@@ -145,7 +153,9 @@ async fn read(place: Arc<Place>, port: u16, run: Uuid) -> u64 {
                 if event.starts_with("event: end") {
                     return last;
                 }
-                let Some((_, data)) = event.split_once("data: ") else { continue };
+                let Some((_, data)) = event.split_once("data: ") else {
+                    continue;
+                };
                 let line: Value = serde_json::from_str(data.trim_end()).unwrap();
                 assert_eq!(line["sequence"], last + 1, "{event}");
                 last += 1;

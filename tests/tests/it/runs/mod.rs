@@ -1,8 +1,10 @@
 //! Runs over HTTP: their lines, who writes them, who reads them, and how they end.
 
+mod disks;
 mod killed;
 mod lifecycle;
 mod process;
+mod processes;
 mod reading;
 mod sse;
 mod writing;

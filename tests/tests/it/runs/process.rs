@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use daybook::auth::NewToken;
 use daybook::config::JwtKey;
-use daybook::testing::{TestDb, TestTeam};
 use daybook::tenancy::Role;
+use daybook::testing::{TestDb, TestTeam};
 use daybook_tests::http::{auth_config, sample_program, token};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -162,7 +162,9 @@ impl Service {
         tokio::spawn(async move {
             let mut ready = Some(ready);
             while let Ok(Some(line)) = lines.next_line().await {
-                if line.contains("listening on http://") && let Some(ready) = ready.take() {
+                if line.contains("listening on http://")
+                    && let Some(ready) = ready.take()
+                {
                     let _ = ready.send(());
                 }
                 let _ = writeln!(saying.lock().unwrap(), "{line}");
@@ -182,9 +184,12 @@ impl Service {
         self.said.lock().unwrap().clone()
     }
 
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.process.id().unwrap()).unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.id().unwrap()).unwrap();
-        kill(Pid::from_raw(pid), signal).unwrap();
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// Kills it as `kill -9` does.
