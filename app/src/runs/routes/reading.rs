@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -27,6 +27,7 @@ use crate::runs::log::{Durable, End, RunKey, Source, offset_of};
 use crate::runs::reading::{Form, Live, Reader, bytes, stream};
 use crate::runs::store;
 use crate::tenancy::Role;
+use crate::wide_events::{EventError, WideEvent};
 
 /// After which time a browser comes again, in milliseconds: not all at the same.
 const RETRY_MS: std::ops::Range<u32> = 500..2_500;
@@ -103,14 +104,58 @@ struct RunEventsPage {
 )]
 async fn read_run_events(
     State(state): State<AppState>,
-    Caller(team, params): Caller,
+    caller: Result<Caller>,
     Path(run_id): Path<Uuid>,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response> {
-    let wanted = params.wanted(&headers)?;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let is_sse = accept.is_some_and(|accept| accept.contains("text/event-stream"))
+        || uri.query().is_some_and(|query| query.contains("stream=true"));
+    let read = async {
+        let Caller(team, params) = caller?;
+        read_events(&state, &team, &params, run_id, &headers, &uri, is_sse).await
+    };
+    let mut response = match read.await {
+        // A browser gives up for good on anything but an event stream.
+        Err(error @ Error::Unavailable { .. }) if is_sse => come_again(&error),
+        read => read?,
+    };
+    let origin = headers.get(header::ORIGIN);
+    let allowed = &state.live().options().allowed_origins;
+    if let Some(origin) = origin.filter(|origin| allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())) {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    Ok(response)
+}
+
+/// An event stream that is over at once.
+fn come_again(error: &Error) -> Response {
+    WideEvent::current().mark_error(EventError::new(error.kind(), error.to_string()).retriable(true));
+    let retry = rand::rng().random_range(RETRY_MS);
+    let body = format!("retry: {retry}\n: {error}\n\n");
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        UNBUFFERED,
+    ];
+    (headers, body).into_response()
+}
+
+async fn read_events(
+    state: &AppState,
+    team: &Team,
+    params: &ReadParams,
+    run_id: Uuid,
+    headers: &HeaderMap,
+    uri: &Uri,
+    is_sse: bool,
+) -> Result<Response> {
+    let wanted = params.wanted(headers)?;
     let limit = params.limit()?;
-    let run = key(&team, run_id);
+    let run = key(team, run_id);
     let tx = team.read().await?;
     let row = store::get(&tx, run_id).await?;
     tx.commit().await?;
@@ -119,22 +164,19 @@ async fn read_run_events(
             detail: "the run's log was deleted, as its time was over; the run and its summary are kept".to_owned(),
         });
     }
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let opened = match Opened::of(&state, run).await? {
+    let opened = match Opened::of(state, run).await? {
         Ok(opened) => opened,
-        Err(url) => return Ok(elsewhere(&url, &uri)),
+        Err(url) => return Ok(elsewhere(&url, uri)),
     };
-    if params.stream || accept.contains("text/event-stream") {
-        return opened.lines(&state, &wanted, Form::Sse).await;
+    if is_sse {
+        return opened.lines(state, &wanted, Form::Sse).await;
     }
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("application/x-ndjson") || accept.contains("application/ndjson") {
         if params.follow {
-            return opened.lines(&state, &wanted, Form::Ndjson).await;
+            return opened.lines(state, &wanted, Form::Ndjson).await;
         }
-        return opened.ndjson(&state, &wanted, &headers).await;
+        return opened.ndjson(state, &wanted, headers).await;
     }
     opened.page(&wanted, limit).await
 }

@@ -37,6 +37,7 @@ pub(super) struct ReadParams {
     limit: Option<String>,
     /// `true`: server-sent events, as with `Accept: text/event-stream`.
     #[serde(default)]
+    #[expect(dead_code, reason = "read from the address, since it decides how a refusal is told")]
     pub(super) stream: bool,
     /// `true`: NDJSON goes on for as long as the run does.
     #[serde(default)]

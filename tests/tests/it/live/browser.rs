@@ -19,13 +19,13 @@ use tokio::time::timeout;
 use super::Scene;
 
 /// Headless, and gone with the test.
-struct Browser {
+pub struct Browser {
     process: Child,
     _profile: TempDir,
 }
 
 impl Browser {
-    fn open(program: &Path, url: &str) -> Self {
+    pub fn open(program: &Path, url: &str) -> Self {
         let profile = TempDir::new().unwrap();
         let process = Command::new(program)
             .args([
@@ -56,7 +56,7 @@ impl Drop for Browser {
     }
 }
 
-fn chromium() -> Option<PathBuf> {
+pub fn chromium() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
         .flat_map(|folder| ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name)))

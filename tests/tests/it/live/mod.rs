@@ -1,6 +1,6 @@
 //! The live socket, over real sockets: what it sends, in which order, and to whom.
 
-mod browser;
+pub mod browser;
 mod doors;
 mod frames;
 mod jobs;

@@ -1,6 +1,9 @@
 //! Runs over HTTP: their lines, who writes them, who reads them, and how they end.
 
+mod clients;
 mod disks;
+mod exec;
+mod jobs;
 mod killed;
 mod lifecycle;
 mod process;

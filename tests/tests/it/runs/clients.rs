@@ -1,0 +1,169 @@
+//! Other people's clients: a browser's `EventSource`, and an SSE client from the registry. Both go on after the service was
+//! killed and started again, without a gap and without a line twice.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Html;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
+use futures_util::StreamExt as _;
+use launchdarkly_sdk_transport::HyperTransport;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::process::{Place, Service, free_port};
+use crate::live::browser::{Browser, chromium};
+
+const LINES: u64 = 40;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Appends lines up to `last`, each again until it is kept.
+async fn append_to(place: &Place, port: u16, run: Uuid, from: u64, last: u64) {
+    for seq in from..=last {
+        while !matches!(place.send(place.line(port, run, seq)).await, Ok((StatusCode::OK, _))) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_client_reads_on_after_the_service_was_killed() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = place.serve(port).await;
+    let run = place.run(port, json!({"name": "import"})).await;
+    let url = format!("http://127.0.0.1:{port}/v1/teams/{}/runs/{run}/events", place.team.id);
+    let transport = HyperTransport::new().unwrap();
+    let client = ClientBuilder::for_url(&url)
+        .unwrap()
+        .header("Authorization", &format!("Bearer {}", place.token))
+        .unwrap()
+        .reconnect(
+            ReconnectOptions::reconnect(true)
+                .retry_initial(true)
+                .delay(Duration::from_millis(50))
+                .delay_max(Duration::from_millis(500))
+                .build(),
+        )
+        .build_with_transport(transport);
+    let reading = tokio::spawn(async move {
+        let mut events = client.stream();
+        let mut seen = Vec::new();
+        let mut connections = 0;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(SSE::Event(event)) if event.event_type == "end" => break,
+                Ok(SSE::Event(event)) => {
+                    let line: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+                    assert_eq!(event.id.as_deref(), Some(line["sequence"].to_string().as_str()));
+                    seen.push(line["sequence"].as_u64().unwrap());
+                }
+                Ok(SSE::Connected(_)) => connections += 1,
+                Ok(SSE::Comment(_)) | Err(_) => {}
+            }
+        }
+        (seen, connections)
+    });
+    append_to(&place, port, run, 1, LINES / 2).await;
+    service.kill().await;
+    let service = place.serve(port).await;
+    append_to(&place, port, run, LINES / 2 + 1, LINES).await;
+    let end = json!({"status": "succeeded"});
+    assert_eq!(place.post(port, &format!("/runs/{run}/complete"), &end).await.unwrap().0, StatusCode::OK);
+    let (seen, connections) = timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert_eq!(seen, (1..=LINES + 3).collect::<Vec<_>>());
+    assert!(connections >= 2, "{connections}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_s_event_source_reads_on_after_the_service_was_killed() {
+    let Some(program) = chromium() else { return };
+    let place = Arc::new(Place::new().await);
+    let (port, page_port) = (free_port(), free_port());
+    let page_origin = format!("http://127.0.0.1:{page_port}");
+    let serve = async || {
+        let mut command = place.command(port, place.storage.path());
+        command.env("DAYBOOK_ALLOWED_ORIGINS", &page_origin);
+        Service::of(command, port).await
+    };
+    let service = serve().await;
+    let run = place.run(port, json!({"name": "import"})).await;
+    let path = format!("/runs/{run}/tickets");
+    let (status, ticket) = place.ask(port, Method::POST, &path).await.unwrap();
+    assert_eq!(status, StatusCode::CREATED);
+    let url = format!(
+        "http://127.0.0.1:{port}/v1/teams/{}/runs/{run}/events?ticket={}",
+        place.team.id,
+        ticket["ticket"].as_str().unwrap()
+    );
+    let page = format!(
+        "<!doctype html><script>
+         const seen = [], say = (what) => fetch('/say', {{method: 'POST', headers: {{'Content-Type': 'application/json'}},
+             body: JSON.stringify(what)}});
+         let opened = 0;
+         const events = new EventSource('{url}');
+         events.onopen = () => {{ opened += 1; }};
+         events.onmessage = (event) => {{
+             seen.push([Number(event.lastEventId), JSON.parse(event.data).sequence]);
+             if (seen.length === {}) say({{half: true}});
+         }};
+         events.addEventListener('end', () => {{ events.close(); say({{seen, opened}}); }});
+         </script>",
+        LINES / 2 + 2,
+    );
+    let (say, mut said) = mpsc::unbounded_channel::<serde_json::Value>();
+    let say = Arc::new(Mutex::new(say));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, page_port)).await.unwrap();
+    let pages = Router::new()
+        .route("/", get(move || std::future::ready(Html(page.clone()))))
+        .route(
+            "/say",
+            post(async move |Json(what): Json<serde_json::Value>| say.lock().await.send(what).is_ok().to_string()),
+        );
+    tokio::spawn(async move { axum::serve(listener, pages).await });
+    let _browser = Browser::open(&program, &page_origin);
+
+    append_to(&place, port, run, 1, LINES / 2).await;
+    let half = timeout(PATIENCE, said.recv()).await.expect("the page reads").unwrap();
+    assert_eq!(half["half"], true);
+    service.kill().await;
+    let service = serve().await;
+    append_to(&place, port, run, LINES / 2 + 1, LINES).await;
+    let end = json!({"status": "succeeded"});
+    assert_eq!(place.post(port, &format!("/runs/{run}/complete"), &end).await.unwrap().0, StatusCode::OK);
+    let all = loop {
+        let told = timeout(PATIENCE, said.recv()).await.expect("the page reads on").unwrap();
+        if told["seen"].is_array() {
+            break told;
+        }
+    };
+    let expected: Vec<_> = (1..=LINES + 3).map(|sequence| json!([sequence, sequence])).collect();
+    assert_eq!(all["seen"], json!(expected));
+    assert!(all["opened"].as_u64().unwrap() >= 2, "{all}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_reads_only_what_is_allowed() {
+    let place = Place::new().await;
+    let port = free_port();
+    let mut command = place.command(port, place.storage.path());
+    command.env("DAYBOOK_ALLOWED_ORIGINS", "https://app.example.com");
+    let service = Service::of(command, port).await;
+    let run = place.run(port, json!({"name": "import"})).await;
+    for (origin, allowed) in [("https://app.example.com", true), ("https://evil.example.com", false)] {
+        let request = place.request(port, Method::GET, &format!("/runs/{run}/events"));
+        let answer = request.header("origin", origin).send().await.unwrap();
+        let said = answer.headers().get("access-control-allow-origin");
+        assert_eq!(said.map(|value| value.to_str().unwrap()), allowed.then_some(origin));
+    }
+    service.stop().await;
+}

@@ -1,0 +1,173 @@
+//! `daybook exec`: the program comes first, and its log loses nothing.
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use super::process::{Place, free_port};
+
+/// `daybook exec` with these arguments, for a service on a port.
+fn exec(place: &Place, port: u16, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
+    place.equip(&mut command, port, place.storage.path());
+    command
+        .env("DAYBOOK_URL", format!("http://127.0.0.1:{port}"))
+        .env("DAYBOOK_TOKEN", &place.token)
+        .arg("exec")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+async fn output(mut command: Command) -> Output {
+    command.spawn().unwrap().wait_with_output().await.unwrap()
+}
+
+/// The team's newest run.
+async fn newest(place: &Place, port: u16) -> Value {
+    let (status, page) = place.ask(port, Method::GET, "/runs?limit=1").await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    page["items"][0].clone()
+}
+
+/// Its console: stream, and words.
+async fn console(place: &Place, port: u16, run: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let log = place.log(port, run["id"].as_str().unwrap().parse().unwrap()).await;
+    let lines = log.iter().filter(|line| line["type"] == "console.line");
+    lines
+        .map(|line| (text(&line["payload"]["stream"]), text(&line["payload"]["message"])))
+        .collect()
+}
+
+fn words(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn what_a_program_says_goes_to_both_and_its_code_is_ours() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = place.serve(port).await;
+    let script = "echo one; echo two >&2; printf 'a\\377b\\n'; printf 'no end'; exit 42";
+    let done = output(exec(&place, port, &["--name", "a script", "--", "sh", "-c", script])).await;
+    assert_eq!(done.status.code(), Some(42));
+    assert_eq!(done.stdout, b"one\na\xffb\nno end");
+    let stderr = words(&done.stderr);
+    let run = newest(&place, port).await;
+    let link = format!("daybook exec: http://127.0.0.1:{port}/v1/teams/{}/runs/{}", place.team.id, run["id"].as_str().unwrap());
+    assert!(stderr.starts_with(&link) && stderr.ends_with("two\n"), "{stderr}");
+    assert_eq!(run["name"], "a script");
+    assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(42)));
+    let mut said = console(&place, port, &run).await;
+    said.sort();
+    let expected = [("stderr", "two"), ("stdout", "a\u{FFFD}b"), ("stdout", "no end"), ("stdout", "one")];
+    assert_eq!(said, expected.map(|(stream, words)| (stream.to_owned(), words.to_owned())));
+
+    let done = output(exec(&place, port, &["--", "/no/such/program"])).await;
+    assert_eq!(done.status.code(), Some(127));
+    assert_eq!(newest(&place, port).await["failure"]["code"], "not-started");
+    let done = output(exec(&place, port, &["--", "sh", "-c", "kill -KILL $$"])).await;
+    assert_eq!(done.status.code(), Some(137));
+    assert_eq!(newest(&place, port).await["failure"]["message"], "killed by SIGKILL");
+    let done = output(exec(&place, port, &["--", "true"])).await;
+    assert_eq!(done.status.code(), Some(0));
+    assert_eq!(newest(&place, port).await["status"], "succeeded");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_for_a_while_misses_nothing() {
+    let place = Place::new().await;
+    let port = free_port();
+    // Not there at the start, gone in the middle, back at the end.
+    let script = "for i in $(seq 1 300); do echo line $i; sleep 0.01; done; exit 5";
+    let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
+    let service = place.serve(port).await;
+    daybook_tests::eventually("the first lines", async || {
+        let (_, page) = place.ask(port, Method::GET, "/runs").await.unwrap();
+        match page["items"][0]["id"].as_str() {
+            Some(run) => place.log(port, run.parse().unwrap()).await.len() > 20,
+            None => false,
+        }
+    })
+    .await;
+    service.kill().await;
+    let service = place.serve(port).await;
+    let done = running.wait_with_output().await.unwrap();
+    assert_eq!(done.status.code(), Some(5));
+    let run = newest(&place, port).await;
+    assert_eq!(run["exit_code"], 5);
+    let said: Vec<_> = console(&place, port, &run).await.into_iter().map(|(_, words)| words).collect();
+    let expected: Vec<_> = (1..=300).map(|number| format!("line {number}")).collect();
+    assert_eq!(said, expected);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_service_or_a_token_the_program_runs_all_the_same() {
+    let place = Place::new().await;
+    let port = free_port();
+    let done = output(exec(&place, port, &["--patience", "0", "--", "sh", "-c", "echo here; exit 3"])).await;
+    assert_eq!((done.status.code(), &done.stdout[..]), (Some(3), &b"here\n"[..]));
+    assert!(words(&done.stderr).contains("were not sent"), "{}", words(&done.stderr));
+    let mut command = exec(&place, port, &["--", "sh", "-c", "echo here; exit 3"]);
+    command.env_remove("DAYBOOK_TOKEN");
+    let done = output(command).await;
+    assert_eq!((done.status.code(), &done.stdout[..]), (Some(3), &b"here\n"[..]));
+    assert!(words(&done.stderr).contains("no token"), "{}", words(&done.stderr));
+    let service = place.serve(port).await;
+    let mut command = exec(&place, port, &["--", "sh", "-c", "echo here; exit 3"]);
+    command.env("DAYBOOK_TOKEN", "nonsense");
+    let done = output(command).await;
+    assert_eq!((done.status.code(), &done.stdout[..]), (Some(3), &b"here\n"[..]));
+    assert!(words(&done.stderr).contains("401"), "{}", words(&done.stderr));
+    service.stop().await;
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn signals_are_passed_on_and_a_cancelled_run_ends_its_program() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = place.serve(port).await;
+    let script = "trap 'echo caught; exit 9' TERM USR1; echo ready; while :; do sleep 0.02; done";
+    for signal in [Signal::SIGTERM, Signal::SIGUSR1] {
+        let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
+        daybook_tests::eventually("a program that is ready", async || {
+            let run = newest(&place, port).await;
+            run["status"] == "running" && !console(&place, port, &run).await.is_empty()
+        })
+        .await;
+        kill(pid(&running), signal).unwrap();
+        let done = running.wait_with_output().await.unwrap();
+        assert_eq!((done.status.code(), words(&done.stdout)), (Some(9), "ready\ncaught\n".to_owned()));
+        assert_eq!(newest(&place, port).await["exit_code"], 9);
+    }
+
+    let script = "echo ready; while :; do echo more; sleep 0.02; done";
+    let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
+    let began = Instant::now();
+    let mut run = Value::Null;
+    daybook_tests::eventually("a program that is ready", async || {
+        run = newest(&place, port).await;
+        run["status"] == "running" && !console(&place, port, &run).await.is_empty()
+    })
+    .await;
+    let path = format!("/runs/{}/cancel", run["id"].as_str().unwrap());
+    assert_eq!(place.post(port, &path, &json!({})).await.unwrap().0, StatusCode::OK);
+    let done = running.wait_with_output().await.unwrap();
+    assert_eq!(done.status.code(), Some(143), "{}", words(&done.stderr));
+    assert!(began.elapsed() < Duration::from_secs(60));
+    assert_eq!(newest(&place, port).await["status"], "cancelled");
+    service.stop().await;
+}

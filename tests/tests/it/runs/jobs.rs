@@ -1,0 +1,171 @@
+//! Runs that jobs write, and what jobs do with logs later.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use daybook::jobs::{JobSession, SessionSpec, with_job_session};
+use daybook::runs::{Ending, Fate, NewRun, old, start};
+use daybook::tenancy::{Context, Role, WorkerDatabase};
+use daybook_tests::http::TestApp;
+use daybook_tests::live::LiveClient;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{append, console, log, run, told};
+
+fn spec(app: &TestApp) -> SessionSpec {
+    SessionSpec::new("import").context(Context::system(app.team.id, "test"))
+}
+
+#[tokio::test]
+async fn a_job_s_run_is_linked_to_it_and_in_its_story() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let mut session_id = Uuid::nil();
+    let work = async |session: JobSession| {
+        let run = start(&session, NewRun::new("nightly import").configuration("import")).await?;
+        run.console("info", "reading").await?;
+        run.line("run.table.summary", &json!({"file": "a.csv", "row_count": 7})).await?;
+        let ended = run.end(Ending::succeeded().exit_code(0)).await?;
+        Ok((session.id(), ended))
+    };
+    let (session, ended) = with_job_session(&app.database, spec(&app), work).await.unwrap();
+    session_id = session.max(session_id);
+    assert_eq!((ended.job_session_id, ended.row_count), (Some(session_id), Some(7)));
+    let path = format!("/runs/{}", ended.id);
+    assert_eq!(told(&log(&ada, &path).await), ["run.queued", "run.started", "reading", "run.table.summary", "run.completed"]);
+    let found = ada.get(&format!("/runs?job_session_id={session_id}")).await.ok();
+    assert_eq!(found["items"][0]["id"], json!(ended.id));
+
+    let story = ada.get(&format!("/stories/{}", ended.correlation_id)).await.ok();
+    let steps = story["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["kind"] == "run").unwrap();
+    assert_eq!(step["caused_by"], json!({"kind": "job", "id": session_id}));
+    assert_eq!(step["run"]["name"], "nightly import");
+    // Its start and its end are events of the job's.
+    let events: Vec<_> = steps.iter().filter(|step| step["kind"] == "event").collect();
+    assert_eq!(events.len(), 3);
+    assert!(events.iter().all(|event| event["caused_by"]["kind"] == "job"));
+}
+
+#[tokio::test]
+async fn a_run_that_its_job_leaves_has_failed() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let work = async |session: JobSession| {
+        let run = start(&session, NewRun::new("nightly import")).await?;
+        run.console("info", "reading").await?;
+        Ok(run.id())
+    };
+    let id = with_job_session(&app.database, spec(&app), work).await.unwrap();
+    let path = format!("/runs/{id}");
+    daybook_tests::eventually("its end", async || ada.get(&path).await.ok()["status"] == "failed").await;
+    assert_eq!(ada.get(&path).await.ok()["failure"]["code"], "writer-dropped");
+}
+
+#[tokio::test]
+async fn a_cancelled_run_refuses_its_job_s_next_line() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let cancelling = ada.clone();
+    let work = async move |session: JobSession| {
+        let run = start(&session, NewRun::new("nightly import")).await?;
+        run.console("info", "reading").await?;
+        cancelling.post(&format!("/runs/{}/cancel", run.id()), json!({})).await.ok();
+        let refused = run.console("info", "more").await.unwrap_err();
+        assert_eq!(refused.code(), "run-ended");
+        Ok(())
+    };
+    with_job_session(&app.database, spec(&app), work).await.unwrap();
+}
+
+#[tokio::test]
+async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
+    let run = run(&ada).await;
+    let lines: Vec<_> = (0..3_000).map(|at| console(&format!("line {at}"))).collect();
+    append(&ada, &run, &lines).await.ok();
+    assert!(old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty(), "it runs still");
+    ada.post(&format!("{run}/complete"), json!({"status": "succeeded"})).await.ok();
+    let ask = |range: &str| {
+        let ask = ada.get(&format!("{run}/events")).header("accept", "application/x-ndjson");
+        ask.header("range", range)
+    };
+    let whole = log(&ada, &run).await;
+    let (middle, etag) = (ask("bytes=100000-100999").await, ask("bytes=0-0").await.header("etag"));
+
+    assert!(old(&workers, Fate::Sealed, 1, 10).await.unwrap().is_empty(), "it ended today");
+    let found = old(&workers, Fate::Sealed, 0, 10).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let sealed = app.runs.seal(&app.database, found[0]).await.unwrap().unwrap();
+    assert!(sealed.sealed_bytes * 5 < sealed.plain_bytes, "{sealed:?}");
+    let known = ada.get(&run).await.ok();
+    assert_eq!(known["log"]["state"], "sealed");
+    assert!(known["log"]["path"].as_str().unwrap().ends_with("events.ndjson.zst"));
+    assert!(old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty());
+    // It reads as before, in every form.
+    assert_eq!(log(&ada, &run).await, whole);
+    assert_eq!(ask("bytes=100000-100999").await.body, middle.body);
+    assert_eq!(ask("bytes=0-0").await.header("etag"), etag);
+    let page = ada.get(&format!("{run}/events?after_sequence=2500&limit=2")).await.ok();
+    assert_eq!(page["items"][0], whole[2_500]);
+    let sse = ada.get(&format!("{run}/events?stream=true&from_sequence=3000")).await.text();
+    assert_eq!(sse.matches("\ndata: ").count() - 1, 4);
+    let context = Context::system(app.team.id, "test");
+    let id = run.trim_start_matches("/runs/").parse().unwrap();
+    let rebuilt = app.runs.rebuild_summary(&app.database, &context, id, false).await.unwrap();
+    assert_eq!(rebuilt, daybook::runs::Rebuilt::Same);
+
+    let summary = ada.get(&format!("{run}/summary")).await.ok();
+    let found = old(&workers, Fate::Deleted, 0, 10).await.unwrap();
+    assert!(app.runs.delete_log(&app.database, found[0]).await.unwrap());
+    ada.get(&format!("{run}/events")).await.problem(StatusCode::GONE, "gone");
+    assert_eq!(ada.get(&run).await.ok()["log"]["state"], "deleted");
+    assert_eq!(ada.get(&format!("{run}/summary")).await.ok(), summary);
+    assert!(old(&workers, Fate::Deleted, 0, 10).await.unwrap().is_empty());
+    // A run of another storage is nobody's to delete here.
+    assert!(!app.runs.delete_log(&app.database, found[0]).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_silent_writer_s_run_ends_as_failed_and_one_that_waits_does_not() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let new = |start: bool| json!({"name": "import", "lost_after_seconds": 5, "start": start});
+    let waits = ada.post("/runs", new(false)).await.ok();
+    let silent = ada.post("/runs", new(true)).await.ok();
+    let path = |run: &serde_json::Value| format!("/runs/{}", run["id"].as_str().unwrap());
+    let status = async |run: &serde_json::Value| ada.get(&path(run)).await.ok()["status"].clone();
+    let beats = ada.post("/runs", new(true)).await.ok();
+    daybook_tests::eventually("the silent one's end", async || {
+        append(&ada, &path(&beats), &[]).await.ok();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        status(&silent).await == "failed"
+    })
+    .await;
+    assert_eq!(ada.get(&path(&silent)).await.ok()["failure"]["code"], "writer-lost");
+    assert_eq!((status(&beats).await, status(&waits).await), (json!("running"), json!("queued")));
+}
+
+#[tokio::test]
+async fn runs_are_told_live() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let address = app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &ada).await;
+    let subscribed = live.follow(json!({"type": "subscribe", "topic": "runs"})).await;
+    let before = subscribed["cursor"].clone();
+    let path = run(&ada).await;
+    ada.post(&format!("{path}/complete"), json!({"status": "succeeded"})).await.ok();
+    let mut last = json!(null);
+    while last["run"]["status"] != "succeeded" {
+        last = live.next().await;
+        assert_eq!(last["type"], "runs:updated");
+    }
+    assert_eq!(last["run"], ada.get(&path).await.ok());
+    let mut back = LiveClient::connect(address, &ada).await;
+    back.follow(json!({"type": "subscribe", "topic": "runs", "cursor": before})).await;
+    assert_eq!(back.next().await["run"], last["run"]);
+}
