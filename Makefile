@@ -45,6 +45,7 @@ bench: test-packages bench-packages ## print ratios to the floor, with round tri
 	$(CARGO) bench --package daybook-tests --bench main_job
 	$(CARGO) bench --package daybook-tests --bench live
 	$(CARGO) bench --package daybook-tests --bench jobs
+	$(CARGO) bench --package daybook-tests --bench runs
 	$(CARGO) bench --package daybook-tests --bench wide_events
 
 # The load tool, which a bench does without where it can't be installed.

@@ -1,11 +1,13 @@
 //! `daybook runs`: what ran, what it said, and what that comes to.
 
+use std::time::Duration;
+
 use anstyle::{AnsiColor, Style};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::remote::Remote;
+use super::remote::{Remote, Trouble};
 use super::service::{Server, with_team};
 use super::{Outcome, is_looked_at, say, say_to_reader, wants_colours};
 use crate::app::App;
@@ -135,18 +137,75 @@ async fn list(config: &Config, team: &Team, status: Option<&str>, limit: u8) -> 
 async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], json: bool) -> Outcome {
     let remote = Remote::of(config)?;
     let team_id = remote.team(team.team.as_deref()).await?;
+    let follows = query.iter().any(|(name, value)| *name == "follow" && value == "true");
+    let mut last = 0;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut query = query.to_vec();
+        query.push(("after_sequence", last.to_string()));
+        let before = last;
+        match print(&remote, team_id, id, &query, json, &mut last).await {
+            Ok(Printed::All) if follows => {}
+            // A service that was there a moment ago.
+            Err(Trouble::Away(_)) if follows && last > 0 => {}
+            printed => {
+                printed?;
+                return Ok(());
+            }
+        }
+        // Let go in the middle, as by a service that stops; or at the run's end, whose line was not asked for.
+        match remote.get(team_id, &format!("/runs/{id}"), &[]).await {
+            Ok(run) if !run["completed_at"].is_null() && last == before => return Ok(()),
+            Ok(_) | Err(Trouble::Away(_)) => {}
+            Err(trouble) => return Err(trouble.into()),
+        }
+        pause = if last > before {
+            FIRST_PAUSE
+        } else {
+            (pause * 2).min(LONGEST_PAUSE)
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Before a service that let us go is asked again; doubled each time that brings nothing.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How far lines were printed.
+enum Printed {
+    /// To the last that came.
+    All,
+    /// To the run's end, or to where nobody reads any more.
+    ToTheEnd,
+}
+
+async fn print(
+    remote: &Remote,
+    team_id: Uuid,
+    id: Uuid,
+    query: &[(&str, String)],
+    json: bool,
+    last: &mut u64,
+) -> Result<Printed, Trouble> {
     let mut lines = remote.lines(team_id, &format!("/runs/{id}/events"), query).await?;
     while let Some(line) = lines.next().await? {
-        let read = if json {
-            say_to_reader(line)?
+        let read: Option<Value> = serde_json::from_str(&line).ok();
+        *last = read
+            .as_ref()
+            .and_then(|line| line["sequence"].as_u64())
+            .unwrap_or(*last + 1);
+        let ends = read.is_some_and(|line| line["type"] == "run.completed");
+        let said = if json {
+            say_to_reader(line)
         } else {
-            say_to_reader(told(&line))?
+            say_to_reader(told(&line))
         };
-        if !read {
-            break;
+        if ends || !said.is_ok_and(|said| said) {
+            return Ok(Printed::ToTheEnd);
         }
     }
-    Ok(())
+    Ok(Printed::All)
 }
 
 /// A line for people.

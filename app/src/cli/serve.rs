@@ -6,6 +6,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -140,13 +142,16 @@ pub(super) async fn serve(
     )
     .with_wide_events(wide_events.clone());
     tracing::info!("listening on http://{address}");
-    let grace = config.http.request_timeout + LEAVE;
     let router = match role {
         Some(ServiceRole::Worker) => http::worker_router(state),
         _ => app.into_router(state),
     };
     let runs = database.extension::<Runs>().cloned();
-    let ended = serve_until(stop, grace, listener, router, &live, runs.as_ref(), workers).await;
+    let limits = Limits {
+        grace: config.http.request_timeout + LEAVE,
+        write_timeout: config.http.write_timeout,
+    };
+    let ended = serve_until(stop, limits, listener, router, &live, runs.as_ref(), workers).await;
     if let Some(runs) = runs {
         runs.close(&database).await;
     }
@@ -161,6 +166,14 @@ pub(super) async fn serve(
     ended.map(|_| ())
 }
 
+/// How long things may take.
+struct Limits {
+    /// Open connections, when the service is to stop.
+    grace: Duration,
+    /// A client that takes nothing of its answer.
+    write_timeout: Duration,
+}
+
 /// How the service ended.
 enum Ended {
     /// Every connection was over.
@@ -172,7 +185,7 @@ enum Ended {
 /// Serves until `stop`, then waits for open connections, though no longer than `grace` or until `stop` again.
 async fn serve_until(
     mut stop: Stop,
-    grace: Duration,
+    Limits { grace, write_timeout }: Limits,
     listener: TcpListener,
     router: Router,
     live: &Live,
@@ -181,6 +194,12 @@ async fn serve_until(
 ) -> Result<Ended> {
     let (finish, finishing) = oneshot::channel::<()>();
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // An answer that nobody takes is polled by nobody, so that only its connection can end it.
+    let listener = listener.tap_io(move |connection| {
+        if let Err(error) = SockRef::from(&*connection).set_tcp_user_timeout(Some(write_timeout)) {
+            tracing::debug!("a connection has no write timeout: {error}");
+        }
+    });
     let serving = axum::serve(listener, service).with_graceful_shutdown(async {
         // Sent or dropped, it means the same.
         let _ = finishing.await;

@@ -14,6 +14,8 @@ pub struct HttpConfig {
     pub body_limit_bytes: usize,
     /// How long a request may take before it is answered with a problem.
     pub request_timeout: Duration,
+    /// How long a client may take nothing of an answer that waits for it before its connection is cut.
+    pub write_timeout: Duration,
 }
 
 impl HttpConfig {
@@ -27,6 +29,7 @@ impl HttpConfig {
             bind: bind.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             body_limit_bytes: settings.number("DAYBOOK_BODY_LIMIT", 1024..=1024 * 1024 * 1024, 1024 * 1024),
             request_timeout: Duration::from_secs(settings.number("DAYBOOK_REQUEST_TIMEOUT", 1..=3600, 30)),
+            write_timeout: Duration::from_secs(settings.number("DAYBOOK_WRITE_TIMEOUT", 1..=3600, 30)),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `DAYBOOK_BIND` | `127.0.0.1:8080` | the address that the service listens on |
 //! | `DAYBOOK_BODY_LIMIT` | `1048576` | the largest request body, in bytes |
 //! | `DAYBOOK_REQUEST_TIMEOUT` | `30` | how long a request may take, in seconds |
+//! | `DAYBOOK_WRITE_TIMEOUT` | `30` | how long a client may take nothing of its answer before it is cut off, in seconds |
 //! | `DAYBOOK_DATA_DIR` | `.daybook` | the folder for what isn't kept in Postgres |
 //! | `DATABASE_URL` | a private cluster | the server; its login may own the tables, and then migrates |
 //! | `DAYBOOK_APP_URL` | `DATABASE_URL` | a login of its own for the pool that serves requests |

@@ -50,6 +50,7 @@ const KNOWN: &[&str] = &[
     "DAYBOOK_TOKEN",
     "DAYBOOK_URL",
     "DAYBOOK_WORKER_URL",
+    "DAYBOOK_WRITE_TIMEOUT",
 ];
 
 /// A text that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.

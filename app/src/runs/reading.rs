@@ -6,7 +6,7 @@
 //! **The joint.** What is there already and what comes are the same file: there is nothing to be joined.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -17,9 +17,12 @@ use tokio::sync::watch;
 
 use super::log::{Durable, End, Lines, Read, Source, sequence_of};
 use crate::error::{Error, Result};
+use crate::http::Team;
 
 /// How much is sent at once: a frame that a slow reader's connection holds.
 const BLOCK: usize = 64 << 10;
+/// How much is read of the file at once, where nothing has to be found in it.
+const READ_AHEAD: usize = 4 * BLOCK;
 /// How far is read for a block when little of it is asked for, before others have their turn.
 const SCAN: u64 = 4 << 20;
 /// So little is read where one is: it was written a moment ago.
@@ -220,10 +223,33 @@ pub(super) struct Live {
     pub(super) complete: bool,
     /// Turns true when the process is to stop.
     pub(super) closing: watch::Receiver<bool>,
+    /// Who reads, and when that was last seen to be right.
+    pub(super) reader: (Team, Instant),
+}
+
+/// After so long it is asked again whether somebody may read on.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+impl Live {
+    /// Whether they may read on: their credential holds, and they are in the team still. In doubt they may, for now.
+    async fn may_read_on(&mut self) -> bool {
+        let (team, seen) = &mut self.reader;
+        if team.expires_at().is_some_and(|at| at <= chrono::Utc::now()) {
+            return false;
+        }
+        if seen.elapsed() < ASK_AGAIN {
+            return true;
+        }
+        *seen = Instant::now();
+        match team.read().await {
+            Ok(tx) => tx.commit().await.is_ok(),
+            Err(error) => matches!(error, Error::Unavailable { .. }),
+        }
+    }
 }
 
 enum State {
-    Reading(Box<Reader>, Live),
+    Reading(Box<Reader>, Box<Live>),
     Over,
 }
 
@@ -234,7 +260,7 @@ pub(super) fn stream(
     live: Live,
     first: Option<Bytes>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-    let state = State::Reading(Box::new(reader), live);
+    let state = State::Reading(Box::new(reader), Box::new(live));
     unfold((state, first), async |(state, first)| {
         if let Some(first) = first {
             return Some((Ok(first), (state, None)));
@@ -247,8 +273,11 @@ pub(super) fn stream(
     })
 }
 
-async fn next(mut reader: Box<Reader>, mut live: Live) -> Option<(Bytes, State)> {
+async fn next(mut reader: Box<Reader>, mut live: Box<Live>) -> Option<(Bytes, State)> {
     loop {
+        if !live.may_read_on().await {
+            return None;
+        }
         let ended = match &mut live.durable {
             None => true,
             Some(durable) => {
@@ -290,10 +319,10 @@ async fn next(mut reader: Box<Reader>, mut live: Live) -> Option<(Bytes, State)>
                 moved.ok()?;
                 false
             }
-            () = tokio::time::sleep(KEEP_ALIVE), if reader.form == Form::Sse => true,
+            () = tokio::time::sleep(KEEP_ALIVE) => true,
             _ = live.closing.wait_for(|closing| *closing) => return None,
         };
-        if silent {
+        if silent && reader.form == Form::Sse {
             return Some((Bytes::from_static(b": still here\n\n"), State::Reading(reader, live)));
         }
     }
@@ -315,27 +344,37 @@ async fn read_block(mut reader: Box<Reader>, left: u64) -> (Box<Reader>, Result<
     }
 }
 
-/// A log's bytes as they are, block by block.
+/// A log's bytes as they are, block by block. They are read a few blocks at a time.
 pub(super) fn bytes(source: Source, span: std::ops::Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send {
-    unfold((source, span), async |(mut source, span)| {
-        let left = usize::try_from(span.end - span.start).unwrap_or(BLOCK).min(BLOCK);
+    unfold((source, span, Bytes::new()), async |(mut source, span, mut ready)| {
+        if !ready.is_empty() {
+            let block = ready.split_to(ready.len().min(BLOCK));
+            return Some((Ok(block), (source, span, ready)));
+        }
+        let left = usize::try_from(span.end - span.start)
+            .unwrap_or(READ_AHEAD)
+            .min(READ_AHEAD);
         if left == 0 {
             return None;
         }
         let start = span.start;
         let reading = tokio::task::spawn_blocking(move || {
-            let mut block = vec![0; left];
-            let read = source.read_at(start, &mut block).map(|read| block.truncate(read));
-            (source, read.map(|()| block))
+            let mut piece = vec![0; left];
+            let read = source.read_at(start, &mut piece).map(|read| piece.truncate(read));
+            (source, read.map(|()| Bytes::from(piece)))
         });
         match reading.await {
-            Ok((source, Ok(block))) if !block.is_empty() => {
-                let next = start + block.len() as u64..span.end;
-                Some((Ok(block.into()), (source, next)))
+            Ok((source, Ok(mut piece))) if !piece.is_empty() => {
+                let next = start + piece.len() as u64..span.end;
+                let block = piece.split_to(piece.len().min(BLOCK));
+                Some((Ok(block), (source, next, piece)))
             }
             // Shorter than it was said to be: the answer must not look whole.
-            Ok((source, Ok(_))) => Some((Err(Error::internal("the log has become shorter")), (source, 0..0))),
-            Ok((source, Err(error))) => Some((Err(Error::internal(error)), (source, 0..0))),
+            Ok((source, Ok(_))) => {
+                let error = Error::internal("the log has become shorter");
+                Some((Err(error), (source, 0..0, Bytes::new())))
+            }
+            Ok((source, Err(error))) => Some((Err(Error::internal(error)), (source, 0..0, Bytes::new()))),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     })

@@ -115,7 +115,7 @@ impl RunWriter {
                         .await
                 }
                 Found::Closed => Err(LogError::Ended.into()),
-                Found::Elsewhere(_) => Err(LogError::Held.into()),
+                Found::Elsewhere(_) | Found::NotHere => Err(LogError::Held.into()),
             };
             match appended {
                 Err(Error::Unavailable { .. }) if tried < TRIES => {

@@ -156,6 +156,7 @@ impl TestApp {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             body_limit_bytes: BODY_LIMIT_BYTES,
             request_timeout,
+            write_timeout: Duration::from_secs(30),
         };
         let authenticator = Authenticator::new(&auth_config()).unwrap();
         let direct = (!live.deaf).then_some(direct);

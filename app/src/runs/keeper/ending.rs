@@ -13,7 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::slot::{own, raw};
-use super::{Found, OpenLog, Runs};
+use super::{Found, OpenLog, Runs, not_here};
 use crate::error::{Error, Result};
 use crate::runs::log::{Lines, Log, Read, RunKey, Source, moment};
 use crate::runs::new_run::Ending;
@@ -64,13 +64,14 @@ impl Runs {
         let open = match self.find(database, run).await? {
             Found::Open(open) => open,
             Found::Elsewhere(url) => return Ok(Over::Elsewhere(url)),
-            Found::Closed => {
-                let tx = database.read(&Context::system(run.team_id, "run logs")).await?;
-                let ended = store::get(&tx, run.run_id).await?;
-                tx.commit().await?;
-                return Ok(Over::Here(Box::new(ended)));
-            }
+            Found::Closed => return self.as_it_ended(database, run).await,
+            Found::NotHere => return Err(not_here()),
         };
+        // The line was written before, and could not be told.
+        if open.log.has_ended() {
+            self.end_as_the_log_says(database, run, &open.log).await?;
+            return self.as_it_ended(database, run).await;
+        }
         let tx = database.read(&Context::system(run.team_id, "run logs")).await?;
         let now: RunStatus = store::get(&tx, run.run_id).await?.status.parse()?;
         tx.commit().await?;
@@ -86,6 +87,33 @@ impl Runs {
         };
         let model = self.tell_end(database, context, run, &open.log, &ended).await?;
         Ok(Over::Here(Box::new(model)))
+    }
+
+    async fn as_it_ended(&self, database: &Database, run: RunKey) -> Result<Over> {
+        let tx = database.read(&Context::system(run.team_id, "run logs")).await?;
+        let ended = store::get(&tx, run.run_id).await?;
+        tx.commit().await?;
+        Ok(Over::Here(Box::new(ended)))
+    }
+
+    /// Ends a run whose log is not here, without it.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub(super) async fn end_without_log(&self, database: &Database, run: RunKey, ending: &Ending) -> Result<()> {
+        let tx = database.begin(&Context::system(run.team_id, "run logs")).await?;
+        let ended = Ended {
+            status: ending.status,
+            exit_code: ending.exit_code,
+            failure: ending.failure_json(),
+            output_paths: json!([]),
+            completed_at: Utc::now(),
+            reason: ending.reason.clone(),
+            summary: None,
+            log_bytes: 0,
+        };
+        store::end(&tx, run.run_id, &ended).await?;
+        tx.commit().await
     }
 
     /// Writes the last line. Before it every line that was taken is safe.

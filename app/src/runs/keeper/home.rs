@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{Runs, Shared, in_a_moment, stopping};
+use super::{Found, Runs, Shared, in_a_moment, stopping};
 use crate::error::{Error, Result};
 use crate::runs::log::{Home, HomeOptions, RunKey};
 use crate::runs::new_run::Ending;
@@ -190,7 +190,11 @@ impl Runs {
     async fn end_lost(&self, database: &Database, run: RunKey, words: String) {
         let context = Context::system(run.team_id, "run logs");
         let ending = Ending::failed("writer-lost", words);
-        match self.end(database, &context, run, ending).await {
+        let ended = match self.find(database, run).await {
+            Ok(Found::NotHere) => self.end_without_log(database, run, &ending).await,
+            _ => self.end(database, &context, run, ending).await.map(drop),
+        };
+        match ended {
             Ok(_) => tracing::warn!(run = %run.run_id, "a run was ended: its writer is lost"),
             Err(error) => tracing::warn!(run = %run.run_id, "a run whose writer is lost could not be ended: {error}"),
         }

@@ -23,7 +23,7 @@ use self::slot::Slot;
 use super::log::{Appended, Limits, Log, LogError, RunKey, Said, Storage, Writer};
 use super::new_run::NewRun;
 use super::status::RunStatus;
-use super::store::{self, Taken};
+use super::store::{self, Seen, Taken};
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, TeamTx};
 use daybook_entity::run::Model;
@@ -101,6 +101,8 @@ pub(super) enum Found {
     Elsewhere(String),
     /// The run has ended: it is a file.
     Closed,
+    /// It is in the storage of a process that is gone, which is not this one's.
+    NotHere,
 }
 
 impl Runs {
@@ -200,7 +202,7 @@ impl Runs {
             Ok(found) => {
                 match &found {
                     Found::Open(taken) => *open = Some(taken.clone()),
-                    Found::Elsewhere(_) | Found::Closed => drop(self.slots().remove(&run)),
+                    Found::Elsewhere(_) | Found::Closed | Found::NotHere => drop(self.slots().remove(&run)),
                 }
                 Ok(found)
             }
@@ -229,8 +231,11 @@ impl Runs {
         let asking = self.0.recovering.read().await;
         let tx = database.begin(&context).await?;
         let storage = self.storage().clone();
-        let lives = move |home| storage.is_alive(home).ok().flatten();
-        let taken = store::take_lease(&tx, run.run_id, settled.id(), self.0.options.lease, lives).await?;
+        let seen = Seen {
+            lives: &|home| storage.is_alive(home).ok().flatten(),
+            has_log: storage.is_here(run),
+        };
+        let taken = store::take_lease(&tx, run.run_id, settled.id(), self.0.options.lease, &seen).await?;
         tx.commit().await?;
         drop(asking);
         let lease = match taken {
@@ -238,6 +243,7 @@ impl Runs {
             Taken::Elsewhere { url } if url == self.0.options.url => return Err(in_a_moment()),
             Taken::Elsewhere { url } => return Ok(Found::Elsewhere(url)),
             Taken::Ended => return Ok(Found::Closed),
+            Taken::NotHere => return Ok(Found::NotHere),
             Taken::Here(lease) => lease,
         };
         if let Some(before) = lease.before {
@@ -355,6 +361,13 @@ fn admission(credential: &str, run: RunKey) -> [u8; 32] {
     hash.update(run.run_id);
     hash.update(credential);
     hash.finalize().into()
+}
+
+pub(super) fn not_here() -> Error {
+    Error::Unavailable {
+        detail: "the run's log is in the storage of a process that is gone: start it again, or share its folder".into(),
+        source: None,
+    }
 }
 
 fn in_a_moment() -> Error {

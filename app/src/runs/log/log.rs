@@ -1,10 +1,10 @@
 //! A log that is written: what waits, how far it is safe, and who has sent what.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
@@ -15,6 +15,7 @@ use super::LogError;
 use super::committer::Committer;
 use super::layout::RunKey;
 use super::line::{Envelope, Place, Said, WriterMark, moment, write_line};
+use super::writers::{Writer, Writers};
 
 /// How large a log and its lines may be.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +28,6 @@ pub struct Limits {
 
 /// How much of a run may wait to be committed: who sends faster waits.
 const MOST_WAITING: usize = 2 << 20;
-/// How many writers that number their lines a run may have.
-const MOST_WRITERS: usize = 64;
 /// What is kept of a buffer for the next lines.
 const KEPT_BUFFER: usize = 64 << 10;
 
@@ -50,17 +49,6 @@ pub enum End {
     Complete,
     /// It could not be written: who wants to go on opens it anew.
     Failed(Arc<str>),
-}
-
-/// A writer that numbers what it sends: the first line's number is `seq`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Writer {
-    /// Its name.
-    pub id: String,
-    /// How often it has begun anew: an older one is refused.
-    pub epoch: u64,
-    /// The number of its next line.
-    pub seq: u64,
 }
 
 /// What became of lines.
@@ -87,6 +75,7 @@ pub struct Log {
     _lock: Flock<File>,
     waiting: Mutex<Waiting>,
     durable: watch::Sender<Durable>,
+    ended: AtomicBool,
 }
 
 impl std::fmt::Debug for Log {
@@ -104,7 +93,7 @@ impl std::fmt::Debug for Log {
 pub(super) struct Found {
     pub(super) bytes: u64,
     pub(super) sequence: u64,
-    pub(super) writers: HashMap<String, (u64, u64)>,
+    pub(super) writers: Writers,
 }
 
 #[derive(Debug, Default)]
@@ -114,8 +103,7 @@ struct Waiting {
     offset: u64,
     /// The last line's number, of those that wait, too.
     sequence: u64,
-    /// By name: epoch, and the last line that is there.
-    writers: HashMap<String, (u64, u64)>,
+    writers: Writers,
     queued: bool,
     /// No line is taken any more.
     closed: bool,
@@ -145,6 +133,7 @@ impl Log {
             limits,
             file: Arc::new(lock.try_clone()?),
             _lock: lock,
+            ended: AtomicBool::new(false),
             durable: watch::Sender::new(Durable {
                 bytes: found.bytes,
                 sequence: found.sequence,
@@ -225,7 +214,15 @@ impl Log {
             self.close();
         }
         self.wait_until_safe(appended.last_sequence).await?;
+        if last {
+            self.ended.store(true, Ordering::Release);
+        }
         Ok(appended)
+    }
+
+    /// It has its last line: what is left is to tell the database.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     fn close(&self) {
@@ -282,7 +279,10 @@ impl Log {
         if waiting.buffer.len() >= MOST_WAITING && !own {
             return Ok(None);
         }
-        let known = writer.map(|writer| waiting.known(writer)).transpose()?.unwrap_or(0);
+        let known = writer
+            .map(|writer| waiting.writers.known(writer))
+            .transpose()?
+            .unwrap_or(0);
         let begin = (waiting.buffer.len(), waiting.sequence);
         let now = moment(Utc::now());
         let mut appended = Appended::default();
@@ -315,7 +315,7 @@ impl Log {
             && appended.appended > 0
         {
             let last = writer.seq + lines.len() as u64 - 1;
-            waiting.writers.insert(writer.id.clone(), (writer.epoch, last));
+            waiting.writers.note(&writer.id, writer.epoch, last);
         }
         appended.last_sequence = waiting.sequence;
         if appended.appended > 0 {
@@ -398,34 +398,6 @@ impl Log {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Waiting {
-    /// The last line of a writer that is there, 0 for none.
-    fn known(&self, writer: &Writer) -> Result<u64, LogError> {
-        let Some((epoch, last)) = self.writers.get(&writer.id).copied() else {
-            if self.writers.len() >= MOST_WRITERS {
-                return Err(LogError::TooManyWriters { limit: MOST_WRITERS });
-            }
-            return expected(writer, 1).map(|()| 0);
-        };
-        match writer.epoch {
-            old if old < epoch => Err(LogError::Fenced { epoch }),
-            new if new > epoch => expected(writer, 1).map(|()| 0),
-            _ if writer.seq <= last => Ok(last),
-            _ => expected(writer, last + 1).map(|()| last),
-        }
-    }
-}
-
-fn expected(writer: &Writer, expected: u64) -> Result<(), LogError> {
-    if writer.seq == expected {
-        return Ok(());
-    }
-    Err(LogError::SequenceGap {
-        expected,
-        got: writer.seq,
-    })
 }
 
 /// Opens a log's file for its one writer, or says that somebody else has it.

@@ -31,17 +31,19 @@ mod seek;
 mod source;
 mod storage;
 mod wal;
+mod writers;
 
 use std::io;
 use std::sync::Arc;
 
 pub use self::layout::RunKey;
 pub use self::line::{Read, Said, moment, sequence_of};
-pub use self::log::{Appended, Durable, End, Limits, Log, Writer};
+pub use self::log::{Appended, Durable, End, Limits, Log};
 pub use self::sealed::{Sealed, SealedLogs, seal};
 pub use self::seek::{Lines, offset_of};
 pub use self::source::Source;
 pub use self::storage::{Home, HomeOptions, Opened, Storage};
+pub use self::writers::Writer;
 
 /// Why a log didn't take lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

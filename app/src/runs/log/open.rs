@@ -1,6 +1,5 @@
 //! Taking up a log: how far it has come, who has sent what, and what is no whole line at its end.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::FileExt as _;
@@ -23,11 +22,7 @@ pub(super) struct Damage {
 /// What the file system says.
 pub(super) fn take_up(file: &File) -> io::Result<(Found, Damage, Option<Completed>)> {
     let length = file.metadata()?.len();
-    let mut found = Found {
-        bytes: 0,
-        sequence: 0,
-        writers: HashMap::new(),
-    };
+    let mut found = Found::default();
     let mut damage = Damage::default();
     let mut completed = None;
     // Lines that can't be read are only lines if one follows that can: what disks leave at an end after a power cut may
@@ -53,8 +48,7 @@ pub(super) fn take_up(file: &File) -> io::Result<(Found, Damage, Option<Complete
         found.sequence = found.sequence.max(seen.sequence);
         completed = (seen.kind == COMPLETED).then_some(Completed);
         if let Some(writer) = seen.writer {
-            let known = found.writers.entry(writer.id.to_owned()).or_default();
-            *known = (*known).max((writer.epoch, writer.seq));
+            found.writers.note(writer.id, writer.epoch, writer.seq);
         }
     }
     damage.cut_bytes = length - found.bytes;

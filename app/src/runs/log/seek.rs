@@ -167,6 +167,10 @@ impl Lines {
             let from = self.offset + searched as u64;
             let left = usize::try_from(self.end.saturating_sub(from)).unwrap_or(usize::MAX);
             if left == 0 {
+                // Whoever waits for more needs no memory meanwhile.
+                if searched == 0 {
+                    self.buffer = Vec::new();
+                }
                 return Ok(None);
             }
             self.buffer.resize(searched + left.min(self.block), 0);

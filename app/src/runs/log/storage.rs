@@ -10,12 +10,13 @@ use super::LogError;
 use super::committer::{Committer, MayWrite};
 use super::layout::{Layout, RunKey, make_folder};
 use super::line::{Envelope, Said};
-use super::log::{Appended, Limits, Log, Writer, lock_file};
+use super::log::{Appended, Limits, Log, lock_file};
 use super::open::take_up;
 use super::recovery;
 use super::sealed::{Sealed, SealedLogs, remove, seal};
 use super::source::Source;
 use super::wal::{Disk, WalFolder};
+use super::writers::Writer;
 
 /// A folder of runs' logs, and where the sealed ones are.
 #[derive(Debug, Clone)]

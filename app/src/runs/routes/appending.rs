@@ -18,7 +18,7 @@ use super::{elsewhere, key};
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, Path, Problem, Team};
 use crate::runs::appending::{read, status_said_by};
-use crate::runs::keeper::{Found, OpenLog, Runs};
+use crate::runs::keeper::{Found, OpenLog, Runs, not_here};
 use crate::runs::log::{Appended, RunKey, Said, Writer};
 use crate::tenancy::{Claim, Database};
 use crate::wide_events::WideEvent;
@@ -120,6 +120,7 @@ async fn append_run_events(
         Ok(Found::Open(open)) => open,
         Ok(Found::Elsewhere(url)) => return Ok(elsewhere(&url, &uri)),
         Ok(Found::Closed) => return Err(crate::runs::log::LogError::Ended.into()),
+        Ok(Found::NotHere) => return Err(not_here()),
         Err(error) => {
             // A writer that numbers its lines sends them again; of others it is told how many are missing.
             if writer.is_none() && matches!(error, Error::Unavailable { .. }) {

@@ -129,7 +129,7 @@ async fn create_run(
             place: Place::From(1),
             filter: LineFilter::default(),
         };
-        let lines = reading::lines(&state, key, &wanted, Form::Sse).await?;
+        let lines = reading::lines(&state, &team, key, &wanted, Form::Sse).await?;
         return Ok((StatusCode::CREATED, location, lines).into_response());
     }
     Ok((StatusCode::CREATED, location, Json(RunView::from(run))).into_response())

@@ -1,5 +1,7 @@
 //! A run's log: as server-sent events, as NDJSON, as pages.
 
+use std::time::Instant;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
@@ -22,7 +24,7 @@ use super::{elsewhere, key};
 use crate::auth::tickets;
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, NoStore, Path, Problem, Team};
-use crate::runs::keeper::Found;
+use crate::runs::keeper::{Found, not_here};
 use crate::runs::log::{Durable, End, RunKey, Source, offset_of};
 use crate::runs::reading::{Form, Live, Reader, bytes, stream};
 use crate::runs::store;
@@ -123,7 +125,8 @@ async fn read_run_events(
     };
     let origin = headers.get(header::ORIGIN);
     let allowed = &state.live().options().allowed_origins;
-    if let Some(origin) = origin.filter(|origin| allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())) {
+    if let Some(origin) = origin.filter(|origin| allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()))
+    {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
@@ -138,7 +141,10 @@ fn come_again(error: &Error) -> Response {
     let body = format!("retry: {retry}\n: {error}\n\n");
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, no-transform"),
+        ),
         UNBUFFERED,
     ];
     (headers, body).into_response()
@@ -169,22 +175,25 @@ async fn read_events(
         Err(url) => return Ok(elsewhere(&url, uri)),
     };
     if is_sse {
-        return opened.lines(state, &wanted, Form::Sse).await;
+        return opened.lines(state, team, &wanted, Form::Sse).await;
     }
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if accept.contains("application/x-ndjson") || accept.contains("application/ndjson") {
         if params.follow {
-            return opened.lines(state, &wanted, Form::Ndjson).await;
+            return opened.lines(state, team, &wanted, Form::Ndjson).await;
         }
-        return opened.ndjson(state, &wanted, headers).await;
+        return opened.ndjson(state, team, &wanted, headers).await;
     }
     opened.page(&wanted, limit).await
 }
 
 /// The lines of a run that this process has, from its first one on.
-pub(super) async fn lines(state: &AppState, run: RunKey, wanted: &Wanted, form: Form) -> Result<Response> {
+pub(super) async fn lines(state: &AppState, team: &Team, run: RunKey, wanted: &Wanted, form: Form) -> Result<Response> {
     match Opened::of(state, run).await? {
-        Ok(opened) => opened.lines(state, wanted, form).await,
+        Ok(opened) => opened.lines(state, team, wanted, form).await,
         Err(_) => Err(Error::not_found("run log")),
     }
 }
@@ -212,6 +221,7 @@ impl Opened {
                 (Some(durable), Some(bytes), false)
             }
             Ok(Found::Closed) => (None, None, true),
+            Ok(Found::NotHere) => return Err(not_here()),
             // What can't be written now can be read as far as it goes.
             Err(error) => match (&error, runs.safe_part(run)) {
                 (Error::Unavailable { .. }, Some(bytes)) => (None, Some(bytes), false),
@@ -261,7 +271,7 @@ impl Opened {
         Ok((opened, offset.map_err(Error::internal)?))
     }
 
-    async fn lines(self, state: &AppState, wanted: &Wanted, form: Form) -> Result<Response> {
+    async fn lines(self, state: &AppState, team: &Team, wanted: &Wanted, form: Form) -> Result<Response> {
         let (opened, offset) = self.seek(wanted.place).await?;
         if form == Form::Sse && opened.has_ended() && offset >= opened.bytes {
             // A browser that has seen the end is not to come again.
@@ -284,6 +294,7 @@ impl Opened {
             durable: opened.durable,
             complete: opened.ended,
             closing: state.runs()?.closing(),
+            reader: (team.clone(), Instant::now()),
         };
         let kind = match form {
             Form::Sse => HeaderValue::from_static("text/event-stream"),
@@ -302,7 +313,7 @@ impl Opened {
     }
 
     /// The file as it is now, or a range of it.
-    async fn ndjson(self, state: &AppState, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
+    async fn ndjson(self, state: &AppState, team: &Team, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
         let ended = self.has_ended();
         let (opened, offset) = self.seek(wanted.place).await?;
         let (total, run_id) = (opened.bytes, opened.run.run_id);
@@ -314,6 +325,7 @@ impl Opened {
                 durable: None,
                 complete: true,
                 closing: state.runs()?.closing(),
+                reader: (team.clone(), Instant::now()),
             };
             let body = Body::from_stream(stream(reader, live, None));
             return Ok(([(header::CONTENT_TYPE, NDJSON), UNBUFFERED], body).into_response());

@@ -30,6 +30,16 @@ pub(in crate::runs) enum Taken {
     Elsewhere { url: String },
     /// The run has ended: its log is only read.
     Ended,
+    /// Who had it is gone, and has left it elsewhere.
+    NotHere,
+}
+
+/// What the storage shows, which knows better than the clock.
+pub(in crate::runs) struct Seen<'a> {
+    /// Whether a process lives, as far as that shows.
+    pub(in crate::runs) lives: &'a (dyn Fn(Uuid) -> Option<bool> + Sync),
+    /// Whether the run's log is here.
+    pub(in crate::runs) has_log: bool,
 }
 
 /// The next epoch, for a home that has not had it before.
@@ -40,8 +50,7 @@ const NEXT_LEASE: &str = "WITH lease AS (
      )
      UPDATE runs SET home = $3 WHERE team_id = $1 AND id = $2 RETURNING (SELECT epoch FROM lease) AS epoch";
 
-/// Takes a run's log for `home`, if nobody who lives has it. Asked `lives`, the storage knows better than the clock
-/// whether a process does.
+/// Takes a run's log for `home`, if nobody who lives has it.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -50,7 +59,7 @@ pub(in crate::runs) async fn take_lease(
     run_id: Uuid,
     home: Uuid,
     lease: Duration,
-    lives: impl Fn(Uuid) -> Option<bool>,
+    seen: &Seen<'_>,
 ) -> Result<Taken> {
     let query = sqlx::query(
         "SELECT r.status, r.home, r.configuration_id, r.lost_after_seconds, h.url,
@@ -67,12 +76,15 @@ pub(in crate::runs) async fn take_lease(
     let before: Option<Uuid> = row.try_get("home")?;
     if let Some(before) = before.filter(|before| *before != home) {
         let url: Option<String> = row.try_get("url")?;
-        let lives = match lives(before) {
+        let lives = match (seen.lives)(before) {
             Some(lives) => lives,
             None => row.try_get("renewed")?,
         };
         if let Some(url) = url.filter(|_| lives) {
             return Ok(Taken::Elsewhere { url });
+        }
+        if !seen.has_log {
+            return Ok(Taken::NotHere);
         }
     }
     // Taking it up again, as after a disk was full, needs no new epoch: nobody else had it.

@@ -5,7 +5,7 @@ mod leases;
 
 pub use self::feed::{RunNews, feed, of_story};
 pub(super) use self::leases::{
-    Lease, Taken, begin_of_no_team, enter_home, homes_runs, leave_home, lost, renew_home, take_lease,
+    Lease, Seen, Taken, begin_of_no_team, enter_home, homes_runs, leave_home, lost, renew_home, take_lease,
 };
 
 use chrono::{DateTime, Utc};

@@ -76,7 +76,14 @@ async fn a_foreign_client_reads_on_after_the_service_was_killed() {
     let service = place.serve(port).await;
     append_to(&place, port, run, LINES / 2 + 1, LINES).await;
     let end = json!({"status": "succeeded"});
-    assert_eq!(place.post(port, &format!("/runs/{run}/complete"), &end).await.unwrap().0, StatusCode::OK);
+    assert_eq!(
+        place
+            .post(port, &format!("/runs/{run}/complete"), &end)
+            .await
+            .unwrap()
+            .0,
+        StatusCode::OK
+    );
     let (seen, connections) = timeout(PATIENCE, reading).await.unwrap().unwrap();
     assert_eq!(seen, (1..=LINES + 3).collect::<Vec<_>>());
     assert!(connections >= 2, "{connections}");
@@ -138,9 +145,19 @@ async fn a_browser_s_event_source_reads_on_after_the_service_was_killed() {
     let service = serve().await;
     append_to(&place, port, run, LINES / 2 + 1, LINES).await;
     let end = json!({"status": "succeeded"});
-    assert_eq!(place.post(port, &format!("/runs/{run}/complete"), &end).await.unwrap().0, StatusCode::OK);
+    assert_eq!(
+        place
+            .post(port, &format!("/runs/{run}/complete"), &end)
+            .await
+            .unwrap()
+            .0,
+        StatusCode::OK
+    );
     let all = loop {
-        let told = timeout(PATIENCE, said.recv()).await.expect("the page reads on").unwrap();
+        let told = timeout(PATIENCE, said.recv())
+            .await
+            .expect("the page reads on")
+            .unwrap();
         if told["seen"].is_array() {
             break told;
         }

@@ -61,14 +61,26 @@ async fn what_a_program_says_goes_to_both_and_its_code_is_ours() {
     assert_eq!(done.stdout, b"one\na\xffb\nno end");
     let stderr = words(&done.stderr);
     let run = newest(&place, port).await;
-    let link = format!("daybook exec: http://127.0.0.1:{port}/v1/teams/{}/runs/{}", place.team.id, run["id"].as_str().unwrap());
+    let link = format!(
+        "daybook exec: http://127.0.0.1:{port}/v1/teams/{}/runs/{}",
+        place.team.id,
+        run["id"].as_str().unwrap()
+    );
     assert!(stderr.starts_with(&link) && stderr.ends_with("two\n"), "{stderr}");
     assert_eq!(run["name"], "a script");
     assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(42)));
     let mut said = console(&place, port, &run).await;
     said.sort();
-    let expected = [("stderr", "two"), ("stdout", "a\u{FFFD}b"), ("stdout", "no end"), ("stdout", "one")];
-    assert_eq!(said, expected.map(|(stream, words)| (stream.to_owned(), words.to_owned())));
+    let expected = [
+        ("stderr", "two"),
+        ("stdout", "a\u{FFFD}b"),
+        ("stdout", "no end"),
+        ("stdout", "one"),
+    ];
+    assert_eq!(
+        said,
+        expected.map(|(stream, words)| (stream.to_owned(), words.to_owned()))
+    );
 
     let done = output(exec(&place, port, &["--", "/no/such/program"])).await;
     assert_eq!(done.status.code(), Some(127));
@@ -104,7 +116,11 @@ async fn a_service_that_is_away_for_a_while_misses_nothing() {
     assert_eq!(done.status.code(), Some(5));
     let run = newest(&place, port).await;
     assert_eq!(run["exit_code"], 5);
-    let said: Vec<_> = console(&place, port, &run).await.into_iter().map(|(_, words)| words).collect();
+    let said: Vec<_> = console(&place, port, &run)
+        .await
+        .into_iter()
+        .map(|(_, words)| words)
+        .collect();
     let expected: Vec<_> = (1..=300).map(|number| format!("line {number}")).collect();
     assert_eq!(said, expected);
     service.stop().await;
@@ -114,7 +130,12 @@ async fn a_service_that_is_away_for_a_while_misses_nothing() {
 async fn without_a_service_or_a_token_the_program_runs_all_the_same() {
     let place = Place::new().await;
     let port = free_port();
-    let done = output(exec(&place, port, &["--patience", "0", "--", "sh", "-c", "echo here; exit 3"])).await;
+    let done = output(exec(
+        &place,
+        port,
+        &["--patience", "0", "--", "sh", "-c", "echo here; exit 3"],
+    ))
+    .await;
     assert_eq!((done.status.code(), &done.stdout[..]), (Some(3), &b"here\n"[..]));
     assert!(words(&done.stderr).contains("were not sent"), "{}", words(&done.stderr));
     let mut command = exec(&place, port, &["--", "sh", "-c", "echo here; exit 3"]);
@@ -150,7 +171,10 @@ async fn signals_are_passed_on_and_a_cancelled_run_ends_its_program() {
         .await;
         kill(pid(&running), signal).unwrap();
         let done = running.wait_with_output().await.unwrap();
-        assert_eq!((done.status.code(), words(&done.stdout)), (Some(9), "ready\ncaught\n".to_owned()));
+        assert_eq!(
+            (done.status.code(), words(&done.stdout)),
+            (Some(9), "ready\ncaught\n".to_owned())
+        );
         assert_eq!(newest(&place, port).await["exit_code"], 9);
     }
 

@@ -25,7 +25,8 @@ async fn a_job_s_run_is_linked_to_it_and_in_its_story() {
     let work = async |session: JobSession| {
         let run = start(&session, NewRun::new("nightly import").configuration("import")).await?;
         run.console("info", "reading").await?;
-        run.line("run.table.summary", &json!({"file": "a.csv", "row_count": 7})).await?;
+        run.line("run.table.summary", &json!({"file": "a.csv", "row_count": 7}))
+            .await?;
         let ended = run.end(Ending::succeeded().exit_code(0)).await?;
         Ok((session.id(), ended))
     };
@@ -33,7 +34,16 @@ async fn a_job_s_run_is_linked_to_it_and_in_its_story() {
     session_id = session.max(session_id);
     assert_eq!((ended.job_session_id, ended.row_count), (Some(session_id), Some(7)));
     let path = format!("/runs/{}", ended.id);
-    assert_eq!(told(&log(&ada, &path).await), ["run.queued", "run.started", "reading", "run.table.summary", "run.completed"]);
+    assert_eq!(
+        told(&log(&ada, &path).await),
+        [
+            "run.queued",
+            "run.started",
+            "reading",
+            "run.table.summary",
+            "run.completed"
+        ]
+    );
     let found = ada.get(&format!("/runs?job_session_id={session_id}")).await.ok();
     assert_eq!(found["items"][0]["id"], json!(ended.id));
 
@@ -71,7 +81,10 @@ async fn a_cancelled_run_refuses_its_job_s_next_line() {
     let work = async move |session: JobSession| {
         let run = start(&session, NewRun::new("nightly import")).await?;
         run.console("info", "reading").await?;
-        cancelling.post(&format!("/runs/{}/cancel", run.id()), json!({})).await.ok();
+        cancelling
+            .post(&format!("/runs/{}/cancel", run.id()), json!({}))
+            .await
+            .ok();
         let refused = run.console("info", "more").await.unwrap_err();
         assert_eq!(refused.code(), "run-ended");
         Ok(())
@@ -87,16 +100,26 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
     let run = run(&ada).await;
     let lines: Vec<_> = (0..3_000).map(|at| console(&format!("line {at}"))).collect();
     append(&ada, &run, &lines).await.ok();
-    assert!(old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty(), "it runs still");
-    ada.post(&format!("{run}/complete"), json!({"status": "succeeded"})).await.ok();
+    assert!(
+        old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty(),
+        "it runs still"
+    );
+    ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
+        .await
+        .ok();
     let ask = |range: &str| {
-        let ask = ada.get(&format!("{run}/events")).header("accept", "application/x-ndjson");
+        let ask = ada
+            .get(&format!("{run}/events"))
+            .header("accept", "application/x-ndjson");
         ask.header("range", range)
     };
     let whole = log(&ada, &run).await;
     let (middle, etag) = (ask("bytes=100000-100999").await, ask("bytes=0-0").await.header("etag"));
 
-    assert!(old(&workers, Fate::Sealed, 1, 10).await.unwrap().is_empty(), "it ended today");
+    assert!(
+        old(&workers, Fate::Sealed, 1, 10).await.unwrap().is_empty(),
+        "it ended today"
+    );
     let found = old(&workers, Fate::Sealed, 0, 10).await.unwrap();
     assert_eq!(found.len(), 1);
     let sealed = app.runs.seal(&app.database, found[0]).await.unwrap().unwrap();
@@ -111,17 +134,26 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
     assert_eq!(ask("bytes=0-0").await.header("etag"), etag);
     let page = ada.get(&format!("{run}/events?after_sequence=2500&limit=2")).await.ok();
     assert_eq!(page["items"][0], whole[2_500]);
-    let sse = ada.get(&format!("{run}/events?stream=true&from_sequence=3000")).await.text();
+    let sse = ada
+        .get(&format!("{run}/events?stream=true&from_sequence=3000"))
+        .await
+        .text();
     assert_eq!(sse.matches("\ndata: ").count() - 1, 4);
     let context = Context::system(app.team.id, "test");
     let id = run.trim_start_matches("/runs/").parse().unwrap();
-    let rebuilt = app.runs.rebuild_summary(&app.database, &context, id, false).await.unwrap();
+    let rebuilt = app
+        .runs
+        .rebuild_summary(&app.database, &context, id, false)
+        .await
+        .unwrap();
     assert_eq!(rebuilt, daybook::runs::Rebuilt::Same);
 
     let summary = ada.get(&format!("{run}/summary")).await.ok();
     let found = old(&workers, Fate::Deleted, 0, 10).await.unwrap();
     assert!(app.runs.delete_log(&app.database, found[0]).await.unwrap());
-    ada.get(&format!("{run}/events")).await.problem(StatusCode::GONE, "gone");
+    ada.get(&format!("{run}/events"))
+        .await
+        .problem(StatusCode::GONE, "gone");
     assert_eq!(ada.get(&run).await.ok()["log"]["state"], "deleted");
     assert_eq!(ada.get(&format!("{run}/summary")).await.ok(), summary);
     assert!(old(&workers, Fate::Deleted, 0, 10).await.unwrap().is_empty());
@@ -146,7 +178,10 @@ async fn a_silent_writer_s_run_ends_as_failed_and_one_that_waits_does_not() {
     })
     .await;
     assert_eq!(ada.get(&path(&silent)).await.ok()["failure"]["code"], "writer-lost");
-    assert_eq!((status(&beats).await, status(&waits).await), (json!("running"), json!("queued")));
+    assert_eq!(
+        (status(&beats).await, status(&waits).await),
+        (json!("running"), json!("queued"))
+    );
 }
 
 #[tokio::test]
@@ -158,7 +193,9 @@ async fn runs_are_told_live() {
     let subscribed = live.follow(json!({"type": "subscribe", "topic": "runs"})).await;
     let before = subscribed["cursor"].clone();
     let path = run(&ada).await;
-    ada.post(&format!("{path}/complete"), json!({"status": "succeeded"})).await.ok();
+    ada.post(&format!("{path}/complete"), json!({"status": "succeeded"}))
+        .await
+        .ok();
     let mut last = json!(null);
     while last["run"]["status"] != "succeeded" {
         last = live.next().await;
@@ -166,6 +203,7 @@ async fn runs_are_told_live() {
     }
     assert_eq!(last["run"], ada.get(&path).await.ok());
     let mut back = LiveClient::connect(address, &ada).await;
-    back.follow(json!({"type": "subscribe", "topic": "runs", "cursor": before})).await;
+    back.follow(json!({"type": "subscribe", "topic": "runs", "cursor": before}))
+        .await;
     assert_eq!(back.next().await["run"], last["run"]);
 }

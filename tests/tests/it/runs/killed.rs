@@ -106,7 +106,7 @@ async fn every_acknowledged_line_is_there_in_order_once_after_a_hundred_kills() 
         assert!(count <= writer.sent.load(Ordering::Relaxed));
         assert_eq!(log.last().unwrap()["type"], "run.completed");
     }
-    println!("{KILLS} kills, {RUNS} runs, {lines} lines acknowledged");
+    eprintln!("{KILLS} kills, {RUNS} runs, {lines} lines acknowledged");
     service.stop().await;
 }
 

@@ -9,6 +9,7 @@ mod lifecycle;
 mod process;
 mod processes;
 mod reading;
+mod slow;
 mod sse;
 mod writing;
 
