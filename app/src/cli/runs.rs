@@ -259,13 +259,16 @@ async fn rebuild(config: &Config, database: &Database, team_id: Uuid, ids: &[Uui
                 differ += 1;
                 say(format!("{id} {}", if check { "differs" } else { "was written anew" }))?;
             }
-            Rebuilt::NoLog => say(format!("{id} has no log here"))?,
+            Rebuilt::NoLog => {
+                differ += 1;
+                say(format!("{id} has no log here"))?;
+            }
         }
     }
     if check && differ > 0 {
         return Err(crate::error::Error::conflict(
             "summaries-differ",
-            format!("{differ} summaries differ from their logs"),
+            format!("{differ} summaries differ from their logs, or have none here"),
         ));
     }
     Ok(())

@@ -30,6 +30,12 @@ pub(super) fn read<'a>(text: &'a [u8], limit: usize, field: &str) -> Result<Said
     let Ok(mut said) = serde_json::from_slice::<Said<'a>>(text) else {
         return Err(refusal(text, field));
     };
+    if !text.starts_with(b"{") {
+        return Err(Error::invalid(
+            if field.is_empty() { "$" } else { field },
+            "must be a JSON object",
+        ));
+    }
     let shaped = |word: &str| {
         word.len() <= MAX_WORD
             && word.starts_with(|first: char| first.is_ascii_lowercase())
@@ -47,8 +53,31 @@ pub(super) fn read<'a>(text: &'a [u8], limit: usize, field: &str) -> Result<Said
     if said.source.as_deref().is_some_and(|source| !shaped(source)) {
         return Err(Error::invalid(at("source"), shape));
     }
+    if said.source.as_deref() == Some("daybook") {
+        return Err(Error::invalid(at("source"), "is the service's own"));
+    }
     if said.payload.is_some_and(|payload| !payload.get().starts_with('{')) {
         return Err(Error::invalid(at("payload"), "must be an object"));
+    }
+    if let Some(payload) = said.payload
+        && !can_be_read(payload.get())
+    {
+        let words = "must be JSON that every reader takes: at most 100 levels deep, and no half of a surrogate pair";
+        return Err(Error::invalid(at("payload"), words));
+    }
+    if said.kind == "log.gap" {
+        let count = said
+            .payload
+            .and_then(|payload| serde_json::from_str::<Value>(payload.get()).ok());
+        if count
+            .and_then(|payload| payload["count"].as_u64())
+            .is_none_or(|count| count == 0)
+        {
+            return Err(Error::invalid(
+                at("payload.count"),
+                "must be how many lines are missing: 1 or more",
+            ));
+        }
     }
     if let Some(text) = &said.created_at {
         let parsed = chrono::DateTime::parse_from_rfc3339(text)
@@ -56,6 +85,15 @@ pub(super) fn read<'a>(text: &'a [u8], limit: usize, field: &str) -> Result<Said
         said.created_at = Some(moment(parsed.to_utc()).into());
     }
     Ok(said)
+}
+
+/// Whether other readers will take it, too: a raw text may be deeper than they go, or have characters that are none. Few texts
+/// can be, and only those are looked at closely.
+fn can_be_read(payload: &str) -> bool {
+    let bytes = payload.as_bytes();
+    let deep = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() > 100;
+    let escaped = memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some();
+    !(deep || escaped) || serde_json::from_str::<Value>(payload).is_ok()
 }
 
 /// Types that only the service writes, and what to do instead.
@@ -133,6 +171,18 @@ mod tests {
             (r#"{"type":"x","sequence":7}"#, "line 3: sequence", ""),
             (r#"{"type":"#, "line 3", "JSON"),
             ("[]", "line 3", ""),
+            (r#"["x",{},null,null]"#, "line 3", "must be a JSON object"),
+            (r#"{"type":"x","source":"daybook"}"#, "line 3: source", "own"),
+            (
+                r#"{"type":"x","payload":{"a":"\ud800"}}"#,
+                "line 3: payload",
+                "surrogate",
+            ),
+            (
+                r#"{"type":"log.gap","payload":{"count":-1}}"#,
+                "line 3: payload.count",
+                "1 or more",
+            ),
         ] {
             let Error::Invalid(errors) = read(text.as_bytes(), 1_000, "line 3").unwrap_err() else {
                 panic!("{text}");
@@ -140,6 +190,17 @@ mod tests {
             assert_eq!(errors[0].field, field, "{text}: {errors:?}");
             assert!(errors[0].detail.contains(words), "{text}: {errors:?}");
         }
+        let deep = format!(
+            r#"{{"type":"x","payload":{{"a":{}{}}}}}"#,
+            "[".repeat(300),
+            "]".repeat(300)
+        );
+        assert!(
+            read(deep.as_bytes(), 1_000, "")
+                .unwrap_err()
+                .to_string()
+                .contains("levels deep")
+        );
         let long = format!(r#"{{"type":"x","payload":{{"message":"{}"}}}}"#, "y".repeat(1_000));
         let refused = read(long.as_bytes(), 1_000, "").unwrap_err();
         assert!(refused.to_string().contains("1000 is the most"), "{refused}");

@@ -68,7 +68,7 @@ impl RunStatus {
             return Ok(next);
         }
         Err(match self.is_final() {
-            true => Error::conflict("run-ended", format!("the run has ended: it has {self}")),
+            true => Error::conflict("run-ended", format!("the run has ended as {self}")),
             false => Error::conflict(
                 "illegal-transition",
                 format!("a run that is {self} can't become {next}"),

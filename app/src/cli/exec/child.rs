@@ -222,10 +222,6 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             },
         };
         let Ok(read @ 1..) = read else { break };
-        // Whoever reads us has gone: then the program is told so, as if we were not between.
-        if to.write_all(&block[..read]).await.is_err() || to.flush().await.is_err() {
-            break;
-        }
         let now = Utc::now();
         let mut rest = &block[..read];
         while let Some(at) = memchr::memchr(b'\n', rest) {
@@ -238,6 +234,10 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             let after = line.split_off(MOST_LINE);
             lines.push(stream, now, &line, true);
             line = after;
+        }
+        // Whoever reads us has gone: then the program is told so, as if we were not between.
+        if to.write_all(&block[..read]).await.is_err() || to.flush().await.is_err() {
+            break;
         }
     }
     if !line.is_empty() {

@@ -13,7 +13,7 @@ use super::lines::Lines;
 use crate::cli::remote::{Remote, Trouble};
 
 /// After so long without a line the service is told that we live.
-const BEAT: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(3);
 /// After which silence the run is taken for lost: several beats.
 const LOST_AFTER_SECONDS: u64 = 60;
 /// Before a service that is away is tried again; doubled each time.

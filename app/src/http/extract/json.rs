@@ -20,7 +20,7 @@ const AXUM_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 ///
 /// Reading refuses with 415 what isn't sent as JSON, with 413 what is too large, with 400 what isn't JSON (by
 /// line and column), and with 422 what isn't a `T`, by the path of the field. `Option<Json<T>>` is `None` for
-/// a request without a `Content-Type`.
+/// a request without a `Content-Type`, or without a body.
 ///
 /// A `T` that can't be written is a defect: [`Error::Internal`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -96,7 +96,8 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>> {
-        if !request.headers().contains_key(CONTENT_TYPE) {
+        let empty = axum::body::HttpBody::is_end_stream(request.body());
+        if empty || !request.headers().contains_key(CONTENT_TYPE) {
             return Ok(None);
         }
         <Self as FromRequest<S>>::from_request(request, state).await.map(Some)

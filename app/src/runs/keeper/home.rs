@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{Found, Runs, Shared, in_a_moment, stopping};
+use super::{Found, Runs, Shared, stopping};
 use crate::error::{Error, Result};
 use crate::runs::log::{Home, HomeOptions, RunKey};
 use crate::runs::new_run::Ending;
@@ -119,28 +119,22 @@ impl Runs {
     async fn look_after_the_dead(&self, database: &Database) {
         let homes = self.storage().homes().unwrap_or_default();
         for home in homes {
-            if let Err(error) = self.take_over(database, home, None).await {
+            if let Err(error) = self.take_over(database, home).await {
                 tracing::warn!("run logs: what a process left could not be taken over: {error}");
             }
         }
     }
 
-    /// Takes over what a dead process has left, if it is dead and left something. `also` is a run that was its own until a
-    /// moment ago.
+    /// Takes over what a dead process has left, if it is dead and left something.
     ///
     /// # Errors
     /// [`Error::Unavailable`]: then it is kept.
-    pub(super) async fn take_over(&self, database: &Database, home: Uuid, also: Option<RunKey>) -> Result<()> {
+    pub(super) async fn take_over(&self, database: &Database, home: Uuid) -> Result<()> {
         let _alone = self.0.recovering.write().await;
         let storage = self.storage().clone();
-        let left = tokio::task::spawn_blocking(move || (storage.left_by(home), storage.has_something_of(home)));
-        let (left, something) = left.await.map_err(Error::internal)?;
-        let Some(runs) = left.map_err(Error::internal)? else {
-            // Another process is at it, or it lives.
-            return match something && also.is_some() {
-                true => Err(in_a_moment()),
-                false => Ok(()),
-            };
+        let left = tokio::task::spawn_blocking(move || storage.left_by(home)).await;
+        let Some(runs) = left.map_err(Error::internal)?.map_err(Error::internal)? else {
+            return Ok(());
         };
         // It is dead, as nobody would believe while its row is there.
         forget(database, home).await?;
@@ -148,7 +142,7 @@ impl Runs {
         for run in runs {
             by_team.entry(run.team_id).or_default().push(run.run_id);
         }
-        let mut own: Vec<RunKey> = Vec::from_iter(also);
+        let mut own: Vec<RunKey> = Vec::new();
         for (team_id, runs) in by_team {
             let tx = database.read(&Context::system(team_id, "run logs")).await?;
             own.extend(store::homes_runs(&tx, home, &runs).await?);

@@ -228,28 +228,19 @@ impl Runs {
             return Ok(Found::Closed);
         }
         let settled = self.settled(database).await?;
-        let asking = self.0.recovering.read().await;
-        let tx = database.begin(&context).await?;
-        let storage = self.storage().clone();
-        let seen = Seen {
-            lives: &|home| storage.is_alive(home).ok().flatten(),
-            has_log: storage.is_here(run),
+        let lease = loop {
+            match self.ask_for_lease(database, run, settled.id()).await? {
+                Taken::Here(lease) => break lease,
+                Taken::Ended => return Ok(Found::Closed),
+                Taken::NotHere => return Ok(Found::NotHere),
+                // Another process on our address: it is on its way out.
+                Taken::Elsewhere { url } if url == self.0.options.url => return Err(in_a_moment()),
+                Taken::Elsewhere { url } => return Ok(Found::Elsewhere(url)),
+                Taken::InAMoment => return Err(in_a_moment()),
+                // What it left has to be in the file before the run has another home: nobody would look for it then.
+                Taken::LeftBehind { home } => self.take_over(database, home).await?,
+            }
         };
-        let taken = store::take_lease(&tx, run.run_id, settled.id(), self.0.options.lease, &seen).await?;
-        tx.commit().await?;
-        drop(asking);
-        let lease = match taken {
-            // Another process on our address: it is on its way out.
-            Taken::Elsewhere { url } if url == self.0.options.url => return Err(in_a_moment()),
-            Taken::Elsewhere { url } => return Ok(Found::Elsewhere(url)),
-            Taken::Ended => return Ok(Found::Closed),
-            Taken::NotHere => return Ok(Found::NotHere),
-            Taken::Here(lease) => lease,
-        };
-        if let Some(before) = lease.before {
-            // What it left has to be in the file before anybody opens it. The run is this process's by now.
-            self.take_over(database, before, Some(run)).await?;
-        }
         let opening = settled.clone();
         let (epoch, configuration) = (lease.epoch, lease.configuration_id.clone());
         let opened = tokio::task::spawn_blocking(move || opening.home().open(run, epoch, configuration.as_deref()))
@@ -275,6 +266,19 @@ impl Runs {
             settled,
             log: opened.log,
         }))
+    }
+
+    async fn ask_for_lease(&self, database: &Database, run: RunKey, home: Uuid) -> Result<Taken> {
+        let _quiet = self.0.recovering.read().await;
+        let storage = self.storage().clone();
+        let seen = Seen {
+            lives: &|home| storage.is_alive(home).ok().flatten(),
+            has_log: storage.is_here(run),
+        };
+        let tx = database.begin(&Context::system(run.team_id, "run logs")).await?;
+        let taken = store::take_lease(&tx, run.run_id, home, self.0.options.lease, &seen).await?;
+        tx.commit().await?;
+        Ok(taken)
     }
 
     /// Appends lines to a run's log, and waits until they are safe.

@@ -59,7 +59,16 @@ impl Committer {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let first = make(&folder, 0, segment_bytes)?;
-        let (done, checkpointed) = mpsc::channel();
+        let (full, to_sync) = mpsc::channel::<Active>();
+        let (done, synced) = mpsc::channel();
+        // One after the other, in their order: else what is left to read might have a hole.
+        thread::Builder::new().name("run-logs-sync".to_owned()).spawn(move || {
+            for segment in to_sync {
+                let safe = segment.files.values().try_for_each(|file| file.sync_data());
+                // Nobody waits for it once the committer has given up.
+                let _ = done.send(safe.map(|()| segment.disk));
+            }
+        })?;
         let working = Working {
             shared: shared.clone(),
             segments: Segments {
@@ -68,8 +77,8 @@ impl Committer {
                 bytes: segment_bytes,
                 made: 1,
                 free: VecDeque::new(),
-                done,
-                checkpointed,
+                full,
+                synced,
             },
             active: Active::new(first, 1),
             group: Group::default(),
@@ -151,27 +160,23 @@ struct Segments {
     make: MakeSegment,
     bytes: u64,
     made: usize,
-    /// In the order in which they were written, so that those that are left to read are always the newest.
+    /// In the order in which they were written, so that those that are left to read are always the newest, without a hole.
     free: VecDeque<Box<dyn Disk>>,
-    done: mpsc::Sender<io::Result<Box<dyn Disk>>>,
-    checkpointed: mpsc::Receiver<io::Result<Box<dyn Disk>>>,
+    full: mpsc::Sender<Active>,
+    synced: mpsc::Receiver<io::Result<Box<dyn Disk>>>,
 }
 
 impl Segments {
     /// One that may be written; the one that is full is on its way into the runs' files.
     fn next(&mut self, full: Active) -> io::Result<Active> {
         let generation = full.generation + 1;
-        let done = self.done.clone();
-        thread::Builder::new().name("run-logs-sync".to_owned()).spawn(move || {
-            let synced = full.files.values().try_for_each(|file| file.sync_data());
-            // Nobody waits for it once the committer has stopped.
-            let _ = done.send(synced.map(|()| full.disk));
-        })?;
-        while let Ok(segment) = self.checkpointed.try_recv() {
+        let gone = |_| io::Error::other("the thread that syncs is gone");
+        self.full.send(full).map_err(gone)?;
+        while let Ok(segment) = self.synced.try_recv() {
             self.free.push_back(segment?);
         }
         if self.free.is_empty() && self.made >= MOST_SEGMENTS {
-            let segment = self.checkpointed.recv().map_err(io::Error::other)?;
+            let segment = self.synced.recv().map_err(io::Error::other)?;
             self.free.push_back(segment?);
         }
         let disk = match self.free.pop_front() {
@@ -207,8 +212,8 @@ impl Working {
         // Safe in the runs' own files: then nothing is left to take over.
         let synced = self.active.files.values().try_for_each(|file| file.sync_data());
         let synced = synced.and_then(|()| {
-            drop(self.segments.done);
-            self.segments.checkpointed.iter().try_for_each(|done| done.map(drop))
+            drop(self.segments.full);
+            self.segments.synced.iter().try_for_each(|synced| synced.map(drop))
         });
         if let Err(error) = synced.and_then(|()| self.segments.folder.remove()) {
             tracing::error!("run logs: the write-ahead log is kept for the next start: {error}");

@@ -121,11 +121,6 @@ impl Storage {
         Ok(Some(WalFolder::left_by_the_dead(folder)?.is_none()))
     }
 
-    /// Whether a process has something here, dead or alive.
-    pub fn has_something_of(&self, home: Uuid) -> bool {
-        self.layout.wal(home).is_dir()
-    }
-
     /// Processes that have something here, dead or alive.
     ///
     /// # Errors

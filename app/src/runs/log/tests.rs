@@ -347,7 +347,7 @@ async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever a power cut leaves of the runs' own files: what the write-ahead log has is there again, once, in order.
     #[test]

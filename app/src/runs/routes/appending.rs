@@ -2,7 +2,7 @@
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
@@ -159,6 +159,15 @@ enum BodyForm {
 }
 
 fn form(headers: &HeaderMap) -> Result<BodyForm> {
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
+        return Err(Error::invalid(
+            "Content-Encoding",
+            "must not be there: lines are taken as they are",
+        ));
+    }
     let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = sent.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     match essence.to_ascii_lowercase().as_str() {
@@ -170,6 +179,11 @@ fn form(headers: &HeaderMap) -> Result<BodyForm> {
 
 /// The writer that numbers these lines, if one does.
 fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
+    for name in ["Writer-Id", "Writer-Epoch", "Writer-Seq"] {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Error::invalid(name, "must be one value"));
+        }
+    }
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let (id, epoch, seq) = (text("writer-id"), text("writer-epoch"), text("writer-seq"));
     let Some(id) = id else {

@@ -156,7 +156,7 @@ async fn end(state: &AppState, team: &Team, run_id: Uuid, uri: &Uri, ending: End
         Over::Here(run) if run.status == status.as_str() => Ok(Json(RunView::from(*run)).into_response()),
         Over::Here(run) => Err(Error::conflict(
             "run-ended",
-            format!("the run has ended otherwise: it has {}", run.status),
+            format!("the run has ended otherwise: as {}", run.status),
         )),
     }
 }

@@ -7,6 +7,7 @@ mod wanted;
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -29,6 +30,7 @@ use super::summary::RunSummary;
 use super::view::RunView;
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::tenancy::Claim;
 use crate::wide_events::WideEvent;
 
 /// The routes of runs.
@@ -105,8 +107,13 @@ async fn create_run(
     State(state): State<AppState>,
     team: Team,
     Query(params): Query<CreateParams>,
+    claim: Option<Extension<Claim>>,
     Json(body): Json<NewRunBody>,
 ) -> Result<Response> {
+    if params.stream && claim.is_some() {
+        let detail = "can't be there with stream=true: a stream is not answered a second time";
+        return Err(Error::invalid("Idempotency-Key", detail));
+    }
     let mut new = NewRun::new(body.name);
     new.configuration_id = body.configuration_id;
     new.start = body.start;

@@ -17,8 +17,6 @@ pub(in crate::runs) struct Lease {
     pub(in crate::runs) configuration_id: Option<String>,
     pub(in crate::runs) status: RunStatus,
     pub(in crate::runs) lost_after: Duration,
-    /// Who had it before.
-    pub(in crate::runs) before: Option<Uuid>,
 }
 
 /// What came of asking for a run's log.
@@ -32,6 +30,10 @@ pub(in crate::runs) enum Taken {
     Ended,
     /// Who had it is gone, and has left it elsewhere.
     NotHere,
+    /// Who had it is dead, and what it left here is to be taken over before anything else.
+    LeftBehind { home: Uuid },
+    /// Somebody is taking over what who had it left.
+    InAMoment,
 }
 
 /// What the storage shows, which knows better than the clock.
@@ -76,15 +78,14 @@ pub(in crate::runs) async fn take_lease(
     let before: Option<Uuid> = row.try_get("home")?;
     if let Some(before) = before.filter(|before| *before != home) {
         let url: Option<String> = row.try_get("url")?;
-        let lives = match (seen.lives)(before) {
-            Some(lives) => lives,
-            None => row.try_get("renewed")?,
-        };
-        if let Some(url) = url.filter(|_| lives) {
-            return Ok(Taken::Elsewhere { url });
-        }
-        if !seen.has_log {
-            return Ok(Taken::NotHere);
+        let renewed: bool = row.try_get("renewed")?;
+        match ((seen.lives)(before), url) {
+            (Some(true), Some(url)) => return Ok(Taken::Elsewhere { url }),
+            (Some(true), None) => return Ok(Taken::InAMoment),
+            (Some(false), _) => return Ok(Taken::LeftBehind { home: before }),
+            (None, Some(url)) if renewed => return Ok(Taken::Elsewhere { url }),
+            (None, _) if !seen.has_log => return Ok(Taken::NotHere),
+            (None, _) => {}
         }
     }
     // Taking it up again, as after a disk was full, needs no new epoch: nobody else had it.
@@ -104,7 +105,6 @@ pub(in crate::runs) async fn take_lease(
         configuration_id: row.try_get("configuration_id")?,
         status,
         lost_after: Duration::from_secs(u64::try_from(lost_after).unwrap_or(60)),
-        before: before.filter(|before| *before != home),
     }))
 }
 

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use daybook::housekeeping::Retention;
 use daybook::jobs::{JobSession, SessionSpec, with_job_session};
 use daybook::runs::{Ending, Fate, NewRun, old, start};
-use daybook::tenancy::{Context, Role, WorkerDatabase};
+use daybook::tenancy::{Context, Role, SYSTEM_TEAM, WorkerDatabase};
 use daybook_tests::http::TestApp;
+use daybook_tests::jobs::{hire, quick};
 use daybook_tests::live::LiveClient;
 use serde_json::json;
+use sqlx::Executor as _;
 use uuid::Uuid;
 
 use super::{append, console, log, run, told};
@@ -206,4 +209,54 @@ async fn runs_are_told_live() {
     back.follow(json!({"type": "subscribe", "topic": "runs", "cursor": before}))
         .await;
     assert_eq!(back.next().await["run"], last["run"]);
+}
+
+/// Puts a scheduled job into the queue as its schedule does.
+async fn at_its_time(app: &TestApp, job: &str) {
+    let mut owner = app.db.owner().await;
+    sqlx::query("SELECT FROM graphile_worker.add_job($1, '{\"input\": {}, \"_cron\": {\"ts\": \"now\"}}')")
+        .bind(job)
+        .execute(&mut owner)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_jobs_that_look_after_logs_tell_what_they_did() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let run = run(&ada).await;
+    append(&ada, &run, &[console("a")]).await.ok();
+    ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
+        .await
+        .ok();
+    let at_once = Retention {
+        seal_runs_after_days: 0,
+        run_logs_days: 0,
+        ..Retention::default()
+    };
+    let workers = hire(&app.db, &app.database.clone().with_extension(at_once), &quick()).await;
+    for (job, state, words) in [
+        ("seal_run_logs", "sealed", "Sealed the log of run "),
+        ("delete_run_logs", "deleted", "Deleted the log of run "),
+    ] {
+        at_its_time(&app, job).await;
+        daybook_tests::eventually(state, async || ada.get(&run).await.ok()["log"]["state"] == state).await;
+        let mut connection = app.db.app_connection().await;
+        let enter = format!("SELECT set_config('daybook.team_id', '{SYSTEM_TEAM}', false)");
+        connection.execute(sqlx::AssertSqlSafe(enter)).await.unwrap();
+        daybook_tests::eventually("the job's session", async || {
+            let told: Option<String> = sqlx::query_scalar(
+                "SELECT a.sentence FROM job_actions a JOIN job_sessions s ON s.id = a.session_id
+                 WHERE s.job_name = $1 AND s.status = 'succeeded'",
+            )
+            .bind(job)
+            .fetch_optional(&mut connection)
+            .await
+            .unwrap();
+            told.is_some_and(|told| told.starts_with(words))
+        })
+        .await;
+    }
+    workers.stop().await;
 }
