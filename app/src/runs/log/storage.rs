@@ -217,7 +217,7 @@ impl Home {
         })
     }
 
-    /// [`Log::append`] through this home's committer.
+    /// Takes lines into a log and waits until they are safe. Those of a [`Writer`] that are there already are not taken again.
     ///
     /// # Errors
     /// [`LogError`]; then none of them was taken in, except after [`LogError::Unwritable`]: then nobody knows, and a
