@@ -83,7 +83,6 @@ impl Runs {
         }
         if let Some(over) = held.take() {
             tracing::warn!("run logs: this process begins anew, and takes over what it had");
-            // Its files are let go, so that they can be taken up.
             self.slots().values().for_each(|slot| slot.let_go());
             over.leave(database).await;
         }

@@ -239,7 +239,7 @@ impl Working {
         for log in logs {
             let Some(piece) = log.take() else { continue };
             if let Err(error) = log.write_to_file(&piece) {
-                log.fail(&words(&error));
+                log.give_up(&words(&error));
                 continue;
             }
             self.group.add(log.key(), log.epoch(), piece.offset, &piece.bytes);
@@ -284,7 +284,7 @@ impl Working {
             std::mem::take(&mut queue.logs)
         };
         for log in logs.iter().chain(&waiting) {
-            log.fail(&reason);
+            log.give_up(&reason);
         }
     }
 }

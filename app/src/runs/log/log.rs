@@ -71,8 +71,8 @@ pub struct Log {
     envelope: Envelope,
     limits: Limits,
     file: Arc<File>,
-    /// Held for as long as this is.
-    _lock: Flock<File>,
+    /// Held until nothing more is written here.
+    lock: Mutex<Option<Flock<File>>>,
     waiting: Mutex<Waiting>,
     durable: watch::Sender<Durable>,
     ended: AtomicBool,
@@ -132,7 +132,7 @@ impl Log {
             envelope,
             limits,
             file: Arc::new(lock.try_clone()?),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
             ended: AtomicBool::new(false),
             durable: watch::Sender::new(Durable {
                 bytes: found.bytes,
@@ -226,7 +226,7 @@ impl Log {
     }
 
     fn close(&self) {
-        self.lock().closed = true;
+        self.waiting().closed = true;
     }
 
     /// Takes no line any more, and waits until those that it has taken are safe.
@@ -235,13 +235,13 @@ impl Log {
     /// [`LogError::Unwritable`].
     pub async fn close_when_safe(&self) -> Result<(), LogError> {
         self.close();
-        let last = self.lock().sequence;
+        let last = self.waiting().sequence;
         self.wait_until_safe(last).await
     }
 
     /// Takes lines again, after what was to be the end could not be written.
     pub fn reopen(&self) {
-        self.lock().closed = false;
+        self.waiting().closed = false;
     }
 
     /// Makes its own file safe, whatever the write-ahead log has.
@@ -252,9 +252,15 @@ impl Log {
         self.file.sync_all().map_err(|error| LogError::unwritable(&error))
     }
 
+    /// Lets others have the file: nothing more is written here.
+    pub fn release(&self) {
+        self.close();
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Tells readers that this is the whole log.
     pub fn complete(&self) {
-        self.close();
+        self.release();
         self.durable.send_modify(|durable| {
             durable.end.get_or_insert(End::Complete);
         });
@@ -269,7 +275,7 @@ impl Log {
         writer: Option<&Writer>,
         own: bool,
     ) -> Result<Option<Appended>, LogError> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting();
         if let Some(End::Failed(reason)) = &self.durable.borrow().end {
             return Err(LogError::Unwritable(reason.clone()));
         }
@@ -344,7 +350,7 @@ impl Log {
 
     /// What waits, for a commit.
     pub(super) fn take(&self) -> Option<Taken> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting();
         waiting.queued = false;
         if waiting.buffer.is_empty() || self.has_failed() {
             return None;
@@ -372,30 +378,35 @@ impl Log {
         let mut buffer = piece.bytes;
         if buffer.capacity() <= KEPT_BUFFER {
             buffer.clear();
-            let mut waiting = self.lock();
+            let mut waiting = self.waiting();
             if waiting.buffer.capacity() == 0 {
                 waiting.buffer = buffer;
             }
         }
     }
 
-    /// Nothing more is written here, and what was not safe by now is taken back as far as that is possible.
+    /// Takes no more lines. What is being committed may still become safe.
     pub(super) fn fail(&self, reason: &str) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting();
         waiting.closed = true;
         waiting.buffer = Vec::new();
-        let mut safe = 0;
         self.durable.send_if_modified(|durable| {
-            safe = durable.bytes;
             let first = durable.end.is_none();
             durable.end.get_or_insert_with(|| End::Failed(reason.into()));
             first
         });
-        // Who opens it next cuts it, too, as far as it can tell.
-        let _ = self.file.set_len(safe);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    /// Takes no more lines, takes back what is not safe as far as that is possible, and lets others have the file. For the
+    /// committing thread alone: nobody else knows what is about to be safe.
+    pub(super) fn give_up(&self, reason: &str) {
+        // Who opens it next cuts it, too, as far as it can tell.
+        let _ = self.file.set_len(self.durable.borrow().bytes);
+        self.release();
+        self.fail(reason);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -54,7 +54,7 @@ impl Left {
     /// Writes it into the files of the runs that are `still_its_own`, and removes it.
     ///
     /// # Errors
-    /// What the file system says: then it is kept.
+    /// What the file system says, and [`LogError::Held`] while somebody has not let such a run go: then it is kept.
     pub(super) fn take_over(self, layout: &Layout, still_its_own: impl Fn(RunKey) -> bool) -> Result<(), LogError> {
         let failed = |error: io::Error| LogError::unwritable(&error);
         let segments = self.folder.segments().map_err(failed)?;
@@ -72,11 +72,7 @@ impl Left {
             if let Some(folder) = path.parent() {
                 make_folder(folder).map_err(failed)?;
             }
-            let file = match lock_file(&path) {
-                // Somebody has taken it up since, so that nothing was missing.
-                Err(LogError::Held) => continue,
-                locked => locked?,
-            };
+            let file = lock_file(&path)?;
             write_again(&file, &records).map_err(failed)?;
         }
         self.folder.remove().map_err(failed)

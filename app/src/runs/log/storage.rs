@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use uuid::Uuid;
 
@@ -157,6 +157,8 @@ pub struct Home {
     layout: Layout,
     limits: Limits,
     committer: Committer,
+    /// Those that it has opened, as far as somebody still has them in hand.
+    logs: Mutex<Vec<Weak<Log>>>,
 }
 
 impl Home {
@@ -178,6 +180,7 @@ impl Home {
             layout: storage.layout.clone(),
             limits: options.limits,
             committer,
+            logs: Mutex::default(),
         })
     }
 
@@ -209,6 +212,12 @@ impl Home {
         let (found, damage, completed) = take_up(&file).map_err(failed)?;
         let envelope = Envelope::new(run, configuration_id);
         let log = Log::new(run, epoch, envelope, self.limits, file, found).map_err(failed)?;
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if logs.len() == logs.capacity() {
+            logs.retain(|log| log.strong_count() > 0);
+        }
+        logs.push(Arc::downgrade(&log));
+        drop(logs);
         Ok(Opened {
             log,
             cut_bytes: damage.cut_bytes,
@@ -240,8 +249,11 @@ impl Home {
         log.append_own(&self.committer, line, last).await
     }
 
-    /// Commits what waits, makes everything safe in the runs' own files, and leaves nothing behind.
+    /// Commits what waits, makes everything safe in the runs' own files, and leaves nothing behind. Its logs can be opened
+    /// elsewhere, even while somebody here still has them in hand.
     pub fn leave(&self) {
         self.committer.stop();
+        let logs = std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner));
+        logs.iter().filter_map(Weak::upgrade).for_each(|log| log.release());
     }
 }

@@ -1,6 +1,6 @@
 //! Real files. What a disk does when it fails is told by a disk that fails on purpose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -188,7 +188,7 @@ async fn a_log_has_one_writer_and_a_limit() {
     let end = home.append_own(&log, end, true).await.unwrap();
     assert_eq!(end.last_sequence, 4);
     assert_eq!(append(&home, &log, &["d"], None).await, Err(LogError::Ended));
-    drop(log);
+    log.complete();
     let opened = elsewhere.open(run(1), 2, None).unwrap();
     assert!(opened.completed);
 }
@@ -225,6 +225,46 @@ async fn a_torn_end_is_cut_and_a_bad_line_stays_alone() {
             .collect();
         assert_eq!(messages, ["a", "c", "d"]);
         home.leave();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stop_under_writers_loses_nothing_that_was_acknowledged() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    for number in 0..60 {
+        let home = Arc::new(home(&storage));
+        let log = home.open(run(number), 1, None).unwrap().log;
+        let senders: Vec<_> = (0..8)
+            .map(|sender| {
+                let (home, log) = (home.clone(), log.clone());
+                tokio::spawn(async move {
+                    let mut acknowledged = Vec::new();
+                    loop {
+                        let message = format!("{sender} {}", acknowledged.len());
+                        match append(&home, &log, &[&message], None).await {
+                            Ok(_) => acknowledged.push(message),
+                            Err(_) => return acknowledged,
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut durable = log.durable();
+        durable.wait_for(|durable| durable.sequence > 40).await.unwrap();
+        tokio::task::spawn_blocking(move || home.leave()).await.unwrap();
+        // Though the old one is still in hand.
+        self::home(&storage).open(run(number), 2, None).unwrap();
+        let mut acknowledged = BTreeSet::new();
+        for sender in senders {
+            acknowledged.extend(sender.await.unwrap());
+        }
+        let there: BTreeSet<_> = read(&storage, run(number), u64::MAX)
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect();
+        let lost: Vec<_> = acknowledged.difference(&there).collect();
+        assert!(lost.is_empty(), "{lost:?}");
     }
 }
 
