@@ -9,7 +9,8 @@ mod recovery;
 use std::time::Duration;
 
 use graphile_worker::{
-    JobRecovery, LocalQueueConfig, Worker, WorkerOptions as QueueOptions, WorkerRecoveryConfig, WorkerShutdownConfig,
+    JobRecovery, LocalQueueConfig, RefetchDelayConfig, Worker, WorkerOptions as QueueOptions, WorkerRecoveryConfig,
+    WorkerShutdownConfig,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,6 +28,8 @@ use daybook_migration::queue::SCHEMA;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a finished job may wait for others to be told to the queue together.
 const TOGETHER: Duration = Duration::from_millis(2);
+/// How long at most until is asked again when there was nothing to do.
+const IDLE: Duration = Duration::from_millis(100);
 /// How often is looked how the queue stands, for `/metrics`.
 const WATCH: Duration = Duration::from_secs(15);
 
@@ -39,7 +42,7 @@ pub struct WorkerOptions {
     pub lost_after: Duration,
     /// How long jobs that run may go on when the process is to stop. Then they are cancelled, and begin anew elsewhere.
     pub grace: Duration,
-    /// How often is looked for work that no hint told of.
+    /// How often at least is looked for work that no hint told of.
     pub poll: Duration,
 }
 
@@ -182,7 +185,14 @@ impl Queue {
             .sweep_interval(options.heartbeat().0)
             .sweep_threshold(options.lost_after)
             .recovery_delay(Duration::ZERO);
-        let fetched = LocalQueueConfig::default().with_size(options.concurrency * 4);
+        // Without a delay the queue asks again at once when there was nothing, for ever. A hint of work ends it early, but for
+        // one that comes while it asks: that one waits for the whole of it.
+        let delay = RefetchDelayConfig::default()
+            .with_duration(IDLE.min(options.poll))
+            .with_max_abort_threshold(1);
+        let fetched = LocalQueueConfig::default()
+            .with_size(options.concurrency * 4)
+            .with_refetch_delay(delay);
         let workers_of_hook = workers.clone();
         let worker = QueueOptions::default()
             .pg_pool(workers.pool().clone())
