@@ -8,6 +8,7 @@ use axum::http::Method;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, body::Body};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
@@ -15,21 +16,22 @@ use super::{AppState, extract, idempotency, problem};
 use crate::error::Error;
 use crate::wide_events::{Outcome, WideEvent, WideEventLayer};
 
-/// Wraps the routes: what is added last here is met first.
+/// Wraps the routes. What is first here is met first; they are one layer to axum, which boxes each of its own.
 pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
-    router
-        // 5. Answers a repeated POST as it was answered before.
-        .layer(from_fn_with_state(state.clone(), idempotency::once))
-        // 4. Bodies over the limit are refused while they are read.
-        .layer(extract::body_limit(state.http().body_limit_bytes))
-        // 3. A request that takes too long is ended; its transaction is rolled back.
-        .layer(from_fn_with_state(state.http().request_timeout, end_in_time))
-        // 2. A defect in a handler is its own request's trouble and nobody else's.
-        .layer(CatchPanicLayer::custom(panicked))
-        // 1. What is said meanwhile, by us or by a library, is said of this request.
-        .layer(from_fn(name))
-        // 0. One wide event, whatever becomes of the request. It names the request, too.
+    let layers = ServiceBuilder::new()
+        // One wide event, whatever becomes of the request. It names the request, too.
         .layer(WideEventLayer::of(state.wide_events().clone()))
+        // What is said meanwhile, by us or by a library, is said of this request.
+        .layer(from_fn(name))
+        // A defect in a handler is its own request's trouble and nobody else's.
+        .layer(CatchPanicLayer::custom(panicked))
+        // A request that takes too long is ended; its transaction is rolled back.
+        .layer(from_fn_with_state(state.http().request_timeout, end_in_time))
+        // Bodies over the limit are refused while they are read.
+        .layer(extract::body_limit(state.http().body_limit_bytes))
+        // Answers a repeated POST as it was answered before.
+        .layer(from_fn_with_state(state.clone(), idempotency::once));
+    router.layer(layers)
 }
 
 /// Requests that may take as long as what they send: each piece of it is answered for by itself.

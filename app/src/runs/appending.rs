@@ -11,30 +11,21 @@ use crate::http::Json;
 /// How long a type or a source may be.
 const MAX_WORD: usize = 100;
 
-/// Reads one event. `field` names it in refusals: empty for a whole body.
+/// Reads one event. Of many, refusals name it by its number.
 ///
 /// # Errors
 /// [`Error::BadRequest`], [`Error::Invalid`], by field.
-pub(super) fn read<'a>(text: &'a [u8], limit: usize, field: &str) -> Result<Said<'a>> {
-    let at = |name: &str| match field {
-        "" => name.to_owned(),
-        _ => format!("{field}: {name}"),
-    };
+pub(super) fn read(text: &[u8], limit: usize, number: Option<u64>) -> Result<Said<'_>> {
+    let at = |name: &str| place(number, name);
     if text.len() > limit {
-        let whole = if field.is_empty() { "$" } else { field };
-        return Err(Error::invalid(
-            whole,
-            format!("is {} bytes long; {limit} is the most that a line may have", text.len()),
-        ));
+        let detail = format!("is {} bytes long; {limit} is the most that a line may have", text.len());
+        return Err(Error::invalid(at("$"), detail));
     }
-    let Ok(mut said) = serde_json::from_slice::<Said<'a>>(text) else {
-        return Err(refusal(text, field));
+    let Ok(mut said) = serde_json::from_slice::<Said<'_>>(text) else {
+        return Err(refusal(text, number));
     };
     if !text.starts_with(b"{") {
-        return Err(Error::invalid(
-            if field.is_empty() { "$" } else { field },
-            "must be a JSON object",
-        ));
+        return Err(Error::invalid(at("$"), "must be a JSON object"));
     }
     let shaped = |word: &str| {
         word.len() <= MAX_WORD
@@ -87,13 +78,23 @@ pub(super) fn read<'a>(text: &'a [u8], limit: usize, field: &str) -> Result<Said
     Ok(said)
 }
 
+/// How a refusal names what is wrong: `$` is the whole of it.
+fn place(number: Option<u64>, name: &str) -> String {
+    match (number, name) {
+        (None, name) => name.to_owned(),
+        (Some(number), "$") => format!("line {number}"),
+        (Some(number), name) => format!("line {number}: {name}"),
+    }
+}
+
 /// Whether other readers will take it, too: a raw text may be deeper than they go, or have characters that are none. Few texts
 /// can be, and only those are looked at closely.
 fn can_be_read(payload: &str) -> bool {
     let bytes = payload.as_bytes();
     let deep = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() > 100;
-    let escaped = memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some();
-    !(deep || escaped) || serde_json::from_str::<Value>(payload).is_ok()
+    let escaped = || memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some();
+    let suspicious = deep || (memchr::memchr(b'\\', bytes).is_some() && escaped());
+    !suspicious || serde_json::from_str::<Value>(payload).is_ok()
 }
 
 /// Types that only the service writes, and what to do instead.
@@ -116,7 +117,7 @@ pub(super) fn status_said_by(said: &Said<'_>) -> Option<RunStatus> {
 }
 
 /// Why something is no event, by field.
-fn refusal(text: &[u8], field: &str) -> Error {
+fn refusal(text: &[u8], number: Option<u64>) -> Error {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "only its shape is asked for")]
@@ -135,23 +136,21 @@ fn refusal(text: &[u8], field: &str) -> Error {
         // What only the stricter reading refuses.
         Ok(_) => Error::invalid("$", "must be one JSON object in UTF-8"),
     };
-    if field.is_empty() {
+    if number.is_none() {
         return refused;
     }
-    let named = |name: &str, detail: String| FieldError {
-        field: if name == "$" {
-            field.to_owned()
-        } else {
-            format!("{field}: {name}")
-        },
-        detail,
-    };
     Error::Invalid(match refused {
         Error::Invalid(errors) => errors
             .into_iter()
-            .map(|error| named(&error.field, error.detail))
+            .map(|error| FieldError {
+                field: place(number, &error.field),
+                detail: error.detail,
+            })
             .collect(),
-        other => vec![named("$", other.to_string())],
+        other => vec![FieldError {
+            field: place(number, "$"),
+            detail: other.to_string(),
+        }],
     })
 }
 
@@ -184,7 +183,7 @@ mod tests {
                 "1 or more",
             ),
         ] {
-            let Error::Invalid(errors) = read(text.as_bytes(), 1_000, "line 3").unwrap_err() else {
+            let Error::Invalid(errors) = read(text.as_bytes(), 1_000, Some(3)).unwrap_err() else {
                 panic!("{text}");
             };
             assert_eq!(errors[0].field, field, "{text}: {errors:?}");
@@ -196,19 +195,19 @@ mod tests {
             "]".repeat(300)
         );
         assert!(
-            read(deep.as_bytes(), 1_000, "")
+            read(deep.as_bytes(), 1_000, None)
                 .unwrap_err()
                 .to_string()
                 .contains("levels deep")
         );
         let long = format!(r#"{{"type":"x","payload":{{"message":"{}"}}}}"#, "y".repeat(1_000));
-        let refused = read(long.as_bytes(), 1_000, "").unwrap_err();
+        let refused = read(long.as_bytes(), 1_000, None).unwrap_err();
         assert!(refused.to_string().contains("1000 is the most"), "{refused}");
     }
 
     #[test]
     fn a_moment_is_kept_in_one_form() {
-        let said = read(br#"{"type":"x","created_at":"2026-11-21T12:00:00+02:00"}"#, 1_000, "").unwrap();
+        let said = read(br#"{"type":"x","created_at":"2026-11-21T12:00:00+02:00"}"#, 1_000, None).unwrap();
         assert_eq!(said.created_at.as_deref(), Some("2026-11-21T10:00:00.000000Z"));
     }
 }

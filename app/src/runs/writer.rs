@@ -98,7 +98,7 @@ impl RunWriter {
     /// it; [`Error::Unavailable`] when the log can't be written: what is missing then is told in the log.
     pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
         let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
-        let said = read(text.as_bytes(), self.runs.limits().line_bytes, "")?;
+        let said = read(text.as_bytes(), self.runs.limits().line_bytes, None)?;
         let mut seq = self.seq.lock().await;
         let writer = Writer {
             id: format!("job-{}", self.context.actor.id().unwrap_or_default().simple()),

@@ -66,7 +66,7 @@ impl RunsOptions {
     }
 }
 
-/// How long it is believed that somebody may write a run, once that was seen.
+/// How long it is believed that somebody may write a team's runs, once that was seen.
 const ADMITTED: Duration = Duration::from_secs(1);
 
 /// The logs of a process: an extension of the [`Database`]. Cheap to clone.
@@ -149,20 +149,20 @@ impl Runs {
         self.slots().clear();
     }
 
-    /// Whether this credential was seen to be allowed to write this run a moment ago.
-    pub(super) fn is_admitted(&self, credential: &str, run: RunKey) -> bool {
-        let key = admission(credential, run);
+    /// Whether this credential was seen to be allowed to write this team's runs a moment ago.
+    pub(super) fn is_admitted(&self, credential: &str, team_id: Uuid) -> bool {
+        let key = admission(credential, team_id);
         let admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         admitted.get(&key).is_some_and(|at| at.elapsed() < ADMITTED)
     }
 
     /// It was seen now.
-    pub(super) fn admit(&self, credential: &str, run: RunKey) {
+    pub(super) fn admit(&self, credential: &str, team_id: Uuid) {
         let mut admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         if admitted.len() >= 10_000 {
             admitted.retain(|_, at| at.elapsed() < ADMITTED);
         }
-        admitted.insert(admission(credential, run), Instant::now());
+        admitted.insert(admission(credential, team_id), Instant::now());
     }
 
     /// Begins a run in a transaction: its row and its events. Its log is begun by who looks for it first.
@@ -359,10 +359,9 @@ impl Runs {
     }
 }
 
-fn admission(credential: &str, run: RunKey) -> [u8; 32] {
+fn admission(credential: &str, team_id: Uuid) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(run.team_id);
-    hash.update(run.run_id);
+    hash.update(team_id);
     hash.update(credential);
     hash.finalize().into()
 }

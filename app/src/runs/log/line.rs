@@ -14,7 +14,7 @@ use std::io::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
+use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::layout::RunKey;
 
@@ -72,9 +72,27 @@ pub struct WriterMark<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) sequence: u64,
+    pub(super) id: Uuid,
     /// As [`moment`] writes it.
     pub(super) now: &'a str,
     pub(super) writer: Option<WriterMark<'a>>,
+}
+
+/// The ids of a log's lines: in the order of the lines, also within a moment.
+#[derive(Debug)]
+pub(super) struct EventIds(ContextV7);
+
+impl Default for EventIds {
+    fn default() -> Self {
+        Self(ContextV7::new())
+    }
+}
+
+impl EventIds {
+    pub(super) fn next(&self, at: DateTime<Utc>) -> Uuid {
+        let seconds = u64::try_from(at.timestamp()).unwrap_or_default();
+        Uuid::new_v7(Timestamp::from_unix(&self.0, seconds, at.timestamp_subsec_nanos()))
+    }
 }
 
 /// Writes a line with its newline. What was said has been checked by then.
@@ -83,7 +101,7 @@ pub(super) fn write_line(into: &mut Vec<u8>, envelope: &Envelope, place: Place<'
     into.extend_from_slice(said.kind.as_bytes());
     into.extend_from_slice(b"\",\"event_id\":\"");
     let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-    into.extend_from_slice(Uuid::now_v7().as_hyphenated().encode_lower(&mut id).as_bytes());
+    into.extend_from_slice(place.id.as_hyphenated().encode_lower(&mut id).as_bytes());
     into.extend_from_slice(b"\",\"created_at\":\"");
     into.extend_from_slice(said.created_at.as_deref().unwrap_or(place.now).as_bytes());
     into.push(b'"');
@@ -182,6 +200,7 @@ mod tests {
         let mut line = Vec::new();
         let place = Place {
             sequence: 7,
+            id: EventIds::default().next(Utc::now()),
             now: "2026-11-21T12:00:00.000000Z",
             writer,
         };

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::LogError;
 use super::committer::Committer;
 use super::layout::RunKey;
-use super::line::{Envelope, Place, Said, WriterMark, moment, write_line};
+use super::line::{Envelope, EventIds, Place, Said, WriterMark, moment, write_line};
 use super::writers::{Writer, Writers};
 
 /// How large a log and its lines may be.
@@ -104,6 +104,7 @@ struct Waiting {
     /// The last line's number, of those that wait, too.
     sequence: u64,
     writers: Writers,
+    ids: EventIds,
     queued: bool,
     /// No line is taken any more.
     closed: bool,
@@ -290,7 +291,8 @@ impl Log {
             .transpose()?
             .unwrap_or(0);
         let begin = (waiting.buffer.len(), waiting.sequence);
-        let now = moment(Utc::now());
+        let when = Utc::now();
+        let now = moment(when);
         let mut appended = Appended::default();
         for (at, said) in lines.iter().enumerate() {
             let mark = writer.map(|writer| WriterMark {
@@ -305,6 +307,7 @@ impl Log {
             waiting.sequence += 1;
             let place = Place {
                 sequence: waiting.sequence,
+                id: waiting.ids.next(when),
                 now: &now,
                 writer: mark,
             };

@@ -225,7 +225,8 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Whether they may, as it was a second ago at most: a transaction for each line would cost more than the line.
+    /// Whether they may write in this team, as it was a second ago at most: a transaction for each line would cost more
+    /// than the line. Whether the run is the team's, its log is asked.
     async fn allowed(&self) -> Result<()> {
         let credential = self
             .parts
@@ -235,13 +236,13 @@ impl Writing<'_> {
         let credential = credential.unwrap_or_default();
         // An Idempotency-Key is kept by a transaction.
         let must_ask = self.parts.extensions.get::<Claim>().is_some();
-        if !must_ask && self.runs.is_admitted(credential, self.run) {
+        if !must_ask && self.runs.is_admitted(credential, self.run.team_id) {
             return Ok(());
         }
         let tx = self.team.begin().await?;
         crate::runs::store::get(&tx, self.run.run_id).await?;
         tx.commit().await?;
-        self.runs.admit(credential, self.run);
+        self.runs.admit(credential, self.run.team_id);
         Ok(())
     }
 
@@ -260,7 +261,7 @@ impl Writing<'_> {
                 detail: "the body is empty: send an event as JSON, or lines as application/x-ndjson".to_owned(),
             });
         }
-        let said = read(text.trim_ascii(), limit, "")?;
+        let said = read(text.trim_ascii(), limit, None)?;
         let mut told = RunEventsAppended::default();
         self.append(open, &[said], writer.as_ref(), &mut told).await?;
         Ok(told)
@@ -320,7 +321,7 @@ impl Writing<'_> {
             if line.is_empty() {
                 continue;
             }
-            match read(line, limit, &format!("line {number}")) {
+            match read(line, limit, Some(*number)) {
                 Ok(said) => batch.push(said),
                 Err(error) => return (batch, Some(error)),
             }
