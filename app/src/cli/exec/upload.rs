@@ -158,7 +158,16 @@ impl Upload {
 
     /// Somebody else has ended the run. If they cancelled it, the program is to end, too.
     async fn ended_elsewhere(&self, team_id: Uuid, path: &str, words: String) -> Result<(), Trouble> {
-        let run = self.again(async || self.remote.get(team_id, path, &[]).await).await?;
+        let run = self
+            .again(async || {
+                let run = self.remote.get(team_id, path, &[]).await?;
+                match run["completed_at"].is_null() {
+                    // Its log ends a moment before it does.
+                    true => Err(Trouble::Away(words.clone())),
+                    false => Ok(run),
+                }
+            })
+            .await?;
         if run["status"] == "cancelled" {
             self.lines.refuse();
             self.wish.send_replace(Wish::Cancel);
