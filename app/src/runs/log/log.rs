@@ -254,14 +254,14 @@ impl Log {
     }
 
     /// Lets others have the file: nothing more is written here.
-    pub fn release(&self) {
-        self.close();
+    fn unlock(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Tells readers that this is the whole log.
     pub fn complete(&self) {
-        self.release();
+        self.close();
+        self.unlock();
         self.durable.send_modify(|durable| {
             durable.end.get_or_insert(End::Complete);
         });
@@ -400,12 +400,19 @@ impl Log {
         });
     }
 
+    /// Lets others have the file, once the committing thread has ended.
+    pub(super) fn let_go(&self) {
+        self.unlock();
+        self.fail("this process has let it go");
+    }
+
     /// Takes no more lines, takes back what is not safe as far as that is possible, and lets others have the file. For the
     /// committing thread alone: nobody else knows what is about to be safe.
     pub(super) fn give_up(&self, reason: &str) {
         // Who opens it next cuts it, too, as far as it can tell.
         let _ = self.file.set_len(self.durable.borrow().bytes);
-        self.release();
+        // Before it is told: who hears of it may open it.
+        self.unlock();
         self.fail(reason);
     }
 

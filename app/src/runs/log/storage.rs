@@ -254,6 +254,6 @@ impl Home {
     pub fn leave(&self) {
         self.committer.stop();
         let logs = std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner));
-        logs.iter().filter_map(Weak::upgrade).for_each(|log| log.release());
+        logs.iter().filter_map(Weak::upgrade).for_each(|log| log.let_go());
     }
 }
