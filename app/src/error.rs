@@ -82,9 +82,12 @@ pub enum Error {
         /// The limit in bytes.
         limit_bytes: usize,
     },
-    /// 415: a body of another type than JSON.
-    #[error("the body must be application/json")]
-    UnsupportedMediaType,
+    /// 415: a body of another type.
+    #[error("the body must be {expected}")]
+    UnsupportedMediaType {
+        /// What it may be.
+        expected: &'static str,
+    },
     /// 422: readable, and wrong, field by field.
     #[error("{}", .0.iter().map(|e| format!("{}: {}", e.field, e.detail)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
@@ -200,7 +203,7 @@ impl Error {
             Self::Gone { .. } => StatusCode::GONE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::PreconditionRequired { .. } => StatusCode::PRECONDITION_REQUIRED,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -225,7 +228,7 @@ impl Error {
             Self::Gone { .. } => "gone",
             Self::PreconditionFailed => "precondition-failed",
             Self::TooLarge { .. } => "too-large",
-            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::UnsupportedMediaType { .. } => "unsupported-media-type",
             Self::Invalid(_) => "invalid",
             Self::PreconditionRequired { .. } => "precondition-required",
             Self::Unavailable { .. } => "unavailable",
@@ -246,7 +249,7 @@ impl Error {
             Self::Gone { .. } => "Gone",
             Self::PreconditionFailed => "PreconditionFailed",
             Self::TooLarge { .. } => "TooLarge",
-            Self::UnsupportedMediaType => "UnsupportedMediaType",
+            Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
             Self::Invalid(_) => "Invalid",
             Self::PreconditionRequired { .. } => "PreconditionRequired",
             Self::Unavailable { .. } => "Unavailable",

@@ -1,5 +1,7 @@
 //! From serde's words to the field that is wrong.
 
+use std::borrow::Cow;
+
 use crate::error::FieldError;
 
 /// How the whole of a body is called where no field of it is to blame, as in JSONPath.
@@ -54,8 +56,24 @@ pub(super) fn wrong_field(path: &serde_path_to_error::Path, message: &str) -> Fi
     let field = if at.is_empty() { ROOT } else { at };
     FieldError {
         field: shortened(field),
-        detail: shortened(message),
+        detail: shortened(&in_words_of_json(message)),
     }
+}
+
+/// serde says what it expected in words of Rust, at the end of what it says.
+fn in_words_of_json(message: &str) -> Cow<'_, str> {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.into();
+    };
+    let expected = match expected.split(' ').next() {
+        // Its fields by their places, which is not how JSON is written.
+        Some("struct") => "an object",
+        Some("u8" | "u16" | "u32" | "u64" | "usize") => "a whole number from 0 on",
+        Some("i8" | "i16" | "i32" | "i64" | "isize") => "a whole number",
+        Some("f32" | "f64") => "a number",
+        _ => return message.into(),
+    };
+    format!("{found}, expected {expected}").into()
 }
 
 /// Splits ``name`, expected one of …`` behind the name, which is the client's and may hold anything.
@@ -113,6 +131,31 @@ mod tests {
         assert_eq!(without_position("invalid type at line 3 column 20"), "invalid type");
         assert_eq!(without_position("meet me at line dancing"), "meet me at line dancing");
         assert_eq!(without_position("stand at line 3 column b"), "stand at line 3 column b");
+    }
+
+    #[test]
+    fn what_was_expected_is_said_in_words_of_json() {
+        for (said, words) in [
+            (
+                "invalid type: integer `7`, expected struct Campaign",
+                "invalid type: integer `7`, expected an object",
+            ),
+            (
+                "invalid length 0, expected struct Campaign with 2 elements",
+                "invalid length 0, expected an object",
+            ),
+            (
+                "invalid type: string \"x, expected struct y\", expected u32",
+                "invalid type: string \"x, expected struct y\", expected a whole number from 0 on",
+            ),
+            (
+                "invalid type: map, expected a string",
+                "invalid type: map, expected a string",
+            ),
+            ("a sentence", "a sentence"),
+        ] {
+            assert_eq!(in_words_of_json(said), words);
+        }
     }
 
     #[test]

@@ -173,7 +173,9 @@ fn form(headers: &HeaderMap) -> Result<BodyForm> {
     match essence.to_ascii_lowercase().as_str() {
         "application/json" => Ok(BodyForm::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(BodyForm::Ndjson),
-        _ => Err(Error::UnsupportedMediaType),
+        _ => Err(Error::UnsupportedMediaType {
+            expected: "application/json, or application/x-ndjson for many lines",
+        }),
     }
 }
 
