@@ -1,6 +1,7 @@
 //! Wide events over real sockets: a site of its own, whose stdout is a list of lines.
 
 mod accounting;
+mod bodies;
 mod contents;
 mod outcomes;
 mod pipe;

@@ -10,7 +10,6 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::http::StatusCode;
-use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use daybook::wide_events::{Outcome, WideEvent};
@@ -22,6 +21,7 @@ use tokio_tungstenite::tungstenite;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::bodies::endless;
 use super::{PATIENCE, Site, ending, get as getting, read_until};
 
 /// Tells that a handler has begun, so that a client knows when to leave.
@@ -40,15 +40,6 @@ async fn site_that_waits() -> (Site, Begun) {
         move || never(begun)
     };
     (Site::start(Router::new().route("/", get(handler))).await, begun)
-}
-
-fn endless() -> Body {
-    Body::from_stream(
-        stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"more and "))).then(async |piece| {
-            tokio::task::yield_now().await;
-            piece
-        }),
-    )
 }
 
 #[tokio::test]
@@ -193,166 +184,6 @@ async fn a_client_that_closes_its_half_is_gone() {
     begun.notified().await;
     socket.shutdown().await.unwrap();
     assert_eq!(ending(&site.event().await).0, "aborted_before_response");
-}
-
-#[tokio::test]
-async fn the_client_is_gone_in_the_body() {
-    let site = Site::start(Router::new().route("/", get(async || endless()))).await;
-    let mut socket = site.connect().await;
-    socket.write_all(getting("/").as_bytes()).await.unwrap();
-    read_until(&mut socket, "more and ").await;
-    drop(socket);
-    let event = site.event().await;
-    let (outcome, status, bytes_out) = ending(&event);
-    assert_eq!((outcome, status), ("aborted_mid_body", Some(200)));
-    assert!(bytes_out.unwrap() >= 9);
-    assert!(event["headers_ms"].as_f64().unwrap() <= event["duration_ms"].as_f64().unwrap());
-}
-
-#[tokio::test]
-async fn the_client_is_gone_in_one_large_body() {
-    const SIZE: usize = 64 * 1024 * 1024;
-    let body = Bytes::from(vec![b'x'; SIZE]);
-    let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
-    let mut socket = site.connect().await;
-    socket.write_all(getting("/").as_bytes()).await.unwrap();
-    read_until(&mut socket, "xxxx").await;
-    drop(socket);
-    let event = site.event().await;
-    let (outcome, _, bytes_out) = ending(&event);
-    assert_eq!(outcome, "aborted_mid_body");
-    assert!(
-        bytes_out.unwrap() < SIZE as u64,
-        "{bytes_out:?}: what the client never took"
-    );
-}
-
-#[tokio::test]
-async fn one_large_body_that_arrives() {
-    const SIZE: usize = 3 * 1024 * 1024 + 17;
-    let body = Bytes::from(vec![b'x'; SIZE]);
-    let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
-    let answer = site.ask(&getting("/")).await;
-    assert!(
-        answer.contains(&format!("content-length: {SIZE}\r\n")),
-        "{}",
-        &answer[..200]
-    );
-    assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), SIZE);
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(SIZE as u64)));
-}
-
-#[tokio::test]
-async fn an_upload_that_is_cut_off() {
-    let router = Router::new().route("/", post(async |body: Bytes| format!("{} bytes", body.len())));
-    let site = Site::start(router).await;
-    let mut socket = site.connect().await;
-    socket
-        .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nonly this much")
-        .await
-        .unwrap();
-    socket.shutdown().await.unwrap();
-    let event = site.event().await;
-    assert_eq!((ending(&event).0, ending(&event).1), ("upload_aborted", Some(499)));
-    assert_eq!(event["bytes_in"], 14);
-    assert_eq!(event["error"]["code"], "upload-aborted");
-}
-
-#[tokio::test]
-async fn an_upload_that_is_not_read() {
-    let router = Router::new().route("/", post(async || "no need"));
-    let site = Site::start(router).await;
-    site.ask("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
-        .await;
-    let event = site.event().await;
-    assert_eq!(ending(&event), ("success", Some(200), Some(7)));
-    assert_eq!(event["bytes_in"], 0);
-}
-
-#[tokio::test]
-async fn head() {
-    let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
-    let answer = site
-        .ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-        .await;
-    assert!(answer.contains("content-length: 5\r\n"), "{answer}");
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(0)));
-}
-
-#[tokio::test]
-async fn head_of_a_stream() {
-    let site = Site::start(Router::new().route("/", any(async || endless()))).await;
-    site.ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-        .await;
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(0)));
-}
-
-#[tokio::test]
-async fn not_modified_and_no_content_with_a_body_nobody_sends() {
-    let answer = async |status: StatusCode| {
-        let router = Router::new().route("/", get(async move || (status, "a body that has no place")));
-        let site = Site::start(router).await;
-        site.ask(&getting("/")).await;
-        site.event().await
-    };
-    assert_eq!(
-        ending(&answer(StatusCode::NOT_MODIFIED).await),
-        ("success", Some(304), Some(0))
-    );
-    assert_eq!(
-        ending(&answer(StatusCode::NO_CONTENT).await),
-        ("success", Some(204), Some(0))
-    );
-}
-
-#[tokio::test]
-async fn a_stream_that_ends() {
-    let body = || Body::from_stream(stream::iter(["a", "bc"]).map(Ok::<_, Infallible>));
-    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
-    assert_eq!(ending(&event), ("success", Some(200), Some(3)));
-    assert!(
-        event["headers_ms"].is_f64(),
-        "a stream tells when its answer began: {event}"
-    );
-}
-
-#[tokio::test]
-async fn a_stream_that_breaks_off_on_our_side() {
-    let body = || {
-        let pieces = [Ok("first"), Err(std::io::Error::other("the disk is gone"))];
-        Body::from_stream(stream::iter(pieces))
-    };
-    let site = Site::start(Router::new().route("/", get(async move || body()))).await;
-    site.ask(&getting("/")).await;
-    let event = site.event().await;
-    assert_eq!(ending(&event), ("error", Some(200), Some(5)));
-    assert_eq!(event["error"]["message"], "the disk is gone");
-}
-
-fn sse(events: usize) -> Response {
-    let events = stream::iter(0..events).map(|n| Ok::<_, Infallible>(Event::default().data(n.to_string())));
-    Sse::new(events.chain(stream::pending())).into_response()
-}
-
-#[tokio::test]
-async fn server_sent_events_whose_reader_leaves() {
-    let site = Site::start(Router::new().route("/", get(async || sse(2)))).await;
-    let mut socket = site.connect().await;
-    socket.write_all(getting("/").as_bytes()).await.unwrap();
-    read_until(&mut socket, "data: 1").await;
-    drop(socket);
-    let event = site.event().await;
-    assert_eq!((ending(&event).0, ending(&event).1), ("aborted_mid_body", Some(200)));
-}
-
-#[tokio::test]
-async fn server_sent_events_that_end() {
-    let events = || stream::iter(0..3).map(|n| Ok::<_, Infallible>(Event::default().data(n.to_string())));
-    let site = Site::start(Router::new().route("/", get(async move || Sse::new(events())))).await;
-    site.ask(&getting("/")).await;
-    assert_eq!(ending(&site.event().await), ("success", Some(200), Some(27)));
 }
 
 async fn echo_once(upgrade: WebSocketUpgrade, event: WideEvent) -> Response {
