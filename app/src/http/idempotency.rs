@@ -30,7 +30,12 @@ pub(super) async fn once(State(state): State<AppState>, request: Request, next: 
     if request.method() != Method::POST || !request.headers().contains_key(HEADER) {
         return next.run(request).await;
     }
-    // On a task of its own: the work commits and its answer is stored even if the client hangs up between.
+    // Rare, and large: in a box, so that other requests don't carry room for it.
+    Box::pin(answer_once(state, request, next)).await
+}
+
+/// On a task of its own: the work commits and its answer is stored even if the client hangs up between.
+async fn answer_once(state: AppState, request: Request, next: Next) -> Response {
     let answering = async move { answer(&state, request, next).await };
     let answered = tokio::spawn(WideEvent::current().carry(answering));
     match answered.await {

@@ -198,7 +198,8 @@ impl Runs {
         if let Some(over) = open.take() {
             slot.was_safe(over.log.durable().borrow().bytes);
         }
-        match self.take_up(database, run, &slot).await {
+        // In a box: most who ask find it open, and should not carry room for this.
+        match Box::pin(self.take_up(database, run, &slot)).await {
             Ok(found) => {
                 match &found {
                     Found::Open(taken) => *open = Some(taken.clone()),

@@ -241,9 +241,13 @@ impl Writing<'_> {
         if !must_ask && self.runs.is_admitted(credential, self.run.team_id) {
             return Ok(());
         }
-        let tx = self.team.begin().await?;
-        crate::runs::store::get(&tx, self.run.run_id).await?;
-        tx.commit().await?;
+        // In boxes, here and below: what is done seldom, and no room for it in each request.
+        let ask = async {
+            let tx = self.team.begin().await?;
+            crate::runs::store::get(&tx, self.run.run_id).await?;
+            tx.commit().await
+        };
+        Box::pin(ask).await?;
         self.runs.admit(credential, self.run.team_id);
         Ok(())
     }
@@ -348,9 +352,12 @@ impl Writing<'_> {
         told: &mut RunEventsAppended,
     ) -> Result<()> {
         for status in batch.iter().filter_map(status_said_by) {
-            let tx = self.team.begin().await?;
-            self.runs.advance(&tx, self.run, status).await?;
-            tx.commit().await?;
+            let advance = async {
+                let tx = self.team.begin().await?;
+                self.runs.advance(&tx, self.run, status).await?;
+                tx.commit().await
+            };
+            Box::pin(advance).await?;
         }
         let appended = self
             .runs
