@@ -322,7 +322,9 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
     let refused = log.append(&committer, &lines, "api", Some(&writer(1, 2))).await;
     assert!(matches!(refused, Err(LogError::Unwritable(_))) && committer.is_broken());
 
-    drop((log, committer));
+    // As who leaves a home does: its thread may still be on its way out.
+    committer.stop();
+    drop(log);
     assert_eq!(storage.left_by(home_id).unwrap(), Some(vec![run(1)]));
     storage.take_over(home_id, &[run(1)]).unwrap();
     let home = self::home(&storage);
