@@ -1,5 +1,7 @@
 //! Real files. What a disk does when it fails is told by a disk that fails on purpose.
 
+mod power_cut;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -386,66 +387,4 @@ async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
     }
     storage.delete(run(1)).unwrap();
     assert!(storage.open(run(1)).unwrap().is_none());
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Whatever a power cut leaves of the runs' own files: what the write-ahead log has is there again, once, in order.
-    #[test]
-    fn after_a_power_cut_every_acknowledged_line_is_there(
-        steps in prop::collection::vec((0..4_u128, 1..40_usize, 0..3_000_usize), 1..60),
-        losses in prop::collection::vec(0..=255_u8, 8),
-    ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        let folder = TempDir::new().unwrap();
-        let storage = Storage::new(folder.path());
-        let home = home(&storage);
-        let mut expected: BTreeMap<u128, Vec<String>> = BTreeMap::new();
-        runtime.block_on(async {
-            let mut logs = BTreeMap::new();
-            for (number, lines, length) in &steps {
-                let log = logs.entry(*number).or_insert_with(|| home.open(run(*number), 1, None).unwrap().log);
-                let known = expected.entry(*number).or_default();
-                let messages: Vec<_> = (0..*lines).map(|at| format!("{} {}", known.len() + at, "y".repeat(*length))).collect();
-                let borrowed: Vec<_> = messages.iter().map(String::as_str).collect();
-                append(&home, log, &borrowed, None).await.unwrap();
-                known.extend(messages);
-            }
-        });
-
-        // As it is on disk at this moment, and then less than that.
-        let after = TempDir::new().unwrap();
-        copy(folder.path(), after.path());
-        let (storage, layout) = (Storage::new(after.path()), Layout::new(after.path()));
-        for segment in WalFolder::left_by_the_dead(layout.wal(home.id())).unwrap().unwrap().segments().unwrap() {
-            for (at, record) in segment.records().iter().enumerate() {
-                let path = layout.plain(record.run);
-                let Ok(file) = File::options().write(true).open(&path) else { continue };
-                match losses[at % losses.len()] {
-                    0..=60 => drop(file.write_at(&vec![0; record.bytes.len()], record.offset)),
-                    61..=90 => drop(file.set_len(record.offset)),
-                    91..=120 => drop(file.write_at(b"{\"torn", record.offset + record.bytes.len() as u64)),
-                    121..=130 => drop(fs::remove_file(&path)),
-                    _ => {}
-                }
-            }
-        }
-        // A file that is gone can only be one whose every line is in the write-ahead log.
-        let whole: Vec<_> = expected.keys().map(|number| run(*number)).collect();
-        let survives = |run: RunKey| layout.plain(run).exists() || {
-            let left = WalFolder::left_by_the_dead(layout.wal(home.id())).unwrap().unwrap();
-            left.segments().unwrap().iter().flat_map(|segment| segment.records().iter().map(|r| (r.run, r.offset)).collect::<Vec<_>>())
-                .any(|place| place == (run, 0))
-        };
-        let survivors: Vec<_> = whole.into_iter().filter(|run| survives(*run)).collect();
-        prop_assert!(storage.left_by(home.id()).unwrap().is_some());
-        storage.take_over(home.id(), &survivors).unwrap();
-        prop_assert!(storage.left_by(home.id()).unwrap().is_none());
-        for run in survivors {
-            let messages: Vec<_> = read(&storage, run, u64::MAX).into_iter().map(|(_, message)| message).collect();
-            prop_assert_eq!(&messages, &expected[&run.run_id.as_u128()]);
-        }
-        home.leave();
-    }
 }
