@@ -19,7 +19,7 @@ mod readers;
 mod replay;
 mod service;
 
-use daybook_tests::bench::wanted;
+use daybook_tests::bench::{compared as print, median, wanted};
 use service::Service;
 
 fn main() {
@@ -49,20 +49,4 @@ fn main() {
         }
         service.stop().await;
     });
-}
-
-/// The middle of some figures.
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// The line of a comparison: how ours stands to the bare way, and whether that is what was aimed at.
-fn print(name: &str, bare: &str, ours: &str, ratio: f64, aim: Option<(f64, bool)>) {
-    let verdict = match aim {
-        Some((aim, at_most)) if (ratio <= aim) == at_most => format!("aim {} {aim}", if at_most { "≤" } else { "≥" }),
-        Some((aim, at_most)) => format!("aim {} {aim}  MISSED", if at_most { "≤" } else { "≥" }),
-        None => String::new(),
-    };
-    println!("{name:<58} {bare:>14} {ours:>14}   {ratio:>5.2}   {verdict}");
 }

@@ -75,15 +75,7 @@ async fn a_foreign_client_reads_on_after_the_service_was_killed() {
     service.kill().await;
     let service = place.serve(port).await;
     append_to(&place, port, run, LINES / 2 + 1, LINES).await;
-    let end = json!({"status": "succeeded"});
-    assert_eq!(
-        place
-            .post(port, &format!("/runs/{run}/complete"), &end)
-            .await
-            .unwrap()
-            .0,
-        StatusCode::OK
-    );
+    place.complete(port, run).await;
     let (seen, connections) = timeout(PATIENCE, reading).await.unwrap().unwrap();
     assert_eq!(seen, (1..=LINES + 3).collect::<Vec<_>>());
     assert!(connections >= 2, "{connections}");
@@ -144,15 +136,7 @@ async fn a_browser_s_event_source_reads_on_after_the_service_was_killed() {
     service.kill().await;
     let service = serve().await;
     append_to(&place, port, run, LINES / 2 + 1, LINES).await;
-    let end = json!({"status": "succeeded"});
-    assert_eq!(
-        place
-            .post(port, &format!("/runs/{run}/complete"), &end)
-            .await
-            .unwrap()
-            .0,
-        StatusCode::OK
-    );
+    place.complete(port, run).await;
     let all = loop {
         let told = timeout(PATIENCE, said.recv())
             .await

@@ -111,6 +111,14 @@ impl Place {
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
+    /// Says that a run has succeeded.
+    pub async fn complete(&self, port: u16, run: Uuid) {
+        let path = format!("/runs/{run}/complete");
+        let end = serde_json::json!({"status": "succeeded"});
+        let (status, ended) = self.post(port, &path, &end).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{ended}");
+    }
+
     /// A run that has begun there.
     pub async fn run(&self, port: u16, new: Value) -> Uuid {
         let (status, run) = self.post(port, "/runs", &new).await.unwrap();
