@@ -10,7 +10,6 @@ mod analytics;
 mod architecture;
 mod cli;
 mod concurrency;
-mod consumer_macro;
 mod consumers;
 mod events;
 mod harness;
