@@ -18,6 +18,10 @@ run: ## start the service with a sample team; nothing to set up
 test: test-packages ## run every test, each on a database of its own
 	$(CARGO) test --workspace
 
+.PHONY: soak
+soak: test-packages ## run the long forms of the load tests: 100 kills, 100,000 messages, 10,000 jobs
+	DAYBOOK_SOAK=1 $(CARGO) test --package daybook-tests --test it -- --nocapture runs::killed live::storm jobs::killed
+
 # The pooler between service and database, and the browser, are installed where that is allowed, else said to be missing.
 .PHONY: test-packages
 test-packages:

@@ -15,6 +15,7 @@ mod migrations;
 pub mod wide_events;
 pub mod widget;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use daybook::Result;
@@ -141,6 +142,34 @@ pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The short form of a load for `make test`, or the long one for `make soak` (`DAYBOOK_SOAK=1`).
+pub fn soak<T>(short: T, long: T) -> T {
+    if std::env::var_os("DAYBOOK_SOAK").is_some() {
+        long
+    } else {
+        short
+    }
+}
+
+/// Reports on stderr that a test is skipped, past the capture of the test runner, so that it doesn't look passed.
+pub fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // Nobody may read stderr; that is no failure of the test.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}
+
+/// Skips a test that needs a component which is not installed here. Under CI (`CI=true`), where the Makefile installs
+/// everything that the tests need, the test fails instead.
+///
+/// # Panics
+/// Under CI.
+pub fn skip_without(component: &str) {
+    let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!in_ci, "CI must not skip tests: {component} is missing");
+    skip(&format!("{component} is missing"));
 }
 
 /// How another process reaches a test's database as its owner. None on a server that `DAYBOOK_TEST_DATABASE_URL` names, whose

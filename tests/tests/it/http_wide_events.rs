@@ -304,13 +304,11 @@ async fn a_live_socket_has_two_events_and_its_ticket_is_in_none() {
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     socket.follow_thread(thread.trim_start_matches("/threads/"), None).await;
     drop(socket);
-    let events = loop {
-        let events = app.wide_events().await;
-        if events.iter().any(|event| event["kind"] == "socket") {
-            break events;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    daybook_tests::eventually("the socket's wide event", async || {
+        app.wide_events().await.iter().any(|event| event["kind"] == "socket")
+    })
+    .await;
+    let events = app.wide_events().await;
     let upgrade = events.iter().find(|event| event["outcome"] == "upgraded").unwrap();
     let end = events.iter().find(|event| event["kind"] == "socket").unwrap();
     assert_eq!(

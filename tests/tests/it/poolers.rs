@@ -34,12 +34,12 @@ impl Pooler {
     /// `None` where there is no PgBouncer, or the tests' server takes no connection without a password.
     fn start(db: &TestDb, role: &str) -> Option<Self> {
         let Some(program) = program() else {
-            not_tested("pgbouncer is not installed");
+            daybook_tests::skip_without("PgBouncer");
             return None;
         };
         let server = db.owner_options();
         let (Some(socket), true) = (server.get_socket(), db.superuser_options().is_some()) else {
-            not_tested("DAYBOOK_TEST_DATABASE_URL names a server that may ask for a password");
+            daybook_tests::skip_without("a server that lets the pooler in without a password");
             return None;
         };
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -110,12 +110,6 @@ fn program() -> Option<PathBuf> {
     folders
         .map(|folder| folder.join("pgbouncer"))
         .find(|file| file.exists())
-}
-
-/// Past the test harness, which keeps what the print macros write to itself.
-fn not_tested(why: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "NOT TESTED: {why}");
 }
 
 #[tokio::test]

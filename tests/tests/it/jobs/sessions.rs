@@ -1,7 +1,5 @@
 //! A session's life.
 
-use std::time::Duration;
-
 use daybook::prelude::*;
 use daybook::tenancy::DatabaseOptions;
 use daybook_entity::SYSTEM_TEAM;
@@ -122,11 +120,7 @@ async fn work_that_is_dropped_was_cancelled() {
     };
     tokio::select! {
         _ = running => panic!("it never ends"),
-        () = async {
-            while status(&mut connection).await.is_none() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        } => {}
+        () = daybook_tests::eventually("an action of the session", async || status(&mut connection).await.is_some()) => {}
     }
     daybook_tests::eventually("it is told as cancelled", async || {
         status(&mut stage.team.connection().await).await.as_deref() == Some("cancelled")

@@ -58,15 +58,9 @@ impl Drop for Browser {
 
 pub fn chromium() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
+    std::env::split_paths(&path)
         .flat_map(|folder| ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name)))
-        .find(|file| file.exists());
-    if found.is_none() {
-        use std::io::Write as _;
-        // Past the test harness, which keeps what the print macros write to itself.
-        let _ = writeln!(std::io::stderr(), "NOT TESTED: chromium is not installed");
-    }
-    found
+        .find(|file| file.exists())
 }
 
 /// The page's own address, whose connections can be cut.
@@ -110,7 +104,10 @@ fn snippet() -> String {
 
 #[tokio::test]
 async fn a_page_follows_a_thread_and_goes_on_after_a_cut() {
-    let Some(program) = chromium() else { return };
+    let Some(program) = chromium() else {
+        daybook_tests::skip_without("Chromium");
+        return;
+    };
     let scene = Scene::new().await;
     let (say, mut shown) = mpsc::unbounded_channel::<(u64, Vec<i64>)>();
     let page = format!(

@@ -108,6 +108,7 @@ async fn a_cluster_is_run_by_the_version_that_made_it() {
 #[tokio::test]
 async fn a_data_folder_that_was_moved_is_refused_with_its_databases_place() {
     if !geteuid().is_root() {
+        daybook_tests::skip("only root keeps the cluster outside the data folder");
         return;
     }
     let folder = Folder::new();

@@ -27,9 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Appends lines up to `last`, each again until it is kept.
 async fn append_to(place: &Place, port: u16, run: Uuid, from: u64, last: u64) {
     for seq in from..=last {
-        while !matches!(place.send(place.line(port, run, seq)).await, Ok((StatusCode::OK, _))) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        daybook_tests::eventually("a line that is acknowledged", async || {
+            matches!(place.send(place.line(port, run, seq)).await, Ok((StatusCode::OK, _)))
+        })
+        .await;
     }
 }
 
@@ -84,7 +85,10 @@ async fn a_foreign_client_reads_on_after_the_service_was_killed() {
 
 #[tokio::test]
 async fn a_browser_s_event_source_reads_on_after_the_service_was_killed() {
-    let Some(program) = chromium() else { return };
+    let Some(program) = chromium() else {
+        daybook_tests::skip_without("Chromium");
+        return;
+    };
     let place = Arc::new(Place::new().await);
     let (port, page_port) = (free_port(), free_port());
     let page_origin = format!("http://127.0.0.1:{page_port}");

@@ -1,9 +1,10 @@
-//! A service that is killed a hundred times while a hundred runs are written and some are read.
+//! A service that is killed ten times (a hundred times in `make soak`) while a hundred runs are written and some are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use daybook_tests::soak;
 use rand::Rng as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -12,7 +13,6 @@ use uuid::Uuid;
 use super::process::{Place, free_port};
 
 const RUNS: usize = 100;
-const KILLS: u32 = 100;
 /// How many writers die with the last kill.
 const DEAD: usize = 10;
 const READERS: usize = 5;
@@ -28,7 +28,8 @@ struct Writer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_acknowledged_line_is_there_in_order_once_after_a_hundred_kills() {
+async fn every_acknowledged_line_is_there_in_order_once_after_each_kill() {
+    let kills = soak(10, 100);
     let place = Arc::new(Place::new().await);
     let port = free_port();
     let mut service = place.serve(port).await;
@@ -60,14 +61,13 @@ async fn every_acknowledged_line_is_there_in_order_once_after_a_hundred_kills() 
             .map(|writer| writer.acknowledged.load(Ordering::Relaxed))
             .sum()
     };
-    for kill in 0..KILLS {
+    for _ in 0..kills {
         let before = total();
         daybook_tests::eventually("lines after a kill", async || total() > before + 200).await;
         let moment = rand::rng().random_range(0..20);
         tokio::time::sleep(Duration::from_millis(moment)).await;
         service.kill().await;
         service = place.serve(port).await;
-        let _ = kill;
     }
     let lines = total();
     stop.store(true, Ordering::Relaxed);
@@ -110,7 +110,7 @@ async fn every_acknowledged_line_is_there_in_order_once_after_a_hundred_kills() 
         assert!(count <= writer.sent.load(Ordering::Relaxed));
         assert_eq!(log.last().unwrap()["type"], "run.completed");
     }
-    eprintln!("{KILLS} kills, {RUNS} runs, {lines} lines acknowledged");
+    eprintln!("{kills} kills, {RUNS} runs, {lines} lines acknowledged");
     service.stop().await;
 }
 
