@@ -17,6 +17,8 @@ pub(super) struct Told {
     pub(super) action_type: String,
     pub(super) sentence: Sentence,
     pub(super) payload: Value,
+    /// How large the payload is, as JSON.
+    pub(super) size_bytes: usize,
 }
 
 impl Told {
@@ -48,6 +50,7 @@ impl Told {
             action_type,
             sentence: Sentence::of(|| action.to_string()),
             payload,
+            size_bytes: size,
         })
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Mutex, Notify, broadcast};
+use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
 use super::spec::SessionSpec;
 use super::store::{self, Beat};
 use crate::error::{Error, Result};
-use crate::tenancy::{Actor, Bell, Context, Database, Person, TeamTx};
+use crate::tenancy::{Actor, Bell, Context, Database, Deferred, NumberedRows, Owner, Person, TeamTx};
 use crate::wide_events::{Outcome, RequestIds, WideEvent, WideEvents};
 
 /// How often sessions say that their worker lives: an extension of the [`Database`].
@@ -52,12 +52,13 @@ struct Parts {
     id: Uuid,
     job_id: Uuid,
     attempt: i32,
+    /// For the session's work. Actions wait for the transactions that are begun with it.
     database: Database,
+    /// For the session's own row and its actions, beside the work.
+    outside: Database,
     /// As what the session's own work acts.
     context: Context,
-    /// The last action's place; none while nobody knows, after one was given up on its way. Held while an action is
-    /// written, so that places become visible in order.
-    seq: Mutex<Option<i64>>,
+    actions: Arc<NumberedRows<Told>>,
     /// Somebody has asked for its end.
     cancel: Notify,
 }
@@ -88,13 +89,16 @@ where
     let (spec, input) = spec.checked()?;
     let id = Uuid::now_v7();
     store::begin(database, id, &spec, &input).await?;
+    let team_id = spec.context.team_id;
+    let actions = NumberedRows::new(Owner { team_id, id });
     let session = JobSession(Arc::new(Parts {
         id,
         job_id: spec.job_id.unwrap_or(id),
         attempt: spec.attempt,
-        database: database.clone(),
+        database: database.clone().with_extension(Deferred::of(&actions)),
+        outside: database.clone(),
         context: acting(id, &spec),
-        seq: Mutex::new(Some(0)),
+        actions,
         cancel: Notify::new(),
     }));
     let ids = RequestIds::of_story(spec.context.request_id.clone(), spec.context.correlation_id);
@@ -130,7 +134,7 @@ where
         }
     };
     running.over = true;
-    event.set("job.actions", session.0.seq.lock().await.unwrap_or_default());
+    event.set("job.actions", session.0.actions.count().await);
     let (status, error, outcome) = match outcome {
         Ok(Ok(done)) => (Status::Succeeded, None, Ok(done)),
         Ok(Err(error)) => {
@@ -180,25 +184,37 @@ impl JobSession {
     /// Begins a transaction in the session's team. Its events name the session as their actor.
     ///
     /// # Errors
-    /// As [`Database::begin`].
+    /// As [`Database::begin`]. [`Error::Conflict`] if this task has another transaction of the session open: work that holds
+    /// a connection must not wait for a second one.
     pub async fn begin(&self) -> Result<TeamTx> {
         self.0.database.begin(&self.0.context).await
+    }
+
+    /// The database beside the session's transactions: for what has transactions of its own in the background.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if this task has a transaction of the session open.
+    pub(crate) fn outside(&self) -> Result<&Database> {
+        if let Some(deferred) = self.0.database.extension::<Deferred>() {
+            deferred.refuse_second()?;
+        }
+        Ok(&self.0.outside)
     }
 
     /// Says what was done: any type that serialises and has words. Its `Display` is the sentence, kept as it is now;
     /// its variant the type. Returns its place, counted from 1 without gaps, also when actions are added at the same
     /// time.
     ///
+    /// It is written when this returns; one round trip. While a transaction of the session is open, it is written when that
+    /// ends, through the transaction's own connection: in one commit with it, or right after its rollback, since an
+    /// action says what was done and not what was kept. If the process dies before, it is lost with the transaction.
+    ///
     /// # Errors
     /// [`Error::Invalid`] if it is larger than [`MAX_PAYLOAD_BYTES`](super::MAX_PAYLOAD_BYTES): what is long belongs
-    /// into a run's log.
+    /// into a run's log. [`Error::Conflict`] if 10,000 actions, or 8 MiB, wait for the end of a transaction.
     pub async fn add_action(&self, action: &(impl Serialize + Display)) -> Result<i64> {
         let told = Told::of(action)?;
-        self.write(async |parts, seq| {
-            store::add_action(&parts.database, parts.context.team_id, parts.id, seq, &told).await?;
-            Ok(1)
-        })
-        .await
+        self.0.actions.add(&self.0.outside, vec![told]).await
     }
 
     /// Says many things at once, in order: one statement. Returns the last one's place.
@@ -207,34 +223,16 @@ impl JobSession {
     /// As [`JobSession::add_action`]; then none of them is written.
     pub async fn add_actions<A: Serialize + Display>(&self, actions: &[A]) -> Result<i64> {
         let told: Vec<_> = actions.iter().map(Told::of).collect::<Result<_>>()?;
-        self.write(async |parts, seq| {
-            if !told.is_empty() {
-                store::add_actions(&parts.database, parts.context.team_id, parts.id, seq, &told).await?;
-            }
-            Ok(told.len())
-        })
-        .await
-    }
-
-    /// Lets `write` write from the next place on, and says how far that went.
-    async fn write(&self, write: impl AsyncFnOnce(&Parts, i64) -> Result<usize>) -> Result<i64> {
-        let mut held = self.0.seq.lock().await;
-        let last = match held.take() {
-            Some(last) => last,
-            None => store::last_action(&self.0.database, &self.0.context, self.0.id).await?,
-        };
-        // Until it is known how far this has come, also if the caller gives up on it.
-        let written = write(&self.0, last + 1).await?;
-        let last = last + i64::try_from(written).unwrap_or(i64::MAX);
-        *held = Some(last);
-        Ok(last)
+        self.0.actions.add(&self.0.outside, told).await
     }
 
     async fn end(&self, status: Status, error: Option<Value>) -> Result<()> {
         let Parts {
-            id, database, context, ..
+            id, outside, context, ..
         } = &*self.0;
-        if !store::end(database, context, *id, status, error).await? {
+        // Of a transaction that its work has left to somebody else.
+        self.0.actions.flush(outside).await?;
+        if !store::end(outside, context, *id, status, error).await? {
             tracing::warn!(session = %id, "a job's session was taken for lost before it {status}");
         }
         Ok(())
@@ -279,9 +277,9 @@ async fn keep_beating(session: JobSession) {
             () = is_cancelled(&mut cancelled, session.id()) => {}
         }
         let Parts {
-            id, database, context, ..
+            id, outside, context, ..
         } = &*session.0;
-        match store::beat(database, context, *id).await {
+        match store::beat(outside, context, *id).await {
             Ok(Beat::On) => {}
             Ok(Beat::Cancel) => session.0.cancel.notify_one(),
             // In whatever way, as when it was taken for lost.

@@ -28,6 +28,7 @@ const TRIES: u32 = 4;
 pub struct RunWriter {
     runs: Runs,
     database: Database,
+    session: JobSession,
     context: Context,
     run: RunKey,
     /// What numbers its lines, so that one that is tried again is there once.
@@ -46,9 +47,10 @@ pub struct RunWriter {
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`]; [`Error::Unavailable`] where no logs are kept.
+/// [`Error::Invalid`]; [`Error::Unavailable`] where no logs are kept; [`Error::Conflict`] while a transaction of the session is
+/// open in this task, since a run has transactions of its own.
 pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
-    let database = session.database();
+    let database = session.outside()?.clone();
     let runs = database
         .extension::<Runs>()
         .cloned()
@@ -64,6 +66,10 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
         team_id: row.team_id,
         run_id: row.id,
     };
+    // Now, so that lines need no connection: the session may have a transaction open then.
+    if let Err(error) = runs.find(&database, run).await {
+        tracing::warn!(run = %run.run_id, "a run's log could not be opened yet: {error}");
+    }
     let beating = tokio::spawn({
         let runs = runs.clone();
         async move {
@@ -76,7 +82,8 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
     });
     Ok(RunWriter {
         runs,
-        database: database.clone(),
+        database,
+        session: session.clone(),
         context: session.context().clone(),
         run,
         seq: tokio::sync::Mutex::new(1),
@@ -95,7 +102,8 @@ impl RunWriter {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is no line; [`Error::Conflict`] when the run has ended, as when somebody has cancelled
-    /// it; [`Error::Unavailable`] when the log can't be written: what is missing then is told in the log.
+    /// it, or when its log has to be opened again while a transaction of the session is open in this task;
+    /// [`Error::Unavailable`] when the log can't be written: what is missing then is told in the log.
     pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
         let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
         let said = read(text.as_bytes(), self.runs.limits().line_bytes, None)?;
@@ -107,6 +115,10 @@ impl RunWriter {
         };
         let mut pause = Duration::from_millis(50);
         for tried in 1.. {
+            // What is open is written without the database.
+            if !self.runs.is_open(self.run).await {
+                self.session.outside()?;
+            }
             let appended = match self.runs.find(&self.database, self.run).await? {
                 Found::Open(open) => {
                     let lines = std::slice::from_ref(&said);
@@ -144,8 +156,10 @@ impl RunWriter {
     /// Ends the run.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if it has ended otherwise; [`Error::Unavailable`] when the log can't be written.
+    /// [`Error::Conflict`] if it has ended otherwise, or while a transaction of the session is open in this task: then the
+    /// run has failed; [`Error::Unavailable`] when the log can't be written.
     pub async fn end(mut self, ending: Ending) -> Result<RunView> {
+        self.session.outside()?;
         let status = ending.status;
         let ended = self.runs.end(&self.database, &self.context, self.run, ending).await?;
         self.over = true;

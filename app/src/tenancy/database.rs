@@ -13,7 +13,7 @@ use super::enter::{Entrant, Entry, Request};
 use super::stats::Stats;
 use super::team_tx::TeamTx;
 use super::write::Work;
-use super::{Context, Role, self_check};
+use super::{Context, Deferred, Role, self_check};
 use crate::error::Result;
 
 /// A [`Database::write_as`] under way.
@@ -181,7 +181,7 @@ impl Database {
     /// # Errors
     /// [`Error::Unavailable`](crate::Error::Unavailable) if not.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::raw_sql("SELECT 1").execute(&self.pool).await?;
+        sqlx::raw_sql("SELECT 1").execute(&mut *self.acquire().await?).await?;
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Database {
         let row = sqlx::raw_sql(
             "SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays FROM daybook_ensure_event_partitions(3)",
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.acquire().await?)
         .await?;
         Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
     }
@@ -207,7 +207,7 @@ impl Database {
     /// As any statement.
     pub async fn strays(&self) -> Result<u64> {
         let row = sqlx::raw_sql("SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays")
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.acquire().await?)
             .await?;
         Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
     }
@@ -241,7 +241,11 @@ impl Database {
         Box::pin(super::write::write(self, entry, role, work))
     }
 
+    /// The only way to a connection of the pool. Refuses work that holds one already.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
+        if let Some(deferred) = self.extension::<Deferred>() {
+            deferred.refuse_second()?;
+        }
         Ok(self.pool.acquire().await?)
     }
 

@@ -32,8 +32,9 @@ impl Database {
             tx.execute_sql(query).await?;
             return tx.commit().await;
         }
+        let mut connection = self.acquire().await?;
         let began = std::time::Instant::now();
-        let outcome = query.execute(&self.pool).await;
+        let outcome = query.execute(&mut *connection).await;
         self.stats().add(began.elapsed());
         outcome?;
         Ok(())

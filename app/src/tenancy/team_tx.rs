@@ -1,5 +1,7 @@
 //! A transaction inside one team.
 
+mod beside;
+mod cause;
 mod connection;
 mod connection_trait;
 mod report;
@@ -10,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Executor, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, pool::PoolConnection};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-pub(super) use self::connection::Entering;
-use self::connection::{ToItsEnd, give_back, is_dead, let_go, open};
+use self::beside::Beside;
+pub(super) use self::connection::{Entering, ToItsEnd, give_back};
+use self::connection::{commit, is_dead, let_go, open};
 use self::report::{Report, not_entered};
 use super::enter::{self, Claim, Entered, Entry};
 use super::hints::{Hint, Hints, Moved};
@@ -41,6 +44,8 @@ pub struct TeamTx {
     claim: Option<Claim>,
     stats: Stats,
     state: StdMutex<State>,
+    /// Of work whose rows wait for this transaction's end.
+    beside: Option<Box<Beside>>,
 }
 
 #[derive(Default)]
@@ -97,6 +102,7 @@ impl TeamTx {
             match entered {
                 Entered::As { context, role, claimed } => {
                     let report = Report::begin(entry.request.observer.as_ref(), &context);
+                    let beside = Beside::of(database, entry).await;
                     return Ok(Self {
                         connection: Mutex::new(connection.0.take()),
                         database: database.clone(),
@@ -108,6 +114,7 @@ impl TeamTx {
                             report,
                             ..State::default()
                         }),
+                        beside,
                     });
                 }
                 Entered::KeyUsed { actor } => {
@@ -194,15 +201,16 @@ impl TeamTx {
         let Some(mut connection) = self.connection.get_mut().take() else {
             return Err(Error::internal("the transaction has ended already"));
         };
+        let beside = self.end_beside();
         if !self.is_whole() {
             self.release_claim();
             self.tell(Ending::RolledBack);
-            give_back(connection).await;
+            give_back(connection, beside).await;
             return Err(Error::internal(
                 "the transaction can't commit: a statement failed or was given up midway, or a consumer refused",
             ));
         }
-        let (hints, mut report) = {
+        let (mut hints, mut report) = {
             let mut state = self.state();
             (std::mem::take(&mut state.hints), std::mem::take(&mut state.report))
         };
@@ -211,11 +219,16 @@ impl TeamTx {
         let hear = self.database.extension::<Hints>().cloned();
         let committing = async move {
             let began = Instant::now();
-            let outcome = (&mut *connection).execute("COMMIT").await;
+            let outcome = commit(&mut connection, beside.as_deref(), &mut hints).await;
             if outcome.is_err() {
-                give_back(connection).await;
-            } else if let Some(hear) = hear {
-                hear.send(hints);
+                give_back(connection, beside).await;
+            } else {
+                if let Some(beside) = beside {
+                    beside.closed(Some(&mut connection)).await;
+                }
+                if let Some(hear) = hear {
+                    hear.send(hints);
+                }
             }
             stats.add(began.elapsed());
             all.stats().add(began.elapsed());
@@ -228,7 +241,7 @@ impl TeamTx {
             report.tell(ending, &stats);
             outcome
         };
-        let outcome = ToItsEnd(Some(Box::pin(committing))).await;
+        let outcome = ToItsEnd::new(committing).await;
         outcome.map_err(|error| {
             self.release_claim();
             Error::from_database(error)
@@ -243,8 +256,9 @@ impl TeamTx {
     pub async fn rollback(mut self) -> Result<()> {
         self.release_claim();
         self.tell(Ending::RolledBack);
+        let beside = self.end_beside();
         if let Some(connection) = self.connection.get_mut().take() {
-            give_back(connection).await;
+            give_back(connection, beside).await;
         }
         Ok(())
     }
@@ -328,21 +342,6 @@ impl TeamTx {
         Ok(affected)
     }
 
-    /// The event whose consumer is running, the innermost one: what is emitted now was caused by it.
-    pub(crate) fn cause(&self) -> Option<Uuid> {
-        self.state().causes.last().copied().or(self.context.causation_id)
-    }
-
-    /// Marks `event_id` as the cause of what follows, until the [`Cause`] is dropped.
-    pub(crate) fn begin_cause(&self, event_id: Uuid) -> Cause<'_> {
-        let mut state = self.state();
-        state.causes.push(event_id);
-        Cause {
-            tx: self,
-            depth: state.causes.len(),
-        }
-    }
-
     /// Runs `work` that must not be committed by halves: should its caller give up on it, the commit is barred.
     pub(crate) async fn whole<T>(&self, work: impl Future<Output = T>) -> T {
         let depth = {
@@ -405,6 +404,15 @@ impl TeamTx {
         outcome
     }
 
+    /// From here on this transaction holds its task's connection no more.
+    fn end_beside(&mut self) -> Option<Box<Beside>> {
+        let mut beside = self.beside.take();
+        if let Some(beside) = &mut beside {
+            beside.let_go();
+        }
+        beside
+    }
+
     fn release_claim(&self) {
         if let Some(claim) = &self.claim {
             claim.set_holder(None);
@@ -419,7 +427,7 @@ impl Drop for TeamTx {
         };
         self.release_claim();
         self.tell(Ending::Dropped);
-        let_go(connection);
+        let_go(connection, self.end_beside());
     }
 }
 
@@ -432,18 +440,5 @@ struct Waited<'a> {
 impl Drop for Waited<'_> {
     fn drop(&mut self) {
         self.tx.count(self.began.elapsed());
-    }
-}
-
-/// The event whose consumer is running, until this is dropped.
-pub(crate) struct Cause<'a> {
-    tx: &'a TeamTx,
-    /// How many causes there are, this one included.
-    pub depth: usize,
-}
-
-impl Drop for Cause<'_> {
-    fn drop(&mut self) {
-        self.tx.state().causes.truncate(self.depth - 1);
     }
 }

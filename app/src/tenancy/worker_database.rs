@@ -1,16 +1,23 @@
 //! Connections of the workers: to the queue, and past the wall between teams as far as the queue needs it.
 
+use std::time::Duration;
+
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, Row as _, Transaction};
 
 use crate::error::{Error, Result};
 
+/// How long the connection aside stays open after its last use.
+const ASIDE_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The workers' pool, as `daybook_worker`: it owns the queue's work, hands over what teams ask for, and sees of events
 /// and sessions their envelopes, never contents.
 #[derive(Debug, Clone)]
 pub struct WorkerDatabase {
     pool: PgPool,
+    /// For what is asked while a connection of the other pool is held: its holders wait for nobody.
+    aside: PgPool,
 }
 
 impl WorkerDatabase {
@@ -26,7 +33,7 @@ impl WorkerDatabase {
             .options([("role", daybook_migration::rls::WORKER_ROLE)]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
-            .connect_with(connect)
+            .connect_with(connect.clone())
             .await
             .map_err(may_not_work)?;
         let row = sqlx::raw_sql("SELECT current_user::text AS role")
@@ -39,7 +46,11 @@ impl WorkerDatabase {
                  the server itself, with a login that is a member of daybook_worker"
             )));
         }
-        Ok(Self { pool })
+        let aside = PgPoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(ASIDE_IDLE_TIMEOUT)
+            .connect_lazy_with(connect);
+        Ok(Self { pool, aside })
     }
 
     /// Begins a transaction, in no team.
@@ -58,6 +69,14 @@ impl WorkerDatabase {
         Ok(query.fetch_all(&self.pool).await?)
     }
 
+    /// As [`WorkerDatabase::fetch_all`], for who is called while the queue holds a connection of the pool.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub(crate) async fn fetch_all_aside(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        Ok(query.fetch_all(&self.aside).await?)
+    }
+
     /// For the queue itself, and for nobody else.
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
@@ -65,6 +84,7 @@ impl WorkerDatabase {
 
     /// Closes the pool once its connections have come back.
     pub async fn close(&self) {
+        self.aside.close().await;
         self.pool.close().await;
     }
 }

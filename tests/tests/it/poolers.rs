@@ -216,7 +216,7 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
 const ROUNDS: usize = 4;
 
 /// Everything that a request may do with a connection, the refusals among it.
-async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usize) {
+pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usize) {
     for round in 0..ROUNDS {
         let label = format!("{name} {worker}.{round}");
         let new = || {

@@ -14,6 +14,8 @@ use crate::tenancy::WorkerDatabase;
 
 /// A job that was held by a worker that is gone. Its attempt counts if it had begun: work that kills its worker must not
 /// be tried for ever. What the worker had only fetched, and what it gave back when it was stopped, begins at once.
+///
+/// The queue calls it while its sweep holds a connection of the workers' pool, so that it must not wait for another of them.
 pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryContext) -> JobRecoveryResult {
     if matches!(recovered.reason, FailureReason::ShutdownAborted) {
         return JobRecoveryResult::Default;
@@ -37,7 +39,7 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
             let last = sqlx::query(
                 "UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1 RETURNING id",
             );
-            if let Err(error) = workers.fetch_all(last.bind(*job.id())).await {
+            if let Err(error) = workers.fetch_all_aside(last.bind(*job.id())).await {
                 tracing::warn!("jobs: a dead worker's job could not be cancelled: {error}");
             }
             JobRecoveryResult::FailWithBackoff
@@ -78,7 +80,7 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
         .bind(job_id)
         .bind(attempt)
         .bind(lost("its worker died"));
-    Ok(match workers.fetch_all(query).await?.first() {
+    Ok(match workers.fetch_all_aside(query).await?.first() {
         None => Begun::Not,
         Some(row) if row.try_get("cancelled")? => Begun::Cancelled,
         Some(_) => Begun::Lost,

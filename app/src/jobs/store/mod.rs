@@ -1,5 +1,6 @@
 //! Rows of sessions and actions.
 
+mod actions;
 pub(super) mod changes;
 mod feed;
 mod story;
@@ -16,7 +17,6 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::jobs::action::Told;
 use crate::jobs::outcome::Status;
 use crate::jobs::sentence::SentencePart;
 use crate::jobs::spec::SessionSpec;
@@ -93,72 +93,6 @@ pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, inp
     database.insert_single(context.team_id, query).await?;
     database.hint(context.team_id, Moved::JobSessions);
     Ok(())
-}
-
-/// Writes one action: one statement, one round trip.
-pub(super) async fn add_action(
-    database: &Database,
-    team_id: Uuid,
-    session_id: Uuid,
-    seq: i64,
-    told: &Told,
-) -> Result<()> {
-    let query = sqlx::query(
-        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
-         SELECT $1, $2, $3, clock_timestamp(), $4, $5, $6, $7
-         FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered",
-    )
-    .bind(team_id)
-    .bind(session_id)
-    .bind(seq)
-    .bind(&told.action_type)
-    .bind(&told.sentence.text)
-    .bind(told.sentence.parts.as_ref().map(Json))
-    .bind(&told.payload);
-    database.insert_single(team_id, query).await?;
-    database.hint(team_id, Moved::JobSessions);
-    Ok(())
-}
-
-/// Writes many actions, from `seq` on: one statement.
-pub(super) async fn add_actions(
-    database: &Database,
-    team_id: Uuid,
-    session_id: Uuid,
-    seq: i64,
-    told: &[Told],
-) -> Result<()> {
-    let query = sqlx::query(
-        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
-         SELECT $1, $2, $3 + a.place - 1, clock_timestamp(), a.action_type, a.sentence, a.parts, a.payload
-         FROM (SELECT set_config('daybook.team_id', $1::uuid::text, true)) AS entered,
-            unnest($4::text[], $5::text[], $6::jsonb[], $7::jsonb[])
-                WITH ORDINALITY AS a (action_type, sentence, parts, payload, place)",
-    )
-    .bind(team_id)
-    .bind(session_id)
-    .bind(seq)
-    .bind(told.iter().map(|told| told.action_type.as_str()).collect::<Vec<_>>())
-    .bind(told.iter().map(|told| told.sentence.text.as_str()).collect::<Vec<_>>())
-    .bind(
-        told.iter()
-            .map(|told| told.sentence.parts.as_ref().map(Json))
-            .collect::<Vec<_>>(),
-    )
-    .bind(told.iter().map(|told| &told.payload).collect::<Vec<_>>());
-    database.insert_single(team_id, query).await?;
-    database.hint(team_id, Moved::JobSessions);
-    Ok(())
-}
-
-/// The place of a session's last action, 0 if it has none.
-pub(super) async fn last_action(database: &Database, context: &Context, session_id: Uuid) -> Result<i64> {
-    let tx = database.read(context).await?;
-    let query =
-        sqlx::query("SELECT coalesce(max(seq), 0) AS last FROM job_actions WHERE team_id = $1 AND session_id = $2");
-    let row = tx.fetch_optional(query.bind(context.team_id).bind(session_id)).await?;
-    tx.commit().await?;
-    row.map_or(Ok(0), |row| Ok(row.try_get("last")?))
 }
 
 /// What a session hears when it says that its worker lives.

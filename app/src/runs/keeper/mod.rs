@@ -216,6 +216,19 @@ impl Runs {
         }
     }
 
+    /// Whether this process has a run's log open, so that lines need no question to the database.
+    pub(super) async fn is_open(&self, run: RunKey) -> bool {
+        let slot = self.slots().get(&run).cloned();
+        match slot {
+            Some(slot) => slot
+                .open()
+                .await
+                .as_ref()
+                .is_some_and(|open| !open.log.has_failed() && !open.settled.is_over()),
+            None => false,
+        }
+    }
+
     async fn take_up(&self, database: &Database, run: RunKey, slot: &Slot) -> Result<Found> {
         if *self.0.closing.borrow() {
             return Err(stopping());

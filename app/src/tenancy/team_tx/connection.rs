@@ -1,15 +1,18 @@
 //! A connection that is inside a transaction which sqlx knows nothing of, and the ways in which it goes back to
 //! the pool: committed, rolled back, or closed.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::Postgres;
+use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{Error, Executor};
 use tokio::runtime::Handle;
 
+use super::beside::Beside;
 use crate::error::Result;
+use crate::tenancy::hints::Hint;
 
 /// A connection on which an entry is under way: given up midway, by a client that hangs up, it must not go back
 /// to the pool as it is.
@@ -22,7 +25,7 @@ impl Entering {
 
     pub(super) async fn give_back(mut self) {
         if let Some(connection) = self.0.take() {
-            give_back(connection).await;
+            give_back(connection, None).await;
         }
     }
 }
@@ -30,14 +33,20 @@ impl Entering {
 impl Drop for Entering {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
-            let_go(connection);
+            let_go(connection, None);
         }
     }
 }
 
 /// Work that goes on by itself when its caller is dropped. Cheaper than a task for all of it, which only the few
 /// need whose client hangs up.
-pub(super) struct ToItsEnd<T: Send + 'static>(pub(super) Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+pub(in crate::tenancy) struct ToItsEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> ToItsEnd<T> {
+    pub(in crate::tenancy) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
 
 impl<T: Send + 'static> Future for ToItsEnd<T> {
     type Output = T;
@@ -60,25 +69,46 @@ impl<T: Send + 'static> Drop for ToItsEnd<T> {
     }
 }
 
+/// Commits, with what waits for the end of this transaction as its last statement.
+pub(super) async fn commit(
+    connection: &mut PgConnection,
+    beside: Option<&Beside>,
+    hints: &mut HashSet<Hint>,
+) -> Result<(), Error> {
+    let written = match beside {
+        Some(beside) => beside.write_within(connection).await?,
+        None => None,
+    };
+    let outcome = connection.execute("COMMIT").await.map(drop);
+    if let (Some(beside), Some(written)) = (beside, written) {
+        hints.insert(beside.settle(written, outcome.as_ref().copied()));
+    }
+    outcome
+}
+
 /// Rolls back and returns the connection to the pool, or closes it. Runs to its end even if nobody waits.
-pub(super) async fn give_back(connection: PoolConnection<Postgres>) {
+pub(in crate::tenancy) async fn give_back(connection: PoolConnection<Postgres>, beside: Option<Box<Beside>>) {
     // It can't panic, and a runtime that shuts down closes the connection.
-    let _ = tokio::spawn(roll_back(connection)).await;
+    let _ = tokio::spawn(roll_back(connection, beside)).await;
 }
 
 /// As [`give_back`], for who can't wait.
-pub(super) fn let_go(connection: PoolConnection<Postgres>) {
+pub(super) fn let_go(connection: PoolConnection<Postgres>, beside: Option<Box<Beside>>) {
     match Handle::try_current() {
         Ok(runtime) => {
-            runtime.spawn(roll_back(connection));
+            runtime.spawn(roll_back(connection, beside));
         }
         // No runtime, no way to say ROLLBACK: closing the connection says it.
         Err(_) => drop(connection.detach()),
     }
 }
 
-async fn roll_back(mut connection: PoolConnection<Postgres>) {
-    if (&mut *connection).execute("ROLLBACK").await.is_err() {
+async fn roll_back(mut connection: PoolConnection<Postgres>, beside: Option<Box<Beside>>) {
+    let rolled_back = (&mut *connection).execute("ROLLBACK").await.is_ok();
+    if let Some(beside) = beside {
+        beside.closed(rolled_back.then_some(&mut *connection)).await;
+    }
+    if !rolled_back {
         drop(connection.detach());
     }
 }

@@ -1,9 +1,11 @@
 //! What the system does in the background: sessions, their actions, and how they are read.
 
 mod changing;
+mod connections;
 mod durable;
 mod hostile;
 mod killed;
+mod open_transactions;
 mod queue;
 mod reading;
 mod restored;

@@ -1,0 +1,424 @@
+//! Rows with a place each, from 1 on without gaps, that work writes beside its transactions.
+//!
+//! Work must not wait for a second connection while it holds one: when every connection of a pool is held by work that
+//! waits for another one, nothing moves until all of them time out. So a row that is added while a transaction of the work
+//! is open waits in memory, and is written through that transaction's own connection: inside the transaction, as its last
+//! statement before COMMIT, or by itself after a ROLLBACK. A row that is added while no transaction is open is one statement
+//! on a connection of its own, and is safe when the call returns.
+//!
+//! **After a crash:** a row that waits is lost with its process. If its transaction had committed, it was written with it.
+//!
+//! **Invariant:** whoever waits for the lock of the rows needs no connection from then on, or has it already. So the lock's
+//! owner always makes progress, however small the pool is.
+
+use std::fmt;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnection, Postgres};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task;
+use uuid::Uuid;
+
+use super::team_tx::{ToItsEnd, give_back};
+use super::{Database, Moved};
+use crate::error::{Error, Result};
+
+/// How many rows of one owner may wait for the end of its transactions.
+pub(crate) const MAX_WAITING_ROWS: usize = 10_000;
+/// How large they may be together.
+pub(crate) const MAX_WAITING_BYTES: usize = 8 << 20;
+
+/// Whose rows they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) team_id: Uuid,
+    pub(crate) id: Uuid,
+}
+
+/// A kind of rows, and how they are written.
+pub(crate) trait NumberedRow: fmt::Debug + Send + Sync + Sized + 'static {
+    /// What has moved once such rows are visible.
+    const MOVED: Moved;
+
+    /// About how much memory it takes.
+    fn size_bytes(&self) -> usize;
+
+    /// One `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', …, true))` of these rows, from the place `first`
+    /// on.
+    fn insert<'q>(owner: Owner, first: i64, rows: &'q [Waiting<Self>]) -> Query<'q, Postgres, PgArguments>;
+
+    /// A query for the owner's last place, as `last`; 0 if there is none.
+    fn select_last(owner: Owner) -> String;
+}
+
+/// A row that is about to be written.
+#[derive(Debug)]
+pub(crate) struct Waiting<R> {
+    pub(crate) row: R,
+    /// When it was added. None: it is written at once.
+    added: Option<Instant>,
+}
+
+impl<R> Waiting<R> {
+    /// How long ago it was added, in microseconds.
+    pub(crate) fn age_us(&self) -> i64 {
+        let age = self.added.map(|added| added.elapsed()).unwrap_or_default();
+        i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The rows of one owner. See the module's comment.
+#[derive(Debug)]
+pub(crate) struct NumberedRows<R> {
+    owner: Owner,
+    state: Arc<Mutex<State<R>>>,
+    /// The tasks that hold a transaction of this work.
+    holders: StdMutex<Vec<task::Id>>,
+}
+
+#[derive(Debug)]
+struct State<R> {
+    /// Transactions of this work that have not ended.
+    open: usize,
+    /// The last place that is written.
+    last: i64,
+    /// False after a connection broke while rows were on their way: then nobody knows whether they arrived.
+    is_last_known: bool,
+    /// From the place `last + 1` on.
+    waiting: Vec<Waiting<R>>,
+    waiting_bytes: usize,
+}
+
+impl<R: NumberedRow> State<R> {
+    fn place(&self) -> i64 {
+        self.last + i64::try_from(self.waiting.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Leaves rows to the end of a transaction. Returns the last one's place.
+    fn put_off(&mut self, rows: Vec<R>) -> Result<i64> {
+        if !self.is_last_known {
+            return Err(Error::Unavailable {
+                detail: "the connection broke while rows were written; end the transaction that is open, and try again"
+                    .into(),
+                source: None,
+            });
+        }
+        let bytes: usize = rows.iter().map(NumberedRow::size_bytes).sum();
+        if self.waiting.len() + rows.len() > MAX_WAITING_ROWS || self.waiting_bytes + bytes > MAX_WAITING_BYTES {
+            return Err(Error::conflict(
+                "too-many-waiting",
+                format!(
+                    "at most {MAX_WAITING_ROWS} rows and {MAX_WAITING_BYTES} bytes wait for the end of a transaction; end it \
+                     before you add more"
+                ),
+            ));
+        }
+        let added = Some(Instant::now());
+        self.waiting.extend(rows.into_iter().map(|row| Waiting { row, added }));
+        self.waiting_bytes += bytes;
+        Ok(self.place())
+    }
+
+    /// The first rows that waited are written.
+    fn written(&mut self, rows: usize) {
+        let written = self.waiting.drain(..rows);
+        let bytes: usize = written.map(|waiting| waiting.row.size_bytes()).sum();
+        self.waiting_bytes -= bytes;
+        self.last += i64::try_from(rows).unwrap_or(i64::MAX);
+    }
+
+    /// What a failed statement, or a failed COMMIT, says of the rows that were on their way: a refusal that they are not
+    /// there, and anything else nothing.
+    fn failed(&mut self, error: &sqlx::Error) {
+        if !matches!(error, sqlx::Error::Database(_)) {
+            self.is_last_known = false;
+        }
+    }
+}
+
+impl<R: NumberedRow> NumberedRows<R> {
+    pub(crate) fn new(owner: Owner) -> Arc<Self> {
+        Arc::new(Self {
+            owner,
+            state: Arc::new(Mutex::new(State {
+                open: 0,
+                last: 0,
+                is_last_known: true,
+                waiting: Vec::new(),
+                waiting_bytes: 0,
+            })),
+            holders: StdMutex::default(),
+        })
+    }
+
+    /// The last place that was given out.
+    pub(crate) async fn count(&self) -> i64 {
+        self.state.lock().await.place()
+    }
+
+    /// Adds rows in order: writes them, or leaves them to the transaction that is open. Returns the last one's place.
+    ///
+    /// # Errors
+    /// As any statement: then none of these rows is written. [`Error::Conflict`] if too many wait.
+    pub(crate) async fn add(self: &Arc<Self>, database: &Database, rows: Vec<R>) -> Result<i64> {
+        {
+            let mut state = self.state.lock().await;
+            if state.open > 0 {
+                return state.put_off(rows);
+            }
+            if rows.is_empty() && state.is_last_known {
+                return Ok(state.place());
+            }
+        }
+        let connection = database.acquire().await?;
+        let (this, database) = (self.clone(), database.clone());
+        // To its end, so that a caller who gives up leaves no doubt about what is written.
+        ToItsEnd::new(async move { this.write(&database, connection, rows).await }).await
+    }
+
+    /// Writes what still waits, also while a transaction is open.
+    ///
+    /// # Errors
+    /// As any statement: then it waits on.
+    pub(crate) async fn flush(self: &Arc<Self>, database: &Database) -> Result<()> {
+        if self.state.lock().await.waiting.is_empty() {
+            return Ok(());
+        }
+        let mut connection = database.acquire().await?;
+        let mut state = self.state.lock().await;
+        match self.write_waiting(&mut connection, database, &mut state).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                drop(state);
+                give_back(connection, None).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        database: &Database,
+        mut connection: PoolConnection<Postgres>,
+        rows: Vec<R>,
+    ) -> Result<i64> {
+        let mut state = self.state.lock().await;
+        // A transaction began while this waited for its connection.
+        if state.open > 0 {
+            return state.put_off(rows);
+        }
+        let rows: Vec<_> = rows.into_iter().map(|row| Waiting { row, added: None }).collect();
+        let written = async {
+            self.write_waiting(&mut connection, database, &mut state).await?;
+            if !rows.is_empty() {
+                let first = state.last + 1;
+                let inserted = self.insert(&mut connection, database, first, &rows).await;
+                inserted.inspect_err(|error| state.failed(error))?;
+                state.last += i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            }
+            Ok::<_, sqlx::Error>(state.last)
+        };
+        match written.await {
+            Ok(last) => Ok(last),
+            Err(error) => {
+                drop(state);
+                give_back(connection, None).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes what waits, on a connection without a transaction.
+    async fn write_waiting(
+        &self,
+        connection: &mut PgConnection,
+        database: &Database,
+        state: &mut State<R>,
+    ) -> Result<(), sqlx::Error> {
+        if !state.is_last_known {
+            let last = self.read_last(connection).await?;
+            let arrived = usize::try_from(last - state.last).unwrap_or_default();
+            state.written(arrived.min(state.waiting.len()));
+            state.last = last;
+            state.is_last_known = true;
+        }
+        if state.waiting.is_empty() {
+            return Ok(());
+        }
+        let inserted = self
+            .insert(connection, database, state.last + 1, &state.waiting)
+            .await;
+        inserted.inspect_err(|error| state.failed(error))?;
+        state.written(state.waiting.len());
+        Ok(())
+    }
+
+    /// One statement that is a transaction of its own.
+    async fn insert(
+        &self,
+        connection: &mut PgConnection,
+        database: &Database,
+        first: i64,
+        rows: &[Waiting<R>],
+    ) -> Result<(), sqlx::Error> {
+        let began = Instant::now();
+        let query = R::insert(self.owner, first, rows);
+        let outcome = if database.persistent() {
+            query.execute(&mut *connection).await.map(drop)
+        } else {
+            // Behind a pooler the two messages of a statement that is prepared anew may meet two connections.
+            connection.execute("BEGIN").await?;
+            match query.persistent(false).execute(&mut *connection).await {
+                Ok(_) => connection.execute("COMMIT").await.map(drop),
+                Err(error) => Err(error),
+            }
+        };
+        database.stats().add(began.elapsed());
+        outcome?;
+        database.hint(self.owner.team_id, R::MOVED);
+        Ok(())
+    }
+
+    async fn read_last(&self, connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+        let sql = format!(
+            "BEGIN READ ONLY; SET LOCAL daybook.team_id = '{}'; {}; COMMIT",
+            self.owner.team_id,
+            R::select_last(self.owner)
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *connection).await?;
+        row.try_get("last")
+    }
+
+    fn holders(&self) -> MutexGuard<'_, Vec<task::Id>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is written through the transactions of some work: an extension of the [`Database`] that the work begins them with.
+#[derive(Debug, Clone)]
+pub(crate) struct Deferred(pub(super) Arc<dyn Defer>);
+
+impl Deferred {
+    pub(crate) fn of<R: NumberedRow>(rows: &Arc<NumberedRows<R>>) -> Self {
+        Self(rows.clone())
+    }
+
+    /// Refuses work that holds a connection already.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if this task has a transaction open.
+    pub(crate) fn refuse_second(&self) -> Result<()> {
+        if !self.0.is_held_here() {
+            return Ok(());
+        }
+        Err(Error::conflict(
+            "transaction-open",
+            "a transaction of this job is open, and while it holds a connection it must not wait for a second one: commit it, \
+             roll it back or drop it first",
+        ))
+    }
+}
+
+/// What transactions do for rows that wait for them.
+#[async_trait::async_trait]
+pub(super) trait Defer: fmt::Debug + Send + Sync {
+    /// Whether this task holds a transaction of the work.
+    fn is_held_here(&self) -> bool;
+
+    /// A transaction has begun, held by this task.
+    async fn opened(&self, task: Option<task::Id>);
+
+    /// The task doesn't hold it any more: it is about to end.
+    fn let_go(&self, task: task::Id);
+
+    /// Whether the rows are this team's.
+    fn are_of(&self, team_id: Uuid) -> bool;
+
+    /// Writes what waits inside a transaction that is to commit next. None if nothing waits.
+    async fn write_within(
+        &self,
+        connection: &mut PgConnection,
+        database: &Database,
+    ) -> Result<Option<Box<dyn Written>>, sqlx::Error>;
+
+    /// The transaction has ended. Its connection, if it holds, has none.
+    async fn closed(&self, connection: Option<&mut PgConnection>, database: &Database);
+}
+
+/// Rows that were written inside a transaction, whose COMMIT decides.
+pub(super) trait Written: Send {
+    /// What became of the COMMIT.
+    fn settle(self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> Moved;
+}
+
+struct Within<R>(OwnedMutexGuard<State<R>>);
+
+impl<R: NumberedRow> Written for Within<R> {
+    fn settle(mut self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> Moved {
+        match outcome {
+            Ok(()) => {
+                let rows = self.0.waiting.len();
+                self.0.written(rows);
+            }
+            Err(error) => self.0.failed(error),
+        }
+        R::MOVED
+    }
+}
+
+#[async_trait::async_trait]
+impl<R: NumberedRow> Defer for NumberedRows<R> {
+    fn is_held_here(&self) -> bool {
+        task::try_id().is_some_and(|task| self.holders().contains(&task))
+    }
+
+    async fn opened(&self, task: Option<task::Id>) {
+        self.state.lock().await.open += 1;
+        self.holders().extend(task);
+    }
+
+    fn let_go(&self, task: task::Id) {
+        let mut holders = self.holders();
+        if let Some(at) = holders.iter().position(|holder| *holder == task) {
+            holders.swap_remove(at);
+        }
+    }
+
+    fn are_of(&self, team_id: Uuid) -> bool {
+        self.owner.team_id == team_id
+    }
+
+    async fn write_within(
+        &self,
+        connection: &mut PgConnection,
+        database: &Database,
+    ) -> Result<Option<Box<dyn Written>>, sqlx::Error> {
+        let state = self.state.clone().lock_owned().await;
+        // Where the last place is not known, they are left to the transaction's end.
+        if state.waiting.is_empty() || !state.is_last_known {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let query = R::insert(self.owner, state.last + 1, &state.waiting);
+        let outcome = query.persistent(database.persistent()).execute(&mut *connection).await;
+        database.stats().add(began.elapsed());
+        outcome?;
+        Ok(Some(Box::new(Within(state))))
+    }
+
+    async fn closed(&self, connection: Option<&mut PgConnection>, database: &Database) {
+        let mut state = self.state.lock().await;
+        // Others that are open may roll back; the last one that ends writes what is left.
+        if let (Some(connection), 1) = (connection, state.open)
+            && let Err(error) = self.write_waiting(connection, database, &mut state).await
+        {
+            tracing::warn!(owner = %self.owner.id, "rows that waited for a transaction's end wait on: {error}");
+            let _ = connection.execute("ROLLBACK").await;
+        }
+        state.open = state.open.saturating_sub(1);
+    }
+}

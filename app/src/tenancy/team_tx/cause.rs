@@ -1,0 +1,35 @@
+//! The events whose consumers are running.
+
+use uuid::Uuid;
+
+use super::TeamTx;
+
+impl TeamTx {
+    /// The event whose consumer is running, the innermost one: what is emitted now was caused by it.
+    pub(crate) fn cause(&self) -> Option<Uuid> {
+        self.state().causes.last().copied().or(self.context.causation_id)
+    }
+
+    /// Marks `event_id` as the cause of what follows, until the [`Cause`] is dropped.
+    pub(crate) fn begin_cause(&self, event_id: Uuid) -> Cause<'_> {
+        let mut state = self.state();
+        state.causes.push(event_id);
+        Cause {
+            tx: self,
+            depth: state.causes.len(),
+        }
+    }
+}
+
+/// The event whose consumer is running, until this is dropped.
+pub(crate) struct Cause<'a> {
+    tx: &'a TeamTx,
+    /// How many causes there are, this one included.
+    pub depth: usize,
+}
+
+impl Drop for Cause<'_> {
+    fn drop(&mut self) {
+        self.tx.state().causes.truncate(self.depth - 1);
+    }
+}

@@ -1,0 +1,258 @@
+//! Work that holds a connection never waits for a second one, however small the pools are.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use daybook::events::Consumers;
+use daybook::jobs::{WorkerOptions, Workers};
+use daybook::prelude::*;
+use daybook::runs::{self, Ending, NewRun};
+use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
+use daybook::testing::TestDb;
+use daybook_tests::eventually;
+use daybook_tests::http::{TestApp, sample_program};
+use daybook_tests::jobs::{Endless, Note, NoteAction, Poisoned, Shop, program, quick, scribe};
+use daybook_tests::live::LiveClient;
+use serde_json::json;
+use sqlx::Row;
+
+/// Longer than any test waits: who waits for a connection that never comes is stuck.
+const NEVER: Duration = Duration::from_secs(600);
+/// For everything together, on a machine that others use.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says what it does while its transaction is open.
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "talker")]
+async fn talker(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    if ctx.once(&tx).await? {
+        let text = event.object_label.clone();
+        ctx.add_action(&NoteAction::Noted { text }).await?;
+        let query = sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)");
+        tx.execute_sql(query.bind(tx.team_id()).bind(&event.object_label))
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The same, in a transaction that is dropped: what it says stays.
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "fickle")]
+async fn fickle(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    let text = event.object_label.clone();
+    ctx.add_action(&NoteAction::Noted { text }).await?;
+    drop(tx);
+    Ok(())
+}
+
+/// Writes a run's log while a transaction is open.
+#[derive(Debug, Serialize, Deserialize)]
+struct Chronicle;
+
+#[async_trait]
+impl Job for Chronicle {
+    const NAME: &'static str = "chronicle";
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        let run = runs::start(session, NewRun::new("chronicle")).await?;
+        let tx = session.begin().await?;
+        run.console("info", "in a transaction").await?;
+        let refused = runs::start(session, NewRun::new("another")).await.unwrap_err();
+        assert_eq!(refused.code(), "transaction-open");
+        tx.commit().await?;
+        run.end(Ending::succeeded()).await?;
+        Ok(())
+    }
+}
+
+async fn small(db: &TestDb, connections: u32) -> DatabaseOptions {
+    DatabaseOptions {
+        max_connections: connections,
+        acquire_timeout: NEVER,
+        ..db.options()
+    }
+}
+
+/// A shop whose consumers have begun, with a pool of so many connections, and nobody at work.
+async fn shop_of(connections: u32, consumers: &'static [&'static daybook::events::ConsumerDef]) -> Shop {
+    let all = || Consumers::of(consumers.iter().copied()).unwrap();
+    let mut shop = Shop::closed(program(all()).job::<Chronicle>()).await;
+    shop.work().await;
+    shop.rest().await;
+    let options = small(&shop.stage.db, connections).await;
+    shop.stage.database = shop.stage.database.beside(options).await.unwrap();
+    shop
+}
+
+/// Workers of a process with so many jobs at a time, and so many connections for the queue.
+async fn hire(shop: &Shop, concurrency: usize, connections: u32) -> Workers {
+    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), connections)
+        .await
+        .unwrap();
+    let options = WorkerOptions {
+        concurrency,
+        // Nobody is taken for dead because the machine is slow.
+        lost_after: Duration::from_secs(300),
+        ..quick()
+    };
+    Workers::start(&shop.stage.database, &workers, &options).await.unwrap()
+}
+
+/// Sessions as `name attempt status: actions`, with how many there are.
+async fn sessions(shop: &Shop) -> Vec<String> {
+    let query = "SELECT job_name || ' ' || attempt || ' ' || status || ': ' || jsonb_array_length(actions) AS told,
+            count(*) AS n
+         FROM job_session_timelines GROUP BY 1 ORDER BY 1";
+    let rows = sqlx::query(query)
+        .fetch_all(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap();
+    let told = |row| format!("{} × {}", Row::get::<i64, _>(row, "n"), Row::get::<&str, _>(row, "told"));
+    rows.iter().map(told).collect()
+}
+
+async fn until(shop: &Shop, wanted: &[&str]) {
+    let began = std::time::Instant::now();
+    loop {
+        let told = sessions(shop).await;
+        if told == wanted {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{told:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_consumers_at_a_time_talk_in_their_transactions_on_five_connections() {
+    let shop = shop_of(5, &[talker::CONSUMER]).await;
+    for n in 0..83 {
+        shop.stage.widget(&format!("{n:02}")).await;
+    }
+    let workers = hire(&shop, 10, WorkerOptions::CONNECTIONS).await;
+    until(&shop, &["83 × talker 1 succeeded: 1"]).await;
+    workers.stop().await;
+    assert_eq!(shop.stage.count("jottings").await, 83);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_jobs_do_is_done_with_one_connection() {
+    let shop = shop_of(1, &[talker::CONSUMER, fickle::CONSUMER, scribe::CONSUMER]).await;
+    shop.stage.widget("one").await;
+    shop.stage.widget("two").await;
+    let mut shop = shop;
+    let storage = tempfile::tempdir().unwrap();
+    let logs = runs::Runs::new(runs::RunsOptions::new(storage.path(), "http://localhost"));
+    shop.stage.database = shop.stage.database.clone().with_extension(logs);
+    let cancelled = shop.ask(Endless).await;
+    // The queue listens on a connection of its own for as long as it works.
+    let workers = hire(&shop, 1, 2).await;
+    shop.until(cancelled, &["1 running"]).await;
+    let by_hand = daybook::jobs::SessionSpec::new("by_hand").context(shop.stage.ada.context.clone());
+    let by_hand = daybook::jobs::with_job_session(&shop.stage.database, by_hand, async |session| {
+        session.add_action(&NoteAction::Noted { text: "by hand".into() }).await?;
+        let tx = session.begin().await?;
+        session.add_action(&NoteAction::Noted { text: "in it".into() }).await?;
+        tx.commit().await?;
+        Ok(())
+    });
+    tokio::time::timeout(PATIENCE, by_hand).await.expect("it waits for nobody").unwrap();
+    let mut connection = shop.stage.team.connection().await;
+    sqlx::query("UPDATE job_sessions SET cancel_requested_at = now() WHERE status = 'running'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    shop.stage
+        .database
+        .extension::<daybook::tenancy::Bell>()
+        .unwrap()
+        .cancel(session_of(&mut connection, cancelled).await);
+    shop.until(cancelled, &["1 cancelled"]).await;
+    shop.ask(Note { text: "noted".into() }).await;
+    shop.ask(Chronicle).await;
+    let poisoned = shop.ask(Poisoned).await;
+    until(
+        &shop,
+        &[
+            "1 × by_hand 1 succeeded: 2",
+            "1 × chronicle 1 succeeded: 0",
+            "1 × endless 1 cancelled: 0",
+            "3 × fickle 1 succeeded: 1",
+            "1 × note 1 succeeded: 1",
+            "1 × poisoned 1 failed: 0",
+            "1 × poisoned 2 failed: 0",
+            "3 × scribe 1 succeeded: 1",
+            "3 × talker 1 succeeded: 1",
+        ],
+    )
+    .await;
+    shop.until(poisoned, &["1 failed", "2 failed"]).await;
+    workers.stop().await;
+}
+
+async fn session_of(connection: &mut sqlx::postgres::PgConnection, job_id: Uuid) -> Uuid {
+    sqlx::query_scalar("SELECT id FROM job_sessions WHERE job_id = $1")
+        .bind(job_id)
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+/// The queue's sweep holds a connection while it asks what is to become of a dead worker's job.
+#[tokio::test]
+async fn a_dead_workers_job_is_recovered_on_two_connections_of_the_queue() {
+    let shop = Shop::closed(program(Consumers::none())).await;
+    let id = shop.ask(Endless).await;
+    let dying = shop.mortal_workers().await;
+    shop.until(id, &["1 running"]).await;
+    dying.shutdown_background();
+    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 2).await.unwrap();
+    let workers = Workers::start(&shop.stage.database, &workers, &quick()).await.unwrap();
+    shop.until(id, &["1 lost", "2 running"]).await;
+    workers.stop().await;
+}
+
+/// A request holds one connection at a time, so that as many requests as there are connections never wait for each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_and_sockets_are_served_with_one_connection() {
+    let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
+    let options = small(&db, 1).await;
+    let app = TestApp::start_with(db.clone(), options).await;
+    let serving = async {
+        let ada = app.member("ada", Role::Owner).await;
+        let grace = app.member("grace", Role::Member).await;
+        let other = db.team("Other").await.id;
+        grace.put("/watches/campaign").await.ok();
+        let address = app.serve(|router| router).await;
+        let mut live = LiveClient::connect(address, &ada).await;
+        live.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+        let working = (0..4).map(|n| tokio::spawn(crate::poolers::work(ada.clone(), other, "one".to_owned(), n)));
+        for one in working.collect::<Vec<_>>() {
+            one.await.unwrap();
+        }
+        let _ = live.next().await;
+
+        let run = ada.post("/runs", json!({"name": "import"})).await.is(StatusCode::CREATED).json();
+        let path = format!("/runs/{}", run["id"].as_str().unwrap());
+        let line = json!({"type": "console.line", "payload": {"message": "hello"}});
+        ada.post(&format!("{path}/events"), line).once("a-line").await.ok();
+        ada.get(&format!("{path}/events")).await.ok();
+        ada.post(&format!("{path}/tickets"), json!({})).await.is(StatusCode::CREATED);
+        ada.post(&format!("{path}/complete"), json!({"status": "succeeded"})).await.ok();
+        ada.get(&format!("{path}/summary")).await.ok();
+        ada.get(&format!("/stories/{}", run["correlation_id"].as_str().unwrap())).await.ok();
+
+        ada.post("/live/tickets", json!({})).await.is(StatusCode::CREATED);
+        let (key, _) = ada.make_key("a key", "member").await;
+        key.get("/campaigns").await.ok();
+        for path in ["/threads", "/notifications", "/members", "/api-keys", "/job-sessions", "/runs"] {
+            grace.get(path).await;
+        }
+        for path in ["/v1/me", "/readyz", "/metrics"] {
+            ada.at(Method::GET, path).await.is(StatusCode::OK);
+        }
+    };
+    tokio::time::timeout(PATIENCE, serving).await.expect("nobody waits for ever");
+    eventually("the connection given back", async || app.database.connections().1 <= 1).await;
+}

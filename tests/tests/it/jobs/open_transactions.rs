@@ -1,0 +1,219 @@
+//! Actions that are added while a transaction of their session is open.
+
+use daybook::jobs::{JobSession, SessionSpec, with_job_session};
+use daybook::prelude::*;
+use daybook_tests::{Stage, count, eventually, widget};
+use serde_json::Value;
+use sqlx::Row as _;
+
+use super::RosterAction;
+
+fn fetched(players: u32) -> RosterAction {
+    RosterAction::Fetched { players }
+}
+
+/// Runs work as a task, as the queue does, in a session of Ada's.
+async fn session<F>(stage: &Stage, work: impl FnOnce(JobSession) -> F + Send + 'static) -> JobResult<()>
+where
+    F: Future<Output = JobResult<()>> + Send,
+{
+    let spec = SessionSpec::new("sync_roster").context(stage.ada.context.clone());
+    let database = stage.database.clone();
+    tokio::spawn(async move { with_job_session(&database, spec, work).await })
+        .await
+        .unwrap()
+}
+
+/// The actions' sentences, in order; their times must be in order, too.
+async fn sentences(stage: &Stage) -> Vec<String> {
+    let rows = sqlx::query("SELECT seq, at, sentence FROM job_actions ORDER BY seq")
+        .fetch_all(&mut stage.team.connection().await)
+        .await
+        .unwrap();
+    let places: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
+    assert!(places.iter().copied().eq(1..=i64::try_from(rows.len()).unwrap()), "{places:?}");
+    assert!(
+        rows.is_sorted_by_key(|row| row.get::<chrono::DateTime<chrono::Utc>, _>("at")),
+        "times are in the order of places"
+    );
+    rows.iter().map(|row| row.get("sentence")).collect()
+}
+
+#[tokio::test]
+async fn they_commit_with_the_transaction_in_one_statement_and_the_order_holds() {
+    let stage = Stage::new().await;
+    let mut elsewhere = stage.team.connection().await;
+    let database = stage.database.clone();
+    session(&stage, async move |session| {
+        session.add_action(&fetched(1)).await?;
+        let tx = session.begin().await?;
+        assert_eq!(session.add_action(&fetched(2)).await?, 2);
+        assert_eq!(session.add_actions(&[fetched(3), fetched(4)]).await?, 4);
+        create_model_with_event(&tx, widget::named("made"), Track::All).await?;
+        assert_eq!(count(&mut elsewhere, "job_actions").await, 1);
+        let before = database.stats().round_trips();
+        tx.commit().await?;
+        assert_eq!(database.stats().round_trips() - before, 2, "the actions and the COMMIT");
+        assert_eq!(count(&mut elsewhere, "job_actions").await, 4);
+        assert_eq!(session.add_action(&fetched(5)).await?, 5);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let wanted: Vec<_> = (1..=5).map(|n| format!("Fetched {n} players")).collect();
+    assert_eq!(sentences(&stage).await, wanted);
+    assert_eq!(stage.count("widgets").await, 1);
+}
+
+/// Ends a transaction in which an action was added, in one way or another.
+async fn told_all_the_same(how: &'static str) {
+    let stage = Stage::new().await;
+    let done = session(&stage, async move |session| {
+        let tx = session.begin().await?;
+        create_model_with_event(&tx, widget::named("undone"), Track::All).await?;
+        session.add_action(&fetched(1)).await?;
+        match how {
+            "rolled back" => tx.rollback().await?,
+            "dropped" => drop(tx),
+            "failed" => return Err(Error::internal("on the way").into()),
+            "refused" => {
+                tx.execute_sql(sqlx::query("SELECT 1 / 0")).await.unwrap_err();
+                tx.commit().await.unwrap_err();
+            }
+            _ => unreachable!(),
+        }
+        session.add_action(&fetched(2)).await?;
+        Ok(())
+    });
+    match how {
+        "failed" => drop(done.await.unwrap_err()),
+        _ => done.await.unwrap(),
+    }
+    let wanted: &[&str] = match how {
+        "failed" => &["Fetched 1 players"],
+        _ => &["Fetched 1 players", "Fetched 2 players"],
+    };
+    // One that is dropped is rolled back in the background.
+    eventually("the actions", async || sentences(&stage).await == wanted).await;
+    assert_eq!(stage.count("widgets").await, 0, "{how}");
+}
+
+#[tokio::test]
+async fn they_say_what_was_done_though_the_transaction_is_rolled_back() {
+    for how in ["rolled back", "dropped", "failed", "refused"] {
+        told_all_the_same(how).await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_of_another_team_or_one_that_only_reads_tells_them_at_its_end() {
+    let stage = Stage::new().await;
+    let other = stage.db.team("Other").await.id;
+    session(&stage, async move |session| {
+        let elsewhere = Context::system(other, "test");
+        let tx = session.database().begin(&elsewhere).await?;
+        session.add_action(&fetched(1)).await?;
+        tx.commit().await?;
+        let tx = session.database().read(session.context()).await?;
+        session.add_action(&fetched(2)).await?;
+        tx.commit().await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(sentences(&stage).await, ["Fetched 1 players", "Fetched 2 players"]);
+}
+
+#[tokio::test]
+async fn a_second_transaction_of_the_same_work_is_refused_while_the_first_is_open() {
+    let stage = Stage::new().await;
+    session(&stage, async move |session| {
+        let tx = session.begin().await?;
+        let refused = session.begin().await.unwrap_err();
+        assert_eq!(refused.code(), "transaction-open");
+        assert!(refused.to_string().contains("second"), "{refused}");
+        assert_eq!(session.database().ping().await.unwrap_err().code(), "transaction-open");
+        // Another part of the work waits for nobody.
+        let other = session.clone();
+        tokio::spawn(async move { other.begin().await?.commit().await }).await??;
+        drop(tx);
+        session.begin().await?.commit().await?;
+        session.begin().await?.rollback().await?;
+        session.database().ping().await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn parts_that_add_actions_beside_each_others_transactions_keep_one_order() {
+    let stage = Stage::new().await;
+    session(&stage, async move |session| {
+        let parts = (0..12_u32).map(|n| {
+            let session = session.clone();
+            tokio::spawn(async move {
+                if n % 3 == 0 {
+                    session.add_action(&fetched(n)).await?;
+                    return Ok::<_, Error>(());
+                }
+                let tx = session.begin().await?;
+                create_model_with_event(&tx, widget::named(&format!("{n}")), Track::All).await?;
+                session.add_action(&fetched(n)).await?;
+                match n % 3 {
+                    1 => tx.commit().await,
+                    _ => tx.rollback().await,
+                }
+            })
+        });
+        for part in parts.collect::<Vec<_>>() {
+            part.await??;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let mut told = sentences(&stage).await;
+    told.sort();
+    let mut wanted: Vec<_> = (0..12).map(|n| format!("Fetched {n} players")).collect();
+    wanted.sort();
+    assert_eq!(told, wanted);
+    assert_eq!(stage.count("widgets").await, 4);
+}
+
+#[tokio::test]
+async fn so_many_may_wait_and_no_more() {
+    let stage = Stage::new().await;
+    session(&stage, async move |session| {
+        let tx = session.begin().await?;
+        let many: Vec<_> = (0..10_000).map(fetched).collect();
+        session.add_actions(&many).await?;
+        let refused = session.add_action(&fetched(0)).await.unwrap_err();
+        assert_eq!(refused.code(), "too-many-waiting");
+        tx.commit().await?;
+        assert_eq!(session.add_action(&fetched(0)).await?, 10_001);
+        let tx = session.begin().await?;
+        let large = RosterAction::Skipped {
+            player: "x".repeat(60 << 10),
+            reason: "",
+        };
+        let mut taken = 0;
+        let refused = loop {
+            match session.add_action(&large).await {
+                Ok(_) => taken += 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused.code(), "too-many-waiting");
+        assert!((50..200).contains(&taken), "{taken}");
+        tx.rollback().await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let largest: Value = sqlx::query_scalar("SELECT to_jsonb(max(seq)) FROM job_actions")
+        .fetch_one(&mut stage.team.connection().await)
+        .await
+        .unwrap();
+    assert!(largest.as_i64().unwrap() > 10_050);
+}
