@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, Consumers, Mode};
-use crate::jobs::{forget_cursor, replay, replayable, watch};
+use crate::jobs::{JobFigures, Lag, Watched, forget_cursor, replay, replayable, watch_with};
 use crate::tenancy::{Context, Database};
 
 #[derive(Debug, ClapArgs)]
@@ -55,10 +55,15 @@ struct Replay {
 
 pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
     match args.command {
-        Command::List => with_database(app, config, async |_: &Server, database: &Database| list(database)).await?,
+        Command::List => {
+            with_database(app, config, async |server: &Server, database: &Database| {
+                list(config, server, database).await
+            })
+            .await?;
+        }
         Command::Lag => {
             with_database(app, config, async |server: &Server, database: &Database| {
-                lag(server, database).await
+                lag(config, server, database).await
             })
             .await?;
         }
@@ -91,7 +96,16 @@ fn consumers(database: &Database) -> Result<&Consumers> {
         .ok_or_else(|| Error::internal("this program has no consumers"))
 }
 
-fn list(database: &Database) -> Result<()> {
+async fn look(config: &Config, server: &Server) -> Result<Watched> {
+    let workers = server.workers().await?;
+    let watched = watch_with(&workers, config.jobs.lost_after).await;
+    workers.close().await;
+    watched
+}
+
+async fn list(config: &Config, server: &Server, database: &Database) -> Result<()> {
+    // Who may not ask the queue is still told who consumes what.
+    let watched = look(config, server).await;
     for consumer in consumers(database)?.iter() {
         let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();
         let mode = match consumer.mode {
@@ -105,38 +119,68 @@ fn list(database: &Database) -> Result<()> {
             types.join(", "),
             consumer.object_type.unwrap_or("every object type")
         ))?;
+        if let (Mode::Durable, Ok(watched)) = (&consumer.mode, &watched) {
+            let lag = watched.lags.iter().find(|lag| lag.consumer == consumer.name);
+            say(format_args!("    {}", lag.map_or_else(not_begun, standing)))?;
+        }
     }
-    Ok(())
+    match watched {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::warn!("the queue could not be asked how far consumers are: {error}");
+            Ok(())
+        }
+    }
 }
 
-async fn lag(server: &Server, database: &Database) -> Result<()> {
-    let workers = server.workers().await?;
-    let watched = watch(&workers).await;
-    workers.close().await;
-    let watched = watched?;
+fn not_begun() -> String {
+    "has not begun: no worker has run it yet".to_owned()
+}
+
+/// How far a consumer is, and what is left to do for it.
+fn standing(lag: &Lag) -> String {
+    let behind = match lag.since {
+        Some(at) => format!("{} events behind, since {}", lag.events, at.format("%F %T")),
+        None if lag.jobs.unfinished() == 0 => "up to date".to_owned(),
+        None => "0 events behind".to_owned(),
+    };
+    match figures(&lag.jobs) {
+        jobs if jobs.is_empty() => behind,
+        jobs => format!("{behind}; jobs: {jobs}"),
+    }
+}
+
+/// The figures that are not zero.
+fn figures(jobs: &JobFigures) -> String {
+    let words = |name: &str| match name {
+        "retrying" => "waiting for their retry".to_owned(),
+        "locked_by_dead_worker" => "locked by a dead worker".to_owned(),
+        name => name.replace('_', " "),
+    };
+    let named = jobs.named().into_iter().filter(|(_, jobs)| *jobs > 0);
+    let named: Vec<_> = named.map(|(name, jobs)| format!("{jobs} {}", words(name))).collect();
+    named.join(", ")
+}
+
+async fn lag(config: &Config, server: &Server, database: &Database) -> Result<()> {
+    let watched = look(config, server).await?;
     let known = consumers(database)?;
     for lag in &watched.lags {
-        let behind = match lag.since {
-            Some(at) => format!("{} events behind, since {}", lag.events, at.format("%F %T")),
-            None => "up to date".to_owned(),
-        };
         let gone = match known.named(&lag.consumer) {
             Some(_) => "",
             None => "  (not in this program)",
         };
-        say(format_args!("{:<40} {behind}{gone}", lag.consumer))?;
+        say(format_args!("{:<40} {}{gone}", lag.consumer, standing(lag)))?;
     }
     for consumer in known.durable() {
         if !watched.lags.iter().any(|lag| lag.consumer == consumer.name) {
-            say(format_args!(
-                "{:<40} has not begun: no worker has run it yet",
-                consumer.name
-            ))?;
+            say(format_args!("{:<40} {}", consumer.name, not_begun()))?;
         }
     }
+    let jobs = figures(&watched.jobs);
     say(format_args!(
-        "jobs that are due: {}; given up: {}",
-        watched.due, watched.given_up
+        "all jobs: {}",
+        if jobs.is_empty() { "none" } else { &jobs }
     ))?;
     if let Some(oldest) = &watched.oldest {
         say(format_args!(

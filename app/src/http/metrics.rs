@@ -147,14 +147,19 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched) -> Result<(), F
         encoder,
         "jobs_due",
         "Jobs that are due and wait for a worker",
-        watched.due as f64,
+        watched.jobs.due as f64,
     )?;
     gauge(
         encoder,
         "jobs_given_up",
         "Jobs that failed at their last attempt",
-        watched.given_up as f64,
+        watched.jobs.given_up as f64,
     )?;
+    let of = ConstGauge::new(0.0);
+    let mut family = encoder.encode_descriptor("jobs", "Jobs by how they stand", None, of.metric_type())?;
+    for (state, jobs) in watched.jobs.named() {
+        ConstGauge::new(jobs as f64).encode(family.encode_family(&Label("state", state))?)?;
+    }
     gauge(
         encoder,
         "oldest_transaction_seconds",
@@ -174,6 +179,14 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched) -> Result<(), F
         let age = lag.since.map_or(0.0, |since| (Utc::now() - since).as_seconds_f64());
         let labels = [("consumer", lag.consumer.as_str())];
         ConstGauge::new(age.max(0.0)).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Jobs that give a durable consumer its events, by how they stand";
+    let mut family = encoder.encode_descriptor("consumer_jobs", help, None, of.metric_type())?;
+    for lag in &watched.lags {
+        for (state, jobs) in lag.jobs.named() {
+            let labels = [("consumer", lag.consumer.as_str()), ("state", state)];
+            ConstGauge::new(jobs as f64).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

@@ -58,4 +58,4 @@ pub use session::{Heartbeat, JobSession, with_job_session};
 pub use spec::SessionSpec;
 pub use store::{SessionNews, ToldSession, feed, of_story};
 pub use view::{ActionView, SessionView};
-pub use watch::{Lag, LastWatched, OldestTransaction, Watched, watch};
+pub use watch::{JobFigures, Lag, LastWatched, OldestTransaction, Watched, watch, watch_with};

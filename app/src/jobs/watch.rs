@@ -1,11 +1,17 @@
 //! How the queue stands, and how far its consumers are behind.
 
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 
+use super::consume::ConsumeEvents;
+use super::job::Job as _;
+use super::queue::WorkerOptions;
+use super::relay;
 use crate::error::Result;
 use crate::tenancy::WorkerDatabase;
 
@@ -14,10 +20,8 @@ use crate::tenancy::WorkerDatabase;
 pub struct Watched {
     /// Consumers that run after the commit, by name.
     pub lags: Vec<Lag>,
-    /// Jobs that are due and wait for a worker.
-    pub due: i64,
-    /// Jobs that were given up after their last attempt.
-    pub given_up: i64,
+    /// All jobs, those of consumers included.
+    pub jobs: JobFigures,
     /// The oldest transaction that is under way. What commits after it began is handed over once it has ended.
     pub oldest: Option<OldestTransaction>,
 }
@@ -33,6 +37,59 @@ pub struct Lag {
     pub since: Option<DateTime<Utc>>,
     /// When the consumer last moved on.
     pub moved_at: DateTime<Utc>,
+    /// The jobs that give it the events that it was not given yet.
+    pub jobs: JobFigures,
+}
+
+/// Jobs by how they stand. Each job is counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobFigures {
+    /// Due, and free for a worker; those included that were asked for and are not in the queue yet.
+    pub due: i64,
+    /// Asked for at a later time.
+    pub scheduled: i64,
+    /// Failed before, and wait for the time of their next attempt.
+    pub retrying: i64,
+    /// Held by a worker that lives: running, or about to.
+    pub running: i64,
+    /// Held by a worker that is dead: they are freed once another worker looks after them.
+    pub locked_by_dead_worker: i64,
+    /// Failed at their last attempt: only a retry that somebody asks for runs them again.
+    pub given_up: i64,
+    /// Asked for, and refused by the queue: they are in `job_requests`, with the reason in `refused`.
+    pub refused: i64,
+}
+
+impl JobFigures {
+    /// Each figure with its name, for `/metrics` and the command line.
+    pub fn named(&self) -> [(&'static str, i64); 7] {
+        [
+            ("due", self.due),
+            ("scheduled", self.scheduled),
+            ("retrying", self.retrying),
+            ("running", self.running),
+            ("locked_by_dead_worker", self.locked_by_dead_worker),
+            ("given_up", self.given_up),
+            ("refused", self.refused),
+        ]
+    }
+
+    /// Those that are still to be done.
+    pub fn unfinished(&self) -> i64 {
+        self.due + self.scheduled + self.retrying + self.running + self.locked_by_dead_worker
+    }
+}
+
+impl AddAssign for JobFigures {
+    fn add_assign(&mut self, other: Self) {
+        self.due += other.due;
+        self.scheduled += other.scheduled;
+        self.retrying += other.retrying;
+        self.running += other.running;
+        self.locked_by_dead_worker += other.locked_by_dead_worker;
+        self.given_up += other.given_up;
+        self.refused += other.refused;
+    }
 }
 
 /// A transaction that holds up what comes after it.
@@ -48,38 +105,26 @@ pub struct OldestTransaction {
     pub transaction: Option<String>,
 }
 
-/// Looks how the queue stands.
+/// Looks how the queue stands. A worker is taken for dead as [`WorkerOptions`] has it by default.
 ///
 /// # Errors
 /// As any statement.
 pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
-    let lags = sqlx::query(
-        "SELECT c.consumer, c.updated_at, l.events, l.since
-         FROM consumer_cursors c
-         CROSS JOIN LATERAL (
-            SELECT count(*) AS events, min(next.created_at) AS since FROM (
-                SELECT e.created_at FROM events e
-                WHERE (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
-                ORDER BY e.transaction_id, e.id LIMIT 100000
-            ) next
-         ) l
-         WHERE c.consumer <> '' ORDER BY c.consumer",
-    );
-    let lags = workers.fetch_all(lags).await?;
-    let lags = lags.iter().map(|row| {
-        Ok(Lag {
-            consumer: row.try_get("consumer")?,
-            events: row.try_get("events")?,
-            since: row.try_get("since")?,
-            moved_at: row.try_get("updated_at")?,
-        })
-    });
-    let jobs = sqlx::query(
-        "SELECT count(*) FILTER (WHERE is_available AND run_at <= now()) AS due,
-            count(*) FILTER (WHERE attempts >= max_attempts AND locked_at IS NULL) AS given_up
-         FROM graphile_worker._private_jobs",
-    );
-    let jobs = workers.fetch_all(jobs).await?;
+    watch_with(workers, WorkerOptions::default().lost_after).await
+}
+
+/// As [`watch`]; a worker is dead that has said nothing for `lost_after`.
+///
+/// # Errors
+/// As any statement.
+pub async fn watch_with(workers: &WorkerDatabase, lost_after: Duration) -> Result<Watched> {
+    let mut lags = relay::lags(workers).await?;
+    let mut of_consumers = figures(workers, lost_after).await?;
+    let mut jobs = JobFigures::default();
+    of_consumers.values().for_each(|figures| jobs += *figures);
+    for lag in &mut lags {
+        lag.jobs = of_consumers.remove(&Some(lag.consumer.clone())).unwrap_or_default();
+    }
     let oldest = sqlx::query(
         "SELECT pid, datname::text AS database, extract(epoch FROM now() - xact_start)::float8 AS seconds,
             backend_xid::text AS transaction
@@ -96,11 +141,60 @@ pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
         })
     });
     Ok(Watched {
-        lags: lags.collect::<Result<_>>()?,
-        due: jobs.first().map_or(Ok(0), |row| row.try_get("due"))?,
-        given_up: jobs.first().map_or(Ok(0), |row| row.try_get("given_up"))?,
+        lags,
+        jobs,
         oldest: oldest.transpose()?,
     })
+}
+
+/// Jobs by how they stand: those of each consumer, and of no consumer those of everything else.
+async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTreeMap<Option<String>, JobFigures>> {
+    let query = sqlx::query(
+        "WITH held AS (
+            SELECT j.run_at, j.attempts, j.max_attempts, j.locked_at,
+                CASE WHEN t.identifier = $1 THEN j.payload #>> '{input,consumer}' END AS consumer,
+                coalesce(w.last_heartbeat_at, j.locked_at) < now() - $2 * interval '1 millisecond' AS is_abandoned
+            FROM graphile_worker._private_jobs j
+            JOIN graphile_worker._private_tasks t ON t.id = j.task_id
+            LEFT JOIN graphile_worker._private_workers w ON w.id = j.locked_by
+         ), queued AS (
+            SELECT consumer, CASE
+                WHEN locked_at IS NOT NULL AND is_abandoned THEN 'locked_by_dead_worker'
+                WHEN locked_at IS NOT NULL THEN 'running'
+                WHEN attempts >= max_attempts THEN 'given_up'
+                WHEN run_at <= now() THEN 'due'
+                WHEN attempts > 0 THEN 'retrying'
+                ELSE 'scheduled'
+            END AS state
+            FROM held
+         ), asked AS (
+            SELECT CASE WHEN job_name = $1 THEN input ->> 'consumer' END AS consumer, CASE
+                WHEN refused IS NOT NULL THEN 'refused'
+                WHEN run_at <= now() THEN 'due'
+                ELSE 'scheduled'
+            END AS state
+            FROM job_requests WHERE action = 'run' OR refused IS NOT NULL
+         )
+         SELECT consumer, state, count(*) AS jobs
+         FROM (SELECT * FROM queued UNION ALL SELECT * FROM asked) AS every_job GROUP BY consumer, state",
+    )
+    .bind(ConsumeEvents::NAME)
+    .bind(i64::try_from(lost_after.as_millis()).unwrap_or(i64::MAX));
+    let mut of_consumers = BTreeMap::<Option<String>, JobFigures>::new();
+    for row in &workers.fetch_all(query).await? {
+        let figures = of_consumers.entry(row.try_get("consumer")?).or_default();
+        let jobs: i64 = row.try_get("jobs")?;
+        match row.try_get::<&str, _>("state")? {
+            "due" => figures.due = jobs,
+            "scheduled" => figures.scheduled = jobs,
+            "retrying" => figures.retrying = jobs,
+            "running" => figures.running = jobs,
+            "locked_by_dead_worker" => figures.locked_by_dead_worker = jobs,
+            "given_up" => figures.given_up = jobs,
+            _ => figures.refused = jobs,
+        }
+    }
+    Ok(of_consumers)
 }
 
 /// What was last seen, for `/metrics` of a process that works: an extension of the
@@ -115,13 +209,13 @@ impl LastWatched {
     }
 
     /// Looks again and again.
-    pub(super) async fn keep(self, workers: WorkerDatabase, every: Duration) {
+    pub(super) async fn keep(self, workers: WorkerDatabase, every: Duration, lost_after: Duration) {
         let mut turns = tokio::time::interval(every);
         // The oldest transaction, and since when it has been that.
         let mut oldest: Option<(Option<String>, Instant)> = None;
         loop {
             turns.tick().await;
-            match watch(&workers).await {
+            match watch_with(&workers, lost_after).await {
                 Ok(mut seen) => {
                     oldest = seen.oldest.as_mut().map(|now| {
                         let since = match &oldest {

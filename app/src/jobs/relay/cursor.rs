@@ -12,7 +12,11 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::tenancy::WorkerTx;
+use crate::jobs::watch::{JobFigures, Lag};
+use crate::tenancy::{WorkerDatabase, WorkerTx};
+
+/// How many events a lag counts at most.
+const MAX_LAG_EVENTS: i64 = 100_000;
 
 /// Whether an event's row is older here than the trigger that refuses changes, whose age is a parameter.
 const RESTORED: &str = "age(e.xmin) >= $1";
@@ -86,6 +90,65 @@ impl Cluster {
     }
 }
 
+/// How far each consumer is behind: the events that [`next`] will find for it, now or once they can be seen past the oldest
+/// transaction, [`MAX_LAG_EVENTS`] at most.
+///
+/// Which rows count depends on where the cursor is, as it does in [`next`]: in this cluster, or still among the rows that a
+/// restore has brought, also before the relay has noticed the restore. What has a number that no transaction of this cluster
+/// had yet is never handed over, and doesn't count.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> {
+    let sql = format!(
+        "WITH cluster AS MATERIALIZED (
+            SELECT (SELECT system_identifier::text FROM pg_control_system()) AS identifier,
+                pg_snapshot_xmax(s)::text::bigint AS next,
+                (SELECT age(xmin) FROM pg_trigger
+                 WHERE tgrelid = 'events'::regclass AND tgname = 'refuse_truncate') AS age
+            FROM pg_current_snapshot() s
+         ), cursors AS MATERIALIZED (
+            SELECT c.*, k.next, k.age, c.restored OR c.system_identifier <> k.identifier AS elsewhere
+            FROM consumer_cursors c, cluster k WHERE c.consumer <> ''
+         )
+         SELECT c.consumer, c.updated_at, l.events, l.since
+         FROM cursors c
+         CROSS JOIN LATERAL (
+            SELECT count(*) AS events, min(left_to_do.created_at) AS since FROM (
+                (SELECT e.created_at FROM events e
+                 WHERE NOT c.elsewhere AND (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+                    AND e.transaction_id < c.next AND (e.id > c.restored_to OR NOT {restored})
+                 ORDER BY e.transaction_id, e.id LIMIT $1)
+                UNION ALL
+                (SELECT e.created_at FROM events e
+                 WHERE c.elsewhere AND (e.transaction_id, e.id) > (c.transaction_id, c.event_id)
+                    AND e.id > c.restored_to AND {restored}
+                 ORDER BY e.transaction_id, e.id LIMIT $1)
+                UNION ALL
+                (SELECT e.created_at FROM events e
+                 WHERE c.elsewhere AND e.transaction_id >= c.next - c.age AND e.transaction_id < c.next AND NOT {restored}
+                 ORDER BY e.transaction_id, e.id LIMIT $1)
+                LIMIT $1
+            ) left_to_do
+         ) l
+         ORDER BY c.consumer",
+        restored = "(age(e.xmin) >= c.age)"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(MAX_LAG_EVENTS);
+    let rows = workers.fetch_all(query).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Lag {
+                consumer: row.try_get("consumer")?,
+                events: row.try_get("events")?,
+                since: row.try_get("since")?,
+                moved_at: row.try_get("updated_at")?,
+                jobs: JobFigures::default(),
+            })
+        })
+        .collect()
+}
+
 /// The cursors of these consumers. One that has none begins with what is recorded from now on.
 pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str]) -> Result<Vec<Cursor>> {
     const READ: &str = "SELECT consumer, transaction_id, event_id, system_identifier, restored, restored_to
@@ -93,13 +156,14 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
     let mut rows = tx.fetch_all(sqlx::query(READ).bind(consumers)).await?;
     if rows.len() < consumers.len() {
         let first = sqlx::query(
-            "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
-             SELECT name, $2, '00000000-0000-0000-0000-000000000000', $3 FROM unnest($1::text[]) AS name
+            "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier, restored_to)
+             SELECT name, $2, '00000000-0000-0000-0000-000000000000', $3, $4 FROM unnest($1::text[]) AS name
              ON CONFLICT DO NOTHING",
         )
         .bind(consumers)
         .bind(cluster.horizon)
-        .bind(&cluster.identifier);
+        .bind(&cluster.identifier)
+        .bind(restored_ahead(tx, cluster).await?);
         tx.execute(first).await?;
         rows = tx.fetch_all(sqlx::query(READ).bind(consumers)).await?;
     }
@@ -125,6 +189,17 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
         cursors.push(cursor);
     }
     Ok(cursors)
+}
+
+/// The newest event that a restore has brought and whose number is yet to come in this cluster: what is up to it was
+/// recorded before a consumer that begins now. Few rows have such a number unless there was a restore.
+async fn restored_ahead(tx: &mut WorkerTx, cluster: &Cluster) -> Result<Uuid> {
+    let sql = format!(
+        "SELECT coalesce((SELECT e.id FROM events e WHERE e.transaction_id >= $2 AND {RESTORED}
+            ORDER BY e.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000') AS restored_to"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age).bind(cluster.horizon);
+    Ok(tx.fetch_one(query).await?.try_get("restored_to")?)
 }
 
 /// The same place, in a cluster that numbers its transactions anew.

@@ -11,6 +11,8 @@ mod cursor;
 mod events;
 mod requests;
 
+pub(super) use self::cursor::lags;
+
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};

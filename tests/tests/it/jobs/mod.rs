@@ -10,6 +10,7 @@ mod queue;
 mod reading;
 mod restored;
 mod sessions;
+mod watching;
 
 use std::fmt;
 

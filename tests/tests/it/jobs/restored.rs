@@ -10,7 +10,7 @@ use daybook::tenancy::postgres::PrivatePostgres;
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
 use daybook_tests::jobs::{Shop, program, quick};
 use daybook_tests::{eventually, widget};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
 
 use super::durable::mirror;
@@ -39,6 +39,25 @@ fn pipe(from: &PgConnectOptions, to: (&Path, u16)) {
     assert!(dump.wait().unwrap().success() && restored.success());
 }
 
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "latecomer")]
+async fn latecomer(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    let query = sqlx::query("INSERT INTO jottings (team_id, body) VALUES ($1, $2)");
+    tx.execute_sql(query.bind(tx.team_id()).bind(format!("late: {}", event.object_label)))
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Uses up numbers of transactions.
+async fn burn(connection: &mut PgConnection) {
+    connection.execute("SET synchronous_commit = off").await.unwrap();
+    connection
+        .execute("DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_twice() {
     let consumers = || Consumers::of([mirror::CONSUMER]).unwrap();
@@ -48,6 +67,8 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
         return;
     };
     shop.began("mirror").await;
+    // So that the old cluster's numbers are above the new one's.
+    burn(&mut shop.stage.db.owner().await).await;
     for name in ["1 done", "2 done"] {
         shop.stage.widget(name).await;
     }
@@ -84,9 +105,15 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     };
     // Before any worker knows of the move.
     record("5 here").await;
-    let workers = WorkerDatabase::connect(owner, WorkerOptions::CONNECTIONS)
+    let workers = WorkerDatabase::connect(owner.clone(), WorkerOptions::CONNECTIONS)
         .await
         .unwrap();
+    let lag = async |consumer: &str| {
+        let watched = daybook::jobs::watch(&workers).await.unwrap();
+        let lag = watched.lags.into_iter().find(|lag| lag.consumer == consumer);
+        lag.map(|lag| (lag.events, lag.since.is_some()))
+    };
+    assert_eq!(lag("mirror").await, Some((3, true)), "before any worker knows of the move");
     let working = daybook::jobs::Workers::start(&database, &workers, &quick())
         .await
         .unwrap();
@@ -112,7 +139,36 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
         sqlx::Row::get(&rows[0], "n")
     };
     assert_eq!(attempts, 6, "one delivery for each event, before and after");
+    eventually("no lag", async || lag("mirror").await == Some((0, false))).await;
+
+    // A consumer that begins here begins with what is recorded from now on, also when this cluster comes to the old numbers.
+    let workers_of_both = WorkerDatabase::connect(owner.clone(), WorkerOptions::CONNECTIONS)
+        .await
+        .unwrap();
     working.stop().await;
+    let both = Consumers::of([mirror::CONSUMER, latecomer::CONSUMER]).unwrap();
+    let with_both = program(both).equip(Database::connect(DatabaseOptions::new(owner.clone())).await.unwrap());
+    let database_of_both = with_both.unwrap();
+    let working = daybook::jobs::Workers::start(&database_of_both, &workers_of_both, &quick())
+        .await
+        .unwrap();
+    let lag = async |consumer: &str| {
+        let watched = daybook::jobs::watch(&workers_of_both).await.unwrap();
+        let lag = watched.lags.into_iter().find(|lag| lag.consumer == consumer);
+        lag.map(|lag| (lag.events, lag.since.is_some()))
+    };
+    assert_eq!(lag("latecomer").await, Some((0, false)));
+    burn(&mut new).await;
+    burn(&mut new).await;
+    record("7 here").await;
+    all.extend(["7 here", "late: 7 here"]);
+    eventually("what is recorded from then on, for both", async || jotted().await == all).await;
+    for consumer in ["mirror", "latecomer"] {
+        eventually("no lag", async || lag(consumer).await == Some((0, false))).await;
+    }
+    assert_eq!(jotted().await, all, "and nothing of before");
+    working.stop().await;
+    database_of_both.close().await;
     database.close().await;
     cluster.stop().await.unwrap();
 }

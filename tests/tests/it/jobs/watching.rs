@@ -1,0 +1,143 @@
+//! How the queue stands, as `daybook consumers` and `/metrics` tell it.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use daybook::events::Consumers;
+use daybook::jobs::{JobFigures, Watched, watch_with};
+use daybook::prelude::*;
+use daybook::tenancy::WorkerDatabase;
+use daybook_tests::eventually;
+use daybook_tests::http::TestApp;
+use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, hire, program, quick};
+
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "hopeless")]
+async fn hopeless(_: &ConsumerContext, _: &Event) -> ConsumerResult {
+    Err("there is no hope".into())
+}
+
+async fn watched(shop: &Shop) -> Watched {
+    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 1).await.unwrap();
+    let watched = watch_with(&workers, quick().lost_after).await.unwrap();
+    workers.close().await;
+    watched
+}
+
+async fn until(shop: &Shop, wanted: JobFigures) {
+    eventually(&format!("{wanted:?}"), async || watched(shop).await.jobs == wanted).await;
+}
+
+fn none() -> JobFigures {
+    JobFigures::default()
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_due_or_scheduled_before_and_after_the_queue_has_it() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    shop.ask(Endless).await;
+    let later = JobOptions::new().after(Duration::from_secs(3_600));
+    shop.ask_with(Note { text: "later".into() }, later).await;
+    let (due, scheduled) = (1, 1);
+    until(&shop, JobFigures { due, scheduled, ..none() }).await;
+    shop.work().await;
+    let running = 1;
+    until(&shop, JobFigures { running, scheduled, ..none() }).await;
+    shop.rest().await;
+    until(&shop, JobFigures { due, scheduled, ..none() }).await;
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_its_retry_and_one_that_was_given_up_are_told_apart() {
+    let shop = Shop::open().await;
+    let poisoned = shop.ask(Poisoned).await;
+    let retrying = 1;
+    until(&shop, JobFigures { retrying, ..none() }).await;
+    shop.until(poisoned, &["1 failed", "2 failed"]).await;
+    let given_up = 1;
+    until(&shop, JobFigures { given_up, ..none() }).await;
+}
+
+#[tokio::test]
+async fn a_dead_workers_job_is_not_told_as_running() {
+    let shop = Shop::closed(program(Consumers::none())).await;
+    let id = shop.ask(Endless).await;
+    let dying = shop.mortal_workers().await;
+    shop.until(id, &["1 running"]).await;
+    let running = 1;
+    until(&shop, JobFigures { running, ..none() }).await;
+    dying.shutdown_background();
+    let locked_by_dead_worker = 1;
+    until(&shop, JobFigures { locked_by_dead_worker, ..none() }).await;
+}
+
+#[tokio::test]
+async fn what_the_queue_refuses_is_a_figure_of_its_own() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    shop.ask(Note { text: "refused".into() }).await;
+    sqlx::query("UPDATE job_requests SET refused = 'for this test'")
+        .execute(&mut worker_connection(&shop).await)
+        .await
+        .unwrap();
+    shop.work().await;
+    let refused = 1;
+    until(&shop, JobFigures { refused, ..none() }).await;
+}
+
+async fn worker_connection(shop: &Shop) -> sqlx::postgres::PgConnection {
+    use sqlx::ConnectOptions as _;
+    let options = shop.stage.db.owner_options().options([("role", "daybook_worker")]);
+    options.connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_consumer_that_has_every_event_is_not_done_while_its_job_waits() {
+    let shop = Shop::with(Consumers::of([hopeless::CONSUMER]).unwrap()).await;
+    shop.began("hopeless").await;
+    shop.stage.widget("one").await;
+    eventually("its retry", async || {
+        let watched = watched(&shop).await;
+        let lag = watched.lags.iter().find(|lag| lag.consumer == "hopeless").unwrap();
+        lag.events == 0 && lag.since.is_none() && lag.jobs.retrying == 1 && lag.jobs.unfinished() == 1
+    })
+    .await;
+    // A replay is jobs, too.
+    let tx = shop.stage.begin().await;
+    let events = shop.stage.team.events().await;
+    daybook::jobs::replay(&tx, hopeless::CONSUMER, &[events[0].id], true).await.unwrap();
+    tx.commit().await.unwrap();
+    eventually("two retries and no lag", async || {
+        let lag = watched(&shop).await.lags.remove(0);
+        lag.events == 0 && lag.jobs.unfinished() == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn metrics_have_each_figure() {
+    let app = TestApp::start().await;
+    let context = daybook::tenancy::Context::system(app.team.id, "test");
+    let with_jobs = program(Consumers::of([hopeless::CONSUMER]).unwrap());
+    let database = with_jobs.equip(app.database.clone()).unwrap();
+    let tx = database.begin(&context).await.unwrap();
+    let later = JobOptions::new().after(Duration::from_secs(3_600));
+    tx.enqueue_with(Note { text: "later".into() }, later).await.unwrap();
+    tx.commit().await.unwrap();
+    let seen = app.database.extension::<daybook::jobs::LastWatched>().unwrap().clone();
+    let workers = hire(&app.db, &database.with_extension(seen), &quick()).await;
+    let asked = app.anonymous();
+    let metrics = async || asked.at(Method::GET, "/metrics").await.text();
+    eventually("figures", async || metrics().await.contains("daybook_jobs{state=\"scheduled\"} 1")).await;
+    let told = metrics().await;
+    for line in [
+        "daybook_jobs{state=\"due\"} 0",
+        "daybook_jobs{state=\"retrying\"} 0",
+        "daybook_jobs{state=\"running\"} 0",
+        "daybook_jobs{state=\"locked_by_dead_worker\"} 0",
+        "daybook_jobs{state=\"given_up\"} 0",
+        "daybook_consumer_lag_events{consumer=\"hopeless\"} 0",
+        "daybook_consumer_jobs{consumer=\"hopeless\",state=\"retrying\"} 0",
+    ] {
+        assert!(told.contains(line), "{line} is not in: {told}");
+    }
+    workers.stop().await;
+}
