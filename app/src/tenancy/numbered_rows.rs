@@ -200,12 +200,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         }
     }
 
-    async fn write(
-        &self,
-        database: &Database,
-        mut connection: PoolConnection<Postgres>,
-        rows: Vec<R>,
-    ) -> Result<i64> {
+    async fn write(&self, database: &Database, mut connection: PoolConnection<Postgres>, rows: Vec<R>) -> Result<i64> {
         let mut state = self.state.lock().await;
         // A transaction began while this waited for its connection.
         if state.open > 0 {
@@ -249,9 +244,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         if state.waiting.is_empty() {
             return Ok(());
         }
-        let inserted = self
-            .insert(connection, database, state.last + 1, &state.waiting)
-            .await;
+        let inserted = self.insert(connection, database, state.last + 1, &state.waiting).await;
         inserted.inspect_err(|error| state.failed(error))?;
         state.written(state.waiting.len());
         Ok(())

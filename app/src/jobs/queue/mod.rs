@@ -99,7 +99,10 @@ impl Workers {
         tasks.spawn(until(stop.subscribe(), relay.run()));
         tasks.spawn(until(stop.subscribe(), sweep(workers.clone(), options.clone())));
         let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
-        tasks.spawn(until(stop.subscribe(), watching.keep(workers.clone(), WATCH, options.lost_after)));
+        tasks.spawn(until(
+            stop.subscribe(),
+            watching.keep(workers.clone(), WATCH, options.lost_after),
+        ));
         tasks.spawn(queue.run(stop.subscribe()));
         Ok(Self {
             stop,

@@ -198,7 +198,9 @@ async fn restored_ahead(tx: &mut WorkerTx, cluster: &Cluster) -> Result<Uuid> {
         "SELECT coalesce((SELECT e.id FROM events e WHERE e.transaction_id >= $2 AND {RESTORED}
             ORDER BY e.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000') AS restored_to"
     );
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cluster.age).bind(cluster.horizon);
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(cluster.age)
+        .bind(cluster.horizon);
     Ok(tx.fetch_one(query).await?.try_get("restored_to")?)
 }
 

@@ -61,7 +61,11 @@ fn insert_many(owner: Owner, first: i64, actions: &[Waiting<Told>]) -> Query<'_,
     .bind(first)
     .bind(told().map(|told| told.action_type.as_str()).collect::<Vec<_>>())
     .bind(told().map(|told| told.sentence.text.as_str()).collect::<Vec<_>>())
-    .bind(told().map(|told| told.sentence.parts.as_ref().map(Json)).collect::<Vec<_>>())
+    .bind(
+        told()
+            .map(|told| told.sentence.parts.as_ref().map(Json))
+            .collect::<Vec<_>>(),
+    )
     .bind(told().map(|told| &told.payload).collect::<Vec<_>>())
     .bind(actions.iter().map(Waiting::age_us).collect::<Vec<_>>())
 }

@@ -108,7 +108,13 @@ async fn sessions(shop: &Shop) -> Vec<String> {
         .fetch_all(&mut shop.stage.team.connection().await)
         .await
         .unwrap();
-    let told = |row| format!("{} × {}", Row::get::<i64, _>(row, "n"), Row::get::<&str, _>(row, "told"));
+    let told = |row| {
+        format!(
+            "{} × {}",
+            Row::get::<i64, _>(row, "n"),
+            Row::get::<&str, _>(row, "told")
+        )
+    };
     rows.iter().map(told).collect()
 }
 
@@ -151,13 +157,18 @@ async fn everything_that_jobs_do_is_done_with_one_connection() {
     shop.until(cancelled, &["1 running"]).await;
     let by_hand = daybook::jobs::SessionSpec::new("by_hand").context(shop.stage.ada.context.clone());
     let by_hand = daybook::jobs::with_job_session(&shop.stage.database, by_hand, async |session| {
-        session.add_action(&NoteAction::Noted { text: "by hand".into() }).await?;
+        session
+            .add_action(&NoteAction::Noted { text: "by hand".into() })
+            .await?;
         let tx = session.begin().await?;
         session.add_action(&NoteAction::Noted { text: "in it".into() }).await?;
         tx.commit().await?;
         Ok(())
     });
-    tokio::time::timeout(PATIENCE, by_hand).await.expect("it waits for nobody").unwrap();
+    tokio::time::timeout(PATIENCE, by_hand)
+        .await
+        .expect("it waits for nobody")
+        .unwrap();
     let mut connection = shop.stage.team.connection().await;
     sqlx::query("UPDATE job_sessions SET cancel_requested_at = now() WHERE status = 'running'")
         .execute(&mut connection)
@@ -233,26 +244,45 @@ async fn requests_and_sockets_are_served_with_one_connection() {
         }
         let _ = live.next().await;
 
-        let run = ada.post("/runs", json!({"name": "import"})).await.is(StatusCode::CREATED).json();
+        let run = ada
+            .post("/runs", json!({"name": "import"}))
+            .await
+            .is(StatusCode::CREATED)
+            .json();
         let path = format!("/runs/{}", run["id"].as_str().unwrap());
         let line = json!({"type": "console.line", "payload": {"message": "hello"}});
         ada.post(&format!("{path}/events"), line).once("a-line").await.ok();
         ada.get(&format!("{path}/events")).await.ok();
-        ada.post(&format!("{path}/tickets"), json!({})).await.is(StatusCode::CREATED);
-        ada.post(&format!("{path}/complete"), json!({"status": "succeeded"})).await.ok();
+        ada.post(&format!("{path}/tickets"), json!({}))
+            .await
+            .is(StatusCode::CREATED);
+        ada.post(&format!("{path}/complete"), json!({"status": "succeeded"}))
+            .await
+            .ok();
         ada.get(&format!("{path}/summary")).await.ok();
-        ada.get(&format!("/stories/{}", run["correlation_id"].as_str().unwrap())).await.ok();
+        ada.get(&format!("/stories/{}", run["correlation_id"].as_str().unwrap()))
+            .await
+            .ok();
 
         ada.post("/live/tickets", json!({})).await.is(StatusCode::CREATED);
         let (key, _) = ada.make_key("a key", "member").await;
         key.get("/campaigns").await.ok();
-        for path in ["/threads", "/notifications", "/members", "/api-keys", "/job-sessions", "/runs"] {
+        for path in [
+            "/threads",
+            "/notifications",
+            "/members",
+            "/api-keys",
+            "/job-sessions",
+            "/runs",
+        ] {
             grace.get(path).await;
         }
         for path in ["/v1/me", "/readyz", "/metrics"] {
             ada.at(Method::GET, path).await.is(StatusCode::OK);
         }
     };
-    tokio::time::timeout(PATIENCE, serving).await.expect("nobody waits for ever");
+    tokio::time::timeout(PATIENCE, serving)
+        .await
+        .expect("nobody waits for ever");
     eventually("the connection given back", async || app.database.connections().1 <= 1).await;
 }

@@ -31,7 +31,10 @@ async fn sentences(stage: &Stage) -> Vec<String> {
         .await
         .unwrap();
     let places: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
-    assert!(places.iter().copied().eq(1..=i64::try_from(rows.len()).unwrap()), "{places:?}");
+    assert!(
+        places.iter().copied().eq(1..=i64::try_from(rows.len()).unwrap()),
+        "{places:?}"
+    );
     assert!(
         rows.is_sorted_by_key(|row| row.get::<chrono::DateTime<chrono::Utc>, _>("at")),
         "times are in the order of places"

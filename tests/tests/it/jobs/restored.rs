@@ -113,7 +113,11 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
         let lag = watched.lags.into_iter().find(|lag| lag.consumer == consumer);
         lag.map(|lag| (lag.events, lag.since.is_some()))
     };
-    assert_eq!(lag("mirror").await, Some((3, true)), "before any worker knows of the move");
+    assert_eq!(
+        lag("mirror").await,
+        Some((3, true)),
+        "before any worker knows of the move"
+    );
     let working = daybook::jobs::Workers::start(&database, &workers, &quick())
         .await
         .unwrap();
@@ -162,7 +166,10 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     burn(&mut new).await;
     record("7 here").await;
     all.extend(["7 here", "late: 7 here"]);
-    eventually("what is recorded from then on, for both", async || jotted().await == all).await;
+    eventually("what is recorded from then on, for both", async || {
+        jotted().await == all
+    })
+    .await;
     for consumer in ["mirror", "latecomer"] {
         eventually("no lag", async || lag(consumer).await == Some((0, false))).await;
     }

@@ -38,12 +38,36 @@ async fn what_is_asked_for_is_due_or_scheduled_before_and_after_the_queue_has_it
     let later = JobOptions::new().after(Duration::from_secs(3_600));
     shop.ask_with(Note { text: "later".into() }, later).await;
     let (due, scheduled) = (1, 1);
-    until(&shop, JobFigures { due, scheduled, ..none() }).await;
+    until(
+        &shop,
+        JobFigures {
+            due,
+            scheduled,
+            ..none()
+        },
+    )
+    .await;
     shop.work().await;
     let running = 1;
-    until(&shop, JobFigures { running, scheduled, ..none() }).await;
+    until(
+        &shop,
+        JobFigures {
+            running,
+            scheduled,
+            ..none()
+        },
+    )
+    .await;
     shop.rest().await;
-    until(&shop, JobFigures { due, scheduled, ..none() }).await;
+    until(
+        &shop,
+        JobFigures {
+            due,
+            scheduled,
+            ..none()
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -67,7 +91,14 @@ async fn a_dead_workers_job_is_not_told_as_running() {
     until(&shop, JobFigures { running, ..none() }).await;
     dying.shutdown_background();
     let locked_by_dead_worker = 1;
-    until(&shop, JobFigures { locked_by_dead_worker, ..none() }).await;
+    until(
+        &shop,
+        JobFigures {
+            locked_by_dead_worker,
+            ..none()
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -103,7 +134,9 @@ async fn a_consumer_that_has_every_event_is_not_done_while_its_job_waits() {
     // A replay is jobs, too.
     let tx = shop.stage.begin().await;
     let events = shop.stage.team.events().await;
-    daybook::jobs::replay(&tx, hopeless::CONSUMER, &[events[0].id], true).await.unwrap();
+    daybook::jobs::replay(&tx, hopeless::CONSUMER, &[events[0].id], true)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     eventually("two retries and no lag", async || {
         let lag = watched(&shop).await.lags.remove(0);
@@ -126,7 +159,10 @@ async fn metrics_have_each_figure() {
     let workers = hire(&app.db, &database.with_extension(seen), &quick()).await;
     let asked = app.anonymous();
     let metrics = async || asked.at(Method::GET, "/metrics").await.text();
-    eventually("figures", async || metrics().await.contains("daybook_jobs{state=\"scheduled\"} 1")).await;
+    eventually("figures", async || {
+        metrics().await.contains("daybook_jobs{state=\"scheduled\"} 1")
+    })
+    .await;
     let told = metrics().await;
     for line in [
         "daybook_jobs{state=\"due\"} 0",
