@@ -164,8 +164,8 @@ impl RunWriter {
         let ended = self.runs.end(&self.database, &self.context, self.run, ending).await?;
         self.over = true;
         match ended {
-            Over::Here(run) if run.status == status.as_str() => Ok((*run).into()),
-            Over::Here(_) => Err(LogError::Ended.into()),
+            Over::Now(run) | Over::Before(run) if run.status == status.as_str() => Ok((*run).into()),
+            Over::Now(_) | Over::Before(_) => Err(LogError::Ended.into()),
             Over::Elsewhere(_) => Err(LogError::Held.into()),
         }
     }

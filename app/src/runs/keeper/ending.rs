@@ -28,8 +28,10 @@ const COMPLETED: &str = "run.completed";
 /// What became of an end.
 #[derive(Debug)]
 pub(in crate::runs) enum Over {
-    /// The run, as it ended: now, or before.
-    Here(Box<Model>),
+    /// The run, which this call has ended.
+    Now(Box<Model>),
+    /// The run, as it had ended before.
+    Before(Box<Model>),
     /// Its log is another process's: there.
     Elsewhere(String),
 }
@@ -85,22 +87,23 @@ impl Runs {
                 return Err(error);
             }
         };
-        let model = self.tell_end(database, context, run, &open.log, &ended).await?;
-        Ok(Over::Here(Box::new(model)))
+        let (model, now) = self.tell_end(database, context, run, &open.log, &ended).await?;
+        let model = Box::new(model);
+        Ok(if now { Over::Now(model) } else { Over::Before(model) })
     }
 
     async fn as_it_ended(&self, database: &Database, run: RunKey) -> Result<Over> {
         let tx = database.read(&Context::system(run.team_id, "run logs")).await?;
         let ended = store::get(&tx, run.run_id).await?;
         tx.commit().await?;
-        Ok(Over::Here(Box::new(ended)))
+        Ok(Over::Before(Box::new(ended)))
     }
 
-    /// Ends a run whose log is not here, without it.
+    /// Ends a run whose log is not here, without it. Returns whether this call has ended it.
     ///
     /// # Errors
     /// As any statement.
-    pub(super) async fn end_without_log(&self, database: &Database, run: RunKey, ending: &Ending) -> Result<()> {
+    pub(super) async fn end_without_log(&self, database: &Database, run: RunKey, ending: &Ending) -> Result<bool> {
         let tx = database.begin(&Context::system(run.team_id, "run logs")).await?;
         let ended = Ended {
             status: ending.status,
@@ -112,8 +115,9 @@ impl Runs {
             summary: None,
             log_bytes: 0,
         };
-        store::end(&tx, run.run_id, &ended).await?;
-        tx.commit().await
+        let (_, now) = store::end(&tx, run.run_id, &ended).await?;
+        tx.commit().await?;
+        Ok(now)
     }
 
     /// Writes the last line. Before it every line that was taken is safe.
@@ -177,7 +181,8 @@ impl Runs {
         Ok(())
     }
 
-    /// Makes the log's file safe by itself, writes the end into the run's row, and lets readers and the log go.
+    /// Makes the log's file safe by itself, writes the end into the run's row, and lets readers and the log go. Returns the run
+    /// with whether this call has ended it.
     async fn tell_end(
         &self,
         database: &Database,
@@ -185,7 +190,7 @@ impl Runs {
         run: RunKey,
         log: &Arc<Log>,
         ended: &Ended,
-    ) -> Result<Model> {
+    ) -> Result<(Model, bool)> {
         let syncing = log.clone();
         tokio::task::spawn_blocking(move || syncing.sync())
             .await
@@ -195,11 +200,11 @@ impl Runs {
             ..ended.clone()
         };
         let tx = database.begin(context).await?;
-        let model = store::end(&tx, run.run_id, &ended).await?;
+        let ended = store::end(&tx, run.run_id, &ended).await?;
         tx.commit().await?;
         log.complete();
         self.slots().remove(&run);
-        Ok(model)
+        Ok(ended)
     }
 
     /// A log's summary, made from its lines: as text, and what its last line says if that is the run's end.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{Found, Runs, Shared, stopping};
+use super::{Found, Over, Runs, Shared, stopping};
 use crate::error::{Error, Result};
 use crate::runs::log::{Home, HomeOptions, RunKey};
 use crate::runs::new_run::Ending;
@@ -154,43 +154,59 @@ impl Runs {
         Ok(())
     }
 
-    /// Ends the runs whose writer is silent.
-    async fn end_silent(&self, database: &Database) {
+    /// Ends the runs whose writers are silent, and returns how many of them this call has ended. A run that somebody else ends
+    /// at the same time, in this process or another, is theirs to report.
+    pub async fn end_silent(&self, database: &Database) -> usize {
+        let mut ended = 0;
         let silent: Vec<_> = self
             .slots()
             .iter()
-            .filter_map(|(run, slot)| Some((*run, slot.silent()?)))
+            .filter(|(_, slot)| slot.silent().is_some())
+            .map(|(run, slot)| (*run, slot.clone()))
             .collect();
-        for (run, silence) in silent {
+        for (run, slot) in silent {
+            // Its writer may have come back while others were ended.
+            let Some(silence) = slot.silent() else { continue };
             let words = format!("its writer said nothing for {} s", silence.as_secs());
-            self.end_lost(database, run, words).await;
+            ended += usize::from(self.end_lost(database, run, words).await);
         }
         // And those that no process holds, where that can be seen.
         let Some(workers) = database.extension::<WorkerDatabase>() else {
-            return;
+            return ended;
         };
         match store::lost(workers, self.0.options.lease).await {
             Ok(lost) => {
                 for run in lost {
+                    if self.slots().get(&run).is_some_and(|slot| slot.has_writer()) {
+                        continue;
+                    }
                     let words = "the process that wrote its log is gone, and nobody has written since".to_owned();
-                    self.end_lost(database, run, words).await;
+                    ended += usize::from(self.end_lost(database, run, words).await);
                 }
             }
             Err(error) => tracing::warn!("run logs: runs that nobody ends could not be looked for: {error}"),
         }
+        ended
     }
 
-    async fn end_lost(&self, database: &Database, run: RunKey, words: String) {
+    /// Ends a run whose writer is lost. Returns whether this call has ended it, and reports only that: a run that has ended
+    /// before, or that another process holds, is reported there.
+    async fn end_lost(&self, database: &Database, run: RunKey, words: String) -> bool {
         let context = Context::system(run.team_id, "run logs");
         let ending = Ending::failed("writer-lost", words);
         let ended = match self.find(database, run).await {
             Ok(Found::NotHere) => self.end_without_log(database, run, &ending).await,
-            _ => self.end(database, &context, run, ending).await.map(drop),
+            _ => {
+                let over = self.end(database, &context, run, ending).await;
+                over.map(|over| matches!(over, Over::Now(_)))
+            }
         };
-        match ended {
-            Ok(_) => tracing::warn!(run = %run.run_id, "a run was ended: its writer is lost"),
+        match &ended {
+            Ok(true) => tracing::warn!(run = %run.run_id, "a run was ended: its writer is lost"),
+            Ok(false) => {}
             Err(error) => tracing::warn!(run = %run.run_id, "a run whose writer is lost could not be ended: {error}"),
         }
+        matches!(ended, Ok(true))
     }
 
     /// Looks after runs that nobody ends, from a process that has workers.

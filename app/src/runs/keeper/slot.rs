@@ -29,6 +29,8 @@ pub(super) struct Slot {
 struct State {
     status: Option<RunStatus>,
     heard: Option<Instant>,
+    /// When its writer spoke to this process; taking up the log is not that.
+    spoken: Option<Instant>,
     lost_after: Duration,
     safe: Option<u64>,
 }
@@ -53,7 +55,15 @@ impl Slot {
     }
 
     pub(super) fn heard(&self) {
-        self.state().heard = Some(Instant::now());
+        let mut state = self.state();
+        state.heard = Some(Instant::now());
+        state.spoken = state.heard;
+    }
+
+    /// Whether its writer speaks to this process, whatever the database says.
+    pub(super) fn has_writer(&self) -> bool {
+        let state = self.state();
+        state.spoken.is_some_and(|at| at.elapsed() <= state.lost_after)
     }
 
     pub(super) fn moved(&self, status: RunStatus) {

@@ -153,8 +153,10 @@ async fn end(state: &AppState, team: &Team, run_id: Uuid, uri: &Uri, ending: End
     let ended = tokio::spawn(async move { runs.end(&database, &context, run, ending).await });
     match ended.await.map_err(Error::internal)?? {
         Over::Elsewhere(url) => Ok(elsewhere(&url, uri)),
-        Over::Here(run) if run.status == status.as_str() => Ok(Json(RunView::from(*run)).into_response()),
-        Over::Here(run) => Err(Error::conflict(
+        Over::Now(run) | Over::Before(run) if run.status == status.as_str() => {
+            Ok(Json(RunView::from(*run)).into_response())
+        }
+        Over::Now(run) | Over::Before(run) => Err(Error::conflict(
             "run-ended",
             format!("the run has ended otherwise: as {}", run.status),
         )),

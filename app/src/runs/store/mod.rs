@@ -107,15 +107,15 @@ pub(super) struct Ended {
     pub(super) log_bytes: i64,
 }
 
-/// Writes how a run ended. One that has ended stays as it is.
+/// Writes how a run ended, and returns it with whether this call has ended it. One that has ended stays as it is.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &Ended) -> Result<Model> {
+pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &Ended) -> Result<(Model, bool)> {
     let run = lock(tx, id).await?;
     let now: RunStatus = run.status.parse()?;
     if now.is_final() {
-        return Ok(run);
+        return Ok((run, false));
     }
     let derived = Derived::of(ended.summary.as_ref().map(|(_, summary)| summary));
     let query = sqlx::query(
@@ -142,7 +142,7 @@ pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &Ended) -> Result<Model> {
     tx.execute_sql(query).await?;
     let told = ended.reason.clone();
     let why = told.or_else(|| reason(ended.exit_code.filter(|code| *code != 0), ended.failure.as_ref()));
-    moved(tx, id, now, ended.status, why).await
+    Ok((moved(tx, id, now, ended.status, why).await?, true))
 }
 
 async fn moved(tx: &TeamTx, id: Uuid, old: RunStatus, new: RunStatus, reason: Option<String>) -> Result<Model> {

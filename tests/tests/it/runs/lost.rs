@@ -1,0 +1,91 @@
+//! Runs whose writers are silent, and those who look for them.
+
+use std::time::Duration;
+
+use daybook::runs::Runs;
+use daybook::tenancy::{Role, WorkerDatabase};
+use daybook_tests::http::{TestApp, run_options};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{append, console};
+
+#[tokio::test]
+async fn two_who_look_for_silent_runs_end_one_once() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let mut paths = Vec::new();
+    for _ in 0..8 {
+        let run = ada
+            .post("/runs", json!({"name": "import", "lost_after_seconds": 5}))
+            .await
+            .ok();
+        paths.push(format!("/runs/{}", run["id"].as_str().unwrap()));
+    }
+    // Its process is gone, long ago.
+    app.runs.close(&app.database).await;
+    let mut owner = app.team.connection().await;
+    for statement in [
+        "UPDATE runs SET updated_at = now() - interval '1 hour'",
+        "UPDATE run_homes SET renewed_at = now() - interval '1 hour', left_at = now() - interval '1 hour'",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
+    let database = app.database.clone().with_extension(workers);
+    let processes: Vec<_> = (0..3).map(|_| Runs::new(run_options(&app.storage))).collect();
+    // Two turns in each of three processes, all at the same time.
+    let sweeps = processes
+        .iter()
+        .chain(&processes)
+        .map(|runs| runs.end_silent(&database));
+    let ended: usize = join_all(sweeps).await.into_iter().sum();
+    assert_eq!(ended, paths.len());
+    for path in &paths {
+        let run = ada.get(path).await.ok();
+        assert_eq!(
+            (&run["status"], &run["failure"]["code"]),
+            (&json!("failed"), &json!("writer-lost"))
+        );
+    }
+    let told: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM events WHERE object_type = 'run' AND event_type = 'STATE_CHANGED'
+            AND event_data -> 'state' ->> 'new' = 'failed'",
+    )
+    .fetch_one(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(usize::try_from(told).unwrap(), paths.len());
+    for runs in processes {
+        runs.close(&database).await;
+    }
+}
+
+/// A writer that comes back while others are looked after is not lost.
+#[tokio::test]
+async fn a_run_whose_writer_speaks_is_not_ended_whatever_its_row_says() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let run = ada
+        .post("/runs", json!({"name": "import", "lost_after_seconds": 300}))
+        .await
+        .ok();
+    let path = format!("/runs/{}", run["id"].as_str().unwrap());
+    append(&ada, &path, &[console("here")]).await.ok();
+    let mut owner = app.team.connection().await;
+    for statement in [
+        "UPDATE runs SET updated_at = now() - interval '1 hour'",
+        "UPDATE run_homes SET renewed_at = now() - interval '1 hour'",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    let database = app
+        .database
+        .clone()
+        .with_extension(WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap());
+    assert_eq!(app.runs.end_silent(&database).await, 0);
+    assert_eq!(ada.get(&path).await.ok()["status"], "running");
+    tokio::time::timeout(Duration::from_secs(20), app.runs.close(&database))
+        .await
+        .unwrap();
+}
