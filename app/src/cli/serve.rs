@@ -64,7 +64,9 @@ fn runs_options(config: &Config, address: SocketAddr) -> RunsOptions {
         .advertise_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
-    RunsOptions::new(storage, url).limits(config.runs.line_bytes, config.runs.run_bytes)
+    RunsOptions::new(storage, url)
+        .limits(config.runs.line_bytes, config.runs.run_bytes)
+        .open(config.runs.open_logs, config.runs.open_runs)
 }
 
 /// How long an answer may take to reach its client, beyond the time that its request may take.

@@ -29,6 +29,8 @@
 //! | `DAYBOOK_ADVERTISE_URL` | `http://$DAYBOOK_BIND` | where other processes send who wants a run's log of this one |
 //! | `DAYBOOK_RUN_LINE_LIMIT` | `262144` | the longest line of a run log, in bytes |
 //! | `DAYBOOK_RUN_LOG_LIMIT` | `1073741824` | the longest run log, in bytes |
+//! | `DAYBOOK_OPEN_RUNS` | `1000` | unfinished runs that a team may have at the same time |
+//! | `DAYBOOK_OPEN_LOGS` | `256` | run logs whose files a process has open, at most a quarter of its descriptors |
 //! | `DAYBOOK_SEAL_RUNS` | `7` | after how many days a run log that is closed is compressed |
 //! | `DAYBOOK_KEEP_RUNS` | `90` | how long run logs are kept after the run's end, in days |
 //! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |

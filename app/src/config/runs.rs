@@ -15,6 +15,10 @@ pub struct RunsConfig {
     pub line_bytes: usize,
     /// The longest log, in bytes.
     pub run_bytes: u64,
+    /// The number of logs whose files a process has open at the same time.
+    pub open_logs: usize,
+    /// The number of runs of a team that may be unfinished at the same time.
+    pub open_runs: u32,
     /// After how many days a log that is closed is sealed.
     pub seal_after_days: u32,
     /// How many days logs are kept.
@@ -36,6 +40,8 @@ impl RunsConfig {
             }),
             line_bytes: settings.number("DAYBOOK_RUN_LINE_LIMIT", 1024..=1024 * 1024, 256 * 1024),
             run_bytes: settings.number("DAYBOOK_RUN_LOG_LIMIT", 1024 * 1024..=1 << 40, 1 << 30),
+            open_logs: settings.number("DAYBOOK_OPEN_LOGS", 8..=100_000, 256),
+            open_runs: settings.number("DAYBOOK_OPEN_RUNS", 1..=1_000_000, 1_000),
             seal_after_days: settings.number("DAYBOOK_SEAL_RUNS", 0..=36_500, 7),
             keep_days: settings.number("DAYBOOK_KEEP_RUNS", 1..=36_500, 90),
         }

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::{Found, Over, Runs, Shared, stopping};
 use crate::error::{Error, Result};
-use crate::runs::log::{Home, HomeOptions, RunKey};
+use crate::runs::log::{Home, HomeOptions, OpenFilesLimits, RunKey};
 use crate::runs::new_run::Ending;
 use crate::runs::store;
 use crate::tenancy::{Context, Database, WorkerDatabase};
@@ -59,6 +60,16 @@ impl Drop for Settled {
     }
 }
 
+/// At most a quarter of the descriptors that the process may have, and a few in any case.
+fn within_descriptors(wanted: OpenFilesLimits) -> OpenFilesLimits {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
+    let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+    OpenFilesLimits {
+        max: wanted.max.min(quarter).max(8),
+        ..wanted
+    }
+}
+
 fn is_before(until: &Mutex<Instant>) -> bool {
     Instant::now() < *until.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -91,6 +102,7 @@ impl Runs {
         let options = HomeOptions {
             limits: self.0.options.limits,
             segment_bytes: self.0.options.segment_bytes,
+            open_files: within_descriptors(self.0.options.open_files),
         };
         let (storage, clock) = (self.storage().clone(), until.clone());
         let home =

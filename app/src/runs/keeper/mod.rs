@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use self::home::Settled;
 use self::slot::Slot;
-use super::log::{Appended, Limits, Log, LogError, RunKey, Said, Storage, Writer};
+use super::log::{Appended, Limits, Log, LogError, OpenFilesLimits, RunKey, Said, Storage, Writer};
 use super::new_run::NewRun;
 use super::status::RunStatus;
 use super::store::{self, Seen, Taken};
@@ -39,9 +39,20 @@ pub struct RunsOptions {
     pub limits: Limits,
     /// How large a segment of the write-ahead log is.
     pub segment_bytes: u64,
+    /// How many logs have their files open, and for how long. At most a quarter of the process's descriptors is used.
+    pub open_files: OpenFilesLimits,
+    /// The number of runs of a team that may be unfinished at the same time.
+    pub open_runs: u32,
     /// After which silence a process is taken for dead by those that don't share its storage.
     pub lease: Duration,
 }
+
+/// How many runs of a team may be unfinished, unless that is set.
+const OPEN_RUNS: u32 = 1_000;
+/// How many logs have their files open, unless that is set.
+const OPEN_LOGS: usize = 256;
+/// After how long without a line a log's file is closed.
+const CLOSE_IDLE_AFTER: Duration = Duration::from_secs(10);
 
 impl RunsOptions {
     /// The storage in this folder, for a process that is reached at `url`.
@@ -54,6 +65,11 @@ impl RunsOptions {
                 run_bytes: 1 << 30,
             },
             segment_bytes: 32 << 20,
+            open_files: OpenFilesLimits {
+                max: OPEN_LOGS,
+                idle_after: CLOSE_IDLE_AFTER,
+            },
+            open_runs: OPEN_RUNS,
             lease: Duration::from_secs(15),
         }
     }
@@ -62,6 +78,14 @@ impl RunsOptions {
     #[must_use]
     pub fn limits(mut self, line_bytes: usize, run_bytes: u64) -> Self {
         self.limits = Limits { line_bytes, run_bytes };
+        self
+    }
+
+    /// At most `open_logs` logs with an open file in this process, and `open_runs` unfinished runs in each team.
+    #[must_use]
+    pub fn open(mut self, open_logs: usize, open_runs: u32) -> Self {
+        self.open_files.max = open_logs;
+        self.open_runs = open_runs;
         self
     }
 }
@@ -168,8 +192,9 @@ impl Runs {
     /// Begins a run in a transaction: its row and its events. Its log is begun by who looks for it first.
     ///
     /// # Errors
-    /// [`Error::Invalid`]; as any statement.
+    /// [`Error::Invalid`]; [`Error::Conflict`] when the team has too many unfinished runs; as any statement.
     pub(super) async fn begin(&self, tx: &TeamTx, new: &NewRun) -> Result<Model> {
+        store::make_sure_one_more_may_begin(tx, self.0.options.open_runs).await?;
         let run = RunKey {
             team_id: tx.team_id(),
             run_id: Uuid::now_v7(),

@@ -3,6 +3,8 @@
 //! What comes while a commit is on its way waits for the next one: a group is as large as the disk is slow, and nobody
 //! waits for a clock.
 //!
+//! The thread also decides which logs have their files open: see `open_files`.
+//!
 //! **The order of a commit**: each run's bytes into its own file (not synced: there a full disk is found, and only that
 //! run fails), then all of them into the write-ahead log, one fsync, and only then do readers and writers hear of them.
 
@@ -15,6 +17,7 @@ use std::thread::{self, JoinHandle};
 
 use super::layout::RunKey;
 use super::log::{Log, Taken};
+use super::open_files::{OpenFiles, OpenFilesLimits, ToClose};
 use super::wal::{Disk, Group, WalFolder};
 
 /// How many segments there are at most: while all are on their way into the runs' files, commits wait.
@@ -43,6 +46,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     logs: Vec<Arc<Log>>,
+    /// Logs whose files were opened elsewhere.
+    opened: Vec<Arc<Log>>,
     stop: bool,
 }
 
@@ -56,17 +61,23 @@ impl Committer {
         segment_bytes: u64,
         mut make: MakeSegment,
         may_write: MayWrite,
+        open_files: OpenFilesLimits,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let first = make(&folder, 0, segment_bytes)?;
-        let (full, to_sync) = mpsc::channel::<Active>();
+        let (full, to_sync) = mpsc::channel::<ToSync>();
         let (done, synced) = mpsc::channel();
         // One after the other, in their order: else what is left to read might have a hole.
         thread::Builder::new().name("run-logs-sync".to_owned()).spawn(move || {
-            for segment in to_sync {
-                let safe = segment.files.values().try_for_each(|file| file.sync_data());
+            for work in to_sync {
+                let synced = match work {
+                    ToSync::Segment(segment) => sync_all(segment.files.values()).map(|()| Some(segment.disk)),
+                    ToSync::Files(files) => sync_all(&files).map(|()| None),
+                };
                 // Nobody waits for it once the committer has given up.
-                let _ = done.send(safe.map(|()| segment.disk));
+                if let Some(done_or_failed) = synced.transpose() {
+                    let _ = done.send(done_or_failed);
+                }
             }
         })?;
         let working = Working {
@@ -82,6 +93,7 @@ impl Committer {
             },
             active: Active::new(first, 1),
             group: Group::default(),
+            open: OpenFiles::new(open_files),
             may_write,
         };
         let thread = thread::Builder::new()
@@ -104,6 +116,15 @@ impl Committer {
         queue.logs.push(log);
         // Who is at work looks again anyway.
         self.shared.wake.notify_one();
+    }
+
+    /// The file of this log was opened: it counts as one that is open.
+    pub(super) fn opened(&self, log: Arc<Log>) {
+        let mut queue = self.shared.lock();
+        if !queue.stop {
+            queue.opened.push(log);
+            self.shared.wake.notify_one();
+        }
     }
 
     /// A commit has failed: nothing more is taken.
@@ -155,6 +176,18 @@ impl Active {
     }
 }
 
+/// What the syncing thread does, in this order.
+enum ToSync {
+    /// All files that a segment speaks of; then it can be used again.
+    Segment(Active),
+    /// Files that were closed.
+    Files(Vec<Arc<File>>),
+}
+
+fn sync_all<'a>(files: impl IntoIterator<Item = &'a Arc<File>>) -> io::Result<()> {
+    files.into_iter().try_for_each(|file| file.sync_data())
+}
+
 struct Segments {
     folder: WalFolder,
     make: MakeSegment,
@@ -162,7 +195,7 @@ struct Segments {
     made: usize,
     /// In the order in which they were written, so that those that are left to read are always the newest, without a hole.
     free: VecDeque<Box<dyn Disk>>,
-    full: mpsc::Sender<Active>,
+    full: mpsc::Sender<ToSync>,
     synced: mpsc::Receiver<io::Result<Box<dyn Disk>>>,
 }
 
@@ -170,11 +203,8 @@ impl Segments {
     /// One that may be written; the one that is full is on its way into the runs' files.
     fn next(&mut self, full: Active) -> io::Result<Active> {
         let generation = full.generation + 1;
-        let gone = |_| io::Error::other("the thread that syncs is gone");
-        self.full.send(full).map_err(gone)?;
-        while let Ok(segment) = self.synced.try_recv() {
-            self.free.push_back(segment?);
-        }
+        self.sync_later(ToSync::Segment(full))?;
+        self.collect()?;
         if self.free.is_empty() && self.made >= MOST_SEGMENTS {
             let segment = self.synced.recv().map_err(io::Error::other)?;
             self.free.push_back(segment?);
@@ -188,6 +218,19 @@ impl Segments {
         };
         Ok(Active::new(disk, generation))
     }
+
+    fn sync_later(&self, work: ToSync) -> io::Result<()> {
+        let gone = |_| io::Error::other("the thread that syncs is gone");
+        self.full.send(work).map_err(gone)
+    }
+
+    /// Takes in what was synced by now.
+    fn collect(&mut self) -> io::Result<()> {
+        while let Ok(segment) = self.synced.try_recv() {
+            self.free.push_back(segment?);
+        }
+        Ok(())
+    }
 }
 
 struct Working {
@@ -195,14 +238,18 @@ struct Working {
     segments: Segments,
     active: Active,
     group: Group,
+    open: OpenFiles,
     may_write: MayWrite,
 }
 
 impl Working {
     fn run(mut self) {
         loop {
-            let (logs, stop) = self.wait();
-            if let Err(error) = self.commit(&logs) {
+            let (logs, opened, stop) = self.wait();
+            opened.iter().for_each(|log| self.open.used(log));
+            let done = self.make_room(0);
+            let done = done.and_then(|()| self.commit(&logs)).and_then(|()| self.close_idle());
+            if let Err(error) = done {
                 return self.give_up(&logs, &error);
             }
             if stop && logs.is_empty() {
@@ -210,7 +257,7 @@ impl Working {
             }
         }
         // Safe in the runs' own files: then nothing is left to take over.
-        let synced = self.active.files.values().try_for_each(|file| file.sync_data());
+        let synced = sync_all(self.active.files.values());
         let synced = synced.and_then(|()| {
             drop(self.segments.full);
             self.segments.synced.iter().try_for_each(|synced| synced.map(drop))
@@ -220,13 +267,74 @@ impl Working {
         }
     }
 
-    /// What has queued; nothing, once it is to stop.
-    fn wait(&self) -> (Vec<Arc<Log>>, bool) {
+    /// What has queued, and the logs whose files were opened. Nothing once it is to stop, or when it is time to look for
+    /// idle files.
+    fn wait(&self) -> (Vec<Arc<Log>>, Vec<Arc<Log>>, bool) {
         let mut queue = self.shared.lock();
-        while queue.logs.is_empty() && !queue.stop {
-            queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        while queue.logs.is_empty() && queue.opened.is_empty() && !queue.stop {
+            queue = match self.open.next_sweep() {
+                None => self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(pause) => {
+                    let waited = self.shared.wake.wait_timeout(queue, pause);
+                    let (queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if timeout.timed_out() {
+                        return (Vec::new(), Vec::new(), queue.stop);
+                    }
+                    queue
+                }
+            };
         }
-        (std::mem::take(&mut queue.logs), queue.stop)
+        (
+            std::mem::take(&mut queue.logs),
+            std::mem::take(&mut queue.opened),
+            queue.stop,
+        )
+    }
+
+    /// Closes the files of logs that have been idle for long. They are synced by the other thread, before the segment that
+    /// speaks of them is used again.
+    fn close_idle(&mut self) -> io::Result<()> {
+        self.segments.collect()?;
+        let idle = self.open.take_idle();
+        let files = self.close(idle);
+        match files.is_empty() {
+            true => Ok(()),
+            false => self.segments.sync_later(ToSync::Files(files)),
+        }
+    }
+
+    /// Closes the files that were used least recently, where there is no room for `more`.
+    fn make_room(&mut self, more: usize) -> io::Result<()> {
+        let closed = self.open.make_room(more);
+        sync_all(&self.close(closed))
+    }
+
+    /// Closes files and returns those that are to be synced.
+    fn close(&mut self, logs: Vec<ToClose>) -> Vec<Arc<File>> {
+        let mut files = Vec::new();
+        for (run, log) in logs {
+            files.extend(self.active.files.remove(&run));
+            files.extend(log.upgrade().and_then(|log| log.close_file()));
+        }
+        files
+    }
+
+    /// Writes a log's lines into its own file. Where too many files are open, others are closed for it.
+    ///
+    /// # Errors
+    /// Of a file that was closed for it and could not be synced. In the result: what the file system says of this one.
+    fn write(&mut self, log: &Arc<Log>, piece: &Taken) -> io::Result<io::Result<()>> {
+        if log.file().is_none() {
+            self.make_room(1)?;
+        }
+        let mut written = log.write_to_file(piece);
+        if written.as_ref().is_err_and(no_descriptor_left) {
+            let closed = self.open.take_half();
+            sync_all(&self.close(closed))?;
+            written = log.write_to_file(piece);
+        }
+        self.open.used(log);
+        Ok(written)
     }
 
     fn commit(&mut self, logs: &[Arc<Log>]) -> io::Result<()> {
@@ -238,7 +346,8 @@ impl Working {
         self.group.clear();
         for log in logs {
             let Some(piece) = log.take() else { continue };
-            if let Err(error) = log.write_to_file(&piece) {
+            if let Err(error) = self.write(log, &piece)? {
+                tracing::warn!(run = %log.key().run_id, "run logs: the run's file could not be written: {error}");
                 log.give_up(&words(&error));
                 continue;
             }
@@ -264,8 +373,10 @@ impl Working {
         self.active.disk.sync()?;
         self.active.at += bytes.len() as u64;
         for (log, piece) in taken.drain(..) {
-            let files = &mut self.active.files;
-            files.entry(log.key()).or_insert_with(|| log.file().clone());
+            // One that was closed since it was written is synced by now.
+            if let Some(file) = log.file() {
+                self.active.files.entry(log.key()).or_insert(file);
+            }
             log.committed(piece);
         }
         self.group.clear();
@@ -306,9 +417,16 @@ impl Disk for Nowhere {
 pub(super) fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "no space is left".to_owned(),
+        _ if no_descriptor_left(error) => "too many files are open".to_owned(),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             "the storage can't be written to".to_owned()
         }
         kind => kind.to_string(),
     }
+}
+
+fn no_descriptor_left(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let number = error.raw_os_error();
+    number == Some(Errno::EMFILE as i32) || number == Some(Errno::ENFILE as i32)
 }

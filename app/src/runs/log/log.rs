@@ -2,17 +2,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
-use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::watch;
 
 use super::LogError;
 use super::committer::Committer;
+use super::file::LogFile;
 use super::layout::RunKey;
 use super::line::{Envelope, EventIds, Place, Said, WriterMark, moment, write_line};
 use super::writers::{Writer, Writers};
@@ -70,9 +69,7 @@ pub struct Log {
     epoch: u64,
     envelope: Envelope,
     limits: Limits,
-    file: Arc<File>,
-    /// Held until nothing more is written here.
-    lock: Mutex<Option<Flock<File>>>,
+    file: LogFile,
     waiting: Mutex<Waiting>,
     durable: watch::Sender<Durable>,
     ended: AtomicBool,
@@ -124,16 +121,15 @@ impl Log {
         epoch: u64,
         envelope: Envelope,
         limits: Limits,
-        lock: Flock<File>,
+        file: LogFile,
         found: Found,
-    ) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             key,
             epoch,
             envelope,
             limits,
-            file: Arc::new(lock.try_clone()?),
-            lock: Mutex::new(Some(lock)),
+            file,
             ended: AtomicBool::new(false),
             durable: watch::Sender::new(Durable {
                 bytes: found.bytes,
@@ -146,7 +142,7 @@ impl Log {
                 writers: found.writers,
                 ..Waiting::default()
             }),
-        }))
+        })
     }
 
     pub(super) fn key(&self) -> RunKey {
@@ -157,8 +153,19 @@ impl Log {
         self.epoch
     }
 
-    pub(super) fn file(&self) -> &Arc<File> {
-        &self.file
+    /// Its file, if that is open.
+    pub(super) fn file(&self) -> Option<Arc<File>> {
+        self.file.opened()
+    }
+
+    /// Closes its file until the next line, and returns it: the caller syncs it. For the committing thread alone.
+    pub(super) fn close_file(&self) -> Option<Arc<File>> {
+        let mut waiting = self.waiting();
+        if waiting.buffer.is_empty() {
+            waiting.buffer = Vec::new();
+        }
+        drop(waiting);
+        self.file.close()
     }
 
     /// How far it is safe, now and from now on.
@@ -250,18 +257,13 @@ impl Log {
     /// # Errors
     /// [`LogError::Unwritable`].
     pub fn sync(&self) -> Result<(), LogError> {
-        self.file.sync_all().map_err(|error| LogError::unwritable(&error))
-    }
-
-    /// Lets others have the file: nothing more is written here.
-    fn unlock(&self) {
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.file.sync().map_err(|error| LogError::unwritable(&error))
     }
 
     /// Tells readers that this is the whole log.
     pub fn complete(&self) {
         self.close();
-        self.unlock();
+        self.file.release();
         self.durable.send_modify(|durable| {
             durable.end.get_or_insert(End::Complete);
         });
@@ -368,8 +370,9 @@ impl Log {
         })
     }
 
+    /// Writes them into the log's own file, which is opened for it if it was closed. For the committing thread alone.
     pub(super) fn write_to_file(&self, piece: &Taken) -> io::Result<()> {
-        self.file.write_all_at(&piece.bytes, piece.offset)
+        self.file.open(piece.offset)?.write_all_at(&piece.bytes, piece.offset)
     }
 
     /// They are safe: who reads may see them.
@@ -402,7 +405,7 @@ impl Log {
 
     /// Lets others have the file, once the committing thread has ended.
     pub(super) fn let_go(&self) {
-        self.unlock();
+        self.file.release();
         self.fail("this process has let it go");
     }
 
@@ -410,32 +413,13 @@ impl Log {
     /// committing thread alone: nobody else knows what is about to be safe.
     pub(super) fn give_up(&self, reason: &str) {
         // Who opens it next cuts it, too, as far as it can tell.
-        let _ = self.file.set_len(self.durable.borrow().bytes);
+        let _ = self.file.cut(self.durable.borrow().bytes);
         // Before it is told: who hears of it may open it.
-        self.unlock();
+        self.file.release();
         self.fail(reason);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Opens a log's file for its one writer, or says that somebody else has it.
-///
-/// # Errors
-/// [`LogError::Held`]; [`LogError::Unwritable`].
-pub(super) fn lock_file(path: &Path) -> Result<Flock<File>, LogError> {
-    let opened = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o640)
-        .open(path)
-        .map_err(|error| LogError::unwritable(&error))?;
-    Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => LogError::Held,
-        errno => LogError::unwritable(&errno.into()),
-    })
 }

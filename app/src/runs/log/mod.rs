@@ -17,14 +17,17 @@
 //!
 //! **Invariant:** nobody hears of a line before it is safe on disk, neither who sent it nor who reads.
 //! **Invariant:** a line's number is its place: counted from 1 on without gaps, in the order of the file.
-//! **Invariant:** one process at a time writes a log: the file's lock says so here, the lease in the database elsewhere.
+//! **Invariant:** one process at a time writes a log: the file's lock says so here, the lease in the database elsewhere. A log
+//! that is idle has its file closed, and then the lock of the process's write-ahead log says so: see `file`.
 
 mod committer;
+mod file;
 mod layout;
 mod line;
 #[expect(clippy::module_inception, reason = "a log is what this is about")]
 mod log;
 mod open;
+mod open_files;
 mod recovery;
 mod sealed;
 mod seek;
@@ -39,6 +42,7 @@ use std::sync::Arc;
 pub use self::layout::RunKey;
 pub use self::line::{Read, Said, moment, sequence_of};
 pub use self::log::{Appended, Durable, End, Limits, Log};
+pub use self::open_files::OpenFilesLimits;
 pub use self::sealed::{Sealed, SealedLogs, seal};
 pub use self::seek::{Lines, offset_of};
 pub use self::source::Source;

@@ -7,8 +7,8 @@ use std::io;
 use uuid::Uuid;
 
 use super::LogError;
+use super::file::lock_file;
 use super::layout::{Layout, RunKey, make_folder};
-use super::log::lock_file;
 use super::open::write_again;
 use super::wal::{Record, WalFolder};
 

@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::LogError;
 use super::committer::{Committer, MayWrite};
+use super::file::{LogFile, lock_file};
 use super::layout::{Layout, RunKey, make_folder};
 use super::line::{Envelope, Said};
-use super::log::{Appended, Limits, Log, lock_file};
+use super::log::{Appended, Limits, Log};
 use super::open::take_up;
+use super::open_files::OpenFilesLimits;
 use super::recovery;
 use super::sealed::{Sealed, SealedLogs, remove, seal};
 use super::source::Source;
@@ -32,6 +34,8 @@ pub struct HomeOptions {
     pub limits: Limits,
     /// How large a segment of the write-ahead log is: at most four of them are there.
     pub segment_bytes: u64,
+    /// How many logs have their files open, and for how long.
+    pub open_files: OpenFilesLimits,
 }
 
 /// A log that was taken up.
@@ -172,7 +176,13 @@ impl Home {
             .and_then(|folder| {
                 let make =
                     |folder: &WalFolder, number, bytes| Ok(Box::new(folder.segment(number, bytes)?) as Box<dyn Disk>);
-                Committer::start(folder, options.segment_bytes, Box::new(make), may_write)
+                Committer::start(
+                    folder,
+                    options.segment_bytes,
+                    Box::new(make),
+                    may_write,
+                    options.open_files,
+                )
             })
             .map_err(|error| LogError::unwritable(&error))?;
         Ok(Self {
@@ -211,7 +221,8 @@ impl Home {
         }
         let (found, damage, completed) = take_up(&file).map_err(failed)?;
         let envelope = Envelope::new(run, configuration_id);
-        let log = Log::new(run, epoch, envelope, self.limits, file, found).map_err(failed)?;
+        let log = Log::new(run, epoch, envelope, self.limits, LogFile::new(path, file), found);
+        self.committer.opened(log.clone());
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         if logs.len() == logs.capacity() {
             logs.retain(|log| log.strong_count() > 0);

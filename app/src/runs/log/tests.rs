@@ -1,5 +1,6 @@
 //! Real files. What a disk does when it fails is told by a disk that fails on purpose.
 
+mod descriptors;
 mod power_cut;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,15 +10,16 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::committer::Committer;
+use super::file::{LogFile, lock_file};
 use super::layout::Layout;
 use super::line::Envelope;
-use super::log::lock_file;
 use super::open::take_up;
 use super::wal::{Disk, WalFolder};
 use super::*;
@@ -28,6 +30,10 @@ const OPTIONS: HomeOptions = HomeOptions {
         run_bytes: 64 << 20,
     },
     segment_bytes: 256 << 10,
+    open_files: OpenFilesLimits {
+        max: 3,
+        idle_after: Duration::from_secs(10),
+    },
 };
 
 fn run(number: u128) -> RunKey {
@@ -300,12 +306,20 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
             Ok(Box::new(Failing(folder.segment(number, bytes)?, flag.clone())) as Box<dyn Disk>)
         }),
         Arc::new(|| true),
+        OPTIONS.open_files,
     )
     .unwrap();
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let file = lock_file(&path).unwrap();
     let (found, ..) = take_up(&file).unwrap();
-    let log = Log::new(run(1), 1, Envelope::new(run(1), None), OPTIONS.limits, file, found).unwrap();
+    let log = Log::new(
+        run(1),
+        1,
+        Envelope::new(run(1), None),
+        OPTIONS.limits,
+        LogFile::new(path.clone(), file),
+        found,
+    );
     let text = said("a");
     let lines = [serde_json::from_str(&text).unwrap()];
     log.append(&committer, &lines, "api", Some(&writer(1, 1)))

@@ -100,6 +100,7 @@ struct CreateParams {
         (status = 201, description = "The run; with `stream` its lines", headers(("Location", description = "its address")),
             content((RunView = "application/json"), (String = "text/event-stream"))),
         (status = 404, description = "No such team", body = Problem),
+        (status = 409, description = "`too-many-open-runs`: the team has as many unfinished runs as it may have", body = Problem),
         (status = 422, description = "What is wrong, by field", body = Problem),
     )
 )]

@@ -24,6 +24,40 @@ use crate::error::{Error, Result};
 use crate::events::{FieldChange, StateChangedEventData, Track, create_model_with_event, emit_event};
 use crate::tenancy::{Actor, Moved, TeamTx};
 
+/// What those that begin a run take a lock on, beside the team.
+const BEGIN_LOCK: i32 = 0x6461_7972;
+
+/// Refuses to begin a run when the team has `limit` runs that have not ended. Until the transaction ends, nobody else begins
+/// a run of this team: so runs that are begun at the same time can't pass the limit together.
+///
+/// # Errors
+/// [`Error::Conflict`] with the number; as any statement.
+pub(super) async fn make_sure_one_more_may_begin(tx: &TeamTx, limit: u32) -> Result<()> {
+    // A statement of its own: the next one must see what was committed while this one waited.
+    let lock = sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))");
+    tx.fetch_all(lock.bind(BEGIN_LOCK).bind(tx.team_id().to_string()))
+        .await?;
+    let query = sqlx::query(
+        "SELECT count(*) FROM (
+            SELECT FROM runs WHERE team_id = $1 AND status IN ('queued', 'building', 'running') LIMIT $2
+         ) AS unfinished",
+    );
+    let row = tx
+        .fetch_optional(query.bind(tx.team_id()).bind(i64::from(limit)))
+        .await?;
+    let unfinished: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    if unfinished < i64::from(limit) {
+        return Ok(());
+    }
+    Err(Error::conflict(
+        "too-many-open-runs",
+        format!(
+            "the team has {unfinished} runs that have not ended, and may have {limit}: complete or cancel one of them \
+             first (GET …/runs?status=running, ?status=queued, ?status=building)"
+        ),
+    ))
+}
+
 /// Writes a run that is asked for, and its event.
 ///
 /// # Errors

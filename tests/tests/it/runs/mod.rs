@@ -6,6 +6,7 @@ mod exec;
 mod jobs;
 mod killed;
 mod lifecycle;
+mod limits;
 mod lost;
 mod process;
 mod processes;

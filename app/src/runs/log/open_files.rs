@@ -1,0 +1,93 @@
+//! Which logs have their files open: at most so many, and none that is idle for long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::layout::RunKey;
+use super::log::Log;
+
+/// How many files of logs a process keeps open, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenFilesLimits {
+    /// The number of logs whose files are open at the same time: the least recently written ones are closed for others.
+    pub max: usize,
+    /// After how long without a line a file is closed.
+    pub idle_after: Duration,
+}
+
+/// The logs whose files are open, as the committing thread knows them.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    limits: OpenFilesLimits,
+    logs: HashMap<RunKey, Entry>,
+    swept: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    log: Weak<Log>,
+    used: Instant,
+}
+
+/// A log whose file is to be closed.
+pub(super) type ToClose = (RunKey, Weak<Log>);
+
+impl OpenFiles {
+    pub(super) fn new(limits: OpenFilesLimits) -> Self {
+        Self {
+            limits,
+            logs: HashMap::new(),
+            swept: Instant::now(),
+        }
+    }
+
+    /// Notes that a log's file is open, and was used now.
+    pub(super) fn used(&mut self, log: &Arc<Log>) {
+        let entry = Entry {
+            log: Arc::downgrade(log),
+            used: Instant::now(),
+        };
+        self.logs.insert(log.key(), entry);
+    }
+
+    /// After how long idle files are looked for; none while no file is open.
+    pub(super) fn next_sweep(&self) -> Option<Duration> {
+        (!self.logs.is_empty()).then(|| (self.limits.idle_after / 4).saturating_sub(self.swept.elapsed()))
+    }
+
+    /// Forgets the logs that have been idle for long, and returns them. At most once in each interval.
+    pub(super) fn take_idle(&mut self) -> Vec<ToClose> {
+        if self.next_sweep().is_none_or(|left| !left.is_zero()) {
+            return Vec::new();
+        }
+        self.swept = Instant::now();
+        let idle_after = self.limits.idle_after;
+        let idle = self.logs.extract_if(|_, entry| entry.used.elapsed() >= idle_after);
+        idle.map(|(run, entry)| (run, entry.log)).collect()
+    }
+
+    /// Where there is no room for `more` files: forgets the least recently used quarter and what is too much, and returns them. A
+    /// quarter, so that a process with more busy logs than that syncs many of them in turn, and not one for each line.
+    pub(super) fn make_room(&mut self, more: usize) -> Vec<ToClose> {
+        let wanted = self.logs.len() + more;
+        if wanted <= self.limits.max {
+            return Vec::new();
+        }
+        self.take_oldest(wanted - self.limits.max + self.limits.max / 4)
+    }
+
+    /// Forgets the least recently used half, and returns it: the process has no descriptor left.
+    pub(super) fn take_half(&mut self) -> Vec<ToClose> {
+        self.take_oldest(self.logs.len().div_ceil(2))
+    }
+
+    fn take_oldest(&mut self, number: usize) -> Vec<ToClose> {
+        let mut by_use: Vec<_> = self.logs.iter().map(|(run, entry)| (entry.used, *run)).collect();
+        by_use.sort_unstable_by_key(|(used, _)| *used);
+        let oldest = by_use.into_iter().take(number);
+        oldest
+            .filter_map(|(_, run)| Some((run, self.logs.remove(&run)?.log)))
+            .collect()
+    }
+}

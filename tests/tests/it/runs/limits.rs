@@ -1,0 +1,151 @@
+//! What one member can take from others with runs that don't end: descriptors, and nothing without bound.
+
+use std::fs;
+use std::path::Path;
+
+use daybook::tenancy::Role;
+use futures_util::future::join_all;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tokio::process::Command;
+
+use super::process::{Place, Service, free_port};
+
+/// Descriptors that a service may have, and the logs that it may have open.
+const DESCRIPTORS: usize = 200;
+const OPEN_LOGS: usize = 16;
+/// Unfinished runs: more than there are descriptors.
+const RUNS: usize = 260;
+
+/// How many descriptors of a process lead to logs.
+fn open_logs(pid: i32, storage: &Path) -> usize {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets
+        .filter(|target| target.starts_with(storage) && target.ends_with("events.ndjson"))
+        .count()
+}
+
+async fn serve_with_few_descriptors(place: &Place, port: u16) -> Service {
+    let mut command = Command::new("sh");
+    place.equip(&mut command, port, place.storage.path());
+    command
+        .env("DAYBOOK_OPEN_LOGS", OPEN_LOGS.to_string())
+        .env("DAYBOOK_POOL_SIZE", "4")
+        .args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$0\" serve")])
+        .arg(env!("CARGO_BIN_EXE_daybook-under-test"));
+    Service::of(command, port).await
+}
+
+#[tokio::test]
+async fn unfinished_runs_of_one_member_take_no_descriptors_from_others() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = serve_with_few_descriptors(&place, port).await;
+    let new = json!({"name": "never ends", "lost_after_seconds": 86_400});
+    let mut runs = Vec::with_capacity(RUNS);
+    for batch in 0..RUNS / 20 {
+        let begun = join_all((0..20).map(|_| place.run(port, new.clone()))).await;
+        runs.extend(begun);
+        // The log of a run that is begun is open, unlike the run, only for a while.
+        let open = open_logs(service.pid(), place.storage.path());
+        assert!(open <= 4 * OPEN_LOGS, "{open} descriptors after {batch} batches");
+    }
+    // Somebody else works as ever.
+    let other = place.run(port, json!({"name": "import"})).await;
+    for seq in 1..=20 {
+        let (status, answer) = place.send(place.line(port, other, seq)).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    assert_eq!(place.log(port, other).await.len(), 22);
+    place.complete(port, other).await;
+    // The others go on, too, each from where it was.
+    for batch in runs.chunks(20) {
+        let sent = batch.iter().map(|run| place.send(place.line(port, *run, 1)));
+        for sent in join_all(sent).await {
+            let (status, answer) = sent.unwrap();
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            assert_eq!(answer["last_sequence"], 3);
+        }
+    }
+    daybook_tests::eventually("few descriptors", async || {
+        open_logs(service.pid(), place.storage.path()) <= OPEN_LOGS
+    })
+    .await;
+    // And nothing of it is lost when the process is.
+    service.kill().await;
+    let service = serve_with_few_descriptors(&place, port).await;
+    for run in runs.iter().step_by(13) {
+        let (status, answer) = place.send(place.line(port, *run, 2)).await.unwrap();
+        assert_eq!(
+            (status, &answer["last_sequence"]),
+            (StatusCode::OK, &json!(4)),
+            "{answer}"
+        );
+        assert_eq!(place.log(port, *run).await.len(), 4);
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn finished_runs_leave_no_descriptor_behind() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = serve_with_few_descriptors(&place, port).await;
+    for _ in 0..RUNS / 20 {
+        let work = (0..20).map(async |_| {
+            let run = place.run(port, json!({"name": "short"})).await;
+            place.complete(port, run).await;
+        });
+        join_all(work).await;
+    }
+    let (status, page) = place.ask(port, Method::GET, "/runs?limit=1").await.unwrap();
+    assert_eq!(
+        (status, &page["items"][0]["status"]),
+        (StatusCode::OK, &json!("succeeded"))
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_team_has_so_many_unfinished_runs_and_no_more_however_they_are_begun() {
+    let place = Place::new().await;
+    let other = place.db.team("Other").await;
+    other.member("ada", Role::Owner).await;
+    let port = free_port();
+    let mut command = place.command(port, place.storage.path());
+    command.env("DAYBOOK_OPEN_RUNS", "5");
+    let service = Service::of(command, port).await;
+    // Those that wait count as well.
+    let new = |start: bool| json!({"name": "import", "start": start});
+    let bodies: Vec<_> = (0..20).map(|number| new(number % 2 == 0)).collect();
+    let answers = join_all(bodies.iter().map(|body| place.post(port, "/runs", body))).await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let begun: Vec<_> = answers
+        .iter()
+        .filter(|(status, _)| *status == StatusCode::CREATED)
+        .collect();
+    assert_eq!(begun.len(), 5, "{answers:?}");
+    for (status, problem) in answers.iter().filter(|(status, _)| *status != StatusCode::CREATED) {
+        assert_eq!(*status, StatusCode::CONFLICT, "{problem}");
+        assert_eq!(problem["type"], "/problems/too-many-open-runs");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("5 runs that have not ended") && detail.contains("may have 5"),
+            "{detail}"
+        );
+    }
+    // Other teams are not concerned, and neither is a run that is there.
+    let url = format!("http://127.0.0.1:{port}/v1/teams/{}/runs", other.id);
+    let elsewhere = place.http.post(url).bearer_auth(&place.token).json(&new(true));
+    assert_eq!(place.send(elsewhere).await.unwrap().0, StatusCode::CREATED);
+    let run = begun[0].1["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(place.send(place.line(port, run, 1)).await.unwrap().0, StatusCode::OK);
+    // One that ends makes room for one.
+    let cancelled = place.post(port, &format!("/runs/{run}/cancel"), &json!({})).await;
+    assert_eq!(cancelled.unwrap().0, StatusCode::OK);
+    place.run(port, new(true)).await;
+    let (status, _) = place.post(port, "/runs", &new(true)).await.unwrap();
+    assert_eq!(status, StatusCode::CONFLICT);
+    service.stop().await;
+}
