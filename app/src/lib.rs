@@ -38,6 +38,7 @@ pub mod prelude;
 pub mod runs;
 pub mod stories;
 pub mod tenancy;
+mod terminal;
 pub mod testing;
 pub mod threads;
 pub mod wide_events;

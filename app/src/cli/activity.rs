@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::service::{Server, with_team};
-use super::{Outcome, say};
+use super::{Outcome, say, say_json};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -45,7 +45,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
             let sentences: Sentences = database.extension().cloned().unwrap_or_default();
             for event in newest(database, team_id, &args).await? {
                 if args.json {
-                    say(serde_json::to_string(&event)?)?;
+                    say_json(serde_json::to_string(&event)?)?;
                 } else {
                     say(format_args!(
                         "{}  {}",

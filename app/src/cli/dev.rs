@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use super::output::note_lines;
 use super::serve::{Stop, serve};
 use super::service::{Server, ensure_token_key, write_private};
 use super::{Outcome, is_looked_at, wants_colours};
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::http::{sentence, wide_event_config};
 use crate::tenancy::{Actor, Context, Database, OwnTeam, Role};
+use crate::terminal::visible;
 use crate::wide_events::WideEventConfig;
 
 /// The sample team's people: subject (and handle), name, role. The first one founds it.
@@ -146,7 +148,8 @@ fn tell(config: &Config, server: &Server, address: SocketAddr, team: &str, campa
     } else {
         ""
     };
-    eprintln!(
+    let team = visible(team);
+    note_lines(format_args!(
         r#"
 Daybook is at http://{address}, with the team {team}: Ada (owner), Grace (admin), Linus (member).
 In another shell:
@@ -158,10 +161,10 @@ In another shell:
   {program} activity
   {program} tail
 "#
-    );
+    ));
     if let Some(database) = &server.address {
-        eprintln!(
+        note_lines(format_args!(
             "  psql '{database}&options=-c%20role%3Ddaybook_app'   # as the run-time role: nothing without a team\n"
-        );
+        ));
     }
 }

@@ -5,7 +5,7 @@
 //! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`exec`, `runs`, `story`, `tail`)
 //! find it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` has left in the data folder.
 //!
-//! Results go to stdout, words for people and logs to stderr.
+//! Results go to stdout, words for people and logs to stderr, all of it by `output`.
 
 mod activity;
 mod analytics;
@@ -13,7 +13,9 @@ mod consumers;
 mod dev;
 mod exec;
 mod migrate;
+mod output;
 mod remote;
+mod run_log;
 mod runs;
 mod serve;
 mod service;
@@ -23,12 +25,12 @@ mod team;
 mod token;
 mod user;
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use self::output::{Logs, is_looked_at, note_lines, say, say_json, say_line, wants_colours};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -130,7 +132,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
         }
         next = error.source();
     }
-    eprintln!("daybook: {told}");
+    note_lines(format_args!("daybook: {told}"));
     ExitCode::FAILURE
 }
 
@@ -147,35 +149,12 @@ fn log_to_stderr() -> Result<()> {
         })?,
     };
     let filter = filter.add_directive(NEVER_LOGGED.parse().map_err(Error::internal)?);
+    let logs = Logs::to_stderr();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && wants_colours())
+        .with_ansi(logs.coloured())
+        .with_writer(logs)
         .with_target(false)
         .init();
     Ok(())
-}
-
-/// <https://no-color.org>
-fn wants_colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Whether a person looks on at what goes to stdout.
-fn is_looked_at() -> bool {
-    io::stdout().is_terminal()
-}
-
-/// A line of a command's result. A reader who has seen enough (`| head`) is no error.
-fn say(line: impl std::fmt::Display) -> Result<()> {
-    say_to_reader(line).map(drop)
-}
-
-/// [`say`] for a command that goes on for as long as somebody reads: whether somebody does.
-fn say_to_reader(line: impl std::fmt::Display) -> Result<bool> {
-    match writeln!(io::stdout().lock(), "{line}") {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Error::internal(format!("stdout: {error}"))),
-    }
 }

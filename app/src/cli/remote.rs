@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use uuid::Uuid;
 
 use crate::config::{Config, Secret};
+use crate::terminal::visible;
 
 /// How long a connection, and an answer's beginning, may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -44,7 +45,8 @@ pub(super) enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(words) | Self::Refused(words) | Self::Conflict { words, .. } => f.write_str(words),
+            // A service's own words are in it.
+            Self::Away(words) | Self::Refused(words) | Self::Conflict { words, .. } => f.write_str(&visible(words)),
         }
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::output::{Line, pass_output_on, say_json_to_reader, write};
 use super::remote::{Remote, Trouble};
+use super::run_log::{Console, Output};
 use super::service::{Server, with_team};
-use super::{Outcome, is_looked_at, say, say_to_reader, wants_colours};
+use super::{Outcome, is_looked_at, say, say_line, wants_colours};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;
@@ -53,6 +56,9 @@ enum Command {
         /// Whole lines, as JSON.
         #[arg(long)]
         json: bool,
+        /// What the program has printed, byte for byte, to stdout and stderr: with its escape sequences.
+        #[arg(long, conflicts_with = "json")]
+        raw: bool,
     },
     /// Make summaries again from the logs, and tell whether they are the same. Works on the database and the storage.
     RebuildSummary {
@@ -83,11 +89,17 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
             level,
             no_follow,
             json,
+            raw,
         } => {
+            let form = match (json, raw) {
+                (true, _) => Form::Json,
+                (false, true) => Form::Raw,
+                (false, false) => Form::Lines(Console::default()),
+            };
             let mut query = vec![("follow", (!no_follow).to_string())];
             query.extend(kind.map(|kind| ("type", kind)));
             query.extend(level.map(|level| ("level", level)));
-            log(config, &team, id, &query, json).await
+            log(config, &team, id, &query, form).await
         }
         Command::RebuildSummary { ids, team, check } => {
             let rebuild = async |_: &Server, database: &Database, team_id: Uuid| {
@@ -118,23 +130,53 @@ async fn list(config: &Config, team: &Team, status: Option<&str>, limit: u8) -> 
         let code = run["exit_code"]
             .as_i64()
             .map_or_else(String::new, |code| format!(" ({code})"));
-        let id = run["id"].as_str().unwrap_or_default();
-        say(format!(
-            "{id}  {}  {style}{status}{style:#}{code}  {}",
-            shown(
-                run["created_at"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .get(..19)
-                    .unwrap_or_default()
-            ),
-            shown(run["name"].as_str().unwrap_or_default()),
-        ))?;
+        let text = |name: &str| run[name].as_str().unwrap_or_default();
+        let at = text("created_at").get(..19).unwrap_or_default();
+        let line = Line::of(format_args!("{}  {at}  ", text("id")))
+            .styled(style, status)
+            .text(format_args!("{code}  {}", text("name")));
+        say_line(&line)?;
     }
     Ok(())
 }
 
-async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], json: bool) -> Outcome {
+/// How a log is printed.
+enum Form {
+    /// For people.
+    Lines(Console),
+    Json,
+    /// What the program has printed, and nothing else.
+    Raw,
+}
+
+impl Form {
+    /// Prints a line. Whether somebody reads.
+    fn print(&mut self, line: &str) -> Result<bool> {
+        match self {
+            Self::Lines(console) => write(&console.print(line)),
+            // From a service that sends what is no JSON.
+            Self::Json if serde_json::from_str::<&RawValue>(line).is_err() => write(&Line::of(line).ended()),
+            Self::Json => say_json_to_reader(line),
+            Self::Raw => {
+                let line: Value = serde_json::from_str(line).unwrap_or_default();
+                let output = Output::of(&line);
+                output.map_or(Ok(true), |output| {
+                    pass_output_on(output.stream == "stderr", &output.exact())
+                })
+            }
+        }
+    }
+
+    /// Ends what is open.
+    fn end(&mut self) -> Result<bool> {
+        match self {
+            Self::Lines(console) => write(&console.end()),
+            Self::Json | Self::Raw => Ok(true),
+        }
+    }
+}
+
+async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], mut form: Form) -> Outcome {
     let remote = Remote::of(config)?;
     let team_id = remote.team(team.team.as_deref()).await?;
     let follows = query.iter().any(|(name, value)| *name == "follow" && value == "true");
@@ -144,18 +186,22 @@ async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], j
         let mut query = query.to_vec();
         query.push(("after_sequence", last.to_string()));
         let before = last;
-        match print(&remote, team_id, id, &query, json, &mut last).await {
+        match print(&remote, team_id, id, &query, &mut form, &mut last).await {
             Ok(Printed::All) if follows => {}
             // A service that was there a moment ago.
             Err(Trouble::Away(_)) if follows && last > 0 => {}
             printed => {
+                form.end()?;
                 printed?;
                 return Ok(());
             }
         }
         // Let go in the middle, as by a service that stops; or at the run's end, whose line was not asked for.
         match remote.get(team_id, &format!("/runs/{id}"), &[]).await {
-            Ok(run) if !run["completed_at"].is_null() && last == before => return Ok(()),
+            Ok(run) if !run["completed_at"].is_null() && last == before => {
+                form.end()?;
+                return Ok(());
+            }
             Ok(_) | Err(Trouble::Away(_)) => {}
             Err(trouble) => return Err(trouble.into()),
         }
@@ -185,7 +231,7 @@ async fn print(
     team_id: Uuid,
     id: Uuid,
     query: &[(&str, String)],
-    json: bool,
+    form: &mut Form,
     last: &mut u64,
 ) -> Result<Printed, Trouble> {
     let mut lines = remote.lines(team_id, &format!("/runs/{id}/events"), query).await?;
@@ -196,47 +242,11 @@ async fn print(
             .and_then(|line| line["sequence"].as_u64())
             .unwrap_or(*last + 1);
         let ends = read.is_some_and(|line| line["type"] == "run.completed");
-        let said = if json {
-            say_to_reader(line)
-        } else {
-            say_to_reader(told(&line))
-        };
-        if ends || !said.is_ok_and(|said| said) {
+        if ends | !form.print(&line).is_ok_and(|is_read| is_read) {
             return Ok(Printed::ToTheEnd);
         }
     }
     Ok(Printed::All)
-}
-
-/// A line for people.
-fn told(line: &str) -> String {
-    let Ok(line) = serde_json::from_str::<Value>(line) else {
-        return shown(line);
-    };
-    let clock = line["created_at"]
-        .as_str()
-        .and_then(|at| at.get(11..19))
-        .unwrap_or("        ");
-    let payload = &line["payload"];
-    match payload["message"].as_str() {
-        Some(message) if line["type"] == "console.line" => format!("{clock} {}", shown(message)),
-        _ => {
-            let kind = line["type"].as_str().unwrap_or_default();
-            let mut short = payload.clone();
-            if let Some(fields) = short.as_object_mut() {
-                fields.remove("summary");
-                fields.retain(|_, value| !value.is_null());
-            }
-            format!("{clock} {kind} {}", shown(&short.to_string()))
-        }
-    }
-}
-
-/// Other people's words can't move the cursor; colours may stay.
-fn shown(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\t' { ' ' } else { c })
-        .collect()
 }
 
 async fn rebuild(config: &Config, database: &Database, team_id: Uuid, ids: &[Uuid], check: bool) -> Result<()> {

@@ -7,8 +7,9 @@ use clap::Args as ClapArgs;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::output::Line;
 use super::remote::Remote;
-use super::{Outcome, is_looked_at, say, wants_colours};
+use super::{Outcome, is_looked_at, say, say_json, say_line, wants_colours};
 use crate::config::Config;
 
 #[derive(Debug, ClapArgs)]
@@ -28,12 +29,12 @@ pub(super) async fn run(config: &Config, args: Args) -> Outcome {
     let team_id = remote.team(args.team.as_deref()).await?;
     let story = remote.get(team_id, &format!("/stories/{}", args.id), &[]).await?;
     if args.json {
-        say(&story)?;
+        say_json(&story)?;
         return Ok(());
     }
     let steps = story["steps"].as_array().map_or(&[][..], Vec::as_slice);
     for line in tree(steps, is_looked_at() && wants_colours()) {
-        say(line)?;
+        say_line(&line)?;
     }
     if story["truncated"] == true {
         say("… and more than is told here")?;
@@ -42,7 +43,7 @@ pub(super) async fn run(config: &Config, args: Args) -> Outcome {
 }
 
 /// The steps under what caused them, each in its order.
-fn tree(steps: &[Value], coloured: bool) -> Vec<String> {
+fn tree(steps: &[Value], coloured: bool) -> Vec<Line> {
     let ids: HashMap<&str, usize> = steps
         .iter()
         .enumerate()
@@ -67,10 +68,10 @@ fn grow(
     branch: &str,
     under: &str,
     coloured: bool,
-    lines: &mut Vec<String>,
+    lines: &mut Vec<Line>,
 ) {
     let step = &steps[at];
-    lines.push(format!("{branch}{}", sentence(step, coloured)));
+    lines.push(Line::of(branch).then(&sentence(step, coloured)));
     let actions: Vec<String> = step["actions"]
         .as_array()
         .into_iter()
@@ -87,7 +88,7 @@ fn grow(
         }
     };
     for (number, action) in actions.iter().enumerate() {
-        lines.push(format!("{under}{}{action}", ends(number).0));
+        lines.push(Line::of(format_args!("{under}{}{action}", ends(number).0)));
     }
     for (number, child) in caused.iter().enumerate() {
         let (branch, deeper) = ends(actions.len() + number);
@@ -103,14 +104,14 @@ fn grow(
     }
 }
 
-fn sentence(step: &Value, coloured: bool) -> String {
+fn sentence(step: &Value, coloured: bool) -> Line {
     let (session, run) = (&step["session"], &step["run"]);
     let status = words(if run.is_null() {
         &session["status"]
     } else {
         &run["status"]
     });
-    let style = match (coloured, status.as_str()) {
+    let style = match (coloured, status) {
         (false, _) => Style::new(),
         (true, "succeeded") => AnsiColor::Green.on_default(),
         (true, "queued" | "building" | "running") => AnsiColor::Cyan.on_default(),
@@ -123,23 +124,24 @@ fn sentence(step: &Value, coloured: bool) -> String {
                 .as_i64()
                 .map_or_else(String::new, |code| format!(", exit code {code}"));
             let (at, name, id) = (clock(&step["at"]), words(&run["name"]), words(&run["id"]));
-            return format!("{at} Run “{name}” ({style}{status}{style:#}{code}): daybook runs log {id}");
+            return Line::of(format_args!("{at} Run “{name}” ("))
+                .styled(style, status)
+                .text(format_args!("{code}): daybook runs log {id}"));
         }
-        _ => return format!("{} {}", clock(&step["at"]), words(&step["event"]["text"])),
+        _ => return Line::of(format_args!("{} {}", clock(&step["at"]), words(&step["event"]["text"]))),
     }
     let attempt = match session["attempt"].as_i64() {
         Some(attempt) if attempt > 1 => format!(", attempt {attempt}"),
         _ => String::new(),
     };
     let why = match session["error"]["message"].as_str() {
-        Some(message) => format!(": {}", one_line(message)),
+        Some(message) => format!(": {message}"),
         None => String::new(),
     };
-    format!(
-        "{} {} ({style}{status}{style:#}{attempt}{why})",
-        clock(&step["at"]),
-        words(&session["sentence"])
-    )
+    let begun = format!("{} {} (", clock(&step["at"]), words(&session["sentence"]));
+    Line::of(begun)
+        .styled(style, status)
+        .text(format_args!("{attempt}{why})"))
 }
 
 fn clock(at: &Value) -> String {
@@ -147,15 +149,8 @@ fn clock(at: &Value) -> String {
     at.map_or_else(String::new, |at| at.format("%F %T").to_string())
 }
 
-fn words(text: &Value) -> String {
-    one_line(text.as_str().unwrap_or_default())
-}
-
-/// Other people's words can't move the cursor.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect()
+fn words(text: &Value) -> &str {
+    text.as_str().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -176,13 +171,14 @@ mod tests {
             json!({"kind": "event", "id": "e2", "at": at, "caused_by": {"kind": "job", "id": "j1"}, "event": {"text": "crm \u{1b}[2J archived it"}}),
             json!({"kind": "event", "id": "e3", "at": at, "caused_by": {"kind": "event", "id": "e1"}, "event": {"text": "Ada approved it"}}),
         ];
+        let tree: Vec<_> = tree(&steps, false);
         assert_eq!(
-            tree(&steps, false),
+            tree.iter().map(Line::as_str).collect::<Vec<_>>(),
             [
                 "2026-11-21 10:00:01 Ada created campaign “Spring”",
-                "├─ 2026-11-21 10:00:01 Started giving an event to crm (failed, attempt 2: the host is away)",
+                "├─ 2026-11-21 10:00:01 Started giving an event to crm (failed, attempt 2: the\\nhost is away)",
                 "│  ├─ 2026-11-21 10:00:01 Asked the host",
-                "│  └─ 2026-11-21 10:00:01 crm  [2J archived it",
+                "│  └─ 2026-11-21 10:00:01 crm \\u{1b}[2J archived it",
                 "└─ 2026-11-21 10:00:01 Ada approved it",
             ]
         );

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
+use super::Outcome;
+use super::output::{say_json_to_reader, say_to_reader};
 use super::remote::{Remote, Socket, Trouble};
-use super::{Outcome, say_to_reader};
 use crate::config::Config;
 
 /// The service asks twice a minute whether one is there. One that hasn't for so long is gone.
@@ -207,14 +208,14 @@ impl Tail {
             if !self.place.is_new(thread, message) {
                 continue;
             }
-            let line = if self.json {
+            let is_read = if self.json {
                 let mut line = json!({"type": kind, "thread": thread});
                 line["message"] = message.clone();
-                line.to_string()
+                say_json_to_reader(line)?
             } else {
-                sentence(kind, thread, message)
+                say_to_reader(sentence(kind, thread, message))?
             };
-            if !say_to_reader(line)? {
+            if !is_read {
                 return Ok(false);
             }
         }

@@ -395,12 +395,32 @@ fn stdout_is_for_results_and_wide_events() {
                 .count();
             // The results of commands, wide events, and whether a person looks on.
             let allowed = match (source.path.as_str(), word) {
-                ("cli/mod.rs", "io::stdout") => 2,
+                ("cli/output.rs", "io::stdout") => 3,
                 // What a program says that runs under us.
                 ("cli/exec/child.rs", "io::stdout") => 1,
                 ("wide_events/sink.rs", "io::stdout") => 1,
                 _ => 0,
             };
+            if times > allowed {
+                violations.push(format!("{} has {word}", source.path));
+            }
+        }
+    }
+    none(&violations);
+}
+
+/// What others wrote reaches a terminal by `cli/output.rs` alone, which writes out what a terminal would act on.
+#[test]
+fn commands_print_through_one_file() {
+    let mut violations = Vec::new();
+    for source in sources().iter().filter(|source| source.module() == "cli") {
+        if source.path == "cli/output.rs" {
+            continue;
+        }
+        for word in ["eprint", "::stdout()", "::stderr()", "io::stderr", "io::stdout"] {
+            let times = source.code.matches(word).count();
+            // What a program says that runs under us goes through as it is.
+            let allowed = usize::from(source.path == "cli/exec/child.rs" && word != "eprint");
             if times > allowed {
                 violations.push(format!("{} has {word}", source.path));
             }

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::lines::{Lines, Stream};
 use super::upload::Wish;
+use crate::cli::output::note;
 
 /// A line that is longer is told in pieces.
 const MOST_LINE: usize = 64 << 10;
@@ -172,7 +173,7 @@ impl Child {
                     other => pass_on(other),
                 },
                 () = wished(wishes) => {
-                    eprintln!("daybook exec: the run was cancelled; ending the program");
+                    note("daybook exec: the run was cancelled; ending the program");
                     pass_on(UnixSignal::SIGTERM);
                     match timeout(GRACE, self.process.wait()).await {
                         Ok(status) => break status,

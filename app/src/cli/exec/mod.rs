@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use self::child::{Child, Ended, Signals};
 use self::lines::Lines;
 use self::upload::{Upload, Wish};
+use super::output::note;
 use super::remote::Remote;
 use crate::config::Config;
 
@@ -59,7 +60,7 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
             wish,
         )),
         Err(trouble) => {
-            eprintln!("daybook exec: without a log: {trouble}");
+            note(format_args!("daybook exec: without a log: {trouble}"));
             lines.refuse();
             None
         }
@@ -106,7 +107,7 @@ async fn work(
         Ok(child) => child.run(signals, &mut wishes).await,
         Err(error) => {
             let program = args.command.first().map(|program| program.display().to_string());
-            eprintln!("daybook exec: {}: {error}", program.unwrap_or_default());
+            note(format_args!("daybook exec: {}: {error}", program.unwrap_or_default()));
             Ended::not_started(&error)
         }
     };
@@ -117,7 +118,7 @@ async fn work(
 
 fn left_behind(lines: &Lines) {
     let left = lines.waiting();
-    eprintln!("daybook exec: the service is away: {left} lines and the run's end were not sent");
+    note(format_args!("daybook exec: the service is away: {left} lines and the run's end were not sent"));
 }
 
 /// The command as one would type it, as far as a name may go.

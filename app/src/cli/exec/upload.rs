@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::lines::Lines;
+use crate::cli::output::note;
 use crate::cli::remote::{Remote, Trouble};
 
 /// After so long without a line the service is told that we live.
@@ -69,7 +70,7 @@ impl Upload {
     /// Until the run's end is told, or nothing more can be.
     pub(super) async fn run(self) {
         if let Err(trouble) = self.all().await {
-            eprintln!("daybook exec: the log goes no further: {trouble}");
+            note(format_args!("daybook exec: the log goes no further: {trouble}"));
             self.lines.refuse();
         }
         self.begun.send_replace(true);
@@ -93,7 +94,10 @@ impl Upload {
             })
             .await?;
         let path = format!("/runs/{}", run["id"].as_str().unwrap_or_default());
-        eprintln!("daybook exec: {}/v1/teams/{team_id}{path}/events", self.remote.url());
+        note(format_args!(
+            "daybook exec: {}/v1/teams/{team_id}{path}/events",
+            self.remote.url()
+        ));
         self.begun.send_replace(true);
         match self.send(team_id, &path).await {
             Err(Trouble::Conflict { code, words }) if code == "run-ended" => {
@@ -101,7 +105,7 @@ impl Upload {
             }
             // Its end can still be told.
             Err(Trouble::Conflict { code, words }) if code == "log-full" => {
-                eprintln!("daybook exec: {words}");
+                note(format_args!("daybook exec: {words}"));
                 self.lines.refuse();
                 while self.lines.ended().is_none() {
                     let _ = timeout(BEAT, self.lines.more()).await;
@@ -190,7 +194,9 @@ impl Upload {
                     // A moment is not worth a word.
                     if !told && pause > Duration::from_secs(1) {
                         told = true;
-                        eprintln!("daybook exec: the service is away, output is kept for it: {words}");
+                        note(format_args!(
+                            "daybook exec: the service is away, output is kept for it: {words}"
+                        ));
                     }
                     let wait = pause.mul_f64(rand::rng().random_range(0.5..1.0));
                     sleep(wait).await;
@@ -198,7 +204,7 @@ impl Upload {
                 }
                 done => {
                     if told && done.is_ok() {
-                        eprintln!("daybook exec: the service is back");
+                        note(format_args!("daybook exec: the service is back"));
                     }
                     return done;
                 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Local};
 
+use crate::terminal::visible;
 use crate::wide_events::{Fields, Value};
 
 const QUIET: Style = Style::new().dimmed();
@@ -79,9 +80,9 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
     told
 }
 
-/// Without what would move a terminal's cursor or worse: a client chose some of these words.
+/// A client chose some of these words.
 fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    visible(text).into_owned()
 }
 
 fn ending(event: &Fields, outcome: &str) -> String {
@@ -161,7 +162,7 @@ mod tests {
                 "status_code": 500, "outcome": "error",
                 "error": {"message": "internal error", "causes": ["the disk\nis full"]},
             })),
-            "POST /campaigns answered 500 in 12.3 ms — internal error: the disk is full"
+            "POST /campaigns answered 500 in 12.3 ms — internal error: the disk\\nis full"
         );
         assert_eq!(
             told(json!({"kind": "job", "outcome": "success", "job": {"name": "sync_roster"}, "duration_ms": 1.0})),
@@ -169,7 +170,7 @@ mod tests {
         );
         assert_eq!(
             with(json!({"path": "/\u{1b}[31mEVIL\u{7}"})),
-            "POST / [31mEVIL  answered 201 in 12.3 ms"
+            "POST /\\u{1b}[31mEVIL\\u{7} answered 201 in 12.3 ms"
         );
         assert_eq!(
             with(json!({"outcome": "aborted_before_response", "status_code": 499})),
