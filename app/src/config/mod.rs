@@ -71,7 +71,7 @@ pub use jobs::JobsConfig;
 pub use live::LiveConfig;
 pub use remote::RemoteConfig;
 pub use runs::RunsConfig;
-pub use settings::{BadSetting, BadSettings, Secret};
+pub use settings::{BadSetting, BadSettings, CREDENTIALS, Secret};
 pub use wide_events::WideEventsConfig;
 
 use settings::Settings;
@@ -213,6 +213,25 @@ mod tests {
         let text = format!("{config:?}");
         assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains("[secret]"), "{text}");
+    }
+
+    /// A setting that is read as a secret is a credential, or is here with the reason why not.
+    #[test]
+    fn every_secret_is_listed_as_a_credential() {
+        // A key that everybody may know, and an address that is not only ours.
+        let others = ["DAYBOOK_JWT_PUBLIC_KEY", "DATABASE_URL"];
+        // No setting takes this. Those that are refused without their value are read as secrets.
+        let refused = Config::from_lookup(&|_| Some("\u{1}".to_owned())).unwrap_err();
+        let mut secrets: Vec<_> = refused
+            .0
+            .iter()
+            .filter(|bad| bad.value.is_none())
+            .map(|bad| bad.name)
+            .collect();
+        let mut listed: Vec<_> = CREDENTIALS.iter().copied().chain(others).collect();
+        secrets.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(secrets, listed);
     }
 
     #[test]

@@ -55,6 +55,17 @@ const KNOWN: &[&str] = &[
     "DAYBOOK_WRITE_TIMEOUT",
 ];
 
+/// The settings whose values let somebody in: no program that is started needs them, and none is given them. `DATABASE_URL` is
+/// not one of them: other programs have a database by that name, and are given it.
+pub const CREDENTIALS: [&str; 6] = [
+    "DAYBOOK_APP_URL",
+    "DAYBOOK_DIRECT_URL",
+    "DAYBOOK_JWT_SECRET",
+    "DAYBOOK_REDACTION_KEY",
+    "DAYBOOK_TOKEN",
+    "DAYBOOK_WORKER_URL",
+];
+
 /// A text that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::lines::{Lines, Stream};
 use super::upload::Wish;
 use crate::cli::output::note;
+use crate::config::CREDENTIALS;
 
 /// A line that is longer is told in pieces.
 const MOST_LINE: usize = 64 << 10;
@@ -124,7 +125,12 @@ pub(super) struct Child {
 impl Child {
     pub(super) fn start(command: &[OsString], lines: &Arc<Lines>) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        // They are exec's to use. What the program prints, and whatever it starts, is none of their business.
+        for name in CREDENTIALS {
+            command.env_remove(name);
+        }
+        let mut process = command
             .args(arguments)
             .stdin(Stdio::inherit())
             .stdout(Stdio::piped())

@@ -5,6 +5,7 @@
 
 mod child;
 mod lines;
+mod naming;
 mod upload;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use self::child::{Child, Ended, Signals};
 use self::lines::Lines;
+use self::naming::name_of;
 use self::upload::{Upload, Wish};
 use super::output::note;
 use super::remote::Remote;
@@ -32,7 +34,7 @@ pub(super) struct Args {
     /// The team, by id or name; may be left out when the token's person is in one only.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
-    /// What people call the run; the command, if not said.
+    /// What people call the run; the program and, if it is a plain word, its first argument, if not said.
     #[arg(long)]
     name: Option<String>,
     /// What it runs, as your program knows it: to find its runs again.
@@ -47,7 +49,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
-    let name = args.name.clone().unwrap_or_else(|| words_of(&args.command));
+    let name = name_of(args.name.as_deref(), &args.command);
     let lines = Arc::new(Lines::default());
     let (wish, wishes) = watch::channel(Wish::None);
     let upload = match Remote::of(config) {
@@ -118,20 +120,7 @@ async fn work(
 
 fn left_behind(lines: &Lines) {
     let left = lines.waiting();
-    note(format_args!("daybook exec: the service is away: {left} lines and the run's end were not sent"));
-}
-
-/// The command as one would type it, as far as a name may go.
-fn words_of(command: &[OsString]) -> String {
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    let name: String = words
-        .join(" ")
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(200)
-        .collect();
-    match name.trim() {
-        "" => "command".to_owned(),
-        _ => name,
-    }
+    note(format_args!(
+        "daybook exec: the service is away: {left} lines and the run's end were not sent"
+    ));
 }

@@ -54,14 +54,16 @@ impl Account {
     }
 
     /// A command that runs as this user, in a folder it can enter, with nothing in its environment that
-    /// would change what PostgreSQL does (`PGDATA`, `PGPORT`, …) or the language of what it says.
+    /// would change what PostgreSQL does (`PGDATA`, `PGPORT`, …) or the language of what it says, and without our own
+    /// settings and their secrets: what is in a server's environment its superuser can read.
     ///
     /// Going from root to another user, `uid` makes the standard library drop root's other groups too.
     pub fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
+            let text = name.to_string_lossy();
+            if text.starts_with("PG") || text.starts_with("DAYBOOK_") || text == "DATABASE_URL" {
+                command.env_remove(&name);
             }
         }
         command

@@ -149,6 +149,12 @@ impl Redaction {
         self
     }
 
+    /// A text by itself, without what the detectors find in it.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let redacted = self.detectors.redact(text, self.key.as_ref());
+        redacted.map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
     /// Redacts the first fields of `event`; the others are the layer's own.
     pub(super) fn apply(&self, event: &mut Fields, first: usize) {
         let nowhere = Here::default();
