@@ -77,7 +77,7 @@ pub struct ConsoleLine {
     pub stream: Option<String>,
     /// Its level.
     pub level: Option<String>,
-    /// The text, cut after 500 characters.
+    /// The text, with its pieces joined, cut after 500 characters.
     pub message: String,
 }
 
@@ -92,6 +92,8 @@ struct Payload {
     stream: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     message: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    partial: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
     file: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -109,7 +111,14 @@ struct Payload {
 pub(super) struct Fold {
     summary: RunSummary,
     files: BTreeSet<String>,
-    console: VecDeque<ConsoleLine>,
+    console: VecDeque<Kept>,
+}
+
+/// A line of the console, which may go on.
+#[derive(Debug)]
+struct Kept {
+    line: ConsoleLine,
+    goes_on: bool,
 }
 
 impl Fold {
@@ -132,14 +141,25 @@ impl Fold {
         }
         match kind {
             "console.line" => {
-                if self.console.len() == CONSOLE_LINES {
-                    self.console.pop_front();
+                let message = payload.message.unwrap_or_default();
+                let goes_on = payload.partial.unwrap_or(false);
+                let mut newest_first = self.console.iter_mut().rev();
+                let before = newest_first.find(|kept| kept.line.stream == payload.stream);
+                if let Some(begun) = before.filter(|kept| kept.goes_on) {
+                    let left = CONSOLE_CHARS.saturating_sub(begun.line.message.chars().count());
+                    begun.line.message.push_str(&shown(&message, left));
+                    begun.goes_on = goes_on;
+                } else {
+                    if self.console.len() == CONSOLE_LINES {
+                        self.console.pop_front();
+                    }
+                    let line = ConsoleLine {
+                        stream: payload.stream,
+                        level: payload.level,
+                        message: shown(&message, CONSOLE_CHARS),
+                    };
+                    self.console.push_back(Kept { line, goes_on });
                 }
-                self.console.push_back(ConsoleLine {
-                    stream: payload.stream,
-                    level: payload.level,
-                    message: shown(&payload.message.unwrap_or_default()),
-                });
             }
             "run.started" => summary.started_at = summary.started_at.take().or_else(|| Some(created_at.to_owned())),
             "run.table.summary" => {
@@ -175,7 +195,7 @@ impl Fold {
         let mut summary = self.summary;
         summary.schema = SCHEMA.to_owned();
         summary.file_count = self.files.len() as u64;
-        summary.console = self.console.into();
+        summary.console = self.console.into_iter().map(|kept| kept.line).collect();
         summary.duration_ms = summary
             .started_at
             .as_deref()
@@ -216,10 +236,10 @@ fn rank(severity: &str) -> Option<u8> {
 }
 
 /// As it can be kept in any text: cut, and without U+0000.
-fn shown(message: &str) -> String {
+fn shown(message: &str, chars: usize) -> String {
     message
         .chars()
-        .take(CONSOLE_CHARS)
+        .take(chars)
         .map(|c| if c == '\0' { '\u{FFFD}' } else { c })
         .collect()
 }
@@ -285,6 +305,24 @@ mod tests {
         );
         assert_eq!(summary.console[0].message, "");
         assert!(summary.by_level.is_empty());
+    }
+
+    #[test]
+    fn pieces_of_a_console_s_line_are_one_line() {
+        let piece = |stream: &str, message: &str, partial: bool| {
+            let payload = json!({"stream": stream, "message": message, "partial": partial});
+            ("console.line", "00", payload)
+        };
+        let summary = fold(&[
+            piece("stdout", "10%\r", true),
+            piece("stderr", "a warning", false),
+            piece("stdout", "20%\r", true),
+            piece("stdout", "done", false),
+            piece("stdout", "next", false),
+        ]);
+        let console: Vec<_> = summary.console.iter().map(|line| line.message.as_str()).collect();
+        assert_eq!(console, ["10%\r20%\rdone", "a warning", "next"]);
+        assert_eq!(summary.lines, 5);
     }
 
     #[test]

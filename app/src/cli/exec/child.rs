@@ -16,16 +16,15 @@ use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::lines::{Lines, Stream};
+use super::pieces::Pieces;
 use super::upload::Wish;
 use crate::cli::output::note;
 use crate::config::CREDENTIALS;
 
-/// A line that is longer is told in pieces.
-const MOST_LINE: usize = 64 << 10;
-/// A line's beginning that stays alone for so long is told by itself: a question, a progress.
+/// The beginning of a line that waits for its end for so long becomes a piece by itself: a question, a progress.
 const PARTIAL_AFTER: Duration = Duration::from_secs(1);
 /// How long is waited for the rest of what was said, when the program has left others behind that hold its output.
 const LINGER: Duration = Duration::from_secs(1);
@@ -213,53 +212,34 @@ async fn wished(wishes: &mut watch::Receiver<Wish>) {
     }
 }
 
+/// Passes on what the program prints, and cuts it into pieces for the log.
 async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, stream: Stream, lines: Arc<Lines>) {
+    let give = |text: &[u8], partial| lines.push(stream, Utc::now(), text, partial);
     let mut block = vec![0; 64 << 10];
-    let mut line = Vec::new();
+    let mut pieces = Pieces::default();
+    let mut waits_since = Instant::now();
     loop {
-        let read = match line.is_empty() {
-            true => from.read(&mut block).await,
-            false => tokio::select! {
+        let read = match pieces.is_waiting() {
+            false => from.read(&mut block).await,
+            true => tokio::select! {
                 read = from.read(&mut block) => read,
-                () = sleep(PARTIAL_AFTER) => {
-                    lines.push(stream, Utc::now(), &line, true);
-                    line.clear();
+                () = sleep_until(waits_since + PARTIAL_AFTER) => {
+                    pieces.flush(give);
+                    waits_since = Instant::now();
                     continue;
                 }
             },
         };
         let Ok(read @ 1..) = read else { break };
-        let now = Utc::now();
-        let mut rest = &block[..read];
-        while let Some(at) = memchr::memchr(b'\n', rest) {
-            line.extend_from_slice(&rest[..at]);
-            rest = &rest[at + 1..];
-            push(&lines, stream, &mut line);
+        let bytes = &block[..read];
+        if !pieces.is_waiting() || bytes.contains(&b'\n') {
+            waits_since = Instant::now();
         }
-        line.extend_from_slice(rest);
-        while line.len() > MOST_LINE {
-            let after = line.split_off(MOST_LINE);
-            lines.push(stream, now, &line, true);
-            line = after;
-        }
+        pieces.feed(bytes, give);
         // Whoever reads us has gone: then the program is told so, as if we were not between.
-        if to.write_all(&block[..read]).await.is_err() || to.flush().await.is_err() {
+        if to.write_all(bytes).await.is_err() || to.flush().await.is_err() {
             break;
         }
     }
-    if !line.is_empty() {
-        push(&lines, stream, &mut line);
-    }
-}
-
-fn push(lines: &Lines, stream: Stream, line: &mut Vec<u8>) {
-    let now = Utc::now();
-    let mut pieces = line.chunks(MOST_LINE).peekable();
-    if pieces.peek().is_none() {
-        lines.push(stream, now, b"", false);
-    }
-    while let Some(piece) = pieces.next() {
-        lines.push(stream, now, piece, pieces.peek().is_some());
-    }
-    line.clear();
+    pieces.end(give);
 }

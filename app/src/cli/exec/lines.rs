@@ -62,9 +62,8 @@ enum Waiting {
 }
 
 impl Lines {
-    /// Takes a line in. `partial`: more of it comes with the next one.
+    /// Takes a piece in: a line, or, with `partial`, a part of one that goes on in the stream's next piece.
     pub(super) fn push(&self, stream: Stream, at: DateTime<Utc>, text: &[u8], partial: bool) {
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
         let mut payload = json!({
             "stream": stream.name(),
             "level": stream.level(),
@@ -189,7 +188,11 @@ mod tests {
         };
         assert!((60..64).contains(&kept), "{kept}");
         assert!(gap.contains(&format!("\"count\":{}", 70 - kept)), "{gap}");
-        lines.push(Stream::Stderr, Utc::now(), b"after\r", false);
-        assert!(lines.batch().0.contains("\"message\":\"after\""));
+        lines.push(Stream::Stderr, Utc::now(), b"after\r", true);
+        assert!(
+            lines.batch().0.contains(r#""message":"after\r","partial":true"#),
+            "{}",
+            lines.batch().0
+        );
     }
 }

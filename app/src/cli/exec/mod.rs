@@ -6,6 +6,7 @@
 mod child;
 mod lines;
 mod naming;
+mod pieces;
 mod upload;
 
 use std::ffi::OsString;

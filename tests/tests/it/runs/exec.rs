@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::process::{Place, free_port};
 
 /// `daybook exec` with these arguments, for a service on a port.
-fn exec(place: &Place, port: u16, arguments: &[&str]) -> Command {
+pub fn exec(place: &Place, port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
     place.equip(&mut command, port, place.storage.path());
     command
@@ -27,12 +27,12 @@ fn exec(place: &Place, port: u16, arguments: &[&str]) -> Command {
     command
 }
 
-async fn output(mut command: Command) -> Output {
+pub async fn output(mut command: Command) -> Output {
     command.spawn().unwrap().wait_with_output().await.unwrap()
 }
 
 /// The team's newest run.
-async fn newest(place: &Place, port: u16) -> Value {
+pub async fn newest(place: &Place, port: u16) -> Value {
     let (status, page) = place.ask(port, Method::GET, "/runs?limit=1").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     page["items"][0].clone()
@@ -48,7 +48,7 @@ async fn console(place: &Place, port: u16, run: &Value) -> Vec<(String, String)>
         .collect()
 }
 
-fn words(bytes: &[u8]) -> String {
+pub fn words(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

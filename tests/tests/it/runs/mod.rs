@@ -8,6 +8,7 @@ mod killed;
 mod lifecycle;
 mod limits;
 mod lost;
+mod output;
 mod process;
 mod processes;
 mod reading;
