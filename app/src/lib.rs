@@ -14,6 +14,7 @@
 //! - [`stories`]: all that one request led to, with its causes.
 //! - [`auth`]: who presents themselves; members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
+//! - [`json`]: how deep JSON may be, and how stored JSON is read.
 //! - [`wide_events`]: one JSON line for every request, and nothing it knows of the rest.
 //! - [`campaigns`]: the sample domain, and what a user's own slice looks like.
 //! - [`config`]: the settings. [`error`]: what a client is told. [`testing`]: a team on a database of its own.
@@ -32,6 +33,7 @@ pub mod events;
 pub mod housekeeping;
 pub mod http;
 pub mod jobs;
+pub mod json;
 pub mod live;
 pub mod notifications;
 pub mod prelude;

@@ -16,7 +16,7 @@ use super::tracked::{
     ActiveModelOf, ColumnOf, Track, Tracked, capture_values, column_named, find_column, model_changes, set_column,
 };
 use super::values::recorded;
-use super::with_event::{differing, id_is_any, prepare_insert, refuse_nuls, touch};
+use super::with_event::{differing, id_is_any, prepare_insert, refuse_unstorables, touch};
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 
@@ -82,7 +82,7 @@ where
     M: Tracked<Entity = E>,
     E::ActiveModel: ActiveModelBehavior + Send,
 {
-    refuse_nuls::<M, _>(&changes)?;
+    refuse_unstorables::<M, _>(&changes)?;
     let (id, team_id) = (column_named::<M>("id")?, column_named::<M>("team_id")?);
     let mut select = select.filter(team_id.eq(tx.team_id()));
     QueryTrait::query(&mut select).clear_order_by();

@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use super::dispatch::dispatch;
 use super::event::{Event, ObjectRef};
-use super::payload::EventPayload;
+use super::payload::{EventPayload, unreadable_version};
 use super::tracked::{Tracked, column_named, object_id};
 use super::values::json_has_nul;
 use super::with_event::refuse_other_team;
 use crate::error::{Error, Result};
+use crate::json::{MAX_ENVELOPE_DEPTH, MAX_JSON_DEPTH, is_too_deep, read_column, too_deep};
 use crate::tenancy::{Actor, Person, TeamTx};
 
 /// How many rows one statement carries; more need one more statement per this many.
@@ -24,7 +25,8 @@ pub(super) const ROWS_PER_STATEMENT: usize = 5_000;
 /// # Errors
 /// What a consumer of mode `abort` failed with, as [`Error::Consumer`]: roll the transaction back.
 /// [`Error::ConsumerDepth`] when consumers have caused each other too deep.
-/// [`Error::Invalid`] for a payload with U+0000.
+/// [`Error::Invalid`] for a payload with U+0000, or with values deeper than
+/// [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH).
 pub async fn emit_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
     let event = new_event(tx, object, payload)?;
     let mut events = record(tx, vec![event]).await?;
@@ -56,7 +58,11 @@ pub(super) fn new_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl Event
     let (event_type, event_name, schema_version) =
         (payload.event_type(), payload.event_name(), payload.schema_version());
     let reason = payload.reason().map(str::to_owned).or_else(|| context.reason.clone());
+    let limit = MAX_JSON_DEPTH + payload.envelope_depth();
     let event_data = payload.into_json()?;
+    if is_too_deep(&event_data, limit) {
+        return Err(Error::invalid("event_data", too_deep()));
+    }
     if json_has_nul(&event_data) {
         return Err(Error::invalid(
             "event_data",
@@ -228,7 +234,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// An event from a row of `events`, all of whose columns were selected.
+/// An event from a row of `events`, all of whose columns were selected. A payload that can't be read is
+/// [`EventData::Unreadable`](super::EventData::Unreadable): it fails neither a page nor a batch.
 ///
 /// # Errors
 /// [`Error::Internal`] if a column is missing or holds what this program doesn't know.
@@ -254,6 +261,11 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
         (Some(id), Some(name)) => Some(Person { id, name }),
         _ => None,
     };
+    let data = read_column(row, "event_data", MAX_JSON_DEPTH + MAX_ENVELOPE_DEPTH)?;
+    let (event_data, schema_version) = match data {
+        Ok(data) => (data.unwrap_or_default(), row.try_get("schema_version")?),
+        Err(unreadable) => (unreadable.placeholder(), unreadable_version(&unreadable)),
+    };
     Ok(Event {
         id: row.try_get("id")?,
         team_id: row.try_get("team_id")?,
@@ -268,8 +280,8 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
         on_behalf_of,
         via: row.try_get("via")?,
         reason: row.try_get("reason")?,
-        event_data: row.try_get("event_data")?,
-        schema_version: row.try_get("schema_version")?,
+        event_data,
+        schema_version,
         correlation_id: row.try_get("correlation_id")?,
         causation_id: row.try_get("causation_id")?,
         request_id: row.try_get("request_id")?,

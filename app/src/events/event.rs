@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::payload::EventData;
+use crate::events::payload::{EventData, unreadable_reason};
 use crate::events::tracked::{Tracked, column_named};
+use crate::json::Unreadable;
 use crate::tenancy::{Actor, Person, TeamTx};
 
 /// What kind of change an event tells of.
@@ -123,7 +124,7 @@ pub struct Event {
     pub reason: Option<String>,
     /// The payload, as stored. [`Event::data`] gives it typed.
     pub event_data: serde_json::Value,
-    /// The payload's version; 0 for a raw one.
+    /// The payload's version; 0 for a raw one, below 0 for one that can't be read.
     pub schema_version: i16,
     /// The story it belongs to.
     pub correlation_id: Uuid,
@@ -166,6 +167,11 @@ impl Event {
             .one(tx)
             .await?;
         Ok(found)
+    }
+
+    /// Why the stored payload can't be read, if it can't: `event_data` then holds `{"unreadable": {"reason": …}}`.
+    pub fn unreadable(&self) -> Option<Unreadable> {
+        unreadable_reason(self.schema_version)
     }
 
     /// The object it tells of.

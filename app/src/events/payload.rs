@@ -12,11 +12,26 @@ use serde_json::{Map, Value, json};
 
 use super::event::EventType;
 use crate::error::{Error, Result};
+use crate::json::{MAX_ENVELOPE_DEPTH, Unreadable};
 
 /// The version that this program writes.
 pub(super) const SCHEMA_VERSION: i16 = 1;
 /// The version of payloads with no type.
 const RAW_VERSION: i16 = 0;
+/// Stand for the versions of payloads that can't be read, by the reason: no row has them.
+const UNREADABLE_VERSIONS: [(i16, Unreadable); 2] = [(-1, Unreadable::TOO_DEEP), (-2, Unreadable::NO_JSON)];
+
+/// What stands for the version of a payload that can't be read.
+pub(super) fn unreadable_version(unreadable: &Unreadable) -> i16 {
+    let known = UNREADABLE_VERSIONS.iter().find(|(_, reason)| reason == unreadable);
+    known.map_or(-1, |(version, _)| *version)
+}
+
+/// Why a payload can't be read that such a version stands for.
+pub(super) fn unreadable_reason(version: i16) -> Option<Unreadable> {
+    let known = UNREADABLE_VERSIONS.into_iter().find(|(of, _)| *of == version);
+    known.map(|(_, reason)| reason)
+}
 
 /// Values by field name, as recorded: decimals and integers beyond 2^53−1 as strings, instants as RFC 3339 in
 /// UTC, redacted ones as `{"redacted": true}`.
@@ -165,10 +180,15 @@ pub enum EventData {
     Custom(CustomEventData),
     /// Of any type, recorded as plain JSON.
     Raw(Value),
+    /// Of any type: what was recorded can't be read.
+    Unreadable(Unreadable),
 }
 
 impl EventData {
     pub(super) fn from_stored(event_type: EventType, version: i16, data: &Value) -> Result<Self> {
+        if let Some(unreadable) = unreadable_reason(version) {
+            return Ok(Self::Unreadable(unreadable));
+        }
         let data = data.clone();
         match (version, event_type) {
             (RAW_VERSION, _) => Ok(Self::Raw(data)),
@@ -204,6 +224,9 @@ pub trait EventPayload: sealed::Sealed + Send {
     fn schema_version(&self) -> i16 {
         SCHEMA_VERSION
     }
+    /// How many levels it adds around the values that it records.
+    #[doc(hidden)]
+    fn envelope_depth(&self) -> usize;
     /// As stored.
     ///
     /// # Errors
@@ -212,11 +235,14 @@ pub trait EventPayload: sealed::Sealed + Send {
 }
 
 macro_rules! payload {
-    ($type:ty, $event_type:expr $(, $reason:ident)?) => {
+    ($type:ty, $event_type:expr, $envelope_depth:expr $(, $reason:ident)?) => {
         impl sealed::Sealed for $type {}
         impl EventPayload for $type {
             fn event_type(&self) -> EventType {
                 $event_type
+            }
+            fn envelope_depth(&self) -> usize {
+                $envelope_depth
             }
             $(fn reason(&self) -> Option<&str> {
                 self.$reason.as_deref()
@@ -228,8 +254,8 @@ macro_rules! payload {
     };
 }
 
-payload!(DeletedEventData, EventType::Deleted, reason);
-payload!(StateChangedEventData, EventType::StateChanged, reason);
+payload!(DeletedEventData, EventType::Deleted, 2, reason);
+payload!(StateChangedEventData, EventType::StateChanged, 2, reason);
 
 // The two of bulk changes are moved into their JSON, by hand: serde would copy every name and value.
 
@@ -237,6 +263,9 @@ impl sealed::Sealed for CreatedEventData {}
 impl EventPayload for CreatedEventData {
     fn event_type(&self) -> EventType {
         EventType::Created
+    }
+    fn envelope_depth(&self) -> usize {
+        2
     }
     fn into_json(self) -> Result<Value> {
         let values = Value::Object(self.initial_values.into_iter().collect());
@@ -248,6 +277,9 @@ impl sealed::Sealed for UpdatedEventData {}
 impl EventPayload for UpdatedEventData {
     fn event_type(&self) -> EventType {
         EventType::Updated
+    }
+    fn envelope_depth(&self) -> usize {
+        MAX_ENVELOPE_DEPTH
     }
     fn into_json(self) -> Result<Value> {
         let changes = self.changes.into_iter().map(|(name, change)| {
@@ -274,6 +306,9 @@ impl EventPayload for CustomEventData {
     fn event_name(&self) -> Option<String> {
         Some(self.name.clone())
     }
+    fn envelope_depth(&self) -> usize {
+        1
+    }
     fn into_json(self) -> Result<Value> {
         Ok(serde_json::to_value(self)?)
     }
@@ -296,6 +331,9 @@ impl EventPayload for RawEventData {
     }
     fn schema_version(&self) -> i16 {
         RAW_VERSION
+    }
+    fn envelope_depth(&self) -> usize {
+        0
     }
     fn into_json(self) -> Result<Value> {
         Ok(self.data)

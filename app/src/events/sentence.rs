@@ -234,6 +234,10 @@ impl Sentences {
     /// The whole sentence: who, in whose name, did what, why.
     pub fn render(&self, event: &Event) -> Sentence {
         let said = self.own_words(event).unwrap_or_else(|| self.usual(event));
+        let said = match event.unreadable() {
+            Some(_) => said.and(" (what was recorded can't be read)"),
+            None => said,
+        };
         whole(event, said)
     }
 

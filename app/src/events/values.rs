@@ -8,6 +8,7 @@ use sea_orm::sea_query::OptionEnum;
 use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Result};
+use crate::json::{MAX_JSON_DEPTH, Unreadable, is_too_deep, refuse_too_deep};
 
 /// The largest integer that every JSON reader keeps exactly (2^53−1).
 const MAX_EXACT: u64 = (1 << 53) - 1;
@@ -35,7 +36,11 @@ pub(super) fn recorded(value: Value) -> Json {
         Value::Enum(OptionEnum::None(_)) => Json::Null,
         Value::Char(v) => json!(v),
         Value::Bytes(v) => v.map_or(Json::Null, |v| Json::String(STANDARD.encode(v))),
-        Value::Json(v) => v.map_or(Json::Null, |v| *v),
+        Value::Json(v) => v.map_or(Json::Null, |v| match is_too_deep(&v, MAX_JSON_DEPTH) {
+            // Only what was written by SQL, since the helpers refuse it: its event must be readable all the same.
+            true => Unreadable::TOO_DEEP.placeholder(),
+            false => *v,
+        }),
         Value::ChronoDate(v) => v.map_or(Json::Null, |v| Json::String(v.to_string())),
         Value::ChronoTime(v) => v.map_or(Json::Null, |v| Json::String(v.to_string())),
         Value::ChronoDateTime(v) => v.map_or(Json::Null, |v| Json::String(v.format("%FT%T%.6f").to_string())),
@@ -99,16 +104,20 @@ fn instant_of(value: &Value) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Refuses U+0000, which PostgreSQL can't store in text or JSON, before a statement fails on it.
+/// Refuses U+0000, which PostgreSQL can't store in text or JSON, before a statement fails on it; and JSON that is too
+/// deep for its event to be read.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names the field.
-pub(super) fn refuse_nul(field: &str, value: &Value) -> Result<()> {
+pub(super) fn refuse_unstorable(field: &str, value: &Value) -> Result<()> {
     let has_nul = match value {
         Value::String(Some(text)) => text.contains('\0'),
         Value::Char(Some(c)) => *c == '\0',
-        Value::Json(Some(json)) => json_has_nul(json),
-        Value::Array(_, Some(items)) => return items.iter().try_for_each(|item| refuse_nul(field, item)),
+        Value::Json(Some(json)) => {
+            refuse_too_deep(field, json)?;
+            json_has_nul(json)
+        }
+        Value::Array(_, Some(items)) => return items.iter().try_for_each(|item| refuse_unstorable(field, item)),
         _ => false,
     };
     if has_nul {

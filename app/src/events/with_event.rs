@@ -14,7 +14,7 @@ use super::tracked::{
     ActiveModelOf, ColumnOf, FieldPolicy, Track, Tracked, capture_values, column_named, find_column, model_changes,
     set_column,
 };
-use super::values::{recorded, refuse_nul, same};
+use super::values::{recorded, refuse_unstorable, same};
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 
@@ -23,7 +23,7 @@ use crate::tenancy::TeamTx;
 /// `id` (UUIDv7) and `team_id` are filled in when not set. Round trips: the insert, the event, the consumers'.
 ///
 /// # Errors
-/// [`Error::Invalid`] for another team's `team_id` or a text with U+0000; what the database refuses, as
+/// [`Error::Invalid`] for another team's `team_id`, a text with U+0000 or JSON that is too deep; what the database refuses, as
 /// [`Error::from_database`] sorts it; what [`emit_event`] fails with.
 pub async fn create_model_with_event<E, M, A>(tx: &TeamTx, mut model: A, track: Track<E::Column>) -> Result<M>
 where
@@ -167,7 +167,7 @@ where
         ActiveValue::NotSet => set_column(model, team_id, tx.team_id().into())?,
         ActiveValue::Set(value) | ActiveValue::Unchanged(value) => refuse_other_team(tx, &value)?,
     }
-    refuse_nuls::<M, A>(model)
+    refuse_unstorables::<M, A>(model)
 }
 
 pub(super) fn refuse_other_team(tx: &TeamTx, team_id: &Value) -> Result<()> {
@@ -180,14 +180,14 @@ pub(super) fn refuse_other_team(tx: &TeamTx, team_id: &Value) -> Result<()> {
     ))
 }
 
-pub(super) fn refuse_nuls<M, A>(model: &A) -> Result<()>
+pub(super) fn refuse_unstorables<M, A>(model: &A) -> Result<()>
 where
     M: Tracked<Entity = A::Entity>,
     A: ActiveModelTrait,
 {
     for column in ColumnOf::<M>::iter() {
         if let ActiveValue::Set(value) = model.get(column) {
-            refuse_nul(column.as_str(), &value)?;
+            refuse_unstorable(column.as_str(), &value)?;
         }
     }
     Ok(())
@@ -195,7 +195,7 @@ where
 
 /// Before anything is written: a change whose event is refused afterwards would stand without it.
 fn refuse_nul_in_reason(reason: Option<&str>) -> Result<()> {
-    reason.map_or(Ok(()), |reason| refuse_nul("reason", &reason.into()))
+    reason.map_or(Ok(()), |reason| refuse_unstorable("reason", &reason.into()))
 }
 
 /// The row as it is, locked until the transaction ends.
@@ -241,7 +241,7 @@ async fn write_changes<M: Tracked>(tx: &TeamTx, old: &M, changes: &ActiveModelOf
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,
 {
-    refuse_nuls::<M, _>(changes)?;
+    refuse_unstorables::<M, _>(changes)?;
     let differing = differing(tx, old, changes)?;
     if differing.is_empty() {
         return Ok(None);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::sentence::Sentence;
 use crate::error::{Error, Result};
+use crate::json::refuse_too_deep;
 
 /// How large an action's payload may be, as JSON.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
@@ -25,7 +26,7 @@ impl Told {
     /// An action of any type: its `Display` is its sentence, its variant its type.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is no JSON, or too large.
+    /// [`Error::Invalid`] if it is no JSON, or too large or too deep.
     pub(super) fn of<A: Serialize + Display>(action: &A) -> Result<Self> {
         let payload = serde_json::to_value(action)
             .map_err(|error| Error::invalid("payload", format!("the action is no JSON: {error}")))?;
@@ -45,6 +46,7 @@ impl Told {
                 "the action has U+0000 in it, which no row can hold",
             ));
         }
+        refuse_too_deep("payload", &payload)?;
         let (action_type, payload) = typed(payload, std::any::type_name::<A>());
         Ok(Self {
             action_type,

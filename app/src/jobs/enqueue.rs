@@ -12,6 +12,7 @@ use super::action::has_nul;
 use super::job::{Due, Job, JobOptions};
 use super::registry::Jobs;
 use crate::error::{Error, Result};
+use crate::json::refuse_too_deep;
 use crate::tenancy::{Context, Moved, TeamTx};
 
 /// How large a job's input may be, as JSON.
@@ -27,7 +28,7 @@ pub trait Enqueue {
     ///
     /// # Errors
     /// [`Error::Internal`] for a job that is not registered; [`Error::Invalid`] for an input that is no JSON or larger
-    /// than [`MAX_INPUT_BYTES`].
+    /// than [`MAX_INPUT_BYTES`], or deeper than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH).
     fn enqueue<J: Job>(&self, job: J) -> impl Future<Output = Result<Uuid>> + Send;
 
     /// As [`Enqueue::enqueue`]: later, before others, one after the other, or one for all that ask.
@@ -71,6 +72,7 @@ fn input(job: &impl Job) -> Result<Value> {
     if has_nul(&input) {
         return Err(Error::invalid("input", "has U+0000 in it, which no row can hold"));
     }
+    refuse_too_deep("input", &input)?;
     let size = input.to_string().len();
     if size > MAX_INPUT_BYTES {
         return Err(Error::invalid(

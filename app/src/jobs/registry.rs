@@ -11,6 +11,7 @@ use super::job::Job;
 use super::queue::Attempt;
 use super::spec::is_name;
 use crate::error::{Error, Result};
+use crate::json::refuse_too_deep;
 
 /// The jobs that a program has, by name: an extension of the [`Database`](crate::tenancy::Database). Cheap to clone.
 #[derive(Clone, Default)]
@@ -51,10 +52,12 @@ impl Jobs {
     /// Runs `job` whenever `schedule` says, as the service's own work: in the team `system`.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a schedule that is none, and for a job that is not registered.
+    /// [`Error::Internal`] for a schedule that is none, and for a job that is not registered; [`Error::Invalid`] for an
+    /// input that is too deep.
     pub fn scheduled<J: Job>(mut self, schedule: &str, job: &J) -> Result<Self> {
         self.registered(J::NAME)?;
         let input = serde_json::to_value(job)?;
+        refuse_too_deep("input", &input)?;
         let mut crontabs = parse_crontab(&format!("{schedule} {}", J::NAME))
             .map_err(|error| Error::internal(format!("the schedule {schedule:?} of {}: {error}", J::NAME)))?;
         let (Some(mut crontab), true) = (crontabs.pop(), crontabs.is_empty()) else {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::action::has_nul;
 use super::sentence::Sentence;
 use crate::error::{Error, Result};
+use crate::json::refuse_too_deep;
 use crate::tenancy::Context;
 
 /// What a session is of: which job, with which input, for whom.
@@ -112,6 +113,7 @@ impl SessionSpec {
         if has_nul(&input) {
             return Err(Error::invalid("input", "has U+0000 in it, which no row can hold"));
         }
+        refuse_too_deep("input", &input)?;
         Ok((self, input))
     }
 

@@ -51,6 +51,9 @@ pub struct SessionView {
     pub finished_at: Option<DateTime<Utc>>,
     /// When somebody asked for its end.
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// The fields among `input` and `error` that can't be read; they hold `{"unreadable": {"reason": …}}`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<&'static str>,
     /// How long it waited in the queue after it was due.
     pub queue_delay_ms: Option<i64>,
     /// How long it ran; null while it runs.
@@ -74,6 +77,9 @@ pub struct ActionView {
     pub parts: Vec<SentencePart>,
     /// All of it.
     pub payload: Value,
+    /// `payload`, if that can't be read; it holds `{"unreadable": {"reason": …}}`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<&'static str>,
 }
 
 impl From<SessionRow> for SessionView {
@@ -100,6 +106,7 @@ impl From<SessionRow> for SessionView {
             heartbeat_at: row.heartbeat_at,
             finished_at: row.finished_at,
             cancel_requested_at: row.cancel_requested_at,
+            unreadable: row.unreadable,
         }
     }
 }
@@ -113,6 +120,7 @@ impl From<ActionRow> for ActionView {
             parts: row.parts.unwrap_or_else(|| Sentence::whole(&row.sentence)),
             sentence: row.sentence,
             payload: row.payload,
+            unreadable: row.unreadable,
         }
     }
 }

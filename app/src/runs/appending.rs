@@ -7,6 +7,7 @@ use super::log::{Said, moment};
 use super::status::RunStatus;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Json;
+use crate::json::fault_in;
 
 /// How long a type or a source may be.
 const MAX_WORD: usize = 100;
@@ -50,11 +51,18 @@ pub(super) fn read(text: &[u8], limit: usize, number: Option<u64>) -> Result<Sai
     if said.payload.is_some_and(|payload| !payload.get().starts_with('{')) {
         return Err(Error::invalid(at("payload"), "must be an object"));
     }
-    if let Some(payload) = said.payload
-        && !can_be_read(payload.get())
-    {
-        let words = "must be JSON that every reader takes: at most 100 levels deep, and no half of a surrogate pair";
-        return Err(Error::invalid(at("payload"), words));
+    if let Some(payload) = said.payload {
+        if let Some(fault) = fault_in(payload.get().as_bytes()) {
+            let inside = match fault.field.as_str() {
+                "$" => "payload".to_owned(),
+                path => format!("payload.{path}"),
+            };
+            return Err(Error::invalid(at(&inside), fault.detail));
+        }
+        if !is_text(payload.get()) {
+            let words = "must be JSON that every reader takes: no half of a surrogate pair";
+            return Err(Error::invalid(at("payload"), words));
+        }
     }
     if said.kind == "log.gap" {
         let count = said
@@ -87,13 +95,12 @@ fn place(number: Option<u64>, name: &str) -> String {
     }
 }
 
-/// Whether other readers will take it, too: a raw text may be deeper than they go, or have characters that are none. Few texts
-/// can be, and only those are looked at closely.
-fn can_be_read(payload: &str) -> bool {
+/// Whether its strings are text: a raw value may have characters that are none. Few texts can, and only those are looked at
+/// closely.
+fn is_text(payload: &str) -> bool {
     let bytes = payload.as_bytes();
-    let deep = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() > 100;
     let escaped = || memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some();
-    let suspicious = deep || (memchr::memchr(b'\\', bytes).is_some() && escaped());
+    let suspicious = memchr::memchr(b'\\', bytes).is_some() && escaped();
     !suspicious || serde_json::from_str::<Value>(payload).is_ok()
 }
 
@@ -200,6 +207,40 @@ mod tests {
                 .to_string()
                 .contains("levels deep")
         );
+        // 121 levels, and 101: as many brackets as a flat line may have.
+        for levels in [121, 101] {
+            let inside = levels - 1;
+            let deep = format!(
+                r#"{{"type":"x","payload":{{"a":{}{}}}}}"#,
+                "[".repeat(inside),
+                "]".repeat(inside)
+            );
+            let refused = read(deep.as_bytes(), 1_000, Some(3)).unwrap_err().to_string();
+            assert!(refused.starts_with("line 3: payload.a[0][0]"), "{levels}: {refused}");
+        }
+        let deepest = format!(
+            r#"{{"type":"x","payload":{{"a":{}{}}}}}"#,
+            "[".repeat(99),
+            "]".repeat(99)
+        );
+        assert!(read(deepest.as_bytes(), 1_000, None).is_ok());
+        let brackets = format!(r#"{{"type":"x","payload":{{"message":"{}"}}}}"#, "[{".repeat(200));
+        assert!(read(brackets.as_bytes(), 1_000, None).is_ok());
+        for (number, taken) in [
+            ("1e999", false),
+            ("-1e400", false),
+            ("18446744073709551616", false),
+            ("1e308", true),
+        ] {
+            let line = format!(r#"{{"type":"x","payload":{{"rows":[0,{{"n":{number}}}]}}}}"#);
+            match read(line.as_bytes(), 1_000, Some(3)) {
+                Ok(_) => assert!(taken, "{number}"),
+                Err(refused) => assert!(
+                    !taken && refused.to_string().starts_with("line 3: payload.rows[1].n: "),
+                    "{refused}"
+                ),
+            }
+        }
         let long = format!(r#"{{"type":"x","payload":{{"message":"{}"}}}}"#, "y".repeat(1_000));
         let refused = read(long.as_bytes(), 1_000, None).unwrap_err();
         assert!(refused.to_string().contains("1000 is the most"), "{refused}");

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::events::{ChangedField, Event, EventType, ObjectRef, Sentence, Sentences};
 use crate::http::Version;
+use crate::json::Unreadable;
 use crate::tenancy::{Actor, Person};
 
 /// A part of a thread, the same for every reader.
@@ -90,6 +91,9 @@ pub struct ToldEvent {
     pub created_at: DateTime<Utc>,
     /// What changed, by field, of an `UPDATED` or `STATE_CHANGED` event that recorded it.
     pub changes: Vec<ChangedField>,
+    /// Why what was recorded can't be read, if it can't: then there are no `changes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<Unreadable>,
     /// The event in words, part by part.
     pub sentence: Sentence,
     /// The sentence as plain text.
@@ -144,6 +148,7 @@ impl ToldEvent {
             causation_id: event.causation_id,
             created_at: event.created_at,
             changes: sentences.changes(event),
+            unreadable: event.unreadable(),
             text: sentence.to_string(),
             sentence,
         }

@@ -20,6 +20,11 @@ pub(super) type Text = CompactString;
 /// How many fields one object may have. More are left out, and the event says so.
 pub const MAX_FIELDS: usize = 256;
 
+/// How many levels of objects and lists a value may have. Deeper ones are left out, and the event says so.
+pub const MAX_DEPTH: usize = 100;
+/// How many names a path may have: with its value, an event is no deeper than what readers of JSON take.
+pub(super) const MAX_PATH_NAMES: usize = 16;
+
 /// Room for the layer's own fields and some more.
 const USUAL_FIELDS: usize = 64;
 
@@ -58,9 +63,9 @@ impl Value {
     /// What `value` is as JSON.
     ///
     /// # Errors
-    /// If its `Serialize` fails, or a map's keys are no texts.
+    /// If its `Serialize` fails, a map's keys are no texts, or it has more than [`MAX_DEPTH`] levels.
     pub fn of(value: impl Serialize) -> Result<Self, NoJson> {
-        value.serialize(ToValue)
+        value.serialize(ToValue::whole())
     }
 
     /// The text, if it is one.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::error::EventError;
-use super::fields::{Fields, Full, MAX_FIELDS, Value};
+use super::fields::{Fields, Full, MAX_FIELDS, MAX_PATH_NAMES, Value};
 use super::outcome::Outcome;
 use super::own;
 use super::spare;
@@ -34,6 +34,12 @@ impl Gathered {
         let end = path.bytes().position(|letter| letter == b'.').unwrap_or(path.len());
         let Self { fields, problems, .. } = self;
         if !may_set(path.get(..end).unwrap_or_default(), problems) {
+            return None;
+        }
+        if path.bytes().filter(|letter| *letter == b'.').count() >= MAX_PATH_NAMES {
+            problems.add(format_args!(
+                "{path} has more than {MAX_PATH_NAMES} names and was not set"
+            ));
             return None;
         }
         make_room(fields);

@@ -45,7 +45,7 @@ pub use config::WideEventConfig;
 pub use core_schema::core_schema;
 pub use error::EventError;
 pub use event::WideEvent;
-pub use fields::{Fields, MAX_FIELDS, Value};
+pub use fields::{Fields, MAX_DEPTH, MAX_FIELDS, Value};
 pub use ids::RequestIds;
 pub use layer::{Answering, WideEventLayer, WideEventService};
 pub use outcome::Outcome;

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use serde::ser::{self, Serialize, Serializer};
 use serde_json::Number;
 
-use super::fields::{Fields, Full, MAX_FIELDS, Name, Text, Value};
+use super::fields::{Fields, Full, MAX_DEPTH, MAX_FIELDS, Name, Text, Value};
 
 /// Why something is no JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +34,32 @@ impl From<Full> for NoJson {
 
 type Outcome = Result<Value, NoJson>;
 
-/// Makes a [`Value`].
-pub(super) struct ToValue;
+/// Makes a [`Value`] of at most so many levels.
+#[derive(Clone, Copy)]
+pub(super) struct ToValue {
+    levels: usize,
+}
+
+impl ToValue {
+    /// A value of at most [`MAX_DEPTH`] levels.
+    pub(super) fn whole() -> Self {
+        Self { levels: MAX_DEPTH }
+    }
+
+    /// For what is inside of a list, an object or a variant.
+    fn inside(self) -> Result<Self, NoJson> {
+        match self.levels.checked_sub(1) {
+            Some(levels) => Ok(Self { levels }),
+            None => Err(NoJson(format!("it is nested more than {MAX_DEPTH} levels deep"))),
+        }
+    }
+}
 
 /// A list on its way, in an object of its variant's name if it has one.
 pub(super) struct ListToValue {
     items: Vec<Value>,
     variant: Option<&'static str>,
+    inside: ToValue,
 }
 
 /// An object on its way.
@@ -48,6 +67,7 @@ pub(super) struct ObjectToValue {
     fields: Fields,
     name: Option<Name>,
     variant: Option<&'static str>,
+    inside: ToValue,
 }
 
 fn of_variant(variant: Option<&'static str>, value: Value) -> Value {
@@ -171,7 +191,7 @@ impl Serializer for ToValue {
         variant: &'static str,
         value: &T,
     ) -> Outcome {
-        Ok(of_variant(Some(variant), value.serialize(self)?))
+        Ok(of_variant(Some(variant), value.serialize(self.inside()?)?))
     }
 
     fn serialize_seq(self, length: Option<usize>) -> Result<ListToValue, NoJson> {
@@ -179,6 +199,7 @@ impl Serializer for ToValue {
             // What a type says of its length is no promise.
             items: Vec::with_capacity(length.unwrap_or(0).min(MAX_FIELDS)),
             variant: None,
+            inside: self.inside()?,
         })
     }
 
@@ -199,7 +220,7 @@ impl Serializer for ToValue {
     ) -> Result<ListToValue, NoJson> {
         Ok(ListToValue {
             variant: Some(variant),
-            ..self.serialize_seq(Some(length))?
+            ..self.inside()?.serialize_seq(Some(length))?
         })
     }
 
@@ -208,6 +229,7 @@ impl Serializer for ToValue {
             fields: Fields::with_capacity(length.unwrap_or(0).min(MAX_FIELDS)),
             name: None,
             variant: None,
+            inside: self.inside()?,
         })
     }
 
@@ -224,14 +246,14 @@ impl Serializer for ToValue {
     ) -> Result<ObjectToValue, NoJson> {
         Ok(ObjectToValue {
             variant: Some(variant),
-            ..self.serialize_map(Some(length))?
+            ..self.inside()?.serialize_map(Some(length))?
         })
     }
 }
 
 impl ListToValue {
     fn add<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), NoJson> {
-        self.items.push(item.serialize(ToValue)?);
+        self.items.push(item.serialize(self.inside)?);
         Ok(())
     }
 
@@ -304,7 +326,7 @@ impl ser::SerializeMap for ObjectToValue {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), NoJson> {
         // Texts, numbers and truths are names in JSON; all else is none.
-        self.name = Some(match name.serialize(ToValue)? {
+        self.name = Some(match name.serialize(self.inside)? {
             Value::String(text) => Name::Owned(text.into_string()),
             Value::Number(number) => Name::Owned(number.to_string()),
             Value::Bool(truth) => Name::Owned(truth.to_string()),
@@ -315,7 +337,7 @@ impl ser::SerializeMap for ObjectToValue {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NoJson> {
         let name = self.name.take().unwrap_or_default();
-        self.fields.put(name, value.serialize(ToValue)?)?;
+        self.fields.put(name, value.serialize(self.inside)?)?;
         Ok(())
     }
 
@@ -329,7 +351,7 @@ impl ser::SerializeStruct for ObjectToValue {
     type Error = NoJson;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), NoJson> {
-        self.fields.put(name, value.serialize(ToValue)?)?;
+        self.fields.put(name, value.serialize(self.inside)?)?;
         Ok(())
     }
 
@@ -352,75 +374,4 @@ impl ser::SerializeStructVariant for ObjectToValue {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde::Serialize;
-    use serde_json::json;
-
-    use super::*;
-
-    #[derive(Serialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Kind {
-        Unit,
-        Newtype(u8),
-        Tuple(i8, char),
-        Struct { a: Option<f64>, b: () },
-    }
-
-    #[derive(Serialize)]
-    struct Everything {
-        kinds: Vec<Kind>,
-        numbers: (u64, i64, f64, u128),
-        map: BTreeMap<u8, Option<bool>>,
-        bytes: Vec<u8>,
-        text: String,
-        #[serde(flatten)]
-        more: BTreeMap<String, &'static str>,
-    }
-
-    #[test]
-    fn values_are_what_serde_json_makes_of_them() {
-        let everything = Everything {
-            kinds: vec![
-                Kind::Unit,
-                Kind::Newtype(1),
-                Kind::Tuple(-2, 'é'),
-                Kind::Struct { a: Some(0.1), b: () },
-            ],
-            numbers: (u64::MAX, i64::MIN, f64::NAN, 7),
-            map: BTreeMap::from([(1, Some(true)), (2, None)]),
-            bytes: vec![1, 2],
-            text: "a text that is longer than what is kept in its place".to_owned(),
-            more: BTreeMap::from([("x".to_owned(), "y")]),
-        };
-        let value = everything.serialize(ToValue).unwrap();
-        assert_eq!(
-            serde_json::Value::from(&value),
-            serde_json::to_value(&everything).unwrap()
-        );
-        assert_eq!(
-            serde_json::to_string(&value).unwrap(),
-            serde_json::to_string(&everything).unwrap()
-        );
-        assert_eq!(
-            Value::of(json!({"a": [1, null]})).unwrap(),
-            json!({"a": [1, null]}).into()
-        );
-    }
-
-    #[test]
-    fn what_is_no_json_is_refused() {
-        let pairs = BTreeMap::from([((1, 2), 3)]);
-        assert_eq!(Value::of(pairs).unwrap_err().to_string(), "a key must be a text");
-        let many: BTreeMap<usize, ()> = (0..=MAX_FIELDS).map(|n| (n, ())).collect();
-        assert!(
-            Value::of(many)
-                .unwrap_err()
-                .to_string()
-                .contains("more than 256 fields")
-        );
-        assert!(Value::of(u128::MAX).is_err());
-    }
-}
+mod tests;

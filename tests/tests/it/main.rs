@@ -11,6 +11,7 @@ mod architecture;
 mod cli;
 mod concurrency;
 mod consumers;
+mod doors;
 mod events;
 mod harness;
 mod housekeeping;

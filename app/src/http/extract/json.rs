@@ -13,14 +13,16 @@ use serde_json::error::Category;
 use super::nul::refuse_nul;
 use super::wrong_field::wrong_field;
 use crate::error::{Error, Result};
+use crate::json::fault_in;
 
 /// axum's own limit, which holds where [`body_limit`] isn't used.
 const AXUM_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 /// A JSON body, read or written.
 ///
 /// Reading refuses with 415 what isn't sent as JSON, with 413 what is too large, with 400 what isn't JSON (by
-/// line and column), and with 422 what isn't a `T`, by the path of the field. `Option<Json<T>>` is `None` for
-/// a request without a `Content-Type`, or without a body.
+/// line and column), and with 422 what isn't a `T`, by the path of the field: also a list where a struct is expected,
+/// more than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH) levels, and numbers beyond 64 bits. `Option<Json<T>>` is
+/// `None` for a request without a `Content-Type`, or without a body.
 ///
 /// A `T` that can't be written is a defect: [`Error::Internal`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,20 +44,25 @@ impl<T: DeserializeOwned> Json<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::BadRequest`] for what isn't JSON, [`Error::Invalid`] for what isn't a `T`.
+    /// [`Error::BadRequest`] for what isn't JSON, [`Error::Invalid`] for what isn't a `T`, and for JSON that is too deep
+    /// or has numbers that not every reader takes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::BadRequest {
                 detail: "the body is empty: send JSON".to_owned(),
             });
         }
+        if let Some(fault) = fault_in(bytes) {
+            return Err(Error::Invalid(vec![fault]));
+        }
         refuse_nul(bytes)?;
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value =
-            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| match error.inner().classify() {
+        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            match error.inner().classify() {
                 Category::Data => Error::Invalid(vec![wrong_field(error.path(), &error.inner().to_string())]),
                 Category::Syntax | Category::Eof | Category::Io => not_json(error.inner()),
-            })?;
+            }
+        })?;
         deserializer.end().map_err(|error| not_json(&error))?;
         Ok(Self(value))
     }
@@ -231,6 +238,21 @@ mod tests {
         assert_eq!(field(r#"{"id":1,"in":{"in":null,"in":null}}"#), "in.in");
         assert_eq!(field(r#"{"id":1,"in":{"id":1,"in":{}}}"#), "in.in.id");
         assert_eq!(field(r#"{"id":1,"in":{"id":1,"inn":{}}}"#), "in.inn");
+    }
+
+    #[test]
+    fn what_not_every_reader_takes_is_refused_by_its_path() {
+        let told = wrong(r#"{"name":"x","budget":1e999}"#);
+        assert!(told[0].0 == "budget" && told[0].1.contains("a number"), "{told:?}");
+        let told = wrong(r#"{"name":"x","more":[0,{"n":18446744073709551616}]}"#);
+        assert_eq!(told[0].0, "more[1].n");
+        let deep = |levels: usize| format!(r#"{{"name":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let told = wrong(&deep(101));
+        assert!(
+            told[0].0.starts_with("name[0]") && told[0].1.contains("100 levels"),
+            "{told:?}"
+        );
+        assert!(wrong(&deep(100))[0].1.contains("expected a string"));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! field's name, what was wrong and what would be right.
 //!
 //! - [`Json`] reads and writes bodies. Request types say `#[serde(deny_unknown_fields)]`: a misspelt field is
-//!   then refused by name, not ignored. U+0000, which Postgres can't store, is refused by its path.
+//!   then refused by name, not ignored. U+0000, which Postgres can't store, is refused by its path, and so are lists
+//!   for objects, JSON that is too deep, and numbers that not every reader takes.
 //! - [`Path`] gives the captures after the team, as `Team` takes the one before.
 //! - [`Query`] reads parameters, and says `deny_unknown_fields` for the same reason.
 //! - [`IfMatch`] and [`Version`] keep two people from overwriting each other's change.

@@ -16,6 +16,9 @@ use crate::config::WideEventsConfig;
 use crate::error::{Error, Result};
 use crate::wide_events::{EventSchema, HashKey, Redaction, Sampling, WideEventConfig};
 
+// Wide events know nothing of this crate, and have its limit all the same.
+const _: () = assert!(crate::wide_events::MAX_DEPTH == crate::json::MAX_JSON_DEPTH);
+
 /// How the service's events are made, as its settings say.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use crate::jobs::job::Job;
 use crate::jobs::sentence::Sentence;
 use crate::jobs::session::{CANCELLED, with_job_session};
 use crate::jobs::spec::SessionSpec;
+use crate::json::{MAX_JSON_DEPTH, Unreadable, is_too_deep, refuse_too_deep};
 use crate::tenancy::{Context, Database, SYSTEM_TEAM};
 
 /// What the queue keeps of a job.
@@ -99,8 +100,11 @@ impl<J: Job> TaskHandler for Attempt<J> {
 /// and nothing of what is in it.
 async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Result<(), String> {
     let (spec, input) = spec(job, J::NAME)?;
-    let parsed = serde_json::from_value::<J>(input)
-        .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)));
+    // An older version has taken it, or somebody's SQL.
+    let parsed = refuse_too_deep("input", &input).and_then(|()| {
+        serde_json::from_value::<J>(input)
+            .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)))
+    });
     // A panic there must not leave the attempt untold.
     let told = parsed.as_ref().ok().and_then(|job| {
         catch_unwind(AssertUnwindSafe(|| {
@@ -136,8 +140,12 @@ fn spec(job: &graphile_worker::Job, name: &str) -> Result<(SessionSpec, Value), 
         (None, Some(_)) => Context::system(SYSTEM_TEAM, "schedule"),
         (None, None) => return Err("the queue's payload has no context: nobody would act".to_owned()),
     };
+    let kept = match is_too_deep(&envelope.input, MAX_JSON_DEPTH) {
+        true => &Unreadable::TOO_DEEP.placeholder(),
+        false => &envelope.input,
+    };
     let spec = SessionSpec::new(name)
-        .input(&envelope.input)
+        .input(kept)
         .context(context)
         .attempt(job_id, i32::from(*job.attempts()), i32::from(*job.max_attempts()))
         .queued(*job.id(), *job.run_at());

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::jobs::outcome::Status;
 use crate::jobs::sentence::SentencePart;
 use crate::jobs::spec::SessionSpec;
+use crate::json::{MAX_JSON_DEPTH, read_column};
 use crate::tenancy::{Context, Database, Moved, TeamTx, WorkerDatabase};
 
 /// A session as it is read.
@@ -43,6 +44,7 @@ pub(super) struct SessionRow {
     pub(super) heartbeat_at: DateTime<Utc>,
     pub(super) finished_at: Option<DateTime<Utc>>,
     pub(super) cancel_requested_at: Option<DateTime<Utc>>,
+    pub(super) unreadable: Vec<&'static str>,
 }
 
 /// An action as it is read.
@@ -54,6 +56,7 @@ pub(super) struct ActionRow {
     pub(super) sentence: String,
     pub(super) parts: Option<Vec<SentencePart>>,
     pub(super) payload: Value,
+    pub(super) unreadable: Vec<&'static str>,
 }
 
 /// Which sessions.
@@ -212,18 +215,43 @@ pub(super) async fn actions(tx: &TeamTx, session_id: Uuid, after: i64, limit: u6
 /// An action from a row whose columns are named so.
 fn action_row(row: &PgRow, prefix: &str) -> Result<ActionRow> {
     let named = |column: &str| format!("{prefix}{column}");
-    let parts: Option<Json<Vec<SentencePart>>> = row.try_get(named("parts").as_str())?;
+    let mut unreadable = Vec::new();
+    let payload = readable(row, &named("payload"), "payload", &mut unreadable)?;
     Ok(ActionRow {
         seq: row.try_get(named("seq").as_str())?,
         at: row.try_get(named("at").as_str())?,
         action_type: row.try_get(named("action_type").as_str())?,
         sentence: row.try_get(named("sentence").as_str())?,
-        parts: parts.map(|parts| parts.0),
-        payload: row.try_get(named("payload").as_str())?,
+        parts: parts(row, &named("parts"))?,
+        payload: payload.unwrap_or_default(),
+        unreadable,
     })
 }
 
+/// A column of JSON that somebody gave; of what can't be read, its placeholder, and the field's name in `unreadable`.
+fn readable(
+    row: &PgRow,
+    column: &str,
+    field: &'static str,
+    unreadable: &mut Vec<&'static str>,
+) -> Result<Option<Value>> {
+    Ok(match read_column(row, column, MAX_JSON_DEPTH)? {
+        Ok(value) => value,
+        Err(why) => {
+            unreadable.push(field);
+            Some(why.placeholder())
+        }
+    })
+}
+
+/// A sentence's parts. Without them, or where they can't be read, the sentence is one part.
+fn parts(row: &PgRow, column: &str) -> Result<Option<Vec<SentencePart>>> {
+    let parts = read_column(row, column, MAX_JSON_DEPTH)?.ok().flatten();
+    Ok(parts.and_then(|parts| serde_json::from_value(parts).ok()))
+}
+
 fn session_row(row: &PgRow) -> Result<SessionRow> {
+    let mut unreadable = Vec::new();
     Ok(SessionRow {
         id: row.try_get("id")?,
         job_name: row.try_get("job_name")?,
@@ -233,9 +261,9 @@ fn session_row(row: &PgRow) -> Result<SessionRow> {
         max_attempts: row.try_get("max_attempts")?,
         status: row.try_get::<&str, _>("status")?.parse()?,
         sentence: row.try_get("sentence")?,
-        parts: row.try_get::<Option<Json<_>>, _>("parts")?.map(|parts| parts.0),
-        input: row.try_get("input")?,
-        error: row.try_get("error")?,
+        parts: parts(row, "parts")?,
+        input: readable(row, "input", "input", &mut unreadable)?,
+        error: readable(row, "error", "error", &mut unreadable)?,
         correlation_id: row.try_get("correlation_id")?,
         causation_id: row.try_get("causation_id")?,
         queued_at: row.try_get("queued_at")?,
@@ -243,5 +271,6 @@ fn session_row(row: &PgRow) -> Result<SessionRow> {
         heartbeat_at: row.try_get("heartbeat_at")?,
         finished_at: row.try_get("finished_at")?,
         cancel_requested_at: row.try_get("cancel_requested_at")?,
+        unreadable,
     })
 }

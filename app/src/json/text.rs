@@ -1,0 +1,271 @@
+//! JSON as text: what in it not every reader takes, and where that is.
+
+use super::{MAX_JSON_DEPTH, too_deep};
+use crate::error::FieldError;
+
+/// A path longer than this helps nobody.
+const MAX_PATH_CHARS: usize = 200;
+
+/// Up to this length digits are a number of 64 bits.
+const SURE_DIGITS: usize = 18;
+
+/// What is wrong with JSON at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    TooDeep,
+    Number,
+}
+
+/// The first fault in JSON text, by its path (`$` for the whole): more than [`MAX_JSON_DEPTH`] levels, or a number that
+/// is neither a finite `f64` nor, if it is whole, an integer of 64 bits.
+///
+/// What isn't JSON at all is for the parser to say.
+pub(crate) fn fault_in(text: &[u8]) -> Option<FieldError> {
+    let (fault, at) = scan(text)?;
+    let detail = match fault {
+        Fault::TooDeep => too_deep(),
+        Fault::Number => "is a number that not every reader of JSON takes: neither an integer of 64 bits nor a finite \
+                          number of double precision; send it as a string"
+            .to_owned(),
+    };
+    Some(FieldError {
+        field: path_to(text, at),
+        detail,
+    })
+}
+
+/// Finds the first fault, without memory of its own.
+fn scan(text: &[u8]) -> Option<(Fault, usize)> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => at = after_string(text, at),
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_JSON_DEPTH {
+                    return Some((Fault::TooDeep, at));
+                }
+                at += 1;
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let end = after_number(text, at);
+                if !every_reader_takes(text.get(at..end).unwrap_or_default()) {
+                    return Some((Fault::Number, at));
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// The place behind a string that begins here.
+fn after_string(text: &[u8], begin: usize) -> usize {
+    let mut at = begin + 1;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        match memchr::memchr2(b'"', b'\\', rest) {
+            Some(found) if rest.get(found) == Some(&b'"') => return at + found + 1,
+            Some(found) => at += found + 2,
+            None => return text.len(),
+        }
+    }
+}
+
+fn after_number(text: &[u8], begin: usize) -> usize {
+    let rest = text.get(begin..).unwrap_or_default();
+    let length = rest
+        .iter()
+        .position(|byte| !matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
+    begin + length.unwrap_or(rest.len())
+}
+
+fn every_reader_takes(number: &[u8]) -> bool {
+    let is_whole = !number.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+    if is_whole && number.len() <= SURE_DIGITS {
+        return true;
+    }
+    let Ok(text) = std::str::from_utf8(number) else {
+        return true;
+    };
+    match is_whole {
+        true => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
+        // What isn't a number either is for the parser to say.
+        false => text.parse::<f64>().is_ok_and(f64::is_finite) || text.parse::<f64>().is_err(),
+    }
+}
+
+/// A container that is open.
+enum Open<'a> {
+    Object {
+        key: &'a [u8],
+        /// What comes next is a key.
+        in_key: bool,
+    },
+    Array(usize),
+}
+
+/// The path to what begins at `target`, as `labels[1].text`.
+fn path_to(text: &[u8], target: usize) -> String {
+    let mut open: Vec<Open<'_>> = Vec::new();
+    let mut at = 0;
+    while at < target {
+        let Some(byte) = text.get(at) else { break };
+        let mut next = at + 1;
+        match byte {
+            b'{' => open.push(Open::Object { key: &[], in_key: true }),
+            b'[' => open.push(Open::Array(0)),
+            b'}' | b']' => {
+                open.pop();
+            }
+            b',' => match open.last_mut() {
+                Some(Open::Object { in_key, .. }) => *in_key = true,
+                Some(Open::Array(index)) => *index += 1,
+                None => {}
+            },
+            b'"' => {
+                next = after_string(text, at);
+                if let Some(Open::Object { key, in_key }) = open.last_mut()
+                    && std::mem::take(in_key)
+                {
+                    *key = text.get(at..next).unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+        at = next;
+    }
+    let mut path = String::new();
+    for container in &open {
+        match container {
+            Open::Object { key, .. } => {
+                let key = serde_json::from_slice::<String>(key).unwrap_or_default();
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(&key.replace('\0', "\u{FFFD}"));
+            }
+            Open::Array(index) => path.push_str(&format!("[{index}]")),
+        }
+        if path.chars().count() > MAX_PATH_CHARS {
+            return path.chars().take(MAX_PATH_CHARS).chain(['…']).collect();
+        }
+    }
+    if path.is_empty() { "$".to_owned() } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::json::{is_too_deep, nested};
+
+    fn field(text: &str) -> Option<String> {
+        fault_in(text.as_bytes()).map(|fault| fault.field)
+    }
+
+    #[test]
+    fn the_depth_is_counted_exactly_and_not_in_strings() {
+        assert_eq!(field(&nested(MAX_JSON_DEPTH).to_string()), None);
+        assert!(
+            field(&nested(MAX_JSON_DEPTH + 1).to_string())
+                .unwrap()
+                .starts_with("[0][0]")
+        );
+        let brackets = format!(r#"{{"a":"{}\"{}"}}"#, "[".repeat(200), "{".repeat(200));
+        assert_eq!(field(&brackets), None);
+        let wide = format!("[{}]", vec!["[]"; 500].join(","));
+        assert_eq!(field(&wide), None);
+        // 121 levels, with as many brackets in all as a text of fewer levels may have.
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(120), "]".repeat(120));
+        assert!(field(&deep).unwrap().starts_with("a[0][0]"));
+    }
+
+    #[test]
+    fn numbers_that_some_reader_refuses_are_named_by_their_path() {
+        for good in [
+            "0",
+            "-0",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e308",
+            "1.7976931348623157e308",
+            "0.1234567890123456789012345678901234567890",
+            "1e-999",
+            r#"{"a":"1e999"}"#,
+        ] {
+            assert_eq!(field(good), None, "{good}");
+        }
+        for (wrong, path) in [
+            ("1e999", "$"),
+            (r#"{"a":1e999}"#, "a"),
+            (r#"{"a":[1,{"b":-1E+400}]}"#, "a[1].b"),
+            (r#"{"x":{"y":1},"n":18446744073709551616}"#, "n"),
+            (r#"[-9223372036854775809]"#, "[0]"),
+            (r#"{"a\"b":{"c":[[],[0,2e308]]}}"#, "a\"b.c[1][1]"),
+        ] {
+            assert_eq!(field(wrong).as_deref(), Some(path), "{wrong}");
+        }
+        let digits = format!("[{}]", "9".repeat(400));
+        assert_eq!(field(&digits).as_deref(), Some("[0]"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_survived() {
+        for text in [
+            "",
+            "\"",
+            "\"\\",
+            "{\"a",
+            "]]]]",
+            "{,,}",
+            "-",
+            "1e",
+            "[\"\\",
+            "{\"a\":-+e.}",
+        ] {
+            fault_in(text.as_bytes());
+        }
+        fault_in(&[0xff, b'"', 0xfe, b'\\']);
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[\\[\\]{}\\\\\",:a]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 40, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[\\[{\\\\\"a]{0,3}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_value_are_counted_alike(inside in json(), around in 90_usize..105) {
+            let value = (0..around).fold(inside, |inside, _| Value::Array(vec![inside]));
+            let refused = fault_in(value.to_string().as_bytes()).is_some();
+            prop_assert_eq!(refused, is_too_deep(&value, MAX_JSON_DEPTH));
+        }
+
+        #[test]
+        fn whatever_is_sent_is_survived(text in prop::collection::vec(any::<u8>(), 0..64)) {
+            fault_in(&text);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the service takes in at all of its doors: how deep JSON may be, lists for objects, cursors, parameters that clients
+//! add, and commits that were forgotten.
+
+mod deep;
+mod unreadable;
+
+use std::fmt;
+use std::process::Command;
+
+use daybook::App;
+use daybook::analytics::count_events;
+use daybook::events::Consumers;
+use daybook::jobs::Workers;
+use daybook::json::MAX_JSON_DEPTH;
+use daybook::notifications::send_notifications;
+use daybook::prelude::*;
+use daybook::tenancy::DatabaseOptions;
+use daybook::testing::TestDb;
+use daybook::threads::post_to_thread;
+use daybook_migration::sample;
+use daybook_tests::http::{Client, TestApp};
+use daybook_tests::jobs::{hire, quick};
+use daybook_tests::{HarnessMigrator, url_of, widget};
+use serde_json::{Value, json};
+
+/// JSON of so many levels, as text: lists in lists.
+fn nested_text(levels: usize) -> String {
+    format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
+fn nested(levels: usize) -> Value {
+    (1..levels).fold(json!([]), |inside, _| json!([inside]))
+}
+
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),
+        Value::Object(fields) => 1 + fields.values().map(levels).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+/// Does nothing, and says with what.
+#[derive(Debug, Serialize, Deserialize)]
+struct Carry {
+    value: Value,
+}
+
+/// A list is an action's whole payload.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Carried(Value);
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Carried it")
+    }
+}
+
+#[async_trait]
+impl Job for Carry {
+    const NAME: &'static str = "carry";
+
+    async fn run(self, session: &JobSession) -> JobResult {
+        session.add_action(&Carried(nested(MAX_JSON_DEPTH))).await?;
+        Ok(())
+    }
+}
+
+/// What `POST /widgets` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewWidget {
+    name: String,
+    extra: Value,
+}
+
+async fn make_widget(team: Team, Json(new): Json<NewWidget>) -> Result<StatusCode> {
+    let tx = team.begin().await?;
+    let model = widget::ActiveModel {
+        extra: Set(Some(new.extra)),
+        ..widget::named(&new.name)
+    };
+    create_model_with_event(&tx, model, Track::All).await?;
+    tx.commit().await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// A service whose objects hold JSON, with every reader of what becomes of them.
+struct Office {
+    app: TestApp,
+    ada: Client,
+    /// Follows what Ada does.
+    grace: Client,
+    workers: Option<Workers>,
+    context: Context,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let mut office = Self::closed().await;
+        office.workers = Some(hire(&office.app.db, &office.app.database, &quick()).await);
+        office
+    }
+
+    /// Without workers.
+    async fn closed() -> Self {
+        let consumers = [
+            post_to_thread::CONSUMER,
+            send_notifications::CONSUMER,
+            count_events::CONSUMER,
+        ];
+        let program = App::new()
+            .model::<widget::Model>()
+            .migrator::<sample::Migrator>()
+            .migrator::<HarnessMigrator>()
+            .routes(axum::Router::new().route("/widgets", axum::routing::post(make_widget)))
+            .consumers(Consumers::of(consumers).unwrap())
+            .job::<Carry>();
+        let db = TestDb::with_migrations(program.migrations().clone()).await;
+        let options = DatabaseOptions {
+            max_connections: 8,
+            ..db.options()
+        };
+        let app = TestApp::start_as(program, db, options).await;
+        let ada = app.member("ada", Role::Owner).await;
+        let grace = app.member("grace", Role::Member).await;
+        let mut context = Context::system(app.team.id, "test");
+        context.actor = Actor::User {
+            id: ada.id(),
+            name: "Ada".to_owned(),
+        };
+        Self {
+            app,
+            ada,
+            grace,
+            workers: None,
+            context,
+        }
+    }
+
+    /// A widget with this JSON, by the helper.
+    async fn create(&self, name: &str, extra: Value) -> Result<widget::Model> {
+        let tx = self.app.database.begin(&self.context).await?;
+        let model = widget::ActiveModel {
+            extra: Set(Some(extra)),
+            ..widget::named(name)
+        };
+        let made = create_model_with_event(&tx, model, Track::All).await?;
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    async fn update(&self, of: &widget::Model, extra: Value) -> Result<widget::Model> {
+        let tx = self.app.database.begin(&self.context).await?;
+        let changes = widget::ActiveModel {
+            extra: Set(Some(extra)),
+            ..Default::default()
+        };
+        let changed = update_model_with_event(&tx, of, changes, Track::All).await?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    /// A widget's thread, by its path, which Grace follows from now on.
+    async fn followed_thread(&self, widget: &widget::Model) -> String {
+        let path = format!("/threads?object_type=widget&object_id={}", widget.id);
+        let page = self.ada.get(&path).await.ok();
+        let thread = format!("/threads/{}", page["items"][0]["id"].as_str().unwrap());
+        self.grace.put(&format!("{thread}/follow")).await.ok();
+        thread
+    }
+
+    /// What `daybook activity --json` prints; nothing where the test's database can't be reached by another process.
+    fn activity(&self) -> Vec<Value> {
+        let Some(url) = url_of(&self.app.db) else {
+            return Vec::new();
+        };
+        let output = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"))
+            .args(["activity", "--json", "--team", &self.app.team.id.to_string()])
+            .current_dir(self.app.storage.path())
+            .env("DATABASE_URL", url)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
+    }
+
+    /// How many events the team's analytics have counted.
+    async fn counted(&self) -> i64 {
+        sqlx::query_scalar("SELECT coalesce(sum(events), 0)::bigint FROM event_counts")
+            .fetch_one(&mut self.app.team.connection().await)
+            .await
+            .unwrap()
+    }
+}
+
+/// A message of a thread's page.
+fn message(page: &Value, at: usize) -> &Value {
+    &page["items"][at]["event"]
+}
+
+fn subscribe(topic: &str) -> Value {
+    json!({"type": "subscribe", "topic": topic})
+}

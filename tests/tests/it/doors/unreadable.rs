@@ -1,0 +1,204 @@
+//! Rows that no door would have taken, written by SQL: they are shown as unreadable, and fail nothing around them.
+
+use daybook::events::EventData;
+use daybook::prelude::*;
+use daybook_tests::eventually;
+use daybook_tests::live::LiveClient;
+use serde_json::{Value, json};
+
+use super::{Office, message, nested_text, subscribe};
+
+/// What can't be read, as PostgreSQL takes it: deeper than serde_json goes, deeper than an answer could be, no `f64`.
+fn unreadable() -> [String; 3] {
+    [
+        format!(r#"{{"changes":{{"extra":{{"old":null,"new":{}}}}}}}"#, nested_text(140)),
+        format!(r#"{{"changes":{{"extra":{{"old":null,"new":{}}}}}}}"#, nested_text(110)),
+        r#"{"changes":{"extra":{"old":null,"new":1e999}}}"#.to_owned(),
+    ]
+}
+
+/// Copies an event with another payload, and posts it to a thread, and into whatever inbox has that thread.
+async fn post_by_hand(office: &Office, like: &Event, thread: &str, data: &str) {
+    let mut team = office.app.team.connection().await;
+    let (id, thread_id) = (Uuid::now_v7(), thread.trim_start_matches("/threads/"));
+    sqlx::query(
+        "INSERT INTO events (team_id, id, event_type, event_name, object_type, object_id, object_label, threadable,
+            actor_kind, actor_id, actor_name, via, reason, event_data, schema_version, correlation_id)
+         SELECT team_id, $2, 'UPDATED', event_name, object_type, object_id, object_label, threadable, actor_kind, actor_id,
+            actor_name, via, reason, $3::text::jsonb, schema_version, correlation_id
+         FROM events WHERE id = $1",
+    )
+    .bind(like.id)
+    .bind(id)
+    .bind(data)
+    .execute(&mut team)
+    .await
+    .unwrap();
+    sqlx::query(
+        "WITH thread AS (
+            UPDATE threads SET last_seq = last_seq + 1 WHERE id = $1::text::uuid RETURNING team_id, id, last_seq
+        ), told AS (
+            UPDATE notifications n SET event_id = $2, seq = t.last_seq, version = version + 1
+            FROM thread t WHERE n.thread_id = t.id
+        )
+        INSERT INTO thread_messages (team_id, thread_id, seq, kind, event_id)
+        SELECT team_id, id, last_seq, 'system', $2 FROM thread",
+    )
+    .bind(thread_id)
+    .bind(id)
+    .execute(&mut team)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch() {
+    let office = Office::open().await;
+    let made = office.create("w", json!(1)).await.unwrap();
+    let thread = office.followed_thread(&made).await;
+    office.update(&made, json!(2)).await.unwrap();
+    let like = office.app.team.events().await.pop().unwrap();
+    for data in unreadable() {
+        post_by_hand(&office, &like, &thread, &data).await;
+    }
+
+    // The inbox's newest message is one of them.
+    let inbox = office.grace.inbox().await;
+    let text = inbox["items"][0]["text"].as_str().unwrap();
+    assert_eq!(text, "Ada changed widget “w” (what was recorded can't be read)");
+    office.update(&made, json!(3)).await.unwrap();
+
+    for query in ["", "?group=true"] {
+        let page = office.ada.get(&format!("{thread}/messages{query}")).await.ok();
+        let items = page["items"].as_array().unwrap();
+        let told: Vec<_> = items
+            .iter()
+            .flat_map(|item| match item["kind"].as_str() {
+                Some("group") => item["items"].as_array().unwrap().clone(),
+                _ => vec![item.clone()],
+            })
+            .collect();
+        assert_eq!(told.len(), 6, "{query}: {page:#}");
+        for (at, item) in told.iter().enumerate() {
+            let reason = &item["event"]["unreadable"]["reason"];
+            assert_eq!(reason.is_string(), (2..5).contains(&at), "{query}: {item:#}");
+        }
+    }
+    let page = office.ada.get(&format!("{thread}/messages?after_seq=2")).await.ok();
+    assert_eq!(message(&page, 0)["changes"], json!([]));
+    assert!(
+        message(&page, 2)["unreadable"]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("JSON")
+    );
+
+    let address = office.app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &office.grace).await;
+    live.follow_thread(thread.trim_start_matches("/threads/"), Some(0))
+        .await;
+    let mut messages = 0;
+    while messages < 6 {
+        messages += live.next().await["messages"].as_array().unwrap().len();
+    }
+    live.follow(subscribe("notifications")).await;
+    assert_eq!(live.next().await["type"], "notifications:updated");
+
+    let story = format!("/stories/{}", office.context.correlation_id);
+    let story = office.ada.get(&story).await.ok();
+    let steps = story["steps"].as_array().unwrap();
+    let unreadable = steps.iter().filter(|step| !step["event"]["unreadable"].is_null());
+    assert_eq!(unreadable.count(), 3, "{story:#}");
+
+    let activity = office.activity();
+    let shown = activity
+        .iter()
+        .filter(|event| !event["event_data"]["unreadable"].is_null());
+    assert!(activity.is_empty() || shown.count() == 3, "{activity:#?}");
+    let events = office.app.team.events().await;
+    let data: Vec<_> = events.iter().map(|event| event.data().unwrap()).collect();
+    let unreadable = data.iter().filter(|data| matches!(data, EventData::Unreadable(_)));
+    assert_eq!((events.len(), unreadable.count()), (6, 3));
+    // The slice of a durable consumer, which reads all of them.
+    eventually("all events to be counted", async || office.counted().await == 6).await;
+
+    let metrics = office
+        .app
+        .anonymous()
+        .at(axum::http::Method::GET, "/metrics")
+        .await
+        .text();
+    let read = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("daybook_unreadable_values_read_total "));
+    assert!(read.is_some_and(|read| read != "0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn sessions_and_actions_that_cannot_be_read_fail_no_list() {
+    let office = Office::closed().await;
+    let spec = SessionSpec::new("sync").context(office.context.clone());
+    let good = with_job_session(&office.app.database, spec, async |session| Ok(session.id()))
+        .await
+        .unwrap();
+    let mut team = office.app.team.connection().await;
+    let inputs = [
+        format!("{{\"a\":{}}}", nested_text(140)),
+        nested_text(101),
+        "{\"n\":1e999}".to_owned(),
+    ];
+    let mut ids = Vec::new();
+    for input in inputs {
+        let id = Uuid::now_v7();
+        sqlx::query(
+            "INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, parts, input,
+                context, correlation_id)
+             SELECT team_id, $2, job_name, $2, 1, 1, 'running', sentence, $3::text::jsonb, $3::text::jsonb, context,
+                correlation_id FROM job_sessions WHERE id = $1",
+        )
+        .bind(good)
+        .bind(id)
+        .bind(&input)
+        .execute(&mut team)
+        .await
+        .unwrap();
+        sqlx::query(
+            "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
+             VALUES ($1, $2, 1, now(), 'Did', 'Did it', $3::text::jsonb, $3::text::jsonb)",
+        )
+        .bind(office.app.team.id)
+        .bind(id)
+        .bind(&input)
+        .execute(&mut team)
+        .await
+        .unwrap();
+        ids.push(id);
+    }
+
+    let list = office.ada.get("/job-sessions").await.ok();
+    let items = list["items"].as_array().unwrap();
+    let shown = |item: &&Value| item["unreadable"] == json!(["input"]) && item["input"]["unreadable"].is_object();
+    assert_eq!((items.len(), items.iter().filter(shown).count()), (4, 3), "{list:#}");
+    for id in &ids {
+        assert_eq!(
+            office.ada.get(&format!("/job-sessions/{id}")).await.ok()["sentence"],
+            "Sync"
+        );
+        let actions = office.ada.get(&format!("/job-sessions/{id}/actions")).await.ok();
+        let action = &actions["items"][0];
+        assert_eq!(
+            (&action["sentence"], &action["unreadable"]),
+            (&json!("Did it"), &json!(["payload"]))
+        );
+        assert!(action["payload"]["unreadable"]["reason"].is_string() && action["parts"].is_array());
+    }
+    let story = format!("/stories/{}", office.context.correlation_id);
+    assert_eq!(office.ada.get(&story).await.ok()["steps"].as_array().unwrap().len(), 4);
+    let address = office.app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &office.ada).await;
+    live.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": "0:0:"}))
+        .await;
+    for _ in 0..4 {
+        assert_eq!(live.next().await["type"], "job-sessions:updated");
+    }
+}
