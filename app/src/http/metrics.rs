@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use super::AppState;
 use crate::error::{Error, Result};
 use crate::jobs::{LastWatched, Watched};
+use crate::json::unreadable_reads;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -70,6 +71,11 @@ impl Collector for Numbers {
             "wide_events_dropped",
             "Wide events lost because stdout took none",
             counts.dropped,
+        )?;
+        counter(
+            "unreadable_values_read",
+            "Stored JSON that was read and can't be: too deep, or out of range",
+            unreadable_reads(),
         )?;
         let stats = self.state.database().stats();
         counter(

@@ -10,7 +10,7 @@ use sqlx::Row as _;
 
 use super::consume::ConsumeEvents;
 use super::job::Job as _;
-use super::queue::WorkerOptions;
+use super::queue::{QUARANTINED, WorkerOptions};
 use super::relay;
 use crate::error::Result;
 use crate::tenancy::WorkerDatabase;
@@ -58,11 +58,13 @@ pub struct JobFigures {
     pub given_up: i64,
     /// Asked for, and refused by the queue: they are in `job_requests`, with the reason in `refused`.
     pub refused: i64,
+    /// In the queue, with an input that can't be read: they will not run.
+    pub quarantined: i64,
 }
 
 impl JobFigures {
     /// Each figure with its name, for `/metrics` and the command line.
-    pub fn named(&self) -> [(&'static str, i64); 7] {
+    pub fn named(&self) -> [(&'static str, i64); 8] {
         [
             ("due", self.due),
             ("scheduled", self.scheduled),
@@ -71,6 +73,7 @@ impl JobFigures {
             ("locked_by_dead_worker", self.locked_by_dead_worker),
             ("given_up", self.given_up),
             ("refused", self.refused),
+            ("quarantined", self.quarantined),
         ]
     }
 
@@ -89,6 +92,7 @@ impl AddAssign for JobFigures {
         self.locked_by_dead_worker += other.locked_by_dead_worker;
         self.given_up += other.given_up;
         self.refused += other.refused;
+        self.quarantined += other.quarantined;
     }
 }
 
@@ -151,7 +155,7 @@ pub async fn watch_with(workers: &WorkerDatabase, lost_after: Duration) -> Resul
 async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTreeMap<Option<String>, JobFigures>> {
     let query = sqlx::query(
         "WITH held AS (
-            SELECT j.run_at, j.attempts, j.max_attempts, j.locked_at,
+            SELECT j.run_at, j.attempts, j.max_attempts, j.locked_at, starts_with(j.last_error, $3) AS is_quarantined,
                 CASE WHEN t.identifier = $1 THEN j.payload #>> '{input,consumer}' END AS consumer,
                 coalesce(w.last_heartbeat_at, j.locked_at) < now() - $2 * interval '1 millisecond' AS is_abandoned
             FROM graphile_worker._private_jobs j
@@ -161,6 +165,7 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
             SELECT consumer, CASE
                 WHEN locked_at IS NOT NULL AND is_abandoned THEN 'locked_by_dead_worker'
                 WHEN locked_at IS NOT NULL THEN 'running'
+                WHEN attempts >= max_attempts AND is_quarantined THEN 'quarantined'
                 WHEN attempts >= max_attempts THEN 'given_up'
                 WHEN run_at <= now() THEN 'due'
                 WHEN attempts > 0 THEN 'retrying'
@@ -179,7 +184,8 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
          FROM (SELECT * FROM queued UNION ALL SELECT * FROM asked) AS every_job GROUP BY consumer, state",
     )
     .bind(ConsumeEvents::NAME)
-    .bind(i64::try_from(lost_after.as_millis()).unwrap_or(i64::MAX));
+    .bind(i64::try_from(lost_after.as_millis()).unwrap_or(i64::MAX))
+    .bind(QUARANTINED);
     let mut of_consumers = BTreeMap::<Option<String>, JobFigures>::new();
     for row in &workers.fetch_all(query).await? {
         let figures = of_consumers.entry(row.try_get("consumer")?).or_default();
@@ -191,6 +197,7 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
             "running" => figures.running = jobs,
             "locked_by_dead_worker" => figures.locked_by_dead_worker = jobs,
             "given_up" => figures.given_up = jobs,
+            "quarantined" => figures.quarantined = jobs,
             _ => figures.refused = jobs,
         }
     }

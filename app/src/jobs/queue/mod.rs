@@ -4,6 +4,7 @@
 //! transaction asked for is handed over by the [relay](super::relay).
 
 mod attempt;
+mod quarantine;
 mod recovery;
 
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(super) use self::attempt::{Attempt, payload};
+pub(super) use self::quarantine::QUARANTINED;
+use self::quarantine::Scope;
 use super::registry::Jobs;
 use super::relay::Relay;
 use super::session::Heartbeat;
@@ -97,7 +100,8 @@ impl Workers {
         let relay = Relay::new(&database, workers, options.poll);
         relay.begin().await?;
         tasks.spawn(until(stop.subscribe(), relay.run()));
-        tasks.spawn(until(stop.subscribe(), sweep(workers.clone(), options.clone())));
+        let sweeping = sweep(database.clone(), workers.clone(), options.clone());
+        tasks.spawn(until(stop.subscribe(), sweeping));
         let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
         tasks.spawn(until(
             stop.subscribe(),
@@ -131,10 +135,13 @@ async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) 
     }
 }
 
-async fn sweep(workers: WorkerDatabase, options: WorkerOptions) {
+async fn sweep(database: Database, workers: WorkerDatabase, options: WorkerOptions) {
     let mut turns = tokio::time::interval(options.heartbeat().0);
     loop {
         turns.tick().await;
+        if let Err(error) = quarantine::pass(&database, &workers, Scope::Locked).await {
+            tracing::warn!("jobs: unreadable jobs could not be looked for: {error}");
+        }
         match recovery::sweep(&workers, options.lost_after).await {
             Ok(0) => {}
             Ok(lost) => tracing::warn!("jobs: {lost} sessions whose workers are silent were told as lost"),
@@ -153,6 +160,10 @@ struct Queue {
 impl Queue {
     async fn run(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
+            // Before the first fetch, which an unreadable job would fail.
+            if let Err(error) = quarantine::pass(&self.database, &self.workers, Scope::All).await {
+                tracing::warn!("jobs: unreadable jobs could not be looked for: {error}");
+            }
             let ended = match self.worker(stop.clone()).await {
                 Ok(worker) => worker.run().await.map_err(Error::internal),
                 Err(error) => Err(error),

@@ -1,21 +1,31 @@
 //! Jobs that transactions asked for.
 
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::json::unreadable_in_sql;
 use crate::tenancy::WorkerTx;
 
-/// Moves what was asked for to the queue, oldest first. Returns how many.
+/// What `refused` says of an input that the queue could not decode.
+const UNREADABLE: &str = "the input can't be read as JSON: it is nested too deep, or has a number out of range";
+
+/// Moves what was asked for to the queue, oldest first. Returns how many. What could not be decoded there is quarantined
+/// here, and counts, too.
 ///
 /// Of the jobs of one key there must be one in a batch: the newest, at the time that the first asked for.
 pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
-    let query = sqlx::query(
+    let sql = format!(
         "WITH batch AS (
-            SELECT team_id, id FROM job_requests WHERE refused IS NULL ORDER BY id LIMIT $1
+            SELECT team_id, id, {unreadable} AS unreadable
+            FROM job_requests WHERE refused IS NULL ORDER BY id LIMIT $1
+        ), quarantined AS (
+            UPDATE job_requests r SET refused = $2 FROM batch b
+            WHERE b.unreadable AND r.team_id = b.team_id AND r.id = b.id RETURNING r.id
         ), taken AS (
-            DELETE FROM job_requests r USING batch b WHERE r.team_id = b.team_id AND r.id = b.id RETURNING r.*
+            DELETE FROM job_requests r USING batch b
+            WHERE NOT b.unreadable AND r.team_id = b.team_id AND r.id = b.id RETURNING r.*
         ), keyed AS (
             SELECT *, CASE WHEN unique_key IS NOT NULL THEN team_id || ':' || job_name || ':' || unique_key END AS key
             FROM taken WHERE action = 'run'
@@ -33,17 +43,22 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
             WHERE EXISTS (SELECT FROM keyed)
         )
         SELECT (SELECT count(*) FROM taken) AS taken, (SELECT count(*) FROM added) AS added,
+            (SELECT count(*) FROM quarantined) AS quarantined,
             coalesce((SELECT jsonb_agg(to_jsonb(t) ORDER BY t.id) FROM taken t WHERE action <> 'run'), '[]') AS asked",
-    )
-    .bind(limit);
+        unreadable = unreadable_in_sql("input"),
+    );
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(limit).bind(UNREADABLE);
     let row = tx.fetch_one(query).await?;
-    let taken: i64 = row.try_get("taken")?;
+    let (taken, quarantined): (i64, i64) = (row.try_get("taken")?, row.try_get("quarantined")?);
+    if quarantined > 0 {
+        tracing::error!("jobs: {quarantined} job requests were quarantined: {UNREADABLE}");
+    }
     let asked: serde_json::Value = row.try_get("asked")?;
     for change in asked.as_array().into_iter().flatten() {
         let change = serde_json::from_value(change.clone())?;
         change_of_mind(tx, &change).await?;
     }
-    Ok(u64::try_from(taken).unwrap_or_default())
+    Ok(u64::try_from(taken + quarantined).unwrap_or_default())
 }
 
 /// Sets the oldest aside, which can't be handed over: it must not hold up the others.

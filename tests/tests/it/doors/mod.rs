@@ -2,6 +2,7 @@
 //! add, and commits that were forgotten.
 
 mod deep;
+mod queue;
 mod unreadable;
 
 use std::fmt;

@@ -1,0 +1,180 @@
+//! Jobs of the queue whose payload can't be read.
+//!
+//! The queue fetches several jobs in one statement and then decodes them. One payload that serde_json refuses (too deep, a
+//! number out of range) fails the fetch after all of them were locked: none of them runs, and since their worker lives,
+//! nobody takes them from it. The queue's own recovery decodes jobs in the same way, and fails, too.
+//!
+//! The doors refuse such inputs, and the relay doesn't hand them over. What is in the queue all the same, from an older
+//! version or by SQL, is quarantined here: its attempts are used up, its payload stays, the team is told by a failed job
+//! session, and the jobs that were fetched with it are released. This is done before a worker fetches for the first time,
+//! and at intervals for what is locked.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sqlx::{AssertSqlSafe, Row as _};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::jobs::session::with_job_session;
+use crate::jobs::spec::{SessionSpec, is_name};
+use crate::json::{MAX_JSON_DEPTH, Unreadable};
+use crate::tenancy::{Context, Database, WorkerDatabase};
+
+/// How `last_error` of a quarantined job begins.
+pub(in crate::jobs) const QUARANTINED: &str = "quarantined: ";
+/// How many payloads are looked at in one round trip.
+const BATCH: i64 = 200;
+
+/// Which jobs are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Those that wait and those that are locked.
+    All,
+    /// Those that are locked.
+    Locked,
+}
+
+/// A job that was quarantined.
+struct Quarantined {
+    task: String,
+    payload: String,
+    attempt: i32,
+    max_attempts: i32,
+}
+
+/// What can be read of a payload whose input can't: serde_json skips a raw value without limits.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    job_id: Option<Uuid>,
+    context: Option<Context>,
+    #[serde(borrow)]
+    #[expect(dead_code, reason = "it is skipped over")]
+    input: Option<&'a RawValue>,
+}
+
+/// Quarantines unreadable jobs, releases what was fetched with them, and tells their teams. Returns how many there were.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn pass(database: &Database, workers: &WorkerDatabase, scope: Scope) -> Result<usize> {
+    let unreadable = find(workers, scope).await?;
+    if unreadable.is_empty() {
+        return Ok(0);
+    }
+    let quarantined = quarantine(workers, &unreadable).await?;
+    for job in &quarantined {
+        tracing::error!("jobs: a job of {} was quarantined: its payload can't be read", job.task);
+        tell(database, job).await;
+    }
+    Ok(quarantined.len())
+}
+
+/// The unreadable ones among the jobs that may be. SQL only chooses those that have many brackets, large numbers or
+/// surrogates; whether they can be read is tried as the queue does it.
+async fn find(workers: &WorkerDatabase, scope: Scope) -> Result<Vec<i64>> {
+    let which = match scope {
+        Scope::All => "(j.locked_at IS NOT NULL OR j.attempts < j.max_attempts)",
+        Scope::Locked => "j.locked_at IS NOT NULL",
+    };
+    let sql = format!(
+        "SELECT j.id, j.payload::text AS payload FROM graphile_worker._private_jobs j
+         WHERE j.id > $1 AND {which} AND (
+            length(j.payload::text) - length(translate(j.payload::text, '[{{', '')) > {MAX_JSON_DEPTH}
+            OR j.payload::text ~ '[eE]\\+?[0-9]{{2}}|[0-9]{{250}}'
+            OR strpos(lower(j.payload::text), '\\ud') > 0
+         ) ORDER BY j.id LIMIT $2"
+    );
+    let mut unreadable = Vec::new();
+    let mut after = 0_i64;
+    loop {
+        let query = sqlx::query(AssertSqlSafe(sql.as_str())).bind(after).bind(BATCH);
+        let rows = workers.fetch_all(query).await?;
+        for row in &rows {
+            after = row.try_get("id")?;
+            if serde_json::from_str::<Value>(row.try_get("payload")?).is_err() {
+                unreadable.push(after);
+            }
+        }
+        if i64::try_from(rows.len()).is_ok_and(|read| read < BATCH) {
+            return Ok(unreadable);
+        }
+    }
+}
+
+/// In one statement: jobs with the same worker and the same moment of locking were fetched by one statement, whose answer
+/// could not be decoded, so that none of them has begun.
+async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarantined>> {
+    let query = sqlx::query(
+        "WITH bad AS (
+            SELECT id, job_queue_id, locked_by, locked_at, payload::text AS payload, attempts, max_attempts, task_id
+            FROM graphile_worker._private_jobs
+            WHERE id = ANY($1) AND (locked_at IS NOT NULL OR attempts < max_attempts) FOR UPDATE
+        ), released AS (
+            UPDATE graphile_worker._private_jobs j
+            SET locked_by = NULL, locked_at = NULL, attempts = greatest(j.attempts - 1, 0), updated_at = now()
+            FROM (SELECT DISTINCT locked_by, locked_at FROM bad WHERE locked_at IS NOT NULL) fetched
+            WHERE j.locked_by = fetched.locked_by AND j.locked_at = fetched.locked_at AND j.id <> ALL($1)
+            RETURNING j.job_queue_id
+        ), set_aside AS (
+            UPDATE graphile_worker._private_jobs j
+            SET locked_by = NULL, locked_at = NULL, attempts = j.max_attempts, last_error = $2, updated_at = now()
+            FROM bad WHERE j.id = bad.id
+            RETURNING j.id
+        ), freed AS (
+            UPDATE graphile_worker._private_job_queues q SET locked_by = NULL, locked_at = NULL
+            FROM (SELECT DISTINCT locked_by FROM bad) fetched
+            WHERE q.locked_by = fetched.locked_by AND q.id IN (
+                SELECT job_queue_id FROM released UNION SELECT job_queue_id FROM bad)
+        )
+        SELECT t.identifier, b.payload, greatest(b.attempts, 1)::int AS attempt, b.max_attempts::int AS max_attempts
+        FROM set_aside s JOIN bad b ON b.id = s.id JOIN graphile_worker._private_tasks t ON t.id = b.task_id",
+    )
+    .bind(ids)
+    .bind(format!("{QUARANTINED}the payload can't be read as JSON"));
+    workers
+        .fetch_all(query)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Quarantined {
+                task: row.try_get("identifier")?,
+                payload: row.try_get("payload")?,
+                attempt: row.try_get("attempt")?,
+                max_attempts: row.try_get("max_attempts")?,
+            })
+        })
+        .collect()
+}
+
+/// Tells the job's team by a session that has failed. It isn't the queue's to retry.
+async fn tell(database: &Database, job: &Quarantined) {
+    let Ok(Envelope {
+        job_id,
+        context: Some(context),
+        ..
+    }) = serde_json::from_str(&job.payload)
+    else {
+        return;
+    };
+    let name = if is_name(&job.task) {
+        job.task.as_str()
+    } else {
+        "unknown"
+    };
+    let spec = SessionSpec::new(name)
+        .input(&Unreadable::TOO_DEEP.placeholder())
+        .context(context)
+        .attempt(job_id.unwrap_or_else(Uuid::now_v7), job.attempt, job.max_attempts);
+    let failed = with_job_session(database, spec, |_| async move {
+        let refused = Error::invalid(
+            "input",
+            "can't be read as JSON; the job was quarantined and will not run",
+        );
+        Err::<(), _>(refused.into())
+    });
+    // The session says so itself; what it is not written to is the log, above.
+    if let Err(error) = failed.await {
+        tracing::debug!("jobs: a quarantined job was told as failed: {error}");
+    }
+}
