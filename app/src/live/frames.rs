@@ -342,6 +342,17 @@ fn chunks<M: Serialize>(messages: Vec<M>) -> Result<Vec<Vec<M>>> {
     Ok(chunks)
 }
 
+/// Reads a client's frame.
+///
+/// # Errors
+/// For what is no frame; also for a list, which serde takes for an object of a tagged type.
+pub(super) fn client_frame(text: &str) -> Result<ClientFrame, serde_json::Error> {
+    match text.trim_start().starts_with('[') {
+        true => Err(serde::de::Error::custom("a list is no frame")),
+        false => serde_json::from_str(text),
+    }
+}
+
 /// The error frame for a frame that is none.
 pub(super) fn bad_frame(error: &serde_json::Error) -> ServerFrame {
     ServerFrame::Error {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until, timeout};
 
 use super::end::End;
 use super::follows::{Follows, Pulled};
-use super::frames::{ClientFrame, ServerFrame, bad_frame};
+use super::frames::{ClientFrame, ServerFrame, bad_frame, client_frame};
 use super::limits::Bucket;
 use super::outbox::{Delivery, Found, Inbox, Ring};
 use super::session::Session;
@@ -200,7 +200,7 @@ where
     }
 
     async fn asked(&mut self, text: &Utf8Bytes) -> Result<(), End> {
-        let answer = match serde_json::from_str::<ClientFrame>(text) {
+        let answer = match client_frame(text) {
             Ok(ClientFrame::Ping {}) => Some(ServerFrame::Pong {}),
             Ok(ClientFrame::Unsubscribe { topic }) => {
                 if let Some(subject) = self.follows.unfollow(topic) {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::nul::refuse_nul;
+use super::objects::ObjectsOnly;
 use super::wrong_field::wrong_field;
 use crate::error::{Error, Result};
 use crate::json::fault_in;
@@ -57,7 +58,7 @@ impl<T: DeserializeOwned> Json<T> {
         }
         refuse_nul(bytes)?;
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let value = serde_path_to_error::deserialize(ObjectsOnly(&mut deserializer)).map_err(|error| {
             match error.inner().classify() {
                 Category::Data => Error::Invalid(vec![wrong_field(error.path(), &error.inner().to_string())]),
                 Category::Syntax | Category::Eof | Category::Io => not_json(error.inner()),
@@ -217,7 +218,19 @@ mod tests {
             wrong(r#"{"name":"x","budget":1,"owner":{"text":"a","owner":1}}"#),
             one("owner.owner", "is unknown: expected `text`")
         );
-        assert_eq!(wrong("[]").first().unwrap().0, "$");
+        assert_eq!(wrong("[]"), one("$", "invalid type: sequence, expected an object"));
+        assert_eq!(
+            wrong(r#"["x",1,[],null]"#),
+            one("$", "invalid type: sequence, expected an object")
+        );
+        assert_eq!(
+            wrong(r#"{"name":"x","budget":1,"labels":[["a"]]}"#),
+            one("labels[0]", "invalid type: sequence, expected an object")
+        );
+        assert_eq!(
+            wrong(r#"{"name":"x","budget":1,"owner":["a"]}"#),
+            one("owner", "invalid type: sequence, expected an object")
+        );
         assert_eq!(wrong("7"), one("$", "invalid type: integer `7`, expected an object"));
     }
 

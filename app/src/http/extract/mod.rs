@@ -14,6 +14,7 @@
 
 mod json;
 mod nul;
+mod objects;
 mod page;
 mod path;
 mod query;

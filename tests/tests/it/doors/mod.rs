@@ -2,6 +2,7 @@
 //! add, and commits that were forgotten.
 
 mod deep;
+mod lists;
 mod queue;
 mod unreadable;
 
