@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::{Event, Sentences, event_from_row};
+use crate::http::is_storable;
 use crate::tenancy::{Context, Database, TeamTx};
 
 #[derive(Debug, ClapArgs)]
@@ -120,14 +121,24 @@ async fn named_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
 
 /// `30m`, `2h`, `7d`, `2026-11-20` or `2026-11-20T08:00:00Z`.
 pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
-    let wrong = || format!("{text:?} is none of 30m, 2h, 7d, a date (2026-11-20) or an instant (2026-11-20T08:00:00Z)");
+    let wrong = || {
+        format!(
+            "{text:?} is none of 30m, 2h, 7d, a date (2026-11-20) or an instant (2026-11-20T08:00:00Z), of a year from 1 \
+             to 9999"
+        )
+    };
+    let moment = read_since(text, wrong)?;
+    is_storable(moment).then_some(moment).ok_or_else(wrong)
+}
+
+fn read_since(text: &str, wrong: impl Fn() -> String) -> Result<DateTime<Utc>, String> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Ok(instant.with_timezone(&Utc));
     }
     if let Ok(date) = text.parse::<NaiveDate>() {
         return Ok(date.and_time(NaiveTime::MIN).and_utc());
     }
-    let unit = text.chars().last().ok_or_else(wrong)?;
+    let unit = text.chars().last().ok_or_else(&wrong)?;
     let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
     let ago = match unit {
         'm' => TimeDelta::try_minutes(number),
@@ -150,7 +161,17 @@ mod tests {
             since("2026-11-20T08:00:00+01:00").unwrap().to_rfc3339(),
             "2026-11-20T07:00:00+00:00"
         );
-        for wrong in ["", "h", "2x", "yesterday", "99999999999999d", "2½"] {
+        for wrong in [
+            "",
+            "h",
+            "2x",
+            "yesterday",
+            "99999999999999d",
+            "9999999d",
+            "+20000-01-01",
+            "0000-01-01",
+            "2½",
+        ] {
             assert!(since(wrong).unwrap_err().contains("2026-11-20T08:00:00Z"), "{wrong}");
         }
     }

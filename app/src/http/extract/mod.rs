@@ -13,6 +13,7 @@
 //! - [`PageParams`] and [`Page`] walk lists by cursor.
 
 mod json;
+mod moment;
 mod nul;
 mod objects;
 mod page;
@@ -24,6 +25,7 @@ mod wrong_field;
 
 pub use json::Json;
 pub(super) use json::body_limit;
+pub(crate) use moment::{is_storable, moment};
 pub use page::{Page, PageParams};
 pub use path::Path;
 pub use query::Query;

@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::moment::is_unstorable;
 use crate::error::{Error, Result};
 
 const MAX_LIMIT: u64 = 200;
@@ -109,23 +111,39 @@ pub fn encode_cursor<K: Serialize>(key: &K) -> Result<String> {
 ///
 /// [`Error::Invalid`] for anything else.
 pub fn decode_cursor<K: DeserializeOwned>(cursor: &str) -> Result<K> {
-    URL_SAFE_NO_PAD
-        .decode(cursor)
-        .ok()
-        // A key goes into a query, where U+0000 would be an error of the database's.
-        .filter(|json| !json.windows(6).any(|window| window == b"\\u0000"))
-        .and_then(|json| serde_json::from_slice(&json).ok())
-        .ok_or_else(|| {
-            Error::invalid(
-                "cursor",
-                "isn't the `next` of a page of this list; leave it out to begin at the start",
-            )
-        })
+    read_cursor(cursor).ok_or_else(|| {
+        Error::invalid(
+            "cursor",
+            "isn't the `next` of a page of this list; leave it out to begin at the start",
+        )
+    })
+}
+
+fn read_cursor<K: DeserializeOwned>(cursor: &str) -> Option<K> {
+    let key: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    if !is_bindable(&key) {
+        return None;
+    }
+    serde_json::from_value(key).ok()
+}
+
+/// Whether all of a key can be a query's parameter, where the database would refuse it with an error of its own: no
+/// U+0000, and no moment of a year that a column can't have.
+fn is_bindable(key: &Value) -> bool {
+    match key {
+        Value::String(text) => !text.contains('\0') && !is_unstorable(text),
+        Value::Array(parts) => parts.iter().all(is_bindable),
+        Value::Object(parts) => parts
+            .iter()
+            .all(|(name, part)| !name.contains('\0') && is_bindable(part)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
+    use chrono::{DateTime, Datelike as _, Utc};
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
@@ -164,6 +182,62 @@ mod tests {
             assert!(error.to_string().starts_with("cursor: "), "{wrong}");
         }
         assert!(decode_cursor::<String>(&nul).is_err());
+    }
+
+    #[test]
+    fn a_key_that_the_database_would_refuse_is_no_cursor() {
+        for year in [
+            "-262143-01-01T00:00:00Z",
+            "+262142-12-31T23:59:59Z",
+            "0000-06-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+        ] {
+            let cursor = encode_cursor(&(year, Uuid::from_u128(7))).unwrap();
+            let error = decode_cursor::<(DateTime<Utc>, Uuid)>(&cursor).unwrap_err();
+            assert!(error.to_string().starts_with("cursor: "), "{year}");
+        }
+        for key in [
+            "9223372036854775808",
+            "-9223372036854775809",
+            "1e999",
+            "1.5",
+            "[1]",
+            "{}",
+            "null",
+            "\"1\"",
+        ] {
+            assert!(decode_cursor::<i64>(&URL_SAFE_NO_PAD.encode(key)).is_err(), "{key}");
+        }
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(decode_cursor::<String>(&URL_SAFE_NO_PAD.encode(deep)).is_err());
+    }
+
+    proptest! {
+        /// What is let through is a year that PostgreSQL's `timestamptz` has, and that comes back as it was.
+        #[test]
+        fn moments_of_any_year_are_let_through_or_refused(seconds in any::<i64>(), nanos in 0_u32..1_000_000_000) {
+            let Some(at) = DateTime::<Utc>::from_timestamp(seconds % 8_210_000_000_000, nanos) else { return Ok(()) };
+            let cursor = encode_cursor(&(at, Uuid::nil())).unwrap();
+            match decode_cursor::<(DateTime<Utc>, Uuid)>(&cursor) {
+                Ok((read, _)) => prop_assert!(read == at && (1..=9999).contains(&at.year())),
+                Err(error) => {
+                    prop_assert!(!(1..=9999).contains(&at.year()));
+                    prop_assert!(error.to_string().starts_with("cursor: "));
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_is_a_cursor_or_an_error_that_names_it(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            for cursor in [URL_SAFE_NO_PAD.encode(&bytes), String::from_utf8_lossy(&bytes).into_owned()] {
+                if let Err(error) = decode_cursor::<(DateTime<Utc>, Uuid)>(&cursor) {
+                    prop_assert!(error.to_string().starts_with("cursor: "));
+                }
+                if let Ok(text) = decode_cursor::<String>(&cursor) {
+                    prop_assert!(!text.contains('\0'));
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 mod changes;
 
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,7 +9,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team, moment};
 use crate::jobs::store::{self, Filter};
 use crate::jobs::view::{ActionView, SessionView};
 
@@ -45,11 +44,7 @@ struct SessionParams {
 
 impl SessionParams {
     fn filter(&self) -> Result<Filter> {
-        let since = self.since.as_deref().map(|text| {
-            let at = DateTime::parse_from_rfc3339(text);
-            at.map(|at| at.with_timezone(&Utc))
-                .map_err(|_| Error::invalid("since", "must be a moment as in 2026-11-21T10:30:00Z"))
-        });
+        let since = self.since.as_deref().map(|text| moment("since", text));
         let uuid = |name: &str, text: Option<&str>| {
             text.map(|text| Uuid::try_parse(text).map_err(|_| Error::invalid(name, "must be a UUID")))
                 .transpose()

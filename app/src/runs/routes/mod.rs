@@ -11,7 +11,6 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use daybook_entity::run::Model;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,7 +28,7 @@ use super::store::{self, Filter};
 use super::summary::RunSummary;
 use super::view::RunView;
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{self, AppState, Json, Page, PageParams, Path, Problem, Query, Team};
 use crate::tenancy::Claim;
 use crate::wide_events::WideEvent;
 
@@ -181,14 +180,7 @@ impl RunParams {
             text.map(|text| text.parse().map_err(|_| Error::invalid(name, words)))
                 .transpose()
         }
-        let moment = |name: &str, text: Option<&str>| {
-            text.map(|text| {
-                let at = DateTime::parse_from_rfc3339(text);
-                at.map(|at| at.with_timezone(&Utc))
-                    .map_err(|_| Error::invalid(name, "must be a moment as in 2026-11-21T10:30:00Z"))
-            })
-            .transpose()
-        };
+        let moment = |name: &str, text: Option<&str>| text.map(|text| http::moment(name, text)).transpose();
         let severity = self.severity.as_deref().map(|severity| match severity {
             "info" => Ok(&["info", "warning", "error"][..]),
             "warning" => Ok(&["warning", "error"][..]),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::person;
 use crate::error::{Error, Result};
 use crate::events::{ObjectRef, Sentences};
-use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team, moment};
 use crate::threads::grouping::{Item, grouped};
 use crate::threads::store::{self, Reading, ThreadRow, Window};
 
@@ -173,14 +173,7 @@ pub(super) enum Order {
 
 impl MessageParams {
     fn since(&self) -> Result<Option<DateTime<Utc>>> {
-        let Some(text) = &self.since else { return Ok(None) };
-        let instant = DateTime::parse_from_rfc3339(text).map_err(|_| {
-            Error::invalid(
-                "since",
-                "must be an instant as RFC 3339 has it, such as 2026-03-01T10:00:00Z; in an address + is %2B",
-            )
-        })?;
-        Ok(Some(instant.with_timezone(&Utc)))
+        self.since.as_deref().map(|text| moment("since", text)).transpose()
     }
 
     fn window(&self) -> Result<Window> {
