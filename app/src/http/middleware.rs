@@ -14,7 +14,8 @@ use tracing::Instrument as _;
 
 use super::{AppState, extract, idempotency, problem};
 use crate::error::Error;
-use crate::wide_events::{Outcome, WideEvent, WideEventLayer};
+use crate::tenancy::{ADVICE, Database, DroppedWrites};
+use crate::wide_events::{EventError, Outcome, WideEvent, WideEventLayer};
 
 /// Wraps the routes. What is first here is met first; they are one layer to axum, which boxes each of its own.
 pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
@@ -23,6 +24,8 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
         .layer(WideEventLayer::of(state.wide_events().clone()))
         // What is said meanwhile, by us or by a library, is said of this request.
         .layer(from_fn(name))
+        // A success whose writes were dropped is none.
+        .layer(from_fn_with_state(state.database().clone(), forgotten_commits))
         // A defect in a handler is its own request's trouble and nobody else's.
         .layer(CatchPanicLayer::custom(panicked))
         // A request that takes too long is ended; its transaction is rolled back.
@@ -59,6 +62,24 @@ async fn name(event: WideEvent, request: Request, next: Next) -> Response {
     let span = tracing::error_span!("request", request_id = ids.request_id);
     let response = next.run(request).instrument(span).await;
     problem::set_request_id(response, &ids.request_id)
+}
+
+/// Tells of commits that were forgotten: the handler has answered success, and what it wrote is lost.
+async fn forgotten_commits(State(database): State<Database>, request: Request, next: Next) -> Response {
+    let dropped = DroppedWrites::default();
+    let response = dropped.around(next.run(request)).await;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        return response;
+    }
+    let forgotten = dropped.forgotten(&database);
+    if forgotten > 0 {
+        let words = format!("{forgotten} transactions wrote and were dropped: {ADVICE}");
+        tracing::warn!("http: a request was answered with success, and {words}");
+        WideEvent::current()
+            .set("database.forgotten_commits", forgotten)
+            .mark_error(EventError::new("ForgottenCommit", words).code("forgotten-commit"));
+    }
+    response
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]

@@ -19,8 +19,10 @@ use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
 use super::spec::SessionSpec;
 use super::store::{self, Beat};
 use crate::error::{Error, Result};
-use crate::tenancy::{Actor, Bell, Context, Database, Deferred, NumberedRows, Owner, Person, TeamTx};
-use crate::wide_events::{Outcome, RequestIds, WideEvent, WideEvents};
+use crate::tenancy::{
+    ADVICE, Actor, Bell, Context, Database, Deferred, DroppedWrites, NumberedRows, Owner, Person, TeamTx,
+};
+use crate::wide_events::{EventError, Outcome, RequestIds, WideEvent, WideEvents};
 
 /// How often sessions say that their worker lives: an extension of the [`Database`].
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +126,12 @@ where
         session: session.clone(),
         over: false,
     };
-    let working = AssertUnwindSafe(async { work(session.clone()).await }).catch_unwind();
+    let dropped = DroppedWrites::default();
+    let working = async {
+        let done = dropped.around(work(session.clone())).await?;
+        JobResult::Ok((done, dropped.forgotten(&session.0.database)))
+    };
+    let working = AssertUnwindSafe(working).catch_unwind();
     let outcome = tokio::select! {
         outcome = working => outcome,
         () = session.0.cancel.notified() => {
@@ -136,7 +143,12 @@ where
     running.over = true;
     event.set("job.actions", session.0.actions.count().await);
     let (status, error, outcome) = match outcome {
-        Ok(Ok(done)) => (Status::Succeeded, None, Ok(done)),
+        Ok(Ok((done, forgotten))) => {
+            if forgotten > 0 {
+                tell_of_forgotten_commits(&event, forgotten);
+            }
+            (Status::Succeeded, None, Ok(done))
+        }
         Ok(Err(error)) => {
             event.mark_error(event_error(error.as_ref()));
             (Status::Failed, Some(error_json(error.as_ref())), Err(error))
@@ -153,6 +165,14 @@ where
     };
     session.end(status, error).await?;
     outcome
+}
+
+/// The work has succeeded, and what it wrote is lost.
+fn tell_of_forgotten_commits(event: &WideEvent, forgotten: u64) {
+    let words = format!("{forgotten} transactions wrote and were dropped: {ADVICE}");
+    tracing::warn!("jobs: a job succeeded, and {words}");
+    event.set("database.forgotten_commits", forgotten);
+    event.mark_error(EventError::new("ForgottenCommit", words).code("forgotten-commit"));
 }
 
 impl JobSession {

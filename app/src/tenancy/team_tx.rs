@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::beside::Beside;
 pub(super) use self::connection::{Entering, ToItsEnd, give_back};
 use self::connection::{commit, is_dead, let_go, open};
-use self::report::{Report, not_entered};
+use self::report::{Report, looked_into, not_entered};
 use super::enter::{self, Claim, Entered, Entry};
 use super::hints::{Hint, Hints, Moved};
 use super::observer::Ending;
@@ -315,10 +315,10 @@ impl TeamTx {
     /// # Errors
     /// As [`Error::from_database`] sorts them.
     pub async fn fetch_all(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        let query = query.persistent(self.database.persistent());
+        let (changes, query) = looked_into(query, self.database.persistent())?;
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection)?;
-        Ok(self.counted(query.fetch_all(&mut **connection)).await?)
+        Ok(self.note_returned(changes, self.counted(query.fetch_all(&mut **connection)).await?))
     }
 
     /// The first row of a query, if it has one.

@@ -36,6 +36,10 @@
 //! owner whom row-level security binds. [`TestDb::app_connection`] and [`TestDb::owner`] are those roles without
 //! a `TeamTx`: an adversary's connections.
 //!
+//! **Forgotten commits.** A request or a job that answers success although a transaction that had written was dropped
+//! without `commit()` or `rollback()` panics on these databases. (In service it is a warning, and an error in the wide
+//! event.)
+//!
 //! Everything here panics instead of returning an error, since a test has nothing else to do with one.
 
 mod lines;

@@ -9,7 +9,7 @@ use super::server::Server;
 use super::{Recording, TestTeam, must};
 use crate::error::Result;
 use crate::events::Consumers;
-use crate::tenancy::{Database, DatabaseOptions, Migrations};
+use crate::tenancy::{Database, DatabaseOptions, ForgottenCommits, Migrations};
 
 /// A migrated database of a test's own. Clones are the same database; it is dropped with the last of them.
 #[derive(Clone)]
@@ -63,6 +63,7 @@ impl TestDb {
         must(Database::connect(options).await, "connect as the service does")
             .with_extension(consumers)
             .with_extension(Recording::default())
+            .with_extension(ForgottenCommits::Panic)
     }
 
     /// How the service would connect: as `daybook_app`, by the owner's login.

@@ -201,8 +201,10 @@ async fn a_commit_that_was_forgotten_shows() {
     ada.create_campaign("Spring", "100").await;
     ada.post("/forgets", json!({})).await.is(StatusCode::OK);
     let event = app.wide_event().await;
-    assert_eq!((&event["outcome"], &event["events"]), (&json!("success"), &Value::Null));
+    assert_eq!((&event["outcome"], &event["events"]), (&json!("error"), &Value::Null));
+    assert_eq!(event["error"]["type"], "ForgottenCommit");
     assert_eq!(event["database"]["dropped_with_writes"], 1);
+    assert_eq!(event["database"]["forgotten_commits"], 1);
     ada.post("/reads", json!({})).await.is(StatusCode::OK);
     assert!(app.wide_event().await["database"]["dropped_with_writes"].is_null());
 }

@@ -8,7 +8,7 @@ use sqlx::query::Query;
 
 use super::TeamTx;
 use super::connection::open;
-use super::report::is_query;
+use super::report::{changes_rows, is_query};
 
 fn exec_err(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
@@ -48,6 +48,7 @@ impl ConnectionTrait for TeamTx {
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let changes = changes_rows(&statement.sql);
         let query = sea_query(statement, self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(query_err)?;
@@ -55,7 +56,7 @@ impl ConnectionTrait for TeamTx {
             .counted(query.fetch_all(&mut **connection))
             .await
             .map_err(query_err)?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        Ok(self.note_returned(changes, rows).into_iter().map(Into::into).collect())
     }
 }
 

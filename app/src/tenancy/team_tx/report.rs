@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Execute as _;
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::TeamTx;
 use crate::tenancy::enter::Entry;
+use crate::tenancy::forgotten::note_dropped_writes;
 use crate::tenancy::observer::{Ending, Observer, Transaction};
 use crate::tenancy::{Context, Stats};
 
@@ -44,12 +48,15 @@ impl Report {
 
     /// Tells it, once.
     pub(super) fn tell(&mut self, ending: Ending, stats: &Stats) {
+        let ending = match ending {
+            Ending::Dropped if self.wrote || self.last_recorded.is_some() => Ending::DroppedWithWrites,
+            ending => ending,
+        };
+        if ending == Ending::DroppedWithWrites {
+            note_dropped_writes();
+        }
         let Some(observer) = self.observer.take() else {
             return;
-        };
-        let ending = match ending {
-            Ending::Dropped if self.wrote || !self.recorded.is_empty() => Ending::DroppedWithWrites,
-            ending => ending,
         };
         observer.ended(&Transaction {
             ending,
@@ -90,12 +97,19 @@ impl TeamTx {
         report.tell(ending, &self.stats);
     }
 
-    /// Notes that rows have changed. What a query of `fetch_…` changes is not looked into: our own changes record an
-    /// event.
+    /// Notes that rows have changed.
     pub(super) fn note_affected(&self, rows: u64) {
         if rows > 0 {
             self.state().report.wrote = true;
         }
+    }
+
+    /// Notes the rows that a statement which may change some has returned.
+    pub(super) fn note_returned<T>(&self, changes: bool, rows: Vec<T>) -> Vec<T> {
+        if changes {
+            self.note_affected(rows.len() as u64);
+        }
+        rows
     }
 
     /// [`note_affected`](TeamTx::note_affected) of a statement that may be a query: those count their rows, too.
@@ -104,6 +118,51 @@ impl TeamTx {
             self.note_affected(rows);
         }
     }
+}
+
+/// A query, whether it changes rows, and prepared if statements may be.
+///
+/// # Errors
+/// For an argument that can't be encoded.
+pub(super) fn looked_into(
+    mut query: Query<'_, Postgres, PgArguments>,
+    persistent: bool,
+) -> Result<(bool, Query<'_, Postgres, PgArguments>), sqlx::Error> {
+    // sqlx shows a query's text only to who takes it apart.
+    let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
+    let sql = query.sql();
+    let changes = changes_rows(sql.as_str());
+    Ok((changes, sqlx::query_with(sql, arguments).persistent(persistent)))
+}
+
+/// Whether a statement changes rows, by its words: an INSERT, UPDATE, DELETE or MERGE, by itself or behind WITH.
+pub(super) fn changes_rows(sql: &str) -> bool {
+    let mut words = sql
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty());
+    let is = |word: &str, of: &[&str]| of.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let first = words.next().unwrap_or_default();
+    if is(first, &["insert", "update", "delete", "merge"]) {
+        return true;
+    }
+    if !is(first, &["with"]) {
+        return false;
+    }
+    let mut before = first;
+    for word in words {
+        let changes = match word {
+            into_or_from if is(into_or_from, &["into"]) => is(before, &["insert", "merge"]),
+            from if is(from, &["from"]) => is(before, &["delete"]),
+            // Not of a lock, `FOR UPDATE`, `FOR NO KEY UPDATE`.
+            update if is(update, &["update"]) => !is(before, &["for", "key"]),
+            _ => false,
+        };
+        if changes {
+            return true;
+        }
+        before = word;
+    }
+    false
 }
 
 /// Whether a statement begins as one that changes nothing.
@@ -125,5 +184,31 @@ pub(super) fn not_entered(entry: &Entry, waited: Duration) {
             recorded: &[],
             queued: &[],
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_rows_is_known_by_its_words() {
+        for sql in [
+            "INSERT INTO a VALUES (1) RETURNING id",
+            "  update a SET b = 1 RETURNING b",
+            "WITH x AS (\n INSERT INTO a SELECT 1 RETURNING id) SELECT id FROM x",
+            "WITH x AS (SELECT 1 FOR UPDATE) UPDATE a SET b = 1 RETURNING b",
+            "with x as (delete from a returning 1) select 1",
+        ] {
+            assert!(changes_rows(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT * FROM a FOR UPDATE",
+            "WITH x AS (SELECT id FROM a FOR NO KEY UPDATE) SELECT id FROM x",
+            "WITH RECURSIVE x AS (SELECT updated_at, deleted_at FROM inserts) SELECT * FROM x",
+            "",
+        ] {
+            assert!(!changes_rows(sql), "{sql}");
+        }
     }
 }
