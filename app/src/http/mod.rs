@@ -17,7 +17,7 @@ mod state;
 mod team;
 mod wide;
 
-pub(crate) use extract::{is_storable, moment};
+pub(crate) use extract::{Acceptable, accepted, is_storable, moment};
 pub use extract::{IfMatch, Json, Page, PageParams, Path, Query, Version};
 pub use no_store::NoStore;
 pub use problem::Problem;

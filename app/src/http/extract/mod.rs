@@ -12,6 +12,8 @@
 //! - [`IfMatch`] and [`Version`] keep two people from overwriting each other's change.
 //! - [`PageParams`] and [`Page`] walk lists by cursor.
 
+mod accept;
+mod added;
 mod json;
 mod moment;
 mod nul;
@@ -23,6 +25,7 @@ mod strings;
 mod version;
 mod wrong_field;
 
+pub(crate) use accept::{Acceptable, accepted};
 pub use json::Json;
 pub(super) use json::body_limit;
 pub(crate) use moment::{is_storable, moment};

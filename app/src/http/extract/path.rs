@@ -42,7 +42,7 @@ where
         if captures.iter().any(|(_, text)| text.contains('\0')) {
             return Err(Error::not_found("object"));
         }
-        match T::deserialize(Strings(&captures)) {
+        match T::deserialize(Strings::all(&captures)) {
             Ok(value) => Ok(Self(value)),
             Err(StringsError::Value(_)) => Err(Error::not_found("object")),
             Err(ours) => Err(Error::internal(ours)),

@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::added::is_added_by_clients;
 use super::nul::contains_nul;
 use super::strings::{Strings, StringsError};
 use super::wrong_field::wrong_field;
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 ///
 /// Refuses with 422 and the parameter's name. Types say `#[serde(deny_unknown_fields)]`, so that a misspelt
 /// parameter isn't ignored; it may be said of a struct that flattens [`PageParams`](super::PageParams), too.
-/// Parameters may not be repeated.
+/// Parameters may not be repeated. What clients add by themselves (`_`, against caches: the list is in `added`) is left out
+/// where the type doesn't ask for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query<T>(pub T);
 
@@ -27,7 +29,7 @@ impl<T: DeserializeOwned> Query<T> {
         if !nuls.is_empty() {
             return Err(Error::Invalid(nuls));
         }
-        serde_path_to_error::deserialize(Strings(parameters))
+        serde_path_to_error::deserialize(Strings::with_optional(parameters, is_added_by_clients))
             .map(Self)
             .map_err(|error| match error.inner() {
                 StringsError::Misuse(_) => Error::internal(error.into_inner()),
@@ -62,6 +64,7 @@ mod tests {
 
     use super::*;
     use crate::http::extract::PageParams;
+    use crate::http::extract::added::ADDED_BY_CLIENTS;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -156,6 +159,32 @@ mod tests {
             wrong::<Filter>("unread=1").await,
             pair("unread", "must be true or false, and is \"1\"")
         );
+    }
+
+    #[tokio::test]
+    async fn what_clients_add_by_themselves_is_left_out() {
+        for (added, client) in ADDED_BY_CLIENTS {
+            let strict: Strict = read(&format!("{added}=1700000000000&q=a&{added}=2")).await.unwrap();
+            assert_eq!(strict.q, "a", "{client}");
+            let filter: Filter = read(&format!("limit=7&{added}=1")).await.unwrap();
+            assert_eq!(filter.page.limit().unwrap(), 7, "{client}");
+        }
+        // What looks like a credential, or like a mistake, is told.
+        for unknown in ["access_token", "token", "key", "auth", "cache", "callback", "__"] {
+            assert_eq!(wrong::<Strict>(&format!("q=a&{unknown}=x")).await.0, unknown);
+            assert_eq!(wrong::<Filter>(&format!("{unknown}=x")).await.0, unknown);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_type_that_asks_for_such_a_parameter_gets_it() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Underscore {
+            #[serde(rename = "_")]
+            underscore: u32,
+        }
+        assert_eq!(read::<Underscore>("_=7").await.unwrap().underscore, 7);
     }
 
     #[tokio::test]

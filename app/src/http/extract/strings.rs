@@ -55,16 +55,33 @@ impl serde::de::Error for StringsError {
 
 /// Strings with their names, in order.
 #[derive(Clone, Copy)]
-pub(super) struct Strings<'de>(pub(super) &'de [(String, String)]);
+pub(super) struct Strings<'de> {
+    strings: &'de [(String, String)],
+    /// Those that a type may not know, which are then left out.
+    may_be_left_out: fn(&str) -> bool,
+}
 
 /// One string.
 #[derive(Clone, Copy)]
 struct Text<'de>(&'de str);
 
 impl<'de> Strings<'de> {
+    /// All of them.
+    pub(super) fn all(strings: &'de [(String, String)]) -> Self {
+        Self::with_optional(strings, |_| false)
+    }
+
+    /// All but those that a type doesn't know and need not.
+    pub(super) fn with_optional(strings: &'de [(String, String)], may_be_left_out: fn(&str) -> bool) -> Self {
+        Self {
+            strings,
+            may_be_left_out,
+        }
+    }
+
     /// The string where there is but one.
     fn single(self) -> Result<Text<'de>, StringsError> {
-        match self.0 {
+        match self.strings {
             [(_, text)] => Ok(Text(text)),
             several => Err(StringsError::Misuse(format!(
                 "{} captures, and the handler takes one value",
@@ -74,20 +91,24 @@ impl<'de> Strings<'de> {
     }
 
     fn in_order(self) -> impl Iterator<Item = Text<'de>> {
-        self.0.iter().map(|(_, text)| Text(text))
+        self.strings.iter().map(|(_, text)| Text(text))
     }
 
-    fn by_name(self) -> impl Iterator<Item = (&'de str, Text<'de>)> {
-        self.0.iter().map(|(name, text)| (name.as_str(), Text(text)))
+    /// Those of a type with these fields.
+    fn by_name(self, fields: &'static [&'static str]) -> impl Iterator<Item = (&'de str, Text<'de>)> {
+        self.strings
+            .iter()
+            .map(|(name, text)| (name.as_str(), Text(text)))
+            .filter(move |(name, _)| fields.contains(name) || !(self.may_be_left_out)(name))
     }
 
     fn exactly(self, count: usize) -> Result<Self, StringsError> {
-        if self.0.len() == count {
+        if self.strings.len() == count {
             return Ok(self);
         }
         Err(StringsError::Misuse(format!(
             "{} captures, and the handler takes {count}",
-            self.0.len()
+            self.strings.len()
         )))
     }
 }
@@ -120,7 +141,7 @@ impl<'de> Deserializer<'de> for Strings<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, StringsError> {
-        if self.0.is_empty() {
+        if self.strings.is_empty() {
             visitor.visit_none()
         } else {
             visitor.visit_some(self)
@@ -166,16 +187,16 @@ impl<'de> Deserializer<'de> for Strings<'de> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, StringsError> {
-        visitor.visit_map(MapDeserializer::new(self.by_name()))
+        visitor.visit_map(MapDeserializer::new(self.by_name(&[])))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, StringsError> {
-        self.deserialize_map(visitor)
+        visitor.visit_map(MapDeserializer::new(self.by_name(fields)))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

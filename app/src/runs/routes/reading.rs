@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::wanted::{Caller, Place, ReadParams, Wanted};
+use super::wanted::{Answer, Caller, Place, ReadParams, Wanted};
 use super::{elsewhere, key};
 use crate::auth::tickets;
 use crate::error::{Error, Result};
@@ -88,7 +88,8 @@ struct RunEventsPage {
 
 /// Reads a run's log. As server-sent events (`Accept: text/event-stream`) it goes on until the run ends, each line with its
 /// number as `id`, then an event `end`; as NDJSON (`Accept: application/x-ndjson`) it can be read by ranges of bytes; else it
-/// comes in pages of JSON. `Last-Event-ID` beats `from_sequence` and `after_sequence`.
+/// comes in pages of JSON, also without `Accept`. `stream=true` beats `Accept`, `Last-Event-ID` beats `lastEventId`, and both
+/// beat `from_sequence` and `after_sequence`.
 #[utoipa::path(
     get, path = "/runs/{run_id}/events", tag = "runs",
     params(("run_id" = Uuid, Path, description = "The run"), ReadParams),
@@ -99,6 +100,7 @@ struct RunEventsPage {
         (status = 307, description = "Another process has the run's log: there"),
         (status = 401, description = "No credential, or a ticket that doesn't hold", body = Problem),
         (status = 404, description = "No such team or run", body = Problem),
+        (status = 406, description = "`Accept` takes none of the three forms", body = Problem),
         (status = 410, description = "The log was deleted, as its time was over", body = Problem),
         (status = 416, description = "The log is not that long", body = Problem),
         (status = 422, description = "A parameter is wrong", body = Problem),
@@ -111,12 +113,14 @@ async fn read_run_events(
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response> {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let is_sse = accept.is_some_and(|accept| accept.contains("text/event-stream"))
-        || uri.query().is_some_and(|query| query.contains("stream=true"));
+    let answer = Answer::wanted(&headers, &uri);
+    let is_sse = answer == Some(Answer::EventStream);
     let read = async {
         let Caller(team, params) = caller?;
-        read_events(&state, &team, &params, run_id, &headers, &uri, is_sse).await
+        match answer {
+            Some(answer) => read_events(&state, &team, &params, run_id, &headers, &uri, answer).await,
+            None => Ok(not_acceptable()),
+        }
     };
     let mut response = match read.await {
         // A browser gives up for good on anything but an event stream.
@@ -132,6 +136,11 @@ async fn read_run_events(
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
     Ok(response)
+}
+
+fn not_acceptable() -> Response {
+    let detail = "Accept must take application/json, text/event-stream or application/x-ndjson";
+    Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail).into_response()
 }
 
 /// An event stream that is over at once.
@@ -157,7 +166,7 @@ async fn read_events(
     run_id: Uuid,
     headers: &HeaderMap,
     uri: &Uri,
-    is_sse: bool,
+    answer: Answer,
 ) -> Result<Response> {
     let wanted = params.wanted(headers)?;
     let limit = params.limit()?;
@@ -174,20 +183,12 @@ async fn read_events(
         Ok(opened) => opened,
         Err(url) => return Ok(elsewhere(&url, uri)),
     };
-    if is_sse {
-        return opened.lines(state, team, &wanted, Form::Sse).await;
+    match answer {
+        Answer::EventStream => opened.lines(state, team, &wanted, Form::Sse).await,
+        Answer::Ndjson if params.follow => opened.lines(state, team, &wanted, Form::Ndjson).await,
+        Answer::Ndjson => opened.ndjson(state, team, &wanted, headers).await,
+        Answer::Page => opened.page(&wanted, limit).await,
     }
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if accept.contains("application/x-ndjson") || accept.contains("application/ndjson") {
-        if params.follow {
-            return opened.lines(state, team, &wanted, Form::Ndjson).await;
-        }
-        return opened.ndjson(state, team, &wanted, headers).await;
-    }
-    opened.page(&wanted, limit).await
 }
 
 /// The lines of a run that this process has, from its first one on.

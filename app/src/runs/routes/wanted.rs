@@ -1,15 +1,15 @@
 //! What a reader of a log asks for: from where on, which lines, in what form; and who they are.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{AppState, Path, Query, Team};
+use crate::http::{Acceptable, AppState, Path, Query, Team, accepted};
 use crate::runs::reading::{Level, LineFilter};
 
 /// How many lines a page has, and may have.
@@ -44,6 +44,11 @@ pub(super) struct ReadParams {
     pub(super) follow: bool,
     /// Instead of an Authorization header, which a browser can't set here.
     ticket: Option<String>,
+    /// Instead of the header `Last-Event-ID`, which beats it: event-source-polyfill, which can't set headers everywhere, adds
+    /// it to the address when it comes again.
+    #[serde(rename = "lastEventId")]
+    #[param(value_type = Option<u64>, minimum = 0)]
+    last_event_id: Option<String>,
 }
 
 /// Where a reader begins.
@@ -62,6 +67,36 @@ impl Place {
     }
 }
 
+/// In what form a reader is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Page,
+    EventStream,
+    Ndjson,
+}
+
+/// What `Accept` may name; the first one is the answer to who names nothing.
+const OFFERED: [Acceptable<Answer>; 5] = [
+    ("application/json", Answer::Page),
+    ("text/event-stream", Answer::EventStream),
+    ("application/x-ndjson", Answer::Ndjson),
+    ("application/ndjson", Answer::Ndjson),
+    ("application/jsonl", Answer::Ndjson),
+];
+
+impl Answer {
+    /// What a request asks for, by `stream=true`, or else by `Accept`; `None` if it takes nothing that is offered.
+    pub(super) fn wanted(headers: &HeaderMap, uri: &Uri) -> Option<Self> {
+        let query = uri.query().unwrap_or_default();
+        let by_address =
+            form_urlencoded::parse(query.as_bytes()).any(|(name, text)| name == "stream" && text == "true");
+        match by_address {
+            true => Some(Self::EventStream),
+            false => accepted(headers, &OFFERED),
+        }
+    }
+}
+
 /// What a reader wants.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
@@ -75,10 +110,16 @@ impl ReadParams {
             text.parse::<u64>()
                 .map_err(|_| Error::invalid(name, "must be a line's number: a whole number"))
         };
-        let last_seen = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+        let by_header = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+        let by_header = by_header.map(|id| ("Last-Event-ID", id));
+        let by_parameter = self.last_event_id.as_deref().map(|id| ("lastEventId", id));
+        let last_seen = [by_header, by_parameter]
+            .into_iter()
+            .flatten()
+            .find(|(_, id)| !id.is_empty());
         let place = match (last_seen, &self.from_sequence, &self.after_sequence) {
             // A browser that comes again has its first address still.
-            (Some(id), ..) if !id.is_empty() => Place::After(number("Last-Event-ID", id)?),
+            (Some((name, id)), ..) => Place::After(number(name, id)?),
             (_, Some(_), Some(_)) => {
                 return Err(Error::invalid(
                     "after_sequence",

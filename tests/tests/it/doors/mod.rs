@@ -1,6 +1,7 @@
 //! What the service takes in at all of its doors: how deep JSON may be, lists for objects, cursors, parameters that clients
 //! add, and commits that were forgotten.
 
+mod clients;
 mod commits;
 mod cursors;
 mod deep;
