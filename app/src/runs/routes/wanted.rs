@@ -107,8 +107,8 @@ pub(super) struct Wanted {
 impl ReadParams {
     pub(super) fn wanted(&self, headers: &HeaderMap) -> Result<Wanted> {
         let number = |name: &str, text: &str| {
-            text.parse::<u64>()
-                .map_err(|_| Error::invalid(name, "must be a line's number: a whole number"))
+            let number = text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
+            number.ok_or_else(|| Error::invalid(name, "must be a line's number: a whole number from 0 to 2^63 - 1"))
         };
         let by_header = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
         let by_header = by_header.map(|id| ("Last-Event-ID", id));
