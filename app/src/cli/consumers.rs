@@ -238,3 +238,35 @@ fn named(consumers: &Consumers, name: &str) -> Result<&'static ConsumerDef> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_is_up_to_date_when_nothing_is_left_to_do() {
+        let told = |events, jobs| {
+            let moved_at = DateTime::UNIX_EPOCH;
+            standing(&Lag {
+                consumer: "crm".to_owned(),
+                events,
+                since: (events > 0).then_some(moved_at),
+                moved_at,
+                jobs,
+            })
+        };
+        let none = JobFigures::default();
+        assert_eq!(told(0, none), "up to date");
+        assert_eq!(told(3, none), "3 events behind, since 1970-01-01 00:00:00");
+        let waits = JobFigures {
+            retrying: 1,
+            locked_by_dead_worker: 2,
+            ..none
+        };
+        assert_eq!(
+            told(0, waits),
+            "0 events behind; jobs: 1 waiting for their retry, 2 locked by a dead worker"
+        );
+        assert_eq!(told(0, JobFigures { given_up: 4, ..none }), "up to date; jobs: 4 given up");
+    }
+}

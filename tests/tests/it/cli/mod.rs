@@ -134,6 +134,12 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
             .any(|line| line.starts_with("analytics ") && line.contains(" durable ")),
         "{listed:?}"
     );
+    // How far it is stands below it.
+    let at = listed.iter().position(|line| line.starts_with("analytics ")).unwrap();
+    assert!(
+        listed[at + 1].contains("up to date") || listed[at + 1].contains(" events behind"),
+        "{listed:?}"
+    );
     let began = std::time::Instant::now();
     while !folder
         .lines(&["consumers", "lag"])
