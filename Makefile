@@ -43,6 +43,11 @@ lint: ## formatting, clippy and docs, with warnings as errors
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
+.PHONY: fuzz
+fuzz: ## try the service with schemathesis, and what reads clients' bytes with cargo-fuzz, for a bounded time
+	CARGO="$(CARGO)" fuzz/http.sh
+	CARGO="$(CARGO)" fuzz/parsers.sh
+
 .PHONY: bench
 bench: test-packages bench-packages ## print ratios to the floor, with round trips counted
 	$(CARGO) build --release --package daybook

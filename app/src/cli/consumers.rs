@@ -267,6 +267,9 @@ mod tests {
             told(0, waits),
             "0 events behind; jobs: 1 waiting for their retry, 2 locked by a dead worker"
         );
-        assert_eq!(told(0, JobFigures { given_up: 4, ..none }), "up to date; jobs: 4 given up");
+        assert_eq!(
+            told(0, JobFigures { given_up: 4, ..none }),
+            "up to date; jobs: 4 given up"
+        );
     }
 }

@@ -19,6 +19,8 @@ mod wide;
 
 pub(crate) use extract::{Acceptable, accepted, is_storable, moment};
 pub use extract::{IfMatch, Json, Page, PageParams, Path, Query, Version};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use extract::{cursor_of, fuzz_cursor};
 pub use no_store::NoStore;
 pub use problem::Problem;
 pub use router::{router, worker_router};

@@ -52,6 +52,8 @@ pub use outcome::{JobResult, Status};
 pub use queue::{WorkerOptions, Workers};
 pub use registry::Jobs;
 pub use replay::{forget_cursor, replay, replayable};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
 pub use sentence::{Badge, SentencePart, badge};
 pub use session::{Heartbeat, JobSession, with_job_session};

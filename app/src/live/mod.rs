@@ -22,6 +22,8 @@ mod bridge;
 mod end;
 mod follows;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod hub;
 mod limits;
 mod mailbox;
@@ -45,6 +47,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 pub use self::frames::{ClientFrame, ServerFrame, ThreadMessages};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::fuzz::{fuzz_client_frame, fuzz_cursor};
 use self::hub::SocketId;
 use self::mailbox::Mailbox;
 pub use self::options::LiveOptions;

@@ -20,6 +20,8 @@
 //! **Invariant:** the last line comes before the row says that the run has ended. So a run that has ended has its whole log.
 
 mod appending;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod keeper;
 pub mod log;
 mod model;
@@ -34,10 +36,14 @@ mod summary;
 mod view;
 mod writer;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzz::fuzz_lines;
 pub use keeper::{Runs, RunsOptions};
 pub use new_run::{Ending, Failure, NewRun};
 pub use rebuilding::Rebuilt;
 pub use retention::{Fate, old};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
 pub use status::RunStatus;
 pub use store::{RunNews, feed, of_story};

@@ -66,7 +66,7 @@ impl LineFilter {
         self.types.is_empty() && self.level.is_none()
     }
 
-    fn takes(&self, line: &Read<'_>) -> bool {
+    pub(super) fn takes(&self, line: &Read<'_>) -> bool {
         let kind = &*line.kind;
         let of_type = |wanted: &String| match wanted.strip_suffix('*') {
             Some(begin) => kind.starts_with(begin),

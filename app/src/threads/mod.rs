@@ -34,6 +34,8 @@ use uuid::Uuid;
 pub use consumer::post_to_thread;
 pub use grouping::{Group, GroupKind, Item};
 pub use message::{Author, Content, Message, MessagePage, ToldEvent};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
 pub use store::{Changes, Cursor, FeedPiece, ThreadRef, Window, changes, feed, head, heads};
 

@@ -25,6 +25,8 @@ mod error;
 mod event;
 mod extract;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod gathered;
 mod head;
 mod ids;
@@ -46,6 +48,8 @@ pub use core_schema::core_schema;
 pub use error::EventError;
 pub use event::WideEvent;
 pub use fields::{Fields, MAX_DEPTH, MAX_FIELDS, Value};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzz::fuzz_ids;
 pub use ids::RequestIds;
 pub use layer::{Answering, WideEventLayer, WideEventService};
 pub use outcome::Outcome;

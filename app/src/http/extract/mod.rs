@@ -14,6 +14,8 @@
 
 mod accept;
 mod added;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod json;
 mod moment;
 mod nul;
@@ -26,6 +28,8 @@ mod version;
 mod wrong_field;
 
 pub(crate) use accept::{Acceptable, accepted};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzz::{cursor_of, fuzz_cursor};
 pub use json::Json;
 pub(super) use json::body_limit;
 pub(crate) use moment::{is_storable, moment};

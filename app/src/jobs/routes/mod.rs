@@ -1,6 +1,11 @@
 //! Reading sessions, and what can be asked of their jobs.
 
 mod changes;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::fuzz::fuzz_filters;
 
 use serde::Deserialize;
 use utoipa::IntoParams;

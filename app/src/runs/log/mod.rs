@@ -22,6 +22,8 @@
 
 mod committer;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod layout;
 mod line;
 #[expect(clippy::module_inception, reason = "a log is what this is about")]
@@ -39,6 +41,8 @@ mod writers;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use self::fuzz::kept_line;
 pub use self::layout::RunKey;
 pub use self::line::{Read, Said, moment, sequence_of};
 pub use self::log::{Appended, Durable, End, Limits, Log};

@@ -2,6 +2,8 @@
 
 mod appending;
 mod ending;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod reading;
 mod wanted;
 
@@ -19,6 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::fuzz::fuzz_filters;
 use self::wanted::{Place, Wanted};
 use super::log::RunKey;
 use super::new_run::NewRun;

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::http::AppState;
 use crate::tenancy::TeamTx;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::reading::fuzz_filters;
+
 /// The routes of threads, their messages, followers and watches.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

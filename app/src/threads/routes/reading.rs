@@ -1,10 +1,15 @@
 //! Reading threads and their messages.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::fuzz::fuzz_filters;
 use super::person;
 use crate::error::{Error, Result};
 use crate::events::{ObjectRef, Sentences};

@@ -1,0 +1,235 @@
+//! What the service reads from clients, as functions of bytes: for the fuzz targets in `fuzz/`, and for the tests below.
+//!
+//! Each function panics when something that was taken breaks a promise: that it is written as it was read, that it can be
+//! read again, that it can go into a query. What is refused must be refused in words, as a client's mistake.
+
+use axum::http::HeaderValue;
+
+use crate::error::Error;
+use crate::{http, jobs, live, runs, threads, wide_events};
+
+/// Text frames of a live socket.
+pub fn client_frames(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        live::fuzz_client_frame(text);
+    }
+}
+
+/// NDJSON lines of a run.
+pub fn run_lines(data: &[u8]) {
+    runs::fuzz_lines(data, is_clients_mistake);
+}
+
+/// Cursors of pages and of live topics.
+pub fn cursors(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        http::fuzz_cursor(text, is_clients_mistake);
+        live::fuzz_cursor(text);
+    }
+    // What a client that wants to do harm sends: the right form around anything.
+    http::fuzz_cursor(&http::cursor_of(data), is_clients_mistake);
+}
+
+/// `traceparent` and `x-request-id`.
+pub fn traceparent(data: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(data) {
+        wide_events::fuzz_ids(&value);
+    }
+}
+
+/// Filters in a query. The first line is the query, the second `Last-Event-ID`, and the rest lines of a log.
+pub fn filters(data: &[u8]) {
+    let mut parts = data.splitn(3, |byte| *byte == b'\n');
+    let query = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    let Ok(uri) = format!("/?{query}").parse() else { return };
+    let mut request = axum::http::Request::new(());
+    *request.uri_mut() = uri;
+    if let Some(Ok(id)) = parts.next().map(HeaderValue::from_bytes) {
+        request.headers_mut().insert("last-event-id", id);
+    }
+    let (mut head, ()) = request.into_parts();
+    runs::fuzz_filters(&mut head, parts.next().unwrap_or_default(), is_clients_mistake);
+    threads::fuzz_filters(&mut head, is_clients_mistake);
+    jobs::fuzz_filters(&mut head, is_clients_mistake);
+}
+
+/// Whether a refusal is one that a client can do something about.
+fn is_clients_mistake(error: &Error) -> bool {
+    match error {
+        Error::Invalid(errors) => errors.iter().all(|error| !error.detail.is_empty()),
+        Error::BadRequest { .. } | Error::TooLarge { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// Pieces that mean something to the readers, and some that mean nothing to anybody, in any order.
+    fn pieces(known: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            6 => select(known).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => any::<i64>().prop_map(|number| number.to_string().into_bytes()),
+            1 => proptest::collection::vec(any::<u8>(), 0..6),
+            1 => ".{0,6}".prop_map(String::into_bytes),
+        ];
+        proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    const FRAMES: &[&str] = &[
+        r#"{"type":"subscribe","topic":"threads","cursor":"100:105:100,102"}"#,
+        r#"{"type":"subscribe","topic":"thread:01a2191e-ffd5-74bc-a537-df3bc8b25498","seq":1,"revision":2}"#,
+        r#"{"type":"unsubscribe","topic":"runs"}"#,
+        r#"{"type":"ping"}"#,
+        "{",
+        "}",
+        "\"",
+        ":",
+        ",",
+        "null",
+        "1e999",
+        "-0.0",
+        "\"type\"",
+        "\"subscribe\"",
+        "\"topic\"",
+        "\"threads\"",
+        "\"cursor\"",
+        "\"1:2:\"",
+        "thread:",
+        "\\u0000",
+        "\\ud800",
+        "[",
+        "]",
+    ];
+    const LINES: &[&str] = &[
+        r#"{"type":"console.line","payload":{"message":"hello","level":"info"}}"#,
+        r#"{"type":"x","created_at":"2026-11-21T12:00:00+02:00","source":"a"}"#,
+        r#"{"type":"log.gap","payload":{"count":1}}"#,
+        r#"{"type":"x","payload":{"a":1e999}}"#,
+        "\n",
+        "\r\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"type\":",
+        "\"x\"",
+        ",",
+        "\"payload\":",
+        "\"created_at\":",
+        "\"9999-12-31T23:59:59Z\"",
+        "\"0000-01-01T00:00:00Z\"",
+        "1e999",
+        "\\ud800",
+        "\\u0000",
+        "\"\"",
+        "null",
+        "\"a\\nb\"",
+        " ",
+        "\t",
+    ];
+    const CURSORS: &[&str] = &[
+        r#"["-262143-01-01T00:00:00Z","01a2191e-ffd5-74bc-a537-df3bc8b25498"]"#,
+        r#"["+262142-12-31T23:59:59Z","01a2191e-ffd5-74bc-a537-df3bc8b25498"]"#,
+        r#"["2026-11-21T12:00:00Z","01a2191e-ffd5-74bc-a537-df3bc8b25498"]"#,
+        "100:105:100,102",
+        "0:0:",
+        ":",
+        ",",
+        "9223372036854775807",
+        "WzEsMl0",
+        "[",
+        "]",
+        "\"",
+        "-262143-01-01T00:00:00Z",
+        "+262142-12-31T23:59:59Z",
+        "2026-11-21T12:00:00Z",
+        "01a2191e-ffd5-74bc-a537-df3bc8b25498",
+        "\\u0000",
+        "null",
+        "1e999",
+    ];
+    const IDS: &[&str] = &[
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00",
+        "-",
+        "ff",
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "00f067aa0ba902b7",
+        "01",
+        "00000000000000000000000000000000",
+        "0000000000000000",
+        " ",
+        "A",
+        ":",
+        "é",
+    ];
+    const FILTERS: &[&str] = &[
+        "from_sequence=",
+        "after_sequence=",
+        "type=run.*,console.line",
+        "level=warn",
+        "limit=",
+        "follow=true",
+        "since=",
+        "2026-11-21T12:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59%2B00:00",
+        "until=",
+        "status=running",
+        "exit_code=",
+        "severity=error",
+        "min_rows=",
+        "cursor=",
+        "before_seq=",
+        "after_seq=",
+        "order=desc",
+        "group=true",
+        "object_type=",
+        "new=true",
+        "job=",
+        "job_id=01a2191e-ffd5-74bc-a537-df3bc8b25498",
+        "&",
+        "&&",
+        "=",
+        "%",
+        "%00",
+        "%ff",
+        "+",
+        "\n",
+        r#"{"type":"console.line","created_at":"x","sequence":1,"payload":{"level":"error"}}"#,
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn frames_are_read_or_refused(data in pieces(FRAMES)) {
+            client_frames(&data);
+        }
+
+        #[test]
+        fn lines_are_kept_as_they_can_be_read_again(data in pieces(LINES)) {
+            run_lines(&data);
+        }
+
+        #[test]
+        fn cursors_are_read_or_refused(data in pieces(CURSORS)) {
+            cursors(&data);
+        }
+
+        #[test]
+        fn ids_go_on_as_they_came(data in pieces(IDS)) {
+            traceparent(&data);
+        }
+
+        #[test]
+        fn filters_are_read_or_refused(data in pieces(FILTERS)) {
+            filters(&data);
+        }
+    }
+}

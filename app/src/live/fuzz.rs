@@ -1,0 +1,30 @@
+//! What is read from clients of live sockets, without a socket.
+
+use super::frames::{ClientFrame, bad_frame};
+use super::topic::Topic;
+use crate::tenancy::Snapshot;
+
+/// A text frame of a client's.
+pub(crate) fn fuzz_client_frame(text: &str) {
+    match serde_json::from_str::<ClientFrame>(text) {
+        Ok(ClientFrame::Subscribe { topic, cursor, .. }) => {
+            assert_eq!(topic.to_string().parse::<Topic>().ok(), Some(topic));
+            if let Some(cursor) = cursor {
+                fuzz_cursor(&cursor);
+            }
+        }
+        Ok(ClientFrame::Unsubscribe { topic }) => {
+            assert_eq!(topic.to_string().parse::<Topic>().ok(), Some(topic));
+        }
+        Ok(_) => {}
+        Err(error) => assert!(bad_frame(&error).encode().is_ok(), "a refusal is a frame"),
+    }
+}
+
+/// A cursor of a topic.
+pub(crate) fn fuzz_cursor(text: &str) {
+    if let Ok(snapshot) = text.parse::<Snapshot>() {
+        assert_eq!(snapshot.to_string().parse(), Ok(snapshot.clone()));
+        assert!(snapshot.open().iter().all(|open| (0..snapshot.next()).contains(open)));
+    }
+}

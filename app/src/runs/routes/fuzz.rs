@@ -1,0 +1,41 @@
+//! Filters of runs and of their lines, without a run.
+
+use axum::extract::FromRequestParts as _;
+use axum::http::request::Parts;
+use futures_util::FutureExt as _;
+
+use super::RunParams;
+use super::wanted::ReadParams;
+use crate::error::Error;
+use crate::http::Query;
+use crate::runs::log::Read;
+
+/// A query as both lists read it; a filter of lines sees these lines.
+pub(crate) fn fuzz_filters(head: &mut Parts, lines: &[u8], is_clients_mistake: fn(&Error) -> bool) {
+    let refused = |error: Error| assert!(is_clients_mistake(&error), "{error:?}");
+    match Query::<RunParams>::from_request_parts(head, &()).now_or_never() {
+        Some(Ok(Query(params))) => {
+            params.filter().map(drop).unwrap_or_else(refused);
+            params.page.limit().map(drop).unwrap_or_else(refused);
+        }
+        Some(Err(error)) => refused(error),
+        None => {}
+    }
+    match Query::<ReadParams>::from_request_parts(head, &()).now_or_never() {
+        Some(Ok(Query(params))) => {
+            params.limit().map(drop).unwrap_or_else(refused);
+            match params.wanted(&head.headers) {
+                Ok(wanted) => {
+                    assert!(wanted.place.first() > 0, "lines are numbered from 1 on");
+                    for line in lines.split(|byte| *byte == b'\n') {
+                        let takes = Read::of(line).is_some_and(|read| wanted.filter.takes(&read));
+                        assert!(!takes || !wanted.filter.takes_all() || !line.is_empty());
+                    }
+                }
+                Err(error) => refused(error),
+            }
+        }
+        Some(Err(error)) => refused(error),
+        None => {}
+    }
+}

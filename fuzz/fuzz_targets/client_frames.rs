@@ -1,0 +1,5 @@
+//! Text frames that a client sends on a live socket.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| daybook::fuzzing::client_frames(data));

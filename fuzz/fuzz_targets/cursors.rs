@@ -1,0 +1,5 @@
+//! Cursors of pages and of live topics.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| daybook::fuzzing::cursors(data));

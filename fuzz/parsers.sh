@@ -1,0 +1,25 @@
+#!/bin/bash
+# Builds the cargo-fuzz targets and runs each for FUZZ_SECONDS. A failure is kept in fuzz/artifacts/ and ends the run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+CARGO=${CARGO:-cargo}
+seconds=${FUZZ_SECONDS:-60}
+host=$(rustc -vV | sed -n 's/^host: //p')
+programs=$(realpath -m "${CARGO_TARGET_DIR:-fuzz/target}")/$host/debug
+
+if ! command -v cargo-fuzz >/dev/null; then
+	echo "fuzz: installing cargo-fuzz"
+	$CARGO install cargo-fuzz --locked --quiet
+fi
+
+# libFuzzer needs the coverage of the code, which the stable compiler gives. cargo-fuzz asks for nightly flags beside it.
+RUSTC_BOOTSTRAP=1 $CARGO fuzz build --dev --sanitizer none
+
+for source in fuzz/fuzz_targets/*.rs; do
+	target=$(basename "$source" .rs)
+	mkdir -p "fuzz/corpus/$target" "fuzz/artifacts/$target"
+	echo "fuzz: $target for $seconds s"
+	"$programs/$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -artifact_prefix="fuzz/artifacts/$target/" \
+		-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1
+done
