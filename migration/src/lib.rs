@@ -15,6 +15,7 @@ mod m0009_queue;
 mod m0010_event_counts;
 mod m0011_stories;
 mod m0012_runs;
+mod m0013_owner_functions;
 pub mod queue;
 pub mod rls;
 pub mod sample;
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_event_counts::Migration),
             Box::new(m0011_stories::Migration),
             Box::new(m0012_runs::Migration),
+            Box::new(m0013_owner_functions::Migration),
         ]
     }
 

@@ -20,6 +20,7 @@ pub async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
     graphile_worker_migrations::migrate(pool, SCHEMA)
         .await
         .map_err(|error| DbErr::Custom(format!("the queue's migrations: {error}")))?;
+    connection.execute_unprepared(&function_rights()).await?;
     connection.execute_unprepared(&rights()).await?;
     Ok(())
 }
@@ -64,6 +65,27 @@ async fn applied(connection: &DatabaseConnection) -> Result<i64, DbErr> {
     ))
     .await?;
     row.map_or(Ok(0), |row| row.try_get("", "id"))
+}
+
+/// Lets the workers, and nobody else, call the queue's functions, and pins the search path of those that run as their
+/// owner or in a trigger. Does nothing where there is no queue yet.
+pub(crate) fn function_rights() -> String {
+    format!(
+        "DO $$
+         DECLARE called regprocedure;
+         BEGIN
+             IF to_regnamespace('{SCHEMA}') IS NULL THEN
+                 RETURN;
+             END IF;
+             REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC;
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} TO {WORKER_ROLE};
+             FOR called IN SELECT oid::regprocedure FROM pg_proc
+                 WHERE pronamespace = '{SCHEMA}'::regnamespace AND (prosecdef OR prorettype = 'trigger'::regtype)
+             LOOP
+                 EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', called);
+             END LOOP;
+         END $$;"
+    )
 }
 
 /// The queue's tables have row-level security and no policy: nobody but their owner can use them, until now.

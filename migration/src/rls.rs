@@ -87,6 +87,30 @@ where
     Ok(())
 }
 
+/// Takes TEMP on the database from PUBLIC, where the login may: it owns the database, or is a superuser. Otherwise it
+/// changes nothing, and the service refuses to start until the database's owner has done it.
+///
+/// Rights on a database are kept neither by a dump of it nor by a copy made with `CREATE DATABASE … TEMPLATE`, so it is
+/// called by every migration run, too.
+///
+/// # Errors
+/// As any statement.
+pub async fn revoke_temp(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+    connection
+        .execute_unprepared(
+            "DO $$ BEGIN
+                 -- Asked first: two runs that change one row of pg_database at once would disturb each other.
+                 IF pg_catalog.has_database_privilege('public', pg_catalog.current_database(), 'TEMPORARY') THEN
+                     EXECUTE pg_catalog.format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC',
+                         pg_catalog.current_database());
+                 END IF;
+             EXCEPTION WHEN insufficient_privilege THEN NULL;
+             END $$",
+        )
+        .await?;
+    Ok(())
+}
+
 /// Makes the three run-time roles, once per cluster, and lets the migrating role take the app's.
 ///
 /// Roles belong to the cluster, not to the database: another database's migration may be making them at

@@ -3,15 +3,22 @@
 use std::pin::Pin;
 
 use daybook_migration::queue;
+use daybook_migration::rls::revoke_temp;
 use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector};
 use sea_orm_migration::MigratorTrait;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, Row};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
 
 use crate::error::{Error, Result};
 
-/// The advisory lock that processes which start together take in turn.
-const LOCK: i64 = 0x6461_7962_6f6f_6b01;
+/// Takes the lock under which migrations run, for the rest of the transaction.
+///
+/// It is a lock on a table that belongs to the owner and that nobody else has a right to. An advisory lock could be held
+/// by anybody who can connect. The mode conflicts with itself, and gives the transaction no number, which would hold back
+/// the relay.
+const LOCK: &str = "LOCK TABLE public.daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE";
+/// How often two processes that both make the lock's table may disturb each other.
+const MAX_LOCK_TABLE_ATTEMPTS: u32 = 10;
 
 type Step<T> = for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
 
@@ -78,7 +85,7 @@ impl Migrations {
         self.sources.push(Source::of::<M>());
     }
 
-    /// Applies what is pending, under an advisory lock, as the owner.
+    /// Applies what is pending, as the owner, one process at a time.
     ///
     /// # Errors
     /// The first step that failed; the ones before it stay applied.
@@ -87,7 +94,9 @@ impl Migrations {
             for source in &self.sources {
                 (source.up)(db, 0).await?;
             }
-            queue::migrate(db).await
+            queue::migrate(db).await?;
+            // Each time: neither a dump nor a copy of a database brings its rights along.
+            revoke_temp(db).await
         })
         .await
     }
@@ -146,10 +155,8 @@ impl Migrations {
         // The lock has a connection of its own, so that it outlasts every step's transaction.
         let mut lock = owner.connect().await?;
         refuse_without_role_rights(&mut lock).await?;
-        sqlx::query("SELECT pg_advisory_lock($1)")
-            .bind(LOCK)
-            .execute(&mut lock)
-            .await?;
+        make_lock_table(&mut lock).await?;
+        take_lock(&mut lock).await?;
         let pool = PgPoolOptions::new().max_connections(2).connect_with(owner).await?;
         let outcome = work(&SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone())).await;
         pool.close().await;
@@ -158,8 +165,49 @@ impl Migrations {
     }
 }
 
+/// Makes the table that is locked, as far as it is missing.
+async fn make_lock_table(connection: &mut PgConnection) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        // Not `IF NOT EXISTS` alone, which takes the right to create tables where there is nothing to create.
+        let made = connection
+            .execute(
+                "DO $$ BEGIN
+                     IF to_regclass('public.daybook_migrations_lock') IS NULL THEN
+                         CREATE TABLE IF NOT EXISTS public.daybook_migrations_lock ();
+                     END IF;
+                 END $$",
+            )
+            .await;
+        match made {
+            Ok(_) => return Ok(()),
+            // Another process makes it at this moment.
+            Err(sqlx::Error::Database(refusal))
+                if attempt < MAX_LOCK_TABLE_ATTEMPTS
+                    && matches!(refusal.code().as_deref(), Some("23505" | "42P07" | "42710")) =>
+            {
+                attempt += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn take_lock(connection: &mut PgConnection) -> Result<()> {
+    connection.execute("BEGIN").await?;
+    // A migration may take longer than the server lets a transaction be idle.
+    connection
+        .execute(
+            "SELECT set_config(name, '0', true) FROM pg_settings
+             WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout', 'lock_timeout')",
+        )
+        .await?;
+    connection.execute(LOCK).await?;
+    Ok(())
+}
+
 /// The one thing that a migration needs and an owner may lack, said before a step fails halfway.
-async fn refuse_without_role_rights(connection: &mut sqlx::PgConnection) -> Result<()> {
+async fn refuse_without_role_rights(connection: &mut PgConnection) -> Result<()> {
     let row = connection
         .fetch_one(
             "SELECT current_user::text AS name, rolsuper OR rolcreaterole AS can_make_roles,
@@ -177,7 +225,7 @@ async fn refuse_without_role_rights(connection: &mut sqlx::PgConnection) -> Resu
     let name: String = row.try_get("name")?;
     Err(Error::internal(format!(
         "{name} may not make the roles daybook_app, daybook_relay and daybook_worker, or is no member of the first and \
-         the last: ALTER ROLE {name} CREATEROLE, or have an administrator CREATE ROLE them, GRANT daybook_relay TO \
-         daybook_worker, and GRANT daybook_app, daybook_worker TO {name}"
+         the last: have an administrator CREATE ROLE them, GRANT daybook_relay TO daybook_worker, and GRANT daybook_app, \
+         daybook_worker TO {name}; or ALTER ROLE {name} CREATEROLE for the first migration, and NOCREATEROLE after it"
     )))
 }

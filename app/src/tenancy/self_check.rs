@@ -1,7 +1,7 @@
 //! The service's question to itself at start: could my role see past the policies?
 
 use daybook_migration::rls::RELAY_ROLE;
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{Executor, Row};
 
 use crate::error::{Error, Result};
@@ -36,6 +36,7 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
         .iter()
         .map(|row| row.try_get("name"))
         .collect::<Result<_, _>>()?;
+    let unsafe_functions = open_to_temporary_objects(&mut tx).await?;
     // What the role or the login could become: other roles that they are, directly or by others, members of.
     let others = (&mut *tx)
         .fetch_all(
@@ -87,6 +88,7 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
             "table {table} has team rows and no forced row-level security; call enable_team_rls in its migration"
         ));
     }
+    findings.extend(unsafe_functions);
     if !findings.is_empty() {
         return Err(Error::internal(format!("refusing to serve: {}", findings.join("; "))));
     }
@@ -105,6 +107,62 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
     }
     tracing::warn!("{warning}");
     Ok(())
+}
+
+/// What lets the role run code of its own as the owner of a function: TEMP on the database, or a function that runs as its
+/// owner and would find the role's objects before the right ones.
+async fn open_to_temporary_objects(connection: &mut PgConnection) -> Result<Vec<String>> {
+    let temp = connection
+        .fetch_one(
+            "SELECT NOT r.rolsuper AND has_database_privilege(r.oid, d.oid, 'TEMPORARY') AS may,
+                    has_database_privilege('public', d.oid, 'TEMPORARY') AS as_anybody,
+                    quote_ident(d.datname) AS database, quote_ident(r.rolname) AS role
+             FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()",
+        )
+        .await?;
+    let mut findings = Vec::new();
+    if temp.try_get("may")? {
+        let (database, role): (&str, &str) = (temp.try_get("database")?, temp.try_get("role")?);
+        let from = if temp.try_get("as_anybody")? { "PUBLIC" } else { role };
+        findings.push(format!(
+            "role {role} may create temporary objects in the database, with which it could act as the owner of a function; \
+             as the database's owner: REVOKE TEMPORARY ON DATABASE {database} FROM {from}"
+        ));
+    }
+    // Trigger functions run whether or not one may call them. What belongs to an extension is its author's.
+    let functions = connection
+        .fetch_all(
+            "SELECT f.signature, f.pinned, (SELECT string_agg(n.nspname::text, ', ') FROM pg_namespace n
+                WHERE n.nspname = ANY (f.path) AND has_schema_privilege(current_user, n.oid, 'CREATE')) AS writable
+             FROM (
+                SELECT p.oid::regprocedure::text AS signature, setting ~ ',\\s*\"?pg_temp\"?$' AS pinned,
+                    regexp_split_to_array(replace(substr(setting, length('search_path=') + 1), '\"', ''), ',\\s*') AS path
+                FROM pg_proc p
+                JOIN pg_namespace n ON n.oid = p.pronamespace
+                JOIN pg_roles r ON r.rolname = current_user
+                LEFT JOIN LATERAL (SELECT s AS setting FROM unnest(p.proconfig) AS s WHERE s LIKE 'search\\_path=%') c ON true
+                WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT r.rolsuper
+                  AND (has_function_privilege(r.oid, p.oid, 'EXECUTE') OR p.prorettype = 'trigger'::regtype)
+                  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+                                  AND d.deptype = 'e')
+             ) f ORDER BY 1",
+        )
+        .await?;
+    for function in &functions {
+        let signature: &str = function.try_get("signature")?;
+        if function.try_get::<Option<bool>, _>("pinned")? != Some(true) {
+            findings.push(format!(
+                "function {signature} runs as its owner and looks up names among the caller's temporary objects; \
+                 ALTER FUNCTION {signature} SET search_path = pg_catalog, pg_temp (after schema-qualifying the names in it)"
+            ));
+        } else if let Some(schemas) = function.try_get::<Option<&str>, _>("writable")? {
+            findings.push(format!(
+                "function {signature} runs as its owner and looks up names in {schemas}, where the run-time role may create \
+                 objects; REVOKE CREATE ON SCHEMA {schemas} FROM PUBLIC, or leave it out of the function's search_path"
+            ));
+        }
+    }
+    Ok(findings)
 }
 
 /// Why a role that one could become must not be one, if so: the end of "which …".

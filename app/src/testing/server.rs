@@ -176,6 +176,12 @@ async fn create(owner: &mut PgConnection, name: &str, template: &str) -> Result<
     owner
         .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
         .await?;
+    // A copy has the rights of a new database, not those of its template.
+    owner
+        .execute(AssertSqlSafe(format!(
+            "REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC"
+        )))
+        .await?;
     Ok(())
 }
 

@@ -6,9 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use daybook_migration::rls::{APP_ROLE, RELAY_ROLE, WORKER_ROLE};
 use nix::fcntl::OFlag;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
 
 use super::error::StartError;
 use super::place::Place;
@@ -93,8 +94,12 @@ fn remove_unfinished(home: &Path) {
     }
 }
 
-/// Makes the owner role and the database, or puts them right. The owner migrates and makes the service's
-/// role; it is no superuser and bypasses no row security, so that a mistake in its hands stays in the database.
+/// Makes the owner role, the run-time roles and the database, or puts them right, also in a cluster that an older program
+/// made.
+///
+/// The owner migrates. It is no superuser and bypasses no row security, so that a mistake in its hands stays in the
+/// database. It may not make roles either: before PostgreSQL 16 that right includes granting oneself
+/// `pg_execute_server_program`, which runs programs on this machine.
 pub(super) async fn ensure_owner(superuser: &PgConnectOptions) -> Result<(), StartError> {
     make_role_and_database(superuser)
         .await
@@ -114,9 +119,10 @@ async fn make_role_and_database(superuser: &PgConnectOptions) -> Result<(), sqlx
             .execute(&mut connection)
             .await?;
     }
-    sqlx::query("ALTER ROLE daybook_owner LOGIN CREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION NOBYPASSRLS")
-        .execute(&mut connection)
+    connection
+        .execute("ALTER ROLE daybook_owner LOGIN NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION NOBYPASSRLS")
         .await?;
+    make_run_time_roles(&mut connection).await?;
     let has_database: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'daybook')")
         .fetch_one(&mut connection)
         .await?;
@@ -125,8 +131,11 @@ async fn make_role_and_database(superuser: &PgConnectOptions) -> Result<(), sqlx
             .execute(&mut connection)
             .await?;
     }
-    sqlx::query("ALTER DATABASE daybook OWNER TO daybook_owner")
-        .execute(&mut connection)
+    connection
+        .execute(
+            "ALTER DATABASE daybook OWNER TO daybook_owner;
+             REVOKE TEMPORARY ON DATABASE daybook FROM PUBLIC",
+        )
         .await?;
     connection.close().await?;
 
@@ -135,4 +144,21 @@ async fn make_role_and_database(superuser: &PgConnectOptions) -> Result<(), sqlx
         .execute(&mut connection)
         .await?;
     connection.close().await
+}
+
+/// The roles that the first migration would make, had its login the right to.
+async fn make_run_time_roles(superuser: &mut PgConnection) -> Result<(), sqlx::Error> {
+    for role in [APP_ROLE, RELAY_ROLE, WORKER_ROLE] {
+        let has_role: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+            .bind(role)
+            .fetch_one(&mut *superuser)
+            .await?;
+        if !has_role {
+            let make = format!("CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE");
+            superuser.execute(AssertSqlSafe(make)).await?;
+        }
+    }
+    let grant = format!("GRANT {APP_ROLE}, {WORKER_ROLE} TO daybook_owner; GRANT {RELAY_ROLE} TO {WORKER_ROLE}");
+    superuser.execute(AssertSqlSafe(grant)).await?;
+    Ok(())
 }

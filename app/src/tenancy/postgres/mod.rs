@@ -97,8 +97,8 @@ impl PrivatePostgres {
         Ok(running)
     }
 
-    /// Connects as `daybook_owner` to the database `daybook`, which it owns: for migrations and for making
-    /// the service's role. It may create roles; it is no superuser and row security binds it.
+    /// Connects as `daybook_owner` to the database `daybook`, which it owns: for migrations. It may
+    /// make neither roles nor databases; it is no superuser and row security binds it.
     pub fn owner_options(&self) -> PgConnectOptions {
         self.superuser_options().username(OWNER).database(DATABASE)
     }

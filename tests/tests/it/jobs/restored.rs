@@ -80,20 +80,9 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
 
     let folder = tempfile::tempdir().unwrap();
     let cluster = PrivatePostgres::start(folder.path()).await.unwrap();
-    let mut new = cluster
-        .superuser_options()
-        .disable_statement_logging()
-        .connect()
-        .await
-        .unwrap();
-    new.execute(
-        "CREATE ROLE daybook_app NOLOGIN; CREATE ROLE daybook_relay NOLOGIN; CREATE ROLE daybook_worker NOLOGIN;
-         GRANT daybook_app, daybook_worker TO daybook_owner; GRANT daybook_relay TO daybook_worker;",
-    )
-    .await
-    .unwrap();
     pipe(&superuser, (cluster.socket_dir(), cluster.port()));
     let owner = cluster.owner_options().disable_statement_logging();
+    let mut new = owner.connect().await.unwrap();
     let database = Database::connect(DatabaseOptions::new(owner.clone())).await.unwrap();
     let database = program(consumers()).equip(database).unwrap();
     let record = async |name: &str| {

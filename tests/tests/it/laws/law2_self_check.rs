@@ -8,7 +8,7 @@ use daybook_tests::test_db;
 use sqlx::{ConnectOptions, Executor};
 
 /// What the operator is told when `options` are refused.
-async fn said(options: DatabaseOptions) -> String {
+pub async fn said(options: DatabaseOptions) -> String {
     match Database::connect(options).await {
         Err(error @ Error::Internal(_)) => error.source().unwrap().to_string(),
         other => panic!("expected a refusal, got {other:?}"),

@@ -3,6 +3,7 @@
 mod law1_together;
 mod law2_no_team_no_rows;
 mod law2_oracles;
+mod law2_owner;
 mod law2_self_check;
 mod law3_doors;
 mod law4_never_changed;

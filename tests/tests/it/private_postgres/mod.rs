@@ -82,7 +82,7 @@ async fn the_owner_owns_the_database_and_is_no_superuser() {
     .fetch_one(&mut connection)
     .await
     .unwrap();
-    assert!(!is_super && !bypasses && makes_roles && !makes_databases);
+    assert!(!is_super && !bypasses && !makes_roles && !makes_databases);
 
     let owns: bool = sqlx::query_scalar(
         "SELECT (SELECT datdba = current_user::regrole FROM pg_database WHERE datname = 'daybook')
@@ -92,6 +92,49 @@ async fn the_owner_owns_the_database_and_is_no_superuser() {
     .await
     .unwrap();
     assert!(owns);
+    postgres.stop().await.unwrap();
+}
+
+/// Before PostgreSQL 16 a role with CREATEROLE could grant itself `pg_execute_server_program`.
+#[tokio::test]
+async fn the_owner_of_a_cluster_of_an_older_program_loses_what_it_no_longer_needs() {
+    let folder = Folder::new();
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    let mut superuser = postgres.superuser_options().connect().await.unwrap();
+    // As an older program left it.
+    sqlx::raw_sql("ALTER ROLE daybook_owner CREATEROLE; GRANT TEMPORARY ON DATABASE daybook TO PUBLIC")
+        .execute(&mut superuser)
+        .await
+        .unwrap();
+    superuser.close().await.unwrap();
+    postgres.stop().await.unwrap();
+
+    let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
+    let mut owner = postgres.owner_options().connect().await.unwrap();
+    for refused in [
+        "CREATE ROLE mine",
+        "GRANT pg_execute_server_program TO daybook_owner",
+        "GRANT pg_read_server_files TO daybook_owner",
+    ] {
+        let error = sqlx::raw_sql(refused).execute(&mut owner).await.unwrap_err();
+        let code = error.as_database_error().unwrap().code();
+        assert_eq!(code.as_deref(), Some("42501"), "{refused}");
+    }
+    let temp: bool = sqlx::query_scalar("SELECT has_database_privilege('public', 'daybook', 'TEMPORARY')")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    assert!(!temp);
+    // It can do all that a service needs of it, the first migration included.
+    daybook::tenancy::Migrations::default()
+        .up(&postgres.owner_options())
+        .await
+        .unwrap();
+    daybook::tenancy::Database::connect(daybook::tenancy::DatabaseOptions::new(postgres.owner_options()))
+        .await
+        .unwrap()
+        .close()
+        .await;
     postgres.stop().await.unwrap();
 }
 

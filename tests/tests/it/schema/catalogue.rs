@@ -33,6 +33,8 @@ async fn a_table_has_team_rows_or_is_the_migrations_own() {
             // How far the workers have come, of the whole database: no team's, and no run-time role's but theirs.
             "consumer_cursors",
             "daybook_migrations",
+            // Locked while migrations run; the owner's alone.
+            "daybook_migrations_lock",
             "daybook_sample_migrations",
             "harness_migrations",
             // Processes: they name no team's object.
@@ -117,15 +119,43 @@ async fn the_grants_are_these() {
     assert_golden("grants.txt", &(grants.join("\n") + "\n"));
 }
 
+/// In every schema, ours, the queue's and those of a program's own migrations. A function that runs as its owner, or in
+/// a trigger of somebody else's statement, must not find the caller's temporary objects first.
 #[tokio::test]
-async fn a_security_definer_function_pins_its_search_path() {
+async fn a_function_that_runs_as_its_owner_or_in_a_trigger_pins_its_search_path() {
     let loose = lines(
-        "SELECT oid::regprocedure::text FROM pg_proc
-         WHERE pronamespace = 'public'::regnamespace AND prosecdef
-           AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting LIKE 'search\\_path=%')",
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+         WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+           AND (p.prosecdef OR p.prorettype = 'trigger'::regtype)
+           AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS setting
+                           WHERE setting = 'search_path=pg_catalog, pg_temp')",
     )
     .await;
-    assert!(loose.is_empty(), "{loose:?}");
+    assert!(loose.is_empty(), "{loose:?}: SET search_path = pg_catalog, pg_temp");
+    let ours = lines(
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+           AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting
+                           WHERE setting = 'search_path=pg_catalog, pg_temp')",
+    )
+    .await;
+    assert!(ours.is_empty(), "{ours:?}: SET search_path = pg_catalog, pg_temp");
+}
+
+/// PUBLIC may call none of our functions, and none of the queue's.
+#[tokio::test]
+async fn nobody_may_call_a_function_but_who_needs_it() {
+    let open = lines(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+         WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_function_privilege('public', p.oid, 'EXECUTE')",
+    )
+    .await;
+    assert!(open.is_empty(), "{open:?}: REVOKE ALL ON FUNCTION … FROM PUBLIC");
+    let temp = lines(
+        "SELECT datname::text FROM pg_database WHERE datname = current_database()
+        AND has_database_privilege('public', oid, 'TEMPORARY')",
+    )
+    .await;
+    assert!(temp.is_empty(), "{temp:?}: PUBLIC may create temporary objects");
 }
 
 /// An index without the team first is of no use under the policies, and a unique one tells of other teams.

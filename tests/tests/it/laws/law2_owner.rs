@@ -1,0 +1,234 @@
+//! Law 2: a run-time role can't act with the rights of the tables' owner, and can't hold up the owner's work.
+
+use std::time::Duration;
+
+use daybook::tenancy::{Database, DatabaseOptions};
+use daybook_tests::{migrations, refusal, somebody_waits_for_a_lock, test_db};
+use sqlx::{AssertSqlSafe, Connection as _, Executor};
+
+use super::law2_self_check::said;
+
+/// `insufficient_privilege`.
+const NO_RIGHT: &str = "42501";
+/// How long the owner's work may take beside somebody who holds every lock that they can.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const OPENED: &str = "SELECT NOT relrowsecurity FROM pg_class WHERE oid = 'public.campaigns'::regclass";
+const EVIL: &str = "CREATE FUNCTION pg_temp.evil(v anyelement) RETURNS bool LANGUAGE plpgsql AS
+    $$BEGIN EXECUTE 'ALTER TABLE public.campaigns DISABLE ROW LEVEL SECURITY'; RETURN true; END$$";
+
+#[tokio::test]
+async fn the_run_time_role_creates_no_temporary_object() {
+    let db = test_db().await;
+    let mut app = db.app_connection().await;
+    for sql in [
+        EVIL,
+        "CREATE TEMP TABLE mine (id int)",
+        "CREATE DOMAIN pg_temp.text AS pg_catalog.text",
+    ] {
+        let (code, said) = refusal(&mut app, sql).await.expect(sql);
+        assert_eq!(code, NO_RIGHT, "{sql}: {said}");
+    }
+    let mut worker = db
+        .owner_options()
+        .options([("role", daybook_migration::rls::WORKER_ROLE)]);
+    worker = worker.application_name("worker");
+    let mut worker = sqlx::ConnectOptions::connect(&worker).await.unwrap();
+    let (code, said) = refusal(&mut worker, EVIL).await.expect("refused");
+    assert_eq!(code, NO_RIGHT, "{said}");
+}
+
+/// With TEMP, as on a server whose administrator gave it back, the functions still find no object of the caller's.
+#[tokio::test]
+async fn a_temporary_type_is_not_found_by_a_function_that_runs_as_its_owner() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    let database = db.owner_options().get_database().unwrap().to_owned();
+    let give = format!("GRANT TEMPORARY ON DATABASE {database} TO daybook_app");
+    owner.execute(AssertSqlSafe(give)).await.unwrap();
+    // Each name that the functions use of a type, and each by itself.
+    for (name, of) in [
+        ("text", "pg_catalog.text"),
+        ("int4", "pg_catalog.int4"),
+        ("int", "pg_catalog.int4"),
+        ("bool", "pg_catalog.bool"),
+        ("timestamp", "pg_catalog.timestamp"),
+        ("timestamptz", "pg_catalog.timestamptz"),
+        ("interval", "pg_catalog.interval"),
+        ("uuid", "pg_catalog.uuid"),
+    ] {
+        let mut app = db.app_connection().await;
+        app.execute(EVIL).await.unwrap();
+        let domain = format!("CREATE DOMAIN pg_temp.\"{name}\" AS {of} CHECK (pg_temp.evil(VALUE))");
+        app.execute(AssertSqlSafe(domain)).await.unwrap();
+        // One more month than there is, so that the whole function runs.
+        let months: i32 =
+            sqlx::query_scalar("SELECT count(*)::int - 1 FROM pg_inherits WHERE inhparent = 'events'::regclass")
+                .fetch_one(&mut owner)
+                .await
+                .unwrap();
+        let made: i32 = sqlx::query_scalar("SELECT public.daybook_ensure_event_partitions($1)")
+            .bind(months)
+            .fetch_one(&mut app)
+            .await
+            .unwrap();
+        assert_eq!(made, 1, "{name}");
+        let team = "00000000-0000-7000-8000-000000000001";
+        let enter = format!("SELECT FROM public.daybook_enter_person('{team}', 'issuer', 'subject')");
+        app.execute(AssertSqlSafe(enter)).await.unwrap();
+        let opened: bool = sqlx::query_scalar(OPENED).fetch_one(&mut owner).await.unwrap();
+        assert!(!opened, "the caller's {name} was found first");
+    }
+}
+
+#[tokio::test]
+async fn a_function_is_called_by_nobody_but_who_needs_it() {
+    let db = test_db().await;
+    let relay = db
+        .owner_options()
+        .options([("role", daybook_migration::rls::WORKER_ROLE)]);
+    let mut worker = sqlx::ConnectOptions::connect(&relay).await.unwrap();
+    for call in [
+        "SELECT daybook_enter_member(gen_random_uuid(), gen_random_uuid())",
+        "SELECT daybook_enter_person(gen_random_uuid(), 'a', 'b')",
+    ] {
+        let (code, said) = refusal(&mut worker, call).await.expect(call);
+        assert_eq!(code, NO_RIGHT, "{said}");
+    }
+    let mut app = db.app_connection().await;
+    for call in [
+        "SELECT daybook_attach_event_partition('mine', 'DEFAULT')",
+        "SELECT graphile_worker.add_job('note', '{}')",
+    ] {
+        let (code, said) = refusal(&mut app, call).await.expect(call);
+        assert_eq!(code, NO_RIGHT, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_in_which_anybody_may_create_temporary_objects_is_refused_with_the_statement_that_helps() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    let database = db.owner_options().get_database().unwrap().to_owned();
+    for from in ["PUBLIC", "daybook_app"] {
+        let give = format!("GRANT TEMPORARY ON DATABASE {database} TO {from}");
+        owner.execute(AssertSqlSafe(give)).await.unwrap();
+        let said = said(db.options()).await;
+        let remedy = format!("REVOKE TEMPORARY ON DATABASE {database} FROM {from}");
+        assert!(said.contains(&remedy), "{said}");
+        owner.execute(AssertSqlSafe(remedy)).await.unwrap();
+        accepted(db.options()).await;
+    }
+    // Rights on a database are not in a dump, so that the next migration takes them away again.
+    let give = format!("GRANT TEMPORARY ON DATABASE {database} TO PUBLIC");
+    owner.execute(AssertSqlSafe(give)).await.unwrap();
+    migrations().up(&db.owner_options()).await.unwrap();
+    accepted(db.options()).await;
+}
+
+#[tokio::test]
+async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by_name() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    let body = "RETURNS int LANGUAGE sql SECURITY DEFINER";
+    for path in [
+        "",
+        "SET search_path = pg_catalog",
+        "SET search_path = pg_temp, pg_catalog",
+    ] {
+        let make = format!("CREATE OR REPLACE FUNCTION guests_count(team uuid) {body} {path} AS 'SELECT 1'");
+        owner.execute(AssertSqlSafe(make)).await.unwrap();
+        let said = said(db.options()).await;
+        let remedy = "ALTER FUNCTION guests_count(uuid) SET search_path = pg_catalog, pg_temp";
+        assert!(said.contains(remedy), "{path}: {said}");
+        owner.execute(remedy).await.unwrap();
+        accepted(db.options()).await;
+    }
+    // A trigger function runs whether or not one may call it.
+    owner
+        .execute(
+            "CREATE FUNCTION on_guest() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END';
+             REVOKE ALL ON FUNCTION on_guest() FROM PUBLIC",
+        )
+        .await
+        .unwrap();
+    let told = said(db.options()).await;
+    assert!(told.contains("function on_guest() runs as its owner"), "{told}");
+    owner.execute("DROP FUNCTION on_guest()").await.unwrap();
+    // One that the run-time role can neither call nor cause is an administrator's own affair.
+    owner
+        .execute(
+            "CREATE FUNCTION private() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+             REVOKE ALL ON FUNCTION private() FROM PUBLIC",
+        )
+        .await
+        .unwrap();
+    accepted(db.options()).await;
+
+    // A schema in which the run-time role may create objects is no better than pg_temp.
+    owner
+        .execute(
+            "CREATE SCHEMA shared; GRANT CREATE ON SCHEMA shared TO daybook_app;
+             ALTER FUNCTION guests_count(uuid) SET search_path = pg_catalog, shared, pg_temp",
+        )
+        .await
+        .unwrap();
+    let told = said(db.options()).await;
+    assert!(told.contains("guests_count(uuid)") && told.contains("shared"), "{told}");
+}
+
+async fn accepted(options: DatabaseOptions) {
+    Database::connect(options).await.unwrap().close().await;
+}
+
+/// An advisory lock belongs to whoever asks. Those that were used before are held here, by a role without any right.
+#[tokio::test]
+async fn nobody_but_the_owner_holds_up_migrations_and_partitions() {
+    let db = test_db().await;
+    let mut app = db.app_connection().await;
+    app.execute(
+        "SELECT pg_advisory_lock(7233195940217056001), pg_advisory_lock(hashtext('daybook_ensure_event_partitions'))",
+    )
+    .await
+    .unwrap();
+    let (migrations, owner) = (migrations(), db.owner_options());
+    let status = tokio::time::timeout(PATIENCE, migrations.status(&owner))
+        .await
+        .expect("migrations waited for a lock that anybody can hold");
+    assert!(status.unwrap().pending.is_empty());
+    let mut other = db.app_connection().await;
+    let made = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(5)").fetch_one(&mut other);
+    let made: i32 = tokio::time::timeout(PATIENCE, made)
+        .await
+        .expect("partitions waited for a lock that anybody can hold")
+        .unwrap();
+    assert_eq!(made, 2);
+
+    // And the locks that are used are not for the taking.
+    for lock in [
+        "BEGIN; LOCK TABLE daybook_migrations_lock IN ACCESS SHARE MODE",
+        "BEGIN; LOCK TABLE daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE",
+        "BEGIN; LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE",
+        "BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE",
+    ] {
+        let (code, said) = refusal(&mut other, lock).await.expect(lock);
+        assert_eq!(code, NO_RIGHT, "{said}");
+        other.execute("ROLLBACK").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn migrations_wait_for_those_that_run() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    owner
+        .execute("BEGIN; LOCK TABLE daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let options = db.owner_options();
+    let waiting = tokio::spawn(async move { migrations().status(&options).await });
+    somebody_waits_for_a_lock(&db).await;
+    assert!(!waiting.is_finished());
+    owner.close().await.unwrap();
+    assert!(waiting.await.unwrap().unwrap().pending.is_empty());
+}
