@@ -6,13 +6,13 @@ use super::consumer::count_events;
 use crate::error::Result;
 use crate::tenancy::TeamTx;
 
-/// What both ways of counting take a lock on, beside the team.
-const LOCK: i32 = 0x6461_7963;
-
-/// Many may count at a time, unless all is counted anew.
+/// Lets this transaction count beside others, but not beside one that counts everything again.
+///
+/// The team's row is what both lock, since only who may write the team's rows can hold it. An advisory lock could be
+/// held by anybody who can connect. Foreign keys to the team lock its key alone, and wait for neither.
 pub(super) async fn count_along(tx: &TeamTx) -> Result<()> {
-    let query = sqlx::query("SELECT pg_advisory_xact_lock_shared($1, hashtext($2))");
-    tx.fetch_all(query.bind(LOCK).bind(tx.team_id().to_string())).await?;
+    let query = sqlx::query("SELECT FROM teams WHERE id = $1 FOR SHARE");
+    tx.fetch_all(query.bind(tx.team_id())).await?;
     Ok(())
 }
 
@@ -26,7 +26,10 @@ pub(super) async fn add(tx: &TeamTx, event_ids: &[Uuid]) -> Result<()> {
          SELECT $1, (e.created_at AT TIME ZONE 'UTC')::date, e.object_type, e.event_type, e.actor_kind,
             coalesce(e.actor_id, '00000000-0000-0000-0000-000000000000'), count(*)
          FROM unnest($2::uuid[]) AS wanted (id)
-         CROSS JOIN LATERAL (SELECT * FROM events WHERE team_id = $1 AND id = wanted.id OFFSET 0) e
+         CROSS JOIN LATERAL (
+            SELECT created_at, object_type, event_type, actor_kind, actor_id FROM events
+            WHERE team_id = $1 AND id = wanted.id OFFSET 0
+         ) e
          -- In one order, so that two slices don't wait for each other.
          GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2, 3, 4, 5, 6
          ON CONFLICT (team_id, day, object_type, event_type, actor_kind, actor_id) DO UPDATE SET events = c.events + excluded.events",
@@ -41,8 +44,8 @@ pub(super) async fn add(tx: &TeamTx, event_ids: &[Uuid]) -> Result<()> {
 /// # Errors
 /// As any statement.
 pub async fn rebuild(tx: &TeamTx) -> Result<u64> {
-    let alone = sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))");
-    tx.fetch_all(alone.bind(LOCK).bind(tx.team_id().to_string())).await?;
+    let alone = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
+    tx.fetch_all(alone.bind(tx.team_id())).await?;
     tx.execute_sql(sqlx::query("DELETE FROM event_counts WHERE team_id = $1").bind(tx.team_id()))
         .await?;
     // What is counted here is done: it may still be on its way to the consumer. Both in one statement, which sees the
