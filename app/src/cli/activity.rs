@@ -10,7 +10,7 @@ use super::{Outcome, say, say_json};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::events::{Event, Sentences, event_from_row};
+use crate::events::{Event, Sentences, event_columns, event_from_row};
 use crate::http::is_storable;
 use crate::tenancy::{Context, Database, TeamTx};
 
@@ -76,14 +76,16 @@ async fn newest(database: &Database, team_id: Uuid, args: &Args) -> Result<Vec<E
     };
     let rows = tx
         .fetch_all(
-            sqlx::query(
-                "SELECT * FROM events WHERE team_id = $1
+            sqlx::query(concat!(
+                "SELECT ",
+                event_columns!(""),
+                " FROM events WHERE team_id = $1
                    AND ($2::text IS NULL OR object_type = $2)
                    AND ($3::text IS NULL OR object_id = $3)
                    AND ($4::uuid IS NULL OR actor_id = $4)
                    AND ($5::timestamptz IS NULL OR id >= daybook_uuid7_floor($5))
                  ORDER BY id DESC LIMIT $6",
-            )
+            ))
             .bind(team_id)
             .bind(object_type)
             .bind(object_id)

@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use super::columns::event_columns;
 use super::dispatch::dispatch;
 use super::event::{Event, ObjectRef};
 use super::payload::{EventPayload, unreadable_version};
@@ -169,9 +170,12 @@ async fn insert_many(tx: &TeamTx, events: &[Event]) -> Result<Option<PgRow>> {
             INSERT INTO events (team_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via,
                 correlation_id, causation_id, request_id, id, event_type, event_name, object_type, object_id,
                 object_label, threadable, scope_type, scope_id, reason, event_data, schema_version)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, r.* FROM unnest($11::uuid[], $12::text[], $13::text[],
-                $14::text[], $15::text[], $16::text[], $17::bool[], $18::text[], $19::text[], $20::text[],
-                $21::jsonb[], $22::int2[]) AS r
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, r.id, r.event_type, r.event_name, r.object_type, r.object_id,
+                r.object_label, r.threadable, r.scope_type, r.scope_id, r.reason, r.event_data, r.schema_version
+            FROM unnest($11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bool[],
+                $18::text[], $19::text[], $20::text[], $21::jsonb[], $22::int2[])
+                AS r (id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type, scope_id,
+                    reason, event_data, schema_version)
          ) SELECT pg_current_xact_id()::text::bigint AS transaction_id, now() AS created_at",
     )
     .bind(context.team_id)
@@ -234,7 +238,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// An event from a row of `events`, all of whose columns were selected. A payload that can't be read is
+/// An event from a row with all columns of `events`, by their names. A payload that can't be read is
 /// [`EventData::Unreadable`](super::EventData::Unreadable): it fails neither a page nor a batch.
 ///
 /// # Errors
@@ -246,7 +250,21 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
         ("user", Some(id)) => Actor::User { id, name: actor_name },
         ("api_key", Some(id)) => Actor::ApiKey { id, name: actor_name },
         ("job", Some(id)) => Actor::Job { id, name: actor_name },
-        ("system", None) => Actor::System { name: actor_name },
+        ("system", _) => Actor::System { name: actor_name },
+        // Written by SQL before the table had a check for it. The event must stay readable, and its kind true: nobody
+        // has the id of zeros.
+        ("user", None) => Actor::User {
+            id: Uuid::nil(),
+            name: actor_name,
+        },
+        ("api_key", None) => Actor::ApiKey {
+            id: Uuid::nil(),
+            name: actor_name,
+        },
+        ("job", None) => Actor::Job {
+            id: Uuid::nil(),
+            name: actor_name,
+        },
         _ => {
             return Err(Error::internal(format!(
                 "an event's actor is of kind {kind} with id {actor_id:?}"
@@ -296,10 +314,14 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
 /// As any statement, and as [`event_from_row`].
 pub async fn events_by_id(tx: &TeamTx, ids: &[Uuid]) -> Result<Vec<Event>> {
     // Their months' partitions are found by each id, which an array would hide from the planner.
-    let query = sqlx::query(
-        "SELECT e.* FROM unnest($2::uuid[]) AS wanted (id)
-         CROSS JOIN LATERAL (SELECT * FROM events WHERE team_id = $1 AND id = wanted.id OFFSET 0) e ORDER BY e.id",
-    );
+    let query = sqlx::query(concat!(
+        "SELECT ",
+        event_columns!("e."),
+        " FROM unnest($2::uuid[]) AS wanted (id)
+         CROSS JOIN LATERAL (SELECT ",
+        event_columns!(""),
+        " FROM events WHERE team_id = $1 AND id = wanted.id OFFSET 0) e ORDER BY e.id",
+    ));
     let rows = tx.fetch_all(query.bind(tx.team_id()).bind(ids)).await?;
     rows.iter().map(event_from_row).collect()
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::events::{Event, Sentences, event_from_row};
+use crate::events::{Event, Sentences, event_columns, event_from_row};
 use crate::jobs::{self, ActionView, SessionView, ToldSession};
 use crate::runs::{self, RunView};
 use crate::tenancy::{Actor, TeamTx};
@@ -82,7 +82,11 @@ pub enum Caused {
 /// # Errors
 /// As any statement.
 pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
-    let query = sqlx::query("SELECT * FROM events WHERE team_id = $1 AND correlation_id = $2 ORDER BY id LIMIT $3");
+    let query = sqlx::query(concat!(
+        "SELECT ",
+        event_columns!(""),
+        " FROM events WHERE team_id = $1 AND correlation_id = $2 ORDER BY id LIMIT $3"
+    ));
     let rows = tx
         .fetch_all(query.bind(tx.team_id()).bind(correlation_id).bind(MOST + 1))
         .await?;

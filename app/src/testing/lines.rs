@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::TestTeam;
 use crate::error::Result;
-use crate::events::{Event, EventData, FieldChange, event_from_row};
+use crate::events::{Event, EventData, FieldChange, event_columns, event_from_row};
 use crate::tenancy::TeamTx;
 
 /// An event in one line: type, object, what changed, and the reason in brackets.
@@ -72,7 +72,12 @@ impl EventSource for TestTeam {
 impl sealed::Sealed for TeamTx {}
 impl EventSource for TeamTx {
     async fn recorded_events(&self) -> Result<Vec<Event>> {
-        let query = sqlx::query("SELECT * FROM events WHERE team_id = $1 ORDER BY id").bind(self.team_id());
+        let query = sqlx::query(concat!(
+            "SELECT ",
+            event_columns!(""),
+            " FROM events WHERE team_id = $1 ORDER BY id"
+        ))
+        .bind(self.team_id());
         self.fetch_all(query).await?.iter().map(event_from_row).collect()
     }
 }

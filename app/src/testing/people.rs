@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{TestDb, must};
 use crate::error::Result;
-use crate::events::{Event, event_from_row};
+use crate::events::{Event, event_columns, event_from_row};
 use crate::tenancy::{Actor, Context, Entrant, Entry, Request, Role};
 
 /// Who vouches for the people of tests.
@@ -149,10 +149,14 @@ impl TestTeam {
 
     async fn read_events(&self) -> Result<Vec<Event>> {
         let mut connection = self.inside().await?;
-        let rows = sqlx::query("SELECT * FROM events WHERE team_id = $1 ORDER BY id")
-            .bind(self.id)
-            .fetch_all(&mut connection)
-            .await?;
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            event_columns!(""),
+            " FROM events WHERE team_id = $1 ORDER BY id"
+        ))
+        .bind(self.id)
+        .fetch_all(&mut connection)
+        .await?;
         connection.close().await?;
         rows.iter().map(event_from_row).collect()
     }

@@ -25,12 +25,16 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
             WHERE b.unreadable AND r.team_id = b.team_id AND r.id = b.id RETURNING r.id
         ), taken AS (
             DELETE FROM job_requests r USING batch b
-            WHERE NOT b.unreadable AND r.team_id = b.team_id AND r.id = b.id RETURNING r.*
+            WHERE NOT b.unreadable AND r.team_id = b.team_id AND r.id = b.id
+            RETURNING r.team_id, r.id, r.action, r.job_name, r.job_id, r.queue_job_id, r.input, r.context, r.queue_name,
+                r.unique_key, r.run_at, r.priority, r.max_attempts
         ), keyed AS (
-            SELECT *, CASE WHEN unique_key IS NOT NULL THEN team_id || ':' || job_name || ':' || unique_key END AS key
+            SELECT team_id, id, job_name, job_id, input, context, queue_name, run_at, priority, max_attempts,
+                CASE WHEN unique_key IS NOT NULL THEN team_id || ':' || job_name || ':' || unique_key END AS key
             FROM taken WHERE action = 'run'
         ), ranked AS (
-            SELECT *, min(run_at) OVER same AS first_run_at,
+            SELECT team_id, id, job_name, job_id, input, context, queue_name, priority, max_attempts, key,
+                min(run_at) OVER same AS first_run_at,
                 row_number() OVER (PARTITION BY coalesce(key, id::text) ORDER BY id DESC) AS newest
             FROM keyed WINDOW same AS (PARTITION BY coalesce(key, id::text))
         ), added AS (

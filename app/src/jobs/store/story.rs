@@ -51,7 +51,8 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<V
         "SELECT a.session_id, a.seq, a.at, a.action_type, a.sentence, a.parts, a.payload
          FROM unnest($2::uuid[]) AS s (id)
          CROSS JOIN LATERAL (
-            SELECT * FROM job_actions WHERE team_id = $1 AND session_id = s.id ORDER BY seq LIMIT $3
+            SELECT session_id, seq, at, action_type, sentence, parts, payload FROM job_actions
+            WHERE team_id = $1 AND session_id = s.id ORDER BY seq LIMIT $3
          ) a ORDER BY a.session_id, a.seq",
     );
     for row in tx.fetch_all(query.bind(tx.team_id()).bind(&ids).bind(ACTIONS)).await? {

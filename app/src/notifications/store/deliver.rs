@@ -92,7 +92,7 @@ macro_rules! deliver {
     ($objects:literal, $beside:literal, $or_told:literal) => {
         concat!(
             "WITH told AS (
-            SELECT t.id AS thread_id, t.last_seq - o.from_end AS seq, o.*
+            SELECT t.id AS thread_id, t.last_seq - o.from_end AS seq, o.object_type, o.messages, o.newest
             FROM ",
             $objects,
             " AS o (object_type, object_id, messages, newest, from_end)
@@ -105,7 +105,8 @@ macro_rules! deliver {
         SELECT $1, (left($10::text, 19) || right(gen_random_uuid()::text, 17))::uuid, m.user_id, r.thread_id, r.reason,
             r.newest, r.seq, r.messages, r.seq, r.newest, $7, r.followed, p.event_type, p.object_type
         FROM (
-            SELECT f.user_id, 'follower' AS reason, f.reason AS followed, told.*
+            SELECT f.user_id, 'follower' AS reason, f.reason AS followed, told.thread_id, told.seq, told.object_type,
+                told.messages, told.newest
             FROM told JOIN thread_followers f ON f.team_id = $1 AND f.thread_id = told.thread_id
             WHERE f.following AND NOT f.muted
             ",
@@ -140,7 +141,7 @@ macro_rules! deliver_created {
                 WHERE f.reason = 'reader'
         )",
             "UNION ALL
-            SELECT w.user_id, 'watcher', NULL, told.*
+            SELECT w.user_id, 'watcher', NULL, told.thread_id, told.seq, told.object_type, told.messages, told.newest
             FROM told JOIN watches w ON w.team_id = $1 AND w.object_type = told.object_type
             WHERE NOT EXISTS (
                 SELECT FROM thread_followers f WHERE f.team_id = $1 AND f.thread_id = told.thread_id
@@ -235,7 +236,7 @@ macro_rules! deliver_comment {
         SELECT $1, (left($6::text, 19) || right(gen_random_uuid()::text, 17))::uuid, m.user_id, $2, r.reason, $3, 1, $3,
             r.event_type, r.followed, r.rule_event_type, r.rule_object_type
         FROM (
-            SELECT DISTINCT ON (c.user_id) c.*, p.event_type AS rule_event_type, p.object_type AS rule_object_type
+            SELECT DISTINCT ON (c.user_id) c.user_id, c.reason, c.event_type, c.followed, p.event_type AS rule_event_type, p.object_type AS rule_object_type
             FROM (
                 SELECT u.user_id, 'mentioned' AS reason, 'MENTION' AS event_type, NULL::text AS followed
                 FROM ",

@@ -7,7 +7,7 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::{Event, event_from_row};
+use crate::events::{Event, event_columns, event_from_row};
 use crate::tenancy::{Moved, TeamTx};
 
 /// A row of an inbox, with its thread and the newest message.
@@ -59,9 +59,11 @@ pub(in crate::notifications) async fn inbox(
 ) -> Result<(i64, Vec<InboxRow>)> {
     // Not `coalesce` in the statement: PostgreSQL takes it for leaky, and would walk the index from its top.
     let (before_at, before_id) = after.unwrap_or((DateTime::<Utc>::MAX_UTC, Uuid::max()));
-    let query = sqlx::query(
+    let query = sqlx::query(concat!(
         "WITH page AS (
-            SELECT * FROM notifications
+            SELECT id, reason, event_id, seq, unread_count, version, read_at, created_at, updated_at, thread_id, why_seq,
+                why_event_id, why_event_type, why_followed, why_rule_event_type, why_rule_object_type
+            FROM notifications
             WHERE team_id = $1 AND user_id = $2 AND (NOT $3 OR read_at IS NULL)
                 AND (updated_at, id) < ($4, $5)
             ORDER BY updated_at DESC, id DESC LIMIT $6
@@ -70,9 +72,9 @@ pub(in crate::notifications) async fn inbox(
             n.created_at AS n_created_at, n.updated_at AS n_updated_at, n.why_seq, n.why_event_id, n.why_event_type,
             n.why_followed, n.why_rule_event_type, n.why_rule_object_type,
             t.id AS thread_id, t.object_type AS t_object_type, t.object_id AS t_object_id,
-            t.object_label AS t_object_label, m.author_kind, m.author_id, m.author_name,
-            e.*
-        FROM (SELECT count(*) AS unread FROM notifications
+            t.object_label AS t_object_label, m.author_kind, m.author_id, m.author_name, ",
+        event_columns!("e."),
+        " FROM (SELECT count(*) AS unread FROM notifications
               WHERE team_id = $1 AND user_id = $2 AND read_at IS NULL) total
         LEFT JOIN page n ON true
         LEFT JOIN threads t ON t.team_id = $1 AND t.id = n.thread_id
@@ -84,7 +86,7 @@ pub(in crate::notifications) async fn inbox(
             FROM events WHERE team_id = $1 AND id = n.event_id OFFSET 0
         ) e ON true
         ORDER BY n.updated_at DESC, n.id DESC",
-    )
+    ))
     .bind(tx.team_id())
     .bind(user_id)
     .bind(unread)

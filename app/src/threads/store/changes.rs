@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::reading::message;
 use crate::error::{Error, Result};
-use crate::events::Sentences;
+use crate::events::{Sentences, event_columns};
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
 use crate::threads::message::Message;
 
@@ -57,19 +57,23 @@ pub struct Changes {
 /// As any statement.
 pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) -> Result<Option<Changes>> {
     // Twice an index's own range: an OR of the two would read the whole thread.
-    let query = sqlx::query(
+    let query = sqlx::query(concat!(
         "SELECT t.last_seq, t.revision AS t_revision, t.id AS t_id, t.object_type AS t_object_type,
             t.object_id AS t_object_id, t.object_label AS t_object_label,
             m.seq, m.revision, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
             m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
-            m.created_at AS m_created_at, m.edited_at, m.deleted_at, m.is_new,
-            e.*
-         FROM threads t
+            m.created_at AS m_created_at, m.edited_at, m.deleted_at, m.is_new, ",
+        event_columns!("e."),
+        " FROM threads t
          LEFT JOIN LATERAL (
-             (SELECT m.*, true AS is_new FROM thread_messages m
+             (SELECT m.seq, m.revision, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name, m.on_behalf_of,
+                  m.on_behalf_of_name, m.body, m.created_at, m.edited_at, m.deleted_at, true AS is_new
+              FROM thread_messages m
               WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq > $3 ORDER BY m.seq LIMIT $5)
              UNION ALL
-             (SELECT m.*, false FROM thread_messages m
+             (SELECT m.seq, m.revision, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name, m.on_behalf_of,
+                  m.on_behalf_of_name, m.body, m.created_at, m.edited_at, m.deleted_at, false
+              FROM thread_messages m
               WHERE m.team_id = $1 AND m.thread_id = $2 AND m.revision > $4 AND m.revision > 0 AND m.seq <= $3
               ORDER BY m.revision LIMIT $5)
          ) m ON true
@@ -81,7 +85,7 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
          ) e ON true
          WHERE t.team_id = $1 AND t.id = $2
          ORDER BY m.is_new DESC, CASE WHEN m.is_new THEN m.seq ELSE m.revision END",
-    )
+    ))
     .bind(tx.team_id())
     .bind(thread_id)
     .bind(after.seq)
@@ -189,22 +193,28 @@ pub struct FeedPiece {
 /// As any statement.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPiece> {
     // Two ranges of one index: of transactions that had not begun, and of those that were open.
-    let query = sqlx::query(
+    let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.thread_id,
             t.id AS t_id, t.object_type AS t_object_type, t.object_id AS t_object_id, t.object_label AS t_object_label,
             m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
             m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
-            m.created_at AS m_created_at, m.edited_at, m.deleted_at,
-            e.*
-         FROM (SELECT pg_current_snapshot()::text AS snapshot) now
+            m.created_at AS m_created_at, m.edited_at, m.deleted_at, ",
+        event_columns!("e."),
+        " FROM (SELECT pg_current_snapshot()::text AS snapshot,
+             -- A row with the number of a transaction that has not begun is none of a program's, and would be new for ever.
+             least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
          LEFT JOIN LATERAL (
-             (SELECT * FROM thread_messages
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+             (SELECT transaction_id, thread_id, seq, kind, event_id, author_kind, author_id, author_name, on_behalf_of,
+                  on_behalf_of_name, body, created_at, edited_at, deleted_at
+              FROM thread_messages
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, thread_id, seq) > ($6, $7, $8)
               ORDER BY transaction_id, thread_id, seq LIMIT $9)
              UNION ALL
-             (SELECT * FROM thread_messages
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+             (SELECT transaction_id, thread_id, seq, kind, event_id, author_kind, author_id, author_name, on_behalf_of,
+                  on_behalf_of_name, body, created_at, edited_at, deleted_at
+              FROM thread_messages
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, thread_id, seq) > ($6, $7, $8)
               ORDER BY transaction_id, thread_id, seq LIMIT $9)
              ORDER BY transaction_id, thread_id, seq LIMIT $9
@@ -217,7 +227,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
              FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
          ) e ON true
          ORDER BY m.transaction_id, m.thread_id, m.seq",
-    );
+    ));
     let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()

@@ -25,9 +25,9 @@ macro_rules! post {
         concat!(
             "WITH posted AS (
                 INSERT INTO threads AS t (team_id, id, object_type, object_id, object_label, scope_type, scope_id, last_seq)
-                SELECT $1, o.* FROM ",
+                SELECT $1, o.id, o.object_type, o.object_id, o.object_label, o.scope_type, o.scope_id, o.messages FROM ",
             $threads,
-            " AS o
+            " AS o (id, object_type, object_id, object_label, scope_type, scope_id, messages)
                 ON CONFLICT (team_id, object_type, object_id) DO UPDATE SET
                     object_label = excluded.object_label,
                     scope_type = excluded.scope_type,

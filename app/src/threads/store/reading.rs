@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::{Event, ObjectRef, Sentences, event_from_row};
+use crate::events::{Event, ObjectRef, Sentences, event_columns, event_from_row};
 use crate::tenancy::{Person, TeamTx};
 use crate::threads::grouping::Told;
 use crate::threads::message::{Author, Content, Message, ToldEvent, comment_version};
@@ -220,7 +220,7 @@ pub(in crate::threads) struct PageRows {
 /// As any statement.
 pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading: Reading) -> Result<Option<PageRows>> {
     let (Window::Forward { after, before, limit } | Window::Backward { after, before, limit }) = reading.window;
-    let query = sqlx::query(
+    let query = sqlx::query(concat!(
         "WITH RECURSIVE halving (low, high, middle) AS (
             SELECT 1::bigint, last_seq + 1, (last_seq + 2) / 2 FROM threads
             WHERE team_id = $1 AND id = $2 AND $3::timestamptz IS NOT NULL
@@ -246,9 +246,9 @@ pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading:
             CASE WHEN $7 THEN page.low > page.bottom ELSE page.high < page.top END AS more, f.read_seq,
             m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
             m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
-            m.created_at AS m_created_at, m.edited_at, m.deleted_at,
-            e.*
-         FROM page
+            m.created_at AS m_created_at, m.edited_at, m.deleted_at, ",
+        event_columns!("e."),
+        " FROM page
          LEFT JOIN thread_followers f ON f.team_id = $1 AND f.thread_id = $2 AND f.user_id = $8
          LEFT JOIN thread_messages m ON m.team_id = $1 AND m.thread_id = $2
              AND m.seq > (SELECT low - $9 FROM page) AND m.seq <= (SELECT high + $9 FROM page)
@@ -259,7 +259,7 @@ pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading:
              FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
          ) e ON true
          ORDER BY m.seq",
-    )
+    ))
     .bind(tx.team_id())
     .bind(thread_id)
     .bind(reading.since)

@@ -6,6 +6,7 @@
 mod catalogue;
 mod migrations;
 mod payloads;
+mod sources;
 
 use std::path::Path;
 
