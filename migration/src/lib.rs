@@ -16,6 +16,8 @@ mod m0010_event_counts;
 mod m0011_stories;
 mod m0012_runs;
 mod m0013_owner_functions;
+mod m0013_row_origins;
+mod m0013_validated_checks;
 pub mod queue;
 pub mod rls;
 pub mod sample;
@@ -44,6 +46,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_stories::Migration),
             Box::new(m0012_runs::Migration),
             Box::new(m0013_owner_functions::Migration),
+            Box::new(m0013_row_origins::Migration),
+            Box::new(m0013_validated_checks::Migration),
         ]
     }
 

@@ -58,6 +58,8 @@ pub async fn changed_since(tx: &TeamTx, people: &[Uuid], since: &Option<Snapshot
         "SELECT pg_current_snapshot()::text AS snapshot, ARRAY (
              SELECT user_id FROM notifications
              WHERE team_id = $1 AND transaction_id >= $2 AND user_id = ANY ($4)
+                 -- No program writes the number of a transaction that has not begun.
+                 AND transaction_id < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
              UNION
              SELECT user_id FROM notifications
              WHERE team_id = $1 AND transaction_id = ANY ($3) AND user_id = ANY ($4)

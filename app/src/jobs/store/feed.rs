@@ -34,25 +34,27 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
             s.finished_at, s.cancel_requested_at,
             a.seq AS a_seq, a.at AS a_at, a.action_type AS a_action_type, a.sentence AS a_sentence, a.parts AS a_parts,
             a.payload AS a_payload
-         FROM (SELECT pg_current_snapshot()::text AS snapshot) now
+         FROM (SELECT pg_current_snapshot()::text AS snapshot,
+             -- A row with the number of a transaction that has not begun is none of a program's, and would be new for ever.
+             least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
          LEFT JOIN LATERAL (
              (SELECT transaction_id, id AS session_id, 0::bigint AS seq FROM job_sessions
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
               ORDER BY 1, 2, 3 LIMIT $9)
              UNION ALL
              (SELECT transaction_id, id, 0 FROM job_sessions
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
               ORDER BY 1, 2, 3 LIMIT $9)
              UNION ALL
              (SELECT transaction_id, session_id, seq FROM job_actions
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, session_id, seq) > ($6, $7, $8)
               ORDER BY 1, 2, 3 LIMIT $9)
              UNION ALL
              (SELECT transaction_id, session_id, seq FROM job_actions
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, session_id, seq) > ($6, $7, $8)
               ORDER BY 1, 2, 3 LIMIT $9)
              ORDER BY 1, 2, 3 LIMIT $9

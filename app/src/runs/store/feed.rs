@@ -30,15 +30,17 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
     // Two ranges of the index: of transactions that had not begun, and of those that were open.
     let query = sqlx::query(
         "SELECT now.snapshot, m.transaction_id, m.id
-         FROM (SELECT pg_current_snapshot()::text AS snapshot) now
+         FROM (SELECT pg_current_snapshot()::text AS snapshot,
+             -- A row with the number of a transaction that has not begun is none of a program's, and would be new for ever.
+             least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
          LEFT JOIN LATERAL (
              (SELECT transaction_id, id FROM runs
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < $4 AND transaction_id <> ALL ($5)
+              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
               ORDER BY 1, 2 LIMIT $9)
              UNION ALL
              (SELECT transaction_id, id FROM runs
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < $4 AND transaction_id <> ALL ($5)
+              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
                   AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
               ORDER BY 1, 2 LIMIT $9)
              ORDER BY 1, 2 LIMIT $9

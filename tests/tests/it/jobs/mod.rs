@@ -2,7 +2,7 @@
 
 mod changing;
 mod connections;
-mod durable;
+pub mod durable;
 mod hostile;
 mod killed;
 mod open_transactions;

@@ -7,4 +7,5 @@ mod law2_owner;
 mod law2_self_check;
 mod law3_doors;
 mod law4_never_changed;
+mod law5_numbers;
 mod seed;

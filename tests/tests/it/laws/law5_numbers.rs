@@ -1,0 +1,230 @@
+//! Law 5: nothing stalls. What orders rows is the database's to give, and a row that came to be otherwise holds up nobody.
+
+use daybook::events::Consumers;
+use daybook::jobs::watch;
+use daybook::tenancy::{Role, WorkerDatabase};
+use daybook_tests::http::TestApp;
+use daybook_tests::jobs::Shop;
+use daybook_tests::live::LiveClient;
+use daybook_tests::{Stage, eventually, refusal};
+use serde_json::json;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::jobs::durable::mirror;
+
+/// `insufficient_privilege`.
+const NO_RIGHT: &str = "42501";
+/// `check_violation`.
+const BREAKS_A_CHECK: &str = "23514";
+/// The last number but one: no transaction will ever have it.
+const NEVER: i64 = i64::MAX - 1;
+
+/// An event by SQL, with columns and their values beside those that every event has.
+fn event(team: uuid::Uuid, kind: &str, columns: &str, values: &str) -> String {
+    format!(
+        "INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
+             actor_name, event_data, schema_version, correlation_id{columns})
+         VALUES ('{team}', '{}', 'CREATED', 'w', 'by sql', 'w', true, '{kind}', 't', '{{}}', 0, '{team}'{values})",
+        uuid::Uuid::now_v7()
+    )
+}
+
+async fn refused(connection: &mut PgConnection, sql: &str, code: &str) {
+    let (found, said) = refusal(connection, sql)
+        .await
+        .unwrap_or_else(|| panic!("not refused: {sql}"));
+    assert_eq!(found, code, "{sql}: {said}");
+}
+
+/// As the owner, to whom row-level security applies, too.
+async fn owner_in(stage: &Stage) -> PgConnection {
+    let mut owner = stage.db.owner().await;
+    let enter = format!("SELECT set_config('daybook.team_id', '{}', false)", stage.team.id);
+    owner.execute(AssertSqlSafe(enter)).await.unwrap();
+    owner
+}
+
+#[tokio::test]
+async fn the_run_time_role_numbers_and_dates_no_event() {
+    let stage = Stage::new().await;
+    let mut app = stage.team.connection().await;
+    let team = stage.team.id;
+    app.execute(AssertSqlSafe(event(team, "system", "", ""))).await.unwrap();
+    for (columns, values) in [
+        (", transaction_id", format!(", {}", i64::MAX)),
+        (", transaction_id", ", 1".to_owned()),
+        (", transaction_id", ", DEFAULT".to_owned()),
+        (", created_at", ", '1970-01-01'".to_owned()),
+        (", created_at", ", 'infinity'".to_owned()),
+    ] {
+        refused(&mut app, &event(team, "system", columns, &values), NO_RIGHT).await;
+    }
+    let copy = "COPY events (team_id, id, transaction_id) FROM STDIN";
+    refused(&mut app, copy, NO_RIGHT).await;
+}
+
+#[tokio::test]
+async fn an_actor_of_a_kind_has_an_id_and_the_system_has_none() {
+    let stage = Stage::new().await;
+    let mut app = stage.team.connection().await;
+    let team = stage.team.id;
+    for kind in ["user", "api_key", "job"] {
+        refused(&mut app, &event(team, kind, "", ""), BREAKS_A_CHECK).await;
+        let with_id = event(team, kind, ", actor_id", &format!(", '{team}'"));
+        app.execute(AssertSqlSafe(with_id)).await.unwrap();
+    }
+    let id = format!(", '{team}'");
+    refused(&mut app, &event(team, "system", ", actor_id", &id), BREAKS_A_CHECK).await;
+    refused(&mut app, &event(team, "system", ", on_behalf_of", &id), BREAKS_A_CHECK).await;
+    let name = ", on_behalf_of_name";
+    refused(&mut app, &event(team, "system", name, ", 'Ada'"), BREAKS_A_CHECK).await;
+
+    app.execute(AssertSqlSafe(format!(
+        "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
+         VALUES ('{team}', '{team}', 'widget', '1', 'w', 1)"
+    )))
+    .await
+    .unwrap();
+    for (kind, author) in [
+        ("user", "NULL".to_owned()),
+        ("robot", format!("'{team}'")),
+        ("system", format!("'{team}'")),
+    ] {
+        let comment = format!(
+            "INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_id, author_name, body)
+             VALUES ('{team}', '{team}', 1, 'comment', '{kind}', {author}, 'Ada', 'hello')"
+        );
+        refused(&mut app, &comment, BREAKS_A_CHECK).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_names_the_transaction_that_wrote_it_and_no_other() {
+    let stage = Stage::new().await;
+    super::seed::seed(&stage.team).await;
+    let mut app = stage.team.connection().await;
+    for table in ["thread_messages", "notifications", "job_sessions", "runs"] {
+        let change = |number: &str| format!("UPDATE {table} SET transaction_id = {number}");
+        refused(&mut app, &change(&i64::MAX.to_string()), NO_RIGHT).await;
+        refused(&mut app, &change("1"), NO_RIGHT).await;
+        let own = change("pg_current_xact_id()::text::bigint");
+        let done = app.execute(AssertSqlSafe(own)).await.unwrap();
+        assert_eq!(done.rows_affected(), 1, "{table}");
+        let mut owner = owner_in(&stage).await;
+        // As a restored dump brings it. What changes other columns leaves the number.
+        owner.execute(AssertSqlSafe(change("4711"))).await.unwrap();
+    }
+    app.execute("UPDATE runs SET log_bytes = 1; UPDATE job_sessions SET heartbeat_at = now()")
+        .await
+        .unwrap();
+    let action =
+        "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, payload, transaction_id)
+        SELECT team_id, id, 2, now(), 'a', 'a', '{}', 1 FROM job_sessions";
+    refused(&mut app, action, NO_RIGHT).await;
+}
+
+/// Such rows were written by SQL before the database refused them.
+#[tokio::test]
+async fn an_event_whose_actor_has_lost_its_id_is_read_all_the_same() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    ada.create_campaign("Spring", "1").await;
+    let mut owner = app.db.owner().await;
+    let team = app.team.id;
+    owner
+        .execute(AssertSqlSafe(format!(
+            "ALTER TABLE events DROP CONSTRAINT events_actor_whole;
+             SELECT set_config('daybook.team_id', '{team}', false)"
+        )))
+        .await
+        .unwrap();
+    for kind in ["user", "api_key", "job"] {
+        owner.execute(AssertSqlSafe(event(team, kind, "", ""))).await.unwrap();
+    }
+    owner
+        .execute(AssertSqlSafe(event(
+            team,
+            "system",
+            ", actor_id",
+            &format!(", '{team}'"),
+        )))
+        .await
+        .unwrap();
+    let kinds: Vec<_> = app.team.events().await.iter().map(|event| event.actor.kind()).collect();
+    assert_eq!(kinds, ["user", "user", "api_key", "job", "system"]);
+    let story = ada.get(&format!("/stories/{team}")).await.ok();
+    assert_eq!(story["steps"].as_array().unwrap().len(), 4, "{story}");
+}
+
+#[tokio::test]
+async fn an_event_from_the_future_holds_up_no_consumer_and_counts_as_no_lag() {
+    let shop = Shop::with(Consumers::of([mirror::CONSUMER]).unwrap()).await;
+    shop.began("mirror").await;
+    let team = shop.stage.team.id;
+    let mut owner = owner_in(&shop.stage).await;
+    for number in [i64::MAX, NEVER] {
+        let row = event(team, "system", ", transaction_id", &format!(", {number}"));
+        owner.execute(AssertSqlSafe(row)).await.unwrap();
+    }
+    shop.stage.widget("after").await;
+    eventually("the widget is mirrored", async || {
+        shop.stage.count("jottings").await == 1
+    })
+    .await;
+    let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 1).await.unwrap();
+    eventually("no lag", async || {
+        let watched = watch(&workers).await.unwrap();
+        watched.lags.iter().all(|lag| lag.events == 0 && lag.since.is_none())
+    })
+    .await;
+}
+
+/// Everybody who follows would be sent such a row at each look.
+#[tokio::test]
+async fn a_row_from_the_future_is_in_no_live_frame() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    ada.create_campaign("Old", "1").await;
+    let old_run = ada.post("/runs", json!({"name": "old"})).await.ok();
+    let address = app.serve(|router| router).await;
+    let mut threads = LiveClient::connect(address, &ada).await;
+    threads.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+    let mut runs = LiveClient::connect(address, &ada).await;
+    runs.follow(json!({"type": "subscribe", "topic": "runs"})).await;
+
+    let mut owner = app.db.owner().await;
+    owner
+        .execute(AssertSqlSafe(format!(
+            "SELECT set_config('daybook.team_id', '{}', false);
+             UPDATE thread_messages SET transaction_id = {NEVER};
+             UPDATE notifications SET transaction_id = {NEVER};
+             UPDATE runs SET transaction_id = {NEVER}",
+            app.team.id
+        )))
+        .await
+        .unwrap();
+    for name in ["New", "Newer"] {
+        let run = ada.post("/runs", json!({"name": name})).await.ok();
+        ada.create_campaign(&format!("{name} one"), "1").await;
+        // What the run's thread says may come before, in one frame or two.
+        loop {
+            let frame = threads.next().await;
+            let label = frame["thread"]["object_label"].as_str().unwrap();
+            assert!(label.starts_with(name), "{frame}");
+            if label.ends_with("one") {
+                break;
+            }
+        }
+        // A run is told of as it is now, once or twice.
+        let frame = runs.next().await;
+        assert_ne!(frame["run"]["id"], old_run["id"]);
+        if frame["run"]["id"] != run["id"] {
+            assert_eq!(runs.next().await["run"]["id"], run["id"]);
+        }
+    }
+    assert!(threads.until_pong().await.is_empty());
+    for frame in runs.until_pong().await {
+        assert_ne!(frame["run"]["id"], old_run["id"]);
+    }
+}
