@@ -260,16 +260,30 @@ impl Error {
         }
     }
 
-    /// Whether the same transaction, begun anew, may well succeed (SQLSTATE 40001 and 40P01).
+    /// Whether the same transaction, begun anew, may well succeed (SQLSTATE 40001 and 40P01, and a plan that is no
+    /// longer valid).
     pub fn is_retryable(&self) -> bool {
+        self.database_error().is_some_and(|error| {
+            let code = error.as_database_error().and_then(|db| db.code());
+            matches!(code.as_deref(), Some("40001" | "40P01")) || is_stale_plan(error)
+        })
+    }
+
+    /// Whether a connection's kept plan was no longer valid, because a table was changed beside it.
+    pub fn is_stale_plan(&self) -> bool {
+        self.database_error().is_some_and(is_stale_plan)
+    }
+
+    /// What the database said, wherever among the causes it is.
+    fn database_error(&self) -> Option<&sqlx::Error> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if let Some(sqlx::Error::Database(db)) = error.downcast_ref::<sqlx::Error>() {
-                return matches!(db.code().as_deref(), Some("40001" | "40P01"));
+            if let Some(error @ sqlx::Error::Database(_)) = error.downcast_ref::<sqlx::Error>() {
+                return Some(error);
             }
             cause = error.source();
         }
-        false
+        None
     }
 
     /// Sorts a database error: a constraint the client ran into, a moment's trouble, or a defect.
@@ -277,6 +291,12 @@ impl Error {
     /// Constraints are named in the migrations after what they guard; a name that is listed here is a
     /// client's error, any other is a defect.
     pub fn from_database(error: sqlx::Error) -> Self {
+        if is_stale_plan(&error) {
+            return Self::Unavailable {
+                detail: "the service's tables have just changed; try again".into(),
+                source: Some(error.into()),
+            };
+        }
         if let sqlx::Error::Database(db) = &error {
             if let Some(known) = db.constraint().and_then(constraint_error) {
                 return known;
@@ -331,6 +351,20 @@ impl Error {
             other => Self::Internal(other.into()),
         }
     }
+}
+
+/// Whether PostgreSQL refused a statement because a table was changed after its connection had prepared it ("cached plan
+/// must not change result type"). The SQLSTATE stands for other things, too; the routine's name doesn't, and is in no
+/// language.
+pub(crate) fn is_stale_plan(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(db) = error else {
+        return false;
+    };
+    db.code().as_deref() == Some("0A000")
+        && db
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+            .and_then(sqlx::postgres::PgDatabaseError::routine)
+            == Some("RevalidateCachedQuery")
 }
 
 /// Named constraints that a client can run into.

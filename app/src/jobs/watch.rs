@@ -181,7 +181,7 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
             FROM job_requests WHERE action = 'run' OR refused IS NOT NULL
          )
          SELECT consumer, state, count(*) AS jobs
-         FROM (SELECT * FROM queued UNION ALL SELECT * FROM asked) AS every_job GROUP BY consumer, state",
+         FROM (SELECT consumer, state FROM queued UNION ALL SELECT consumer, state FROM asked) AS every_job GROUP BY consumer, state",
     )
     .bind(ConsumeEvents::NAME)
     .bind(i64::try_from(lost_after.as_millis()).unwrap_or(i64::MAX))

@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
 use sqlx::{ConnectOptions as _, Row as _};
 
 use super::enter::{Entrant, Entry, Request};
+use super::plans::Plans;
 use super::stats::Stats;
 use super::team_tx::TeamTx;
 use super::write::Work;
@@ -60,6 +61,7 @@ impl DatabaseOptions {
 #[derive(Clone)]
 pub struct Database {
     pub(super) pool: PgPool,
+    plans: Plans,
     persistent: bool,
     statement_timeout: Option<Duration>,
     stats: Arc<Stats>,
@@ -92,7 +94,9 @@ impl Database {
         if !options.statement_cache {
             connect = connect.statement_cache_capacity(0);
         }
-        let pool = PgPoolOptions::new()
+        let plans = Plans::default();
+        let pool = plans
+            .watch(PgPoolOptions::new())
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
             // A ping per acquire would be a round trip; a dead connection fails the first statement instead,
@@ -102,6 +106,7 @@ impl Database {
             .await?;
         let database = Self {
             pool,
+            plans,
             persistent: options.statement_cache,
             statement_timeout: options.statement_timeout,
             stats: Arc::default(),
@@ -127,6 +132,7 @@ impl Database {
     pub(crate) fn unconnected() -> Self {
         Self {
             pool: PgPoolOptions::new().connect_lazy_with(PgConnectOptions::new_without_pgpass()),
+            plans: Plans::default(),
             persistent: true,
             statement_timeout: None,
             stats: Arc::default(),
@@ -247,6 +253,11 @@ impl Database {
             deferred.refuse_second()?;
         }
         Ok(self.pool.acquire().await?)
+    }
+
+    /// Closes the connections whose plans may be invalid.
+    pub(super) fn discard_plans(&self) {
+        self.plans.discard();
     }
 
     pub(super) fn statement_timeout(&self) -> Option<Duration> {

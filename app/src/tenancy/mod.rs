@@ -26,6 +26,7 @@ mod hints;
 mod numbered_rows;
 mod observer;
 mod own_teams;
+mod plans;
 mod schema;
 mod self_check;
 mod single;

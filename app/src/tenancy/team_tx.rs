@@ -5,21 +5,21 @@ mod cause;
 mod connection;
 mod connection_trait;
 mod report;
+mod statements;
 
 use std::collections::HashSet;
 use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgArguments, PgRow, Postgres};
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, pool::PoolConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::Postgres;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::beside::Beside;
 pub(super) use self::connection::{Entering, ToItsEnd, give_back};
-use self::connection::{commit, is_dead, let_go, open};
-use self::report::{Report, looked_into, not_entered};
+use self::connection::{abandon, commit, is_dead, let_go};
+use self::report::{Report, not_entered};
 use super::enter::{self, Claim, Entered, Entry};
 use super::hints::{Hint, Hints, Moved};
 use super::observer::Ending;
@@ -39,6 +39,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 pub struct TeamTx {
     connection: Mutex<Option<PoolConnection<Postgres>>>,
     database: Database,
+    /// How it was entered, to enter again.
+    entry: Entry,
     context: Context,
     role: Role,
     claim: Option<Claim>,
@@ -53,6 +55,8 @@ struct State {
     /// A statement failed since the last savepoint, so that PostgreSQL would answer COMMIT with a silent
     /// ROLLBACK; or its outcome is unknown, because its caller gave up on it; or a consumer refused.
     aborted: bool,
+    /// Statements sent so far, savepoints included.
+    statements: u32,
     /// Savepoints made so far, for their names.
     savepoints: u32,
     /// Savepoints and recordings whose work hasn't come to its end. One whose caller gave up stays, and bars
@@ -75,8 +79,39 @@ impl std::fmt::Debug for TeamTx {
     }
 }
 
+/// A connection that is inside a team, and whom it was entered for.
+struct Admitted {
+    connection: Entering,
+    context: Context,
+    role: Role,
+    claim: Option<Claim>,
+    waited: Duration,
+}
+
 impl TeamTx {
     pub(super) async fn enter(database: &Database, entry: &Entry) -> Result<Self> {
+        let mut admitted = Self::admit(database, entry).await?;
+        let stats = Stats::default();
+        stats.add(admitted.waited);
+        let report = Report::begin(entry.request.observer.as_ref(), &admitted.context);
+        let beside = Beside::of(database, entry).await;
+        Ok(Self {
+            connection: Mutex::new(admitted.connection.0.take()),
+            database: database.clone(),
+            entry: entry.clone(),
+            context: admitted.context,
+            role: admitted.role,
+            claim: admitted.claim,
+            stats,
+            state: StdMutex::new(State {
+                report,
+                ..State::default()
+            }),
+            beside,
+        })
+    }
+
+    async fn admit(database: &Database, entry: &Entry) -> Result<Admitted> {
         let asked = Instant::now();
         let mut met_key_at = None;
         loop {
@@ -96,25 +131,16 @@ impl TeamTx {
                     return Err(error);
                 }
             };
-            let stats = Stats::default();
-            stats.add(began.elapsed());
-            database.stats().add(began.elapsed());
+            let waited = began.elapsed();
+            database.stats().add(waited);
             match entered {
                 Entered::As { context, role, claimed } => {
-                    let report = Report::begin(entry.request.observer.as_ref(), &context);
-                    let beside = Beside::of(database, entry).await;
-                    return Ok(Self {
-                        connection: Mutex::new(connection.0.take()),
-                        database: database.clone(),
+                    return Ok(Admitted {
+                        connection,
                         context: *context,
                         role,
                         claim: claimed,
-                        stats,
-                        state: StdMutex::new(State {
-                            report,
-                            ..State::default()
-                        }),
-                        beside,
+                        waited,
                     });
                 }
                 Entered::KeyUsed { actor } => {
@@ -128,6 +154,10 @@ impl TeamTx {
                     let stored =
                         enter::stored_answer(connection.get()?, entry.team_id, &actor, claim, persistent).await;
                     connection.give_back().await;
+                    if stored.as_ref().is_err_and(Error::is_stale_plan) {
+                        database.discard_plans();
+                        continue;
+                    }
                     if let Some(answer) = stored? {
                         return Err(Error::Replay(Box::new(answer)));
                     }
@@ -310,38 +340,6 @@ impl TeamTx {
         Ok(outcome)
     }
 
-    /// All rows of a query.
-    ///
-    /// # Errors
-    /// As [`Error::from_database`] sorts them.
-    pub async fn fetch_all(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        let (changes, query) = looked_into(query, self.database.persistent())?;
-        let mut connection = self.connection.lock().await;
-        let connection = open(&mut connection)?;
-        Ok(self.note_returned(changes, self.counted(query.fetch_all(&mut **connection)).await?))
-    }
-
-    /// The first row of a query, if it has one.
-    ///
-    /// # Errors
-    /// As [`Error::from_database`] sorts them.
-    pub async fn fetch_optional(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
-        Ok(self.fetch_all(query).await?.into_iter().next())
-    }
-
-    /// Runs a statement and says how many rows it touched.
-    ///
-    /// # Errors
-    /// As [`Error::from_database`] sorts them.
-    pub async fn execute_sql(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
-        let query = query.persistent(self.database.persistent());
-        let mut connection = self.connection.lock().await;
-        let connection = open(&mut connection)?;
-        let affected = self.counted(query.execute(&mut **connection)).await?.rows_affected();
-        self.note_affected(affected);
-        Ok(affected)
-    }
-
     /// Runs `work` that must not be committed by halves: should its caller give up on it, the commit is barred.
     pub(crate) async fn whole<T>(&self, work: impl Future<Output = T>) -> T {
         let depth = {
@@ -373,35 +371,9 @@ impl TeamTx {
         !state.aborted && state.unfinished == 0
     }
 
-    async fn run(&self, sql: &str) -> Result<()> {
-        let mut connection = self.connection.lock().await;
-        let connection = open(&mut connection)?;
-        self.counted(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection))
-            .await?;
-        Ok(())
-    }
-
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Nothing panics while it is held, and its fields are whole after every assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self, waited: Duration) {
-        self.stats.add(waited);
-        self.database.stats().add(waited);
-    }
-
-    async fn counted<T>(&self, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-        // Also if its caller gives up on it, which is when its time is worth knowing.
-        let _waited = Waited {
-            tx: self,
-            began: Instant::now(),
-        };
-        // Whoever gives up on a statement never learns whether it failed, and a commit must not vouch for it.
-        let was_aborted = std::mem::replace(&mut self.state().aborted, true);
-        let outcome = statement.await;
-        self.state().aborted = was_aborted || matches!(&outcome, Err(sqlx::Error::Database(_)));
-        outcome
     }
 
     /// From here on this transaction holds its task's connection no more.
@@ -423,22 +395,11 @@ impl TeamTx {
 impl Drop for TeamTx {
     fn drop(&mut self) {
         let Some(connection) = self.connection.get_mut().take() else {
+            abandon(self.end_beside());
             return;
         };
         self.release_claim();
         self.tell(Ending::Dropped);
         let_go(connection, self.end_beside());
-    }
-}
-
-/// A statement that is waited for, until this is dropped.
-struct Waited<'a> {
-    tx: &'a TeamTx,
-    began: Instant,
-}
-
-impl Drop for Waited<'_> {
-    fn drop(&mut self) {
-        self.tx.count(self.began.elapsed());
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions as _, Row as _, Transaction};
+use sqlx::{ConnectOptions as _, Execute as _, Row as _, Transaction};
 
-use crate::error::{Error, Result};
+use super::plans::Plans;
+use crate::error::{Error, Result, is_stale_plan};
 
 /// How long the connection aside stays open after its last use.
 const ASIDE_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,6 +19,8 @@ pub struct WorkerDatabase {
     pool: PgPool,
     /// For what is asked while a connection of the other pool is held: its holders wait for nobody.
     aside: PgPool,
+    /// Of both pools.
+    plans: Plans,
 }
 
 impl WorkerDatabase {
@@ -31,7 +34,9 @@ impl WorkerDatabase {
             .application_name("daybook worker")
             .disable_statement_logging()
             .options([("role", daybook_migration::rls::WORKER_ROLE)]);
-        let pool = PgPoolOptions::new()
+        let plans = Plans::default();
+        let pool = plans
+            .watch(PgPoolOptions::new())
             .max_connections(max_connections)
             .connect_with(connect.clone())
             .await
@@ -46,11 +51,12 @@ impl WorkerDatabase {
                  the server itself, with a login that is a member of daybook_worker"
             )));
         }
-        let aside = PgPoolOptions::new()
+        let aside = plans
+            .watch(PgPoolOptions::new())
             .max_connections(1)
             .idle_timeout(ASIDE_IDLE_TIMEOUT)
             .connect_lazy_with(connect);
-        Ok(Self { pool, aside })
+        Ok(Self { pool, aside, plans })
     }
 
     /// Begins a transaction, in no team.
@@ -58,15 +64,36 @@ impl WorkerDatabase {
     /// # Errors
     /// As any statement.
     pub(crate) async fn begin(&self) -> Result<WorkerTx> {
-        Ok(WorkerTx(self.pool.begin().await?))
+        Ok(WorkerTx {
+            transaction: self.pool.begin().await?,
+            plans: self.plans.clone(),
+        })
     }
 
-    /// Runs one statement by itself.
+    /// Runs one statement by itself; once more if its plan was no longer valid.
     ///
     /// # Errors
     /// As any statement.
     pub(crate) async fn fetch_all(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        Ok(query.fetch_all(&self.pool).await?)
+        self.fetch_all_from(&self.pool, query).await
+    }
+
+    async fn fetch_all_from(&self, pool: &PgPool, mut query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
+        let sql = query.sql();
+        let first = sqlx::query_with(sql.clone(), arguments.clone());
+        match first.fetch_all(pool).await {
+            Err(error) if is_stale_plan(&error) => {
+                self.plans.discard();
+                Ok(sqlx::query_with(sql, arguments).fetch_all(pool).await?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Closes the connections whose plans may be invalid, each when it is next taken.
+    pub(crate) fn discard_plans(&self) {
+        self.plans.discard();
     }
 
     /// As [`WorkerDatabase::fetch_all`], for who is called while the queue holds a connection of the pool.
@@ -74,7 +101,7 @@ impl WorkerDatabase {
     /// # Errors
     /// As any statement.
     pub(crate) async fn fetch_all_aside(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        Ok(query.fetch_all(&self.aside).await?)
+        self.fetch_all_from(&self.aside, query).await
     }
 
     /// For the queue itself, and for nobody else.
@@ -104,26 +131,41 @@ fn may_not_work(error: sqlx::Error) -> Error {
 
 /// A transaction of the workers', rolled back unless it is committed.
 #[derive(Debug)]
-pub(crate) struct WorkerTx(Transaction<'static, Postgres>);
+pub(crate) struct WorkerTx {
+    transaction: Transaction<'static, Postgres>,
+    plans: Plans,
+}
 
 impl WorkerTx {
     pub(crate) async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        Ok(query.fetch_all(&mut *self.0).await?)
+        let outcome = query.fetch_all(&mut *self.transaction).await;
+        self.noted(outcome)
     }
 
     pub(crate) async fn fetch_optional(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
-        Ok(query.fetch_optional(&mut *self.0).await?)
+        let outcome = query.fetch_optional(&mut *self.transaction).await;
+        self.noted(outcome)
     }
 
     pub(crate) async fn fetch_one(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow> {
-        Ok(query.fetch_one(&mut *self.0).await?)
+        let outcome = query.fetch_one(&mut *self.transaction).await;
+        self.noted(outcome)
     }
 
     pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
-        Ok(query.execute(&mut *self.0).await?.rows_affected())
+        let outcome = query.execute(&mut *self.transaction).await;
+        Ok(self.noted(outcome)?.rows_affected())
     }
 
     pub(crate) async fn commit(self) -> Result<()> {
-        Ok(self.0.commit().await?)
+        Ok(self.transaction.commit().await?)
+    }
+
+    /// The transaction can't go on after an invalid plan; the next one meets none.
+    fn noted<T>(&self, outcome: Result<T, sqlx::Error>) -> Result<T> {
+        if outcome.as_ref().is_err_and(is_stale_plan) {
+            self.plans.discard();
+        }
+        Ok(outcome?)
     }
 }

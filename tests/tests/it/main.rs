@@ -30,5 +30,6 @@ mod poolers;
 mod private_postgres;
 mod runs;
 mod schema;
+mod stale_plans;
 mod stories;
 mod wide_events;

@@ -171,6 +171,8 @@ impl Queue {
             if let Err(error) = ended {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!("jobs: the queue's worker begins anew: {}", cause.unwrap_or_default());
+                // In case that it ended for a plan which its connections would keep.
+                self.workers.discard_plans();
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}

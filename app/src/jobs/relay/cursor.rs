@@ -108,7 +108,8 @@ pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> 
                  WHERE tgrelid = 'events'::regclass AND tgname = 'refuse_truncate') AS age
             FROM pg_current_snapshot() s
          ), cursors AS MATERIALIZED (
-            SELECT c.*, k.next, k.age, c.restored OR c.system_identifier <> k.identifier AS elsewhere
+            SELECT c.consumer, c.transaction_id, c.event_id, c.restored_to, c.updated_at, k.next, k.age,
+                c.restored OR c.system_identifier <> k.identifier AS elsewhere
             FROM consumer_cursors c, cluster k WHERE c.consumer <> ''
          )
          SELECT c.consumer, c.updated_at, l.events, l.since

@@ -54,6 +54,7 @@ impl Relay {
             match self.pass().await {
                 Ok(Some(_)) => break,
                 Ok(None) => tokio::time::sleep(AGAIN).await,
+                Err(error) if error.is_stale_plan() => tokio::time::sleep(AGAIN).await,
                 Err(error @ Error::Unavailable { .. }) => return Err(error),
                 Err(error) => {
                     self.set_aside(&error).await;
@@ -74,6 +75,8 @@ impl Relay {
                     continue;
                 }
                 Ok(_) => {}
+                // A table was changed beside this process. The next pass has other connections.
+                Err(error) if error.is_stale_plan() => pause = AGAIN,
                 Err(error) => self.set_aside(&error).await,
             }
             tokio::select! {

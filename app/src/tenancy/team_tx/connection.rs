@@ -103,6 +103,13 @@ pub(super) fn let_go(connection: PoolConnection<Postgres>, beside: Option<Box<Be
     }
 }
 
+/// For a transaction that has lost its connection: what waits for its end need not wait any longer.
+pub(super) fn abandon(beside: Option<Box<Beside>>) {
+    if let (Some(beside), Ok(runtime)) = (beside, Handle::try_current()) {
+        runtime.spawn(beside.closed(None));
+    }
+}
+
 async fn roll_back(mut connection: PoolConnection<Postgres>, beside: Option<Box<Beside>>) {
     let rolled_back = (&mut *connection).execute("ROLLBACK").await.is_ok();
     if let Some(beside) = beside {

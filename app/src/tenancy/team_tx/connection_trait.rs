@@ -49,13 +49,28 @@ impl ConnectionTrait for TeamTx {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let changes = changes_rows(&statement.sql);
-        let query = sea_query(statement, self.database.persistent());
-        let mut connection = self.connection.lock().await;
-        let connection = open(&mut connection).map_err(query_err)?;
-        let rows = self
-            .counted(query.fetch_all(&mut **connection))
-            .await
-            .map_err(query_err)?;
+        let persistent = self.database.persistent();
+        let copy = self.may_restart().then(|| statement.clone());
+        let mut slot = self.connection.lock().await;
+        let connection = open(&mut slot).map_err(query_err)?;
+        let query = sea_query(statement, persistent);
+        let rows = match self.counted(query.fetch_all(&mut **connection)).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                let Some(copy) = copy.filter(|_| self.restarts_after(&error)) else {
+                    return Err(query_err(error));
+                };
+                if Box::pin(self.restart(&mut slot)).await.is_err() {
+                    // SeaORM's errors can't say more: as it was, which is worth trying again.
+                    return Err(query_err(error));
+                }
+                let connection = open(&mut slot).map_err(query_err)?;
+                let again = sea_query(copy, persistent);
+                self.counted(again.fetch_all(&mut **connection))
+                    .await
+                    .map_err(query_err)?
+            }
+        };
         Ok(self.note_returned(changes, rows).into_iter().map(Into::into).collect())
     }
 }

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Execute as _;
-use sqlx::postgres::{PgArguments, Postgres};
-use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::TeamTx;
@@ -92,7 +89,7 @@ impl TeamTx {
         }
     }
 
-    pub(super) fn tell(&mut self, ending: Ending) {
+    pub(super) fn tell(&self, ending: Ending) {
         let mut report = std::mem::take(&mut self.state().report);
         report.tell(ending, &self.stats);
     }
@@ -118,21 +115,6 @@ impl TeamTx {
             self.note_affected(rows);
         }
     }
-}
-
-/// A query, whether it changes rows, and prepared if statements may be.
-///
-/// # Errors
-/// For an argument that can't be encoded.
-pub(super) fn looked_into(
-    mut query: Query<'_, Postgres, PgArguments>,
-    persistent: bool,
-) -> Result<(bool, Query<'_, Postgres, PgArguments>), sqlx::Error> {
-    // sqlx shows a query's text only to who takes it apart.
-    let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
-    let sql = query.sql();
-    let changes = changes_rows(sql.as_str());
-    Ok((changes, sqlx::query_with(sql, arguments).persistent(persistent)))
 }
 
 /// Whether a statement changes rows, by its words: an INSERT, UPDATE, DELETE or MERGE, by itself or behind WITH.

@@ -92,7 +92,8 @@ fn no_statement_reads_all_columns() {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        for (line, literal) in literals(&text) {
+        let text = text.split("\n#[cfg(test)]").next().unwrap();
+        for (line, literal) in literals(text) {
             statements += usize::from(literal.contains("SELECT "));
             for star in stars(&literal) {
                 violations.push(format!("{}:{line}: {star}", file.display()));

@@ -1,0 +1,86 @@
+//! Prepared statements that a change of a table has made invalid.
+//!
+//! A connection keeps the plans of its statements. When somebody changes the type of a column, or adds one to a table of
+//! which all columns are read, PostgreSQL refuses the kept plan: "cached plan must not change result type". It refuses it
+//! for as long as the connection lives, so that the connection has to be closed. All connections that were opened before
+//! have the same plans: the first refusal closes them all, each when it is next taken from its pool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgPoolOptions;
+
+/// Knows until when connections of a pool may have been opened to have invalid plans. Clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct Plans {
+    began: Instant,
+    /// In microseconds since `began`; 0 while no plan was refused.
+    invalid_until_us: Arc<AtomicU64>,
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            invalid_until_us: Arc::default(),
+        }
+    }
+}
+
+impl Plans {
+    /// Closes the connections that are open now, each when it is next taken from the pool.
+    pub(super) fn discard(&self) {
+        self.invalid_until_us
+            .fetch_max(micros(self.began.elapsed()).max(1), Ordering::Relaxed);
+    }
+
+    /// Lets a pool close the connections that were discarded.
+    pub(super) fn watch(&self, options: PgPoolOptions) -> PgPoolOptions {
+        let plans = self.clone();
+        options.before_acquire(move |_, connection| {
+            let valid = plans.are_valid(connection.age);
+            Box::pin(async move { Ok(valid) })
+        })
+    }
+
+    /// Whether a connection of this age was opened after the last refusal.
+    fn are_valid(&self, age: Duration) -> bool {
+        let invalid_until_us = self.invalid_until_us.load(Ordering::Relaxed);
+        if invalid_until_us == 0 {
+            return true;
+        }
+        // One that is older than this was opened before it.
+        let opened = self.began.elapsed().checked_sub(age);
+        opened.is_some_and(|opened| micros(opened) > invalid_until_us)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_are_older_than_a_refusal_are_closed_and_no_others() {
+        let plans = Plans {
+            began: Instant::now().checked_sub(Duration::from_secs(100)).unwrap(),
+            invalid_until_us: Arc::default(),
+        };
+        assert!(plans.are_valid(Duration::from_secs(1_000)), "nothing was refused");
+        plans.discard();
+        assert!(!plans.are_valid(Duration::from_secs(1)));
+        assert!(
+            !plans.are_valid(Duration::from_secs(1_000)),
+            "opened before the pool was watched"
+        );
+        let opened = Instant::now();
+        while opened.elapsed() < Duration::from_millis(1) {
+            std::hint::spin_loop();
+        }
+        assert!(plans.are_valid(Duration::ZERO));
+    }
+}

@@ -1,0 +1,233 @@
+//! A migration beside a running service: a table changes under statements that connections have prepared.
+
+use axum::http::{Method, StatusCode};
+use daybook::Error;
+use daybook::events::Consumers;
+use daybook::prelude::*;
+use daybook::tenancy::DatabaseOptions;
+use daybook_tests::http::TestApp;
+use daybook_tests::jobs::{Note, Shop};
+use daybook_tests::{Stage, eventually};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::jobs::durable::mirror;
+
+const CONNECTIONS: usize = 4;
+
+/// As an operator does it, while the service runs.
+async fn migrate(db: &daybook::testing::TestDb, sql: &str) {
+    db.owner().await.execute(AssertSqlSafe(sql)).await.unwrap();
+}
+
+/// Any query whose plan a change of the table's column makes invalid.
+fn names() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    sqlx::query("SELECT name, note FROM widgets ORDER BY name")
+}
+
+fn first() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    sqlx::query("SELECT 1 AS one")
+}
+
+/// A stage whose connections have all prepared [`names`].
+async fn prepared() -> Stage {
+    let stage = Stage::new().await;
+    stage.widget("w").await;
+    prepare(&stage).await;
+    stage
+}
+
+async fn prepare(stage: &Stage) {
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let tx = stage.begin().await;
+        tx.fetch_all(names()).await.unwrap();
+        open.push(tx);
+    }
+    assert_eq!(stage.database.connections().0 as usize, CONNECTIONS);
+    for tx in open {
+        tx.commit().await.unwrap();
+    }
+}
+
+const CHANGE: &str = "ALTER TABLE widgets ALTER COLUMN name TYPE varchar(300)";
+
+#[tokio::test]
+async fn a_transaction_whose_first_statement_meets_it_goes_on_elsewhere() {
+    let stage = prepared().await;
+    migrate(&stage.db, CHANGE).await;
+    let tx = stage.begin().await;
+    assert_eq!(tx.fetch_all(names()).await.unwrap().len(), 1);
+    tx.execute_sql(sqlx::query("UPDATE widgets SET note = 'written'"))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(stage.count("widgets WHERE note = 'written'").await, 1);
+    // Through SeaORM, too, which prepares statements of its own.
+    prepare(&stage).await;
+    let found = async || {
+        let tx = stage.database.read(&stage.ada.context).await.unwrap();
+        let found = daybook_tests::widget::Entity::find().all(&tx).await;
+        tx.commit().await.unwrap();
+        found.unwrap().len()
+    };
+    assert_eq!(found().await, 1);
+    migrate(&stage.db, "ALTER TABLE widgets ALTER COLUMN note TYPE varchar(300)").await;
+    assert_eq!(found().await, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_has_begun_costs_one_retry_and_no_other_connection_another() {
+    let stage = prepared().await;
+    migrate(&stage.db, CHANGE).await;
+    let tx = stage.begin().await;
+    tx.fetch_all(first()).await.unwrap();
+    let error = tx.fetch_all(names()).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(error.is_retryable() && error.is_stale_plan());
+    assert!(!error.to_string().contains("plan"), "{error}");
+    tx.rollback().await.unwrap();
+    // As many at a time as there were connections: each of them would fail once.
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let tx = stage.begin().await;
+        tx.fetch_all(first()).await.unwrap();
+        tx.fetch_all(names()).await.unwrap();
+        open.push(tx);
+    }
+    for tx in open {
+        tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn work_is_begun_again_and_reading_goes_on() {
+    let stage = prepared().await;
+    migrate(&stage.db, CHANGE).await;
+    let attempts = std::sync::atomic::AtomicU32::new(0);
+    let read = stage
+        .database
+        .write_as(&stage.entry(), Role::Member, async |tx: &TeamTx| {
+            attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            tx.execute_sql(sqlx::query("UPDATE widgets SET note = 'once'")).await?;
+            Ok(tx.fetch_all(names()).await?.len())
+        })
+        .await
+        .unwrap();
+    assert_eq!((read, attempts.into_inner()), (1, 2));
+
+    prepare(&stage).await;
+    migrate(&stage.db, "ALTER TABLE widgets ALTER COLUMN note TYPE varchar(300)").await;
+    // In a transaction that only reads, any statement can be run again.
+    let tx = stage.database.read(&stage.ada.context).await.unwrap();
+    tx.fetch_all(first()).await.unwrap();
+    assert_eq!(tx.fetch_all(names()).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
+}
+
+/// The same code stands for statements that will never work.
+#[tokio::test]
+async fn a_statement_that_is_not_supported_is_no_reason_to_try_again() {
+    let stage = Stage::new().await;
+    let tx = stage.begin().await;
+    let error = tx
+        .fetch_all(sqlx::query("SELECT count(*) FROM widgets FOR UPDATE"))
+        .await
+        .unwrap_err();
+    assert!(!error.is_stale_plan() && !error.is_retryable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_client_sees_a_column_change_its_type_or_be_added() {
+    let db =
+        daybook::testing::TestDb::with_migrations(daybook_tests::http::sample_program().migrations().clone()).await;
+    let options = DatabaseOptions {
+        max_connections: 3,
+        ..db.options()
+    };
+    let app = TestApp::start_with(db, options).await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    grace.put("/watches/campaign").await.ok();
+    let (campaign, thread) = ada.campaign_with_thread("Spring").await;
+    let campaign = format!("/campaigns/{}", campaign.id);
+    let story = app.team.events().await[0].correlation_id;
+    let everything = async |round: u32| {
+        for _ in 0..4 {
+            ada.get("/campaigns").await.ok();
+            ada.get(&campaign).await.ok();
+            let change = json!({"budget": round.to_string()});
+            ada.patch(&campaign, change).if_match("*").await.ok();
+            let made = ada.create_campaign("Another", "1").await;
+            ada.post(
+                &format!("/campaigns/{}/transition", made.id),
+                json!({"state": "active"}),
+            )
+            .if_match("*")
+            .await
+            .ok();
+            ada.reads(&thread).await;
+            ada.comment(&thread, "hello").await;
+            ada.get("/threads").await.ok();
+            grace.inbox().await;
+            let answer = ada.get(&campaign).await.is(StatusCode::OK);
+            let trace: Value = answer.json();
+            assert_eq!(trace["budget"], round.to_string());
+            ada.get(&format!("/stories/{story}")).await.ok();
+            ada.get("/job-sessions").await.ok();
+            ada.get("/runs").await.ok();
+            ada.at(Method::GET, "/v1/me").await.ok();
+        }
+    };
+    everything(1).await;
+    for (round, sql) in [
+        (2, "ALTER TABLE campaigns ALTER COLUMN name TYPE varchar(300)"),
+        (3, "ALTER TABLE events ADD COLUMN origin text"),
+        (4, "ALTER TABLE threads ALTER COLUMN object_label TYPE varchar(300)"),
+        (5, "ALTER TABLE thread_messages ADD COLUMN origin text"),
+        (
+            6,
+            "ALTER TABLE notifications ADD COLUMN origin text; ALTER TABLE campaigns ADD COLUMN origin text",
+        ),
+        (7, "ALTER TABLE events ALTER COLUMN object_label TYPE varchar(300)"),
+    ] {
+        migrate(&app.db, sql).await;
+        everything(round).await;
+    }
+}
+
+#[tokio::test]
+async fn consumers_jobs_and_the_relay_go_on() {
+    let shop = Shop::with(Consumers::of([mirror::CONSUMER]).unwrap()).await;
+    shop.began("mirror").await;
+    let mut mirrored = 0;
+    let mut round = async |sql: &str| {
+        if !sql.is_empty() {
+            migrate(&shop.stage.db, sql).await;
+        }
+        for n in 0..3 {
+            let name = format!("{sql} {n}");
+            let job = shop
+                .ask(Note {
+                    text: format!("noted {name}"),
+                })
+                .await;
+            shop.stage.widget(&name).await;
+            shop.until(job, &["1 succeeded"]).await;
+            mirrored += 2;
+        }
+        eventually(sql, async || shop.stage.count("jottings").await == mirrored).await;
+    };
+    round("").await;
+    round("ALTER TABLE events ADD COLUMN origin text").await;
+    round("ALTER TABLE events ALTER COLUMN event_type TYPE varchar(300)").await;
+    round("ALTER TABLE consumer_cursors ALTER COLUMN consumer TYPE varchar(300)").await;
+    round("ALTER TABLE job_requests ADD COLUMN origin text").await;
+    round("ALTER TABLE widgets ALTER COLUMN name TYPE varchar(300)").await;
+    shop.idle().await;
+    let failed = shop
+        .stage
+        .count("job_sessions WHERE status IN ('failed', 'lost')")
+        .await;
+    assert_eq!(failed, 0, "no attempt was lost");
+}
