@@ -6,6 +6,8 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -129,6 +131,7 @@ impl FromRequestParts<AppState> for Upgrade {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        check_key(&parts.headers)?;
         WebSocketUpgrade::from_request_parts(parts, state)
             .await
             .map(Self)
@@ -136,6 +139,20 @@ impl FromRequestParts<AppState> for Upgrade {
                 detail: format!("this address is a WebSocket's: {}", rejection.body_text()),
             })
     }
+}
+
+/// RFC 6455 §4.1: the key is 16 random bytes, in base64.
+fn check_key(headers: &HeaderMap) -> Result<()> {
+    // Without one the extractor says what is missing.
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
+        return Ok(());
+    };
+    if STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) {
+        return Ok(());
+    }
+    Err(Error::BadRequest {
+        detail: "Sec-WebSocket-Key must be 16 bytes in base64".to_owned(),
+    })
 }
 
 /// A page of another origin would act with what its visitor's browser may carry. Programs send no `Origin`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout};
 
 use super::end::End;
 use super::follows::{Follows, Pulled};
@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const FAREWELL: u32 = 3;
 /// How long it may take to say goodbye in turn.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long a socket stays open whose client was told that it broke the protocol.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a socket to its end.
 pub(super) async fn serve<S>(session: Session, inbox: Inbox, socket: S)
@@ -171,7 +173,7 @@ where
         };
         self.answered = true;
         match message {
-            Message::Close(_) => return Err(End::Gone),
+            Message::Close(_) => return Err(End::Closed),
             Message::Ping(_) | Message::Pong(_) => {
                 // Answered by the library with the next thing that is sent.
                 if !self.bucket.take(Instant::now()) {
@@ -245,6 +247,15 @@ where
     /// Says why, to a client that is there to hear it.
     async fn finish(mut self, end: End) {
         tracing::debug!("live: a socket ends: {end:?}");
+        if end == End::Closed {
+            // The library has the answer ready, with the client's own code: it has to be written, and that is all.
+            let _ = timeout(ANSWER, async {
+                let _ = self.socket.flush().await;
+                while self.socket.next().await.is_some_and(|next| next.is_ok()) {}
+            })
+            .await;
+            return;
+        }
         let Some((code, reason)) = end.code() else { return };
         let close = Message::Close(Some(CloseFrame {
             code,
@@ -255,6 +266,11 @@ where
         let Ok(Ok(())) = timeout(patience, self.socket.send(close)).await else {
             return;
         };
+        if end.is_deaf() {
+            // The client's answer can't be read, and closing while it still sends would throw the reason away.
+            sleep(LINGER).await;
+            return;
+        }
         // Whoever closes first waits for the other, or the network may swallow what was said last.
         let answer =
             async { while !matches!(self.socket.next().await, None | Some(Err(_) | Ok(Message::Close(_)))) {} };

@@ -1,6 +1,7 @@
 //! The live socket, over real sockets: what it sends, in which order, and to whom.
 
 pub mod browser;
+mod closing;
 mod doors;
 mod frames;
 mod jobs;

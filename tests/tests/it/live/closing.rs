@@ -1,0 +1,99 @@
+//! How a socket is opened and closed, as RFC 6455 has it.
+
+use axum::http::HeaderValue;
+use daybook_tests::live::LiveClient;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::Scene;
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered_with_its_own_code() {
+    let scene = Scene::new().await;
+    for code in [1000, 1001, 4000] {
+        let mut live = scene.live(&scene.grace).await;
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: "done".into(),
+        };
+        live.0.send(Message::Close(Some(frame))).await.unwrap();
+        assert_eq!(live.closed().await.0, code);
+        assert!(live.0.next().await.is_none(), "and the connection ends well");
+    }
+    let mut live = scene.live(&scene.grace).await;
+    live.0.send(Message::Close(None)).await.unwrap();
+    assert!(matches!(live.0.next().await, Some(Ok(Message::Close(None)))));
+    daybook_tests::eventually("all seats are free", async || scene.app.live.open_sockets() == 0).await;
+}
+
+/// A frame of a client's, masked with nothing.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[tokio::test]
+async fn a_bad_frame_is_answered_with_the_code_for_it() {
+    let scene = Scene::new().await;
+    for (name, bytes, code) in [
+        ("a text that is not UTF-8", frame(0x81, b"\xff\xfe"), 1007),
+        ("half a character", frame(0x81, "é".as_bytes().get(..1).unwrap()), 1007),
+        ("a frame without a mask", vec![0x81, 1, b'a'], 1002),
+        ("an opcode that is reserved", frame(0x83, b"a"), 1002),
+        ("a bit that is reserved", frame(0xC1, b"a"), 1002),
+        ("half a ping", frame(0x09, b"a"), 1002),
+        ("a continuation of nothing", frame(0x80, b"a"), 1002),
+        ("a close with half a code", frame(0x88, b"\x03"), 1002),
+        (
+            "a close with a code that is reserved",
+            frame(0x88, &1005_u16.to_be_bytes()),
+            1002,
+        ),
+        ("a close whose words are not UTF-8", frame(0x88, b"\x03\xe8\xff"), 1007),
+    ] {
+        let mut live = scene.live(&scene.grace).await;
+        live.0.get_mut().write_all(&bytes).await.unwrap();
+        assert_eq!(live.closed().await.0, code, "{name}");
+    }
+    daybook_tests::eventually("all seats are free", async || scene.app.live.open_sockets() == 0).await;
+    let events = scene.app.wide_events().await;
+    let codes = events.iter().filter(|event| event["close_code"] == 1007);
+    assert_eq!(codes.count(), 3);
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_opens_no_socket() {
+    let scene = Scene::new().await;
+    let request = || LiveClient::request(scene.address, &scene.grace, "");
+    for key in [
+        "",
+        "short",
+        "AAAAAAAAAAAAAAAAAAAA",
+        "!!!!!!!!!!!!!!!!!!!!!!==",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    ] {
+        let mut request = request();
+        request
+            .headers_mut()
+            .insert("sec-websocket-key", HeaderValue::from_static(key));
+        let (status, problem) = LiveClient::try_connect(scene.address, request).await.unwrap_err();
+        assert_eq!(status, 400, "{key:?}: {problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("Sec-WebSocket-Key"),
+            "{problem}"
+        );
+    }
+    let own = format!("http://{}", scene.address);
+    for (name, value) in [("origin", "https://evil.example"), ("authorization", "Bearer x")] {
+        let mut request = request();
+        request
+            .headers_mut()
+            .insert("origin", HeaderValue::from_str(&own).unwrap());
+        request.headers_mut().append(name, HeaderValue::from_static(value));
+        let (status, problem) = LiveClient::try_connect(scene.address, request).await.unwrap_err();
+        assert_eq!(status, 400, "{name}: {problem}");
+    }
+}
