@@ -7,12 +7,10 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::principal::{ActingPerson, UserPrincipal};
+use super::principal::{ActingPerson, LEEWAY, UserPrincipal};
 use crate::config::{AuthConfig, JwtKey, PublicKeyAlgorithm};
 use crate::error::{Error, Result};
 
-/// How far the clocks of whoever makes tokens and of this service may differ, in seconds.
-const LEEWAY_S: u64 = 30;
 /// The longest `sub` that is taken, in bytes. OpenID Connect allows 255 ASCII characters.
 const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_NAME_CHARS: usize = 200;
@@ -92,7 +90,7 @@ impl JwtVerifier {
             }
         };
         let mut validation = Validation::new(algorithm);
-        validation.leeway = LEEWAY_S;
+        validation.leeway = LEEWAY.num_seconds().unsigned_abs();
         validation.validate_nbf = true;
         validation.set_issuer(&[&config.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);

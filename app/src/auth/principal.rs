@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How far the clocks of whoever makes tokens and of this service may differ.
+pub(super) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
 /// Who presents themselves, before the database has said whether they belong to the team.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,18 @@ pub struct UserPrincipal {
     pub acting: Option<ActingPerson>,
     /// `exp`: when the token stops to hold; long-lived connections end then.
     pub expires_at: DateTime<Utc>,
+}
+
+impl UserPrincipal {
+    /// Until when a request that begins now may last. A token that is accepted though it has just expired, because clocks
+    /// differ, holds for as long as it is accepted.
+    pub fn holds_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.expires_at > now {
+            self.expires_at
+        } else {
+            self.expires_at + LEEWAY
+        }
+    }
 }
 
 /// The person who acts in another one's name.

@@ -237,6 +237,11 @@ async fn print(
     let mut lines = remote.lines(team_id, &format!("/runs/{id}/events"), query).await?;
     while let Some(line) = lines.next().await? {
         let read: Option<Value> = serde_json::from_str(&line).ok();
+        // The service's own: it is no line of the log.
+        if let Some(closed) = read.as_ref().filter(|line| line["type"] == "stream.closed") {
+            let detail = closed["detail"].as_str().unwrap_or("the service closed the stream");
+            return Err(Trouble::Refused(detail.to_owned()));
+        }
         *last = read
             .as_ref()
             .and_then(|line| line["sequence"].as_u64())

@@ -19,6 +19,10 @@ pub struct RunsConfig {
     pub open_logs: usize,
     /// The number of runs of a team that may be unfinished at the same time.
     pub open_runs: u32,
+    /// How many streams and downloads of logs a process serves at the same time. None: as its descriptors allow.
+    pub max_readers: Option<usize>,
+    /// How many of them one team may have. None: half of all.
+    pub max_team_readers: Option<usize>,
     /// After how many days a log that is closed is sealed.
     pub seal_after_days: u32,
     /// How many days logs are kept.
@@ -27,7 +31,17 @@ pub struct RunsConfig {
 
 impl RunsConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        let mut readers = |name| {
+            settings.parsed(name, |value| {
+                let number = value.parse().ok().filter(|max| (1..=1_000_000).contains(max));
+                number.ok_or_else(|| "must be a whole number from 1 to 1000000".to_owned())
+            })
+        };
+        let max_readers = readers("DAYBOOK_LOG_READERS");
+        let max_team_readers = readers("DAYBOOK_TEAM_LOG_READERS");
         Self {
+            max_readers,
+            max_team_readers,
             storage: settings.text("DAYBOOK_STORAGE_DIR").map(PathBuf::from),
             advertise_url: settings.parsed("DAYBOOK_ADVERTISE_URL", |value| {
                 let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));

@@ -1,5 +1,7 @@
 //! The team in a request's path, with who asks for it: the extractor that handlers of team routes begin with.
 
+use std::time::Duration;
+
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
@@ -12,6 +14,10 @@ use crate::auth::Principal;
 use crate::error::{Error, Result};
 use crate::tenancy::{Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
 use crate::wide_events::WideEvent;
+
+/// What a client is told whose credential expires while its request lasts.
+pub(crate) const CREDENTIAL_EXPIRED: &str = "the credential has expired; come again with a new one";
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Who asks, and for which team. It proves *who*; entering proves that they belong, in its own round trip.
 ///
@@ -101,6 +107,31 @@ impl Team {
         self.expires_at
     }
 
+    /// Refuses when the credential has expired since the request began: for requests that last.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`].
+    pub(crate) fn still_holds(&self) -> Result<()> {
+        match self.expires_at {
+            Some(at) if at <= Utc::now() => Err(Error::unauthenticated(CREDENTIAL_EXPIRED)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the credential expires; for ever for one that doesn't.
+    pub(crate) async fn expired(&self) {
+        // By the clock on the wall, which may be set: a long sleep alone would not notice.
+        while self.still_holds().is_ok() {
+            match self.expires_at {
+                Some(at) => {
+                    let left = (at - Utc::now()).to_std().unwrap_or_default();
+                    tokio::time::sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Somebody whose context was kept, such as a ticket's. Entering proves anew that they belong.
     pub(crate) fn of_context(
         state: &AppState,
@@ -163,7 +194,7 @@ impl FromRequestParts<AppState> for Team {
         let principal = state.authenticator().authenticate(&parts.headers)?;
         let id = Self::id_in_path(parts, state).await?;
         let expires_at = match &principal {
-            Principal::User(user) => Some(user.expires_at),
+            Principal::User(user) => Some(user.holds_until(Utc::now())),
             Principal::ApiKey(_) => None,
         };
         let entry = Entry::new(id, entrant(principal), request(parts));

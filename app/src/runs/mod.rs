@@ -26,6 +26,7 @@ mod keeper;
 pub mod log;
 mod model;
 mod new_run;
+mod readers;
 mod reading;
 mod rebuilding;
 mod retention;

@@ -6,7 +6,7 @@
 //! **The joint.** What is there already and what comes are the same file: there is nothing to be joined.
 
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -16,8 +16,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::log::{Durable, End, Lines, Read, Source, sequence_of};
+use super::readers::{Permission, Place, closed, record_refusal};
 use crate::error::{Error, Result};
-use crate::http::Team;
 
 /// How much is sent at once: a frame that a slow reader's connection holds.
 const BLOCK: usize = 64 << 10;
@@ -28,7 +28,7 @@ const SCAN: u64 = 4 << 20;
 /// So little is read where one is: it was written a moment ago.
 const AT_HAND: u64 = 16 << 10;
 /// After so long without a line an SSE reader is told that we are there: proxies hang up on silence.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Which lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,6 +94,18 @@ pub(super) enum Form {
     Ndjson,
     /// Server-sent events, each with its number as `id`.
     Sse,
+}
+
+impl Form {
+    /// What tells a client that its stream ends early, and why.
+    fn closing(self, refusal: &Error) -> Bytes {
+        let (code, detail) = closed(refusal);
+        match self {
+            Self::Ndjson => format!("{}\n", json!({"type": "stream.closed", "code": code, "detail": detail})),
+            Self::Sse => format!("event: closed\ndata: {}\n\n", json!({"code": code, "detail": detail})),
+        }
+        .into()
+    }
 }
 
 /// Somebody who reads a log.
@@ -223,29 +235,8 @@ pub(super) struct Live {
     pub(super) complete: bool,
     /// Turns true when the process is to stop.
     pub(super) closing: watch::Receiver<bool>,
-    /// Who reads, and when that was last seen to be right.
-    pub(super) reader: (Team, Instant),
-}
-
-/// After so long it is asked again whether somebody may read on.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-
-impl Live {
-    /// Whether they may read on: their credential holds, and they are in the team still. In doubt they may, for now.
-    async fn may_read_on(&mut self) -> bool {
-        let (team, seen) = &mut self.reader;
-        if team.expires_at().is_some_and(|at| at <= chrono::Utc::now()) {
-            return false;
-        }
-        if seen.elapsed() < ASK_AGAIN {
-            return true;
-        }
-        *seen = Instant::now();
-        match team.read().await {
-            Ok(tx) => tx.commit().await.is_ok(),
-            Err(error) => matches!(error, Error::Unavailable { .. }),
-        }
-    }
+    pub(super) reader: Permission,
+    pub(super) place: Place,
 }
 
 enum State {
@@ -275,8 +266,9 @@ pub(super) fn stream(
 
 async fn next(mut reader: Box<Reader>, mut live: Box<Live>) -> Option<(Bytes, State)> {
     loop {
-        if !live.may_read_on().await {
-            return None;
+        if let Err(refusal) = live.reader.check().await {
+            record_refusal(&refusal);
+            return Some((reader.form.closing(&refusal), State::Over));
         }
         let ended = match &mut live.durable {
             None => true,
@@ -290,7 +282,7 @@ async fn next(mut reader: Box<Reader>, mut live: Box<Live>) -> Option<(Bytes, St
         if left > 0 {
             let at = reader.lines.at();
             let read;
-            (reader, read) = read_block(reader, left).await;
+            (reader, read) = read_block(reader, left, &live.place).await;
             match read {
                 Ok(block) if !block.is_empty() => return Some((block.into(), State::Reading(reader, live))),
                 // None of it was asked for; or it is the rest of a line, which is none.
@@ -320,6 +312,7 @@ async fn next(mut reader: Box<Reader>, mut live: Box<Live>) -> Option<(Bytes, St
                 false
             }
             () = tokio::time::sleep(KEEP_ALIVE) => true,
+            () = live.reader.expired() => false,
             _ = live.closing.wait_for(|closing| *closing) => return None,
         };
         if silent && reader.form == Form::Sse {
@@ -328,11 +321,12 @@ async fn next(mut reader: Box<Reader>, mut live: Box<Live>) -> Option<(Bytes, St
     }
 }
 
-async fn read_block(mut reader: Box<Reader>, left: u64) -> (Box<Reader>, Result<Vec<u8>>) {
+async fn read_block(mut reader: Box<Reader>, left: u64, place: &Place) -> (Box<Reader>, Result<Vec<u8>>) {
     if left <= AT_HAND {
         let read = reader.block();
         return (reader, read);
     }
+    let _turn = place.turn().await;
     let reading = tokio::task::spawn_blocking(move || {
         let read = reader.block();
         (reader, read)
@@ -345,37 +339,59 @@ async fn read_block(mut reader: Box<Reader>, left: u64) -> (Box<Reader>, Result<
 }
 
 /// A log's bytes as they are, block by block. They are read a few blocks at a time.
-pub(super) fn bytes(source: Source, span: std::ops::Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send {
-    unfold((source, span, Bytes::new()), async |(mut source, span, mut ready)| {
-        if !ready.is_empty() {
-            let block = ready.split_to(ready.len().min(BLOCK));
-            return Some((Ok(block), (source, span, ready)));
+///
+/// Of an answer with a length only its breaking off can tell that it ends early.
+pub(super) fn bytes(
+    source: Source,
+    span: std::ops::Range<u64>,
+    reader: Permission,
+    place: Place,
+) -> impl Stream<Item = Result<Bytes>> + Send {
+    let begin = (source, span, Bytes::new());
+    let checked = (begin, reader, place);
+    unfold(Some(checked), async |state| {
+        let (download, mut reader, place) = state?;
+        if let Err(refusal) = reader.check().await {
+            record_refusal(&refusal);
+            return Some((Err(refusal), None));
         }
-        let left = usize::try_from(span.end - span.start)
-            .unwrap_or(READ_AHEAD)
-            .min(READ_AHEAD);
-        if left == 0 {
-            return None;
-        }
-        let start = span.start;
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; left];
-            let read = source.read_at(start, &mut piece).map(|read| piece.truncate(read));
-            (source, read.map(|()| Bytes::from(piece)))
-        });
-        match reading.await {
-            Ok((source, Ok(mut piece))) if !piece.is_empty() => {
-                let next = start + piece.len() as u64..span.end;
-                let block = piece.split_to(piece.len().min(BLOCK));
-                Some((Ok(block), (source, next, piece)))
-            }
-            // Shorter than it was said to be: the answer must not look whole.
-            Ok((source, Ok(_))) => {
-                let error = Error::internal("the log has become shorter");
-                Some((Err(error), (source, 0..0, Bytes::new())))
-            }
-            Ok((source, Err(error))) => Some((Err(Error::internal(error)), (source, 0..0, Bytes::new()))),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        let (piece, download) = next_bytes(download, &place).await?;
+        Some((piece, Some((download, reader, place))))
     })
+}
+
+type Download = (Source, std::ops::Range<u64>, Bytes);
+
+async fn next_bytes((mut source, span, mut ready): Download, place: &Place) -> Option<(Result<Bytes>, Download)> {
+    if !ready.is_empty() {
+        let block = ready.split_to(ready.len().min(BLOCK));
+        return Some((Ok(block), (source, span, ready)));
+    }
+    let left = usize::try_from(span.end - span.start)
+        .unwrap_or(READ_AHEAD)
+        .min(READ_AHEAD);
+    if left == 0 {
+        return None;
+    }
+    let start = span.start;
+    let _turn = place.turn().await;
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut piece = vec![0; left];
+        let read = source.read_at(start, &mut piece).map(|read| piece.truncate(read));
+        (source, read.map(|()| Bytes::from(piece)))
+    });
+    match reading.await {
+        Ok((source, Ok(mut piece))) if !piece.is_empty() => {
+            let next = start + piece.len() as u64..span.end;
+            let block = piece.split_to(piece.len().min(BLOCK));
+            Some((Ok(block), (source, next, piece)))
+        }
+        // Shorter than it was said to be: the answer must not look whole.
+        Ok((source, Ok(_))) => {
+            let error = Error::internal("the log has become shorter");
+            Some((Err(error), (source, 0..0, Bytes::new())))
+        }
+        Ok((source, Err(error))) => Some((Err(Error::internal(error)), (source, 0..0, Bytes::new()))),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

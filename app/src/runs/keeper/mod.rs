@@ -22,6 +22,7 @@ use self::home::Settled;
 use self::slot::Slot;
 use super::log::{Appended, Limits, Log, LogError, OpenFilesLimits, RunKey, Said, Storage, Writer};
 use super::new_run::NewRun;
+use super::readers::Readers;
 use super::status::RunStatus;
 use super::store::{self, Seen, Taken};
 use crate::error::{Error, Result};
@@ -43,6 +44,8 @@ pub struct RunsOptions {
     pub open_files: OpenFilesLimits,
     /// The number of runs of a team that may be unfinished at the same time.
     pub open_runs: u32,
+    /// How many streams and downloads of logs there may be at the same time: of all teams, and of one.
+    pub max_readers: (usize, usize),
     /// After which silence a process is taken for dead by those that don't share its storage.
     pub lease: Duration,
 }
@@ -70,8 +73,16 @@ impl RunsOptions {
                 idle_after: CLOSE_IDLE_AFTER,
             },
             open_runs: OPEN_RUNS,
+            max_readers: (1_000, 500),
             lease: Duration::from_secs(15),
         }
+    }
+
+    /// At most so many readers, and so many of one team.
+    #[must_use]
+    pub fn readers(mut self, max: usize, max_team: usize) -> Self {
+        self.max_readers = (max, max_team);
+        self
     }
 
     /// Lines and logs of at most so many bytes.
@@ -101,6 +112,7 @@ pub struct Runs(Arc<Shared>);
 struct Shared {
     options: RunsOptions,
     storage: Storage,
+    readers: Readers,
     home: tokio::sync::Mutex<Option<Arc<Settled>>>,
     slots: Mutex<HashMap<RunKey, Arc<Slot>>>,
     admitted: Mutex<HashMap<[u8; 32], Instant>>,
@@ -134,6 +146,7 @@ impl Runs {
     pub fn new(options: RunsOptions) -> Self {
         Self(Arc::new(Shared {
             storage: Storage::new(&options.storage),
+            readers: Readers::new(options.max_readers.0, options.max_readers.1),
             options,
             home: tokio::sync::Mutex::default(),
             slots: Mutex::default(),
@@ -146,6 +159,16 @@ impl Runs {
     /// The files.
     pub fn storage(&self) -> &Storage {
         &self.0.storage
+    }
+
+    /// Who reads logs.
+    pub(super) fn readers(&self) -> &Readers {
+        &self.0.readers
+    }
+
+    /// How many streams and downloads of logs there are.
+    pub fn open_readers(&self) -> usize {
+        self.0.readers.open()
     }
 
     /// How large logs and lines may be.

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
@@ -14,12 +14,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::lasting::{lines_of, refusal};
 use super::{elsewhere, key};
 use crate::error::{Error, Result};
 use crate::http::{AppState, Json, Path, Problem, Team};
 use crate::runs::appending::{read, status_said_by};
 use crate::runs::keeper::{Found, OpenLog, Runs, not_here};
-use crate::runs::log::{Appended, RunKey, Said, Writer};
+use crate::runs::log::{Appended, LogError, RunKey, Said, Writer};
 use crate::tenancy::{Claim, Database};
 use crate::wide_events::WideEvent;
 
@@ -119,7 +120,7 @@ async fn append_run_events(
     let open = match writing.runs.find(writing.database, run).await {
         Ok(Found::Open(open)) => open,
         Ok(Found::Elsewhere(url)) => return Ok(elsewhere(&url, &uri)),
-        Ok(Found::Closed) => return Err(crate::runs::log::LogError::Ended.into()),
+        Ok(Found::Closed) => return Err(LogError::Ended.into()),
         Ok(Found::NotHere) => return Err(not_here()),
         Err(error) => {
             // A writer that numbers its lines sends them again; of others it is told how many are missing.
@@ -138,36 +139,12 @@ async fn append_run_events(
     Ok(Json(told).into_response())
 }
 
-/// How many lines a body has that can't be kept.
-async fn lines_of(body: Body) -> usize {
-    let mut stream = body.into_data_stream();
-    let (mut lines, mut open) = (0, false);
-    while let Some(Ok(chunk)) = stream.next().await {
-        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-            open |= !line.trim_ascii().is_empty();
-            if line.ends_with(b"\n") {
-                lines += usize::from(std::mem::take(&mut open));
-            }
-        }
-    }
-    lines + usize::from(open)
-}
-
 enum BodyForm {
     Json,
     Ndjson,
 }
 
 fn form(headers: &HeaderMap) -> Result<BodyForm> {
-    if headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        return Err(Error::invalid(
-            "Content-Encoding",
-            "must not be there: lines are taken as they are",
-        ));
-    }
     let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = sent.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     match essence.to_ascii_lowercase().as_str() {
@@ -218,10 +195,10 @@ fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
 }
 
 /// One who writes a run.
-struct Writing<'a> {
+pub(super) struct Writing<'a> {
     runs: &'a Runs,
     database: &'a Database,
-    team: &'a Team,
+    pub(super) team: &'a Team,
     parts: &'a Parts,
     run: RunKey,
 }
@@ -229,7 +206,8 @@ struct Writing<'a> {
 impl Writing<'_> {
     /// Whether they may write in this team, as it was a second ago at most: a transaction for each line would cost more
     /// than the line. Whether the run is the team's, its log is asked.
-    async fn allowed(&self) -> Result<()> {
+    pub(super) async fn allowed(&self) -> Result<()> {
+        self.team.still_holds()?;
         let credential = self
             .parts
             .headers
@@ -268,6 +246,7 @@ impl Writing<'_> {
             });
         }
         let said = read(text.trim_ascii(), limit, None)?;
+        self.team.still_holds()?;
         let mut told = RunEventsAppended::default();
         self.append(open, &[said], writer.as_ref(), &mut told).await?;
         Ok(told)
@@ -286,7 +265,16 @@ impl Writing<'_> {
         let mut buffer = BytesMut::new();
         let mut number = 0;
         loop {
-            let cut = fill(&mut body, &mut buffer).await;
+            let cut = match fill(&mut body, &mut buffer).now_or_never() {
+                Some(cut) => cut,
+                None => tokio::select! {
+                    biased;
+                    refusal = refusal(self, open) => {
+                        return Err(kept(refusal, &told));
+                    }
+                    cut = fill(&mut body, &mut buffer) => cut,
+                },
+            };
             let ended = !matches!(cut, Cut::More);
             // What is left of a body that was cut is no line.
             let whole = match cut {
@@ -296,7 +284,7 @@ impl Writing<'_> {
             let lines = buffer.split_to(whole);
             let (batch, wrong) = self.batch(&lines, &mut number);
             if !batch.is_empty() {
-                self.allowed().await?;
+                self.allowed().await.map_err(|error| kept(error, &told))?;
                 self.append(open, &batch, writer.as_ref(), &mut told).await?;
                 if let Some(writer) = &mut writer {
                     writer.seq += batch.len() as u64;
@@ -417,6 +405,11 @@ fn kept(error: Error, told: &RunEventsAppended) -> Error {
             Error::Invalid(errors)
         }
         Error::BadRequest { detail } => Error::BadRequest {
+            detail: detail + &before,
+        },
+        Error::Unauthenticated { detail } => Error::unauthenticated(format!("{detail}{before}")),
+        Error::Conflict { code, detail } => Error::Conflict {
+            code,
             detail: detail + &before,
         },
         other => other,

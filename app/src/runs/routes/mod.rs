@@ -4,6 +4,7 @@ mod appending;
 mod ending;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
+mod lasting;
 mod reading;
 mod wanted;
 

@@ -1,7 +1,5 @@
 //! A run's log: as server-sent events, as NDJSON, as pages.
 
-use std::time::Instant;
-
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
@@ -19,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::wanted::{Answer, Caller, Place, ReadParams, Wanted};
+use super::wanted::{Admitted, Answer, Caller, Place, ReadParams, Wanted};
 use super::{elsewhere, key};
 use crate::auth::tickets;
 use crate::error::{Error, Result};
@@ -104,6 +102,7 @@ struct RunEventsPage {
         (status = 410, description = "The log was deleted, as its time was over", body = Problem),
         (status = 416, description = "The log is not that long", body = Problem),
         (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 503, description = "As many readers as this process, or the team, may have; an event stream is 200, and empty", body = Problem),
     )
 )]
 async fn read_run_events(
@@ -179,22 +178,28 @@ async fn read_events(
             detail: "the run's log was deleted, as its time was over; the run and its summary are kept".to_owned(),
         });
     }
+    // Before the log is opened: a reader that is refused costs no descriptor.
+    let reader = match answer {
+        Answer::EventStream | Answer::Ndjson => Some(Admitted::of(state, team)?),
+        Answer::Page => None,
+    };
     let opened = match Opened::of(state, run).await? {
         Ok(opened) => opened,
         Err(url) => return Ok(elsewhere(&url, uri)),
     };
-    match answer {
-        Answer::EventStream => opened.lines(state, team, &wanted, Form::Sse).await,
-        Answer::Ndjson if params.follow => opened.lines(state, team, &wanted, Form::Ndjson).await,
-        Answer::Ndjson => opened.ndjson(state, team, &wanted, headers).await,
-        Answer::Page => opened.page(&wanted, limit).await,
+    match (answer, reader) {
+        (Answer::EventStream, Some(reader)) => opened.lines(state, reader, &wanted, Form::Sse).await,
+        (Answer::Ndjson, Some(reader)) if params.follow => opened.lines(state, reader, &wanted, Form::Ndjson).await,
+        (Answer::Ndjson, Some(reader)) => opened.ndjson(state, reader, &wanted, headers).await,
+        (Answer::Page, _) | (_, None) => opened.page(&wanted, limit).await,
     }
 }
 
 /// The lines of a run that this process has, from its first one on.
 pub(super) async fn lines(state: &AppState, team: &Team, run: RunKey, wanted: &Wanted, form: Form) -> Result<Response> {
+    let reader = Admitted::of(state, team)?;
     match Opened::of(state, run).await? {
-        Ok(opened) => opened.lines(state, team, wanted, form).await,
+        Ok(opened) => opened.lines(state, reader, wanted, form).await,
         Err(_) => Err(Error::not_found("run log")),
     }
 }
@@ -272,7 +277,7 @@ impl Opened {
         Ok((opened, offset.map_err(Error::internal)?))
     }
 
-    async fn lines(self, state: &AppState, team: &Team, wanted: &Wanted, form: Form) -> Result<Response> {
+    async fn lines(self, state: &AppState, reads: Admitted, wanted: &Wanted, form: Form) -> Result<Response> {
         let (opened, offset) = self.seek(wanted.place).await?;
         if form == Form::Sse && opened.has_ended() && offset >= opened.bytes {
             // A browser that has seen the end is not to come again.
@@ -295,7 +300,8 @@ impl Opened {
             durable: opened.durable,
             complete: opened.ended,
             closing: state.runs()?.closing(),
-            reader: (team.clone(), Instant::now()),
+            reader: reads.permission,
+            place: reads.place,
         };
         let kind = match form {
             Form::Sse => HeaderValue::from_static("text/event-stream"),
@@ -314,25 +320,34 @@ impl Opened {
     }
 
     /// The file as it is now, or a range of it.
-    async fn ndjson(self, state: &AppState, team: &Team, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
+    /// The lines from `wanted.place` on are what is asked for, so ranges are of them.
+    async fn ndjson(self, state: &AppState, reads: Admitted, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
         let ended = self.has_ended();
         let (opened, offset) = self.seek(wanted.place).await?;
-        let (total, run_id) = (opened.bytes, opened.run.run_id);
+        let (total, run_id) = (opened.bytes.saturating_sub(offset), opened.run.run_id);
         if !wanted.filter.takes_all() {
             let before = wanted.place.first() - 1;
             let filter = wanted.filter.clone();
-            let reader = Reader::new(opened.source, (offset, before), total, filter, Form::Ndjson, run_id);
+            let reader = Reader::new(
+                opened.source,
+                (offset, before),
+                opened.bytes,
+                filter,
+                Form::Ndjson,
+                run_id,
+            );
             let live = Live {
                 durable: None,
                 complete: true,
                 closing: state.runs()?.closing(),
-                reader: (team.clone(), Instant::now()),
+                reader: reads.permission,
+                place: reads.place,
             };
             let body = Body::from_stream(stream(reader, live, None));
             return Ok(([(header::CONTENT_TYPE, NDJSON), UNBUFFERED], body).into_response());
         }
         // What was read of a log stays as it is: while it grows there is no version of the whole.
-        let etag = ended.then(|| format!("\"{run_id}-{total}\""));
+        let etag = (ended && offset == 0).then(|| format!("\"{run_id}-{total}\""));
         let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
         let asked = asked.filter(|_| match headers.get(header::IF_RANGE) {
             None => true,
@@ -353,12 +368,12 @@ impl Opened {
                 return Ok((whole, problem).into_response());
             }
         };
-        let span = range.clone().unwrap_or(offset..total);
+        let span = range.clone().unwrap_or(0..total);
         let mut response = Response::builder()
             .header(header::CONTENT_TYPE, NDJSON)
             .header(header::ACCEPT_RANGES, "bytes")
             .header(header::CONTENT_LENGTH, span.end - span.start);
-        if let Some(etag) = etag.filter(|_| offset == 0 || range.is_some()) {
+        if let Some(etag) = etag {
             response = response.header(header::ETAG, etag);
         }
         if range.is_some() {
@@ -367,7 +382,8 @@ impl Opened {
                 .status(StatusCode::PARTIAL_CONTENT)
                 .header(header::CONTENT_RANGE, range);
         }
-        let body = Body::from_stream(bytes(opened.source, span));
+        let span = offset + span.start..offset + span.end;
+        let body = Body::from_stream(bytes(opened.source, span, reads.permission, reads.place));
         response.body(body).map_err(Error::internal)
     }
 

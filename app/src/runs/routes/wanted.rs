@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::auth::tickets;
 use crate::error::{Error, Result};
 use crate::http::{Acceptable, AppState, Path, Query, Team, accepted};
+use crate::runs::readers::{Permission, Place as ReaderPlace};
 use crate::runs::reading::{Level, LineFilter};
 
 /// How many lines a page has, and may have.
@@ -169,5 +170,22 @@ impl FromRequestParts<AppState> for Caller {
         let ticketed = tickets::look_at(state.database(), team_id, run_id, ticket).await?;
         let team = Team::of_context(state, parts, ticketed.context, ticketed.credential_expires_at);
         Ok(Self(team, params))
+    }
+}
+
+/// Somebody who may read, with a place among the readers.
+pub(super) struct Admitted {
+    pub(super) permission: Permission,
+    pub(super) place: ReaderPlace,
+}
+
+impl Admitted {
+    /// # Errors
+    /// [`Error::Unavailable`] when there are as many readers as there may be.
+    pub(super) fn of(state: &AppState, team: &Team) -> Result<Self> {
+        Ok(Self {
+            place: state.runs()?.readers().admit(team.id())?,
+            permission: Permission::new(team.clone()),
+        })
     }
 }

@@ -3,13 +3,14 @@
 mod clients;
 mod disks;
 mod exec;
+mod expiry;
 mod jobs;
 mod killed;
 mod lifecycle;
 mod limits;
 mod lost;
 mod output;
-mod process;
+pub mod process;
 mod processes;
 mod reading;
 mod slow;
@@ -20,7 +21,7 @@ use daybook_tests::http::{Ask, Client};
 use serde_json::{Value, json};
 
 /// A run of Acme's that has started; its path.
-async fn run(client: &Client) -> String {
+pub async fn run(client: &Client) -> String {
     let run = client.post("/runs", json!({"name": "nightly import"})).await.ok();
     format!("/runs/{}", run["id"].as_str().unwrap())
 }

@@ -197,6 +197,52 @@ async fn ndjson_can_be_read_by_ranges() {
 }
 
 #[tokio::test]
+async fn ranges_are_of_the_lines_that_are_asked_for() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let run = run(&ada).await;
+    let lines: Vec<_> = (0..200).map(|at| console(&format!("line {at}"))).collect();
+    append(&ada, &run, &lines).await.ok();
+    for (query, headers) in [
+        ("?from_sequence=100", None),
+        ("?after_sequence=99", None),
+        ("?from_sequence=5", Some("99")),
+    ] {
+        let ask = || {
+            let ask = ada
+                .get(&format!("{run}/events{query}"))
+                .header("accept", "application/x-ndjson");
+            match headers {
+                Some(last) => ask.header("last-event-id", last),
+                None => ask,
+            }
+        };
+        let whole = ask().await.is(StatusCode::OK).body;
+        assert!(
+            String::from_utf8_lossy(&whole)
+                .lines()
+                .next()
+                .unwrap()
+                .contains("\"sequence\":100,")
+        );
+        let total = whole.len();
+        for (range, span) in [
+            ("bytes=0-9", 0..10),
+            ("bytes=100-", 100..total),
+            ("bytes=-50", total - 50..total),
+        ] {
+            let part = ask().header("range", range).await.is(StatusCode::PARTIAL_CONTENT);
+            assert_eq!(part.body, whole[span.clone()], "{query} {range}");
+            let told = format!("bytes {}-{}/{total}", span.start, span.end - 1);
+            assert_eq!(part.header("content-range").unwrap(), told);
+        }
+        let beyond = ask().header("range", &format!("bytes={total}-")).await;
+        assert_eq!(beyond.header("content-range").unwrap(), format!("bytes */{total}"));
+        beyond.is(StatusCode::RANGE_NOT_SATISFIABLE);
+    }
+}
+
+#[tokio::test]
 async fn ndjson_can_be_followed() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;

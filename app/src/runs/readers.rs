@@ -1,0 +1,192 @@
+//! Readers of logs: how many streams and downloads a process serves at the same time, and for how long each may go on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::http::{CREDENTIAL_EXPIRED, Team};
+use crate::wide_events::{EventError, Outcome, WideEvent};
+
+/// How many readers may read a block from the disk at the same time, so that ordinary requests have processors left.
+const MAX_BLOCKS_AT_ONCE: usize = 8;
+
+/// The readers of a process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Readers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    max: usize,
+    max_team: usize,
+    open: Mutex<Open>,
+    blocks: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    teams: HashMap<Uuid, usize>,
+}
+
+impl Readers {
+    /// At most `max`, and of one team at most `max_team`.
+    pub(super) fn new(max: usize, max_team: usize) -> Self {
+        Self(Arc::new(Shared {
+            max,
+            max_team,
+            open: Mutex::default(),
+            blocks: Semaphore::new(MAX_BLOCKS_AT_ONCE),
+        }))
+    }
+
+    /// How many there are.
+    pub(super) fn open(&self) -> usize {
+        self.lock().total
+    }
+
+    /// A place for one more of a team's.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when there are as many as there may be.
+    pub(super) fn admit(&self, team_id: Uuid) -> Result<Place> {
+        let mut open = self.lock();
+        if open.total >= self.0.max {
+            return Err(full("this process serves", self.0.max));
+        }
+        let of_team = open.teams.entry(team_id).or_default();
+        if *of_team >= self.0.max_team {
+            return Err(full("this team has", self.0.max_team));
+        }
+        *of_team += 1;
+        open.total += 1;
+        drop(open);
+        Ok(Place {
+            readers: self.clone(),
+            team_id,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn full(who: &str, max: usize) -> Error {
+    Error::Unavailable {
+        detail: format!("{who} as many readers of run logs as it may ({max}); try again in a moment").into(),
+        source: None,
+    }
+}
+
+/// A reader's place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    readers: Readers,
+    team_id: Uuid,
+}
+
+impl Place {
+    /// Waits for a turn to read a block.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.readers.0.blocks.acquire().await.ok()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.readers.lock();
+        open.total -= 1;
+        if let Some(of_team) = open.teams.get_mut(&self.team_id) {
+            *of_team -= 1;
+            if *of_team == 0 {
+                open.teams.remove(&self.team_id);
+            }
+        }
+    }
+}
+
+/// After so long it is asked again whether somebody may read on.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Who reads, and when that was last seen to be right.
+pub(super) struct Permission {
+    team: Team,
+    seen: Instant,
+}
+
+impl Permission {
+    /// Of somebody who has just proved to be in the team.
+    pub(super) fn new(team: Team) -> Self {
+        Self {
+            team,
+            seen: Instant::now(),
+        }
+    }
+
+    /// Waits until the credential expires.
+    pub(super) async fn expired(&self) {
+        self.team.expired().await;
+    }
+
+    /// Refuses who may not read on: their credential has expired, or was revoked, or they are no longer in the team. In doubt
+    /// they may, for now.
+    pub(super) async fn check(&mut self) -> Result<()> {
+        self.team.still_holds()?;
+        if self.seen.elapsed() < ASK_AGAIN {
+            return Ok(());
+        }
+        self.seen = Instant::now();
+        let asked = async { self.team.read().await?.commit().await };
+        match asked.await {
+            Err(Error::Unavailable { .. }) => Ok(()),
+            asked => asked,
+        }
+    }
+}
+
+/// The code and the words of a stream's early end.
+pub(super) fn closed(refusal: &Error) -> (&'static str, String) {
+    match refusal {
+        Error::Unauthenticated { detail } if detail == CREDENTIAL_EXPIRED => ("credential-expired", detail.to_string()),
+        _ => (
+            "no-longer-allowed",
+            "the credential no longer reads this team's runs".to_owned(),
+        ),
+    }
+}
+
+/// Tells the wide event why a stream ends early: its answer's status was sent long before.
+pub(super) fn record_refusal(refusal: &Error) {
+    let (code, words) = closed(refusal);
+    let event = WideEvent::current();
+    event.mark_error(EventError::new(refusal.kind(), words).code(code));
+    event.mark_outcome(Outcome::ClientError);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_team_has_its_share_and_gives_it_back() {
+        let readers = Readers::new(3, 2);
+        let (acme, umbrella) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let first = readers.admit(acme).unwrap();
+        let _second = readers.admit(acme).unwrap();
+        let refused = readers.admit(acme).unwrap_err();
+        assert!(refused.to_string().starts_with("this team has as many"), "{refused}");
+        let _third = readers.admit(umbrella).unwrap();
+        let refused = readers.admit(umbrella).unwrap_err();
+        assert!(
+            refused.to_string().starts_with("this process serves as many"),
+            "{refused}"
+        );
+        drop(first);
+        assert_eq!(readers.open(), 2);
+        let _again = readers.admit(acme).unwrap();
+    }
+}

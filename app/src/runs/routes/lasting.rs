@@ -1,0 +1,61 @@
+//! Requests that last for as long as their client sends: when they end all the same.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::appending::Writing;
+use crate::error::Error;
+use crate::http::CREDENTIAL_EXPIRED;
+use crate::runs::keeper::OpenLog;
+use crate::runs::log::{End, LogError};
+
+/// How often it is asked whether a writer may go on that sends nothing.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How long the lines of a body are counted that can't be kept.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits until a writer may write no longer, or the run has ended, and returns why. Without it a stream of lines would stay
+/// open for as long as it is silent.
+pub(super) async fn refusal(writing: &Writing<'_>, open: &OpenLog) -> Error {
+    let mut durable = open.log.durable();
+    let completed = async {
+        let complete = durable.wait_for(|durable| durable.end == Some(End::Complete));
+        if complete.await.is_err() {
+            // The log was closed: whoever appends next opens it again.
+            std::future::pending::<()>().await;
+        }
+    };
+    let forbidden = async {
+        loop {
+            sleep(ASK_AGAIN).await;
+            match writing.allowed().await {
+                Ok(()) | Err(Error::Unavailable { .. }) => {}
+                Err(error) => return error,
+            }
+        }
+    };
+    tokio::select! {
+        () = writing.team.expired() => Error::unauthenticated(CREDENTIAL_EXPIRED),
+        () = completed => LogError::Ended.into(),
+        error = forbidden => error,
+    }
+}
+
+/// How many lines a body has that can't be kept, as far as they come in time.
+pub(super) async fn lines_of(body: Body) -> usize {
+    let mut stream = body.into_data_stream();
+    let (mut lines, mut open) = (0, false);
+    let deadline = Instant::now() + COUNT_TIMEOUT;
+    while let Ok(Some(Ok(chunk))) = timeout_at(deadline, stream.next()).await {
+        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+            open |= !line.trim_ascii().is_empty();
+            if line.ends_with(b"\n") {
+                lines += usize::from(std::mem::take(&mut open));
+            }
+        }
+    }
+    lines + usize::from(open)
+}

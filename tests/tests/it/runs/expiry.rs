@@ -1,0 +1,244 @@
+//! Credentials that end while a request lasts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use chrono::TimeDelta;
+use daybook::auth::{NewToken, mint};
+use daybook::tenancy::Role;
+use daybook_tests::http::{Client, TestApp, auth_config};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::sse::Events;
+use super::{append, console, log, run, told};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Ada with a token that soon expires.
+fn brief(app: &TestApp) -> Client {
+    app.bearer(mint(&auth_config(), &NewToken::new("ada"), TimeDelta::seconds(3)).unwrap())
+}
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+/// A request whose body is sent in chunks, as far as `lines`.
+async fn upload(address: SocketAddr, client: &Client, run: &str, lines: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/teams/{}{run}/events HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+         content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n{}",
+        client.team_id,
+        client.credential.as_deref().unwrap(),
+        chunk(lines)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// What comes until the connection ends.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut block = [0; 4096];
+    while let Ok(read) = timeout(PATIENCE, stream.read(&mut block)).await.expect("its end") {
+        if read == 0 {
+            break;
+        }
+        all.extend_from_slice(&block[..read]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+async fn has_line(ada: &Client, run: &str, words: &str) {
+    daybook_tests::eventually("the line", async || {
+        told(&log(ada, run).await).iter().any(|line| line == words)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_ends_with_its_token() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let address = app.serve(|router| router).await;
+    let run = run(&ada).await;
+    // One is silent, one goes on sending.
+    let mut silent = upload(address, &brief(&app), &run, &format!("{}\n", console("a"))).await;
+    let sending = upload(address, &brief(&app), &run, &format!("{}\n", console("b"))).await;
+    has_line(&ada, &run, "a").await;
+    has_line(&ada, &run, "b").await;
+    let (mut read, mut write) = sending.into_split();
+    let keeps_sending = tokio::spawn(async move {
+        while write
+            .write_all(chunk(&format!("{}\n", console("c"))).as_bytes())
+            .await
+            .is_ok()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let answer = rest(&mut silent).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(
+        answer.contains("the credential has expired") && answer.contains("are kept, as "),
+        "{answer}"
+    );
+    // What the kernel throws away of the answer when a connection is reset is no matter here: it ends.
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, read.read_to_end(&mut answer)).await.expect("its end");
+    timeout(PATIENCE, keeps_sending)
+        .await
+        .expect("nobody reads it")
+        .unwrap();
+    let lines = log(&ada, &run).await.len();
+    append(&ada, &run, &[console("d")]).await.ok();
+    assert_eq!(log(&ada, &run).await.len(), lines + 1, "nothing was appended meanwhile");
+    let events = app.wide_events().await;
+    let refused = events.iter().filter(|event| event["status_code"] == 401);
+    assert_eq!(refused.filter(|event| event["outcome"] == "client_error").count(), 2);
+}
+
+#[tokio::test]
+async fn an_upload_ends_with_its_run_and_with_its_key() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let address = app.serve(|router| router).await;
+    let first = run(&ada).await;
+    let mut upload_of_first = upload(address, &ada, &first, &format!("{}\n", console("a"))).await;
+    has_line(&ada, &first, "a").await;
+    ada.post(&format!("{first}/complete"), json!({"status": "succeeded"}))
+        .await
+        .ok();
+    let answer = rest(&mut upload_of_first).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 409 ") && answer.contains("/problems/run-ended"),
+        "{answer}"
+    );
+
+    let second = run(&ada).await;
+    let (robot, key) = ada.make_key("robot", "member").await;
+    let mut upload_of_robot = upload(address, &robot, &second, &format!("{}\n", console("b"))).await;
+    has_line(&ada, &second, "b").await;
+    ada.delete(&format!("/api-keys/{key}")).await.is(StatusCode::NO_CONTENT);
+    let answer = rest(&mut upload_of_robot).await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token_and_says_so() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let address = app.serve(|router| router).await;
+    let run = run(&ada).await;
+    let mut events = Events::open(&address, &brief(&app), &format!("{run}/events"), &[]).await;
+    let ticket = brief(&app).post(&format!("{run}/tickets"), json!({})).await.ok();
+    let path = format!("{run}/events?ticket={}", ticket["ticket"].as_str().unwrap());
+    let mut by_ticket = Events::open(&address, &ada, &path, &[]).await;
+    for stream in [&mut events, &mut by_ticket] {
+        let closed = loop {
+            let event = timeout(PATIENCE, stream.next())
+                .await
+                .expect("an event")
+                .expect("why it ends");
+            if event.name.is_some() {
+                break event;
+            }
+        };
+        assert_eq!(closed.name.as_deref(), Some("closed"));
+        let why: Value = serde_json::from_str(&closed.data).unwrap();
+        assert_eq!(why["code"], "credential-expired");
+        assert!(stream.next().await.is_none());
+    }
+    let follow = brief(&app).get(&format!("{run}/events?follow=true"));
+    let text = follow
+        .header("accept", "application/x-ndjson")
+        .await
+        .is(StatusCode::OK)
+        .text();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["type"], &last["code"]),
+        (&json!("stream.closed"), &json!("credential-expired"))
+    );
+    let events = app.wide_events().await;
+    let ended = events
+        .iter()
+        .filter(|event| event["error"]["code"] == "credential-expired");
+    assert_eq!(
+        ended.filter(|event| event["outcome"] == "client_error").count(),
+        3,
+        "{events:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_key() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let address = app.serve(|router| router).await;
+    let run = run(&ada).await;
+    let (robot, key) = ada.make_key("robot", "viewer").await;
+    let mut events = Events::open(&address, &robot, &format!("{run}/events?after_sequence=2"), &[]).await;
+    ada.delete(&format!("/api-keys/{key}")).await.is(StatusCode::NO_CONTENT);
+    let closed = timeout(PATIENCE, events.next())
+        .await
+        .expect("an event")
+        .expect("why it ends");
+    assert_eq!(closed.name.as_deref(), Some("closed"));
+    assert!(closed.data.contains("no-longer-allowed"), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_download_that_outlasts_its_token_breaks_off() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let address = app.serve(|router| router).await;
+    let run = run(&ada).await;
+    let lines: Vec<_> = (0..1_000).map(|_| console(&"x".repeat(2_000))).collect();
+    // More than the sockets' buffers hold.
+    for _ in 0..8 {
+        append(&ada, &run, &lines).await.ok();
+    }
+    let client = brief(&app);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let ask = format!(
+        "GET /v1/teams/{}{run}/events HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\naccept: application/x-ndjson\r\n\r\n",
+        client.team_id,
+        client.credential.as_deref().unwrap()
+    );
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut begin = [0; 15];
+    stream.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200 OK");
+    daybook_tests::eventually("the token's end", async || is_over(&client)).await;
+    let got = rest(&mut stream).await.len();
+    assert!(got < 8 * 1_000 * 2_000, "{got} bytes came");
+    let events = app.wide_events().await;
+    let cut = events
+        .iter()
+        .find(|event| event["status_code"] == 200 && event["outcome"] == "client_error");
+    assert!(
+        cut.unwrap()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("has expired"),
+        "{cut:?}"
+    );
+}
+
+/// Whether a token's `exp` is past: at the door it holds a little longer, for clocks that differ.
+fn is_over(client: &Client) -> bool {
+    use base64::Engine as _;
+    let token = client.credential.as_deref().unwrap();
+    let claims = token.split('.').nth(1).unwrap();
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    claims["exp"].as_i64().unwrap() <= chrono::Utc::now().timestamp()
+}
