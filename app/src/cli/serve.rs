@@ -1,13 +1,10 @@
 //! `daybook serve`: database, migrations, pool, listener; and all of it down again in order.
 
-use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
-use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -19,7 +16,7 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::Consumers;
-use crate::http::{self, AppState, wide_event_config};
+use crate::http::{self, AppState, ConnectionLimits, Connections, raise_descriptor_limit, wide_event_config};
 use crate::jobs::{Heartbeat, Workers};
 use crate::live::{Live, LiveOptions};
 use crate::runs::{Runs, RunsOptions};
@@ -53,7 +50,7 @@ pub(super) async fn run(app: App, mut config: Config, args: Args) -> Outcome {
 }
 
 /// Where this process keeps run logs, and where others reach it.
-fn runs_options(config: &Config, address: SocketAddr) -> RunsOptions {
+fn runs_options(config: &Config, address: SocketAddr, descriptors: u64) -> RunsOptions {
     let storage = config
         .runs
         .storage
@@ -64,10 +61,18 @@ fn runs_options(config: &Config, address: SocketAddr) -> RunsOptions {
         .advertise_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
+    // Each has a descriptor of its own, beside its connection's.
+    let share = usize::try_from(descriptors / 8).unwrap_or(usize::MAX);
+    let max_readers = config.runs.max_readers.unwrap_or_else(|| share.clamp(8, MAX_READERS));
+    let max_team_readers = config.runs.max_team_readers.unwrap_or(max_readers.div_ceil(2));
     RunsOptions::new(storage, url)
         .limits(config.runs.line_bytes, config.runs.run_bytes)
         .open(config.runs.open_logs, config.runs.open_runs)
+        .readers(max_readers, max_team_readers)
 }
+
+/// Streams and downloads of run logs at the same time, where nothing is set.
+const MAX_READERS: usize = 1_000;
 
 /// How long an answer may take to reach its client, beyond the time that its request may take.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -86,6 +91,7 @@ pub(super) async fn serve(
     ready: impl AsyncFnOnce(&Database, SocketAddr) -> Result<()>,
 ) -> Result<()> {
     let wide_events = WideEvents::new(app.wide_event_config(wide_events));
+    let descriptors = raise_descriptor_limit();
     // First of all: a port that is taken should not cost a migration.
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         Error::internal(format!(
@@ -103,7 +109,7 @@ pub(super) async fn serve(
         .with_extension(wide_events.clone())
         // Of sessions by hand, which the same sweeper looks after.
         .with_extension(Heartbeat::within(config.jobs.lost_after))
-        .with_extension(Runs::new(runs_options(config, address)));
+        .with_extension(Runs::new(runs_options(config, address, descriptors)));
     if pending.is_none() {
         partitions_ahead(&database).await?;
     }
@@ -143,17 +149,22 @@ pub(super) async fn serve(
         pending,
     )
     .with_wide_events(wide_events.clone());
+    let connections = Connections::new(ConnectionLimits::new(&config.http, descriptors));
+    let state = state.with_connections(connections.clone());
+    tracing::info!("connections: at most {}", connections.counts().limit);
     tracing::info!("listening on http://{address}");
     let router = match role {
         Some(ServiceRole::Worker) => http::worker_router(state),
         _ => app.into_router(state),
     };
     let runs = database.extension::<Runs>().cloned();
-    let limits = Limits {
-        grace: config.http.request_timeout + LEAVE,
-        write_timeout: config.http.write_timeout,
+    let grace = config.http.request_timeout + LEAVE;
+    let serving = Serving {
+        connections,
+        listener,
+        router,
     };
-    let ended = serve_until(stop, limits, listener, router, &live, runs.as_ref(), workers).await;
+    let ended = serve_until(stop, grace, serving, &live, runs.as_ref(), workers).await;
     if let Some(runs) = runs {
         runs.close(&database).await;
     }
@@ -168,12 +179,11 @@ pub(super) async fn serve(
     ended.map(|_| ())
 }
 
-/// How long things may take.
-struct Limits {
-    /// Open connections, when the service is to stop.
-    grace: Duration,
-    /// A client that takes nothing of its answer.
-    write_timeout: Duration,
+/// What is served, and where.
+struct Serving {
+    connections: Connections,
+    listener: TcpListener,
+    router: Router,
 }
 
 /// How the service ended.
@@ -187,28 +197,24 @@ enum Ended {
 /// Serves until `stop`, then waits for open connections, though no longer than `grace` or until `stop` again.
 async fn serve_until(
     mut stop: Stop,
-    Limits { grace, write_timeout }: Limits,
-    listener: TcpListener,
-    router: Router,
+    grace: Duration,
+    serving: Serving,
     live: &Live,
     runs: Option<&Runs>,
     workers: Option<Workers>,
 ) -> Result<Ended> {
     let (finish, finishing) = oneshot::channel::<()>();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // An answer that nobody takes is polled by nobody, so that only its connection can end it.
-    let listener = listener.tap_io(move |connection| {
-        if let Err(error) = SockRef::from(&*connection).set_tcp_user_timeout(Some(write_timeout)) {
-            tracing::debug!("a connection has no write timeout: {error}");
-        }
-    });
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async {
+    let Serving {
+        connections,
+        listener,
+        router,
+    } = serving;
+    let mut serving = pin!(connections.serve(listener, router, async {
         // Sent or dropped, it means the same.
         let _ = finishing.await;
-    });
-    let mut serving = pin!(serving.into_future());
+    }));
     tokio::select! {
-        served = &mut serving => return served.map(|()| Ended::Whole).map_err(Error::internal),
+        () = &mut serving => return Ok(Ended::Whole),
         () = stop.asked() => {}
     }
     tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
@@ -225,7 +231,7 @@ async fn serve_until(
     };
     let serving = async { tokio::join!(serving, live.close(grace), working).0 };
     tokio::select! {
-        served = serving => served.map(|()| Ended::Whole).map_err(Error::internal),
+        () = serving => Ok(Ended::Whole),
         () = tokio::time::sleep(grace) => {
             tracing::warn!("connections are still open after {} s; ending without them", grace.as_secs());
             Ok(Ended::CutShort)

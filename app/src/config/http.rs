@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::connections::ConnectionsConfig;
 use super::settings::Settings;
 
 /// How requests are taken.
@@ -16,6 +17,8 @@ pub struct HttpConfig {
     pub request_timeout: Duration,
     /// How long a client may take nothing of an answer that waits for it before its connection is cut.
     pub write_timeout: Duration,
+    /// How connections are limited.
+    pub connections: ConnectionsConfig,
 }
 
 impl HttpConfig {
@@ -30,6 +33,7 @@ impl HttpConfig {
             body_limit_bytes: settings.number("DAYBOOK_BODY_LIMIT", 1024..=1024 * 1024 * 1024, 1024 * 1024),
             request_timeout: Duration::from_secs(settings.number("DAYBOOK_REQUEST_TIMEOUT", 1..=3600, 30)),
             write_timeout: Duration::from_secs(settings.number("DAYBOOK_WRITE_TIMEOUT", 1..=3600, 30)),
+            connections: ConnectionsConfig::read(settings),
         }
     }
 }

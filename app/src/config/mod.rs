@@ -11,6 +11,10 @@
 //! | `DAYBOOK_BODY_LIMIT` | `1048576` | the largest request body, in bytes |
 //! | `DAYBOOK_REQUEST_TIMEOUT` | `30` | how long a request may take, in seconds |
 //! | `DAYBOOK_WRITE_TIMEOUT` | `30` | how long a client may take nothing of its answer before it is cut off, in seconds |
+//! | `DAYBOOK_CONNECTIONS` | half of the open files | connections that a process holds at most; more are refused with 503 |
+//! | `DAYBOOK_HEADER_TIMEOUT` | `10` | how long a new connection may take to send its first request's head, in seconds |
+//! | `DAYBOOK_IDLE_TIMEOUT` | `75` | how long a connection may stay open without a request, in seconds |
+//! | `DAYBOOK_BODY_TIMEOUT` | `20` | how long a request's body may make no progress, in seconds |
 //! | `DAYBOOK_DATA_DIR` | `.daybook` | the folder for what isn't kept in Postgres |
 //! | `DATABASE_URL` | a private cluster | the server; its login may own the tables, and then migrates |
 //! | `DAYBOOK_APP_URL` | `DATABASE_URL` | a login of its own for the pool that serves requests |
@@ -31,6 +35,8 @@
 //! | `DAYBOOK_RUN_LOG_LIMIT` | `1073741824` | the longest run log, in bytes |
 //! | `DAYBOOK_OPEN_RUNS` | `1000` | unfinished runs that a team may have at the same time |
 //! | `DAYBOOK_OPEN_LOGS` | `256` | run logs whose files a process has open, at most a quarter of its descriptors |
+//! | `DAYBOOK_LOG_READERS` | an eighth of the open files, at most 1000 | streams and downloads of run logs at the same time |
+//! | `DAYBOOK_TEAM_LOG_READERS` | half of `DAYBOOK_LOG_READERS` | the same for one team |
 //! | `DAYBOOK_SEAL_RUNS` | `7` | after how many days a run log that is closed is compressed |
 //! | `DAYBOOK_KEEP_RUNS` | `90` | how long run logs are kept after the run's end, in days |
 //! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
@@ -53,6 +59,7 @@
 //! | `DAYBOOK_REDACTION_KEY_ID` | `1` | that key's name, which is in every hash |
 
 mod auth;
+mod connections;
 mod database;
 mod http;
 mod jobs;
@@ -65,6 +72,7 @@ mod wide_events;
 use std::path::PathBuf;
 
 pub use auth::{AuthConfig, JwtKey, PublicKey, PublicKeyAlgorithm};
+pub use connections::ConnectionsConfig;
 pub use database::DatabaseConfig;
 pub use http::HttpConfig;
 pub use jobs::JobsConfig;

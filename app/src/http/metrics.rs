@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::AppState;
+use super::connections::ConnectionCounts;
 use crate::error::{Error, Result};
 use crate::jobs::{LastWatched, Watched};
 use crate::json::unreadable_reads;
@@ -109,6 +110,13 @@ impl Collector for Numbers {
             "Live sockets that are open",
             self.state.live().open_sockets() as f64,
         )?;
+        if let Some(connections) = self.state.connections() {
+            encode_connections(&mut encoder, &connections.counts())?;
+        }
+        if let Ok(runs) = self.state.runs() {
+            let help = "Streams and downloads of run logs under way";
+            gauge(&mut encoder, "log_readers", help, runs.open_readers() as f64)?;
+        }
         if let Some(strays) = self.strays {
             let help = "Events in no month's partition: a clock that writes them is wrong";
             gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
@@ -145,6 +153,49 @@ impl Collector for Numbers {
         }
         Ok(())
     }
+}
+
+fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCounts) -> Result<(), FmtError> {
+    for (name, help, value) in [
+        (
+            "connections",
+            "Connections that are open, WebSockets among them",
+            counts.open,
+        ),
+        (
+            "connections_unauthenticated",
+            "Connections that are open and of which no request has entered a team",
+            counts.unauthenticated,
+        ),
+        ("connections_limit", "Connections that there may be", counts.limit),
+    ] {
+        gauge(encoder, name, help, value as f64)?;
+    }
+    for (name, help, value) in [
+        (
+            "connections_refused",
+            "Connections refused because there were as many as there may be",
+            counts.refused,
+        ),
+        (
+            "connections_closed_for_room",
+            "Unauthenticated connections closed to make room for newer ones",
+            counts.closed_for_room,
+        ),
+        (
+            "connections_timed_out",
+            "Connections closed because their client sent no request, or took nothing of an answer",
+            counts.timed_out,
+        ),
+        (
+            "accept_errors",
+            "Failed attempts to accept a connection, as for want of descriptors",
+            counts.accept_errors,
+        ),
+    ] {
+        count(encoder, name, help, value)?;
+    }
+    Ok(())
 }
 
 /// How the queue stands, where somebody works.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, body::Body};
@@ -12,7 +13,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use super::{AppState, extract, idempotency, problem};
+use super::{AppState, extract, head, idempotency, problem, uploads};
 use crate::error::Error;
 use crate::tenancy::{ADVICE, Database, DroppedWrites};
 use crate::wide_events::{EventError, Outcome, WideEvent, WideEventLayer};
@@ -28,8 +29,9 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
         .layer(from_fn_with_state(state.database().clone(), forgotten_commits))
         // A defect in a handler is its own request's trouble and nobody else's.
         .layer(CatchPanicLayer::custom(panicked))
-        // A request that takes too long is ended; its transaction is rolled back.
-        .layer(from_fn_with_state(state.http().request_timeout, end_in_time))
+        // A head that is ambiguous is refused. A request that takes too long is ended, and its transaction rolled back; a
+        // body that makes no progress ends sooner.
+        .layer(from_fn_with_state(Times::of(state), in_time))
         // Bodies over the limit are refused while they are read.
         .layer(extract::body_limit(state.http().body_limit_bytes))
         // Answers a repeated POST as it was answered before.
@@ -37,21 +39,55 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
     router.layer(layers)
 }
 
-/// Requests that may take as long as what they send: each piece of it is answered for by itself.
-const WITHOUT_LIMIT: (Method, &str) = (Method::POST, "/v1/teams/{team_id}/runs/{run_id}/events");
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    request: Duration,
+    body: Duration,
+}
 
-async fn end_in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    if (request.method(), route) == (&WITHOUT_LIMIT.0, Some(WITHOUT_LIMIT.1)) {
-        return next.run(request).await;
-    }
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            WideEvent::current().mark_outcome(Outcome::Timeout);
-            Error::too_slow(limit).into_response()
+impl Times {
+    fn of(state: &AppState) -> Self {
+        Self {
+            request: state.http().request_timeout,
+            body: state.http().connections.body_timeout,
         }
     }
+}
+
+/// Requests that may take as long as what they send: each piece of it is answered for by itself. They end with their run,
+/// and with their credential.
+const STREAMED: (Method, &str) = (Method::POST, "/v1/teams/{team_id}/runs/{run_id}/events");
+
+async fn in_time(State(times): State<Times>, request: Request, next: Next) -> Response {
+    if let Err(error) = head::check(&request) {
+        return error.into_response();
+    }
+    if is_streamed(&request) {
+        return next.run(request).await;
+    }
+    let (request, upload) = uploads::watch(request, times.body);
+    match tokio::time::timeout(times.request, next.run(request)).await {
+        Ok(response) => upload.answer(response),
+        Err(_) => {
+            WideEvent::current().mark_outcome(Outcome::Timeout);
+            Error::too_slow(times.request).into_response()
+        }
+    }
+}
+
+/// Whether it is a stream of lines; one event as JSON is a request as any other.
+fn is_streamed(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let is_json = || {
+        let sent = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .map_or(&b""[..], HeaderValue::as_bytes);
+        sent.get(..16)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
+    };
+    (request.method(), route) == (&STREAMED.0, Some(STREAMED.1)) && !is_json()
 }
 
 /// Puts the request's id into the body of problems, and into a span around what `tracing` says.

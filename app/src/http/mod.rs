@@ -4,7 +4,9 @@
 //! extractors: [`Team`] proves who asks, [`Json`], [`Query`] and [`Path`] refuse bad input field by field.
 //! Whatever goes wrong is an [`Error`](crate::Error) and leaves as a problem document.
 
+mod connections;
 mod extract;
+mod head;
 mod health;
 mod idempotency;
 mod metrics;
@@ -15,8 +17,10 @@ mod problem;
 mod router;
 mod state;
 mod team;
+mod uploads;
 mod wide;
 
+pub use connections::{ConnectionCounts, ConnectionLimits, Connections, raise_descriptor_limit};
 pub(crate) use extract::{Acceptable, accepted, is_storable, moment};
 pub use extract::{IfMatch, Json, Page, PageParams, Path, Query, Version};
 #[cfg(any(test, feature = "fuzzing"))]

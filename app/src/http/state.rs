@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::connections::Connections;
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::wide_events::{Sink, WideEventConfig, WideEvents};
 
 /// The service's long-lived parts. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AppState(Arc<Parts>, WideEvents);
+pub struct AppState(Arc<Parts>, WideEvents, Option<Connections>);
 
 #[derive(Debug)]
 struct Parts {
@@ -43,7 +44,7 @@ impl AppState {
             live,
             pending,
         };
-        Self(Arc::new(parts), WideEvents::new(nowhere))
+        Self(Arc::new(parts), WideEvents::new(nowhere), None)
     }
 
     /// Where the events of requests go.
@@ -51,6 +52,18 @@ impl AppState {
     pub fn with_wide_events(mut self, wide_events: WideEvents) -> Self {
         self.1 = wide_events;
         self
+    }
+
+    /// The connections that requests come by, for `/metrics`.
+    #[must_use]
+    pub fn with_connections(mut self, connections: Connections) -> Self {
+        self.2 = Some(connections);
+        self
+    }
+
+    /// The connections that requests come by, if the service accepts them itself.
+    pub fn connections(&self) -> Option<&Connections> {
+        self.2.as_ref()
     }
 
     /// The run-time database.

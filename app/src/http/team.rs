@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::connections::Client;
 use super::state::AppState;
 use super::wide::Record;
 use crate::auth::Principal;
@@ -175,7 +176,7 @@ fn request(parts: &Parts) -> Request {
         via: Some("http".to_owned()),
         reason: None,
         claim: parts.extensions.get::<Claim>().cloned(),
-        observer: Some(Record::of(event)),
+        observer: Some(Record::of(event, parts.extensions.get::<Client>().cloned())),
     }
 }
 

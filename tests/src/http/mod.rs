@@ -21,9 +21,9 @@ use axum::http::header::{AUTHORIZATION, ETAG};
 use axum::http::{HeaderMap, Method, StatusCode};
 use chrono::TimeDelta;
 use daybook::auth::{ActingPerson, Authenticator, NewToken, mint};
-use daybook::config::{AuthConfig, Config, HttpConfig, JwtKey, Secret, WideEventsConfig};
+use daybook::config::{AuthConfig, Config, ConnectionsConfig, HttpConfig, JwtKey, Secret, WideEventsConfig};
 use daybook::events::Consumers;
-use daybook::http::{AppState, wide_event_config};
+use daybook::http::{AppState, ConnectionLimits, Connections, wide_event_config};
 use daybook::live::{Live, LiveOptions};
 use daybook::notifications::send_notifications;
 use daybook::runs::{Runs, RunsOptions};
@@ -49,6 +49,8 @@ pub const ISSUER: &str = "https://issuer.test";
 /// As small as it may be set, so that a body over it is quickly made.
 pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
+/// Descriptors that a served [`TestApp`] counts on.
+const MAX_DESCRIPTORS: u64 = 40_000;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The program of `main.rs`. Consumers are named, since the linker would add those of other tests.
@@ -157,6 +159,7 @@ impl TestApp {
             body_limit_bytes: BODY_LIMIT_BYTES,
             request_timeout,
             write_timeout: Duration::from_secs(30),
+            connections: ConnectionsConfig::default(),
         };
         let authenticator = Authenticator::new(&auth_config()).unwrap();
         let direct = (!live.deaf).then_some(direct);
@@ -214,7 +217,9 @@ impl TestApp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = around(self.router.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let limits = ConnectionLimits::new(&Config::from_lookup(&|_| None).unwrap().http, MAX_DESCRIPTORS);
+        let connections = Connections::new(limits);
+        tokio::spawn(async move { connections.serve(listener, router, std::future::pending()).await });
         address
     }
 

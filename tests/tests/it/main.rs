@@ -10,6 +10,7 @@ mod analytics;
 mod architecture;
 mod cli;
 mod concurrency;
+mod connections;
 mod consumers;
 mod doors;
 mod events;

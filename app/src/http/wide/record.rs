@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::http::connections::Client;
 use crate::tenancy::{Actor, Context, Ending, Observer, Transaction};
 use crate::wide_events::WideEvent;
 
@@ -10,17 +11,20 @@ const MAX_IDS: usize = 20;
 
 /// Enriches the request's wide event with what its transactions tell.
 #[derive(Debug)]
-pub(in crate::http) struct Record(WideEvent);
+pub(in crate::http) struct Record(WideEvent, Option<Client>);
 
 impl Record {
-    /// For the request that is being handled.
-    pub(in crate::http) fn of(event: WideEvent) -> Arc<dyn Observer> {
-        Arc::new(Self(event))
+    /// For the request that is being handled, which came by this connection.
+    pub(in crate::http) fn of(event: WideEvent, client: Option<Client>) -> Arc<dyn Observer> {
+        Arc::new(Self(event, client))
     }
 }
 
 impl Observer for Record {
     fn entered(&self, context: &Context) {
+        if let Some(client) = &self.1 {
+            client.authenticated();
+        }
         let event = &self.0;
         event.tag("team_id", context.team_id);
         event.tag("actor.kind", context.actor.kind());

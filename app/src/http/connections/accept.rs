@@ -1,0 +1,256 @@
+//! Accepts connections and serves them.
+
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use nix::errno::Errno;
+use socket2::SockRef;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::Connections;
+use super::activity::{Activity, Verdict};
+use super::service::ConnectionService;
+use super::socket::{Seat, Socket};
+
+/// After an attempt to accept that failed for want of descriptors or memory.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long a connection may take to close after it was told to.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it is waited for a refused client to read its refusal, and of how many at once.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
+const MAX_REFUSALS: usize = 32;
+
+/// How much of a head, and of an answer that a client doesn't take, a connection of HTTP/1 keeps in memory.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// How much of what was written may wait in the kernel without being sent.
+const MAX_UNSENT_BYTES: u32 = 64 * 1024;
+/// The same for HTTP/2, where a connection has many streams.
+const MAX_STREAMS: u32 = 100;
+const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
+const MAX_STREAM_SEND_BYTES: usize = 64 * 1024;
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+/// A client of HTTP/2 is asked whether it is there, and has so long to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
+    content-type: application/problem+json\r\ncontent-length: 136\r\n\r\n\
+    {\"type\":\"/problems/unavailable\",\"title\":\"Unavailable\",\"status\":503,\
+    \"detail\":\"this process has as many connections as it may; try again\"}";
+
+impl Connections {
+    /// Serves a router's requests until `shutdown`, then waits until every connection has ended.
+    ///
+    /// Requests have [`ConnectInfo`](axum::extract::ConnectInfo) of their client's [`SocketAddr`](std::net::SocketAddr).
+    pub async fn serve(&self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+        let builder = Arc::new(builder());
+        let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+        let (close_all, closing) = watch::channel(false);
+        // Each task has a sender: when the last is gone, so are the connections.
+        let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.accept_failed(&error).await;
+                    continue;
+                }
+            };
+            let Some((seat, activity)) = self.admit(peer) else {
+                self.0.counts.refused(self.0.limits.max);
+                refuse(stream, &refusals);
+                continue;
+            };
+            let connection = Connection {
+                connections: self.clone(),
+                activity: activity.clone(),
+                closing: closing.clone(),
+                builder: builder.clone(),
+                service: ConnectionService {
+                    router: router.clone(),
+                    peer,
+                    activity,
+                },
+            };
+            let (stream, alive) = (self.equip(stream, seat), alive.clone());
+            tokio::spawn(async move {
+                connection.serve(stream).await;
+                drop(alive);
+            });
+        }
+        drop((listener, alive));
+        close_all.send_replace(true);
+        let _ = all_gone.recv().await;
+    }
+
+    fn equip(&self, stream: TcpStream, seat: Seat) -> Socket {
+        let socket = SockRef::from(&stream);
+        // An answer that nobody takes is polled by nobody, so that only its connection can end it.
+        let options = socket
+            .set_tcp_user_timeout(Some(self.0.limits.write_timeout))
+            .and_then(|()| socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES))
+            .and_then(|()| socket.set_tcp_nodelay(true));
+        if let Err(error) = options {
+            tracing::debug!("a connection's options can't be set: {error}");
+        }
+        Socket::new(stream, seat)
+    }
+
+    async fn accept_failed(&self, error: &io::Error) {
+        // Of the one connection, which is gone already.
+        if matches!(
+            error.kind(),
+            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+        ) {
+            return;
+        }
+        self.0.counts.accept_failed(error);
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        if matches!(errno, Some(Errno::EMFILE | Errno::ENFILE)) {
+            let oldest = self.0.unauthenticated().take_one();
+            if let Some(oldest) = oldest {
+                oldest.close();
+                self.0.counts.closed_for_room();
+            }
+        }
+        sleep(ACCEPT_BACKOFF).await;
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Heads have a time of ours: hyper's would also close what is idle between two requests.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_BUFFER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_send_buf_size(MAX_STREAM_SEND_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    builder
+}
+
+/// Refuses a connection, without waiting for its client.
+fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>) {
+    let socket = SockRef::from(&stream);
+    // Its buffer is empty: this doesn't wait, and fails only for a client that is gone.
+    let sent = socket.send(REFUSAL.as_bytes());
+    if sent.is_err() || socket.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    // Closed before it has read what the client sent, the kernel would throw the refusal away.
+    if let Ok(permit) = refusals.clone().try_acquire_owned() {
+        tokio::spawn(async move {
+            let mut stream = stream;
+            let mut sink = [0; 1024];
+            let drain = async { while matches!(stream.read(&mut sink).await, Ok(read) if read > 0) {} };
+            let _ = timeout(REFUSAL_TIMEOUT, drain).await;
+            drop(permit);
+        });
+    }
+}
+
+/// One connection.
+struct Connection {
+    connections: Connections,
+    activity: Arc<Activity>,
+    closing: watch::Receiver<bool>,
+    builder: Arc<Builder<TokioExecutor>>,
+    service: ConnectionService,
+}
+
+impl Connection {
+    async fn serve(self, socket: Socket) {
+        let Self {
+            connections,
+            activity,
+            mut closing,
+            builder,
+            service,
+        } = self;
+        let shared = &connections.0;
+        let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
+        let mut deadline = Instant::now() + shared.limits.header_timeout;
+        let (mut told, mut last_chance) = (false, false);
+        loop {
+            tokio::select! {
+                ended = &mut serving => {
+                    if let Err(error) = ended {
+                        tracing::debug!("a connection ended badly: {error}");
+                    }
+                    // What has become another protocol's is closed by that.
+                    activity.keep();
+                    return;
+                }
+                () = activity.closed() => return,
+                _ = closing.wait_for(|closing| *closing), if !told => {
+                    told = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                () = sleep_until(deadline) => {
+                    let now = Instant::now();
+                    match activity.verdict(now, &shared.limits) {
+                        Verdict::Wait(until) => {
+                            last_chance = false;
+                            deadline = until;
+                        }
+                        Verdict::Idle if !last_chance => {
+                            last_chance = true;
+                            serving.as_mut().graceful_shutdown();
+                            deadline = now + CLOSE_TIMEOUT;
+                        }
+                        Verdict::Idle | Verdict::NoRequest | Verdict::NotReading => {
+                            shared.counts.timed_out();
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::REFUSAL;
+
+    #[test]
+    fn the_refusal_is_a_whole_answer() {
+        let (head, body) = REFUSAL.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.ends_with(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            (&problem["status"], &problem["type"]),
+            (&503.into(), &"/problems/unavailable".into())
+        );
+    }
+}

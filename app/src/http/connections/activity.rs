@@ -1,0 +1,244 @@
+//! What a connection is at: its requests, what they wait for, and when it is to be closed.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{ConnectionLimits, Shared};
+
+/// How often at least it is looked at what a connection is at.
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What a connection is at.
+#[derive(Debug)]
+pub(super) struct Activity {
+    id: u64,
+    address: IpAddr,
+    shared: Weak<Shared>,
+    accepted_at: Instant,
+    authenticated: AtomicBool,
+    state: Mutex<State>,
+    closing: AtomicBool,
+    close: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    /// When the last request ended; none before the first.
+    idle_since: Option<Instant>,
+    requests: Vec<UnderWay>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    id: u64,
+    /// Its body is waited for.
+    needs_body: bool,
+    /// Since when a piece of its answer has been waiting for the client to take it.
+    answer_waits_since: Option<Instant>,
+}
+
+/// What is to become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing before this moment.
+    Wait(Instant),
+    /// It has sent no request in time.
+    NoRequest,
+    /// It has been idle for as long as it may.
+    Idle,
+    /// Its client takes nothing of an answer.
+    NotReading,
+}
+
+impl Activity {
+    pub(super) fn new(id: u64, address: IpAddr, shared: Weak<Shared>) -> Self {
+        Self {
+            id,
+            address,
+            shared,
+            accepted_at: Instant::now(),
+            authenticated: AtomicBool::new(false),
+            state: Mutex::default(),
+            closing: AtomicBool::new(false),
+            close: Notify::new(),
+        }
+    }
+
+    /// A request begins; it ends when this is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
+        let mut state = self.state();
+        let id = state.next;
+        state.next += 1;
+        state.requests.push(UnderWay {
+            id,
+            needs_body: false,
+            answer_waits_since: None,
+        });
+        RequestGuard {
+            activity: self.clone(),
+            id,
+        }
+    }
+
+    /// What is to become of the connection now.
+    pub(super) fn verdict(&self, now: Instant, limits: &ConnectionLimits) -> Verdict {
+        let state = self.state();
+        let answers = state.requests.iter().filter_map(|request| request.answer_waits_since);
+        let (deadline, late) = match (state.requests.is_empty(), state.idle_since) {
+            (true, None) => (self.accepted_at + limits.header_timeout, Verdict::NoRequest),
+            (true, Some(since)) => (since + limits.idle_timeout, Verdict::Idle),
+            (false, _) => match answers.min() {
+                Some(since) => (since + limits.answer_timeout(), Verdict::NotReading),
+                None => return Verdict::Wait(now + CHECK_INTERVAL),
+            },
+        };
+        if deadline <= now {
+            return late;
+        }
+        Verdict::Wait(deadline.min(now + CHECK_INTERVAL))
+    }
+
+    /// Whether it has no request under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state().requests.is_empty()
+    }
+
+    /// Whether all that is under way waits for the client.
+    pub(super) fn waits_for_its_client(&self) -> bool {
+        let waits = |request: &UnderWay| request.needs_body || request.answer_waits_since.is_some();
+        self.state().requests.iter().all(waits)
+    }
+
+    /// Asks the connection's task to close it.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.close.notify_one();
+    }
+
+    #[cfg(test)]
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is to be closed.
+    pub(super) async fn closed(&self) {
+        while !self.closing.load(Ordering::Acquire) {
+            self.close.notified().await;
+        }
+    }
+
+    /// It is not to be closed for others' sake.
+    pub(super) fn keep(&self) {
+        if !self.authenticated.swap(true, Ordering::AcqRel)
+            && let Some(shared) = self.shared.upgrade()
+        {
+            shared.keep(self.id, self.address);
+        }
+    }
+
+    fn change(&self, id: u64, change: impl FnOnce(&mut UnderWay)) {
+        if let Some(request) = self.state().requests.iter_mut().find(|request| request.id == id) {
+            change(request);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request under way on a connection.
+#[derive(Debug)]
+pub(super) struct RequestGuard {
+    activity: Arc<Activity>,
+    id: u64,
+}
+
+impl RequestGuard {
+    /// For whoever handles the request.
+    pub(super) fn client(&self) -> Client {
+        Client {
+            activity: self.activity.clone(),
+            request: self.id,
+        }
+    }
+
+    /// A piece of the answer waits for the client to take it, or none does.
+    pub(super) fn answer_waits(&self, waits: bool) {
+        let since = waits.then(Instant::now);
+        self.activity
+            .change(self.id, |request| request.answer_waits_since = since);
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let mut state = self.activity.state();
+        state.requests.retain(|request| request.id != self.id);
+        state.idle_since = Some(Instant::now());
+    }
+}
+
+/// The connection that a request has come by, as an extension of the request. In-process requests have none.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct Client {
+    activity: Arc<Activity>,
+    request: u64,
+}
+
+impl Client {
+    /// A request has entered a team: the connection is a member's.
+    pub(in crate::http) fn authenticated(&self) {
+        if !self.activity.authenticated.load(Ordering::Acquire) {
+            self.activity.keep();
+        }
+    }
+
+    /// The request's body is waited for, or not any longer.
+    pub(in crate::http) fn waits_for_body(&self, waits: bool) {
+        self.activity.change(self.request, |request| request.needs_body = waits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn limits() -> ConnectionLimits {
+        ConnectionLimits::new(&Config::from_lookup(&|_| None).unwrap().http, 1_000)
+    }
+
+    #[test]
+    fn a_connection_is_closed_for_what_it_does_not_do() {
+        let limits = limits();
+        let activity = Arc::new(Activity::new(1, IpAddr::from([127, 0, 0, 1]), Weak::new()));
+        let later = |time| activity.verdict(Instant::now() + time, &limits);
+        let waits = |verdict| matches!(verdict, Verdict::Wait(_));
+        assert!(waits(later(Duration::ZERO)));
+        assert_eq!(later(limits.header_timeout), Verdict::NoRequest);
+
+        let request = activity.begin();
+        assert!(waits(later(limits.idle_timeout * 10)), "it is served");
+        request.answer_waits(true);
+        assert!(waits(later(Duration::ZERO)));
+        assert_eq!(later(limits.answer_timeout()), Verdict::NotReading);
+        request.answer_waits(false);
+        assert!(waits(later(limits.answer_timeout())), "it waits for us");
+
+        drop(request);
+        assert!(waits(later(limits.header_timeout)));
+        assert_eq!(later(limits.idle_timeout), Verdict::Idle);
+    }
+}

@@ -1,0 +1,236 @@
+//! A process's connections: how many there are, who keeps one, and when one is closed.
+//!
+//! **The life of a connection.** It is accepted and gets a [`Seat`], or is refused with a plain `503` when every seat is
+//! taken. It must send the head of a first request within the header timeout. After that it may be idle between two requests
+//! for the idle timeout. A request whose body makes no progress ends by the body timeout (see `uploads`), and a connection
+//! whose client takes nothing of an answer is cut by the answer timeout here and by `TCP_USER_TIMEOUT` in the kernel. The
+//! seat belongs to the socket itself, so that a WebSocket, which outlives its request, still counts.
+//!
+//! **A share for authenticated work.** A connection is *unauthenticated* until one of its requests has entered a team.
+//! Unauthenticated connections may take only a share of the seats. When that share, or the whole, is taken, one of them is
+//! closed to make room: of the address that has the most, the oldest that has no request under way, or only requests that
+//! wait for their client. So a stranger can shorten the life of idle connections of strangers, first of their own, and of
+//! nobody else.
+//!
+//! **Invariant:** the number of open sockets is at most the limit and [`MAX_CLOSING`].
+
+mod accept;
+mod activity;
+mod counts;
+mod descriptors;
+mod service;
+mod socket;
+mod unauthenticated;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use self::activity::Activity;
+pub(super) use self::activity::Client;
+pub use self::counts::ConnectionCounts;
+use self::counts::Counts;
+pub use self::descriptors::raise_descriptor_limit;
+use self::socket::Seat;
+use self::unauthenticated::Unauthenticated;
+use crate::config::HttpConfig;
+
+/// How many connections may be about to close, beyond the limit, to make room for newer ones.
+const MAX_CLOSING: usize = 16;
+/// How many connections a process holds at least, and, where nothing is set, at most.
+const DEFAULT_RANGE: std::ops::RangeInclusive<u64> = 16..=65_536;
+/// A piece of an answer (64 KiB at most) may take so many write timeouts to be taken by its client.
+const WRITE_TIMEOUTS_PER_PIECE: u32 = 4;
+
+/// The limits of a process's connections.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// How many connections there may be.
+    pub max: usize,
+    /// How many of them may be unauthenticated.
+    pub max_unauthenticated: usize,
+    /// How long a new connection may take to send the head of its first request.
+    pub header_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout: Duration,
+    /// How long a client may acknowledge nothing of what was sent to it.
+    pub write_timeout: Duration,
+}
+
+impl ConnectionLimits {
+    /// The limits that the settings give to a process that may open so many descriptors.
+    pub fn new(config: &HttpConfig, descriptors: u64) -> Self {
+        let half = (descriptors / 2).clamp(*DEFAULT_RANGE.start(), *DEFAULT_RANGE.end());
+        let max = config
+            .connections
+            .max
+            .unwrap_or_else(|| usize::try_from(half).unwrap_or(usize::MAX));
+        Self {
+            max,
+            max_unauthenticated: (max / 2).max(1),
+            header_timeout: config.connections.header_timeout,
+            idle_timeout: config.connections.idle_timeout,
+            write_timeout: config.write_timeout,
+        }
+    }
+
+    /// How long a piece of an answer may wait for its client.
+    fn answer_timeout(&self) -> Duration {
+        self.write_timeout * WRITE_TIMEOUTS_PER_PIECE
+    }
+}
+
+/// The connections of a process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limits: ConnectionLimits,
+    /// Sockets that are open, upgraded ones too.
+    open: AtomicUsize,
+    next_id: AtomicU64,
+    unauthenticated: Mutex<Unauthenticated>,
+    counts: Counts,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(limits: ConnectionLimits) -> Self {
+        Self(Arc::new(Shared {
+            limits,
+            open: AtomicUsize::new(0),
+            next_id: AtomicU64::new(1),
+            unauthenticated: Mutex::default(),
+            counts: Counts::default(),
+        }))
+    }
+
+    /// How many there are, and what became of others.
+    pub fn counts(&self) -> ConnectionCounts {
+        let open = self.0.open.load(Ordering::Relaxed);
+        let unauthenticated = self.0.unauthenticated().len();
+        self.0.counts.read(open, unauthenticated, self.0.limits.max)
+    }
+
+    /// A seat for one more connection, for which an older one may have to close; none when there is none to be had.
+    fn admit(&self, peer: SocketAddr) -> Option<(Seat, Arc<Activity>)> {
+        let shared = &self.0;
+        let limits = &shared.limits;
+        // Only the accepting task adds, so nothing comes between looking and adding.
+        let open = shared.open.load(Ordering::Acquire);
+        let mut unauthenticated = shared.unauthenticated();
+        let full = open >= limits.max || unauthenticated.len() >= limits.max_unauthenticated;
+        if full {
+            if open >= limits.max + MAX_CLOSING {
+                return None;
+            }
+            unauthenticated.take_one()?.close();
+            shared.counts.closed_for_room();
+        }
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let activity = Arc::new(Activity::new(id, peer.ip(), Arc::downgrade(shared)));
+        unauthenticated.insert(id, peer.ip(), activity.clone());
+        shared.open.fetch_add(1, Ordering::AcqRel);
+        Some((Seat::new(shared.clone(), id, peer.ip()), activity))
+    }
+}
+
+impl Shared {
+    fn unauthenticated(&self) -> MutexGuard<'_, Unauthenticated> {
+        self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection out of those that may be closed for room.
+    fn keep(&self, id: u64, address: IpAddr) {
+        self.unauthenticated().remove(id, address);
+    }
+
+    /// A socket is closed.
+    fn leave(&self, id: u64, address: IpAddr) {
+        self.keep(id, address);
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn peer() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    fn connections(max: usize) -> Connections {
+        let http = Config::from_lookup(&|_| None).unwrap().http;
+        let mut limits = ConnectionLimits::new(&http, 1_000);
+        limits.max = max;
+        limits.max_unauthenticated = max / 2;
+        Connections::new(limits)
+    }
+
+    #[test]
+    fn the_default_is_half_of_the_descriptors() {
+        let http = Config::from_lookup(&|_| None).unwrap().http;
+        let max = |descriptors| ConnectionLimits::new(&http, descriptors).max;
+        assert_eq!((max(400), max(10), max(u64::MAX)), (200, 16, 65_536));
+    }
+
+    #[test]
+    fn the_oldest_silent_stranger_makes_room() {
+        let connections = connections(4);
+        let (first_seat, first) = connections.admit(peer()).unwrap();
+        let (_second_seat, second) = connections.admit(peer()).unwrap();
+        // At its work: it is not closed, though it is the oldest.
+        let request = first.begin();
+        let (_third_seat, third) = connections.admit(peer()).unwrap();
+        assert!(!first.is_closing() && second.is_closing() && !third.is_closing());
+        let counts = connections.counts();
+        assert_eq!((counts.open, counts.unauthenticated, counts.closed_for_room), (3, 2, 1));
+        drop((request, first_seat));
+        assert_eq!(connections.counts().open, 2);
+    }
+
+    #[test]
+    fn who_is_authenticated_is_never_closed_for_room() {
+        let connections = connections(4);
+        let mut seats = Vec::new();
+        for _ in 0..4 {
+            let (seat, activity) = connections.admit(peer()).unwrap();
+            activity.begin().client().authenticated();
+            seats.push((seat, activity));
+        }
+        assert!(connections.admit(peer()).is_none(), "all seats are taken by members");
+        assert!(seats.iter().all(|(_, activity)| !activity.is_closing()));
+        seats.pop();
+        assert!(connections.admit(peer()).is_some());
+    }
+
+    #[test]
+    fn strangers_that_are_served_leave_half_to_members() {
+        let connections = connections(4);
+        let mut kept = Vec::new();
+        for _ in 0..2 {
+            let (seat, activity) = connections.admit(peer()).unwrap();
+            let request = activity.begin();
+            kept.push((seat, activity, request));
+        }
+        assert!(connections.admit(peer()).is_none(), "strangers have their share");
+        // One whose client sends nothing of its body is not at work.
+        kept[1].2.client().waits_for_body(true);
+        assert!(connections.admit(peer()).is_some());
+        assert!(kept[1].1.is_closing());
+    }
+
+    #[test]
+    fn there_are_never_many_more_than_the_limit() {
+        let connections = connections(4);
+        let mut seats = Vec::new();
+        while let Some(admitted) = connections.admit(peer()) {
+            seats.push(admitted);
+        }
+        assert_eq!(seats.len(), 4 + MAX_CLOSING);
+    }
+}

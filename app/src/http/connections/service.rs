@@ -1,0 +1,100 @@
+//! The router as hyper's service: it tells the connection's [`Activity`] of requests and of answers.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response};
+use axum::routing::future::RouteFuture;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::Service as _;
+
+use super::activity::{Activity, RequestGuard};
+
+/// Serves the requests of one connection.
+pub(super) struct ConnectionService {
+    pub(super) router: Router,
+    pub(super) peer: SocketAddr,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        let guard = self.activity.begin();
+        let mut request = request.map(Body::new);
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.peer));
+        extensions.insert(guard.client());
+        Answering {
+            inner: self.router.clone().call(request),
+            guard: Some(guard),
+        }
+    }
+}
+
+pin_project! {
+    /// A request that is being answered.
+    pub(super) struct Answering {
+        #[pin]
+        inner: RouteFuture<Infallible>,
+        guard: Option<RequestGuard>,
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        let guard = this.guard.take();
+        if let Some(guard) = &guard {
+            // Until it is asked for: a client of HTTP/2 can open no window for it.
+            guard.answer_waits(true);
+        }
+        Poll::Ready(Ok(response.map(|inner| Answer { inner, guard })))
+    }
+}
+
+pin_project! {
+    /// An answer's body. hyper asks it for a piece when the one before has been passed on, so the time between the two is
+    /// what the client takes.
+    pub(super) struct Answer {
+        #[pin]
+        inner: Body,
+        guard: Option<RequestGuard>,
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.project();
+        let polled = this.inner.poll_frame(cx);
+        if let Some(guard) = this.guard {
+            guard.answer_waits(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,77 @@
+//! A connection's socket, which holds the connection's seat for as long as it is open.
+
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Shared;
+
+/// A place among a process's connections, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    id: u64,
+    address: IpAddr,
+}
+
+impl Seat {
+    pub(super) fn new(shared: Arc<Shared>, id: u64, address: IpAddr) -> Self {
+        Self { shared, id, address }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.leave(self.id, self.address);
+    }
+}
+
+/// A socket in its seat. Fields are dropped in order: the descriptor is free before the seat is.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    _seat: Seat,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, seat: Seat) -> Self {
+        Self { stream, _seat: seat }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

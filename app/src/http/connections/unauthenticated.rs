@@ -1,0 +1,106 @@
+//! Connections that have not proved to be a member's: which of them is closed to make room.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::activity::Activity;
+
+/// Unauthenticated connections by their clients' addresses, and of each address by age.
+#[derive(Debug, Default)]
+pub(super) struct Unauthenticated {
+    total: usize,
+    by_address: HashMap<IpAddr, BTreeMap<u64, Arc<Activity>>>,
+    /// The same addresses by how many connections they have.
+    by_count: BTreeSet<(usize, IpAddr)>,
+}
+
+impl Unauthenticated {
+    pub(super) fn len(&self) -> usize {
+        self.total
+    }
+
+    pub(super) fn insert(&mut self, id: u64, address: IpAddr, activity: Arc<Activity>) {
+        let network = network(address);
+        let of_address = self.by_address.entry(network).or_default();
+        self.by_count.remove(&(of_address.len(), network));
+        of_address.insert(id, activity);
+        self.by_count.insert((of_address.len(), network));
+        self.total += 1;
+    }
+
+    pub(super) fn remove(&mut self, id: u64, address: IpAddr) -> Option<Arc<Activity>> {
+        let network = network(address);
+        let of_address = self.by_address.get_mut(&network)?;
+        let removed = of_address.remove(&id)?;
+        let left = of_address.len();
+        if left == 0 {
+            self.by_address.remove(&network);
+        }
+        self.by_count.remove(&(left + 1, network));
+        if left > 0 {
+            self.by_count.insert((left, network));
+        }
+        self.total -= 1;
+        Some(removed)
+    }
+
+    /// Takes out the connection that is closed to make room, if there is one that may be: of the address that has the most,
+    /// so that a client with many closes its own; there the oldest that has no request under way, else the oldest whose
+    /// requests all wait for their client.
+    pub(super) fn take_one(&mut self) -> Option<Arc<Activity>> {
+        let (id, network) = self.by_count.iter().rev().find_map(|(_, network)| {
+            let of_address = self.by_address.get(network)?;
+            let oldest = |may: fn(&Activity) -> bool| of_address.iter().find(|(_, activity)| may(activity));
+            let (id, _) = oldest(Activity::is_idle).or_else(|| oldest(Activity::waits_for_its_client))?;
+            Some((*id, *network))
+        })?;
+        self.remove(id, network)
+    }
+}
+
+/// What one client is taken for: an address of IPv4, or the network of IPv6 that a subscriber has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn who_has_most_closes_their_own() {
+        let mut connections = Unauthenticated::default();
+        for (id, from) in [(1, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.0.0.2"), (4, "10.0.0.2")] {
+            let activity = Activity::new(id, address(from), Weak::new());
+            connections.insert(id, address(from), Arc::new(activity));
+        }
+        let mut taken = Vec::new();
+        while let Some(activity) = connections.take_one() {
+            taken.push(activity.id());
+        }
+        // Of two addresses with one each, it is the greater one's turn.
+        assert_eq!(taken, [2, 3, 4, 1]);
+        assert_eq!(connections.len(), 0);
+        assert!(connections.by_count.is_empty() && connections.by_address.is_empty());
+    }
+
+    #[test]
+    fn a_subscriber_is_one_address() {
+        assert_eq!(network(address("2001:db8::1")), network(address("2001:db8::ffff:2")));
+        assert_ne!(network(address("2001:db8::1")), network(address("2001:db8:0:1::1")));
+        assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Request bodies that make no progress.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, HeaderValue};
+use axum::http::{StatusCode, Version};
+use axum::response::{IntoResponse as _, Response};
+use http_body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::connections::Client;
+use super::problem::Problem;
+use crate::wide_events::{EventError, Outcome, WideEvent};
+
+/// What is to be said of a request's body once the request has been handled.
+pub(super) struct Upload {
+    timeout: Duration,
+    version: Version,
+    /// It made no progress for the timeout; none where there is no body.
+    stalled: Option<Arc<AtomicBool>>,
+}
+
+/// Lets a request's body fail when nothing of it comes for so long while a handler waits for it.
+pub(super) fn watch(request: Request, timeout: Duration) -> (Request, Upload) {
+    let version = request.version();
+    if request.body().is_end_stream() {
+        let upload = Upload {
+            timeout,
+            version,
+            stalled: None,
+        };
+        return (request, upload);
+    }
+    let stalled = Arc::new(AtomicBool::new(false));
+    let client = request.extensions().get::<Client>().cloned();
+    let watched = stalled.clone();
+    let request = request.map(|inner| {
+        Body::new(Watched {
+            inner,
+            timeout,
+            deadline: None,
+            stalled: watched,
+            client,
+        })
+    });
+    let upload = Upload {
+        timeout,
+        version,
+        stalled: Some(stalled),
+    };
+    (request, upload)
+}
+
+impl Upload {
+    /// The answer as it is, or, where a refusal comes of a body that made no progress, 408.
+    pub(super) fn answer(self, response: Response) -> Response {
+        let stalled = self.stalled.is_some_and(|stalled| stalled.load(Ordering::Relaxed));
+        if !stalled || !response.status().is_client_error() {
+            return response;
+        }
+        let detail = format!("no more of the body came for {} s", self.timeout.as_secs());
+        let event = WideEvent::current();
+        event.mark_error(EventError::new("UploadTimeout", detail.clone()).code("body-timeout"));
+        event.mark_outcome(Outcome::Timeout);
+        let mut response = Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail).into_response();
+        // The rest of the body may still come: it is not a request.
+        if self.version <= Version::HTTP_11 {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+struct Watched {
+    inner: Body,
+    timeout: Duration,
+    /// While it is waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
+    stalled: Arc<AtomicBool>,
+    client: Option<Client>,
+}
+
+impl Watched {
+    fn waits(&self, waits: bool) {
+        if let Some(client) = &self.client {
+            client.waits_for_body(waits);
+        }
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+            if self.deadline.take().is_some() {
+                self.waits(false);
+            }
+            return Poll::Ready(frame);
+        }
+        if self.deadline.is_none() {
+            self.waits(true);
+        }
+        let timeout = self.timeout;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(deadline.as_mut().poll(cx));
+        self.stalled.store(true, Ordering::Relaxed);
+        self.waits(false);
+        Poll::Ready(Some(Err(axum::Error::new(std::io::Error::from(
+            std::io::ErrorKind::TimedOut,
+        )))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,55 @@
+//! Connections: strangers that hold them, clients that are slow, and heads that are ambiguous.
+
+mod heads;
+mod limits;
+mod strangers;
+mod timeouts;
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::runs::process::Place;
+
+/// How long a test waits for what has to happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection on which so much was sent.
+async fn holding(port: u16, bytes: &[u8]) -> TcpStream {
+    let mut stream = timeout(PATIENCE, TcpStream::connect(("127.0.0.1", port)))
+        .await
+        .unwrap()
+        .unwrap();
+    // It may be refused by now, which is an answer, too.
+    let _ = stream.write_all(bytes).await;
+    stream
+}
+
+/// All that comes until the service closes the connection.
+async fn until_closed(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        match timeout(PATIENCE, stream.read(&mut block))
+            .await
+            .expect("the service closes it")
+        {
+            Ok(0) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
+            Ok(read) => all.extend_from_slice(&block[..read]),
+        }
+    }
+}
+
+/// A metric's value.
+async fn metric(place: &Place, port: u16, name: &str) -> f64 {
+    let url = format!("http://127.0.0.1:{port}/metrics");
+    let answer = place.http.get(url).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let text = answer.text().await.unwrap();
+    let prefix = format!("daybook_{name} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+}

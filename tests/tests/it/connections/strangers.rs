@@ -1,0 +1,154 @@
+//! Strangers that hold connections without credentials, more of them than the process has descriptors.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::Command;
+
+use super::{holding, metric};
+use crate::runs::process::{Place, Service, free_port};
+
+const DESCRIPTORS: usize = 400;
+const STRANGERS: usize = 600;
+
+async fn service(place: &Place, port: u16) -> Service {
+    let mut command = Command::new("sh");
+    let script = format!(r#"ulimit -n {DESCRIPTORS} && exec "$0" serve"#);
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_daybook-under-test")]);
+    place.equip(&mut command, port, place.storage.path());
+    Service::of(command, port).await
+}
+
+/// What a stranger sends, and then nothing.
+fn openings(team: &str) -> Vec<Vec<u8>> {
+    let body = |headers: &str| {
+        format!("POST /v1/teams/{team}/campaigns HTTP/1.1\r\nhost: test\r\n{headers}content-length: 1000\r\n\r\n{{")
+            .into_bytes()
+    };
+    vec![
+        Vec::new(),
+        b"GET /healthz HTTP/1.1\r\nhost: te".to_vec(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        // The preface, settings, and the beginning of a stream's headers.
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x40\x01\x01\x00\x00\x00\x01\x82"
+            .to_vec(),
+        // With an Idempotency-Key the body is read before it is known whose it is.
+        body("content-type: application/json\r\nidempotency-key: a\r\n"),
+        body("content-type: application/json\r\n"),
+        b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n".to_vec(),
+    ]
+}
+
+async fn strangers(place: &Place, port: u16, from: Ipv4Addr) -> Vec<TcpStream> {
+    let openings = openings(&place.team.id.to_string());
+    let mut held = Vec::new();
+    for number in 0..STRANGERS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap();
+        // It may be closed by now.
+        let _ = stream.write_all(&openings[number % openings.len()]).await;
+        held.push(stream);
+    }
+    held
+}
+
+fn open_descriptors(service: &Service) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", service.pid()))
+        .unwrap()
+        .count()
+}
+
+#[tokio::test]
+async fn strangers_that_hold_connections_stop_nobody() {
+    daybook::http::raise_descriptor_limit();
+    let place = Place::new().await;
+    let port = free_port();
+    let service = service(&place, port).await;
+    assert!(service.said().contains("open files: at most 400"), "{}", service.said());
+    let asks = async |place: &Place| {
+        // A connection of its own each time, as a client has that comes now.
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("http://127.0.0.1:{port}/v1/teams/{}/threads", place.team.id);
+        let request = http.get(url).bearer_auth(&place.token).timeout(Duration::from_secs(20));
+        request.send().await.map(|answer| answer.status())
+    };
+    assert_eq!(asks(&place).await.unwrap(), StatusCode::OK);
+
+    let held = strangers(&place, port, Ipv4Addr::new(127, 0, 0, 3)).await;
+    for _ in 0..10 {
+        assert_eq!(asks(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
+    }
+    assert!(open_descriptors(&service) < DESCRIPTORS);
+    // And while they come again, from another address.
+    let again = strangers(&place, port, Ipv4Addr::new(127, 0, 0, 2));
+    let meanwhile = async {
+        for _ in 0..10 {
+            assert_eq!(asks(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
+        }
+    };
+    let (again, ()) = tokio::join!(again, meanwhile);
+    assert!(metric(&place, port, "connections").await <= metric(&place, port, "connections_limit").await);
+    assert!(metric(&place, port, "connections_closed_for_room_total").await > 0.0);
+    assert_eq!(
+        metric(&place, port, "accept_errors_total").await,
+        0.0,
+        "there is always a descriptor left"
+    );
+
+    drop((held, again));
+    let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_soft_limit_of_open_files_is_raised() {
+    let place = Place::new().await;
+    let port = free_port();
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -Sn 300 && ulimit -Hn 700 && exec "$0" serve"#;
+    command.args(["-c", script, env!("CARGO_BIN_EXE_daybook-under-test")]);
+    place.equip(&mut command, port, place.storage.path());
+    let service = Service::of(command, port).await;
+    let said = service.said();
+    assert!(said.contains("open files: at most 700, raised from 300"), "{said}");
+    assert!(said.contains("connections: at most 350"), "{said}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("700"), "{files}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn without_descriptors_it_is_logged_and_counted_and_gets_over_it() {
+    daybook::http::raise_descriptor_limit();
+    let place = Place::new().await;
+    let port = free_port();
+    let mut command = Command::new("sh");
+    // More connections are allowed than there are descriptors for.
+    let script = r#"ulimit -n 120 && exec "$0" serve"#;
+    command.args(["-c", script, env!("CARGO_BIN_EXE_daybook-under-test")]);
+    place.equip(&mut command, port, place.storage.path());
+    command.env("DAYBOOK_CONNECTIONS", "1000");
+    let service = Service::of(command, port).await;
+    let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(holding(port, b"").await);
+    }
+    daybook_tests::eventually("its words", async || service.said().contains("could not be accepted")).await;
+    let lines = service.said().matches("could not be accepted").count();
+    drop(held);
+    daybook_tests::eventually("an answer", async || {
+        let asked = place.ask(port, Method::GET, "/threads").await;
+        asked.is_ok_and(|(status, _)| status == StatusCode::OK)
+    })
+    .await;
+    assert!(metric(&place, port, "accept_errors_total").await >= lines as f64);
+    service.stop().await;
+}

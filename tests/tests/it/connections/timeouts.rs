@@ -1,0 +1,176 @@
+//! Clients that are slow, each in its own way.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{PATIENCE, holding, metric, until_closed};
+use crate::runs::process::{Place, Service, free_port};
+
+async fn impatient(place: &Place, port: u16) -> Service {
+    let mut command = place.command(port, place.storage.path());
+    for name in ["HEADER", "IDLE", "BODY", "WRITE"] {
+        command.env(format!("DAYBOOK_{name}_TIMEOUT"), "1");
+    }
+    Service::of(command, port).await
+}
+
+#[tokio::test]
+async fn what_sends_no_request_in_time_is_closed() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = impatient(&place, port).await;
+    let openings: [&[u8]; 4] = [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nhost: te",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x40\x01\x01\x00\x00\x00\x01\x82",
+    ];
+    let mut held = Vec::new();
+    for opening in openings {
+        held.push(holding(port, opening).await);
+    }
+    for stream in &mut held {
+        until_closed(stream).await;
+    }
+    // A client that sends its head drop by drop gains nothing by it.
+    let mut dripping = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n").await;
+    let cut = async {
+        while dripping.write_all(b"x: y\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, cut).await.expect("it is cut off");
+    assert!(metric(&place, port, "connections_timed_out_total").await >= 5.0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_idle_after_a_request_is_closed_and_what_is_served_is_not() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = impatient(&place, port).await;
+    let mut idle = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let mut half = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\nGET /he").await;
+    for stream in [&mut idle, &mut half] {
+        let answers = until_closed(stream).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1, "{answers}");
+    }
+    // HTTP/2 is told so before.
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    let ends = tokio::spawn(connection);
+    let request = axum::http::Request::get(format!("http://127.0.0.1:{port}/healthz"));
+    let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    timeout(PATIENCE, ends)
+        .await
+        .expect("it is closed")
+        .unwrap()
+        .expect("with a GOAWAY, and no error");
+
+    // A stream that has nothing to say for longer than that is not idle.
+    let run = place.run(port, json!({"name": "import"})).await;
+    let request = place.request(port, Method::GET, &format!("/runs/{run}/events?stream=true"));
+    let mut stream = request.send().await.unwrap();
+    let mut text = String::new();
+    while !text.contains("id: 2\n") {
+        text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    let mut other = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    until_closed(&mut other).await;
+    place.complete(port, run).await;
+    while !text.contains("event: end") {
+        text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().expect("its end")).unwrap());
+    }
+    drop(stream);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_makes_no_progress_is_answered_408() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = impatient(&place, port).await;
+    let run = place.run(port, json!({"name": "import"})).await;
+    let head = |path: &str, headers: &str| {
+        format!(
+            "POST /v1/teams/{}{path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\n{headers}\r\n{{\"name\": ",
+            place.team.id, place.token
+        )
+    };
+    for request in [
+        head("/campaigns", "content-length: 1000\r\n"),
+        head("/campaigns", "content-length: 1000\r\nidempotency-key: a\r\n"),
+        head(&format!("/runs/{run}/events"), "content-length: 1000\r\n"),
+    ] {
+        let mut stream = holding(port, request.as_bytes()).await;
+        let answer = until_closed(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("/problems/body-timeout"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    // Slow is not stalled: a piece every now and then is progress.
+    let body = json!({"name": "slow", "budget": "1"}).to_string();
+    let whole = head(
+        "/campaigns",
+        &format!("connection: close\r\ncontent-length: {}\r\n", body.len()),
+    );
+    let whole = whole.strip_suffix("{\"name\": ").unwrap();
+    let mut stream = holding(port, whole.as_bytes()).await;
+    for byte in body.as_bytes() {
+        stream.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let answer = until_closed(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_that_opens_no_window_is_cut_off() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = impatient(&place, port).await;
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut client, connection) = h2::client::Builder::new()
+        .initial_window_size(0)
+        .handshake::<_, bytes::Bytes>(stream)
+        .await
+        .unwrap();
+    let ends = tokio::spawn(connection);
+    let request = axum::http::Request::get(format!("http://127.0.0.1:{port}/openapi.json"));
+    let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    // It answers pings all the while.
+    let _ = timeout(PATIENCE, ends).await.expect("it is cut off").unwrap();
+    assert!(metric(&place, port, "connections_timed_out_total").await >= 1.0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = place.serve(port).await;
+    let long = format!(
+        "GET /healthz HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n",
+        "y".repeat(200_000)
+    );
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let _ = stream.write_all(long.as_bytes()).await;
+    let mut answer = [0; 16];
+    // A connection that is reset before the answer is read is a refusal, too.
+    if stream.read_exact(&mut answer).await.is_ok() {
+        assert_eq!(&answer[..12], b"HTTP/1.1 431");
+    }
+    let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    service.stop().await;
+}
