@@ -45,6 +45,7 @@ pub mod stories;
 pub mod tenancy;
 mod terminal;
 pub mod testing;
+mod text;
 pub mod threads;
 pub mod wide_events;
 

@@ -9,6 +9,8 @@ use std::fmt::{self, Display};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::text::cut;
+
 thread_local! {
     /// Whether badges mark themselves: while a sentence is taken apart, on this thread.
     static MARKING: Cell<bool> = const { Cell::new(false) };
@@ -82,13 +84,9 @@ impl Sentence {
         }
         MARKING.set(true);
         let marking = Marking;
-        let mut marked = write();
-        if let Some((end, _)) = marked.char_indices().nth(MAX_LETTERS) {
-            marked.truncate(end);
-            marked.push('…');
-        }
+        let marked = write();
         drop(marking);
-        Self::apart(&marked)
+        Self::apart(&cut(&marked, MAX_LETTERS))
     }
 
     fn apart(marked: &str) -> Self {

@@ -116,10 +116,7 @@ fn without_position(message: &str) -> &str {
 }
 
 fn shortened(text: &str) -> String {
-    if text.chars().count() <= MAX_CHARS {
-        return text.to_owned();
-    }
-    text.chars().take(MAX_CHARS).chain(['…']).collect()
+    crate::text::cut(text, MAX_CHARS).into_owned()
 }
 
 #[cfg(test)]

@@ -1,0 +1,96 @@
+//! Cutting texts for people: never inside a grapheme, which is what a reader takes for one character.
+
+use std::borrow::Cow;
+
+use unicode_segmentation::UnicodeSegmentation as _;
+
+/// How many characters a grapheme may have on average before a text is cut earlier: nothing else bounds a letter with its
+/// marks.
+const CHARS_PER_GRAPHEME: usize = 4;
+/// How many graphemes are shown before the place where two texts begin to differ.
+const CONTEXT_GRAPHEMES: usize = 10;
+/// How far before that place graphemes are looked for.
+const CONTEXT_BYTES: usize = 400;
+
+/// The beginning of a text, of at most `max` graphemes, with an ellipsis if there is more.
+pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    // No grapheme is shorter than a byte.
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let mut chars = 0;
+    for (count, (start, grapheme)) in text.grapheme_indices(true).enumerate() {
+        chars += grapheme.chars().count();
+        if count == max || chars > max * CHARS_PER_GRAPHEME {
+            return Cow::Owned(format!("{}…", &text[..start]));
+        }
+    }
+    Cow::Borrowed(text)
+}
+
+/// Two texts, each cut to `max` graphemes; where they would then look alike, each from shortly before the first
+/// difference on, with an ellipsis in front.
+pub(crate) fn cut_apart(one: &str, other: &str, max: usize) -> (String, String) {
+    let (whole_one, whole_other) = (cut(one, max), cut(other, max));
+    if whole_one != whole_other || one == other {
+        return (whole_one.into_owned(), whole_other.into_owned());
+    }
+    // Graphemes are looked at near the difference only: the texts may be megabytes. The first one there may be a part.
+    let alike = one
+        .bytes()
+        .zip(other.bytes())
+        .take_while(|(mine, theirs)| mine == theirs);
+    let near = one.floor_char_boundary(alike.count().saturating_sub(CONTEXT_BYTES));
+    let (mine, theirs) = (graphemes_from(one, near), graphemes_from(other, near));
+    let same = mine
+        .iter()
+        .zip(&theirs)
+        .take_while(|(mine, theirs)| mine == theirs)
+        .count();
+    let first = mine.get(same.saturating_sub(CONTEXT_GRAPHEMES));
+    let start = near + first.map_or(0, |(start, _)| *start);
+    // The texts are the same up to the difference, and so are the places in them.
+    let from = |text: &str| format!("…{}", cut(text.get(start..).unwrap_or_default(), max));
+    (from(one), from(other))
+}
+
+fn graphemes_from(text: &str, near: usize) -> Vec<(usize, &str)> {
+    let graphemes = text.get(near..).unwrap_or_default().grapheme_indices(true);
+    graphemes.skip(usize::from(near > 0)).take(CONTEXT_BYTES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grapheme_is_never_split() {
+        assert_eq!(cut("abcdef", 3), "abc…");
+        assert_eq!(cut("abc", 3), "abc");
+        // An e with its accent, a family, a flag: each is one.
+        assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}e\u{301}…");
+        let family = "👩\u{200d}👩\u{200d}👧";
+        assert_eq!(cut(&format!("{family}{family}"), 1), format!("{family}…"));
+        assert_eq!(cut("🇫🇷🇩🇪🇮🇹", 2), "🇫🇷🇩🇪…");
+        assert_eq!(cut("🇫🇷🇩🇪", 2), "🇫🇷🇩🇪");
+        // A letter with marks without end is left out whole.
+        assert_eq!(
+            cut(&format!("ab{}", "c\u{301}".repeat(1) + &"\u{301}".repeat(1_000)), 80),
+            "ab…"
+        );
+    }
+
+    #[test]
+    fn two_texts_are_cut_so_that_they_differ() {
+        let long = "a".repeat(100);
+        let (one, other) = cut_apart(&format!("{long}x"), &format!("{long}y"), 80);
+        assert_eq!((one.as_str(), other.as_str()), ("…aaaaaaaaaax", "…aaaaaaaaaay"));
+        let (one, other) = cut_apart(&long, &format!("{long}e\u{301}"), 80);
+        assert_eq!((one.as_str(), other.as_str()), ("…aaaaaaaaaa", "…aaaaaaaaaae\u{301}"));
+        // The accent is part of the grapheme that differs.
+        let (one, other) = cut_apart(&format!("{long}e"), &format!("{long}e\u{301}"), 80);
+        assert_eq!((one.as_str(), other.as_str()), ("…aaaaaaaaaae", "…aaaaaaaaaae\u{301}"));
+        assert_eq!(cut_apart("a", "b", 80), ("a".to_owned(), "b".to_owned()));
+        assert_eq!(cut_apart(&long, &long, 3), ("aaa…".to_owned(), "aaa…".to_owned()));
+    }
+}
