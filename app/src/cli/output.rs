@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal as _, Write};
 use anstyle::Style;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, without_database_words};
 use crate::terminal::{visible, visible_json, visible_lines, visible_output};
 
 /// A line of a command's result.
@@ -152,7 +152,9 @@ impl Logs {
 
     /// What the formatter wrote for one event, as it is printed.
     fn shown(&self, event: &str) -> String {
-        let line = event.strip_suffix('\n').unwrap_or(event);
+        // Whoever logs it: the database's words quote values.
+        let line = without_database_words(event.strip_suffix('\n').unwrap_or(event));
+        let line = line.as_ref();
         match self.coloured {
             false => format!("{}\n", visible(line)),
             true => {
@@ -205,6 +207,10 @@ mod tests {
         assert_eq!(
             plain.shown("WARN it said \u{1b}[2J\nINFO forged\n"),
             "WARN it said \\u{1b}[2J\\nINFO forged\n"
+        );
+        assert_eq!(
+            plain.shown("WARN no: error returned from database: bad inet: \"SECRET\"\n"),
+            "WARN no: error returned from database: …\n"
         );
         let coloured = Logs { coloured: true };
         assert_eq!(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::consumers::{ConsumerDef, ConsumerResult, Consumers, Mode, RunFn};
 use super::event::Event;
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, Result, without_database_words};
 use crate::tenancy::{Moved, TeamTx};
 
 /// How many levels deep consumers may cause each other before it is taken for a loop.
@@ -182,5 +182,5 @@ fn chain(error: &Error) -> String {
         told.push_str(&cause.to_string());
         source = cause.source();
     }
-    told
+    without_database_words(&told).into_owned()
 }

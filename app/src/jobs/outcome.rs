@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, DatabaseError, Error, without_database_words};
+use crate::text::cut;
 use crate::wide_events::EventError;
 
 /// What a job's work returns. Any error will do, with `?`.
@@ -98,27 +99,25 @@ pub(super) fn error_json(error: &(dyn std::error::Error + 'static)) -> Value {
 
 /// What can be said of the database's errors: what kind they are.
 fn database_words(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let error = match error.downcast_ref::<sea_orm::DbErr>() {
-        Some(_) => return Some("the database refused a statement".to_owned()),
-        None => error.downcast_ref::<sqlx::Error>()?,
-    };
-    Some(match error {
-        sqlx::Error::Database(refusal) => format!(
+    if error.is::<sea_orm::DbErr>() {
+        return Some("the database refused a statement".to_owned());
+    }
+    let kept = error.downcast_ref::<DatabaseError>().cloned();
+    match kept.or_else(|| error.downcast_ref::<sqlx::Error>().and_then(DatabaseError::of)) {
+        Some(refusal) => Some(format!(
             "the database refused a statement (SQLSTATE {})",
-            refusal.code().unwrap_or_default()
-        ),
-        _ => "the database could not be asked".to_owned(),
-    })
+            refusal.sqlstate
+        )),
+        None => error
+            .is::<sqlx::Error>()
+            .then(|| "the database could not be asked".to_owned()),
+    }
 }
 
 /// As a row can hold it.
 fn kept(words: &str) -> String {
-    let mut words = words.replace('\0', "");
-    if let Some((end, _)) = words.char_indices().nth(MAX_WORDS) {
-        words.truncate(end);
-        words.push('…');
-    }
-    words
+    let words = without_database_words(words).replace('\0', "");
+    cut(&words, MAX_WORDS).into_owned()
 }
 
 /// An error as the attempt's wide event has it.

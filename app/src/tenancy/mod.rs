@@ -23,6 +23,7 @@ mod enter;
 mod feed;
 mod forgotten;
 mod hints;
+pub(crate) mod moments;
 mod numbered_rows;
 mod observer;
 mod own_teams;

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use uuid::Uuid;
 
 use super::{Context, Stats};
+use crate::error::DatabaseError;
 
 /// Is told of a request's transactions as they begin and end. It comes with the [`Request`](super::Request) and
 /// must neither block nor panic.
@@ -14,6 +15,11 @@ pub trait Observer: Debug + Send + Sync {
 
     /// A transaction is over, or was never begun.
     fn ended(&self, transaction: &Transaction<'_>);
+
+    /// The database refused a statement of the transaction, which may go on at a savepoint.
+    fn refused(&self, refusal: &DatabaseError) {
+        let _ = refusal;
+    }
 
     /// Work met another transaction and is begun anew.
     fn retried(&self);

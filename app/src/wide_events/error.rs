@@ -20,7 +20,7 @@ impl EventError {
     pub fn new(kind: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             kind: kind.into(),
-            message: message.into(),
+            message: without_database_words(message.into()),
             code: None,
             retriable: None,
             causes: Vec::new(),
@@ -46,7 +46,7 @@ impl EventError {
     pub fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
         let mut next = error.source();
         while let Some(source) = next {
-            let words = source.to_string();
+            let words = without_database_words(source.to_string());
             // Errors that pass their source's words on would say everything twice.
             if self.causes.last().is_none_or(|last| !last.contains(&words)) {
                 self.causes.push(words);
@@ -59,9 +59,20 @@ impl EventError {
     /// A cause in words.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
+        self.causes.push(without_database_words(cause.into()));
         self
     }
+}
+
+/// What sqlx quotes of a database begins so; PostgreSQL's messages quote the values that it refused.
+const DATABASE_SAYS: &str = "error returned from database: ";
+
+fn without_database_words(mut words: String) -> String {
+    if let Some(at) = words.find(DATABASE_SAYS) {
+        words.truncate(at + DATABASE_SAYS.len());
+        words.push('…');
+    }
+    words
 }
 
 impl<E: Error + 'static> From<&E> for EventError {
@@ -104,6 +115,14 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("the payment failed")]
     struct PaymentFailed<T: std::fmt::Debug>(#[source] std::io::Error, T);
+
+    #[test]
+    fn what_the_database_said_is_left_out() {
+        let source = std::io::Error::other("error returned from database: bad inet: \"SECRET\"");
+        let event = EventError::from(&PaymentFailed(source, 1_u8)).because("x: error returned from database: SECRET");
+        let told = serde_json::Value::from(&Value::from(event)).to_string();
+        assert!(!told.contains("SECRET"), "{told}");
+    }
 
     #[test]
     fn an_error_has_its_types_name_its_words_and_its_causes() {

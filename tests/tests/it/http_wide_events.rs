@@ -189,7 +189,7 @@ async fn what_the_client_is_not_told_is_told_here() {
         (&json!("Internal"), &json!("internal"))
     );
     assert!(
-        event["error"]["causes"].to_string().contains("no_such_table"),
+        event["error"]["causes"].to_string().contains("42P01 undefined_table"),
         "{event:#}"
     );
     assert_eq!(event["database"]["rolled_back"], 1);

@@ -12,6 +12,7 @@ mod cli;
 mod concurrency;
 mod connections;
 mod consumers;
+mod database_errors;
 mod doors;
 mod events;
 mod harness;

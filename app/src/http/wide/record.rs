@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::DatabaseError;
 use crate::http::connections::Client;
 use crate::tenancy::{Actor, Context, Ending, Observer, Transaction};
 use crate::wide_events::WideEvent;
@@ -66,6 +67,26 @@ impl Observer for Record {
             }
             Ending::NotEntered => {}
         }
+    }
+
+    fn refused(&self, refusal: &DatabaseError) {
+        let mut told = serde_json::Map::new();
+        told.insert("sqlstate".to_owned(), refusal.sqlstate.as_str().into());
+        let names = [
+            ("constraint", &refusal.constraint),
+            ("table", &refusal.table),
+            ("column", &refusal.column),
+            ("routine", &refusal.routine),
+        ];
+        for (what, name) in names {
+            if let Some(name) = name {
+                told.insert(what.to_owned(), name.as_str().into());
+            }
+        }
+        if let Some(position) = refusal.position {
+            told.insert("position".to_owned(), position.into());
+        }
+        self.0.set("database.refusal", told);
     }
 
     fn retried(&self) {

@@ -135,14 +135,7 @@ impl Relay {
 fn is_of_its_row(error: &Error) -> bool {
     match error {
         Error::Invalid(_) | Error::BadRequest { .. } | Error::Conflict { .. } => true,
-        Error::Internal(source) => match source.downcast_ref::<sqlx::Error>() {
-            Some(sqlx::Error::Database(refusal)) => {
-                let code = refusal.code().unwrap_or_default();
-                code.starts_with("22") || code.starts_with("23")
-            }
-            Some(_) => false,
-            None => source.is::<serde_json::Error>(),
-        },
+        Error::Internal(source) => source.is::<serde_json::Error>(),
         _ => false,
     }
 }

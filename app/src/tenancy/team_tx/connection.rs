@@ -11,7 +11,7 @@ use sqlx::{Error, Executor};
 use tokio::runtime::Handle;
 
 use super::beside::Beside;
-use crate::error::Result;
+use crate::error::{DatabaseError, Result};
 use crate::tenancy::hints::Hint;
 
 /// A connection on which an entry is under way: given up midway, by a client that hangs up, it must not go back
@@ -134,9 +134,8 @@ pub(super) fn is_dead(error: &crate::error::Error) -> bool {
     else {
         return false;
     };
-    match source.downcast_ref::<Error>() {
-        Some(Error::Io(_)) => true,
-        Some(Error::Database(db)) => matches!(db.code().as_deref(), Some("57P01" | "57P02" | "57P03")),
-        _ => false,
+    match source.downcast_ref::<DatabaseError>() {
+        Some(refusal) => matches!(refusal.sqlstate.as_str(), "57P01" | "57P02" | "57P03"),
+        None => matches!(source.downcast_ref::<Error>(), Some(Error::Io(_))),
     }
 }

@@ -3,12 +3,13 @@
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_query_sqlx::SqlxValues;
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::Postgres;
+use sqlx::postgres::{PgRow, Postgres};
 use sqlx::query::Query;
 
 use super::TeamTx;
 use super::connection::open;
 use super::report::{changes_rows, is_query};
+use crate::tenancy::moments::{self, readable};
 
 fn exec_err(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
@@ -49,13 +50,28 @@ impl ConnectionTrait for TeamTx {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let changes = changes_rows(&statement.sql);
+        // What only reads can be asked once more, should it hold moments that a program can't.
+        let again = is_query(&statement.sql).then(|| statement.clone());
+        let mut rows = self.rows(statement).await?;
+        if let Some(again) = again
+            && let Some(sql) = moments::clamping(&again.sql, &rows)
+        {
+            rows = self.rows(Statement { sql, ..again }).await?;
+        }
+        let rows = readable(self.note_returned(changes, rows)).map_err(query_err)?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+impl TeamTx {
+    async fn rows(&self, statement: Statement) -> Result<Vec<PgRow>, DbErr> {
         let persistent = self.database.persistent();
         let copy = self.may_restart().then(|| statement.clone());
         let mut slot = self.connection.lock().await;
         let connection = open(&mut slot).map_err(query_err)?;
         let query = sea_query(statement, persistent);
-        let rows = match self.counted(query.fetch_all(&mut **connection)).await {
-            Ok(rows) => rows,
+        match self.counted(query.fetch_all(&mut **connection)).await {
+            Ok(rows) => Ok(rows),
             Err(error) => {
                 let Some(copy) = copy.filter(|_| self.restarts_after(&error)) else {
                     return Err(query_err(error));
@@ -68,10 +84,9 @@ impl ConnectionTrait for TeamTx {
                 let again = sea_query(copy, persistent);
                 self.counted(again.fetch_all(&mut **connection))
                     .await
-                    .map_err(query_err)?
+                    .map_err(query_err)
             }
-        };
-        Ok(self.note_returned(changes, rows).into_iter().map(Into::into).collect())
+        }
     }
 }
 

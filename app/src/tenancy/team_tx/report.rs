@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::TeamTx;
+use crate::error::DatabaseError;
 use crate::tenancy::enter::Entry;
 use crate::tenancy::forgotten::note_dropped_writes;
 use crate::tenancy::observer::{Ending, Observer, Transaction};
@@ -87,6 +88,17 @@ impl TeamTx {
         if state.report.observer.is_some() {
             state.report.queued.extend(jobs);
         }
+    }
+
+    /// Notes a statement that failed: whether the database refused it.
+    pub(super) fn note_refusal<T>(&self, outcome: &Result<T, sqlx::Error>) -> bool {
+        let Some(refusal) = outcome.as_ref().err().and_then(DatabaseError::of) else {
+            return false;
+        };
+        if let Some(observer) = &self.state().report.observer {
+            observer.refused(&refusal);
+        }
+        true
     }
 
     pub(super) fn tell(&self, ending: Ending) {

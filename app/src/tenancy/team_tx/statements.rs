@@ -11,6 +11,7 @@ use super::TeamTx;
 use super::connection::{give_back, open};
 use super::report::changes_rows;
 use crate::error::{Error, Result, is_stale_plan};
+use crate::tenancy::moments::readable;
 use crate::tenancy::observer::Ending;
 
 impl TeamTx {
@@ -29,7 +30,7 @@ impl TeamTx {
         let mut slot = self.connection.lock().await;
         let connection = open(&mut slot)?;
         let error = match self.counted(query.fetch_all(&mut **connection)).await {
-            Ok(rows) => return Ok(self.note_returned(changes, rows)),
+            Ok(rows) => return Ok(readable(self.note_returned(changes, rows))?),
             Err(error) => error,
         };
         let Some(arguments) = copy.filter(|_| self.restarts_after(&error)) else {
@@ -39,7 +40,7 @@ impl TeamTx {
         let connection = open(&mut slot)?;
         let again = sqlx::query_with(sql, arguments).persistent(persistent);
         let rows = self.counted(again.fetch_all(&mut **connection)).await?;
-        Ok(self.note_returned(changes, rows))
+        Ok(readable(self.note_returned(changes, rows))?)
     }
 
     /// The first row of a query, if it has one.
@@ -87,7 +88,8 @@ impl TeamTx {
             std::mem::replace(&mut state.aborted, true)
         };
         let outcome = statement.await;
-        self.state().aborted = was_aborted || matches!(&outcome, Err(sqlx::Error::Database(_)));
+        let refused = self.note_refusal(&outcome);
+        self.state().aborted = was_aborted || refused;
         if let Err(error) = &outcome
             && is_stale_plan(error)
         {

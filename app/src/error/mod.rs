@@ -5,13 +5,19 @@
 //! kept as `source()` for the operator's side (stderr, the request's wide event).
 //!
 //! Another team's object is [`Error::NotFound`], never "forbidden": its existence is not ours to tell.
-//! Named constraints become client errors in one place, [`Error::from_database`].
+//! The database's errors are sorted in one place, [`Error::from_database`], by their SQLSTATE and their constraint. Its
+//! messages quote values, so nobody is given them, not even the operator: a [`DatabaseError`] has the codes and the names.
+
+mod database;
 
 use std::borrow::Cow;
 
 use axum::http::StatusCode;
 use serde::Serialize;
 use uuid::Uuid;
+
+pub(crate) use database::is_stale_plan;
+pub use database::{DatabaseError, OutOfYears, without_database_words};
 
 /// What Daybook's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -257,147 +263,6 @@ impl Error {
             Self::Consumer { .. } => "Consumer",
             Self::Replay(_) => "Replay",
             Self::Internal(_) => "Internal",
-        }
-    }
-
-    /// Whether the same transaction, begun anew, may well succeed (SQLSTATE 40001 and 40P01, and a plan that is no
-    /// longer valid).
-    pub fn is_retryable(&self) -> bool {
-        self.database_error().is_some_and(|error| {
-            let code = error.as_database_error().and_then(|db| db.code());
-            matches!(code.as_deref(), Some("40001" | "40P01")) || is_stale_plan(error)
-        })
-    }
-
-    /// Whether a connection's kept plan was no longer valid, because a table was changed beside it.
-    pub fn is_stale_plan(&self) -> bool {
-        self.database_error().is_some_and(is_stale_plan)
-    }
-
-    /// What the database said, wherever among the causes it is.
-    fn database_error(&self) -> Option<&sqlx::Error> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = cause {
-            if let Some(error @ sqlx::Error::Database(_)) = error.downcast_ref::<sqlx::Error>() {
-                return Some(error);
-            }
-            cause = error.source();
-        }
-        None
-    }
-
-    /// Sorts a database error: a constraint the client ran into, a moment's trouble, or a defect.
-    ///
-    /// Constraints are named in the migrations after what they guard; a name that is listed here is a
-    /// client's error, any other is a defect.
-    pub fn from_database(error: sqlx::Error) -> Self {
-        if is_stale_plan(&error) {
-            return Self::Unavailable {
-                detail: "the service's tables have just changed; try again".into(),
-                source: Some(error.into()),
-            };
-        }
-        if let sqlx::Error::Database(db) = &error {
-            if let Some(known) = db.constraint().and_then(constraint_error) {
-                return known;
-            }
-            return match db.code().as_deref().unwrap_or_default() {
-                "40001" | "40P01" => Self::Unavailable {
-                    detail: "the change met another one; try again".into(),
-                    source: Some(error.into()),
-                },
-                // Values that fit the type in Rust and not the column: too long, out of range, U+0000.
-                "22001" => Self::BadRequest {
-                    detail: "a value is too long for its column".into(),
-                },
-                "22003" => Self::BadRequest {
-                    detail: "a number is out of range for its column".into(),
-                },
-                "22021" | "22P05" => Self::BadRequest {
-                    detail: "a text contains U+0000, which can't be stored; leave it out".into(),
-                },
-                // A user's own constraints, too: the value is wrong, or what it refers to is. Told to the operator by
-                // name, since one of our own would be a defect.
-                "23502" | "23514" => {
-                    tracing::warn!("refused by the database: {db}");
-                    Self::invalid("$", "a value breaks a rule of its table")
-                }
-                "23503" => {
-                    tracing::warn!("refused by the database: {db}");
-                    Self::conflict(
-                        "reference",
-                        "it refers to an object that is not there, or is still referred to",
-                    )
-                }
-                "57014" | "55P03" => Self::Unavailable {
-                    detail: "the database took too long; try again".into(),
-                    source: Some(error.into()),
-                },
-                "23505" => Self::conflict("already-exists", "an object with the same key is there already"),
-                "53300" | "57P01" | "57P02" | "57P03" => Self::Unavailable {
-                    detail: "the database is away for a moment; try again".into(),
-                    source: Some(error.into()),
-                },
-                _ => Self::Internal(error.into()),
-            };
-        }
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-                Self::Unavailable {
-                    detail: "the database is away for a moment; try again".into(),
-                    source: Some(error.into()),
-                }
-            }
-            other => Self::Internal(other.into()),
-        }
-    }
-}
-
-/// Whether PostgreSQL refused a statement because a table was changed after its connection had prepared it ("cached plan
-/// must not change result type"). The SQLSTATE stands for other things, too; the routine's name doesn't, and is in no
-/// language.
-pub(crate) fn is_stale_plan(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(db) = error else {
-        return false;
-    };
-    db.code().as_deref() == Some("0A000")
-        && db
-            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-            .and_then(sqlx::postgres::PgDatabaseError::routine)
-            == Some("RevalidateCachedQuery")
-}
-
-/// Named constraints that a client can run into.
-fn constraint_error(name: &str) -> Option<Error> {
-    Some(match name {
-        "memberships_handle_key" => Error::conflict("handle-taken", "another member has this handle"),
-        "memberships_pkey" => Error::conflict("already-member", "this person is a member already"),
-        "memberships_handle_shape" => Error::invalid(
-            "handle",
-            "must be 1 to 32 of a-z, 0-9, '.', '_' or '-', beginning with a letter or digit",
-        ),
-        _ => return None,
-    })
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Self::from_database(error)
-    }
-}
-
-impl From<sea_orm::DbErr> for Error {
-    fn from(error: sea_orm::DbErr) -> Self {
-        use sea_orm::{DbErr, RuntimeErr};
-        match error {
-            DbErr::Exec(RuntimeErr::SqlxError(e))
-            | DbErr::Query(RuntimeErr::SqlxError(e))
-            | DbErr::Conn(RuntimeErr::SqlxError(e)) => match std::sync::Arc::try_unwrap(e) {
-                Ok(e) => Self::from_database(e),
-                Err(shared) => Self::Internal(shared.into()),
-            },
-            DbErr::RecordNotFound(_) => Self::not_found("object"),
-            other => Self::Internal(other.into()),
         }
     }
 }

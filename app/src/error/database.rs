@@ -1,0 +1,397 @@
+//! Sorts the database's errors by the class of their SQLSTATE: what a client may have caused, what may pass by itself,
+//! and what is a defect.
+//!
+//! PostgreSQL's messages quote values (`invalid input syntax for type inet: "…"`) and name tables. They are dropped here;
+//! an operator gets the SQLSTATE, the names that PostgreSQL gives beside it, and the place.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+
+use super::{Cause, Error};
+
+/// How sqlx's `Display` begins for an error of the database; the database's message follows.
+const DATABASE_SAYS: &str = "error returned from database: ";
+
+/// [`DatabaseError::is_stale_plan`] of sqlx's error.
+pub(crate) fn is_stale_plan(error: &sqlx::Error) -> bool {
+    DatabaseError::of(error).is_some_and(|refusal| refusal.is_stale_plan())
+}
+
+/// What can be kept of a database's refusal: its codes and names, never its message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DatabaseError {
+    /// The SQLSTATE: `23514`.
+    pub sqlstate: String,
+    /// The constraint or unique index.
+    pub constraint: Option<String>,
+    /// The table, without its schema.
+    pub table: Option<String>,
+    /// The column.
+    pub column: Option<String>,
+    /// The place in the statement's text, in characters from 1 on.
+    pub position: Option<usize>,
+    /// The routine of PostgreSQL's source that raised it.
+    pub routine: Option<String>,
+}
+
+impl DatabaseError {
+    /// What can be kept of sqlx's error; none if it isn't the database's.
+    pub fn of(error: &sqlx::Error) -> Option<Self> {
+        let sqlx::Error::Database(refusal) = error else {
+            return None;
+        };
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let kept = Self {
+            sqlstate: refusal.code().unwrap_or_default().into_owned(),
+            constraint: owned(refusal.constraint()),
+            table: owned(refusal.table()),
+            ..Self::default()
+        };
+        Some(match refusal.try_downcast_ref::<PgDatabaseError>() {
+            Some(refusal) => Self {
+                column: owned(refusal.column()),
+                routine: owned(refusal.routine()),
+                position: match refusal.position() {
+                    Some(PgErrorPosition::Original(position)) => Some(position),
+                    _ => None,
+                },
+                ..kept
+            },
+            None => kept,
+        })
+    }
+
+    /// The first two characters of the SQLSTATE, which are its class.
+    pub fn class(&self) -> &str {
+        self.sqlstate.get(..2).unwrap_or_default()
+    }
+
+    /// Whether the same transaction, begun again, may well succeed. Of class 40 (transaction rollback), 40002 comes again
+    /// and 40003 leaves it open whether the statement was done.
+    pub fn is_retryable(&self) -> bool {
+        self.class() == "40" && !matches!(self.sqlstate.as_str(), "40002" | "40003") || self.is_stale_plan()
+    }
+
+    /// Whether a statement was refused because a table was changed after its connection had prepared it ("cached plan must
+    /// not change result type"). The SQLSTATE stands for other things, too; the routine's name doesn't, and is in no
+    /// language.
+    pub fn is_stale_plan(&self) -> bool {
+        self.sqlstate == "0A000" && self.routine.as_deref() == Some("RevalidateCachedQuery")
+    }
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the database refused a statement (SQLSTATE {}", self.sqlstate)?;
+        if let Some(name) = condition(&self.sqlstate) {
+            write!(f, " {name}")?;
+        }
+        let names = [
+            ("constraint", &self.constraint),
+            ("table", &self.table),
+            ("column", &self.column),
+            ("routine", &self.routine),
+        ];
+        for (what, name) in names {
+            if let Some(name) = name {
+                write!(f, ", {what} {name}")?;
+            }
+        }
+        if let Some(position) = self.position {
+            write!(f, ", at character {position} of the statement")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl std::error::Error for DatabaseError {}
+
+/// The names of the conditions that an operator meets most, as PostgreSQL's appendix A has them.
+fn condition(sqlstate: &str) -> Option<&'static str> {
+    Some(match sqlstate {
+        "0A000" => "feature_not_supported",
+        "22P02" => "invalid_text_representation",
+        "25006" => "read_only_sql_transaction",
+        "25P02" => "in_failed_sql_transaction",
+        "28000" => "invalid_authorization_specification",
+        "28P01" => "invalid_password",
+        "3D000" => "invalid_catalog_name",
+        "3F000" => "invalid_schema_name",
+        "42501" => "insufficient_privilege",
+        "42601" => "syntax_error",
+        "42703" => "undefined_column",
+        "42704" => "undefined_object",
+        "42804" => "datatype_mismatch",
+        "42883" => "undefined_function",
+        "42P01" => "undefined_table",
+        "53100" => "disk_full",
+        "53300" => "too_many_connections",
+        "55P03" => "lock_not_available",
+        "57014" => "query_canceled",
+        "57P01" => "admin_shutdown",
+        "P0001" => "raise_exception",
+        _ => return None,
+    })
+}
+
+/// A value that the driver can't convert. Its own words may quote the value.
+#[derive(Debug, thiserror::Error)]
+#[error("the database's value of column {column} can't be read{why}")]
+struct Unreadable {
+    column: String,
+    why: String,
+}
+
+/// A date or time that no program value can hold: PostgreSQL's `infinity`, and years beyond 262,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is infinity or far beyond the years 0001 to 9999, and the statement is none that can be read again")]
+pub struct OutOfYears;
+
+/// A text without what sqlx quotes of the database: an error's own `Display` may have passed that on.
+pub fn without_database_words(text: &str) -> Cow<'_, str> {
+    match text.find(DATABASE_SAYS) {
+        Some(at) => Cow::Owned(format!("{}…", &text[..at + DATABASE_SAYS.len()])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+impl Error {
+    /// Whether the same transaction, begun again, may well succeed: a serialization failure, a deadlock, or a plan that is
+    /// no longer valid.
+    pub fn is_retryable(&self) -> bool {
+        self.database_error().is_some_and(|refusal| refusal.is_retryable())
+    }
+
+    /// Whether a connection's kept plan was no longer valid, because a table was changed beside it.
+    pub fn is_stale_plan(&self) -> bool {
+        self.database_error().is_some_and(|refusal| refusal.is_stale_plan())
+    }
+
+    /// The database's refusal that this error came of, if it did.
+    pub fn database_error(&self) -> Option<Cow<'_, DatabaseError>> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(refusal) = error.downcast_ref::<DatabaseError>() {
+                return Some(Cow::Borrowed(refusal));
+            }
+            if let Some(refusal) = error.downcast_ref::<sqlx::Error>().and_then(DatabaseError::of) {
+                return Some(Cow::Owned(refusal));
+            }
+            cause = error.source();
+        }
+        None
+    }
+
+    /// Sorts a database error: something that the client sent or ran into, a moment's trouble, or a defect.
+    ///
+    /// Constraints are named in the migrations after what they guard; a name that is listed in `constraint_error` has
+    /// words of its own. All else is sorted by the SQLSTATE's class.
+    pub fn from_database(error: sqlx::Error) -> Self {
+        sorted(&error).unwrap_or_else(|| match error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
+                away(error.into())
+            }
+            other => Self::Internal(other.into()),
+        })
+    }
+}
+
+/// What is sorted without taking the error apart; none for one that can be kept whole.
+fn sorted(error: &sqlx::Error) -> Option<Error> {
+    let unreadable = |column: &str, source: &Cause| {
+        // These two name types, and no value.
+        let words = source.to_string();
+        let told = words.starts_with("mismatched types") || source.is::<OutOfYears>();
+        Error::internal(Unreadable {
+            column: column.to_owned(),
+            why: if told { format!(": {words}") } else { String::new() },
+        })
+    };
+    match error {
+        sqlx::Error::Database(_) => DatabaseError::of(error).map(refused),
+        sqlx::Error::ColumnDecode { index, source } => Some(unreadable(index, source)),
+        sqlx::Error::Decode(source) => Some(unreadable("?", source)),
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Some(away(match error {
+            sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut.into(),
+            _ => sqlx::Error::PoolClosed.into(),
+        })),
+        _ => None,
+    }
+}
+
+fn refused(refusal: DatabaseError) -> Error {
+    if let Some(known) = refusal.constraint.as_deref().and_then(constraint_error) {
+        return known;
+    }
+    let unavailable = |detail: &'static str, refusal: DatabaseError| Error::Unavailable {
+        detail: detail.into(),
+        source: Some(refusal.into()),
+    };
+    if refusal.is_stale_plan() {
+        return unavailable("the service's tables have just changed; try again", refusal);
+    }
+    match (refusal.class(), refusal.sqlstate.as_str()) {
+        // Values that fit the type in Rust and not the column.
+        ("22", code) => {
+            tracing::warn!("{refusal}");
+            let detail = match code {
+                "22001" => "a value is too long for its column",
+                "22003" => "a number is out of range for its column",
+                "22007" | "22008" => "a date or time is out of range for its column",
+                "22021" | "22P05" => "a text contains U+0000, which can't be stored; leave it out",
+                "22P02" => "a value is not written as its column's type demands",
+                _ => "a value can't be stored in its column",
+            };
+            Error::BadRequest { detail: detail.into() }
+        }
+        // Also a user's own constraints. The operator is given the name, since one of Daybook's would be a defect.
+        ("23", code) => {
+            tracing::warn!("{refusal}");
+            match code {
+                "23505" => Error::conflict("already-exists", "an object with the same key is there already"),
+                "23P01" => Error::conflict("overlap", "it can't stand beside an object that is there already"),
+                "23001" | "23503" => Error::conflict(
+                    "reference",
+                    "it refers to an object that is not there, or is still referred to",
+                ),
+                "23502" => Error::invalid(
+                    refusal.column.as_deref().unwrap_or("$"),
+                    "must not be null; give a value",
+                ),
+                _ => Error::invalid("$", "a value breaks a rule of its table"),
+            }
+        }
+        ("40", _) => unavailable("the change met another one; try again", refusal),
+        // Too many columns or arguments: the statement's, not the client's.
+        ("54", "54011" | "54023") => Error::internal(refusal),
+        ("54", _) => {
+            tracing::warn!("{refusal}");
+            Error::BadRequest {
+                detail: "a value is too large for its column, or too deep; send a smaller one".into(),
+            }
+        }
+        (_, "57014" | "55P03" | "25P03" | "25P04" | "57P05") => {
+            unavailable("the database took too long; try again", refusal)
+        }
+        ("08" | "53" | "57" | "58", _) | (_, "55006") => away(refusal.into()),
+        _ => Error::internal(refusal),
+    }
+}
+
+fn away(source: Cause) -> Error {
+    Error::Unavailable {
+        detail: "the database is away for a moment; try again".into(),
+        source: Some(source),
+    }
+}
+
+/// Named constraints that a client can run into.
+fn constraint_error(name: &str) -> Option<Error> {
+    Some(match name {
+        "memberships_handle_key" => Error::conflict("handle-taken", "another member has this handle"),
+        "memberships_pkey" => Error::conflict("already-member", "this person is a member already"),
+        "memberships_handle_shape" => Error::invalid(
+            "handle",
+            "must be 1 to 32 of a-z, 0-9, '.', '_' or '-', beginning with a letter or digit",
+        ),
+        _ => return None,
+    })
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::from_database(error)
+    }
+}
+
+impl From<sea_orm::DbErr> for Error {
+    fn from(error: sea_orm::DbErr) -> Self {
+        use sea_orm::{DbErr, RuntimeErr};
+        match error {
+            DbErr::Exec(RuntimeErr::SqlxError(error))
+            | DbErr::Query(RuntimeErr::SqlxError(error))
+            | DbErr::Conn(RuntimeErr::SqlxError(error)) => {
+                // Shared where SeaORM's caller has cloned it.
+                sorted(&error).unwrap_or_else(|| match std::sync::Arc::try_unwrap(error) {
+                    Ok(error) => Self::from_database(error),
+                    Err(shared) => Self::Internal(shared.into()),
+                })
+            }
+            DbErr::ConnectionAcquire(cause) => away(cause.into()),
+            DbErr::RecordNotFound(_) => Self::not_found("object"),
+            other => Self::Internal(other.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(sqlstate: &str) -> DatabaseError {
+        DatabaseError {
+            sqlstate: sqlstate.to_owned(),
+            constraint: Some("budgets_positive".to_owned()),
+            table: Some("budgets".to_owned()),
+            column: Some("amount".to_owned()),
+            ..DatabaseError::default()
+        }
+    }
+
+    #[test]
+    fn errors_are_sorted_by_class() {
+        for (status, sqlstates) in [
+            (
+                400,
+                &[
+                    "22001", "22003", "22008", "22P02", "22012", "2201B", "22999", "54000", "54001",
+                ][..],
+            ),
+            (409, &["23001", "23503", "23505", "23P01"]),
+            (422, &["23000", "23502", "23514"]),
+            (
+                503,
+                &[
+                    "08006", "40001", "40P01", "40000", "53100", "53200", "55P03", "57014", "57P03", "58030",
+                ],
+            ),
+            (
+                500,
+                &["0A000", "25006", "42501", "42P01", "54011", "P0001", "XX000", ""],
+            ),
+        ] {
+            for sqlstate in sqlstates {
+                assert_eq!(refused(refusal(sqlstate)).status().as_u16(), status, "{sqlstate}");
+            }
+        }
+        assert!(refused(refusal("40001")).is_retryable() && refused(refusal("40P01")).is_retryable());
+        assert!(!refused(refusal("40003")).is_retryable() && !refused(refusal("57014")).is_retryable());
+        let Error::Invalid(fields) = refused(refusal("23502")) else {
+            panic!("a null is the client's value");
+        };
+        assert_eq!(fields[0].field, "amount");
+    }
+
+    #[test]
+    fn an_operator_is_given_names_and_no_values() {
+        assert_eq!(
+            refusal("42P01").to_string(),
+            "the database refused a statement (SQLSTATE 42P01 undefined_table, constraint budgets_positive, table \
+             budgets, column amount)"
+        );
+        let shared = || sqlx::Error::Decode("invalid character in “SECRET”".into());
+        for error in [
+            Error::from(shared()),
+            Error::from(sea_orm::DbErr::Query(sea_orm::RuntimeErr::SqlxError(shared().into()))),
+        ] {
+            assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
+        }
+        assert_eq!(
+            without_database_words("sync: error returned from database: bad inet \"SECRET\""),
+            "sync: error returned from database: …"
+        );
+        assert_eq!(without_database_words("disk is full"), "disk is full");
+    }
+}

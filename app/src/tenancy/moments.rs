@@ -1,0 +1,207 @@
+//! Dates and times that PostgreSQL holds and a program doesn't: `infinity`, and years outside 0001 to 9999.
+//!
+//! sqlx adds what it reads to an epoch, which panics for what chrono can't hold. And a year beyond 9999 is not RFC 3339,
+//! so no client could read it. Rows with such values are asked for once more, with the nearest moment that can be
+//! written; what can't be asked again is an error.
+
+use chrono::Datelike;
+use sqlx::postgres::{PgRow, PgValueFormat};
+use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+
+use crate::error::OutOfYears;
+
+/// The first moment that can be written, as PostgreSQL reads it for each of its types.
+pub(crate) const FIRST_MOMENT: &str = "'0001-01-01 00:00:00+00'";
+/// The last moment that can be written.
+pub(crate) const LAST_MOMENT: &str = "'9999-12-31 23:59:59.999999+00'";
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// 0001-01-01, in days since PostgreSQL's epoch, 2000-01-01.
+const FIRST_DAY: i64 = -730_119;
+/// 10000-01-01.
+const END_DAY: i64 = 2_921_940;
+/// Well within what chrono holds, which is the years −262143 to 262142.
+const READABLE_DAYS: i64 = 94_000_000;
+
+/// The years that RFC 3339 can write.
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+
+/// What a moment that is refused should have been.
+pub(crate) const MUST_BE_WRITABLE: &str = "must be in the years 0001 to 9999, in UTC";
+
+/// Whether RFC 3339 can write a moment or a day; a moment is to be in UTC.
+pub(crate) fn is_writable(at: &impl Datelike) -> bool {
+    YEARS.contains(&at.year())
+}
+
+/// How far a value is from what can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Distance {
+    Within,
+    /// Not RFC 3339.
+    Beyond,
+    /// To read it is to panic.
+    Unreadable,
+}
+
+/// A column that holds moments.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    index: usize,
+    /// Days, not microseconds.
+    are_days: bool,
+    are_lists: bool,
+}
+
+/// The rows, if all of them can be read.
+pub(crate) fn readable(rows: Vec<PgRow>) -> Result<Vec<PgRow>, sqlx::Error> {
+    let columns = moments(&rows);
+    for row in &rows {
+        for column in &columns {
+            let index = column.index;
+            if distance(row, column) == Distance::Unreadable {
+                return Err(sqlx::Error::ColumnDecode {
+                    index: row.column(index).name().to_owned(),
+                    source: Box::new(OutOfYears),
+                });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The query that gives the same rows with the nearest moments that can be written; none if these can.
+pub(crate) fn clamping(sql: &str, rows: &[PgRow]) -> Option<String> {
+    // Of lists nothing is replaced: what can't be read of them is an error.
+    let columns: Vec<_> = moments(rows).into_iter().filter(|column| !column.are_lists).collect();
+    let beyond = |row: &PgRow| columns.iter().any(|column| distance(row, column) > Distance::Within);
+    if columns.is_empty() || !rows.iter().any(beyond) {
+        return None;
+    }
+    let mut names = Vec::new();
+    for column in rows.first()?.columns() {
+        let name = format!("\"{}\"", column.name().replace('"', "\"\""));
+        // Columns of one name can't be told apart from outside.
+        if names.contains(&name) {
+            return None;
+        }
+        names.push(name);
+    }
+    for column in &columns {
+        let name = &names[column.index];
+        names[column.index] = format!(
+            "CASE WHEN {name} > {LAST_MOMENT} THEN {LAST_MOMENT} WHEN {name} < {FIRST_MOMENT} THEN {FIRST_MOMENT} \
+             ELSE {name} END AS {name}"
+        );
+    }
+    let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+    // A line of its own, should the query end with a comment.
+    Some(format!("SELECT {} FROM ({sql}\n) AS daybook_rows", names.join(", ")))
+}
+
+/// The columns that hold moments. All rows of a result have the same columns.
+fn moments(rows: &[PgRow]) -> Vec<Moments> {
+    let Some(first) = rows.first() else {
+        return Vec::new();
+    };
+    let columns = first.columns().iter().enumerate();
+    columns
+        .filter_map(|(index, column)| {
+            let name = column.type_info().name();
+            let element = name.strip_suffix("[]");
+            let are_days = match element.unwrap_or(name) {
+                "TIMESTAMPTZ" | "TIMESTAMP" => false,
+                "DATE" => true,
+                _ => return None,
+            };
+            Some(Moments {
+                index,
+                are_days,
+                are_lists: element.is_some(),
+            })
+        })
+        .collect()
+}
+
+/// The farthest value of a field. Null is within, and so is what came as text, whose reading doesn't panic.
+fn distance(row: &PgRow, column: &Moments) -> Distance {
+    let bytes = match row.try_get_raw(column.index) {
+        Ok(value) if !value.is_null() && value.format() == PgValueFormat::Binary => value.as_bytes(),
+        _ => return Distance::Within,
+    };
+    let bytes = bytes.unwrap_or_default();
+    if !column.are_lists {
+        return distance_of(bytes, column.are_days);
+    }
+    let elements = elements(bytes).into_iter();
+    elements
+        .map(|element| distance_of(element, column.are_days))
+        .max()
+        .unwrap_or(Distance::Within)
+}
+
+fn distance_of(bytes: &[u8], is_day: bool) -> Distance {
+    let days = if is_day {
+        bytes.try_into().map(|bytes| i64::from(i32::from_be_bytes(bytes)))
+    } else {
+        bytes
+            .try_into()
+            .map(|bytes| i64::from_be_bytes(bytes).div_euclid(MICROS_PER_DAY))
+    };
+    match days {
+        Ok(days) if days.abs() > READABLE_DAYS => Distance::Unreadable,
+        Ok(days) if !(FIRST_DAY..END_DAY).contains(&days) => Distance::Beyond,
+        _ => Distance::Within,
+    }
+}
+
+/// The elements of an array as PostgreSQL sends it: the number of dimensions, flags, the elements' type, a length and a
+/// lower bound per dimension, and each element with its length, which is −1 for null.
+fn elements(array: &[u8]) -> Vec<&[u8]> {
+    let number = |at: usize| -> Option<usize> {
+        let bytes = array.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(i32::from_be_bytes(bytes)).ok()
+    };
+    let mut elements = Vec::new();
+    let mut at = 12 + 8 * number(0).unwrap_or_default();
+    while at + 4 <= array.len() {
+        let length = number(at).unwrap_or_default();
+        elements.extend(array.get(at + 4..at + 4 + length).filter(|element| !element.is_empty()));
+        at += 4 + length;
+    }
+    elements
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+
+    use super::*;
+
+    #[test]
+    fn the_bounds_are_those_of_rfc_3339() {
+        let day = |year| {
+            let epoch = NaiveDate::from_ymd_opt(2000, 1, 1).unwrap();
+            (NaiveDate::from_ymd_opt(year, 1, 1).unwrap() - epoch).num_days()
+        };
+        assert_eq!((day(1), day(10_000)), (FIRST_DAY, END_DAY));
+        assert!(READABLE_DAYS < day(262_142) && -READABLE_DAYS > day(-262_143));
+        assert_eq!(distance_of(&i64::MAX.to_be_bytes(), false), Distance::Unreadable);
+        assert_eq!(distance_of(&i64::MIN.to_be_bytes(), false), Distance::Unreadable);
+        assert_eq!(distance_of(&i32::MIN.to_be_bytes(), true), Distance::Unreadable);
+        assert_eq!(distance_of(&3_000_000_i32.to_be_bytes(), true), Distance::Beyond);
+        assert_eq!(distance_of(&(-1_i64).to_be_bytes(), false), Distance::Within);
+    }
+
+    #[test]
+    fn an_array_is_taken_apart() {
+        // One dimension with three elements: 1, null, infinity.
+        let numbers = [1, 1, 1082, 3, 1, 4, 1, -1, 4, i32::MAX];
+        let array: Vec<u8> = numbers.iter().flat_map(|number: &i32| number.to_be_bytes()).collect();
+        assert_eq!(
+            elements(&array),
+            [&1_i32.to_be_bytes()[..], &i32::MAX.to_be_bytes()[..]]
+        );
+        assert!(elements(&[0; 12]).is_empty() && elements(&[]).is_empty());
+    }
+}
