@@ -147,7 +147,7 @@ impl IntoActiveModel<ActiveModel> for CampaignChanges {
 #[utoipa::path(
     patch, path = "/campaigns/{id}", operation_id = "update_campaign", tag = "campaigns",
     request_body = CampaignChanges,
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the version you have seen, or *")),
+    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 200, body = Model, headers(("ETag", description = "its new version"))),
         (status = 412, body = Problem, content_type = "application/problem+json",
@@ -185,7 +185,7 @@ struct Transition {
 #[utoipa::path(
     post, path = "/campaigns/{id}/transition", operation_id = "transition_campaign", tag = "campaigns",
     request_body = Transition,
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the version you have seen, or *")),
+    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 200, body = Model, headers(("ETag", description = "its new version"))),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`illegal-transition`"),
@@ -224,7 +224,7 @@ struct Deletion {
 #[utoipa::path(
     delete, path = "/campaigns/{id}", operation_id = "delete_campaign", tag = "campaigns",
     params(("id" = Uuid, Path), Deletion,
-           ("If-Match" = String, Header, description = "the version you have seen, or *")),
+           ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 204, description = "it is gone"),
         (status = 412, body = Problem, content_type = "application/problem+json",

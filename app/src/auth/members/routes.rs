@@ -132,7 +132,7 @@ struct MemberChangesBody {
 #[utoipa::path(
     patch, path = "/members/{user_id}", operation_id = "update_member", tag = "members",
     request_body = MemberChangesBody,
-    params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the version you have seen, or *")),
+    params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 200, body = Member, headers(("ETag", description = "its new version"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
@@ -164,7 +164,7 @@ async fn update(
 /// Removes a member. Admins do; an owner is removed by owners only; anybody may leave.
 #[utoipa::path(
     delete, path = "/members/{user_id}", operation_id = "remove_member", tag = "members",
-    params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the version you have seen, or *")),
+    params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 204, description = "they are no member any more"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`last-owner`"),

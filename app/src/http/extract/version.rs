@@ -2,6 +2,11 @@
 //!
 //! A handler that shows an object says its [`Version`] (the header `ETag`); one that changes it asks for the
 //! version that the client has seen ([`IfMatch`]) and compares the two while it holds the row.
+//!
+//! **Weak tags.** A proxy that compresses answers makes their tags weak (`W/"7"`; nginx does), since the bytes are others.
+//! RFC 9110 §13.1.1 lets no weak tag match `If-Match`, which would bar every client behind such a proxy from every change.
+//! Daybook's tags name the version of a row and not the bytes of an answer, so they say the same when they are weak, and
+//! are taken for what they were.
 
 use std::fmt::{self, Write as _};
 
@@ -66,7 +71,7 @@ impl IntoResponseParts for Version {
 pub enum IfMatch {
     /// `*`: whichever, if the object is there.
     Any,
-    /// One of these. Weak tags (`W/"…"`) never match here (RFC 9110 §13.1.1) and are left out.
+    /// One of these, also if a proxy has made the tag weak (`W/"…"`).
     OneOf(Vec<Version>),
 }
 
@@ -84,20 +89,18 @@ impl IfMatch {
         }
     }
 
+    /// The header's lines are one list (RFC 9110 §5.3).
     fn from_headers(headers: &HeaderMap) -> Result<Option<Self>> {
-        let mut seen = Vec::new();
-        let mut any = false;
-        let mut given = false;
-        for value in headers.get_all(IF_MATCH) {
-            given = true;
-            let text = value.to_str().map_err(|_| malformed())?.trim();
-            if text == "*" {
-                any = true;
-            } else {
-                entity_tags(text, &mut seen)?;
-            }
+        let lines: Vec<&[u8]> = headers.get_all(IF_MATCH).iter().map(HeaderValue::as_bytes).collect();
+        if lines.is_empty() {
+            return Ok(None);
         }
-        Ok(given.then_some(if any { Self::Any } else { Self::OneOf(seen) }))
+        let list = lines.join(&b","[..]);
+        let list = list.trim_ascii();
+        if list == b"*" {
+            return Ok(Some(Self::Any));
+        }
+        entity_tags(list).map(|seen| Some(Self::OneOf(seen)))
     }
 }
 
@@ -120,35 +123,46 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
     }
 }
 
-/// `"a", W/"b", "c"`. A tag may hold commas, so it is read to its closing mark.
-fn entity_tags(text: &str, seen: &mut Vec<Version>) -> Result<()> {
-    let mut rest = text;
+/// `"a", W/"b", , "c"`: a tag may hold commas, so it is read to its closing mark; empty members of a list are nothing
+/// (RFC 9110 §5.6.1).
+fn entity_tags(list: &[u8]) -> Result<Vec<Version>> {
+    let mut seen = Vec::new();
+    let mut rest = list;
     loop {
-        let (weak, quoted) = match rest.strip_prefix("W/") {
-            Some(quoted) => (true, quoted),
-            None => (false, rest),
-        };
-        let (tag, after) = quoted
-            .strip_prefix('"')
-            .and_then(|open| open.split_once('"'))
-            .ok_or_else(malformed)?;
-        if !tag.bytes().all(|byte| byte.is_ascii_graphic()) {
+        rest = rest.trim_ascii_start();
+        if let Some(after) = rest.strip_prefix(b",") {
+            rest = after;
+            continue;
+        }
+        if rest.is_empty() {
+            break;
+        }
+        let quoted = rest.strip_prefix(b"W/").unwrap_or(rest);
+        let open = quoted.strip_prefix(b"\"").ok_or_else(malformed)?;
+        let end = open.iter().position(|byte| *byte == b'"').ok_or_else(malformed)?;
+        let (tag, after) = (&open[..end], &open[end + 1..]);
+        // What a tag may hold beyond ASCII is never in one of ours.
+        if !tag.iter().all(|byte| byte.is_ascii_graphic() || *byte >= 0x80) {
             return Err(malformed());
         }
-        if !weak {
-            seen.push(Version(tag.to_owned()));
+        seen.push(Version(String::from_utf8_lossy(tag).into_owned()));
+        rest = after.trim_ascii_start();
+        if !rest.is_empty() && !rest.starts_with(b",") {
+            return Err(malformed());
         }
-        let after = after.trim_start();
-        if after.is_empty() {
-            return Ok(());
-        }
-        rest = after.strip_prefix(',').ok_or_else(malformed)?.trim_start();
     }
+    if seen.is_empty() {
+        return Err(malformed());
+    }
+    Ok(seen)
 }
 
 fn malformed() -> Error {
     Error::BadRequest {
-        detail: "If-Match must be a version as the ETag header gave it, with its quotation marks, or *".to_owned(),
+        detail:
+            "If-Match must be * or a list of versions as the ETag header gave them, each with its quotation marks: \
+                 \"7\" or \"7\", \"8\""
+                .to_owned(),
     }
 }
 
@@ -197,19 +211,38 @@ mod tests {
         assert_eq!(parse(&["*"]).unwrap(), Some(IfMatch::Any));
         assert_eq!(parse(&["\"a\" ,\"b,c\""]).unwrap(), Some(one_of(&["a", "b,c"])));
         assert_eq!(parse(&["\"a\"", "\"b\""]).unwrap(), Some(one_of(&["a", "b"])));
-        assert_eq!(parse(&["W/\"a\""]).unwrap(), Some(one_of(&[])));
+        assert_eq!(parse(&["W/\"a\""]).unwrap(), Some(one_of(&["a"])));
+        assert_eq!(parse(&["\"a\", W/\"b\""]).unwrap(), Some(one_of(&["a", "b"])));
+        assert_eq!(parse(&[", \"a\",, \"b\" ,"]).unwrap(), Some(one_of(&["a", "b"])));
+        assert_eq!(parse(&[" * "]).unwrap(), Some(IfMatch::Any));
+        assert_eq!(parse(&["\"ü\""]).unwrap(), Some(one_of(&["ü"])));
         for wrong in [
             "",
             "a",
             "\"a",
             "\"a\" \"b\"",
-            "\"a\",",
+            ",",
             "\"a b\"",
             "*, \"a\"",
             "w/\"a\"",
+            "W/a",
+            "W/ \"a\"",
         ] {
-            assert!(matches!(parse(&[wrong]), Err(Error::BadRequest { .. })), "{wrong}");
+            assert!(
+                matches!(parse(&[wrong]), Err(Error::BadRequest { detail }) if detail.starts_with("If-Match ")),
+                "{wrong}"
+            );
         }
+        // Two lines are one list, and a star stands alone.
+        assert!(parse(&["*", "\"a\""]).is_err());
+    }
+
+    #[test]
+    fn a_version_that_a_proxy_made_weak_is_still_that_version() {
+        let current = Version::of(&7);
+        let weak = parse(&["W/\"7\""]).unwrap().unwrap();
+        assert!(weak.check(&current).is_ok());
+        assert!(matches!(weak.check(&Version::of(&8)), Err(Error::PreconditionFailed)));
     }
 
     #[tokio::test]

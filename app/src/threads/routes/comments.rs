@@ -104,7 +104,7 @@ pub(super) async fn post_comment(
     params(
         ("id" = Uuid, Path, description = "The thread"),
         ("seq" = i64, Path, description = "The message's place"),
-        ("If-Match" = String, Header, description = "The comment's `etag`, or *"),
+        ("If-Match" = String, Header, description = "The comment's `etag`, weak (W/) or not, or *"),
     ),
     request_body = CommentBody,
     responses(
@@ -165,7 +165,7 @@ pub(super) async fn edit_comment(
     params(
         ("id" = Uuid, Path, description = "The thread"),
         ("seq" = i64, Path, description = "The message's place"),
-        ("If-Match" = String, Header, description = "The comment's `etag`, or *"),
+        ("If-Match" = String, Header, description = "The comment's `etag`, weak (W/) or not, or *"),
     ),
     responses(
         (status = 204, description = "Taken back"),
