@@ -21,7 +21,8 @@ pub const CURRENT_TEAM: &str = "nullif(current_setting('daybook.team_id', true),
 pub const CURRENT_USER_ID: &str = "nullif(current_setting('daybook.user_id', true), '')::uuid";
 
 /// Makes `table`, which must have a column `team_id uuid`, a team table: row-level security enabled and
-/// forced (so that its owner is bound by it too), one policy, and the run-time role's rights.
+/// forced (so that its owner is bound by it too), one policy, and the run-time role's rights. A table of another schema than
+/// `public` is named with it: `shop.guests`.
 ///
 /// ```ignore
 /// async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -33,7 +34,16 @@ pub const CURRENT_USER_ID: &str = "nullif(current_setting('daybook.user_id', tru
 /// # Errors
 /// [`DbErr`] if the table or its column `team_id` is missing, or the migrating role doesn't own it.
 pub async fn enable_team_rls(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
-    let table = quoted(table);
+    let (schema, table) = match table.split_once('.') {
+        Some((schema, table)) => (Some(quoted(schema)), format!("{}.{}", quoted(schema), quoted(table))),
+        None => (None, quoted(table)),
+    };
+    if let Some(schema) = schema {
+        manager
+            .get_connection()
+            .execute_unprepared(&format!("GRANT USAGE ON SCHEMA {schema} TO {APP_ROLE};"))
+            .await?;
+    }
     manager
         .get_connection()
         .execute_unprepared(&format!(

@@ -11,7 +11,7 @@ use crate::errors::Errors;
 
 /// The variants of `daybook::events::EventType`, which this crate can't depend on. `compile_pass/forms.rs`
 /// of the tests fails if they fall apart.
-const EVENT_TYPES: [&str; 5] = ["Created", "Updated", "Deleted", "StateChanged", "Custom"];
+const EVENT_TYPES: [&str; 6] = ["Created", "Updated", "Deleted", "StateChanged", "Restored", "Custom"];
 
 /// The attribute's arguments, checked.
 pub struct Arguments {

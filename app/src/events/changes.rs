@@ -28,7 +28,7 @@ pub struct ChangedField {
     pub old: Value,
     /// After, as recorded.
     pub new: Value,
-    /// Before, for people.
+    /// Before, for people. It differs from `new_text` wherever the values differ.
     pub old_text: Option<String>,
     /// After, for people.
     pub new_text: Option<String>,
@@ -60,13 +60,14 @@ impl ChangedField {
             };
         }
         let field_type = FieldType::of(column, &[&change.old, &change.new]);
+        let (old_text, new_text) = field_type.shown_apart(&change.old, &change.new);
         Self {
             field,
             label,
             field_type,
             redacted: false,
-            old_text: Some(field_type.shown(&change.old)),
-            new_text: Some(field_type.shown(&change.new)),
+            old_text: Some(old_text),
+            new_text: Some(new_text),
             old: change.old,
             new: change.new,
         }

@@ -36,17 +36,20 @@ pub enum EventType {
     Deleted,
     /// An object moved from one state to another.
     StateChanged,
+    /// A softly deleted object came back.
+    Restored,
     /// Something of the domain's own; `event_name` says what.
     Custom,
 }
 
 impl EventType {
     /// Every type, in the order above.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Created,
         Self::Updated,
         Self::Deleted,
         Self::StateChanged,
+        Self::Restored,
         Self::Custom,
     ];
 
@@ -57,6 +60,7 @@ impl EventType {
             Self::Updated => "UPDATED",
             Self::Deleted => "DELETED",
             Self::StateChanged => "STATE_CHANGED",
+            Self::Restored => "RESTORED",
             Self::Custom => "CUSTOM",
         }
     }
@@ -75,7 +79,7 @@ impl std::str::FromStr for EventType {
         Self::ALL.into_iter().find(|t| t.as_str() == s).ok_or_else(|| {
             Error::invalid(
                 "event_type",
-                format!("{s:?} is none of CREATED, UPDATED, DELETED, STATE_CHANGED, CUSTOM"),
+                format!("{s:?} is none of CREATED, UPDATED, DELETED, STATE_CHANGED, RESTORED, CUSTOM"),
             )
         })
     }

@@ -14,7 +14,13 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// Values longer than this many characters are cut short in sentences; the event has them whole.
+use super::payload::is_json_null;
+use super::values::json_same;
+use crate::text::{cut, cut_apart};
+
+/// A moment to the microsecond.
+const PRECISE: &str = "%F %T%.f";
+/// Values longer than this many graphemes are cut short in sentences; the event has them whole.
 const VALUE_LIMIT: usize = 80;
 
 /// What kind of value a field holds.
@@ -139,17 +145,53 @@ impl FieldType {
     pub(super) fn same(self, one: &Value, other: &Value) -> bool {
         match (self, decimal(one), decimal(other)) {
             (Self::Decimal, Some(one), Some(other)) => one == other,
-            _ => one == other,
+            _ => json_same(one, other),
         }
     }
 
     /// A value for people.
     pub(super) fn shown(self, value: &Value) -> String {
-        let text = match (self, value) {
-            (_, Value::Null) => return "nothing".to_owned(),
-            (_, Value::Bool(true)) => return "yes".to_owned(),
-            (_, Value::Bool(false)) => return "no".to_owned(),
-            (_, Value::String(text)) if text.is_empty() => return "“”".to_owned(),
+        cut(&self.words(value), VALUE_LIMIT).into_owned()
+    }
+
+    /// Two values for people, in such a way that they look different if they are: from where they begin to differ on,
+    /// with the seconds' parts, or as JSON.
+    pub(super) fn shown_apart(self, one: &Value, other: &Value) -> (String, String) {
+        let forms: [fn(Self, &Value) -> String; 3] = [Self::words, Self::precise_words, |_, value| value.to_string()];
+        let mut shown = (self.shown(one), self.shown(other));
+        for form in forms {
+            if shown.0 != shown.1 || one == other {
+                break;
+            }
+            shown = cut_apart(&form(self, one), &form(self, other), VALUE_LIMIT);
+        }
+        shown
+    }
+
+    /// As [`words`](Self::words), with all that a moment has.
+    fn precise_words(self, value: &Value) -> String {
+        let text = value.as_str().unwrap_or_default();
+        match self {
+            Self::Timestamp => match DateTime::parse_from_rfc3339(text) {
+                Ok(at) => format!("{} UTC", at.with_timezone(&Utc).format(PRECISE)),
+                Err(_) => self.words(value),
+            },
+            Self::Datetime => match text.parse::<NaiveDateTime>() {
+                Ok(at) => at.format(PRECISE).to_string(),
+                Err(_) => self.words(value),
+            },
+            _ => self.words(value),
+        }
+    }
+
+    /// A value for people, at its full length.
+    fn words(self, value: &Value) -> String {
+        match (self, value) {
+            (_, value) if is_json_null(value) => "JSON null".to_owned(),
+            (_, Value::Null) => "nothing".to_owned(),
+            (_, Value::Bool(true)) => "yes".to_owned(),
+            (_, Value::Bool(false)) => "no".to_owned(),
+            (_, Value::String(text)) if text.is_empty() => "“”".to_owned(),
             (Self::Timestamp, Value::String(text)) => instant(text),
             (Self::Datetime, Value::String(text)) => text
                 .parse::<NaiveDateTime>()
@@ -157,18 +199,14 @@ impl FieldType {
             (Self::Bytes, Value::String(text)) => STANDARD
                 .decode(text)
                 .map_or_else(|_| text.clone(), |bytes| format!("{} bytes", bytes.len())),
-            (Self::List, Value::Array(items)) if items.is_empty() => return "an empty list".to_owned(),
+            (Self::List, Value::Array(items)) if items.is_empty() => "an empty list".to_owned(),
             (Self::List, Value::Array(items)) => items
                 .iter()
-                .map(|item| Self::of(None, &[item]).shown(item))
+                .map(|item| Self::of(None, &[item]).words(item))
                 .collect::<Vec<_>>()
                 .join(", "),
             (_, Value::String(text)) => text.clone(),
             (_, other) => other.to_string(),
-        };
-        match text.char_indices().nth(VALUE_LIMIT) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
         }
     }
 }
@@ -280,6 +318,62 @@ mod tests {
             (FieldType::Integer, json!(null), "nothing"),
         ] {
             assert_eq!(of.shown(&value), shown);
+        }
+    }
+
+    #[test]
+    fn values_that_differ_look_different() {
+        let apart = |of: FieldType, one: Value, other: Value| {
+            let (one, other) = of.shown_apart(&one, &other);
+            format!("{one} → {other}")
+        };
+        let long = "words ".repeat(50);
+        for (of, one, other, shown) in [
+            (
+                FieldType::List,
+                json!(["a, b"]),
+                json!(["a", "b"]),
+                r#"["a, b"] → ["a","b"]"#,
+            ),
+            (
+                FieldType::Timestamp,
+                json!("2026-03-01T02:30:00.000000Z"),
+                json!("2026-03-01T02:30:00.120000Z"),
+                "2026-03-01 02:30:00 UTC → 2026-03-01 02:30:00.120 UTC",
+            ),
+            (
+                FieldType::Datetime,
+                json!("2026-03-01T02:30:07.000001"),
+                json!("2026-03-01T02:30:07.000002"),
+                "2026-03-01 02:30:07.000001 → 2026-03-01 02:30:07.000002",
+            ),
+            (
+                FieldType::Json,
+                json!(null),
+                json!({"json_null": true}),
+                "nothing → JSON null",
+            ),
+            (FieldType::Text, json!(null), json!("nothing"), r#"null → "nothing""#),
+            (FieldType::Text, json!(""), json!("“”"), r#""" → "“”""#),
+            (FieldType::Json, json!(true), json!("yes"), r#"true → "yes""#),
+            (FieldType::Bytes, json!("AQID"), json!("AQIE"), r#""AQID" → "AQIE""#),
+            (
+                FieldType::List,
+                json!([]),
+                json!(["an empty list"]),
+                r#"[] → ["an empty list"]"#,
+            ),
+            (
+                FieldType::Text,
+                json!(format!("{long}red")),
+                json!(format!("{long}blue")),
+                "…rds words red → …rds words blue",
+            ),
+            // What can be told apart at the beginning is.
+            (FieldType::Text, json!("a"), json!("b"), "a → b"),
+            (FieldType::Integer, json!(null), json!(null), "nothing → nothing"),
+        ] {
+            assert_eq!(apart(of, one, other), shown);
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn unreadable_reason(version: i16) -> Option<Unreadable> {
 }
 
 /// Values by field name, as recorded: decimals and integers beyond 2^53−1 as strings, instants as RFC 3339 in
-/// UTC, redacted ones as `{"redacted": true}`.
+/// UTC, redacted ones as `{"redacted": true}`, the null of a JSON column as `{"json_null": true}`.
 pub type FieldValues = BTreeMap<String, Value>;
 
 /// Changes by field name.
@@ -43,6 +43,17 @@ pub type FieldChanges = BTreeMap<String, FieldChange>;
 /// What is recorded in place of a value that must not be.
 pub(super) fn redacted() -> Value {
     json!({ "redacted": true })
+}
+
+/// What is recorded for the null of a JSON column. The absence of a value is null.
+pub(super) fn json_null() -> Value {
+    json!({ "json_null": true })
+}
+
+pub(super) fn is_json_null(value: &Value) -> bool {
+    value
+        .as_object()
+        .is_some_and(|object| object.len() == 1 && object.get("json_null") == Some(&Value::Bool(true)))
 }
 
 /// Without making one to compare with.
@@ -141,6 +152,16 @@ pub struct StateChangedEventData {
     pub reason: Option<String>,
 }
 
+/// A deleted object came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoredEventData {
+    /// The tracked fields with which it is back.
+    pub restored_values: FieldValues,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// Something of the domain's own: a payment, an approval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomEventData {
@@ -176,6 +197,8 @@ pub enum EventData {
     Deleted(DeletedEventData),
     /// Of [`EventType::StateChanged`].
     StateChanged(StateChangedEventData),
+    /// Of [`EventType::Restored`].
+    Restored(RestoredEventData),
     /// Of [`EventType::Custom`].
     Custom(CustomEventData),
     /// Of any type, recorded as plain JSON.
@@ -196,6 +219,7 @@ impl EventData {
             (SCHEMA_VERSION, EventType::Updated) => Ok(Self::Updated(serde_json::from_value(data)?)),
             (SCHEMA_VERSION, EventType::Deleted) => Ok(Self::Deleted(serde_json::from_value(data)?)),
             (SCHEMA_VERSION, EventType::StateChanged) => Ok(Self::StateChanged(serde_json::from_value(data)?)),
+            (SCHEMA_VERSION, EventType::Restored) => Ok(Self::Restored(serde_json::from_value(data)?)),
             (SCHEMA_VERSION, EventType::Custom) => Ok(Self::Custom(serde_json::from_value(data)?)),
             (newer, _) => Err(Error::internal(format!(
                 "a {event_type} event has schema version {newer}; this program knows 0 and {SCHEMA_VERSION}"
@@ -256,6 +280,7 @@ macro_rules! payload {
 
 payload!(DeletedEventData, EventType::Deleted, 2, reason);
 payload!(StateChangedEventData, EventType::StateChanged, 2, reason);
+payload!(RestoredEventData, EventType::Restored, 2, reason);
 
 // The two of bulk changes are moved into their JSON, by hand: serde would copy every name and value.
 

@@ -132,11 +132,16 @@ impl Sentence {
 
     /// A value as recorded, of a field of this type.
     #[must_use]
-    pub fn value_of(mut self, value_type: FieldType, value: &Value) -> Self {
+    pub fn value_of(self, value_type: FieldType, value: &Value) -> Self {
+        self.value_as(value_type, value, value_type.shown(value))
+    }
+
+    #[must_use]
+    fn value_as(mut self, value_type: FieldType, value: &Value, text: String) -> Self {
         self.parts.push(Part::Value {
             value_type,
             value: value.clone(),
-            text: value_type.shown(value),
+            text,
         });
         self
     }
@@ -144,13 +149,15 @@ impl Sentence {
     /// ` from 100 to 250`; nothing for a redacted change.
     #[must_use]
     fn change(self, change: &ChangedField) -> Self {
-        if change.redacted {
-            return self;
+        match (&change.old_text, &change.new_text) {
+            // Older programs recorded both NULL and JSON's null as null.
+            (Some(old_text), Some(new_text)) if old_text != new_text => self
+                .and(" from ")
+                .value_as(change.field_type, &change.old, old_text.clone())
+                .and(" to ")
+                .value_as(change.field_type, &change.new, new_text.clone()),
+            _ => self,
         }
-        self.and(" from ")
-            .value_of(change.field_type, &change.old)
-            .and(" to ")
-            .value_of(change.field_type, &change.new)
     }
 
     /// ` from 100 to 250`, or ` (changed back to 100)`.
@@ -281,6 +288,7 @@ impl Sentences {
                 EventType::Updated => Sentence::text("changed ").object(event),
                 EventType::Deleted => Sentence::text("deleted ").object(event),
                 EventType::StateChanged => Sentence::text("changed the state of ").object(event),
+                EventType::Restored => Sentence::text("restored ").object(event),
                 EventType::Custom => {
                     let name = event.event_name.as_deref().unwrap_or("something");
                     Sentence::text(format!("recorded {} on ", spaced(name))).object(event)

@@ -10,7 +10,7 @@ use sea_orm::{
 use super::event::{Event, ObjectRef};
 use super::payload::{FieldChange, FieldChanges, FieldValues, redacted};
 use super::sentence::Sentence;
-use super::values::{recorded, same};
+use super::values::{json_same, recorded, same};
 use crate::error::{Error, Result};
 
 /// What may be recorded of a column.
@@ -150,7 +150,7 @@ pub fn make_field_changes(old: &FieldValues, new: &FieldValues) -> FieldChanges 
                 old: before.clone(),
                 new: after.clone(),
             };
-            (before != after).then(|| (name.clone(), change()))
+            (!json_same(before, after)).then(|| (name.clone(), change()))
         })
         .collect()
 }

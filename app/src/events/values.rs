@@ -2,13 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
+use chrono::{DateTime, NaiveTime, SecondsFormat, TimeZone, Timelike as _, Utc};
 use sea_orm::Value;
 use sea_orm::sea_query::OptionEnum;
 use serde_json::{Value as Json, json};
 
+use super::payload::json_null;
 use crate::error::{Error, Result};
 use crate::json::{MAX_JSON_DEPTH, Unreadable, is_too_deep, refuse_too_deep};
+use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 
 /// The largest integer that every JSON reader keeps exactly (2^53−1).
 const MAX_EXACT: u64 = (1 << 53) - 1;
@@ -17,7 +19,8 @@ const MAX_EXACT: u64 = (1 << 53) - 1;
 ///
 /// Decimals are strings, with the digits that the database holds. Integers are numbers up to 2^53−1 and
 /// strings beyond. Instants are RFC 3339 in UTC with microseconds. Bytes are base64. Numbers that JSON
-/// doesn't know (NaN, infinities) are strings.
+/// doesn't know (NaN, infinities) are strings. A JSON column's null is `{"json_null": true}`, since the absence of a value
+/// is recorded as null.
 pub(super) fn recorded(value: Value) -> Json {
     match value {
         Value::Bool(v) => json!(v),
@@ -36,11 +39,13 @@ pub(super) fn recorded(value: Value) -> Json {
         Value::Enum(OptionEnum::None(_)) => Json::Null,
         Value::Char(v) => json!(v),
         Value::Bytes(v) => v.map_or(Json::Null, |v| Json::String(STANDARD.encode(v))),
-        Value::Json(v) => v.map_or(Json::Null, |v| match is_too_deep(&v, MAX_JSON_DEPTH) {
+        Value::Json(v) => match v.map(|v| *v) {
+            None => Json::Null,
+            Some(Json::Null) => json_null(),
             // Only what was written by SQL, since the helpers refuse it: its event must be readable all the same.
-            true => Unreadable::TOO_DEEP.placeholder(),
-            false => *v,
-        }),
+            Some(v) if is_too_deep(&v, MAX_JSON_DEPTH) => Unreadable::TOO_DEEP.placeholder(),
+            Some(v) => v,
+        },
         Value::ChronoDate(v) => v.map_or(Json::Null, |v| Json::String(v.to_string())),
         Value::ChronoTime(v) => v.map_or(Json::Null, |v| Json::String(v.to_string())),
         Value::ChronoDateTime(v) => v.map_or(Json::Null, |v| Json::String(v.format("%FT%T%.6f").to_string())),
@@ -87,16 +92,86 @@ fn instant<Tz: TimeZone>(at: DateTime<Tz>) -> Json {
 }
 
 /// Whether two values of one column are the same to the database: 44.00 and 44.0, one instant in two zones,
-/// instants that differ below the microsecond that PostgreSQL keeps.
+/// moments that differ below the microsecond that PostgreSQL keeps, `1` and `1.0` in JSON, a NaN and a NaN.
 pub(super) fn same(a: &Value, b: &Value) -> bool {
-    match (instant_of(a), instant_of(b)) {
-        (Some(a), Some(b)) => a.timestamp_micros() == b.timestamp_micros(),
+    if let (Some(a), Some(b)) = (instant_of(a), instant_of(b)) {
+        return a.timestamp_micros() == b.timestamp_micros();
+    }
+    match (a, b) {
+        (Value::Json(Some(a)), Value::Json(Some(b))) => json_same(a, b),
+        (Value::Array(_, Some(a)), Value::Array(_, Some(b))) => {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same(a, b))
+        }
+        (Value::ChronoTime(Some(a)), Value::ChronoTime(Some(b))) => {
+            let micros = |time: &NaiveTime| (time.num_seconds_from_midnight(), time.nanosecond() / 1_000);
+            micros(a) == micros(b)
+        }
+        (Value::Float(Some(a)), Value::Float(Some(b))) => a == b || a.is_nan() && b.is_nan(),
+        (Value::Double(Some(a)), Value::Double(Some(b))) => a == b || a.is_nan() && b.is_nan(),
         _ => a == b,
+    }
+}
+
+/// Whether PostgreSQL's jsonb takes two values for the same: numbers by their value, objects whatever their order.
+pub(super) fn json_same(a: &Json, b: &Json) -> bool {
+    match (a, b) {
+        (Json::Number(a), Json::Number(b)) => a == b || number_same(&a.to_string(), &b.to_string()),
+        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| json_same(a, b)),
+        (Json::Object(a), Json::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| json_same(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+/// Compares numbers by their digits: two that are one as doubles may be two in the database.
+fn number_same(a: &str, b: &str) -> bool {
+    match (Number::parse(a), Number::parse(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+/// A number as its digits without zeros at either end, and the power of ten of the last one.
+#[derive(Debug, PartialEq, Eq)]
+struct Number {
+    is_negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Number {
+    /// From a number as JSON writes it; none for an exponent that is out of all bounds.
+    fn parse(text: &str) -> Option<Self> {
+        let (is_negative, text) = match text.strip_prefix('-') {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let exponent: i64 = exponent.parse().ok()?;
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_start_matches('0').trim_end_matches('0');
+        if digits.is_empty() {
+            return Some(Self {
+                is_negative: false,
+                digits: String::new(),
+                exponent: 0,
+            });
+        }
+        let zeros = all.len() - all.trim_end_matches('0').len();
+        let shift = i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?;
+        Some(Self {
+            is_negative,
+            digits: digits.to_owned(),
+            exponent: exponent.checked_add(shift)?,
+        })
     }
 }
 
 fn instant_of(value: &Value) -> Option<DateTime<Utc>> {
     match value {
+        Value::ChronoDateTime(v) => v.map(|v| v.and_utc()),
         Value::ChronoDateTimeUtc(v) => *v,
         Value::ChronoDateTimeLocal(v) => v.map(|v| v.with_timezone(&Utc)),
         Value::ChronoDateTimeWithTimeZone(v) => v.map(|v| v.with_timezone(&Utc)),
@@ -104,12 +179,23 @@ fn instant_of(value: &Value) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Refuses U+0000, which PostgreSQL can't store in text or JSON, before a statement fails on it; and JSON that is too
-/// deep for its event to be read.
+/// Refuses, before a statement fails on it, U+0000, which PostgreSQL can't store in text or JSON; JSON that is too deep for
+/// its event to be read; a moment outside the years 0001 to 9999, which RFC 3339 can't write; and an integer beyond
+/// PostgreSQL's, which the driver panics on.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names the field.
 pub(super) fn refuse_unstorable(field: &str, value: &Value) -> Result<()> {
+    let can_be_written = match value {
+        Value::ChronoDate(Some(day)) => is_writable(day),
+        other => instant_of(other).is_none_or(|at| is_writable(&at)),
+    };
+    if !can_be_written {
+        return Err(Error::invalid(field, MUST_BE_WRITABLE));
+    }
+    if matches!(value, Value::BigUnsigned(Some(number)) if i64::try_from(*number).is_err()) {
+        return Err(Error::invalid(field, format!("must be at most {}", i64::MAX)));
+    }
     let has_nul = match value {
         Value::String(Some(text)) => text.contains('\0'),
         Value::Char(Some(c)) => *c == '\0',
@@ -137,5 +223,68 @@ pub(super) fn json_has_nul(json: &Json) -> bool {
             .iter()
             .any(|(name, value)| name.contains('\0') || json_has_nul(value)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_compared_as_jsonb_compares_it() {
+        let parse = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+        for (a, b) in [
+            ("1", "1.0"),
+            ("100", "1e2"),
+            ("-0.0", "0"),
+            ("0.10", "0.1"),
+            (r#"{"a":1,"b":[2,{"c":3}]}"#, r#"{"b":[2.0,{"c":3e0}],"a":1.0}"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+        ] {
+            assert!(json_same(&parse(a), &parse(b)), "{a} {b}");
+        }
+        for (a, b) in [
+            ("1", "1.1"),
+            ("1", "-1"),
+            ("1", "\"1\""),
+            ("10", "1"),
+            ("0", "null"),
+            // One double, two numbers.
+            ("18446744073709551615", "18446744073709551616"),
+            ("9007199254740993", "9007199254740992.0"),
+            ("[1,2]", "[2,1]"),
+            (r#"{"a":1}"#, r#"{"a":1,"b":null}"#),
+        ] {
+            assert!(!json_same(&parse(a), &parse(b)), "{a} {b}");
+        }
+        assert!(number_same("12345678901234567890.10", "1234567890123456789010e-2"));
+        assert!(!number_same("0.12345678901234567890", "0.12345678901234567891"));
+    }
+
+    #[test]
+    fn moments_that_rfc_3339_cant_write_are_refused() {
+        let at = |text: &str| Value::from(DateTime::parse_from_rfc3339(text).unwrap());
+        let day = |year| Value::from(chrono::NaiveDate::from_ymd_opt(year, 1, 1).unwrap());
+        for value in [
+            at("0001-01-01T00:00:00Z"),
+            at("9999-12-31T23:59:59Z"),
+            day(1),
+            day(9999),
+        ] {
+            assert!(refuse_unstorable("at", &value).is_ok(), "{value:?}");
+        }
+        for value in [
+            // In UTC these are in the years 0 and 10000.
+            at("0001-01-01T00:00:00+01:00"),
+            at("9999-12-31T23:59:59-01:00"),
+            day(0),
+            day(10_000),
+            Value::from(DateTime::<Utc>::MAX_UTC),
+            Value::from(chrono::NaiveDateTime::MIN),
+            Value::from(vec![chrono::NaiveDate::MAX]),
+            Value::from(u64::MAX),
+        ] {
+            assert!(refuse_unstorable("at", &value).is_err(), "{value:?}");
+        }
     }
 }

@@ -49,7 +49,12 @@ fn shown(change: &FieldChange) -> String {
     if change.is_redacted() {
         return "redacted".to_owned();
     }
-    format!("{} → {}", text(&change.old), text(&change.new))
+    let (old, new) = (text(&change.old), text(&change.new));
+    if old == new {
+        // A null is not the word.
+        return format!("{} → {}", change.old, change.new);
+    }
+    format!("{old} → {new}")
 }
 
 mod sealed {

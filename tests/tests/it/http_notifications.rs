@@ -83,7 +83,7 @@ async fn what_nobody_knows_can_t_be_preferred() {
         (
             "updated/campaign",
             "event_type",
-            "CREATED, UPDATED, DELETED, STATE_CHANGED, CUSTOM, COMMENT, MENTION",
+            "CREATED, UPDATED, DELETED, STATE_CHANGED, RESTORED, CUSTOM, COMMENT, MENTION",
         ),
         ("UPDATED/compaign", "object_type", "known are: campaign"),
         ("UPDATED/Campaign", "object_type", "a-z"),

@@ -83,7 +83,7 @@ async fn list_preferences(team: Team, Query(page): Query<PageParams>) -> Result<
     put, path = "/notification-preferences/{event_type}/{object_type}", tag = "notifications",
     params(
         ("event_type" = String, Path,
-            description = "`CREATED`, `UPDATED`, `DELETED`, `STATE_CHANGED`, `CUSTOM`, `COMMENT`, `MENTION`, or `*`"),
+            description = "`CREATED`, `UPDATED`, `DELETED`, `STATE_CHANGED`, `RESTORED`, `CUSTOM`, `COMMENT`, `MENTION`, or `*`"),
         ("object_type" = String, Path, description = "The type of objects, such as `campaign`, or `*`"),
     ),
     request_body = NewPreference,

@@ -84,6 +84,119 @@ async fn a_campaigns_life_reads_well() {
     );
 }
 
+/// A sentence that names two values shows that they are two.
+#[tokio::test]
+async fn values_that_differ_look_different() {
+    let stage = Stage::new().await;
+    let due = |text: &str| Set(Some(chrono::DateTime::parse_from_rfc3339(text).unwrap()));
+    let tags = |tags: &[&str]| Set(tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>());
+    let long = "word ".repeat(40);
+    let flags = "🇫🇷🇩🇪".repeat(60);
+    let pairs = [
+        (
+            widget::ActiveModel {
+                tags: tags(&["a, b"]),
+                ..Default::default()
+            },
+            widget::ActiveModel {
+                tags: tags(&["a", "b"]),
+                ..Default::default()
+            },
+        ),
+        (
+            widget::ActiveModel {
+                due_at: due("2026-11-20T02:30:00Z"),
+                ..Default::default()
+            },
+            widget::ActiveModel {
+                due_at: due("2026-11-20T02:30:00.250Z"),
+                ..Default::default()
+            },
+        ),
+        (
+            widget::ActiveModel {
+                extra: Set(None),
+                ..Default::default()
+            },
+            widget::ActiveModel {
+                extra: Set(Some(serde_json::Value::Null)),
+                ..Default::default()
+            },
+        ),
+        (
+            widget::ActiveModel {
+                note: Set(Some(format!("{long}red"))),
+                ..Default::default()
+            },
+            widget::ActiveModel {
+                note: Set(Some(format!("{long}blue"))),
+                ..Default::default()
+            },
+        ),
+        (
+            widget::ActiveModel {
+                note: Set(None),
+                ..Default::default()
+            },
+            widget::ActiveModel {
+                note: Set(Some("nothing".to_owned())),
+                ..Default::default()
+            },
+        ),
+        (
+            widget::ActiveModel {
+                picture: Set(Some(vec![1, 2])),
+                ..Default::default()
+            },
+            widget::ActiveModel {
+                picture: Set(Some(vec![2, 1])),
+                ..Default::default()
+            },
+        ),
+        (
+            widget::ActiveModel {
+                note: Set(Some(flags.clone())),
+                ..Default::default()
+            },
+            widget::ActiveModel {
+                note: Set(Some(format!("{flags}!"))),
+                ..Default::default()
+            },
+        ),
+    ];
+    let tx = stage.begin().await;
+    for (n, (first, then)) in pairs.into_iter().enumerate() {
+        let first = widget::ActiveModel {
+            name: Set(format!("w{n}")),
+            ..first
+        };
+        let widget = create_model_with_event(&tx, first, Track::All).await.unwrap();
+        update_model_with_event(&tx, &widget, then, Track::All).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let sentences = Sentences::default().with::<widget::Model>();
+    let told: Vec<_> = stage
+        .team
+        .events()
+        .await
+        .iter()
+        .filter(|event| event.event_type == EventType::Updated)
+        .map(|event| sentences.render(event).to_string())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#"Ada changed tags of widget “w0” from ["a, b"] to ["a","b"]"#.to_owned(),
+            "Ada changed due at of widget “w1” from 2026-11-20 02:30:00 UTC to 2026-11-20 02:30:00.250 UTC".to_owned(),
+            "Ada changed extra of widget “w2” from nothing to JSON null".to_owned(),
+            "Ada changed note of widget “w3” from …word word red to …word word blue".to_owned(),
+            r#"Ada changed note of widget “w4” from null to "nothing""#.to_owned(),
+            r#"Ada changed picture of widget “w5” from "AQI=" to "AgE=""#.to_owned(),
+            format!("Ada changed note of widget “w6” from …{0} to …{0}!", "🇫🇷🇩🇪".repeat(5)),
+        ]
+    );
+}
+
 /// A model's own words stand between the usual actor and the usual reason; other models keep the usual ones.
 #[tokio::test]
 async fn a_model_may_say_it_in_its_own_words() {

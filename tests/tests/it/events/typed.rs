@@ -136,6 +136,54 @@ async fn json_is_its_value_not_its_text() {
     assert!(change(extra("[1,2]"), extra("[2,1]")).await.is_some());
 }
 
+/// As PostgreSQL's jsonb compares them.
+#[tokio::test]
+async fn a_number_in_json_is_its_value_not_its_digits() {
+    let extra = |text: &str| Model {
+        extra: Set(Some(text.parse().unwrap())),
+        ..Default::default()
+    };
+    for (first, then) in [
+        (r#"{"a":1}"#, r#"{"a":1.0}"#),
+        (r#"[{"a":[100]}]"#, r#"[{"a":[1e2]}]"#),
+        ("0.10", "1e-1"),
+        ("-0.0", "0"),
+        (r#"{"a":1,"b":2}"#, r#"{"b":2.0,"a":3,"a":1}"#),
+    ] {
+        let mut owner = sqlx::query_scalar::<_, bool>("SELECT $1::text::jsonb = $2::text::jsonb");
+        owner = owner.bind(first).bind(then);
+        let stage = Stage::new().await;
+        assert!(
+            owner.fetch_one(&mut stage.db.owner().await).await.unwrap(),
+            "{first} {then}"
+        );
+        assert_eq!(change(extra(first), extra(then)).await, None, "{first} {then}");
+    }
+    assert!(change(extra(r#"{"a":1}"#), extra(r#"{"a":"1"}"#)).await.is_some());
+    // One double, two numbers.
+    assert!(
+        change(extra("18446744073709551615"), extra("18446744073709551616"))
+            .await
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn a_json_null_is_told_from_no_value() {
+    let extra = |value| Model {
+        extra: Set(value),
+        ..Default::default()
+    };
+    assert_eq!(
+        change(extra(None), extra(Some(Value::Null))).await,
+        Some(json!({ "extra": { "old": null, "new": { "json_null": true } } }))
+    );
+    assert_eq!(
+        change(extra(Some(Value::Null)), extra(None)).await,
+        Some(json!({ "extra": { "old": { "json_null": true }, "new": null } }))
+    );
+}
+
 #[tokio::test]
 async fn an_integer_that_json_would_round_is_text() {
     let serial = |n| Model {

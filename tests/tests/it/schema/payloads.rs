@@ -2,7 +2,7 @@
 //! reader that still knows the old one.
 
 use daybook::events::{
-    CreatedEventData, CustomEventData, DeletedEventData, Event, EventData, EventType, FieldChange,
+    CreatedEventData, CustomEventData, DeletedEventData, Event, EventData, EventType, FieldChange, RestoredEventData,
     StateChangedEventData, UpdatedEventData,
 };
 use schemars::{JsonSchema, schema_for};
@@ -21,6 +21,7 @@ fn the_payloads_have_these_schemas() {
     assert_schema::<UpdatedEventData>("updated.v1.json");
     assert_schema::<DeletedEventData>("deleted.v1.json");
     assert_schema::<StateChangedEventData>("state_changed.v1.json");
+    assert_schema::<RestoredEventData>("restored.v1.json");
     assert_schema::<CustomEventData>("custom.v1.json");
 }
 
@@ -74,6 +75,12 @@ fn version_one_reads() {
         panic!()
     };
     assert_eq!(serde_json::to_value(&data).unwrap(), gone);
+
+    let back = json!({ "restored_values": { "name": "w" }, "reason": "a mistake" });
+    let EventData::Restored(data) = read(EventType::Restored, 1, back.clone()).unwrap() else {
+        panic!()
+    };
+    assert_eq!(serde_json::to_value(&data).unwrap(), back);
 
     let custom = json!({ "name": "paid", "data": [1, "2"] });
     let EventData::Custom(data) = read(EventType::Custom, 1, custom.clone()).unwrap() else {
