@@ -25,10 +25,10 @@ pub use uuid::Uuid;
 pub use crate::error::{Error, FieldError, Result};
 pub use crate::events::{
     ConsumerContext, ConsumerResult, Consumers, CreatedEventData, CustomEventData, DeletedEventData, Event, EventData,
-    EventType, FieldChange, FieldChanges, FieldPolicy, FieldValues, ObjectRef, RawEventData, Sentence,
-    StateChangedEventData, Track, Tracked, UpdatedEventData, capture_values, create_model_with_event,
+    EventType, FieldChange, FieldChanges, FieldPolicy, FieldValues, ObjectRef, RawEventData, RestoredEventData,
+    Sentence, StateChangedEventData, Track, Tracked, UpdatedEventData, capture_values, create_model_with_event,
     create_models_with_events, delete_model_with_event, emit_event, emit_events, make_field_changes,
-    transition_model_with_event, update_model_with_event, update_models_with_events,
+    restore_model_with_event, transition_model_with_event, update_model_with_event, update_models_with_events,
 };
 pub use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
 pub use crate::jobs::{

@@ -4,21 +4,23 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ActiveValue, ColumnTrait, ColumnType, EntityName, EntityTrait, IdenStatic,
-    Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Statement, Value,
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue, ColumnTrait, EntityTrait, IdenStatic, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select, Value,
 };
-use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::emit::{ROWS_PER_STATEMENT, emit_events};
 use super::payload::{CreatedEventData, UpdatedEventData};
-use super::tracked::{
-    ActiveModelOf, ColumnOf, Track, Tracked, capture_values, column_named, find_column, model_changes, set_column,
+use super::recordset::{self, Columns, columns_of};
+use super::rows::{
+    deletion_by_hand, differing, id_is_any, prepare_insert, refuse_unstorable_values, returned, returning, touch,
 };
-use super::values::recorded;
-use super::with_event::{differing, id_is_any, prepare_insert, refuse_unstorables, touch};
+use super::tracked::{ActiveModelOf, Track, Tracked, capture_values, column_named, model_changes, set_column};
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
+
+/// How many values one statement can bind.
+const MAX_BINDS: usize = 65_535;
 
 /// Inserts models and records that each came to be. Results are in the order of `models`.
 ///
@@ -35,19 +37,33 @@ where
     A: ActiveModelTrait<Entity = E> + ActiveModelBehavior + Send,
 {
     let mut order = Vec::with_capacity(models.len());
-    let mut groups: BTreeMap<Vec<&'static str>, Vec<Json>> = BTreeMap::new();
+    let mut groups: BTreeMap<Columns, Vec<A>> = BTreeMap::new();
     for (index, mut model) in models.into_iter().enumerate() {
         prepare_insert::<M, A>(tx, &mut model).map_err(|error| at(index, error))?;
-        let (id, columns, row) = json_row::<M, A>(&model)?;
-        order.push(id);
-        groups.entry(columns).or_default().push(row);
+        order.push(active_id::<M, A>(&model)?);
+        groups.entry(columns_of::<M, A>(&model)).or_default().push(model);
     }
     let mut created = HashMap::with_capacity(order.len());
-    for (columns, rows) in groups {
-        for chunk in rows.chunks(ROWS_PER_STATEMENT) {
-            for model in insert::<M>(tx, &columns, chunk).await? {
+    for (columns, mut models) in groups {
+        let can_be_sent = columns.iter().all(|(_, in_record)| in_record.is_some());
+        let rows_per_statement = if can_be_sent {
+            ROWS_PER_STATEMENT
+        } else {
+            MAX_BINDS / columns.len().max(1)
+        };
+        while !models.is_empty() {
+            let rest = models.split_off(rows_per_statement.min(models.len()));
+            let written: Vec<M> = if can_be_sent {
+                recordset::insert(tx, &columns, &models).await?
+            } else {
+                let mut insert = E::insert_many(models).into_query();
+                insert.returning(returning::<M>());
+                returned(tx, &insert).await?
+            };
+            for model in written {
                 created.insert(model_id(&model)?, model);
             }
+            models = rest;
         }
     }
     let created: Vec<_> = order.iter().filter_map(|id| created.remove(id)).collect();
@@ -66,11 +82,12 @@ where
 /// Changes all rows of a selection in the same way and records, for each, what really changed.
 ///
 /// The rows are locked in the order of their ids and read as they are; those that have the values already are
-/// left alone, and given back as they are. `select` may filter and limit; its order is the ids'.
+/// left alone, and given back as they are. `select` may filter and limit; its order is the ids'. Rows that are deleted
+/// softly are not there for it.
 ///
 /// # Errors
-/// As [`update_model_with_event`](super::update_model_with_event), but for rows that aren't there, which are
-/// none.
+/// As [`update_model_with_event`](super::update_model_with_event), but for rows that aren't there or are deleted, which
+/// are none; and `changes` may not set the model's `deleted_at` to anything.
 pub async fn update_models_with_events<E, M>(
     tx: &TeamTx,
     select: Select<E>,
@@ -82,9 +99,15 @@ where
     M: Tracked<Entity = E>,
     E::ActiveModel: ActiveModelBehavior + Send,
 {
-    refuse_unstorables::<M, _>(&changes)?;
+    refuse_unstorable_values::<M, _>(&changes)?;
     let (id, team_id) = (column_named::<M>("id")?, column_named::<M>("team_id")?);
     let mut select = select.filter(team_id.eq(tx.team_id()));
+    if let Some(deleted_at) = M::deleted_at() {
+        if !changes.is_not_set(deleted_at) {
+            return Err(deletion_by_hand(deleted_at));
+        }
+        select = select.filter(deleted_at.is_null());
+    }
     QueryTrait::query(&mut select).clear_order_by();
     let mut models = select.order_by_asc(id).lock_exclusive().all(tx).await?;
 
@@ -109,12 +132,13 @@ where
         set_column(&mut update, column, value)?;
     }
     touch::<M>(&mut update)?;
-    let written = E::update_many()
+    let mut update = E::update_many()
         .set(update)
         .filter(team_id.eq(tx.team_id()))
         .filter(id_is_any::<M>(ids)?)
-        .exec_with_returning(tx)
-        .await?;
+        .into_query();
+    update.returning(returning::<M>());
+    let written: Vec<M> = returned(tx, &update).await?;
     let mut written: HashMap<Uuid, M> = written
         .into_iter()
         .map(|model| Ok((model_id(&model)?, model)))
@@ -135,97 +159,23 @@ where
     Ok(models)
 }
 
-/// The row as JSON for `json_populate_recordset`, which gives each value the column's own type.
-fn json_row<M, A>(model: &A) -> Result<(Uuid, Vec<&'static str>, Json)>
+fn active_id<M, A>(model: &A) -> Result<Uuid>
 where
     M: Tracked<Entity = A::Entity>,
     A: ActiveModelTrait,
 {
-    let mut columns = Vec::new();
-    let mut row = Map::new();
-    for column in ColumnOf::<M>::iter() {
-        let (ActiveValue::Set(value) | ActiveValue::Unchanged(value)) = model.get(column) else {
-            continue;
-        };
-        columns.push(column.as_str());
-        let json = match value {
-            // As text, since `json_populate_recordset` takes JSON's null for none; `selected` reads it.
-            Value::Json(Some(json)) if is_json::<M>(column.as_str()) => Json::String(json.to_string()),
-            // PostgreSQL reads bytes in hex, events show them in base64.
-            Value::Bytes(Some(bytes)) => Json::String(bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
-                use std::fmt::Write as _;
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })),
-            value => recorded(value),
-        };
-        row.insert(column.as_str().to_owned(), json);
+    match model.get(column_named::<M>("id")?) {
+        ActiveValue::Set(value) | ActiveValue::Unchanged(value) => id_of::<M>(value),
+        ActiveValue::NotSet => Err(Error::internal("an id is not set")),
     }
-    let id = match model.get(column_named::<M>("id")?) {
-        ActiveValue::Set(Value::Uuid(Some(id))) | ActiveValue::Unchanged(Value::Uuid(Some(id))) => id,
-        other => {
-            return Err(Error::internal(format!(
-                "the id of a {} must be a UUID, not {other:?}",
-                M::OBJECT_TYPE
-            )));
-        }
-    };
-    Ok((id, columns, Json::Object(row)))
-}
-
-/// One statement with one bind, so that no number of columns meets the protocol's limit of 65,535 binds.
-async fn insert<M: Tracked>(tx: &TeamTx, columns: &[&str], rows: &[Json]) -> Result<Vec<M>> {
-    let table = quoted(M::Entity::default().table_name());
-    let into = columns
-        .iter()
-        .map(|column| quoted(column))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let selected = columns
-        .iter()
-        .map(|column| selected::<M>(column))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let returning = ColumnOf::<M>::iter()
-        .map(|column| match column.enum_type_name() {
-            // SeaORM reads a PostgreSQL enum as text.
-            Some(_) => format!("{0}::text AS {0}", quoted(column.as_str())),
-            None => quoted(column.as_str()),
-        })
-        .collect::<Vec<_>>()
-        .join(", ");
-    let sql = format!(
-        "INSERT INTO {table} ({into}) SELECT {selected} FROM json_populate_recordset(NULL::{table}, $1::text::json) RETURNING {returning}"
-    );
-    let rows = serde_json::to_string(rows)?;
-    let statement = Statement::from_sql_and_values(sea_orm::DbBackend::Postgres, sql, [rows.into()]);
-    Ok(M::Entity::find().from_raw_sql(statement).all(tx).await?)
-}
-
-fn selected<M: Tracked>(column: &str) -> String {
-    let quoted = quoted(column);
-    if is_json::<M>(column) {
-        format!("({quoted} #>> '{{}}')::json")
-    } else {
-        quoted
-    }
-}
-
-fn is_json<M: Tracked>(column: &str) -> bool {
-    find_column::<M>(column).is_some_and(|column| {
-        matches!(
-            column.def().get_column_type(),
-            ColumnType::Json | ColumnType::JsonBinary
-        )
-    })
-}
-
-fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
 fn model_id<M: Tracked>(model: &M) -> Result<Uuid> {
-    match model.get(column_named::<M>("id")?) {
+    id_of::<M>(model.get(column_named::<M>("id")?))
+}
+
+fn id_of<M: Tracked>(id: Value) -> Result<Uuid> {
+    match id {
         Value::Uuid(Some(id)) => Ok(id),
         other => Err(Error::internal(format!(
             "the id of a {} must be a UUID, not {other:?}",

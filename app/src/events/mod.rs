@@ -27,6 +27,8 @@ mod emit;
 mod event;
 mod field_type;
 mod payload;
+mod recordset;
+mod rows;
 mod sentence;
 mod tracked;
 mod values;
@@ -43,10 +45,11 @@ pub use event::{Event, EventType, ObjectRef};
 pub use field_type::FieldType;
 pub use payload::{
     CreatedEventData, CustomEventData, DeletedEventData, EventData, EventPayload, FieldChange, FieldChanges,
-    FieldValues, RawEventData, StateChangedEventData, UpdatedEventData,
+    FieldValues, RawEventData, RestoredEventData, StateChangedEventData, UpdatedEventData,
 };
 pub use sentence::{Part, Sentence, Sentences};
 pub use tracked::{FieldPolicy, Track, Tracked, capture_values, make_field_changes};
 pub use with_event::{
-    create_model_with_event, delete_model_with_event, transition_model_with_event, update_model_with_event,
+    create_model_with_event, delete_model_with_event, restore_model_with_event, transition_model_with_event,
+    update_model_with_event,
 };

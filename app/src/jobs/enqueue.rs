@@ -13,6 +13,7 @@ use super::job::{Due, Job, JobOptions};
 use super::registry::Jobs;
 use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
+use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 use crate::tenancy::{Context, Moved, TeamTx};
 
 /// How large a job's input may be, as JSON.
@@ -114,6 +115,7 @@ impl<'a> Asked<'a> {
         let (due_at, delay) = match options.due {
             Due::Now => (None, Duration::ZERO),
             Due::After(delay) => (None, delay),
+            Due::At(at) if !is_writable(&at) => return Err(Error::invalid("at", MUST_BE_WRITABLE)),
             Due::At(at) => (Some(at), Duration::ZERO),
         };
         Ok(Self {

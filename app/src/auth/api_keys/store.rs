@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::auth::ApiKey;
 use crate::auth::person::is_line;
 use crate::error::{Error, FieldError, Result};
+use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 use crate::tenancy::{Role, TeamTx};
 
 const MAX_NAME_CHARS: usize = 200;
@@ -137,6 +138,11 @@ impl NewKey {
             wrong.push(FieldError {
                 field: "expires_at".to_owned(),
                 detail: "must be in the future".to_owned(),
+            });
+        } else if self.expires_at.is_some_and(|at| !is_writable(&at)) {
+            wrong.push(FieldError {
+                field: "expires_at".to_owned(),
+                detail: MUST_BE_WRITABLE.to_owned(),
             });
         }
         if wrong.is_empty() {

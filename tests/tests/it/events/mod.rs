@@ -1,8 +1,11 @@
 //! Recording: what the `*_with_event` helpers write, compare, record and refuse.
 
 mod bulk;
+mod moments;
 mod refused;
+mod restored;
 mod round_trips;
 mod sentences;
 mod single;
+mod specimens;
 mod typed;

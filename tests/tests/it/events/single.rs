@@ -315,7 +315,10 @@ async fn soft_deletion_keeps_the_row_and_happens_once() {
         .await
         .unwrap();
     let again = delete_model_with_event(&tx, widget.clone(), None).await;
-    assert!(matches!(again, Err(Error::NotFound { .. })), "{again:?}");
+    assert!(
+        matches!(again, Err(Error::Conflict { code: "deleted", .. })),
+        "{again:?}"
+    );
     tx.commit().await.unwrap();
     let tx = stage.begin().await;
     let kept = widget::Entity::find_by_id(widget.id).one(&tx).await.unwrap().unwrap();

@@ -93,6 +93,7 @@ async fn a_job_that_no_program_runs_is_refused_at_the_call() {
         JobOptions::new().queue("x".repeat(91)),
         JobOptions::new().max_attempts(0),
         JobOptions::new().after(Duration::MAX),
+        JobOptions::new().at(chrono::DateTime::<chrono::Utc>::MAX_UTC),
     ] {
         let told = tx.enqueue_with(note("x"), options.clone()).await;
         assert!(matches!(told, Err(Error::Invalid(_))), "{options:?}: {told:?}");

@@ -1,0 +1,208 @@
+//! The rows that the helpers write: filled in, checked, locked, compared, and read back.
+
+use sea_orm::sea_query::extension::postgres::PgFunc;
+use sea_orm::sea_query::{Expr, ExprTrait, Query, ReturningClause};
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue, ColumnTrait, ColumnType, ConnectionTrait, DbErr, EntityTrait,
+    IdenStatic, Iterable, QueryFilter, QuerySelect, QueryTrait, StatementBuilder, Value,
+};
+use uuid::Uuid;
+
+use super::sentence::spaced;
+use super::tracked::{ActiveModelOf, ColumnOf, Tracked, column_named, find_column, set_column};
+use super::values::{refuse_unstorable, same};
+use crate::error::{Error, Result};
+use crate::tenancy::TeamTx;
+use crate::tenancy::moments::{FIRST_MOMENT, LAST_MOMENT};
+
+/// Fills `id` and `team_id`, and refuses what can't be stored.
+pub(super) fn prepare_insert<M, A>(tx: &TeamTx, model: &mut A) -> Result<()>
+where
+    M: Tracked<Entity = A::Entity>,
+    A: ActiveModelTrait,
+{
+    let (id, team_id) = (column_named::<M>("id")?, column_named::<M>("team_id")?);
+    if model.is_not_set(id) {
+        set_column(model, id, Uuid::now_v7().into())?;
+    }
+    match model.get(team_id) {
+        ActiveValue::NotSet => set_column(model, team_id, tx.team_id().into())?,
+        ActiveValue::Set(value) | ActiveValue::Unchanged(value) => refuse_other_team(tx, &value)?,
+    }
+    refuse_unstorable_values::<M, A>(model)
+}
+
+pub(super) fn refuse_other_team(tx: &TeamTx, team_id: &Value) -> Result<()> {
+    if *team_id == Value::from(tx.team_id()) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "team_id",
+        "names another team than the transaction's; leave it out",
+    ))
+}
+
+pub(super) fn refuse_unstorable_values<M, A>(model: &A) -> Result<()>
+where
+    M: Tracked<Entity = A::Entity>,
+    A: ActiveModelTrait,
+{
+    for column in ColumnOf::<M>::iter() {
+        if let ActiveValue::Set(value) = model.get(column) {
+            refuse_unstorable(column.as_str(), &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Before anything is written: a change whose event is refused afterwards would stand without it.
+pub(super) fn refuse_unstorable_reason(reason: Option<&str>) -> Result<()> {
+    reason.map_or(Ok(()), |reason| refuse_unstorable("reason", &reason.into()))
+}
+
+/// The row as it is, locked until the transaction ends.
+pub(super) async fn lock<M: Tracked>(tx: &TeamTx, model: &M) -> Result<M> {
+    let id = column_named::<M>("id")?;
+    M::Entity::find()
+        .filter(column_named::<M>("team_id")?.eq(tx.team_id()))
+        .filter(id.eq(model.get(id)))
+        .lock_exclusive()
+        .one(tx)
+        .await?
+        .ok_or_else(|| Error::not_found(M::OBJECT_TYPE))
+}
+
+/// Refuses a row that is deleted softly: it is to be restored before it is changed.
+pub(super) fn refuse_deleted<M: Tracked>(row: &M) -> Result<()> {
+    match M::deleted_at() {
+        Some(column) if !is_null(&row.get(column)) => Err(Error::conflict(
+            "deleted",
+            format!("the {} is deleted; restore it first", spaced(M::OBJECT_TYPE)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses changes that would delete or restore the row, which have events of their own.
+pub(super) fn refuse_deletion_by_hand<M: Tracked>(old: &M, changes: &ActiveModelOf<M>) -> Result<()> {
+    match M::deleted_at().map(|column| (column, changes.get(column))) {
+        Some((column, ActiveValue::Set(value))) if !same(&old.get(column), &value) => Err(deletion_by_hand(column)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn deletion_by_hand(column: impl IdenStatic) -> Error {
+    Error::invalid(
+        column.as_str(),
+        "is set by a deletion and cleared by a restoration (delete_model_with_event, restore_model_with_event); leave \
+         it out of an update",
+    )
+}
+
+/// The columns of `changes` that are set to something else than what `old` holds.
+///
+/// # Errors
+/// [`Error::Invalid`] for a change of `id` or `team_id`.
+pub(super) fn differing<M: Tracked>(
+    tx: &TeamTx,
+    old: &M,
+    changes: &ActiveModelOf<M>,
+) -> Result<Vec<(ColumnOf<M>, Value)>> {
+    let mut differing = Vec::new();
+    for column in ColumnOf::<M>::iter() {
+        let ActiveValue::Set(value) = changes.get(column) else {
+            continue;
+        };
+        if same(&old.get(column), &value) {
+            continue;
+        }
+        match column.as_str() {
+            "id" => return Err(Error::invalid("id", "can't be changed; leave it out")),
+            "team_id" => return refuse_other_team(tx, &value).map(|()| differing),
+            _ => differing.push((column, value)),
+        }
+    }
+    Ok(differing)
+}
+
+/// Writes what differs and gives the row as the database now has it; `None` if nothing differs.
+pub(super) async fn write_changes<M: Tracked>(tx: &TeamTx, old: &M, changes: &ActiveModelOf<M>) -> Result<Option<M>>
+where
+    ActiveModelOf<M>: ActiveModelBehavior + Send,
+{
+    refuse_unstorable_values::<M, _>(changes)?;
+    let differing = differing(tx, old, changes)?;
+    if differing.is_empty() {
+        return Ok(None);
+    }
+    let id = column_named::<M>("id")?;
+    let mut update = <ActiveModelOf<M> as ActiveModelTrait>::default();
+    for (column, value) in differing {
+        set_column(&mut update, column, value)?;
+    }
+    touch::<M>(&mut update)?;
+    let mut update = M::Entity::update_many()
+        .set(update)
+        .filter(column_named::<M>("team_id")?.eq(tx.team_id()))
+        .filter(id.eq(old.get(id)))
+        .into_query();
+    update.returning(returning::<M>());
+    let written = returned(tx, &update).await?.pop();
+    Ok(Some(written.ok_or_else(|| Error::not_found(M::OBJECT_TYPE))?))
+}
+
+/// Sets `updated_at`, where the model has one and nobody set it.
+pub(super) fn touch<M: Tracked>(update: &mut ActiveModelOf<M>) -> Result<()> {
+    match find_column::<M>("updated_at") {
+        Some(column) if update.is_not_set(column) => set_now::<M>(update, column),
+        _ => Ok(()),
+    }
+}
+
+/// All columns of a row that is written, each as the entity reads it, with moments that can be written as RFC 3339.
+pub(super) fn returning<M: Tracked>() -> ReturningClause {
+    Query::returning().exprs(ColumnOf::<M>::iter().map(|column| {
+        let plain = Expr::col(column);
+        let read = column.select_as(plain.clone());
+        let is_moment = matches!(
+            column.def().get_column_type(),
+            ColumnType::TimestampWithTimeZone | ColumnType::Timestamp | ColumnType::DateTime | ColumnType::Date
+        );
+        if !is_moment || read != plain {
+            return read;
+        }
+        // PostgreSQL names the result after its last part.
+        let clamped = Expr::case(plain.clone().gt(Expr::cust(LAST_MOMENT)), Expr::cust(LAST_MOMENT))
+            .case(plain.clone().lt(Expr::cust(FIRST_MOMENT)), Expr::cust(FIRST_MOMENT))
+            .finally(plain);
+        clamped.into()
+    }))
+}
+
+/// The rows of a statement that ends with [`returning`].
+pub(super) async fn returned<M: Tracked>(tx: &TeamTx, statement: &impl StatementBuilder) -> Result<Vec<M>> {
+    let rows = tx.query_all(statement).await?;
+    Ok(rows
+        .iter()
+        .map(|row| M::from_query_result(row, ""))
+        .collect::<Result<_, DbErr>>()?)
+}
+
+/// Sets an instant column to now, in whichever of SeaORM's types the model has it.
+pub(super) fn set_now<M: Tracked>(update: &mut ActiveModelOf<M>, column: ColumnOf<M>) -> Result<()> {
+    let now = chrono::Utc::now();
+    if update.try_set(column, now.into()).is_ok() || update.try_set(column, now.fixed_offset().into()).is_ok() {
+        return Ok(());
+    }
+    set_column(update, column, now.naive_utc().into())
+}
+
+pub(super) fn is_null(value: &Value) -> bool {
+    *value == value.as_null()
+}
+
+/// The id column equals one of these: one bind, however many there are.
+pub(super) fn id_is_any<M: Tracked>(ids: Vec<Uuid>) -> Result<Expr> {
+    let id = column_named::<M>("id")?;
+    Ok(Expr::col(id.as_column_ref()).eq(PgFunc::any(ids)))
+}

@@ -1,0 +1,160 @@
+//! Soft deletion and its undoing.
+
+use daybook::assert_events;
+use daybook::error::Error;
+use daybook::events::Consumers;
+use daybook::events::{
+    EventData, EventType, Sentences, Track, create_model_with_event, create_models_with_events,
+    delete_model_with_event, restore_model_with_event, transition_model_with_event, update_model_with_event,
+    update_models_with_events,
+};
+use daybook::testing::RECORDER;
+use daybook_tests::{Stage, campaign, widget};
+use sea_orm::ActiveValue::Set;
+use sea_orm::EntityTrait;
+use serde_json::json;
+
+fn noted(note: &str) -> widget::ActiveModel {
+    widget::ActiveModel {
+        note: Set(Some(note.to_owned())),
+        ..Default::default()
+    }
+}
+
+async fn deleted(stage: &Stage) -> widget::Model {
+    let widget = stage.widget("w").await;
+    let tx = stage.begin().await;
+    delete_model_with_event(&tx, widget.clone(), Some("broken"))
+        .await
+        .unwrap();
+    let widget = widget::Entity::find_by_id(widget.id).one(&tx).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    widget
+}
+
+#[tokio::test]
+async fn a_restoration_is_an_event_with_the_values_that_are_back() {
+    let stage = Stage::with(Consumers::of([RECORDER]).unwrap()).await;
+    let widget = deleted(&stage).await;
+    let tx = stage.begin().await;
+    let back = restore_model_with_event(&tx, widget.clone(), Some("mended"))
+        .await
+        .unwrap();
+    assert_eq!(back.deleted_at, None);
+    // There already: no event.
+    restore_model_with_event(&tx, widget.clone(), None).await.unwrap();
+    update_model_with_event(&tx, &widget, noted("again"), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_events!(
+        stage.team,
+        [
+            "CREATED widget “w”",
+            "DELETED widget “w” (broken)",
+            "RESTORED widget “w” (mended)",
+            "UPDATED widget “w”: note null → again",
+        ]
+    );
+    let events = stage.team.events().await;
+    let EventData::Restored(data) = events[2].data().unwrap() else {
+        panic!("{:?}", events[2])
+    };
+    assert_eq!(events[2].event_type, EventType::Restored);
+    assert_eq!(data.restored_values["name"], json!("w"));
+    assert_eq!(data.reason.as_deref(), Some("mended"));
+    let told = Sentences::default().render(&events[2]).to_string();
+    assert_eq!(told, "Ada restored widget “w”: mended");
+    let seen = daybook::testing::Recording::of(&stage.database).calls();
+    assert_eq!(seen.len(), 4, "consumers of every type are given it");
+}
+
+#[tokio::test]
+async fn a_deleted_row_is_not_changed() {
+    let stage = Stage::new().await;
+    let widget = deleted(&stage).await;
+    let tx = stage.begin().await;
+    let state = widget::Column::State;
+    let outcomes = [
+        update_model_with_event(&tx, &widget, noted("x"), Track::All)
+            .await
+            .map(drop),
+        transition_model_with_event(&tx, &widget, state, "done", None)
+            .await
+            .map(drop),
+        delete_model_with_event(&tx, widget.clone(), None).await,
+    ];
+    for outcome in outcomes {
+        let error = outcome.unwrap_err();
+        assert_eq!((error.status().as_u16(), error.code()), (409, "deleted"));
+        assert_eq!(error.to_string(), "the widget is deleted; restore it first");
+    }
+    tx.commit().await.unwrap();
+    assert_events!(stage.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
+}
+
+/// As those of another team, they are not there for a set.
+#[tokio::test]
+async fn a_set_passes_deleted_rows_by() {
+    let stage = Stage::new().await;
+    let widget = deleted(&stage).await;
+    let tx = stage.begin().await;
+    create_models_with_events(&tx, vec![widget::named("there")], Track::All)
+        .await
+        .unwrap();
+    let updated = update_models_with_events(&tx, widget::Entity::find(), noted("x"), Track::All)
+        .await
+        .unwrap();
+    assert_eq!(
+        updated.iter().map(|widget| widget.name.as_str()).collect::<Vec<_>>(),
+        ["there"]
+    );
+    let kept = widget::Entity::find_by_id(widget.id).one(&tx).await.unwrap().unwrap();
+    assert_eq!(kept, widget);
+}
+
+#[tokio::test]
+async fn a_deletion_or_restoration_by_hand_is_told_how() {
+    let stage = Stage::new().await;
+    let widget = deleted(&stage).await;
+    let there = stage.widget("there").await;
+    let tx = stage.begin().await;
+    let at = |deleted_at| widget::ActiveModel {
+        deleted_at: Set(deleted_at),
+        ..Default::default()
+    };
+    let now = Some(chrono::Utc::now());
+    let all = widget::Entity::find;
+    for refused in [
+        update_model_with_event(&tx, &widget, at(None), Track::All)
+            .await
+            .map(drop),
+        update_model_with_event(&tx, &there, at(now), Track::All)
+            .await
+            .map(drop),
+        update_models_with_events(&tx, all(), at(None), Track::All)
+            .await
+            .map(drop),
+        update_models_with_events(&tx, all(), at(now), Track::All)
+            .await
+            .map(drop),
+    ] {
+        let Err(Error::Invalid(fields)) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(fields[0].field, "deleted_at");
+        assert!(fields[0].detail.contains("restore_model_with_event"), "{fields:?}");
+    }
+    // What it is already is no change.
+    update_model_with_event(&tx, &there, at(None), Track::All)
+        .await
+        .unwrap();
+    // A model that is deleted for good can't come back.
+    let spring = campaign::ActiveModel {
+        name: Set("Spring".into()),
+        ..Default::default()
+    };
+    let spring = create_model_with_event(&tx, spring, Track::All).await.unwrap();
+    let refused = restore_model_with_event(&tx, spring, None).await;
+    assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+}
