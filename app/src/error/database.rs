@@ -112,6 +112,7 @@ impl std::error::Error for DatabaseError {}
 fn condition(sqlstate: &str) -> Option<&'static str> {
     Some(match sqlstate {
         "0A000" => "feature_not_supported",
+        "22012" => "division_by_zero",
         "22P02" => "invalid_text_representation",
         "25006" => "read_only_sql_transaction",
         "25P02" => "in_failed_sql_transaction",

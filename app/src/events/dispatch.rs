@@ -59,6 +59,7 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
         }
         Ok(())
     };
+    tx.take_refusal();
     let Err(cause) = tx.savepoint(work).await? else {
         return Ok(());
     };
@@ -68,7 +69,13 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
         tx.doom();
         return Err(error);
     }
-    let told = chain(&error);
+    let mut told = chain(&error);
+    if let Some(refusal) = tx.take_refusal().map(|refusal| refusal.to_string())
+        && !told.contains(&refusal)
+    {
+        told.push_str(": ");
+        told.push_str(&refusal);
+    }
     tracing::error!(
         consumer = consumer.name,
         events = events.len(),

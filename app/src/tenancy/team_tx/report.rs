@@ -20,6 +20,7 @@ pub(super) struct Report {
     last_recorded: Option<Uuid>,
     queued: Vec<Uuid>,
     wrote: bool,
+    refusal: Option<DatabaseError>,
 }
 
 impl Report {
@@ -95,10 +96,18 @@ impl TeamTx {
         let Some(refusal) = outcome.as_ref().err().and_then(DatabaseError::of) else {
             return false;
         };
-        if let Some(observer) = &self.state().report.observer {
+        let report = &mut self.state().report;
+        if let Some(observer) = &report.observer {
             observer.refused(&refusal);
         }
+        report.refusal = Some(refusal);
         true
+    }
+
+    /// The last statement that the database refused, once: the error that came of it may be a client's, which says nothing
+    /// of the database.
+    pub(crate) fn take_refusal(&self) -> Option<DatabaseError> {
+        self.state().report.refusal.take()
     }
 
     pub(super) fn tell(&self, ending: Ending) {
