@@ -7,6 +7,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 /// How many characters a grapheme may have on average before a text is cut earlier: nothing else bounds a letter with its
 /// marks.
 const CHARS_PER_GRAPHEME: usize = 4;
+/// How many more the longest of them may have: a family has a dozen.
+const CHARS_OF_THE_LONGEST: usize = 64;
 /// How many graphemes are shown before the place where two texts begin to differ.
 const CONTEXT_GRAPHEMES: usize = 10;
 /// How far before that place graphemes are looked for.
@@ -21,7 +23,7 @@ pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     let mut chars = 0;
     for (count, (start, grapheme)) in text.grapheme_indices(true).enumerate() {
         chars += grapheme.chars().count();
-        if count == max || chars > max * CHARS_PER_GRAPHEME {
+        if count == max || chars > max * CHARS_PER_GRAPHEME + CHARS_OF_THE_LONGEST {
             return Cow::Owned(format!("{}…", &text[..start]));
         }
     }
