@@ -210,7 +210,11 @@ async fn isolate_undoes_its_own_work_and_keeps_the_failure() {
         [("fails-after-writing", 2), ("fails-in-sql", 2), ("looks-away", 2)]
     );
     assert!(failures[0].2.contains("the printer is on fire"), "{}", failures[0].2);
-    assert!(failures[1].2.contains("SQLSTATE 22012 division_by_zero"), "{}", failures[1].2);
+    assert!(
+        failures[1].2.contains("SQLSTATE 22012 division_by_zero"),
+        "{}",
+        failures[1].2
+    );
 }
 
 /// One savepoint for each consumer and call, not for each event.
