@@ -76,10 +76,7 @@ mod tests {
         assert_eq!(cut("🇫🇷🇩🇪🇮🇹", 2), "🇫🇷🇩🇪…");
         assert_eq!(cut("🇫🇷🇩🇪", 2), "🇫🇷🇩🇪");
         // A letter with marks without end is left out whole.
-        assert_eq!(
-            cut(&format!("ab{}", "c\u{301}".repeat(1) + &"\u{301}".repeat(1_000)), 80),
-            "ab…"
-        );
+        assert_eq!(cut(&format!("abc{}", "\u{301}".repeat(1_000)), 80), "ab…");
     }
 
     #[test]

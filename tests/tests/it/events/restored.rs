@@ -69,6 +69,33 @@ async fn a_restoration_is_an_event_with_the_values_that_are_back() {
     assert_eq!(seen.len(), 4, "consumers of every type are given it");
 }
 
+/// The thread has it in words, and a database that knew no such event takes it, and a preference for it.
+#[tokio::test]
+async fn a_restoration_is_posted_to_the_thread_and_may_be_preferred() {
+    let consumers = [
+        daybook::threads::post_to_thread::CONSUMER,
+        daybook::notifications::send_notifications::CONSUMER,
+    ];
+    let stage = Stage::with(Consumers::of(consumers).unwrap()).await;
+    let widget = deleted(&stage).await;
+    let tx = stage.begin().await;
+    restore_model_with_event(&tx, widget, Some("mended")).await.unwrap();
+    let prefer = sqlx::query(
+        "INSERT INTO notification_preferences (team_id, user_id, event_type, object_type, in_app)
+         VALUES ($1, $2, 'RESTORED', '*', false)",
+    );
+    let user = tx.context().actor.user_id();
+    tx.execute_sql(prefer.bind(tx.team_id()).bind(user)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(stage.count("thread_messages").await, 3);
+    let rule = daybook::notifications::Rule {
+        event_type: Some(daybook::notifications::Occasion::Event(EventType::Restored)),
+        object_type: None,
+    };
+    let shown = serde_json::to_value(rule).unwrap();
+    assert_eq!(shown["event_type"], "RESTORED");
+}
+
 #[tokio::test]
 async fn a_deleted_row_is_not_changed() {
     let stage = Stage::new().await;
