@@ -163,8 +163,9 @@ async fn what_cannot_be_clamped_is_an_error() {
         "SELECT '-infinity'::date AS ends_at",
         "SELECT ARRAY['infinity'::timestamp] AS ends_at",
     ] {
-        let read = tx.fetch_all(sqlx::query(sql)).await;
-        let error = read.err().expect("can't be read");
+        let Err(error) = tx.fetch_all(sqlx::query(sql)).await else {
+            panic!("{sql} was read");
+        };
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("ends_at") && cause.contains("0001 to 9999"), "{cause}");
     }
