@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use uuid::Uuid;
 
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, read_secret_file};
 use crate::terminal::visible;
 
 /// How long a connection, and an answer's beginning, may take.
@@ -95,14 +95,17 @@ impl Remote {
             Some(token) => token.clone(),
             None => {
                 let file = config.data_dir.join("token");
-                let token = std::fs::read_to_string(&file).map_err(|_| {
-                    Trouble::Refused(format!(
-                        "no token: set DAYBOOK_TOKEN (`daybook token` makes one), or run this where `daybook dev` has \
-                         left {}",
-                        file.display()
-                    ))
+                let token = read_secret_file(&file, 1).map_err(|error| {
+                    Trouble::Refused(match error.is_missing() {
+                        true => format!(
+                            "no token: set DAYBOOK_TOKEN (`daybook token` makes one), or run this where `daybook dev` has \
+                             left {}",
+                            file.display()
+                        ),
+                        false => error.to_string(),
+                    })
                 })?;
-                Secret::new(token.trim())
+                Secret::new(token)
             }
         };
         let local = ["http://127.", "http://[::1]", "http://localhost"];

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::Outcome;
-use super::service::{Server, ensure_token_key};
+use super::service::{Server, ensure_token_key, require_token_key};
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::config::Config;
@@ -40,6 +40,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(app: App, mut config: Config, args: Args) -> Outcome {
+    require_token_key(&config)?;
     ensure_token_key(&mut config)?;
     let stop = Stop::listen()?;
     let server = Server::start(&config).await?;

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::config::{Config, JwtKey, Secret};
+use crate::config::{Config, JwtKey, MIN_SECRET_BYTES, Secret, read_secret_file};
 use crate::error::{Error, Result};
 use crate::housekeeping::Retention;
 use crate::jobs::{WorkerOptions, Workers};
@@ -262,18 +262,38 @@ pub(super) fn find_token_key(config: &mut Config) -> Result<()> {
     })
 }
 
+/// Whoever names a database of their own says whose tokens are believed, too: a secret that each process invented for its
+/// own folder would be another one on each machine, and gone with the folder.
+pub(super) fn require_token_key(config: &Config) -> Result<()> {
+    if config.database.url.is_none() || config.auth.key.is_some() {
+        return Ok(());
+    }
+    let invented = config.data_dir.join(SECRET_FILE);
+    let kept = match invented.exists() {
+        true => format!(
+            "; to go on with the secret that was made for this folder, DAYBOOK_JWT_SECRET_FILE={}",
+            std::path::absolute(&invented).unwrap_or(invented).display()
+        ),
+        false => String::new(),
+    };
+    Err(Error::internal(format!(
+        "DATABASE_URL is set and nothing says whose tokens are believed: set DAYBOOK_JWT_SECRET or DAYBOOK_JWT_SECRET_FILE \
+         (HS256, at least {MIN_SECRET_BYTES} bytes), or DAYBOOK_JWT_PUBLIC_KEY (RS256 or ES256){kept}"
+    )))
+}
+
 /// The configured key, else the data folder's secret, else what `missing` gives for its file.
 fn token_key(config: &mut Config, missing: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
     if config.auth.key.is_some() {
         return Ok(());
     }
     let file = config.data_dir.join(SECRET_FILE);
-    let secret = match fs::read_to_string(&file) {
+    let secret = match read_secret_file(&file, MIN_SECRET_BYTES) {
         Ok(secret) => secret,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => missing(&file)?,
-        Err(error) => return Err(at_path(&file, error)),
+        Err(error) if error.is_missing() => missing(&file)?,
+        Err(error) => return Err(Error::internal(error)),
     };
-    config.auth.key = Some(JwtKey::Secret(Secret::new(secret.trim())));
+    config.auth.key = Some(JwtKey::Secret(Secret::new(secret)));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use super::settings::{Secret, Settings};
 
 /// Below this many bytes an HS256 secret can be guessed from one token (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
+pub(crate) const MIN_SECRET_BYTES: usize = 32;
 
 /// What a 2048-bit RSA key (RFC 7518 §3.3) with the shortest exponent takes in PKCS#1 DER.
 const MIN_RSA_DER_BYTES: usize = 268;

@@ -32,7 +32,8 @@ impl DatabaseConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
         let url = settings.secret("DATABASE_URL", postgres_url);
         let app_url = settings.secret("DAYBOOK_APP_URL", postgres_url);
-        if app_url.is_some() && settings.text("DATABASE_URL").is_none() {
+        if app_url.is_some() && settings.text("DATABASE_URL").is_none() && settings.text("DATABASE_URL_FILE").is_none()
+        {
             settings.refuse(
                 "DAYBOOK_APP_URL",
                 "is set without DATABASE_URL: set both, to the same server, or neither for a private cluster",

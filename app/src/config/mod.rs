@@ -5,6 +5,10 @@
 //! (a key, a database URL with its password) is named without its value, and [`Secret`] keeps it out of
 //! `{:?}`. An empty variable counts as one that isn't set.
 //!
+//! **A secret may be in a file**: each setting that may hold one can be given as `<NAME>_FILE`, the path of a file that
+//! belongs to the service's user or to root and that nobody else can read (`chmod 600`): `DAYBOOK_JWT_SECRET_FILE`,
+//! `DATABASE_URL_FILE`, `DAYBOOK_REDACTION_KEY_FILE` and so on.
+//!
 //! | setting | default | what it says |
 //! |---|---|---|
 //! | `DAYBOOK_BIND` | `127.0.0.1:8080` | the address that the service listens on |
@@ -66,11 +70,13 @@ mod jobs;
 mod live;
 mod remote;
 mod runs;
+mod secret_file;
 mod settings;
 mod wide_events;
 
 use std::path::PathBuf;
 
+pub(crate) use auth::MIN_SECRET_BYTES;
 pub use auth::{AuthConfig, JwtKey, PublicKey, PublicKeyAlgorithm};
 pub use connections::ConnectionsConfig;
 pub use database::DatabaseConfig;
@@ -79,6 +85,7 @@ pub use jobs::JobsConfig;
 pub use live::LiveConfig;
 pub use remote::RemoteConfig;
 pub use runs::RunsConfig;
+pub(crate) use secret_file::read_secret_file;
 pub use settings::{BadSetting, BadSettings, CREDENTIALS, Secret};
 pub use wide_events::WideEventsConfig;
 

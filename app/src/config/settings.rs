@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::secret_file::read_secret_file;
 
 /// Names that begin with `DAYBOOK_` and mean something, to this module or to the command line.
 const KNOWN: &[&str] = &[
@@ -70,6 +73,17 @@ pub const CREDENTIALS: [&str; 6] = [
     "DAYBOOK_REDACTION_KEY",
     "DAYBOOK_TOKEN",
     "DAYBOOK_WORKER_URL",
+];
+
+/// Settings that may be in a file: `<name>_FILE`. Those that [`Settings::secret`] reads.
+const IN_FILES: &[&str] = &[
+    "DAYBOOK_APP_URL_FILE",
+    "DAYBOOK_DIRECT_URL_FILE",
+    "DAYBOOK_JWT_PUBLIC_KEY_FILE",
+    "DAYBOOK_JWT_SECRET_FILE",
+    "DAYBOOK_REDACTION_KEY_FILE",
+    "DAYBOOK_TOKEN_FILE",
+    "DAYBOOK_WORKER_URL_FILE",
 ];
 
 /// A text that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.
@@ -190,8 +204,23 @@ impl<'a> Settings<'a> {
     }
 
     /// Like [`Settings::parsed`] for a value that may hold a secret: it is named and never shown.
+    ///
+    /// It may be in a file instead, which `<name>_FILE` names.
     pub(super) fn secret<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        match parse(&self.value(name)?) {
+        let value = match (self.value(name), self.secret_in_file(name)) {
+            (Some(_), Some(_)) => {
+                self.refuse(name, format!("is set beside {name}_FILE: set one of the two"));
+                return None;
+            }
+            (Some(value), None) => value,
+            (None, Some(Ok(value))) => value,
+            (None, Some(Err(problem))) => {
+                self.refuse(name, problem);
+                return None;
+            }
+            (None, None) => return None,
+        };
+        match parse(&value) {
             Ok(parsed) => Some(parsed),
             Err(problem) => {
                 self.refuse(name, problem);
@@ -209,6 +238,14 @@ impl<'a> Settings<'a> {
         });
     }
 
+    /// What the file holds that `<name>_FILE` names, or what is wrong with it.
+    fn secret_in_file(&self, name: &str) -> Option<Result<String, String>> {
+        let setting = format!("{name}_FILE");
+        let path = (self.lookup)(&setting).filter(|path| !path.trim().is_empty())?;
+        // How long it must be is known to whoever parses it.
+        Some(read_secret_file(Path::new(path.trim()), 1).map_err(|error| format!("by {setting}: {error}")))
+    }
+
     fn value(&mut self, name: &'static str) -> Option<String> {
         let value = (self.lookup)(name).filter(|value| !value.trim().is_empty())?;
         if value.contains('\u{FFFD}') {
@@ -219,17 +256,20 @@ impl<'a> Settings<'a> {
     }
 }
 
+fn known() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().chain(IN_FILES).copied()
+}
+
 /// A warning for each name that begins with `DAYBOOK_` and means nothing.
 pub(super) fn unknown_names(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut unknown: Vec<String> = names
-        .filter(|name| name.starts_with("DAYBOOK_") && !KNOWN.contains(&name.as_str()))
+        .filter(|name| name.starts_with("DAYBOOK_") && !known().any(|known| known == name))
         .collect();
     unknown.sort_unstable();
     unknown
         .into_iter()
         .map(|name| {
-            match KNOWN
-                .iter()
+            match known()
                 .map(|known| (distance(&name, known), known))
                 .min()
                 .filter(|(steps, _)| *steps <= 3)

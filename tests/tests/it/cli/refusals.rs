@@ -62,3 +62,97 @@ fn a_reader_who_leaves_is_no_error_and_a_sample_team_is_found_by_its_people() {
     let _again = Service::start(&folder, "dev");
     assert_eq!(exported(&folder, "DAYBOOK_TEAM"), team);
 }
+
+#[test]
+fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = Folder::new();
+    let file = folder.file("jwt.secret");
+    std::fs::create_dir_all(folder.file("")).unwrap();
+    let write = |text: &str, mode: u32| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let long = "a-secret-of-at-least-thirty-two-bytes";
+    for (text, mode, words) in [
+        ("", 0o600, "is empty"),
+        ("short\n", 0o600, "at least 32"),
+        (long, 0o644, "chmod 600"),
+    ] {
+        write(text, mode);
+        for command in [&["token", "ada"][..], &["serve"], &["dev"]] {
+            let said = folder.refusal(command);
+            assert!(
+                said.contains(words) && said.contains("jwt.secret"),
+                "{command:?}: {said}"
+            );
+            assert!(!said.contains(long) && !said.contains("internal error"), "{said}");
+        }
+        assert_eq!(folder.postgres_pid(), None, "nothing was started");
+    }
+    write(long, 0o600);
+    assert_eq!(folder.lines(&["token", "ada"]).len(), 1);
+
+    // What a setting names is looked at in the same way, and what commands present.
+    write(long, 0o644);
+    for (setting, named) in [
+        ("DAYBOOK_JWT_SECRET_FILE", &file),
+        ("DAYBOOK_REDACTION_KEY_FILE", &file),
+        ("DATABASE_URL_FILE", &file),
+    ] {
+        let output = folder.command(&["token", "ada"]).env(setting, named).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{setting}");
+        for words in [setting, "chmod 600", "jwt.secret"] {
+            assert!(said.contains(words), "{words} is not in: {said}");
+        }
+    }
+    write(long, 0o600);
+    std::fs::write(folder.file("token"), "a-token").unwrap();
+    std::fs::set_permissions(folder.file("token"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let said = folder.refusal(&["story", "01930000-0000-7000-8000-000000000000"]);
+    assert!(said.contains("chmod 600") && said.contains("token"), "{said}");
+    // A right one is taken.
+    let output = folder
+        .command(&["token", "ada"])
+        .env("DAYBOOK_JWT_SECRET_FILE", &file)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let both = folder
+        .command(&["token", "ada"])
+        .env("DAYBOOK_JWT_SECRET_FILE", &file)
+        .env("DAYBOOK_JWT_SECRET", long)
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(both.stderr).unwrap().contains("set one of the two"));
+}
+
+#[test]
+fn a_service_on_a_database_of_ones_own_invents_no_secret() {
+    for role in [
+        &["serve"][..],
+        &["serve", "--role", "web"],
+        &["serve", "--role", "worker"],
+    ] {
+        let folder = Folder::new();
+        let output = folder
+            .command(role)
+            .env("DATABASE_URL", "postgres://daybook:hunter2@127.0.0.1:1/daybook")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success());
+        for words in [
+            "DAYBOOK_JWT_SECRET",
+            "DAYBOOK_JWT_SECRET_FILE",
+            "DAYBOOK_JWT_PUBLIC_KEY",
+            "DATABASE_URL",
+        ] {
+            assert!(said.contains(words), "{words} is not in: {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!folder.file("").exists(), "nothing was made");
+    }
+}
