@@ -8,6 +8,7 @@ use daybook_entity::run;
 use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::auth::with_words_of_access;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::events::{Consumers, Sentences, Tracked};
@@ -153,7 +154,7 @@ impl App {
         let hearing = Hearing::ringing(bell.clone());
         Ok(database
             .with_extension(consumers)
-            .with_extension(self.sentences.clone().with::<run::Model>())
+            .with_extension(with_words_of_access(self.sentences.clone().with::<run::Model>()))
             .with_extension(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?)
             .with_extension(jobs::isolated_failures())
             .with_extension(LastWatched::default())

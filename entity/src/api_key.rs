@@ -22,6 +22,10 @@ pub struct Model {
     pub role: String,
     /// The person who made it.
     pub created_by: Option<Uuid>,
+    /// The member who answers for it: it is revoked with them.
+    pub owned_by: Option<Uuid>,
+    /// When that member took it over from another.
+    pub adopted_at: Option<DateTimeUtc>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// When it stops to hold, if it does.

@@ -17,6 +17,10 @@ pub struct Model {
     pub role: String,
     /// What `@handle` mentions them by; unique in the team, lower case.
     pub handle: String,
+    /// How the team calls them, as long as they have no name of their own.
+    pub display_name: Option<String>,
+    /// Where the team reaches them, as long as they have no address of their own.
+    pub email: Option<String>,
     /// When they were added.
     pub created_at: DateTimeUtc,
 }

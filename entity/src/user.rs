@@ -14,10 +14,16 @@ pub struct Model {
     pub issuer: String,
     /// Who the person is to the issuer: the token's `sub`.
     pub subject: String,
-    /// How sentences call them.
+    /// The subject, or the name of whoever added them before names belonged to memberships.
     pub display_name: String,
-    /// Where to reach them.
+    /// The address of whoever added them before addresses belonged to memberships.
     pub email: Option<String>,
+    /// How they call themselves: by their own verified token, or by hand. None: teams use the name that they gave.
+    pub own_name: Option<String>,
+    /// Their address, by their own verified token.
+    pub own_email: Option<String>,
+    /// Who gave `own_name`: `token` or `self`.
+    pub named_by: Option<String>,
     /// When they were first named here.
     pub created_at: DateTimeUtc,
     /// When name or address last changed.

@@ -18,6 +18,7 @@ mod m0012_runs;
 mod m0013_owner_functions;
 mod m0013_row_origins;
 mod m0013_validated_checks;
+mod m0014_people;
 mod m0015_restored_events;
 pub mod queue;
 pub mod rls;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_owner_functions::Migration),
             Box::new(m0013_row_origins::Migration),
             Box::new(m0013_validated_checks::Migration),
+            Box::new(m0014_people::Migration),
             Box::new(m0015_restored_events::Migration),
         ]
     }

@@ -116,7 +116,7 @@ impl MigrationTrait for Migration {
 
 /// Who acts, in PL/pgSQL so that each connection plans it once: planned anew at every entry, the policies made
 /// it seven times as slow. With the caller's rights, under the caller's policies.
-const ENTRY_FUNCTIONS: &str = "
+pub(crate) const ENTRY_FUNCTIONS: &str = "
     -- A person by their identity: sets who acts, and gives their row, and their role if they are a member.
     CREATE FUNCTION daybook_enter_person(team uuid, named_issuer text, named_subject text)
         RETURNS TABLE (id uuid, name text, role text) LANGUAGE plpgsql AS $$

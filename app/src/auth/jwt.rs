@@ -36,6 +36,9 @@ struct Claims {
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// OpenID Connect Core §5.1. Some providers write it as a string.
+    #[serde(skip_serializing)]
+    email_verified: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<ActClaim>,
 }
@@ -151,13 +154,16 @@ fn principal(claims: Claims) -> Result<UserPrincipal> {
             subject: self::subject(act.sub, "act.sub")?,
         }),
     };
+    let is_unverified = claims
+        .email_verified
+        .is_some_and(|verified| verified == false || verified == "false");
     Ok(UserPrincipal {
         // Who acts in their own name impersonates nobody.
         acting: acting.filter(|acting| (&acting.issuer, &acting.subject) != (&issuer, &subject)),
         issuer,
         subject,
         name: readable(claims.name, MAX_NAME_CHARS),
-        email: readable(claims.email, MAX_EMAIL_CHARS),
+        email: readable(claims.email, MAX_EMAIL_CHARS).filter(|_| !is_unverified),
         expires_at: claims.exp.as_ref().map_or(DateTime::<Utc>::MIN_UTC, moment),
     })
 }
@@ -261,6 +267,7 @@ pub fn mint(config: &AuthConfig, token: &NewToken, ttl: TimeDelta) -> Result<Str
         aud: config.audience.clone(),
         name: token.name.clone(),
         email: token.email.clone(),
+        email_verified: None,
         act,
     };
     let key = EncodingKey::from_secret(secret.expose().as_bytes());

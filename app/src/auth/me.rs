@@ -1,22 +1,25 @@
-//! `/v1/me`: who the caller is, and which teams they are in.
+//! `/v1/me`: who the caller is, which teams they are in, what they are called, and their erasure.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::Principal;
+use super::erasure::erase_person;
+use super::person::check_name;
+use super::{Principal, UserPrincipal};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Problem};
-use crate::tenancy::{OwnTeam, OwnTeams, Role};
+use crate::http::{AppState, Json, Problem, request};
+use crate::tenancy::{Context, Entrant, Entry, OwnDetails, OwnTeam, OwnTeams, Role};
 
-/// The route, which belongs to no team.
+/// The routes, which belong to no team.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(show))
+    OpenApiRouter::new().routes(routes!(show, rename, erase))
 }
 
 /// The caller.
@@ -24,9 +27,9 @@ pub fn routes() -> OpenApiRouter<AppState> {
 struct Me {
     /// Who vouches for them: the token's `iss`.
     issuer: String,
-    /// Who they are to the issuer: the token's `sub`, by which an admin adds them to a team.
+    /// Who they are to the issuer: the token's `sub`, by which an admin invites them into a team.
     subject: String,
-    /// The person as they are known here; null if nobody has added them to a team yet.
+    /// The person as they are known here; null for somebody who is in no team and has not named themselves.
     user: Option<OwnUser>,
     /// The teams they are in, by name.
     teams: Vec<OwnTeamBody>,
@@ -35,7 +38,7 @@ struct Me {
 #[derive(Debug, Serialize, ToSchema)]
 struct OwnUser {
     id: Uuid,
-    /// How sentences call them.
+    /// How sentences call them. In a team it is the team's name for them, as long as they have none of their own.
     display_name: String,
     /// Where to reach them.
     email: Option<String>,
@@ -43,14 +46,14 @@ struct OwnUser {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OwnTeam)]
-struct OwnTeamBody {
-    id: Uuid,
+pub(super) struct OwnTeamBody {
+    pub(super) id: Uuid,
     /// What people call it.
-    name: String,
+    pub(super) name: String,
     /// What the caller may do there.
-    role: Role,
+    pub(super) role: Role,
     /// What mentions the caller there.
-    handle: String,
+    pub(super) handle: String,
 }
 
 impl From<OwnTeam> for OwnTeamBody {
@@ -64,8 +67,60 @@ impl From<OwnTeam> for OwnTeamBody {
     }
 }
 
+/// The person whose token the request has.
+///
+/// # Errors
+/// [`Error::Unauthenticated`]; [`Error::Forbidden`] for an API key.
+pub(super) fn caller(state: &AppState, headers: &HeaderMap) -> Result<UserPrincipal> {
+    match state.authenticator().authenticate(headers)? {
+        Principal::User(person) => Ok(person),
+        Principal::ApiKey(_) => Err(Error::Forbidden {
+            detail: "an API key has no teams of its own".to_owned(),
+        }),
+    }
+}
+
+/// What a person decides for themselves, nobody else decides in their name.
+///
+/// # Errors
+/// [`Error::Forbidden`] for a token with `act`.
+pub(super) fn in_own_name(person: UserPrincipal) -> Result<UserPrincipal> {
+    if person.acting.is_some() {
+        return Err(Error::Forbidden {
+            detail: "only the person themselves may do this: the token has `act`, somebody who acts in their name"
+                .to_owned(),
+        });
+    }
+    Ok(person)
+}
+
+/// The service's own entry into a team, for a person who has no rights there yet.
+pub(super) fn service_entry(team_id: Uuid, parts: &Parts) -> Entry {
+    let request = request(parts);
+    let context = Context {
+        via: request.via.clone(),
+        request_id: request.request_id.clone(),
+        correlation_id: request.correlation_id,
+        ..Context::system(team_id, "invitations")
+    };
+    Entry::new(team_id, Entrant::Context(context), request)
+}
+
+/// The person's entry into a team of theirs.
+fn own_entry(team_id: Uuid, person: &UserPrincipal, parts: &Parts) -> Entry {
+    let entrant = Entrant::Person {
+        issuer: person.issuer.clone(),
+        subject: person.subject.clone(),
+        acting: None,
+    };
+    Entry::new(team_id, entrant, request(parts))
+}
+
 /// Shows who the caller is and which teams they are in; for a token that names two people (`act`), the one in
 /// whose name things are done.
+///
+/// The name and address of the caller's own token (`name`, `email`) are taken over here: teams see them from then on.
+/// A name that the person gave by `PATCH /v1/me` beats the token's.
 #[utoipa::path(
     get, path = "/v1/me", operation_id = "show_me", tag = "me",
     responses(
@@ -76,29 +131,111 @@ impl From<OwnTeam> for OwnTeamBody {
     )
 )]
 async fn show(State(state): State<AppState>, headers: HeaderMap) -> Result<impl IntoResponse> {
-    let person = match state.authenticator().authenticate(&headers)? {
-        Principal::User(person) => person,
-        Principal::ApiKey(_) => {
-            return Err(Error::Forbidden {
-                detail: "an API key has no teams of its own".to_owned(),
-            });
-        }
-    };
+    let person = caller(&state, &headers)?;
     let own = state.database().own_teams(&person.issuer, &person.subject).await?;
-    let (user, teams) = own.map_or((None, Vec::new()), split);
-    Ok(Json(Me {
+    let own = match own {
+        Some(own) if has_news(&person, &own.details) => {
+            let details = state
+                .database()
+                .describe_person(
+                    &person.issuer,
+                    &person.subject,
+                    person.name.as_deref(),
+                    person.email.as_deref(),
+                )
+                .await?;
+            Some(OwnTeams { details, ..own })
+        }
+        own => own,
+    };
+    Ok(Json(me(person, own)))
+}
+
+/// Whether the token says what isn't known yet.
+fn has_news(person: &UserPrincipal, known: &OwnDetails) -> bool {
+    let name = person.name.is_some() && person.name != known.own_name && !known.named_by_self;
+    let email = person.email.is_some() && person.email != known.own_email;
+    person.acting.is_none() && (name || email)
+}
+
+fn me(person: UserPrincipal, own: Option<OwnTeams>) -> Me {
+    let (user, teams) = own.map_or((None, Vec::new()), |own| {
+        let OwnTeams { details, teams, .. } = own;
+        let user = OwnUser {
+            id: details.user_id,
+            display_name: details.own_name.unwrap_or(details.fallback_name),
+            email: details.own_email,
+        };
+        (Some(user), teams.into_iter().map(OwnTeamBody::from).collect())
+    });
+    Me {
         issuer: person.issuer,
         subject: person.subject,
         user,
         teams,
-    }))
+    }
 }
 
-fn split(own: OwnTeams) -> (Option<OwnUser>, Vec<OwnTeamBody>) {
-    let user = OwnUser {
-        id: own.user_id,
-        display_name: own.display_name,
-        email: own.email,
+/// What the caller changes of themselves.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct MyChanges {
+    /// How sentences are to call them, in every team, from here on. What was recorded before stays as it was.
+    #[schema(min_length = 1, max_length = 200)]
+    display_name: String,
+}
+
+/// Renames the caller, in every team. Their name beats the teams' names for them, and their token's.
+#[utoipa::path(
+    patch, path = "/v1/me", operation_id = "rename_me", tag = "me", request_body = MyChanges,
+    responses(
+        (status = 200, body = Me),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn rename(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Json(changes): Json<MyChanges>,
+) -> Result<impl IntoResponse> {
+    let person = in_own_name(caller(&state, &headers)?)?;
+    check_name("display_name", &changes.display_name)?;
+    let database = state.database();
+    database
+        .rename_person(
+            &person.issuer,
+            &person.subject,
+            &changes.display_name,
+            person.email.as_deref(),
+        )
+        .await?;
+    let own = database.own_teams(&person.issuer, &person.subject).await?;
+    Ok(Json(me(person, own)))
+}
+
+/// Erases the caller: their memberships in every team, with the API keys that they answer for, their invitations, and what
+/// is known of them. What was recorded stays as it was recorded: events, comments and run logs are never changed.
+#[utoipa::path(
+    delete, path = "/v1/me", operation_id = "erase_me", tag = "me",
+    responses(
+        (status = 204, description = "they are not known here any more"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`last-owner` of a team; nothing was erased"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn erase(State(state): State<AppState>, parts: Parts) -> Result<StatusCode> {
+    let person = in_own_name(caller(&state, &parts.headers)?)?;
+    let database = state.database();
+    let own = database.own_teams(&person.issuer, &person.subject).await?;
+    let invitations = database.own_invitations(&person.issuer, &person.subject).await?;
+    let memberships: Vec<Uuid> = own.iter().flat_map(|own| &own.teams).map(|team| team.id).collect();
+    let mut teams = memberships.clone();
+    teams.extend(invitations.iter().map(|invitation| invitation.team_id));
+    let entry = |team_id| match memberships.contains(&team_id) {
+        true => own_entry(team_id, &person, &parts),
+        false => service_entry(team_id, &parts),
     };
-    (Some(user), own.teams.into_iter().map(OwnTeamBody::from).collect())
+    erase_person(database, &teams, &person.issuer, &person.subject, entry).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

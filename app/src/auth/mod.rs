@@ -16,7 +16,7 @@
 //!
 //! **Invariant:** no token, secret or hash appears in an error, in `{:?}` or in a log.
 //!
-//! **Who is in a team** is kept by `members`, programs' keys by `api_keys`; [`found_team`] makes a team with its
+//! **Who is in a team** is kept by `members`, who is asked to be by `invitations`, programs' keys by `api_keys`; [`found_team`] makes a team with its
 //! first owner. Both have the same faces for requests and for the command line: functions of a `TeamTx`, which
 //! hold the rules.
 //!
@@ -28,25 +28,34 @@
 mod api_key;
 mod api_keys;
 mod authenticator;
+mod erasure;
 mod gone;
+mod invitations;
 mod jwt;
 mod me;
 mod members;
 mod person;
 mod principal;
+mod record;
 mod teams;
 pub(crate) mod tickets;
 
 pub use api_key::ApiKey;
-pub use api_keys::{KeyInfo, KeyRole, NewKey, list_keys, make_key, revoke_key, routes as api_key_routes};
+pub use api_keys::{KeyInfo, KeyRole, NewKey, adopt_key, list_keys, make_key, revoke_key, routes as api_key_routes};
 pub use authenticator::Authenticator;
+pub use erasure::erase_person;
 pub use gone::gone;
+pub use invitations::{
+    Invitation, accept, decline, invite, list_invitations, own_routes as own_invitation_routes,
+    routes as invitation_routes, withdraw,
+};
 pub use jwt::{NewToken, mint};
 pub use me::routes as me_routes;
 pub use members::{
-    LockedMember, Member, MemberChanges, NewMember, add_member, change_member, find_member, list_members, lock_member,
-    remove_member, routes as member_routes,
+    LockedMember, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember, add_member, change_member,
+    find_member, list_members, lock_member, remove_member, routes as member_routes,
 };
 pub use person::NewPerson;
 pub use principal::{ActingPerson, ApiKeyPrincipal, Principal, UserPrincipal};
+pub(crate) use record::with_words_of_access;
 pub use teams::{NewTeam, found_team};

@@ -1,7 +1,9 @@
-//! People as they are added: named by whoever vouches for them, and described once.
+//! People as they are added: named by whoever vouches for them. What a team calls them belongs to their membership; what
+//! they call themselves, to them.
 
 use uuid::Uuid;
 
+use super::UserPrincipal;
 use crate::error::{Error, FieldError, Result};
 use crate::tenancy::TeamTx;
 
@@ -17,17 +19,19 @@ pub struct NewPerson {
     pub issuer: String,
     /// Who they are to the issuer: their tokens' `sub`.
     pub subject: String,
-    /// How sentences call them, if nobody has named them before.
+    /// How the team calls them, as long as they have no name of their own.
     pub display_name: String,
-    /// Where to reach them, if nobody has named them before.
+    /// Where the team reaches them, as long as they have no address of their own.
     pub email: Option<String>,
 }
 
 /// A person's row.
 pub(super) struct KnownPerson {
     pub(super) user_id: Uuid,
-    pub(super) display_name: String,
-    pub(super) email: Option<String>,
+    /// How they call themselves, if they have said so.
+    pub(super) own_name: Option<String>,
+    /// Their address, if their own token has said so.
+    pub(super) own_email: Option<String>,
 }
 
 impl NewPerson {
@@ -60,37 +64,61 @@ impl NewPerson {
             Err(Error::Invalid(wrong))
         }
     }
+}
 
-    /// Finds or makes the person's row. Somebody who is known already keeps their name and address: a team
-    /// that adds them has no say in those.
-    ///
-    /// The policy on `users` lets through whoever names the identity exactly, so the statement first says
-    /// whom it names; an update of nothing is what makes `RETURNING` give a row that was there before.
-    pub(super) async fn find_or_make(&self, tx: &TeamTx) -> Result<KnownPerson> {
-        use sqlx::Row as _;
-        let query = sqlx::query(
-            "WITH named AS MATERIALIZED (
-                SELECT set_config('daybook.issuer', $1, true), set_config('daybook.subject', $2, true)
-             )
-             INSERT INTO users (id, issuer, subject, display_name, email) SELECT $3, $1, $2, $4, $5 FROM named
-             ON CONFLICT (issuer, subject) DO UPDATE SET updated_at = users.updated_at
-             RETURNING id, display_name, email",
-        )
-        .bind(&self.issuer)
-        .bind(&self.subject)
-        .bind(Uuid::now_v7())
-        .bind(&self.display_name)
-        .bind(&self.email);
-        let row = tx
-            .fetch_optional(query)
-            .await?
-            .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
-        Ok(KnownPerson {
-            user_id: row.try_get("id")?,
-            display_name: row.try_get("display_name")?,
-            email: row.try_get("email")?,
-        })
+/// Finds or makes a person's row, and takes over what their own token says, if it is there. A team that adds somebody
+/// has no say in their name and address.
+///
+/// The policy on `users` lets through whoever names the identity exactly, so the statement first says
+/// whom it names; an update of nothing is what makes `RETURNING` give a row that was there before.
+pub(super) async fn find_or_make(
+    tx: &TeamTx,
+    issuer: &str,
+    subject: &str,
+    token: Option<&UserPrincipal>,
+) -> Result<KnownPerson> {
+    use sqlx::Row as _;
+    let query = sqlx::query(
+        "WITH named AS MATERIALIZED (
+            SELECT set_config('daybook.issuer', $1, true), set_config('daybook.subject', $2, true)
+         )
+         INSERT INTO users (id, issuer, subject, display_name, own_name, own_email, named_by)
+         SELECT $3, $1, $2, left($2, 200), $4, $5, CASE WHEN $4::text IS NOT NULL THEN 'token' END FROM named
+         ON CONFLICT (issuer, subject) DO UPDATE SET updated_at = users.updated_at,
+            own_name = CASE WHEN users.named_by = 'self' THEN users.own_name ELSE coalesce($4, users.own_name) END,
+            own_email = coalesce($5, users.own_email),
+            named_by = CASE WHEN users.named_by = 'self' THEN 'self' WHEN $4 IS NOT NULL THEN 'token'
+                ELSE users.named_by END
+         RETURNING id, own_name, own_email",
+    )
+    .bind(issuer)
+    .bind(subject)
+    .bind(Uuid::now_v7())
+    .bind(token.and_then(|token| token.name.as_deref()))
+    .bind(token.and_then(|token| token.email.as_deref()));
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+    Ok(KnownPerson {
+        user_id: row.try_get("id")?,
+        own_name: row.try_get("own_name")?,
+        own_email: row.try_get("own_email")?,
+    })
+}
+
+/// A name as people give it to themselves.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(super) fn check_name(field: &str, name: &str) -> Result<()> {
+    if is_line(name, MAX_NAME_CHARS) {
+        return Ok(());
     }
+    Err(Error::invalid(
+        field,
+        format!("must be 1 to {MAX_NAME_CHARS} characters of one line"),
+    ))
 }
 
 /// Something to see, of one line, and not longer than `max_chars`.

@@ -25,7 +25,7 @@ pub struct UserPrincipal {
     pub subject: String,
     /// `name`, for sentences; without control characters, at most 200 characters.
     pub name: Option<String>,
-    /// `email`; without control characters, at most 320 characters.
+    /// `email`, unless `email_verified` says that it isn't; without control characters, at most 320 characters.
     pub email: Option<String>,
     /// `act`: the person who really acts, if it is another one.
     pub acting: Option<ActingPerson>,

@@ -108,6 +108,7 @@ async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -
             let own = database.own_teams(&config.auth.issuer, subject).await?;
             let id = own
                 .ok_or_else(|| Error::internal("a person who was added is not there"))?
+                .details
                 .user_id;
             let actor = Actor::User {
                 id,

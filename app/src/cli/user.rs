@@ -2,13 +2,13 @@
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::service::{Server, with_team};
+use super::service::{Server, with_database, with_team};
 use super::{Outcome, say};
 use crate::app::App;
-use crate::auth::{NewMember, NewPerson, add_member, list_members};
+use crate::auth::{NewMember, NewPerson, add_member, erase_person, list_members};
 use crate::config::Config;
 use crate::error::Result;
-use crate::tenancy::{Context, Database, Role};
+use crate::tenancy::{Context, Database, Entrant, Entry, Request, Role};
 
 /// As many members as `user list` prints.
 const LISTED: u64 = 10_000;
@@ -34,6 +34,15 @@ enum Command {
     },
     /// List the team's people: id, handle, role, name.
     List,
+    /// Erase a person from every team and from `users`. What was recorded stays as it was recorded.
+    Erase {
+        /// Who they are to their identity provider: their tokens' `sub`.
+        #[arg(long)]
+        subject: String,
+        /// Who vouches for them; else DAYBOOK_JWT_ISSUER.
+        #[arg(long)]
+        issuer: Option<String>,
+    },
 }
 
 /// A person, as their identity provider knows them.
@@ -72,6 +81,10 @@ impl PersonArgs {
 }
 
 pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
+    if let Command::Erase { subject, issuer } = args.command {
+        let issuer = issuer.unwrap_or_else(|| config.auth.issuer.clone());
+        return erase(app, config, &issuer, &subject).await;
+    }
     with_team(
         app,
         config,
@@ -92,6 +105,8 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                     .await?;
                     say(member.user_id)?;
                 }
+                // In no team: see above.
+                Command::Erase { .. } => {}
                 Command::List => {
                     for member in list_members(&tx, None, LISTED).await? {
                         say(format_args!(
@@ -104,6 +119,21 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
             tx.commit().await
         },
     )
+    .await?;
+    Ok(())
+}
+
+/// Out of every team that there is: only the tables' owner can list them.
+async fn erase(app: &App, config: &Config, issuer: &str, subject: &str) -> Outcome {
+    with_database(app, config, async |server: &Server, database: &Database| {
+        let teams: Vec<_> = server.teams().await?.into_iter().map(|(id, _)| id).collect();
+        let entry = |team_id| {
+            let context = Context::system(team_id, "daybook user");
+            let request = Request::of(&context);
+            Entry::new(team_id, Entrant::Context(context), request)
+        };
+        erase_person(database, &teams, issuer, subject, entry).await
+    })
     .await?;
     Ok(())
 }

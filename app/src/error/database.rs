@@ -293,7 +293,9 @@ fn constraint_error(name: &str) -> Option<Error> {
     Some(match name {
         "memberships_handle_key" => Error::conflict("handle-taken", "another member has this handle"),
         "memberships_pkey" => Error::conflict("already-member", "this person is a member already"),
-        "memberships_handle_shape" => Error::invalid(
+        "invitations_identity_key" => Error::conflict("already-invited", "this person is invited already"),
+        "invitations_handle_key" => Error::conflict("handle-taken", "somebody who is invited has this handle"),
+        "memberships_handle_shape" | "invitations_handle_shape" => Error::invalid(
             "handle",
             "must be 1 to 32 of a-z, 0-9, '.', '_' or '-', beginning with a letter or digit",
         ),

@@ -53,8 +53,54 @@ where
     record(tx, events).await
 }
 
+/// An object that events name without a model: a member, an invitation, an API key.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) object_type: &'static str,
+    pub(crate) id: String,
+    pub(crate) label: String,
+}
+
+/// Records events of objects without a model, which have no thread. `actor` stands for a person whom the transaction
+/// can't have as its actor, because they are not a member yet.
+///
+/// # Errors
+/// As [`emit_event`].
+pub(crate) async fn emit_subject_events<P: EventPayload>(
+    tx: &TeamTx,
+    actor: Option<&Actor>,
+    events: impl IntoIterator<Item = (Subject, P)>,
+) -> Result<Vec<Event>> {
+    let mut recorded = Vec::new();
+    for (subject, payload) in events {
+        let mut event = envelope(tx, subject.object_type, subject.id, subject.label, payload)?;
+        if let Some(actor) = actor {
+            event.actor = actor.clone();
+        }
+        // One by one: a statement of many has one actor, the transaction's.
+        recorded.extend(record(tx, vec![event]).await?);
+    }
+    Ok(recorded)
+}
+
 pub(super) fn new_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
     refuse_other_team(tx, &object.get(column_named::<M>("team_id")?))?;
+    let event = envelope(tx, M::OBJECT_TYPE, object_id(object)?, object.label(), payload)?;
+    Ok(Event {
+        threadable: object.threadable(),
+        scope: object.scope(),
+        ..event
+    })
+}
+
+/// An event without thread and scope.
+fn envelope(
+    tx: &TeamTx,
+    object_type: &str,
+    object_id: String,
+    object_label: String,
+    payload: impl EventPayload,
+) -> Result<Event> {
     let context = tx.context();
     let (event_type, event_name, schema_version) =
         (payload.event_type(), payload.event_name(), payload.schema_version());
@@ -75,11 +121,11 @@ pub(super) fn new_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl Event
         team_id: context.team_id,
         event_type,
         event_name,
-        object_type: M::OBJECT_TYPE.to_owned(),
-        object_id: object_id(object)?,
-        object_label: object.label(),
-        threadable: object.threadable(),
-        scope: object.scope(),
+        object_type: object_type.to_owned(),
+        object_id,
+        object_label,
+        threadable: false,
+        scope: None,
         actor: context.actor.clone(),
         on_behalf_of: context.on_behalf_of.clone(),
         via: context.via.clone(),

@@ -40,6 +40,7 @@ pub(crate) use columns::event_columns;
 pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
 pub use dispatch::{IsolatedFailures, MAX_CONSUMER_DEPTH, run_consumer};
 pub use durable::ConsumerContext;
+pub(crate) use emit::{Subject, emit_subject_events};
 pub use emit::{emit_event, emit_events, event_from_row, events_by_id};
 pub use event::{Event, EventType, ObjectRef};
 pub use field_type::FieldType;

@@ -233,6 +233,17 @@ impl Sentences {
         self
     }
 
+    /// Adds words for objects without a model, unless the program has a model of that name.
+    #[must_use]
+    pub(crate) fn with_words(mut self, object_type: &'static str, own_words: OwnWords) -> Self {
+        let words = Model {
+            own_words,
+            column: |_| None,
+        };
+        Arc::make_mut(&mut self.models).entry(object_type).or_insert(words);
+        self
+    }
+
     /// The types of objects that the program has models of, by name.
     pub fn object_types(&self) -> impl Iterator<Item = &'static str> {
         self.models.keys().copied()

@@ -29,6 +29,6 @@ pub use no_store::NoStore;
 pub use problem::Problem;
 pub use router::{router, worker_router};
 pub use state::AppState;
-pub(crate) use team::CREDENTIAL_EXPIRED;
 pub use team::Team;
+pub(crate) use team::{CREDENTIAL_EXPIRED, access_epoch, request};
 pub use wide::{event_schema, sentence, wide_event_config};

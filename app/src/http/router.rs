@@ -32,6 +32,7 @@ pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
         .merge(runs::routes())
         .merge(stories::routes())
         .merge(auth::member_routes())
+        .merge(auth::invitation_routes())
         .merge(auth::api_key_routes())
         .merge(team_routes);
 
@@ -39,6 +40,7 @@ pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(auth::me_routes())
+        .merge(auth::own_invitation_routes())
         .nest("/v1/teams/{team_id}", team)
         .split_for_parts();
 

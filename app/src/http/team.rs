@@ -13,7 +13,7 @@ use super::state::AppState;
 use super::wide::Record;
 use crate::auth::Principal;
 use crate::error::{Error, Result};
-use crate::tenancy::{Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
+use crate::tenancy::{Bell, Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
 use crate::wide_events::WideEvent;
 
 /// What a client is told whose credential expires while its request lasts.
@@ -36,6 +36,8 @@ pub struct Team {
     entry: Entry,
     id: Uuid,
     expires_at: Option<DateTime<Utc>>,
+    /// As it was when the credential was last seen to hold.
+    access_epoch: u64,
 }
 
 impl Team {
@@ -133,6 +135,13 @@ impl Team {
         }
     }
 
+    /// Whether somebody's access to the team has changed since this was last asked, here or in another process: then what
+    /// is remembered of a credential counts no more.
+    pub(crate) fn access_changed(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.access_epoch, access_epoch(&self.database, self.id));
+        before != self.access_epoch
+    }
+
     /// Somebody whose context was kept, such as a ticket's. Entering proves anew that they belong.
     pub(crate) fn of_context(
         state: &AppState,
@@ -143,6 +152,7 @@ impl Team {
         let id = context.team_id;
         let request = request(parts);
         Self {
+            access_epoch: access_epoch(state.database(), id),
             database: state.database().clone(),
             entry: Entry::new(id, Entrant::Context(context), request),
             id,
@@ -167,7 +177,15 @@ impl Team {
     }
 }
 
-fn request(parts: &Parts) -> Request {
+/// A number that is another one after each change of access to the team.
+pub(crate) fn access_epoch(database: &Database, team_id: Uuid) -> u64 {
+    database
+        .extension::<Bell>()
+        .map_or(0, |bell| bell.access_epoch(team_id))
+}
+
+/// What a request brings along for its transactions.
+pub(crate) fn request(parts: &Parts) -> Request {
     let event = WideEvent::current();
     let ids = event.ids();
     Request {
@@ -200,6 +218,7 @@ impl FromRequestParts<AppState> for Team {
         };
         let entry = Entry::new(id, entrant(principal), request(parts));
         Ok(Self {
+            access_epoch: access_epoch(state.database(), id),
             database: state.database().clone(),
             entry,
             id,

@@ -173,7 +173,7 @@ impl Hub {
             Moved::JobSessions => actions.extend(team.wake(Subject::JobSessions)),
             Moved::Runs => actions.extend(team.wake(Subject::Runs)),
             // For the workers, not for a socket.
-            Moved::Work | Moved::Cancelled(_) => {}
+            Moved::Work | Moved::Cancelled(_) | Moved::Access => {}
             Moved::Notifications(person) => actions.extend(team.wake(Subject::Notifications(person))),
         }
         actions

@@ -57,6 +57,10 @@ impl Mailbox {
                         bell.cancel(session_id);
                         continue;
                     }
+                    (Moved::Access, Some(bell)) => {
+                        bell.access_changed(hint.team_id);
+                        continue;
+                    }
                     _ => {}
                 }
                 if waiting.everything {

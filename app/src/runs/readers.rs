@@ -136,7 +136,7 @@ impl Permission {
     /// they may, for now.
     pub(super) async fn check(&mut self) -> Result<()> {
         self.team.still_holds()?;
-        if self.seen.elapsed() < ASK_AGAIN {
+        if self.seen.elapsed() < ASK_AGAIN && !self.team.access_changed() {
             return Ok(());
         }
         self.seen = Instant::now();

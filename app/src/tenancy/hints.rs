@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
@@ -38,6 +39,8 @@ pub enum Moved {
     Work,
     /// Somebody has asked for the end of a job session.
     Cancelled(Uuid),
+    /// Somebody's access ended or became less: a member, an API key.
+    Access,
 }
 
 /// Rung when there may be work, and when somebody asks for the end of some, here or in another process: an extension of
@@ -46,13 +49,18 @@ pub enum Moved {
 pub struct Bell {
     work: Arc<Notify>,
     cancelled: broadcast::Sender<Uuid>,
+    access: Arc<[AtomicU64; ACCESS_SLOTS]>,
 }
+
+/// How many counters of changed access there are: teams share them, so that their number has a bound.
+const ACCESS_SLOTS: usize = 256;
 
 impl Default for Bell {
     fn default() -> Self {
         Self {
             work: Arc::default(),
             cancelled: broadcast::Sender::new(64),
+            access: Arc::new([const { AtomicU64::new(0) }; ACCESS_SLOTS]),
         }
     }
 }
@@ -72,6 +80,21 @@ impl Bell {
     pub fn cancel(&self, session_id: Uuid) {
         // Nobody may be running any.
         let _ = self.cancelled.send(session_id);
+    }
+
+    /// Somebody's access to this team has ended or become less: whoever remembers that a credential holds asks again.
+    pub fn access_changed(&self, team_id: Uuid) {
+        self.access_slot(team_id).fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A number that is another one after each change of access to this team. It may change for another team's sake.
+    pub fn access_epoch(&self, team_id: Uuid) -> u64 {
+        self.access_slot(team_id).load(Ordering::Acquire)
+    }
+
+    fn access_slot(&self, team_id: Uuid) -> &AtomicU64 {
+        // The last byte of a UUIDv7 is random.
+        &self.access[usize::from(team_id.as_bytes()[15]) % ACCESS_SLOTS]
     }
 
     /// The sessions whose end is asked for, from now on.

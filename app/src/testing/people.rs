@@ -88,7 +88,7 @@ impl TestTeam {
         Ok(connection.close().await?)
     }
 
-    /// Adds a person. Their display name is `handle` with a capital (`ada` is Ada), their identity
+    /// Adds a person, who is a member at once: nothing has to be accepted. Their display name is `handle` with a capital (`ada` is Ada), their identity
     /// `https://issuer.test` and `handle`: one handle in two teams is one person.
     pub async fn member(&self, handle: &str, role: Role) -> TestMember {
         must(self.add(handle, role).await, "add a member")
@@ -118,13 +118,16 @@ impl TestTeam {
         .bind(&name)
         .fetch_one(&mut connection)
         .await?;
-        sqlx::query("INSERT INTO memberships (team_id, user_id, role, handle) VALUES ($1, $2, $3, $4)")
-            .bind(self.id)
-            .bind(user_id)
-            .bind(role.as_str())
-            .bind(handle)
-            .execute(&mut connection)
-            .await?;
+        sqlx::query(
+            "INSERT INTO memberships (team_id, user_id, role, handle, display_name) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(self.id)
+        .bind(user_id)
+        .bind(role.as_str())
+        .bind(handle)
+        .bind(&name)
+        .execute(&mut connection)
+        .await?;
         connection.close().await?;
         let mut context = Context::system(self.id, "");
         context.actor = Actor::User { id: user_id, name };

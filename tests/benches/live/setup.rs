@@ -194,7 +194,7 @@ async fn people(database: &Database) -> (Uuid, Context) {
     let own = database.own_teams("daybook", "ada").await.unwrap().unwrap();
     let mut context = Context::system(team_id, "bench");
     context.actor = daybook::tenancy::Actor::User {
-        id: own.user_id,
+        id: own.details.user_id,
         name: "Ada".to_owned(),
     };
     (team_id, context)

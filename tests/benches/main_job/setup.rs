@@ -210,5 +210,5 @@ async fn people(database: &Database) -> (Uuid, Uuid, String) {
     }
     tx.commit().await.unwrap();
     let own = database.own_teams("daybook", "ada").await.unwrap().unwrap();
-    (team_id, own.user_id, "ada".to_owned())
+    (team_id, own.details.user_id, "ada".to_owned())
 }

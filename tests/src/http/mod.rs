@@ -11,6 +11,7 @@
 //! a socket shows.
 
 mod ask;
+mod people;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

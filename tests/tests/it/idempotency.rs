@@ -100,7 +100,8 @@ async fn a_key_is_its_actor_s_and_its_team_s() {
     bodies.sort();
     bodies.dedup();
     assert_eq!(bodies.len(), 4);
-    assert_eq!((app.team.events().await.len(), beta.events().await.len()), (3, 1));
+    // And the robot's key.
+    assert_eq!((app.team.events().await.len(), beta.events().await.len()), (4, 1));
 }
 
 #[tokio::test]

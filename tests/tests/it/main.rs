@@ -17,6 +17,7 @@ mod doors;
 mod events;
 mod harness;
 mod housekeeping;
+mod http_access;
 mod http_campaigns;
 mod http_isolation;
 mod http_members;

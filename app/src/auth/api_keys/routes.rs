@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::owners::adopt_key;
 use super::store::{self, KeyInfo, NewKey};
 use crate::error::Result;
 use crate::http::{AppState, Json, NoStore, Page, PageParams, Path, Problem, Query, Team};
@@ -19,6 +20,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(revoke))
+        .routes(routes!(adopt))
 }
 
 /// Lists the team's API keys, newest first, those that no longer hold too. Admins only.
@@ -86,4 +88,21 @@ async fn revoke(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
     team.write_as(Role::Admin, async |tx: &TeamTx| store::revoke_key(tx, id).await)
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes over an API key: it stays when the member who answered for it until now leaves. Admins only, and people only;
+/// a key never has more rights than its owner.
+#[utoipa::path(
+    post, path = "/api-keys/{id}/adopt", operation_id = "adopt_api_key", tag = "api-keys", params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, body = KeyInfo),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`key-revoked`"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn adopt(team: Team, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {
+    let key = team
+        .write_as(Role::Admin, async |tx: &TeamTx| adopt_key(tx, id).await)
+        .await?;
+    Ok(Json(key))
 }

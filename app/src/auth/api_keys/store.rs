@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::owners::{lock_key, lock_owner};
 use crate::auth::ApiKey;
 use crate::auth::person::is_line;
+use crate::auth::record::{AccessEvent, record};
 use crate::error::{Error, FieldError, Result};
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
-use crate::tenancy::{Role, TeamTx};
+use crate::tenancy::{Moved, Role, TeamTx};
 
 const MAX_NAME_CHARS: usize = 200;
 
@@ -65,6 +67,11 @@ pub struct KeyInfo {
     pub role: Role,
     /// The person who made it.
     pub created_by: Option<Uuid>,
+    /// The member who answers for it: it is revoked with them, unless another admin adopts it before. None for one whose
+    /// maker isn't known.
+    pub owned_by: Option<Uuid>,
+    /// When that member adopted it.
+    pub adopted_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it stops to hold, if it does.
@@ -90,8 +97,10 @@ pub async fn list_keys(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<
 /// # Errors
 /// [`Error::Forbidden`] for less than an admin, or less than the key's role; [`Error::Invalid`] by field.
 pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
-    tx.require(Role::Admin.max(new.role.into()))?;
+    let needed = Role::Admin.max(new.role.into());
+    tx.require(needed)?;
     new.check()?;
+    let owner = lock_owner(tx, needed).await?;
     let key = ApiKey::generate();
     let row = api_key::ActiveModel {
         id: Set(Uuid::now_v7()),
@@ -101,11 +110,13 @@ pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
         secret_sha256: Set(key.secret_sha256().to_vec()),
         role: Set(Role::from(new.role).as_str().to_owned()),
         created_by: Set(tx.context().actor.user_id()),
+        owned_by: Set(owner),
         expires_at: Set(new.expires_at),
         ..Default::default()
     };
-    let made = api_key::Entity::insert(row).exec_with_returning(tx).await?;
-    Ok((made.try_into()?, key))
+    let made: KeyInfo = api_key::Entity::insert(row).exec_with_returning(tx).await?.try_into()?;
+    record(tx, [AccessEvent::key_created(&made)]).await?;
+    Ok((made, key))
 }
 
 /// Takes a key back. One that was taken back before stays so, since then.
@@ -114,14 +125,16 @@ pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
 /// [`Error::Forbidden`] for less than an admin; [`Error::NotFound`] for a key that isn't there.
 pub async fn revoke_key(tx: &TeamTx, id: Uuid) -> Result<()> {
     tx.require(Role::Admin)?;
-    let query =
-        sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE team_id = $1 AND id = $2")
+    let key = lock_key(tx, id).await?;
+    if key.revoked_at.is_none() {
+        let query = sqlx::query("UPDATE api_keys SET revoked_at = now() WHERE team_id = $1 AND id = $2")
             .bind(tx.team_id())
             .bind(id);
-    match tx.execute_sql(query).await? {
-        0 => Err(Error::not_found("API key")),
-        _ => Ok(()),
+        tx.execute_sql(query).await?;
+        tx.hint(Moved::Access);
+        record(tx, [AccessEvent::key_revoked(&key, "by_hand")]).await?;
     }
+    Ok(())
 }
 
 impl NewKey {
@@ -163,6 +176,8 @@ impl TryFrom<api_key::Model> for KeyInfo {
             prefix: row.prefix,
             role: row.role.parse()?,
             created_by: row.created_by,
+            owned_by: row.owned_by,
+            adopted_at: row.adopted_at,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

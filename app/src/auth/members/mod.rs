@@ -6,13 +6,17 @@
 //!
 //! **Invariant:** a team that has an owner never loses its last one.
 //!
-//! Deliberately absent: events. Membership is not yet a tracked model.
+//! **Invariant:** nobody becomes a member by a request but the person who accepts an invitation.
+//!
+//! What happens here is recorded as events of objects without a thread (`member.removed`, `member.changed`): they are read
+//! in the activity of the team, and no inbox fills with them.
 
 mod routes;
 mod store;
 
 pub use routes::routes;
 pub use store::{
-    LockedMember, Member, MemberChanges, NewMember, add_member, change_member, find_member, list_members, lock_member,
-    remove_member,
+    LockedMember, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember, add_member, change_member,
+    find_member, list_members, lock_member, remove_member,
 };
+pub(super) use store::{insert_member, member_of_identity, owners_of, require_owner};

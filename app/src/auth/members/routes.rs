@@ -9,7 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::store::{self, Member, MemberChanges, NewMember};
+use super::store::{self, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember};
+use crate::auth::invitations::{Invitation, invite};
 use crate::auth::person::NewPerson;
 use crate::error::Result;
 use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
@@ -69,10 +70,10 @@ struct NewMemberBody {
     /// Who they are to the issuer: their tokens' `sub`.
     #[schema(min_length = 1, max_length = 255)]
     subject: String,
-    /// How sentences call them. Somebody who is known already keeps their name.
+    /// How the team calls them, as long as they have no name of their own.
     #[schema(min_length = 1, max_length = 200)]
     display_name: String,
-    /// Where to reach them. Somebody who is known already keeps their address.
+    /// Where the team reaches them, as long as they have no address of their own.
     email: Option<String>,
     /// What `@handle` mentions them by.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,31}$")]
@@ -81,14 +82,16 @@ struct NewMemberBody {
     role: Role,
 }
 
-/// Adds somebody to the team. Admins do; only an owner makes another owner.
+/// Invites somebody into the team. Admins do; only an owner invites another owner. The person accepts it with
+/// `POST /v1/me/invitations/{team_id}/accept`, and is no member before.
+///
+/// The answer holds what was sent, and nothing of the person: not even whether this service knows them.
 #[utoipa::path(
     post, path = "/members", operation_id = "add_member", tag = "members", request_body = NewMemberBody,
     responses(
-        (status = 201, body = Member,
-            headers(("Location", description = "its address"), ("ETag", description = "its version"))),
+        (status = 201, body = Invitation, headers(("Location", description = "the invitation's address"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`already-member` or `handle-taken`"),
+            description = "`already-member`, `already-invited` or `handle-taken`"),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
@@ -103,17 +106,12 @@ async fn add(team: Team, State(state): State<AppState>, Json(body): Json<NewMemb
         handle: body.handle,
         role: body.role,
     };
-    let member = team
-        .write_as(Role::Admin, async |tx: &TeamTx| store::add_member(tx, &new).await)
+    let invitation = team
+        .write_as(Role::Admin, async |tx: &TeamTx| invite(tx, &new).await)
         .await?;
 
-    let location = format!("/v1/teams/{}/members/{}", team.id(), member.user_id);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        version(&member),
-        Json(member),
-    ))
+    let location = format!("/v1/teams/{}/invitations/{}", team.id(), invitation.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(invitation)))
 }
 
 /// What to change: a field that is left out stays.
@@ -128,13 +126,14 @@ struct MemberChangesBody {
     handle: Option<String>,
 }
 
-/// Changes a member's role or handle. Admins do; an owner is changed by owners only.
+/// Changes a member's role or handle. Admins do; an owner is changed by owners only. With a lower role, the member's API
+/// keys have no more rights than it, and invitations that they may no longer make are withdrawn: the answer lists both.
 #[utoipa::path(
     patch, path = "/members/{user_id}", operation_id = "update_member", tag = "members",
     request_body = MemberChangesBody,
     params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
-        (status = 200, body = Member, headers(("ETag", description = "its new version"))),
+        (status = 200, body = MemberChanged, headers(("ETag", description = "its new version"))),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "`last-owner` or `handle-taken`"),
         (status = 412, body = Problem, content_type = "application/problem+json",
@@ -157,28 +156,30 @@ async fn update(
         if_match.check(&version(locked.member()))?;
         store::change_member(tx, locked, &changes).await
     };
-    let member = team.write_as(Role::Admin, write).await?;
-    Ok((version(&member), Json(member)))
+    let changed = team.write_as(Role::Admin, write).await?;
+    Ok((version(&changed.member), Json(changed)))
 }
 
-/// Removes a member. Admins do; an owner is removed by owners only; anybody may leave.
+/// Removes a member. Admins do; an owner is removed by owners only; anybody may leave. The API keys that the member
+/// answers for are revoked with them, unless another admin has adopted them before, and their pending invitations are
+/// withdrawn: the answer lists both.
 #[utoipa::path(
     delete, path = "/members/{user_id}", operation_id = "remove_member", tag = "members",
     params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
-        (status = 204, description = "they are no member any more"),
+        (status = 200, body = MemberRemoved, description = "they are no member any more"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`last-owner`"),
         (status = 412, body = Problem, content_type = "application/problem+json",
             description = "somebody else has changed it"),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
-async fn remove(team: Team, Path(user_id): Path<Uuid>, if_match: IfMatch) -> Result<StatusCode> {
+async fn remove(team: Team, Path(user_id): Path<Uuid>, if_match: IfMatch) -> Result<impl IntoResponse> {
     let write = async |tx: &TeamTx| {
         let locked = store::lock_member(tx, user_id).await?;
         if_match.check(&version(locked.member()))?;
         store::remove_member(tx, locked).await
     };
-    team.write_as(Role::Viewer, write).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let removed = team.write_as(Role::Viewer, write).await?;
+    Ok(Json(removed))
 }

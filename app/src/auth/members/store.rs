@@ -7,9 +7,12 @@ use sqlx::postgres::PgRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::auth::person::NewPerson;
+use crate::auth::api_keys::{KeyInfo, lower_keys_of, revoke_keys_of};
+use crate::auth::invitations::{Invitation, withdraw_invitations_of};
+use crate::auth::person::{KnownPerson, NewPerson, find_or_make};
+use crate::auth::record::{AccessEvent, record};
 use crate::error::{Error, Result};
-use crate::tenancy::{Role, TeamTx};
+use crate::tenancy::{Actor, Role, TeamTx};
 
 /// Somebody in a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -21,9 +24,10 @@ pub struct Member {
     pub handle: String,
     /// What they may do.
     pub role: Role,
-    /// How sentences call them.
+    /// How sentences call them: their own name, once their own token or they themselves have given one; until then the
+    /// team's name for them.
     pub display_name: String,
-    /// Where to reach them.
+    /// Where to reach them: their own address, once their own token has given one; until then the team's.
     pub email: Option<String>,
     /// Who vouches for them: their tokens' `iss`.
     pub issuer: String,
@@ -63,17 +67,29 @@ pub struct LockedMember {
     owners: usize,
 }
 
+/// A member's columns. A person's own name and address beat those that the team gave; the last ones are of memberships
+/// that an older version made.
+macro_rules! members {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.user_id, m.handle, m.role, coalesce(u.own_name, m.display_name, u.display_name) AS display_name,
+                CASE WHEN u.own_email IS NOT NULL THEN u.own_email WHEN m.display_name IS NOT NULL THEN m.email
+                    ELSE u.email END AS email,
+                u.issuer, u.subject, m.created_at
+             FROM memberships m JOIN users u ON u.id = m.user_id ",
+            $rest
+        )
+    };
+}
+
 /// The members after a handle, in the order of their handles; `None` for the first of them.
 ///
 /// # Errors
 /// As any statement.
 pub async fn list_members(tx: &TeamTx, after: Option<&str>, limit: u64) -> Result<Vec<Member>> {
-    let query = sqlx::query(
-        "SELECT m.user_id, m.handle, m.role, u.display_name, u.email, u.issuer, u.subject, m.created_at
-         FROM memberships m JOIN users u ON u.id = m.user_id
-         WHERE m.team_id = $1 AND ($2::text IS NULL OR m.handle > $2)
-         ORDER BY m.handle LIMIT $3",
-    )
+    let query = sqlx::query(members!(
+        "WHERE m.team_id = $1 AND ($2::text IS NULL OR m.handle > $2) ORDER BY m.handle LIMIT $3"
+    ))
     .bind(tx.team_id())
     .bind(after)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX));
@@ -85,13 +101,9 @@ pub async fn list_members(tx: &TeamTx, after: Option<&str>, limit: u64) -> Resul
 /// # Errors
 /// [`Error::NotFound`] for somebody who isn't one.
 pub async fn find_member(tx: &TeamTx, user_id: Uuid) -> Result<Member> {
-    let query = sqlx::query(
-        "SELECT m.user_id, m.handle, m.role, u.display_name, u.email, u.issuer, u.subject, m.created_at
-         FROM memberships m JOIN users u ON u.id = m.user_id
-         WHERE m.team_id = $1 AND m.user_id = $2",
-    )
-    .bind(tx.team_id())
-    .bind(user_id);
+    let query = sqlx::query(members!("WHERE m.team_id = $1 AND m.user_id = $2"))
+        .bind(tx.team_id())
+        .bind(user_id);
     let row = tx
         .fetch_optional(query)
         .await?
@@ -99,26 +111,69 @@ pub async fn find_member(tx: &TeamTx, user_id: Uuid) -> Result<Member> {
     member(&row)
 }
 
-/// Adds somebody, by their identity. Who is known already, from this service's other teams, keeps the name
-/// and address that they have.
+/// The member of an identity, if they are one.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin, and for an owner made by less than one; [`Error::Conflict`]
+/// As any statement.
+pub(in crate::auth) async fn member_of_identity(tx: &TeamTx, issuer: &str, subject: &str) -> Result<Option<Member>> {
+    let query = sqlx::query(members!("WHERE m.team_id = $1 AND u.issuer = $2 AND u.subject = $3"))
+        .bind(tx.team_id())
+        .bind(issuer)
+        .bind(subject);
+    tx.fetch_optional(query).await?.as_ref().map(member).transpose()
+}
+
+/// How many owners the team has.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::auth) async fn owners_of(tx: &TeamTx) -> Result<i64> {
+    let query = sqlx::query("SELECT count(*) AS owners FROM memberships WHERE team_id = $1 AND role = 'owner'");
+    let row = tx.fetch_optional(query.bind(tx.team_id())).await?;
+    Ok(row.map(|row| row.try_get("owners")).transpose()?.unwrap_or_default())
+}
+
+/// Makes somebody a member at once, by their identity: the operator's right. An admin of a team invites instead
+/// ([`invite`](crate::auth::invite)), and the person accepts.
+///
+/// # Errors
+/// [`Error::Forbidden`] for whoever isn't the service itself (the command line, a seed, a test); [`Error::Conflict`]
 /// `already-member` or `handle-taken`; [`Error::Invalid`] by field.
 pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
-    tx.require(Role::Admin)?;
-    if new.role == Role::Owner {
-        require_owner(tx.role())?;
+    if !matches!(tx.context().actor, Actor::System { .. }) {
+        return Err(Error::Forbidden {
+            detail: "only the operator adds members without asking them: invite the person instead".to_owned(),
+        });
     }
     new.person.check()?;
-    let person = new.person.find_or_make(tx).await?;
+    refuse_invited_handle(tx, &new.handle, Some((&new.person.issuer, &new.person.subject))).await?;
+    let person = find_or_make(tx, &new.person.issuer, &new.person.subject, None).await?;
+    let member = insert_member(tx, &person, new).await?;
+    // Whoever is a member has nothing to accept.
+    let query = sqlx::query("DELETE FROM invitations WHERE team_id = $1 AND issuer = $2 AND subject = $3")
+        .bind(tx.team_id())
+        .bind(&new.person.issuer)
+        .bind(&new.person.subject);
+    tx.execute_sql(query).await?;
+    record(tx, [AccessEvent::joined("member.added", &member)]).await?;
+    Ok(member)
+}
+
+/// Writes a membership.
+///
+/// # Errors
+/// [`Error::Conflict`] `already-member` or `handle-taken`; [`Error::Invalid`] for a handle that can't be.
+pub(in crate::auth) async fn insert_member(tx: &TeamTx, person: &KnownPerson, new: &NewMember) -> Result<Member> {
     let query = sqlx::query(
-        "INSERT INTO memberships (team_id, user_id, role, handle) VALUES ($1, $2, $3, $4) RETURNING created_at",
+        "INSERT INTO memberships (team_id, user_id, role, handle, display_name, email)
+         VALUES ($1, $2, $3, $4, $5, $6) RETURNING created_at",
     )
     .bind(tx.team_id())
     .bind(person.user_id)
     .bind(new.role.as_str())
-    .bind(&new.handle);
+    .bind(&new.handle)
+    .bind(&new.person.display_name)
+    .bind(&new.person.email);
     let row = tx
         .fetch_optional(query)
         .await?
@@ -127,12 +182,33 @@ pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
         user_id: person.user_id,
         handle: new.handle.clone(),
         role: new.role,
-        display_name: person.display_name,
-        email: person.email,
+        display_name: person
+            .own_name
+            .clone()
+            .unwrap_or_else(|| new.person.display_name.clone()),
+        email: person.own_email.clone().or_else(|| new.person.email.clone()),
         issuer: new.person.issuer.clone(),
         subject: new.person.subject.clone(),
         created_at: row.try_get("created_at")?,
     })
+}
+
+/// A handle that a pending invitation has is taken, but for the person who was invited.
+async fn refuse_invited_handle(tx: &TeamTx, handle: &str, person: Option<(&str, &str)>) -> Result<()> {
+    let query = sqlx::query(
+        "SELECT FROM invitations WHERE team_id = $1 AND handle = $2 AND (issuer, subject) IS DISTINCT FROM ($3, $4)",
+    )
+    .bind(tx.team_id())
+    .bind(handle)
+    .bind(person.map(|(issuer, _)| issuer))
+    .bind(person.map(|(_, subject)| subject));
+    match tx.fetch_optional(query).await? {
+        Some(_) => Err(Error::conflict(
+            "handle-taken",
+            "somebody who is invited has this handle",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Locks a member for a change.
@@ -142,12 +218,10 @@ pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
 /// meanwhile.
 pub async fn lock_member(tx: &TeamTx, user_id: Uuid) -> Result<LockedMember> {
     let actor = acting_member(tx);
-    let query = sqlx::query(
-        "SELECT m.user_id, m.handle, m.role, u.display_name, u.email, u.issuer, u.subject, m.created_at
-         FROM memberships m JOIN users u ON u.id = m.user_id
-         WHERE m.team_id = $1 AND (m.user_id = $2 OR m.user_id = $3 OR m.role = 'owner')
-         ORDER BY m.user_id FOR NO KEY UPDATE OF m",
-    )
+    let query = sqlx::query(members!(
+        "WHERE m.team_id = $1 AND (m.user_id = $2 OR m.user_id = $3 OR m.role = 'owner')
+         ORDER BY m.user_id FOR NO KEY UPDATE OF m"
+    ))
     .bind(tx.team_id())
     .bind(user_id)
     .bind(actor);
@@ -206,49 +280,102 @@ impl LockedMember {
     }
 }
 
-/// Changes a member's role or handle.
+/// What came of a member's change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MemberChanged {
+    /// As they are from here on.
+    #[serde(flatten)]
+    pub member: Member,
+    /// Their API keys that had more rights than they have left: they have the member's role from here on.
+    pub lowered_api_keys: Vec<KeyInfo>,
+    /// Pending invitations of theirs that they may no longer make.
+    pub withdrawn_invitations: Vec<Invitation>,
+}
+
+/// What went with a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MemberRemoved {
+    /// Who is no member any more.
+    pub user_id: Uuid,
+    /// The API keys that they answered for: they don't hold any more.
+    pub revoked_api_keys: Vec<KeyInfo>,
+    /// Their pending invitations.
+    pub withdrawn_invitations: Vec<Invitation>,
+}
+
+/// Changes a member's role or handle. With a lower role, their API keys and pending invitations follow.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for less than an admin, and for an owner made or changed by less than one;
 /// [`Error::Conflict`] `last-owner` or `handle-taken`; [`Error::Invalid`] for a handle that can't be.
-pub async fn change_member(tx: &TeamTx, locked: LockedMember, changes: &MemberChanges) -> Result<Member> {
+pub async fn change_member(tx: &TeamTx, locked: LockedMember, changes: &MemberChanges) -> Result<MemberChanged> {
     locked.require_rights()?;
-    let role = changes.role.unwrap_or(locked.member.role);
-    let handle = changes.handle.as_ref().unwrap_or(&locked.member.handle).clone();
+    let before = locked.member.clone();
+    let role = changes.role.unwrap_or(before.role);
+    let handle = changes.handle.as_ref().unwrap_or(&before.handle).clone();
     if role == Role::Owner {
         require_owner(locked.actor_role)?;
     } else {
         locked.require_another_owner()?;
     }
+    if handle != before.handle {
+        refuse_invited_handle(tx, &handle, None).await?;
+    }
     let query = sqlx::query("UPDATE memberships SET role = $3, handle = $4 WHERE team_id = $1 AND user_id = $2")
         .bind(tx.team_id())
-        .bind(locked.member.user_id)
+        .bind(before.user_id)
         .bind(role.as_str())
         .bind(&handle);
     tx.execute_sql(query).await?;
-    Ok(Member {
+    let member = Member {
         role,
         handle,
         ..locked.member
+    };
+    let (mut lowered_api_keys, mut withdrawn_invitations) = (Vec::new(), Vec::new());
+    if role < before.role {
+        lowered_api_keys = lower_keys_of(tx, member.user_id, role).await?;
+        withdrawn_invitations = withdraw_invitations_of(tx, member.user_id, Some(role)).await?;
+    }
+    if member != before {
+        let event = AccessEvent::changed(&before, &member, &lowered_api_keys, &withdrawn_invitations);
+        record(tx, [event]).await?;
+    }
+    Ok(MemberChanged {
+        member,
+        lowered_api_keys,
+        withdrawn_invitations,
     })
 }
 
 /// Removes a member, with what was theirs alone in the team: what they follow, their watches and
-/// notifications. What they wrote and did stays.
+/// notifications, the API keys that they answer for, and their pending invitations. What they wrote and did stays.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for less than an admin, unless it is the member who leaves, and for an owner removed
 /// by less than one; [`Error::Conflict`] `last-owner`.
-pub async fn remove_member(tx: &TeamTx, locked: LockedMember) -> Result<()> {
+pub async fn remove_member(tx: &TeamTx, locked: LockedMember) -> Result<MemberRemoved> {
     if !locked.is_actor {
         locked.require_rights()?;
     }
     locked.require_another_owner()?;
+    let member = locked.member;
     let query = sqlx::query("DELETE FROM memberships WHERE team_id = $1 AND user_id = $2")
         .bind(tx.team_id())
-        .bind(locked.member.user_id);
+        .bind(member.user_id);
     tx.execute_sql(query).await?;
-    Ok(())
+    let revoked_api_keys = revoke_keys_of(tx, member.user_id).await?;
+    let withdrawn_invitations = withdraw_invitations_of(tx, member.user_id, None).await?;
+    record(
+        tx,
+        [AccessEvent::removed(&member, &revoked_api_keys, &withdrawn_invitations)],
+    )
+    .await?;
+    Ok(MemberRemoved {
+        user_id: member.user_id,
+        revoked_api_keys,
+        withdrawn_invitations,
+    })
 }
 
 /// The person whose membership gives the transaction its rights: whom the actor impersonates, or the actor.
@@ -258,7 +385,7 @@ fn acting_member(tx: &TeamTx) -> Option<Uuid> {
     Some(context.on_behalf_of.as_ref().map_or(actor, |person| person.id))
 }
 
-fn require_owner(role: Role) -> Result<()> {
+pub(in crate::auth) fn require_owner(role: Role) -> Result<()> {
     if role == Role::Owner {
         Ok(())
     } else {

@@ -44,7 +44,8 @@ struct Shared {
     readers: Readers,
     home: tokio::sync::Mutex<Option<Arc<Settled>>>,
     slots: Mutex<HashMap<RunKey, Arc<Slot>>>,
-    admitted: Mutex<HashMap<[u8; 32], Instant>>,
+    /// When, and in which state of access to the team.
+    admitted: Mutex<HashMap<[u8; 32], (Instant, u64)>>,
     /// Written while it is taken over what a dead process left: nobody then asks who lives, or opens what isn't whole.
     recovering: tokio::sync::RwLock<()>,
     closing: watch::Sender<bool>,
@@ -126,19 +127,22 @@ impl Runs {
     }
 
     /// Whether this credential was seen to be allowed to write this team's runs a moment ago.
-    pub(super) fn is_admitted(&self, credential: &str, team_id: Uuid) -> bool {
+    /// `access_epoch` is another number once somebody's access to the team has changed.
+    pub(super) fn is_admitted(&self, credential: &str, team_id: Uuid, access_epoch: u64) -> bool {
         let key = admission(credential, team_id);
         let admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
-        admitted.get(&key).is_some_and(|at| at.elapsed() < ADMITTED)
+        admitted
+            .get(&key)
+            .is_some_and(|(at, epoch)| at.elapsed() < ADMITTED && *epoch == access_epoch)
     }
 
-    /// It was seen now.
-    pub(super) fn admit(&self, credential: &str, team_id: Uuid) {
+    /// It was seen now, and `access_epoch` was read before.
+    pub(super) fn admit(&self, credential: &str, team_id: Uuid, access_epoch: u64) {
         let mut admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         if admitted.len() >= 10_000 {
-            admitted.retain(|_, at| at.elapsed() < ADMITTED);
+            admitted.retain(|_, (at, _)| at.elapsed() < ADMITTED);
         }
-        admitted.insert(admission(credential, team_id), Instant::now());
+        admitted.insert(admission(credential, team_id), (Instant::now(), access_epoch));
     }
 
     /// Begins a run in a transaction: its row and its events. Its log is begun by who looks for it first.

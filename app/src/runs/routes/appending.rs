@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::lasting::{lines_of, refusal};
 use super::{elsewhere, key};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team};
+use crate::http::{AppState, Json, Path, Problem, Team, access_epoch};
 use crate::runs::appending::{read, status_said_by};
 use crate::runs::keeper::{Found, OpenLog, Runs, not_here};
 use crate::runs::log::{Appended, LogError, RunKey, Said, Writer};
@@ -216,7 +216,8 @@ impl Writing<'_> {
         let credential = credential.unwrap_or_default();
         // An Idempotency-Key is kept by a transaction.
         let must_ask = self.parts.extensions.get::<Claim>().is_some();
-        if !must_ask && self.runs.is_admitted(credential, self.run.team_id) {
+        let epoch = access_epoch(self.database, self.run.team_id);
+        if !must_ask && self.runs.is_admitted(credential, self.run.team_id, epoch) {
             return Ok(());
         }
         // In boxes, here and below: what is done seldom, and no room for it in each request.
@@ -226,7 +227,7 @@ impl Writing<'_> {
             tx.commit().await
         };
         Box::pin(ask).await?;
-        self.runs.admit(credential, self.run.team_id);
+        self.runs.admit(credential, self.run.team_id, epoch);
         Ok(())
     }
 

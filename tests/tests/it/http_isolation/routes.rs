@@ -32,6 +32,10 @@ impl Route {
     pub fn welcome(&self) -> StatusCode {
         match self.name().as_str() {
             "GET /v1/teams/{team_id}/live" => StatusCode::BAD_REQUEST,
+            // A member has no invitation to decline.
+            "POST /v1/me/invitations/{team_id}/decline" => StatusCode::NOT_FOUND,
+            // A team keeps an owner.
+            "DELETE /v1/me" => StatusCode::CONFLICT,
             "POST /v1/teams/{team_id}/live/tickets" | "POST /v1/teams/{team_id}/runs/{run_id}/tickets" => {
                 StatusCode::CREATED
             }
@@ -89,7 +93,9 @@ impl Route {
         if matches!(self.method.as_str(), "GET" | "DELETE") {
             return None;
         }
-        let under = self.path.strip_prefix("/v1/teams/{team_id}").unwrap();
+        let Some(under) = self.path.strip_prefix("/v1/teams/{team_id}") else {
+            return (self.name() == "PATCH /v1/me").then(|| json!({"display_name": "Ada"}));
+        };
         let nobodys = "01900000-0000-7000-8000-000000000000";
         Some(match (self.method.as_str(), under) {
             ("POST", "/campaigns") => json!({"name": "Another", "budget": "1"}),
@@ -113,6 +119,7 @@ impl Route {
             ("POST", "/runs/{run_id}/complete") => json!({"status": "failed"}),
             ("POST", "/runs/{run_id}/cancel" | "/runs/{run_id}/tickets") => return None,
             ("POST", "/api-keys") => json!({"name": "another", "role": "viewer"}),
+            ("POST", "/api-keys/{id}/adopt") => return None,
             _ => panic!("{} takes a body: give it one here", self.name()),
         })
     }
@@ -157,6 +164,8 @@ pub async fn one_of_each(app: &TestApp, owner: &Client, grace: &Client) -> BTree
     let spec = SessionSpec::new("sync").context(context);
     let session = with_job_session(&app.database, spec, async |session| Ok(session.id()));
     let run = owner.post("/runs", json!({"name": "nightly"})).await.ok();
+    let guest = format!("g-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let invitation = owner.invite(&guest, "viewer").await.is(StatusCode::CREATED).json();
     BTreeMap::from([
         ("runs", run["id"].as_str().unwrap().to_owned()),
         ("campaigns", campaign.id),
@@ -165,6 +174,7 @@ pub async fn one_of_each(app: &TestApp, owner: &Client, grace: &Client) -> BTree
         ("threads", thread.trim_start_matches("/threads/").to_owned()),
         ("seq", comment["seq"].to_string()),
         ("api-keys", key),
+        ("invitations", invitation["id"].as_str().unwrap().to_owned()),
         ("members", grace.id().to_string()),
         ("notifications", notification),
         ("object_type", "campaign".to_owned()),

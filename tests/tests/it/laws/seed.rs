@@ -15,6 +15,8 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
     let rows = format!(
         "INSERT INTO api_keys (team_id, id, name, prefix, secret_sha256, role)
             VALUES ('{team}', '{one}', 'ci', 'dbk_1', decode(repeat('00', 32), 'hex'), 'member');
+         INSERT INTO invitations (team_id, id, issuer, subject, role, handle, display_name, invited_by_name)
+            VALUES ('{team}', '{one}', 'https://issuer.test', 'guest', 'member', 'guest', 'Guest', 'Ada');
          INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
                 actor_name, event_data, schema_version, correlation_id)
             VALUES ('{team}', '{now}', 'CREATED', 'widget', '{one}', 'w', true, 'system', 'test', '{{}}', 0, '{one}');

@@ -14,7 +14,7 @@ pub mod process;
 mod processes;
 mod reading;
 mod slow;
-mod sse;
+pub mod sse;
 mod writing;
 
 use daybook_tests::http::{Ask, Client};
@@ -31,12 +31,12 @@ fn ndjson(lines: &[Value]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-fn console(message: &str) -> Value {
+pub fn console(message: &str) -> Value {
     json!({"type": "console.line", "payload": {"stream": "stdout", "level": "info", "message": message}})
 }
 
 /// Many lines in one request.
-fn append(client: &Client, run: &str, lines: &[Value]) -> Ask {
+pub fn append(client: &Client, run: &str, lines: &[Value]) -> Ask {
     client
         .ask(axum::http::Method::POST, &format!("{run}/events"))
         .header("content-type", "application/x-ndjson")

@@ -175,6 +175,8 @@ async fn every_index_begins_with_the_team() {
             "consumer_cursors_pkey on consumer_cursors",
             // The relay reads across teams, and so does who looks for silent workers.
             "events_relay_idx on events",
+            // "Who has invited me?" is asked without a team.
+            "invitations_identity_idx on invitations",
             "job_sessions_running_idx on job_sessions",
             // "Which teams am I in?" is asked without one.
             "memberships_user_idx on memberships",

@@ -1,0 +1,194 @@
+//! Who answers for an API key, and what becomes of keys when that member leaves or may do less.
+
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::store::KeyInfo;
+use crate::auth::record::{AccessEvent, record};
+use crate::error::{Error, Result};
+use crate::tenancy::{Actor, Moved, Role, TeamTx};
+
+/// Of the keys that a member answers for: those they own, and those they made, in another person's name too, that nobody
+/// else has adopted.
+const KEYS_OF: &str = "team_id = $1 AND revoked_at IS NULL
+    AND (owned_by = $2 OR (created_by = $2 AND adopted_at IS NULL))";
+/// What a [`KeyInfo`] is made of.
+const COLUMNS: &str = "id, name, prefix, role, created_by, owned_by, adopted_at, created_at, expires_at, revoked_at";
+
+/// The member who answers for what the actor makes, with their row locked until the transaction ends: whoever removes or
+/// demotes them waits, and then sees what was made. None for the service itself.
+///
+/// # Errors
+/// [`Error::NotFound`] of the team, or [`Error::Unauthenticated`] for a key, when the actor was removed meanwhile;
+/// [`Error::Forbidden`] when they have less than `needed` by now.
+pub(in crate::auth) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Option<Uuid>> {
+    let key_id = match &tx.context().actor {
+        Actor::ApiKey { id, .. } => Some(*id),
+        Actor::User { .. } => None,
+        Actor::Job { .. } | Actor::System { .. } => return Ok(None),
+    };
+    let owner = match key_id {
+        None => tx.context().person_id(),
+        Some(id) => find_owner(tx, id).await?,
+    };
+    if let Some(owner) = owner {
+        let query = sqlx::query("SELECT role FROM memberships WHERE team_id = $1 AND user_id = $2 FOR SHARE")
+            .bind(tx.team_id())
+            .bind(owner);
+        let row = tx.fetch_optional(query).await?;
+        let role: Role = match (&row, key_id) {
+            (Some(row), _) => row.try_get::<&str, _>("role")?.parse()?,
+            (None, None) => return Err(Error::not_found("team")),
+            (None, Some(_)) => return Err(revoked()),
+        };
+        if role < needed {
+            return Err(Error::Forbidden {
+                detail: format!("this needs the role {needed}; yours is {role}"),
+            });
+        }
+    }
+    if let Some(id) = key_id {
+        // After the member's row, as whoever removes them locks these.
+        let query = sqlx::query(
+            "SELECT role FROM api_keys WHERE team_id = $1 AND id = $2 AND revoked_at IS NULL AND owned_by IS NOT DISTINCT FROM $3
+             FOR SHARE",
+        );
+        let query = query.bind(tx.team_id()).bind(id).bind(owner);
+        let row = tx.fetch_optional(query).await?.ok_or_else(revoked)?;
+        let role: Role = row.try_get::<&str, _>("role")?.parse()?;
+        if role < needed {
+            return Err(Error::Forbidden {
+                detail: format!("this needs the role {needed}; the key's is {role}"),
+            });
+        }
+    }
+    Ok(owner)
+}
+
+async fn find_owner(tx: &TeamTx, key_id: Uuid) -> Result<Option<Uuid>> {
+    let query = sqlx::query("SELECT owned_by FROM api_keys WHERE team_id = $1 AND id = $2")
+        .bind(tx.team_id())
+        .bind(key_id);
+    let row = tx.fetch_optional(query).await?.ok_or_else(revoked)?;
+    Ok(row.try_get("owned_by")?)
+}
+
+fn revoked() -> Error {
+    Error::unauthenticated("the API key does not hold for this team")
+}
+
+/// Locks a key for a change.
+///
+/// # Errors
+/// [`Error::NotFound`] for a key that isn't there.
+pub(super) async fn lock_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
+    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE team_id = $1 AND id = $2 FOR UPDATE");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tx.team_id()).bind(id);
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::not_found("API key"))?;
+    key(&row)
+}
+
+/// Makes the acting person the one who answers for a key.
+///
+/// # Errors
+/// [`Error::Forbidden`] for less than an admin, and for a key that would adopt; [`Error::NotFound`] for a key that isn't
+/// there; [`Error::Conflict`] `key-revoked`.
+pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
+    tx.require(Role::Admin)?;
+    if !matches!(tx.context().actor, Actor::User { .. }) {
+        return Err(Error::Forbidden {
+            detail: "a person adopts an API key: sign in as one".to_owned(),
+        });
+    }
+    let owner = lock_owner(tx, Role::Admin).await?;
+    let before = lock_key(tx, id).await?;
+    if before.revoked_at.is_some() {
+        return Err(Error::conflict(
+            "key-revoked",
+            "the key was revoked, which is for good; make another one",
+        ));
+    }
+    if before.owned_by == owner && before.adopted_at.is_some() {
+        return Ok(before);
+    }
+    let sql = format!(
+        "UPDATE api_keys SET owned_by = $3, adopted_at = now() WHERE team_id = $1 AND id = $2 RETURNING {COLUMNS}"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(tx.team_id())
+        .bind(id)
+        .bind(owner);
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::internal("an UPDATE of a locked row returned none"))?;
+    let after = key(&row)?;
+    record(tx, [AccessEvent::key_adopted(&before, &after)]).await?;
+    Ok(after)
+}
+
+/// Revokes the keys of a member who leaves, and records it.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::auth) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Result<Vec<KeyInfo>> {
+    let sql = format!("UPDATE api_keys SET revoked_at = now() WHERE {KEYS_OF} RETURNING {COLUMNS}");
+    let keys = keys(
+        tx,
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tx.team_id()).bind(user_id),
+    )
+    .await?;
+    tx.hint(Moved::Access);
+    record(tx, keys.iter().map(|key| AccessEvent::key_revoked(key, "owner_left"))).await?;
+    Ok(keys)
+}
+
+/// Lowers the keys of a member to the role that they have left, and records it.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::auth) async fn lower_keys_of(tx: &TeamTx, user_id: Uuid, role: Role) -> Result<Vec<KeyInfo>> {
+    tx.hint(Moved::Access);
+    let too_high: &[&str] = match role {
+        Role::Admin | Role::Owner => return Ok(Vec::new()),
+        Role::Member => &["admin"],
+        Role::Viewer => &["admin", "member"],
+    };
+    let sql = format!("UPDATE api_keys SET role = $3 WHERE {KEYS_OF} AND role = ANY ($4) RETURNING {COLUMNS}");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(tx.team_id())
+        .bind(user_id)
+        .bind(role.as_str())
+        .bind(too_high);
+    let keys = keys(tx, query).await?;
+    record(tx, keys.iter().map(AccessEvent::key_lowered)).await?;
+    Ok(keys)
+}
+
+async fn keys(
+    tx: &TeamTx,
+    query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
+) -> Result<Vec<KeyInfo>> {
+    let mut keys: Vec<KeyInfo> = tx.fetch_all(query).await?.iter().map(key).collect::<Result<_>>()?;
+    keys.sort_by_key(|key| key.id);
+    Ok(keys)
+}
+
+fn key(row: &PgRow) -> Result<KeyInfo> {
+    Ok(KeyInfo {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        prefix: row.try_get("prefix")?,
+        role: row.try_get::<&str, _>("role")?.parse()?,
+        created_by: row.try_get("created_by")?,
+        owned_by: row.try_get("owned_by")?,
+        adopted_at: row.try_get("adopted_at")?,
+        created_at: row.try_get("created_at")?,
+        expires_at: row.try_get("expires_at")?,
+        revoked_at: row.try_get("revoked_at")?,
+    })
+}

@@ -1,0 +1,58 @@
+//! Erasing a person: out of every team, and out of `users`.
+//!
+//! **What goes**: their memberships with what is theirs alone (inbox, watches, read marks), the API keys that they answer
+//! for, invitations of and by them, and the row with their identity, name and address.
+//!
+//! **What stays**: what was recorded. Events, comments, job sessions and run logs keep the name that was true when they
+//! were written, beside an id that leads nowhere any more. They can't be changed, by nobody (law 4).
+
+use uuid::Uuid;
+
+use super::invitations::decline_of;
+use super::members::{lock_member, member_of_identity, owners_of, remove_member};
+use crate::error::{Error, Result};
+use crate::tenancy::{Database, Entry, Role, TeamTx};
+
+/// Erases a person from these teams, and from `users`. `entry` says in whose name each team is entered: the person's own,
+/// or the service's. May be called again when it was interrupted.
+///
+/// # Errors
+/// [`Error::Conflict`] `last-owner`, before anything is done, when a team would be left without an owner.
+pub async fn erase_person(
+    database: &Database,
+    teams: &[Uuid],
+    issuer: &str,
+    subject: &str,
+    entry: impl Fn(Uuid) -> Entry,
+) -> Result<()> {
+    let mut left_alone = Vec::new();
+    for team_id in teams {
+        let tx = database.enter(&entry(*team_id).read_only()).await?;
+        let member = member_of_identity(&tx, issuer, subject).await?;
+        if member.is_some_and(|member| member.role == Role::Owner) && owners_of(&tx).await? <= 1 {
+            left_alone.push(team_id.to_string());
+        }
+        tx.commit().await?;
+    }
+    if !left_alone.is_empty() {
+        return Err(Error::conflict(
+            "last-owner",
+            format!(
+                "a team keeps at least one owner; make somebody else one first, in: {}",
+                left_alone.join(", ")
+            ),
+        ));
+    }
+    for team_id in teams {
+        let leave = async |tx: &TeamTx| {
+            decline_of(tx, issuer, subject).await?;
+            if let Some(member) = member_of_identity(tx, issuer, subject).await? {
+                let locked = lock_member(tx, member.user_id).await?;
+                remove_member(tx, locked).await?;
+            }
+            Ok(())
+        };
+        database.write_as(&entry(*team_id), Role::Viewer, leave).await?;
+    }
+    database.erase_person(issuer, subject).await
+}

@@ -1,0 +1,128 @@
+//! A person's own invitations, under `/v1/me`.
+
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::store;
+use crate::auth::me::{OwnTeamBody, caller, in_own_name, service_entry};
+use crate::error::Result;
+use crate::http::{AppState, Json, Problem, Team};
+use crate::tenancy::{OwnInvitation, Role, TeamTx};
+
+/// The routes, which belong to no team.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(accept))
+        .routes(routes!(decline))
+}
+
+/// An invitation, as the person who is invited sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OwnInvitation)]
+struct OwnInvitationBody {
+    team_id: Uuid,
+    /// What people call the team.
+    team_name: String,
+    /// What the caller may do there once they have accepted.
+    role: Role,
+    /// What will mention the caller there.
+    handle: String,
+    /// What whoever invited the caller is called in the team.
+    invited_by_name: String,
+    /// When they were invited.
+    created_at: DateTime<Utc>,
+}
+
+impl From<OwnInvitation> for OwnInvitationBody {
+    fn from(invitation: OwnInvitation) -> Self {
+        Self {
+            team_id: invitation.team_id,
+            team_name: invitation.team_name,
+            role: invitation.role,
+            handle: invitation.handle,
+            invited_by_name: invitation.invited_by_name,
+            created_at: invitation.created_at,
+        }
+    }
+}
+
+/// The caller's invitations.
+#[derive(Debug, Serialize, ToSchema)]
+struct OwnInvitations {
+    /// The oldest first, the first hundred of them.
+    items: Vec<OwnInvitationBody>,
+}
+
+/// Lists the teams that have invited the caller, and wait for their answer.
+#[utoipa::path(
+    get, path = "/v1/me/invitations", operation_id = "list_own_invitations", tag = "me",
+    responses(
+        (status = 200, body = OwnInvitations),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn list(State(state): State<AppState>, headers: HeaderMap) -> Result<impl IntoResponse> {
+    let person = caller(&state, &headers)?;
+    let own = state
+        .database()
+        .own_invitations(&person.issuer, &person.subject)
+        .await?;
+    Ok(Json(OwnInvitations {
+        items: own.into_iter().map(OwnInvitationBody::from).collect(),
+    }))
+}
+
+/// Accepts a team's invitation: the caller is a member from here on, by the name and address of their own token, where it
+/// has them.
+#[utoipa::path(
+    post, path = "/v1/me/invitations/{team_id}/accept", operation_id = "accept_invitation", tag = "me",
+    params(("team_id" = Uuid, Path)),
+    responses(
+        (status = 200, body = OwnTeamBody),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "`handle-taken`: ask an admin of the team for another invitation"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn accept(State(state): State<AppState>, mut parts: Parts) -> Result<impl IntoResponse> {
+    let person = in_own_name(caller(&state, &parts.headers)?)?;
+    let team_id = Team::id_in_path(&mut parts, &state).await?;
+    let entry = service_entry(team_id, &parts);
+    let accept = async |tx: &TeamTx| store::accept(tx, &person).await;
+    let member = state.database().write_as(&entry, Role::Viewer, accept).await?;
+    let own = state.database().own_teams(&person.issuer, &person.subject).await?;
+    let team = own.and_then(|own| own.teams.into_iter().find(|team| team.id == team_id));
+    Ok(Json(OwnTeamBody {
+        id: team_id,
+        name: team.map(|team| team.name).unwrap_or_default(),
+        role: member.role,
+        handle: member.handle,
+    }))
+}
+
+/// Declines a team's invitation.
+#[utoipa::path(
+    post, path = "/v1/me/invitations/{team_id}/decline", operation_id = "decline_invitation", tag = "me",
+    params(("team_id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "it can't be accepted any more"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn decline(State(state): State<AppState>, mut parts: Parts) -> Result<StatusCode> {
+    let person = in_own_name(caller(&state, &parts.headers)?)?;
+    let team_id = Team::id_in_path(&mut parts, &state).await?;
+    let entry = service_entry(team_id, &parts);
+    let decline = async |tx: &TeamTx| store::decline(tx, &person).await;
+    state.database().write_as(&entry, Role::Viewer, decline).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,48 @@
+//! Invitations as the team sees them, under `/v1/teams/{team_id}`. They are made by `POST …/members`.
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::store::{self, Invitation};
+use crate::error::Result;
+use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::tenancy::{Role, TeamTx};
+
+/// The routes of this slice.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(withdraw))
+}
+
+/// Lists the people who are invited and have not answered, newest first. Admins only.
+#[utoipa::path(
+    get, path = "/invitations", operation_id = "list_invitations", tag = "members", params(PageParams),
+    responses(
+        (status = 200, body = Page<Invitation>),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoResponse> {
+    let (limit, before) = (params.limit()?, params.after::<Uuid>()?);
+    let tx = team.read().await?;
+    let invitations = store::list_invitations(&tx, before, limit + 1).await?;
+    tx.commit().await?;
+    Ok(Json(Page::of(invitations, limit, |invitation| invitation.id)?))
+}
+
+/// Withdraws a pending invitation. Admins only.
+#[utoipa::path(
+    delete, path = "/invitations/{id}", operation_id = "withdraw_invitation", tag = "members",
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "it can't be accepted any more"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+    )
+)]
+async fn withdraw(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
+    team.write_as(Role::Admin, async |tx: &TeamTx| store::withdraw(tx, id).await)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,246 @@
+//! Invitations in the database.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::auth::UserPrincipal;
+use crate::auth::api_keys::lock_owner;
+use crate::auth::members::{Member, NewMember, insert_member, member_of_identity, require_owner};
+use crate::auth::person::{NewPerson, find_or_make};
+use crate::auth::record::{AccessEvent, record, record_as};
+use crate::error::{Error, Result};
+use crate::tenancy::{Actor, Role, TeamTx};
+
+const COLUMNS: &str = "id, issuer, subject, role, handle, display_name, email, invited_by, invited_by_name, created_at";
+
+/// A pending invitation, as the team that made it sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Invitation {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// Who vouches for the person: their tokens' `iss`.
+    pub issuer: String,
+    /// Who they are to the issuer: their tokens' `sub`.
+    pub subject: String,
+    /// What they may do once they have accepted.
+    pub role: Role,
+    /// What will mention them.
+    pub handle: String,
+    /// How the team will call them, as long as they have no name of their own.
+    pub display_name: String,
+    /// Where the team will reach them, as long as they have no address of their own.
+    pub email: Option<String>,
+    /// The member who answers for it.
+    pub invited_by: Option<Uuid>,
+    /// What whoever invited them is called.
+    pub invited_by_name: String,
+    /// When they were invited.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Invites somebody, by their identity.
+///
+/// # Errors
+/// [`Error::Forbidden`] for less than an admin, and for an owner invited by less than one; [`Error::Conflict`]
+/// `already-member`, `already-invited` or `handle-taken`; [`Error::Invalid`] by field.
+pub async fn invite(tx: &TeamTx, new: &NewMember) -> Result<Invitation> {
+    tx.require(Role::Admin)?;
+    if new.role == Role::Owner {
+        require_owner(tx.role())?;
+    }
+    new.person.check()?;
+    let needed = if new.role == Role::Owner {
+        Role::Owner
+    } else {
+        Role::Admin
+    };
+    let invited_by = lock_owner(tx, needed).await?;
+    // Of this team's own members, whom it sees anyway.
+    if member_of_identity(tx, &new.person.issuer, &new.person.subject)
+        .await?
+        .is_some()
+    {
+        return Err(Error::conflict("already-member", "this person is a member already"));
+    }
+    let taken = sqlx::query("SELECT FROM memberships WHERE team_id = $1 AND handle = $2")
+        .bind(tx.team_id())
+        .bind(&new.handle);
+    if tx.fetch_optional(taken).await?.is_some() {
+        return Err(Error::conflict("handle-taken", "another member has this handle"));
+    }
+    let sql = format!(
+        "INSERT INTO invitations (team_id, id, issuer, subject, role, handle, display_name, email, invited_by, invited_by_name)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING {COLUMNS}"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(tx.team_id())
+        .bind(Uuid::now_v7())
+        .bind(&new.person.issuer)
+        .bind(&new.person.subject)
+        .bind(new.role.as_str())
+        .bind(&new.handle)
+        .bind(&new.person.display_name)
+        .bind(&new.person.email)
+        .bind(invited_by)
+        .bind(tx.context().actor.name());
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+    let invitation = invitation(&row)?;
+    record(tx, [AccessEvent::invitation("member.invited", &invitation)]).await?;
+    Ok(invitation)
+}
+
+/// The pending invitations before an id, newest first; `None` for the first of them.
+///
+/// # Errors
+/// [`Error::Forbidden`] for less than an admin.
+pub async fn list_invitations(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<Vec<Invitation>> {
+    tx.require(Role::Admin)?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM invitations WHERE team_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(tx.team_id())
+        .bind(before)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    tx.fetch_all(query).await?.iter().map(invitation).collect()
+}
+
+/// Withdraws a pending invitation.
+///
+/// # Errors
+/// [`Error::Forbidden`] for less than an admin; [`Error::NotFound`] for one that isn't there.
+pub async fn withdraw(tx: &TeamTx, id: Uuid) -> Result<()> {
+    tx.require(Role::Admin)?;
+    let sql = format!("DELETE FROM invitations WHERE team_id = $1 AND id = $2 RETURNING {COLUMNS}");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tx.team_id()).bind(id);
+    let row = tx
+        .fetch_optional(query)
+        .await?
+        .ok_or_else(|| Error::not_found("invitation"))?;
+    let event = AccessEvent::invitation("member.invitation_withdrawn", &invitation(&row)?);
+    record(tx, [event]).await
+}
+
+/// Withdraws the pending invitations that a member answers for: all of them, or those into a role that somebody with
+/// `left` may not invite into.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::auth) async fn withdraw_invitations_of(
+    tx: &TeamTx,
+    user_id: Uuid,
+    left: Option<Role>,
+) -> Result<Vec<Invitation>> {
+    let roles: &[&str] = match left {
+        Some(Role::Owner) => return Ok(Vec::new()),
+        Some(Role::Admin) => &["owner"],
+        _ => &["viewer", "member", "admin", "owner"],
+    };
+    let sql = format!(
+        "DELETE FROM invitations WHERE team_id = $1 AND invited_by = $2 AND role = ANY ($3) RETURNING {COLUMNS}"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(tx.team_id())
+        .bind(user_id)
+        .bind(roles);
+    let mut withdrawn: Vec<Invitation> = tx
+        .fetch_all(query)
+        .await?
+        .iter()
+        .map(invitation)
+        .collect::<Result<_>>()?;
+    withdrawn.sort_by_key(|invitation| invitation.id);
+    let events = withdrawn
+        .iter()
+        .map(|invitation| AccessEvent::invitation("member.invitation_withdrawn", invitation));
+    record(tx, events).await?;
+    Ok(withdrawn)
+}
+
+/// Makes the person whose token this is a member, if they are invited. Somebody who is a member already stays one.
+///
+/// `tx` is the service's own in the team: the person has no rights there yet.
+///
+/// # Errors
+/// [`Error::NotFound`] for somebody who isn't invited; [`Error::Conflict`] `handle-taken`.
+pub async fn accept(tx: &TeamTx, person: &UserPrincipal) -> Result<Member> {
+    let Some(invitation) = take(tx, &person.issuer, &person.subject).await? else {
+        // Accepted before: the answer to that may have been lost.
+        let member = member_of_identity(tx, &person.issuer, &person.subject).await?;
+        return member.ok_or_else(|| Error::not_found("invitation"));
+    };
+    let known = find_or_make(tx, &person.issuer, &person.subject, Some(person)).await?;
+    let new = NewMember {
+        person: NewPerson {
+            issuer: invitation.issuer,
+            subject: invitation.subject,
+            display_name: invitation.display_name,
+            email: invitation.email,
+        },
+        handle: invitation.handle,
+        role: invitation.role,
+    };
+    let member = insert_member(tx, &known, &new).await?;
+    let actor = Actor::User {
+        id: member.user_id,
+        name: member.display_name.clone(),
+    };
+    record_as(tx, Some(&actor), [AccessEvent::joined("member.joined", &member)]).await?;
+    Ok(member)
+}
+
+/// Ends an invitation in the name of the person who is invited. `tx` is the service's own in the team.
+///
+/// # Errors
+/// [`Error::NotFound`] for somebody who isn't invited.
+pub async fn decline(tx: &TeamTx, person: &UserPrincipal) -> Result<()> {
+    match decline_of(tx, &person.issuer, &person.subject).await? {
+        true => Ok(()),
+        false => Err(Error::not_found("invitation")),
+    }
+}
+
+/// Ends the team's invitation of an identity, and says whether there was one.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::auth) async fn decline_of(tx: &TeamTx, issuer: &str, subject: &str) -> Result<bool> {
+    let Some(invitation) = take(tx, issuer, subject).await? else {
+        return Ok(false);
+    };
+    let event = AccessEvent::invitation("member.invitation_declined", &invitation);
+    record(tx, [event]).await?;
+    Ok(true)
+}
+
+async fn take(tx: &TeamTx, issuer: &str, subject: &str) -> Result<Option<Invitation>> {
+    let sql =
+        format!("DELETE FROM invitations WHERE team_id = $1 AND issuer = $2 AND subject = $3 RETURNING {COLUMNS}");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(tx.team_id())
+        .bind(issuer)
+        .bind(subject);
+    tx.fetch_optional(query).await?.as_ref().map(invitation).transpose()
+}
+
+fn invitation(row: &PgRow) -> Result<Invitation> {
+    Ok(Invitation {
+        id: row.try_get("id")?,
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        role: row.try_get::<&str, _>("role")?.parse()?,
+        handle: row.try_get("handle")?,
+        display_name: row.try_get("display_name")?,
+        email: row.try_get("email")?,
+        invited_by: row.try_get("invited_by")?,
+        invited_by_name: row.try_get("invited_by_name")?,
+        created_at: row.try_get("created_at")?,
+    })
+}

@@ -1,0 +1,235 @@
+//! Events about access: who was invited, joined, changed and left, and what became of API keys.
+//!
+//! They are `CUSTOM` events of objects without a thread, so that no inbox fills with them. Labels are handles and keys'
+//! names: an event is kept for ever, and a person's name or address is not ours to keep in it.
+
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::api_keys::KeyInfo;
+use super::invitations::Invitation;
+use super::members::Member;
+use crate::error::Result;
+use crate::events::{CustomEventData, Event, FieldChange, Sentence, Sentences, Subject, emit_subject_events};
+use crate::tenancy::{Actor, Role, TeamTx};
+
+const MEMBER: &str = "member";
+const INVITATION: &str = "invitation";
+const API_KEY: &str = "api_key";
+
+/// Something that happened to somebody's access. Its fields are the event's `data`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub(super) enum AccessEvent {
+    /// `member.invited`, `member.invitation_withdrawn`, `member.invitation_declined`.
+    Invitation {
+        #[serde(skip)]
+        name: &'static str,
+        invitation_id: Uuid,
+        handle: String,
+        role: Role,
+    },
+    /// `member.joined` by an invitation; `member.added` by the operator.
+    Joined {
+        #[serde(skip)]
+        name: &'static str,
+        user_id: Uuid,
+        handle: String,
+        role: Role,
+    },
+    /// `member.changed`.
+    Changed {
+        user_id: Uuid,
+        #[serde(skip)]
+        label: String,
+        role: FieldChange,
+        handle: FieldChange,
+        lowered_api_keys: Vec<Uuid>,
+        withdrawn_invitations: Vec<Uuid>,
+    },
+    /// `member.removed`.
+    Removed {
+        user_id: Uuid,
+        handle: String,
+        role: Role,
+        revoked_api_keys: Vec<Uuid>,
+        withdrawn_invitations: Vec<Uuid>,
+    },
+    /// `api_key.created`, `api_key.revoked`, `api_key.adopted`, `api_key.lowered`.
+    Key {
+        #[serde(skip)]
+        name: &'static str,
+        #[serde(skip)]
+        label: String,
+        api_key_id: Uuid,
+        prefix: String,
+        role: Role,
+        owned_by: Option<Uuid>,
+        /// Why a key was revoked: `by_hand` or `owner_left`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<&'static str>,
+        /// Whom it was adopted from.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        adopted_from: Option<Uuid>,
+    },
+}
+
+impl AccessEvent {
+    pub(super) fn invitation(name: &'static str, invitation: &Invitation) -> Self {
+        Self::Invitation {
+            name,
+            invitation_id: invitation.id,
+            handle: invitation.handle.clone(),
+            role: invitation.role,
+        }
+    }
+
+    pub(super) fn joined(name: &'static str, member: &Member) -> Self {
+        Self::Joined {
+            name,
+            user_id: member.user_id,
+            handle: member.handle.clone(),
+            role: member.role,
+        }
+    }
+
+    pub(super) fn changed(before: &Member, after: &Member, keys: &[KeyInfo], invitations: &[Invitation]) -> Self {
+        let change = |old: &str, new: &str| FieldChange {
+            old: old.into(),
+            new: new.into(),
+        };
+        Self::Changed {
+            user_id: after.user_id,
+            label: after.handle.clone(),
+            role: change(before.role.as_str(), after.role.as_str()),
+            handle: change(&before.handle, &after.handle),
+            lowered_api_keys: keys.iter().map(|key| key.id).collect(),
+            withdrawn_invitations: invitations.iter().map(|invitation| invitation.id).collect(),
+        }
+    }
+
+    pub(super) fn removed(member: &Member, keys: &[KeyInfo], invitations: &[Invitation]) -> Self {
+        Self::Removed {
+            user_id: member.user_id,
+            handle: member.handle.clone(),
+            role: member.role,
+            revoked_api_keys: keys.iter().map(|key| key.id).collect(),
+            withdrawn_invitations: invitations.iter().map(|invitation| invitation.id).collect(),
+        }
+    }
+
+    pub(super) fn key_created(key: &KeyInfo) -> Self {
+        Self::key("api_key.created", key, None, None)
+    }
+
+    pub(super) fn key_revoked(key: &KeyInfo, cause: &'static str) -> Self {
+        Self::key("api_key.revoked", key, Some(cause), None)
+    }
+
+    pub(super) fn key_adopted(before: &KeyInfo, after: &KeyInfo) -> Self {
+        Self::key("api_key.adopted", after, None, before.owned_by)
+    }
+
+    pub(super) fn key_lowered(key: &KeyInfo) -> Self {
+        Self::key("api_key.lowered", key, None, None)
+    }
+
+    fn key(name: &'static str, key: &KeyInfo, cause: Option<&'static str>, adopted_from: Option<Uuid>) -> Self {
+        Self::Key {
+            name,
+            label: key.name.clone(),
+            api_key_id: key.id,
+            prefix: key.prefix.clone(),
+            role: key.role,
+            owned_by: key.owned_by,
+            cause,
+            adopted_from,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Invitation { name, .. } | Self::Joined { name, .. } | Self::Key { name, .. } => name,
+            Self::Changed { .. } => "member.changed",
+            Self::Removed { .. } => "member.removed",
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        let (object_type, id, label) = match self {
+            Self::Invitation {
+                invitation_id, handle, ..
+            } => (INVITATION, invitation_id, format!("@{handle}")),
+            Self::Joined { user_id, handle, .. }
+            | Self::Removed { user_id, handle, .. }
+            | Self::Changed {
+                user_id, label: handle, ..
+            } => (MEMBER, user_id, format!("@{handle}")),
+            Self::Key { api_key_id, label, .. } => (API_KEY, api_key_id, label.clone()),
+        };
+        Subject {
+            object_type,
+            id: id.to_string(),
+            label,
+        }
+    }
+}
+
+/// Records events in the name of the transaction's actor.
+///
+/// # Errors
+/// As any event's.
+pub(super) async fn record(tx: &TeamTx, events: impl IntoIterator<Item = AccessEvent>) -> Result<()> {
+    record_as(tx, None, events).await
+}
+
+/// Records events in the name of a person who is about to become a member.
+///
+/// # Errors
+/// As any event's.
+pub(super) async fn record_as(
+    tx: &TeamTx,
+    actor: Option<&Actor>,
+    events: impl IntoIterator<Item = AccessEvent>,
+) -> Result<()> {
+    let mut payloads = Vec::new();
+    for event in events {
+        let data = CustomEventData {
+            name: event.name().to_owned(),
+            data: serde_json::to_value(&event)?,
+        };
+        payloads.push((event.subject(), data));
+    }
+    emit_subject_events(tx, actor, payloads).await?;
+    Ok(())
+}
+
+/// Adds the words for these events.
+pub(crate) fn with_words_of_access(sentences: Sentences) -> Sentences {
+    [MEMBER, INVITATION, API_KEY]
+        .into_iter()
+        .fold(sentences, |sentences, kind| sentences.with_words(kind, words))
+}
+
+fn words(event: &Event) -> Option<Sentence> {
+    let role = || {
+        let role = event.event_data.pointer("/data/role").and_then(Value::as_str);
+        role.unwrap_or("member").to_owned()
+    };
+    let verb = match event.event_name.as_deref()? {
+        "member.invited" => return Some(Sentence::text("sent ").object(event).and(format!(" ({})", role()))),
+        "member.invitation_withdrawn" => "withdrew ",
+        "member.invitation_declined" => "declined ",
+        "member.joined" => "joined as ",
+        "member.added" => "added ",
+        "member.changed" => "changed ",
+        "member.removed" => "removed ",
+        "api_key.created" => "created ",
+        "api_key.revoked" => "revoked ",
+        "api_key.adopted" => "adopted ",
+        "api_key.lowered" => return Some(Sentence::text("lowered ").object(event).and(format!(" to {}", role()))),
+        _ => return None,
+    };
+    Some(Sentence::text(verb).object(event))
+}

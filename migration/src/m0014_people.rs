@@ -1,0 +1,157 @@
+//! Invitations, names that belong to a membership, and API keys that somebody answers for.
+//!
+//! **Invitations.** Adding somebody to a team writes a row of `invitations`, and only the person's own token turns it into
+//! a membership. Pending invitations are a table of their own, so that no query over `memberships` can take one for a member.
+//!
+//! **Names.** `users.own_name` and `own_email` are what the person's own verified token, or the person, said. Until then
+//! a team sees the name that it gave itself, `memberships.display_name`. `users.display_name` and `users.email` stay for
+//! processes of an older version; new rows have the subject there.
+//!
+//! **Keys.** `api_keys.owned_by` is the member whose rights the key was made with. It is revoked with that member. A key
+//! that was made by another key is owned by that key's owner; one from before whose maker isn't known has no owner.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::{ConnectionTrait, Statement};
+
+use crate::m0001_tenancy::ENTRY_FUNCTIONS;
+use crate::rls::{APP_ROLE, CURRENT_TEAM, enable_team_rls, for_each_team};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+/// The person whom the transaction names exactly, as the policy `named` on `users` has it.
+const NAMED: &str = "issuer = nullif(current_setting('daybook.issuer', true), '')
+                 AND subject = nullif(current_setting('daybook.subject', true), '')";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        connection
+            .execute_unprepared(
+                "ALTER TABLE users
+                    ADD COLUMN own_name text
+                        CONSTRAINT users_own_name_length CHECK (char_length(own_name) BETWEEN 1 AND 200),
+                    ADD COLUMN own_email text,
+                    ADD COLUMN named_by text CONSTRAINT users_named_by_known CHECK (named_by IN ('token', 'self'));
+                 ALTER TABLE memberships
+                    ADD COLUMN display_name text
+                        CONSTRAINT memberships_display_name_length CHECK (char_length(display_name) BETWEEN 1 AND 200),
+                    ADD COLUMN email text;
+                 ALTER TABLE api_keys
+                    ADD COLUMN owned_by uuid,
+                    ADD COLUMN adopted_at timestamptz;
+                 CREATE INDEX api_keys_owner_idx ON api_keys (team_id, owned_by);
+                 CREATE TABLE invitations (
+                    team_id uuid NOT NULL REFERENCES teams (id),
+                    id uuid NOT NULL,
+                    issuer text NOT NULL,
+                    subject text NOT NULL,
+                    role text NOT NULL CONSTRAINT invitations_role_known
+                        CHECK (role IN ('viewer', 'member', 'admin', 'owner')),
+                    handle text NOT NULL CONSTRAINT invitations_handle_shape
+                        CHECK (handle ~ '^[a-z0-9][a-z0-9._-]{0,31}$'),
+                    display_name text NOT NULL
+                        CONSTRAINT invitations_display_name_length CHECK (char_length(display_name) BETWEEN 1 AND 200),
+                    email text,
+                    invited_by uuid,
+                    invited_by_name text NOT NULL,
+                    created_at timestamptz NOT NULL DEFAULT now(),
+                    PRIMARY KEY (team_id, id),
+                    CONSTRAINT invitations_identity_key UNIQUE (team_id, issuer, subject),
+                    CONSTRAINT invitations_handle_key UNIQUE (team_id, handle)
+                 );
+                 -- \"Who has invited me?\" is asked without a team.
+                 CREATE INDEX invitations_identity_idx ON invitations (issuer, subject);",
+            )
+            .await?;
+        enable_team_rls(manager, "invitations").await?;
+        connection
+            .execute_unprepared(&format!(
+                // Outside a team only: inside one, a person's other invitations are none of its business.
+                "CREATE POLICY own_invitations ON invitations FOR SELECT USING ({CURRENT_TEAM} IS NULL AND {NAMED});
+                 CREATE POLICY inviting_teams ON teams FOR SELECT USING ({CURRENT_TEAM} IS NULL AND EXISTS (
+                     SELECT FROM invitations i WHERE i.team_id = teams.id AND {NAMED}));
+                 GRANT UPDATE (own_name, own_email, named_by), DELETE ON users TO {APP_ROLE};"
+            ))
+            .await?;
+        connection.execute_unprepared(NAMES_OF_MEMBERS).await?;
+        // What teams see today is what they go on seeing.
+        for_each_team(manager, async |transaction, team_id| {
+            let backend = transaction.get_database_backend();
+            for sql in [
+                "UPDATE memberships m SET display_name = u.display_name, email = u.email FROM users u
+                     WHERE m.team_id = $1 AND u.id = m.user_id",
+                "UPDATE api_keys SET owned_by = created_by WHERE team_id = $1 AND created_by IS NOT NULL",
+            ] {
+                transaction
+                    .execute_raw(Statement::from_sql_and_values(backend, sql, [team_id.into()]))
+                    .await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        connection
+            .execute_unprepared(&format!(
+                "DROP POLICY inviting_teams ON teams;
+                 DROP TABLE invitations;
+                 ALTER TABLE api_keys DROP COLUMN owned_by, DROP COLUMN adopted_at;
+                 ALTER TABLE memberships DROP COLUMN display_name, DROP COLUMN email;
+                 ALTER TABLE users DROP COLUMN own_name, DROP COLUMN own_email, DROP COLUMN named_by;
+                 REVOKE DELETE ON users FROM {APP_ROLE};"
+            ))
+            .await?;
+        // Replaced, not made again: who may execute them stays as it is.
+        let replaced = ENTRY_FUNCTIONS.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION");
+        connection
+            .execute_unprepared(&format!(
+                "{replaced}
+                 ALTER FUNCTION public.daybook_enter_person(uuid, text, text) SET search_path = pg_catalog, pg_temp;
+                 ALTER FUNCTION public.daybook_enter_member(uuid, uuid) SET search_path = pg_catalog, pg_temp;"
+            ))
+            .await?;
+        Ok(())
+    }
+}
+
+/// As the entry functions of the first migration, with the name that the person has in this team. With the caller's
+/// rights, under the caller's policies.
+const NAMES_OF_MEMBERS: &str = "
+    CREATE OR REPLACE FUNCTION public.daybook_enter_person(team uuid, named_issuer text, named_subject text)
+        RETURNS TABLE (id uuid, name text, role text) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    DECLARE
+        own_name text;
+        fallback text;
+    BEGIN
+        PERFORM pg_catalog.set_config('daybook.issuer', named_issuer, true),
+            pg_catalog.set_config('daybook.subject', named_subject, true);
+        SELECT u.id, u.own_name, u.display_name INTO id, own_name, fallback FROM public.users u
+            WHERE u.issuer = named_issuer AND u.subject = named_subject;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        SELECT m.role, m.display_name INTO role, name FROM public.memberships m
+            WHERE m.team_id = team AND m.user_id = daybook_enter_person.id;
+        name := coalesce(own_name, name, fallback);
+        PERFORM pg_catalog.set_config('daybook.user_id', id::pg_catalog.text, true),
+            pg_catalog.set_config('daybook.actor', 'user:' || id, true);
+        RETURN NEXT;
+    END $$;
+
+    CREATE OR REPLACE FUNCTION public.daybook_enter_member(team uuid, member uuid)
+        RETURNS TABLE (id uuid, name text, role text) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        PERFORM pg_catalog.set_config('daybook.user_id', member::pg_catalog.text, true),
+            pg_catalog.set_config('daybook.actor', 'user:' || member, true);
+        SELECT m.user_id, m.role, coalesce(u.own_name, m.display_name, u.display_name) INTO id, role, name
+            FROM public.memberships m JOIN public.users u ON u.id = m.user_id
+            WHERE m.team_id = team AND m.user_id = member;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        RETURN NEXT;
+    END $$;";

@@ -1,0 +1,196 @@
+//! Nobody is put into a team: they are invited, and accept.
+
+use axum::http::{Method, StatusCode};
+use daybook::auth::NewToken;
+use daybook::tenancy::Role;
+use daybook_tests::http::{ISSUER, TestApp, impersonation, token};
+use serde_json::{Value, json};
+
+use super::access_events;
+
+/// An invitation without what is its own alone.
+fn words(mut invitation: Value) -> Value {
+    for own in ["id", "created_at"] {
+        assert!(invitation.as_object_mut().unwrap().remove(own).is_some(), "{own}");
+    }
+    invitation
+}
+
+#[tokio::test]
+async fn inviting_tells_nothing_of_the_person() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    // Ada has a name and an address of her own.
+    let hers = NewToken {
+        name: Some("Ada Lovelace".to_owned()),
+        email: Some("ada@acme.example".to_owned()),
+        ..NewToken::new("ada")
+    };
+    app.bearer(token(&hers)).at(Method::GET, "/v1/me").await.ok();
+    let beta = app.db.team("Beta").await;
+    let bob = app.member_of(&beta, "bob", Role::Owner).await;
+
+    let invite = |subject: &str| {
+        let body = json!({"subject": subject, "display_name": "Somebody", "handle": subject, "role": "member"});
+        bob.post("/members", body)
+    };
+    let known = words(invite("ada").await.is(StatusCode::CREATED).json());
+    let unknown = words(invite("zoe").await.is(StatusCode::CREATED).json());
+    assert_eq!(
+        known,
+        json!({
+            "issuer": ISSUER, "subject": "ada", "role": "member", "handle": "ada", "display_name": "Somebody",
+            "email": null, "invited_by": bob.id(), "invited_by_name": "Bob",
+        })
+    );
+    let renamed: Value = serde_json::from_str(&known.to_string().replace("ada", "zoe")).unwrap();
+    assert_eq!(renamed, unknown, "one who is known and one who is not look the same");
+    let everything = [
+        bob.get("/members").await.text(),
+        bob.get("/invitations").await.text(),
+        format!("{:?}", beta.events().await),
+    ]
+    .concat();
+    for hers in ["Lovelace", "acme.example", &ada.id().to_string()] {
+        assert!(!everything.contains(hers), "{hers} is in {everything}");
+    }
+    // Nor in the database, as Beta sees it.
+    let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users WHERE subject <> 'bob'")
+        .fetch_one(&mut beta.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(users, 0);
+}
+
+#[tokio::test]
+async fn who_is_invited_has_no_rights_until_they_accept() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let vera = app.member("vera", Role::Viewer).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    let invitation = ada.invite("mia", "admin").await.is(StatusCode::CREATED).json();
+    let mia = app.stranger("mia").at_team(app.team.id);
+
+    for ask in [
+        mia.get("/campaigns"),
+        mia.get("/members"),
+        mia.get("/notifications"),
+        mia.get("/invitations"),
+    ] {
+        ask.await.problem(StatusCode::NOT_FOUND, "not-found");
+    }
+    assert_eq!(ada.members().await, ["ada: Ada", "vera: Vera"]);
+    ada.comment(&thread, "hello @mia").await;
+    let told: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM notifications) + (SELECT count(*) FROM thread_followers
+         WHERE user_id <> $1)",
+    )
+    .bind(ada.id())
+    .fetch_one(&mut app.team.connection().await)
+    .await
+    .unwrap();
+    assert_eq!(told, 0, "nobody is mentioned");
+
+    // Admins see who is invited, and nobody else does.
+    let listed = ada.get("/invitations").await.ok();
+    assert_eq!(listed["items"], json!([invitation]));
+    vera.get("/invitations")
+        .await
+        .problem(StatusCode::FORBIDDEN, "forbidden");
+    ada.invite("mia", "viewer")
+        .await
+        .problem(StatusCode::CONFLICT, "already-invited");
+
+    assert_eq!(mia.invitations().await, ["Acme"]);
+    assert!(app.stranger("somebody else").invitations().await.is_empty());
+    mia.accepts().await.ok();
+    let accepted = mia.accepts().await.ok();
+    assert_eq!(
+        accepted,
+        json!({"id": app.team.id, "name": "Acme", "role": "admin", "handle": "mia"}),
+        "accepted twice is accepted"
+    );
+    assert_eq!(ada.members().await, ["ada: Ada", "mia: MIA", "vera: Vera"]);
+    assert!(mia.unread().await.is_empty(), "what was before is not theirs");
+    ada.comment(&thread, "hello again, @mia").await;
+    assert_eq!(mia.unread().await.len(), 1);
+    assert_eq!(ada.get("/invitations").await.ok()["items"], json!([]));
+    assert_eq!(
+        access_events(&app).await,
+        ["Ada: member.invited @mia", "MIA: member.joined @mia"]
+    );
+}
+
+#[tokio::test]
+async fn an_invitation_is_declined_withdrawn_or_not_there() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    for subject in ["mia", "noa", "oli"] {
+        ada.invite(subject, "member").await.is(StatusCode::CREATED);
+    }
+    let person = |subject: &str| app.stranger(subject).at_team(app.team.id);
+    person("mia").declines().await.is(StatusCode::NO_CONTENT);
+    let listed = ada.get("/invitations").await.ok();
+    let noa = listed["items"][1]["id"].as_str().unwrap().to_owned();
+    ada.delete(&format!("/invitations/{noa}"))
+        .await
+        .is(StatusCode::NO_CONTENT);
+    for (subject, ask) in [
+        ("mia", person("mia").accepts()),
+        ("mia", person("mia").declines()),
+        ("noa", person("noa").accepts()),
+        ("never invited", person("never invited").accepts()),
+        ("no team", app.stranger("oli").at_team(uuid::Uuid::now_v7()).accepts()),
+        ("another issuer's", app.stranger("OLI").at_team(app.team.id).accepts()),
+    ] {
+        let problem = ask.await.problem(StatusCode::NOT_FOUND, "not-found");
+        assert_eq!(problem["detail"], "no such invitation", "{subject}");
+    }
+    // Only the person themselves decides.
+    for ask in [
+        app.bearer(impersonation("ada", "oli")).at_team(app.team.id).accepts(),
+        app.bearer(impersonation("ada", "oli")).at_team(app.team.id).declines(),
+        ada.make_key("robot", "admin").await.0.accepts(),
+    ] {
+        ask.await.problem(StatusCode::FORBIDDEN, "forbidden");
+    }
+    app.anonymous()
+        .accepts()
+        .await
+        .problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    assert_eq!(ada.members().await, ["ada: Ada"]);
+    let events = access_events(&app).await;
+    assert_eq!(
+        events[3..5],
+        [
+            "invitations: member.invitation_declined @mia",
+            "Ada: member.invitation_withdrawn @noa"
+        ]
+    );
+}
+
+/// Whoever may do less than to invite owners, or to invite at all, can't by a race either: rules are read under locks. Here
+/// it is about who may do it.
+#[tokio::test]
+async fn only_the_operator_adds_without_asking() {
+    let app = TestApp::start().await;
+    let ada = app.team.member("ada", Role::Owner).await;
+    let new = daybook::auth::NewMember {
+        person: daybook::auth::NewPerson {
+            issuer: ISSUER.to_owned(),
+            subject: "mia".to_owned(),
+            display_name: "Mia".to_owned(),
+            email: None,
+        },
+        handle: "mia".to_owned(),
+        role: Role::Member,
+    };
+    let tx = app.database.begin(&ada.context).await.unwrap();
+    let refused = daybook::auth::add_member(&tx, &new).await.unwrap_err();
+    assert!(refused.to_string().contains("invite"), "{refused}");
+    tx.rollback().await.unwrap();
+    let tx = app.database.begin(&app.team.system()).await.unwrap();
+    daybook::auth::add_member(&tx, &new).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(access_events(&app).await, ["test: member.added @mia"]);
+}

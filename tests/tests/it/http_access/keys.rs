@@ -1,0 +1,263 @@
+//! API keys go with whoever answers for them.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use daybook::auth::{KeyRole, NewKey, make_key};
+use daybook::tenancy::Role;
+use daybook_tests::http::{Client, TestApp, impersonation};
+use serde_json::{Value, json};
+
+use super::{access_events, path};
+use crate::runs::sse::Events;
+use crate::runs::{append, console, run};
+
+async fn refused(key: &Client) {
+    let answer = key.get("/campaigns").await;
+    answer.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+}
+
+fn names(keys: &Value) -> Vec<&str> {
+    keys.as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["name"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_removed_admin_does_not_come_back_by_a_key() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Admin).await;
+    let (by_bob, _) = bob.make_key("robot", "admin").await;
+    // A key that a key made, and one of that.
+    let (by_key, _) = by_bob.make_key("robot's robot", "admin").await;
+    let (third, _) = by_key.make_key("third", "viewer").await;
+    let (adas, _) = ada.make_key("adas", "admin").await;
+    // An invitation of somebody else that Bob has the token of, too, and one by his key.
+    bob.invite("bob2", "admin").await.is(StatusCode::CREATED);
+    by_key.invite("bob3", "admin").await.is(StatusCode::CREATED);
+
+    let removed = ada.delete(&path(&bob)).await.is(StatusCode::OK).json();
+    assert_eq!(names(&removed["revoked_api_keys"]), ["robot", "robot's robot", "third"]);
+    assert_eq!(removed["withdrawn_invitations"].as_array().unwrap().len(), 2);
+    for key in [&by_bob, &by_key, &third] {
+        refused(key).await;
+        let back = key.invite("bob", "admin").await;
+        back.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    }
+    for subject in ["bob2", "bob3"] {
+        let accepted = app.stranger(subject).accepts().await;
+        accepted.problem(StatusCode::NOT_FOUND, "not-found");
+    }
+    adas.get("/campaigns").await.ok();
+
+    let events = access_events(&app).await;
+    assert_eq!(
+        events[events.len() - 6..],
+        [
+            "Ada: api_key.revoked robot",
+            "Ada: api_key.revoked robot's robot",
+            "Ada: api_key.revoked third",
+            "Ada: member.invitation_withdrawn @bob2",
+            "Ada: member.invitation_withdrawn @bob3",
+            "Ada: member.removed @bob",
+        ]
+    );
+    let recorded = app.team.events().await.pop().unwrap();
+    assert_eq!(
+        recorded.event_data["data"]["revoked_api_keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    assert!(!recorded.threadable, "nobody's inbox fills with it");
+    assert_eq!(ada.get("/threads").await.ok()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn keys_end_with_whoever_leaves_or_made_them_in_anothers_name() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Admin).await;
+    let cleo = app.member("cleo", Role::Admin).await;
+    let (of_cleo, _) = cleo.make_key("cleos", "member").await;
+    // Made by Bob in Cleo's name: by her rights, and with a secret that he knows.
+    let (in_her_name, _) = app.bearer(impersonation("bob", "cleo")).make_key("both", "admin").await;
+
+    let left = bob.delete(&path(&bob)).await.is(StatusCode::OK).json();
+    assert_eq!(names(&left["revoked_api_keys"]), ["both"]);
+    refused(&in_her_name).await;
+    of_cleo.get("/campaigns").await.ok();
+    let removed = ada.delete(&path(&cleo)).await.is(StatusCode::OK).json();
+    assert_eq!(names(&removed["revoked_api_keys"]), ["cleos"]);
+    refused(&of_cleo).await;
+}
+
+#[tokio::test]
+async fn a_demoted_admin_has_no_key_that_may_more_than_they_may() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Owner).await;
+    let (admin, _) = bob.make_key("admin", "admin").await;
+    let (member, _) = bob.make_key("member", "member").await;
+    let (viewer, _) = bob.make_key("viewer", "viewer").await;
+    bob.invite("kim", "owner").await.is(StatusCode::CREATED);
+    bob.invite("lou", "member").await.is(StatusCode::CREATED);
+
+    let lists = |changed: &Value| {
+        let keys = names(&changed["lowered_api_keys"]).join(" ");
+        let invitations = changed["withdrawn_invitations"].as_array().unwrap().iter();
+        let handles: Vec<_> = invitations
+            .map(|item| item["handle"].as_str().unwrap().to_owned())
+            .collect();
+        (keys, handles.join(" "))
+    };
+    let changed = ada.patch(&path(&bob), json!({"role": "admin"})).await.ok();
+    assert_eq!(
+        lists(&changed),
+        (String::new(), "kim".to_owned()),
+        "an admin invites no owner"
+    );
+    admin.get("/api-keys").await.ok();
+    let changed = ada.patch(&path(&bob), json!({"role": "member"})).await.ok();
+    assert_eq!(lists(&changed), ("admin".to_owned(), "lou".to_owned()));
+    admin.get("/api-keys").await.problem(StatusCode::FORBIDDEN, "forbidden");
+    admin.create_campaign("as a member", "1").await;
+    let changed = ada.patch(&path(&bob), json!({"role": "viewer"})).await.ok();
+    assert_eq!(lists(&changed), ("admin member".to_owned(), String::new()));
+    for key in [&admin, &member, &viewer] {
+        key.get("/campaigns").await.ok();
+        let write = key.post("/campaigns", json!({"name": "x", "budget": "1"})).await;
+        write.problem(StatusCode::FORBIDDEN, "forbidden");
+    }
+    // What was lowered stays so when they are an admin again.
+    let changed = ada.patch(&path(&bob), json!({"role": "admin"})).await.ok();
+    assert_eq!(lists(&changed), (String::new(), String::new()));
+    admin.get("/api-keys").await.problem(StatusCode::FORBIDDEN, "forbidden");
+    let events = access_events(&app).await;
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| *event == "Ada: api_key.lowered admin")
+            .count(),
+        2
+    );
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| *event == "Ada: member.changed @bob")
+            .count(),
+        4
+    );
+}
+
+#[tokio::test]
+async fn an_adopted_key_stays() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Admin).await;
+    let linus = app.member("linus", Role::Member).await;
+    let (key, id) = bob.make_key("robot", "admin").await;
+    let (other, _) = bob.make_key("other", "admin").await;
+    let adopt = format!("/api-keys/{id}/adopt");
+    for nobody in [&linus, &other] {
+        let refused = nobody.post(&adopt, json!(null)).await;
+        refused.problem(StatusCode::FORBIDDEN, "forbidden");
+    }
+    let adopted = ada.ask(axum::http::Method::POST, &adopt).await.ok();
+    assert_eq!(
+        (&adopted["owned_by"], &adopted["created_by"]),
+        (&json!(ada.id()), &json!(bob.id()))
+    );
+    let removed = ada.delete(&path(&bob)).await.ok();
+    assert_eq!(names(&removed["revoked_api_keys"]), ["other"]);
+    key.get("/api-keys").await.ok();
+    refused(&other).await;
+    ada.delete(&format!("/api-keys/{id}")).await.is(StatusCode::NO_CONTENT);
+    let late = ada.ask(axum::http::Method::POST, &adopt).await;
+    late.problem(StatusCode::CONFLICT, "key-revoked");
+    assert_eq!(
+        access_events(&app).await[2..],
+        [
+            "Ada: api_key.adopted robot",
+            "Ada: api_key.revoked other",
+            "Ada: member.removed @bob",
+            "Ada: api_key.revoked robot",
+        ]
+    );
+}
+
+/// A key whose maker is removed between the two ends of its making: the one who comes second sees the other.
+#[tokio::test]
+async fn a_key_that_is_being_made_while_its_maker_is_removed_does_not_stay() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.team.member("bob", Role::Admin).await;
+    let making = app.database.begin(&bob.context).await.unwrap();
+    let new = NewKey {
+        name: "late".to_owned(),
+        role: KeyRole::Admin,
+        expires_at: None,
+    };
+    make_key(&making, &new).await.unwrap();
+    let removing = tokio::spawn({
+        let removal = ada.delete(&format!("/members/{}", bob.user_id));
+        async move { removal.await.ok() }
+    });
+    let mut watching = app.team.connection().await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let waiting: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_locks l WHERE NOT l.granted AND l.locktype IN ('transactionid', 'tuple'))",
+        )
+        .fetch_one(&mut watching)
+        .await
+        .unwrap();
+        if waiting {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the removal doesn't wait for the key"
+        );
+        tokio::task::yield_now().await;
+    }
+    making.commit().await.unwrap();
+    let removed = removing.await.unwrap();
+    assert_eq!(names(&removed["revoked_api_keys"]), ["late"]);
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_a_credential_ends_with_it() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Admin).await;
+    let (writer, _) = bob.make_key("writer", "member").await;
+    let (reader, _) = bob.make_key("reader", "viewer").await;
+    let (revoked, id) = ada.make_key("revoked", "member").await;
+    let run = run(&ada).await;
+    let address = app.serve(|router| router).await;
+    let mut events = Events::open(&address, &reader, &format!("{run}/events"), &[]).await;
+    for key in [&writer, &revoked] {
+        append(key, &run, &[console("while it holds")]).await.ok();
+    }
+    for _ in 0..4 {
+        events.next().await.unwrap();
+    }
+    // Within the second for which it is believed that they may write, and the ten for which one may read.
+    ada.delete(&format!("/api-keys/{id}")).await.is(StatusCode::NO_CONTENT);
+    let late = append(&revoked, &run, &[console("too late")]).await;
+    late.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    ada.delete(&path(&bob)).await.ok();
+    let late = append(&writer, &run, &[console("too late")]).await;
+    late.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    append(&ada, &run, &[console("for members")]).await.ok();
+    let mut rest = Vec::new();
+    while let Some(event) = events.next().await {
+        rest.push(format!("{event:?}"));
+    }
+    assert!(!rest.concat().contains("for members"), "{rest:?}");
+}

@@ -1,0 +1,166 @@
+//! What people are called belongs to them, or to the team that calls them so; and they can be forgotten.
+
+use axum::http::{Method, StatusCode};
+use daybook::auth::NewToken;
+use daybook::tenancy::Role;
+use daybook_tests::http::{Client, TestApp, impersonation, token};
+use serde_json::{Value, json};
+
+async fn me(client: &Client) -> Value {
+    client.at(Method::GET, "/v1/me").await.ok()
+}
+
+async fn rename(client: &Client, name: &str) -> Value {
+    let body = json!({"display_name": name});
+    client.at(Method::PATCH, "/v1/me").json(body).await.ok()
+}
+
+#[tokio::test]
+async fn a_teams_name_for_somebody_is_not_another_teams() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let beta = app.db.team("Beta").await;
+    let bob = app.member_of(&beta, "bob", Role::Owner).await;
+    // Acme is first, and calls her names.
+    let body = json!({"subject": "mia", "display_name": "Mallory", "handle": "mia", "role": "member",
+        "email": "mallory@acme.example"});
+    ada.post("/members", body).await.is(StatusCode::CREATED);
+    let mia = app.stranger("mia");
+    mia.at_team(app.team.id).accepts().await.ok();
+    let in_beta = app.invited(&bob, "mia", "member").await;
+    assert_eq!(bob.members().await, ["bob: Bob", "mia: MIA"]);
+    assert!(!bob.get("/members").await.text().contains("acme.example"));
+    assert_eq!(ada.members().await, ["ada: Ada", "mia: Mallory"]);
+    in_beta.create_campaign("Spring", "1").await;
+    assert_eq!(beta.events().await.last().unwrap().actor.name(), "MIA");
+
+    // Her own verified token says otherwise, in both.
+    let own = |name: &str, email: &str| {
+        let token = token(&NewToken {
+            name: Some(name.to_owned()),
+            email: Some(email.to_owned()),
+            ..NewToken::new("mia")
+        });
+        app.bearer(token)
+    };
+    let known = me(&own("Mia Moon", "mia@moon.example")).await;
+    assert_eq!(
+        (&known["user"]["display_name"], &known["user"]["email"]),
+        (&json!("Mia Moon"), &json!("mia@moon.example"))
+    );
+    assert_eq!(ada.members().await, ["ada: Ada", "mia: Mia Moon"]);
+    assert!(ada.get("/members").await.text().contains("mia@moon.example"));
+    in_beta.create_campaign("Summer", "1").await;
+    assert_eq!(beta.events().await.last().unwrap().actor.name(), "Mia Moon");
+
+    // What she says by hand beats what her tokens go on saying.
+    assert_eq!(rename(&mia, "Mia").await["user"]["display_name"], "Mia");
+    me(&own("Mia Moon", "mia@new.example")).await;
+    assert_eq!(bob.members().await, ["bob: Bob", "mia: Mia"]);
+    assert!(bob.get("/members").await.text().contains("mia@new.example"));
+    in_beta.create_campaign("Autumn", "1").await;
+    assert_eq!(beta.events().await.last().unwrap().actor.name(), "Mia");
+}
+
+#[tokio::test]
+async fn only_the_person_themselves_gives_them_a_name() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let mia = app.member("mia", Role::Member).await;
+    let asks = |client: &Client, name: Value| client.at(Method::PATCH, "/v1/me").json(json!({"display_name": name}));
+    for wrong in [json!(""), json!("two\nlines"), json!("x".repeat(201)), json!(7)] {
+        assert_eq!(
+            asks(&mia, wrong.clone()).await.wrong_fields(),
+            ["display_name"],
+            "{wrong}"
+        );
+    }
+    let acting = app.bearer(impersonation("ada", "mia"));
+    asks(&acting, json!("Other"))
+        .await
+        .problem(StatusCode::FORBIDDEN, "forbidden");
+    acting
+        .at(Method::DELETE, "/v1/me")
+        .await
+        .problem(StatusCode::FORBIDDEN, "forbidden");
+    let (key, _) = ada.make_key("robot", "admin").await;
+    asks(&key, json!("Other"))
+        .await
+        .problem(StatusCode::FORBIDDEN, "forbidden");
+    // A token that somebody else acts with says nothing of the person either.
+    let named = NewToken {
+        name: Some("Other".to_owned()),
+        acting: Some(daybook::auth::ActingPerson {
+            issuer: daybook_tests::http::ISSUER.to_owned(),
+            subject: "ada".to_owned(),
+        }),
+        ..NewToken::new("mia")
+    };
+    me(&app.bearer(token(&named))).await;
+    assert_eq!(ada.members().await, ["ada: Ada", "mia: Mia"]);
+}
+
+#[tokio::test]
+async fn somebody_is_erased_and_what_was_recorded_stays() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let beta = app.db.team("Beta").await;
+    let bob = app.member_of(&beta, "bob", Role::Owner).await;
+    let mia = app.invited(&ada, "mia", "admin").await;
+    let mia_in_beta = app.invited(&bob, "mia", "owner").await;
+    rename(&mia, "Mia Moon").await;
+    let (_, thread) = mia.campaign_with_thread("Spring").await;
+    mia.comment(&thread, "hello").await;
+    let (key, _) = mia.make_key("robot", "member").await;
+    let gamma = app.db.team("Gamma").await;
+    let eve = app.member_of(&gamma, "eve", Role::Owner).await;
+    eve.invite("mia", "member").await.is(StatusCode::CREATED);
+
+    // Beta would be left without an owner: nothing happens anywhere.
+    bob.delete(&format!("/members/{}", bob.id())).await.ok();
+    let refused = mia.at(Method::DELETE, "/v1/me").await;
+    let problem = refused.problem(StatusCode::CONFLICT, "last-owner");
+    assert!(
+        problem["detail"].as_str().unwrap().contains(&beta.id.to_string()),
+        "{problem}"
+    );
+    assert_eq!(ada.members().await, ["ada: Ada", "mia: Mia Moon"]);
+    let olga = app.member_of(&beta, "olga", Role::Owner).await;
+
+    mia.at(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
+    mia.at(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
+    let gone = me(&mia).await;
+    assert_eq!((&gone["user"], &gone["teams"]), (&Value::Null, &json!([])));
+    assert!(mia.invitations().await.is_empty());
+    assert_eq!(ada.members().await, ["ada: Ada"]);
+    assert_eq!(olga.members().await, ["olga: Olga"]);
+    for (client, status) in [(&mia, 404), (&mia_in_beta, 404), (&key, 401)] {
+        assert_eq!(client.get("/campaigns").await.status.as_u16(), status);
+    }
+    // Looked for as whoever could name the person exactly.
+    let mut named = app.db.app_connection().await;
+    let set = "SELECT set_config('daybook.issuer', $1, false), set_config('daybook.subject', 'mia', false)";
+    sqlx::query(set)
+        .bind(daybook_tests::http::ISSUER)
+        .execute(&mut named)
+        .await
+        .unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
+        .fetch_one(&mut named)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+    assert_eq!(
+        ada.reads(&thread).await,
+        ["Mia Moon created campaign “Spring”", "Mia Moon: hello"],
+        "events and comments keep what they said"
+    );
+    let last = app.team.events().await.pop().unwrap();
+    assert_eq!(
+        (last.actor.name(), last.event_name.as_deref()),
+        ("Mia Moon", Some("member.removed"))
+    );
+    // Who comes again is somebody new.
+    let again = app.invited(&ada, "mia", "member").await;
+    assert_ne!(again.id(), mia.id());
+}
