@@ -19,6 +19,7 @@ mod run_log;
 mod runs;
 mod serve;
 mod service;
+mod stderr;
 mod story;
 mod tail;
 mod team;

@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal as _, Write};
 use anstyle::Style;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::stderr::without_credentials;
 use crate::error::{Error, Result, without_database_words};
 use crate::terminal::{visible, visible_json, visible_lines, visible_output};
 
@@ -152,8 +153,9 @@ impl Logs {
 
     /// What the formatter wrote for one event, as it is printed.
     fn shown(&self, event: &str) -> String {
-        // Whoever logs it: the database's words quote values.
+        // Whoever logs it: the database's words quote values, and what a client sent may be a credential.
         let line = without_database_words(event.strip_suffix('\n').unwrap_or(event));
+        let line = without_credentials(line.as_ref());
         let line = line.as_ref();
         match self.coloured {
             false => format!("{}\n", visible(line)),

@@ -3,7 +3,11 @@
 use std::borrow::Cow;
 use std::error::Error;
 
+use super::bounded::{MAX_ERROR_TEXT_BYTES, bounded};
 use super::fields::{Fields, Value};
+
+/// As many causes of an error as an event has.
+const MAX_CAUSES: usize = 16;
 
 /// An error as events have it: its type, its words, a code for programs, whether to try again, and what caused it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +93,7 @@ impl From<EventError> for Value {
     fn from(error: EventError) -> Self {
         let mut fields = Fields::with_capacity(5);
         fields.push("type", Self::String(error.kind.into()));
-        fields.push("message", error.message);
+        fields.push("message", bounded(&error.message, MAX_ERROR_TEXT_BYTES).into_owned());
         if let Some(code) = error.code {
             fields.push("code", Self::String(code.into()));
         }
@@ -99,7 +103,14 @@ impl From<EventError> for Value {
         if !error.causes.is_empty() {
             fields.push(
                 "causes",
-                Self::Array(error.causes.into_iter().map(Self::from).collect()),
+                Self::Array(
+                    error
+                        .causes
+                        .iter()
+                        .take(MAX_CAUSES)
+                        .map(|cause| Self::from(bounded(cause, MAX_ERROR_TEXT_BYTES).into_owned()))
+                        .collect(),
+                ),
             );
         }
         fields.into()

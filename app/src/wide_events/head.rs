@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, MatchedPath};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
+use super::bounded::{MAX_CLIENT_TEXT_BYTES, MAX_QUERY_BYTES, bounded, cut};
 use super::fields::{Fields, Text, Value};
 use super::redaction::REDACTED;
+
+/// The longest name of a query parameter that events have, in bytes.
+const MAX_PARAMETER_NAME_BYTES: usize = 256;
 
 /// The part of a request that events have.
 #[derive(Debug, Clone)]
@@ -53,7 +57,7 @@ impl RequestHead {
 
     /// What the client chose freely.
     pub(super) fn free_fields(&self, fields: &mut Fields) {
-        fields.push("path", Text::from(self.uri.path()));
+        fields.push("path", Text::from(bounded(self.uri.path(), MAX_CLIENT_TEXT_BYTES)));
         if let Some(query) = self.uri.query() {
             fields.push_unless_there("query", query_fields(query));
         }
@@ -81,10 +85,20 @@ impl RequestHead {
 /// By name, so that rules for names reach them; of a name that comes again, the last.
 fn query_fields(query: &str) -> Fields {
     let mut fields = Fields::default();
+    let mut bytes = 0;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let name = bounded(&name, MAX_PARAMETER_NAME_BYTES).into_owned();
+        let value = bounded(&value, MAX_CLIENT_TEXT_BYTES);
+        bytes += name.len() + value.len();
         // A name with dots is one name.
-        let place = fields.put(name.into_owned(), Text::from(value).into());
-        if place.is_err() {
+        let place = match bytes > MAX_QUERY_BYTES {
+            true => fields.put(
+                "…".to_owned(),
+                format!("the query is longer: {} bytes", query.len()).into(),
+            ),
+            false => fields.put(name, Text::from(value).into()),
+        };
+        if place.is_err() || bytes > MAX_QUERY_BYTES {
             break;
         }
     }
@@ -92,7 +106,14 @@ fn query_fields(query: &str) -> Fields {
 }
 
 fn text(value: &HeaderValue) -> Value {
-    Text::from_utf8_lossy(value.as_bytes()).into()
+    // No byte of what is too long is read.
+    let bytes = value.as_bytes();
+    let readable = bytes.get(..MAX_CLIENT_TEXT_BYTES + 4).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(readable);
+    match bytes.len() > MAX_CLIENT_TEXT_BYTES {
+        false => Text::from(text).into(),
+        true => Text::from(cut(&text, MAX_CLIENT_TEXT_BYTES, bytes.len())).into(),
+    }
 }
 
 /// hyper takes any word for a method; one of a client's own is told as OpenTelemetry does.

@@ -19,6 +19,7 @@
 //! uses it. It names nothing outside this folder and could be a crate of its own.
 
 mod body;
+mod bounded;
 mod config;
 mod core_schema;
 mod error;

@@ -1,8 +1,9 @@
 //! What must not leave the process, taken out of an event before it is written.
 //!
 //! Three ways to find it: by its place (`user.email`, `items.*.card`, `headers.**`), by its name at any depth
-//! (`password`), and by its look in any text (e-mail addresses, payment cards, JSON Web Tokens, bearer tokens, IP
-//! addresses). Three ways to treat it: [`Treatment::Mask`], [`Treatment::Hash`] and [`Treatment::Drop`]. A rule for a
+//! (`password`), and by its look in any text (e-mail addresses, payment cards, keys and tokens of many kinds, passwords in
+//! addresses, IP addresses: [`Detector`]). Names of query parameters have a list of their own, since `code` or `key` is a
+//! secret there and a plain word elsewhere. Three ways to treat it: [`Treatment::Mask`], [`Treatment::Hash`] and [`Treatment::Drop`]. A rule for a
 //! place beats a rule for a name, and both beat the look.
 
 mod detectors;
@@ -57,6 +58,23 @@ const SECRET_NAMES: [&str; 26] = [
     "cvc",
 ];
 
+/// Names of query parameters whose values are dropped, beside [`SECRET_NAMES`]: the whole name, in any spelling.
+const SECRET_PARAMETERS: [&str; 13] = [
+    "key",
+    "auth",
+    "session",
+    "session_id",
+    "sid",
+    "sig",
+    "code",
+    "pass",
+    "pw",
+    "otp",
+    "pin",
+    "assertion",
+    "saml_response",
+];
+
 /// What happens to a value that must not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
@@ -74,6 +92,7 @@ pub enum Treatment {
 pub struct Redaction {
     places: Places,
     names: Names,
+    parameters: Names,
     detectors: Detectors,
     key: Option<HashKey>,
 }
@@ -85,6 +104,9 @@ impl Default for Redaction {
         let mut rules = Self::none();
         for name in SECRET_NAMES {
             rules = rules.name(name, Treatment::Drop);
+        }
+        for name in SECRET_PARAMETERS {
+            rules = rules.query_parameter(name, Treatment::Drop);
         }
         for detector in Detector::ALL {
             rules = rules.detect(detector, detector.usual_treatment());
@@ -100,6 +122,7 @@ impl Redaction {
         Self {
             places: Places::default(),
             names: Names::default(),
+            parameters: Names::default(),
             detectors: Detectors::default(),
             key: None,
         }
@@ -125,6 +148,22 @@ impl Redaction {
     #[must_use]
     pub fn name(mut self, name: &str, treatment: Treatment) -> Self {
         self.names.add(name, treatment);
+        self
+    }
+
+    /// Only what opens a door (tokens, keys, passwords in addresses), by its look: for texts that people read, such as
+    /// lines on stderr.
+    pub fn credentials() -> Self {
+        let credentials = Detector::ALL
+            .into_iter()
+            .filter(|detector| detector.finds_credentials());
+        credentials.fold(Self::none(), |rules, detector| rules.detect(detector, Treatment::Drop))
+    }
+
+    /// A rule for a query parameter: its whole name, upper and lower case being one, and only letters and digits counting.
+    #[must_use]
+    pub fn query_parameter(mut self, name: &str, treatment: Treatment) -> Self {
+        self.parameters.add(name, treatment);
         self
     }
 
@@ -164,7 +203,30 @@ impl Redaction {
             } else {
                 &nowhere
             };
-            self.field(here, name, value);
+            match value {
+                Value::Object(parameters) if name == "query" && !self.has_rule_for_query() => {
+                    self.query(&self.places.step(here, Step::Name("query")), parameters);
+                }
+                _ => self.field(here, name, value),
+            }
+            self.name_of(name);
+        }
+    }
+
+    /// Whether the query as a whole has a rule.
+    fn has_rule_for_query(&self) -> bool {
+        let query = self.places.step(self.places.top(), Step::Name("query"));
+        self.places.verdict(&query).is_some() || self.names.rule("query").is_some()
+    }
+
+    /// A request's query, as the layer has it.
+    fn query(&self, query: &Here, parameters: &mut Fields) {
+        for (name, value) in parameters.entries_mut() {
+            let below = self.places.step(query, Step::Name(name));
+            match (self.places.verdict(&below), self.parameters.whole(name)) {
+                (None, Some(treatment)) => self.treat(treatment, value),
+                _ => self.field(query, name, value),
+            }
             self.name_of(name);
         }
     }

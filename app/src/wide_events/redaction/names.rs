@@ -25,6 +25,20 @@ impl Names {
         }
     }
 
+    /// The rule for a name that is the whole of a rule's.
+    pub(super) fn whole(&self, name: &str) -> Option<Treatment> {
+        let last = spelt(name.as_bytes()).next_back()?;
+        if self.1.0 & LastLetters::bit(last) == 0 {
+            return None;
+        }
+        let is = |reversed: &str| spelt(name.as_bytes()).rev().eq(reversed.bytes());
+        self.0
+            .iter()
+            .rev()
+            .find(|(reversed, _)| is(reversed))
+            .map(|(_, treatment)| *treatment)
+    }
+
     /// The rule for a field's name, if there is one.
     pub(super) fn rule(&self, name: &str) -> Option<Treatment> {
         let last = spelt(name.as_bytes()).next_back()?;

@@ -3,6 +3,7 @@
 mod consent;
 mod keys;
 mod names;
+mod secrets;
 
 use daybook_tests::http::{Client, TestApp};
 
