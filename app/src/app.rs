@@ -101,7 +101,7 @@ impl App {
     }
 
     /// Adds a job that runs by a schedule, too, as the service's own work in the team `system`: minute, hour, day of the
-    /// month, month and day of the week, in UTC, as in crontab: `0 4 * * *`.
+    /// month, month and day of the week, in UTC, as in crontab: `0 4 * * *`, `*/15 8-18 * * MON-FRI`, `@daily`.
     #[must_use]
     pub fn scheduled_job<J: Job>(mut self, schedule: &str, job: J) -> Self {
         self.add_job(|jobs| jobs.with::<J>()?.scheduled(schedule, &job));

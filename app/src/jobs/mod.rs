@@ -36,6 +36,7 @@ mod registry;
 mod relay;
 mod replay;
 mod routes;
+mod schedule;
 mod sentence;
 mod session;
 mod spec;

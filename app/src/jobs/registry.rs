@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use graphile_worker::{Crontab, JobDefinition, parse_crontab};
+use graphile_worker::{Crontab, JobDefinition};
 use serde_json::json;
 
 use super::job::Job;
 use super::queue::Attempt;
+use super::schedule;
 use super::spec::is_name;
 use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
@@ -49,25 +50,24 @@ impl Jobs {
         Ok(self)
     }
 
-    /// Runs `job` whenever `schedule` says, as the service's own work: in the team `system`.
+    /// Runs `job` by a schedule as in crontab (UTC), as the service's own work: in the team `system`.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a schedule that is none, and for a job that is not registered; [`Error::Invalid`] for an
-    /// input that is too deep.
+    /// [`Error::Internal`] for a schedule with a wrong field or that would never run, and for a job that is not registered;
+    /// [`Error::Invalid`] for an input that is too deep.
     pub fn scheduled<J: Job>(mut self, schedule: &str, job: &J) -> Result<Self> {
         self.registered(J::NAME)?;
         let input = serde_json::to_value(job)?;
         refuse_too_deep("input", &input)?;
-        let mut crontabs = parse_crontab(&format!("{schedule} {}", J::NAME))
-            .map_err(|error| Error::internal(format!("the schedule {schedule:?} of {}: {error}", J::NAME)))?;
-        let (Some(mut crontab), true) = (crontabs.pop(), crontabs.is_empty()) else {
-            return Err(Error::internal(format!(
-                "the schedule {schedule:?} of {} must be one line: minute, hour, day, month, weekday",
-                J::NAME
-            )));
-        };
-        crontab.payload = Some(json!({ "input": input }));
-        Arc::make_mut(&mut self.0).schedules.push((J::NAME, crontab));
+        let timers = schedule::timers(schedule)
+            .map_err(|why| Error::internal(format!("the schedule {schedule:?} of {}: {why}", J::NAME)))?;
+        for (place, timer) in timers.into_iter().enumerate() {
+            let mut crontab = Crontab::new(timer, J::NAME);
+            crontab.payload = Some(json!({ "input": input }));
+            // The queue knows a schedule by its name: a job has no colon in its own.
+            crontab.options.id = (place > 0).then(|| format!("{}:{place}", J::NAME));
+            Arc::make_mut(&mut self.0).schedules.push((J::NAME, crontab));
+        }
         Ok(self)
     }
 

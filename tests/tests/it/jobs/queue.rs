@@ -285,9 +285,19 @@ async fn a_program_with_jobs_that_cannot_be_is_refused_when_it_starts() {
     assert_eq!(refused(program().job::<Note>()), "two jobs are called note");
     assert!(refused(program().job::<Shouting>()).contains("a job is called \"SHOUTING\": names are"));
     let nightly = daybook::App::new().scheduled_job("0 4 * *", note("x"));
-    assert!(refused(nightly).contains("the schedule \"0 4 * *\" of note"));
+    assert!(refused(nightly).contains("the schedule \"0 4 * *\" of note: has 4 fields"));
     let many = daybook::App::new().scheduled_job("0 4 * * * note\n0 5 * * *", note("x"));
     assert!(refused(many).contains("must be one line"));
+    let never = daybook::App::new().scheduled_job("*/0 * * * *", note("x"));
+    let why = refused(never);
+    assert!(
+        why.contains("the schedule \"*/0 * * * *\" of note: the minute"),
+        "{why}"
+    );
+    for schedule in ["0 0 * * 7", "0 0 * * SUN", "@daily", "2-30/2 * * * *", "0  4 * * *"] {
+        let program = daybook::App::new().scheduled_job(schedule, note("x"));
+        assert!(program.equip(stage.database.clone()).is_ok(), "{schedule}");
+    }
     assert!(
         daybook::App::new()
             .scheduled_job("0 4 * * *", note("x"))
