@@ -13,6 +13,10 @@
 //! **What each wants.** A person's preferences are applied where the rows are written, and why somebody was told is
 //! kept there: `preferences` says which rule counts.
 //!
+//! **What is taken back.** A row keeps the places of the newest messages that it counts (`unread_seqs`), so that a
+//! comment that is deleted leaves the count; a row that counted nothing else is read then. What an edit adds to a
+//! comment's mentions is notified like a mention in a new comment, once a person and comment.
+//!
 //! **Invariant:** the thread's row is locked by whoever tells here, until the commit. So of two messages in
 //! one thread the later one's notification is also written later.
 //! **Invariant:** a statement writes rows in the order of (person, thread), whatever the number: two transactions
@@ -38,9 +42,9 @@ pub use why::{Followed, Why};
 use crate::error::Result;
 use crate::tenancy::{Context, TeamTx};
 
-/// Tells of a comment: who follows the thread (reason `follower`) and whom it mentions (reason `mentioned`,
-/// even if they unfollowed), but nobody who muted the thread or prefers not to hear of it, and not the author. One
-/// statement.
+/// Notifies of a comment: who follows the thread (reason `follower`) and whom it mentions (reason `mentioned`,
+/// even if they unfollowed), but nobody who muted the thread or prefers not to be notified of it, and not the author.
+/// One statement, and one more if somebody is mentioned.
 ///
 /// The comment must have taken its `seq` in this transaction, so that the thread's row is locked.
 ///
@@ -48,6 +52,30 @@ use crate::tenancy::{Context, TeamTx};
 /// As any statement.
 pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
     store::deliver_comment(tx, thread_id, seq, mentioned, &doers(tx.context())).await
+}
+
+/// Notifies people of a mention that an edit has added to a comment: those who haven't muted the thread and want to
+/// be notified of mentions, but not the author. No statement if there is nobody.
+///
+/// The thread's row must be locked in this transaction.
+///
+/// # Errors
+/// As any statement.
+pub async fn notify_of_mention(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
+    store::deliver_mention(tx, thread_id, seq, mentioned, &doers(tx.context()))
+        .await
+        .map(drop)
+}
+
+/// Takes a comment that is deleted out of the unread notifications that count it. A notification that counted nothing
+/// else is read then. One statement.
+///
+/// The thread's row must be locked in this transaction.
+///
+/// # Errors
+/// As any statement.
+pub async fn retract_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<()> {
+    store::retract_comment(tx, thread_id, seq).await
 }
 
 /// Marks a person's notification of a thread as read up to a place: wholly, if it tells of nothing newer. One

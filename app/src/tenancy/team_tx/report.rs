@@ -139,7 +139,11 @@ impl TeamTx {
 }
 
 /// Whether a statement changes rows, by its words: an INSERT, UPDATE, DELETE or MERGE, by itself or behind WITH.
-pub(super) fn changes_rows(sql: &str) -> bool {
+pub(super) fn changes_rows(mut sql: &str) -> bool {
+    // A statement that is a file begins with a comment.
+    while let Some(comment) = sql.trim_start().strip_prefix("--") {
+        sql = comment.split_once('\n').map_or("", |(_, rest)| rest);
+    }
     let mut words = sql
         .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
         .filter(|word| !word.is_empty());
@@ -198,6 +202,7 @@ mod tests {
     fn what_changes_rows_is_known_by_its_words() {
         for sql in [
             "INSERT INTO a VALUES (1) RETURNING id",
+            "-- Writes rows.\n--\n-- $1 team\nINSERT INTO a VALUES ($1) RETURNING id",
             "  update a SET b = 1 RETURNING b",
             "WITH x AS (\n INSERT INTO a SELECT 1 RETURNING id) SELECT id FROM x",
             "WITH x AS (SELECT 1 FOR UPDATE) UPDATE a SET b = 1 RETURNING b",

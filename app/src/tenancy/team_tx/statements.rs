@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Execute as _};
+use sqlx::{AssertSqlSafe, Execute};
 
 use super::TeamTx;
 use super::connection::{give_back, open};
@@ -15,12 +15,12 @@ use crate::tenancy::moments::readable;
 use crate::tenancy::observer::Ending;
 
 impl TeamTx {
-    /// All rows of a query.
+    /// All rows of a query. A query with `persistent(false)` is planned at each call, with the values at hand.
     ///
     /// # Errors
     /// As [`Error::from_database`] sorts them.
     pub async fn fetch_all(&self, mut query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        let persistent = self.database.persistent();
+        let persistent = self.database.persistent() && Execute::persistent(&query);
         // sqlx shows a query's text only to who takes it apart.
         let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
         let sql = query.sql();
@@ -56,7 +56,8 @@ impl TeamTx {
     /// # Errors
     /// As [`Error::from_database`] sorts them.
     pub async fn execute_sql(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
-        let query = query.persistent(self.database.persistent());
+        let persistent = self.database.persistent() && Execute::persistent(&query);
+        let query = query.persistent(persistent);
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection)?;
         let affected = self.counted(query.execute(&mut **connection)).await?.rows_affected();

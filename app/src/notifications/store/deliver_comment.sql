@@ -1,0 +1,62 @@
+-- Writes the notifications of a comment to the followers of its thread, except to $4: its author, and whom it mentions
+-- and has notified of that.
+--
+-- $1 team, $2 thread, $3 the comment's seq, $4 who knows already, $5 a UUIDv7 whose time the new rows' ids have.
+WITH recipients AS MATERIALIZED (
+    SELECT f.user_id, f.reason AS followed, t.object_type
+    FROM threads t
+    CROSS JOIN LATERAL (
+        SELECT f.user_id, f.reason FROM thread_followers f
+        WHERE f.team_id = $1 AND f.thread_id = $2 AND f.following AND NOT f.muted
+        OFFSET 0
+    ) f
+    WHERE t.team_id = $1 AND t.id = $2 AND f.user_id <> ALL ($4)
+),
+-- As in deliver_events.sql.
+members AS MATERIALIZED (
+    SELECT m.user_id FROM memberships m
+    WHERE m.team_id = $1 AND m.user_id = ANY (ARRAY (SELECT DISTINCT r.user_id FROM recipients r))
+    ORDER BY m.user_id
+    FOR KEY SHARE
+)
+INSERT INTO notifications AS n (team_id, id, user_id, thread_id, reason, seq, unread_count, unread_seqs, why_seq,
+    why_event_type, why_followed, why_rule_event_type, why_rule_object_type)
+SELECT $1, (left($5::text, 19) || right(gen_random_uuid()::text, 17))::uuid, r.user_id, $2, 'follower', $3, 1,
+    ARRAY[$3::bigint], $3, 'COMMENT', r.followed, p.event_type, p.object_type
+FROM recipients r
+-- The one preference that counts, as in deliver_events.sql.
+LEFT JOIN LATERAL (
+    SELECT p.event_type, p.object_type, p.in_app FROM notification_preferences p
+    WHERE p.team_id = $1 AND p.user_id = r.user_id
+        AND p.object_type IN (r.object_type, '*') AND p.event_type IN ('COMMENT', '*')
+    ORDER BY p.object_type DESC, p.event_type DESC LIMIT 1
+) p ON true
+WHERE (r.user_id IN (SELECT m.user_id FROM members m)) IS TRUE AND p.in_app IS NOT FALSE
+ORDER BY r.user_id
+ON CONFLICT (team_id, user_id, thread_id) DO UPDATE SET
+    event_id = CASE WHEN excluded.seq > n.seq THEN excluded.event_id ELSE n.event_id END,
+    seq = greatest(n.seq, excluded.seq),
+    unread_count = n.unread_count + excluded.unread_count,
+    -- The newest 100 of what is counted: a comment that is deleted leaves the count.
+    unread_seqs = (n.unread_seqs || excluded.unread_seqs)[greatest(1, cardinality(n.unread_seqs) - 98):],
+    -- An unread mention stays the reason until a newer one comes, and an older message replaces no newer one: a
+    -- consumer between the two of ours may have caused events and notified of them.
+    reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.reason ELSE excluded.reason END,
+    why_seq = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_seq ELSE excluded.why_seq END,
+    why_event_id = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_event_id ELSE excluded.why_event_id END,
+    why_event_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_event_type ELSE excluded.why_event_type END,
+    why_followed = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_followed ELSE excluded.why_followed END,
+    why_rule_event_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_rule_event_type ELSE excluded.why_rule_event_type END,
+    why_rule_object_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_rule_object_type ELSE excluded.why_rule_object_type END,
+    version = n.version + 1,
+    read_at = NULL,
+    transaction_id = excluded.transaction_id,
+    updated_at = greatest(n.updated_at, excluded.updated_at)
+RETURNING n.user_id

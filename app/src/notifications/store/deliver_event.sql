@@ -1,0 +1,108 @@
+-- Writes the notifications of one call's events of one type on one object: the common case, whose plan PostgreSQL keeps.
+-- From `creator` on it is deliver_events.sql, which explains it.
+WITH objects AS MATERIALIZED (
+    SELECT $2::text AS object_type, $4::int AS messages, $5::uuid AS newest, t.id AS thread_id,
+        t.last_seq - $6::int AS seq
+    FROM threads t WHERE t.team_id = $1 AND t.object_type = $2::text AND t.object_id = $3::text
+),
+-- A creator follows what they created. Somebody who has only read so far has not declined.
+creator AS (
+    INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
+    SELECT $1, o.thread_id, m.user_id, true, 'creator', CASE WHEN o.seq = o.messages THEN o.seq ELSE 0 END
+    FROM objects o
+    CROSS JOIN LATERAL (
+        SELECT m.user_id FROM memberships m WHERE m.team_id = $1 AND m.user_id = $8 FOR KEY SHARE
+    ) m
+    WHERE $7 = 'CREATED'
+    ORDER BY o.thread_id
+    ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET following = true, reason = excluded.reason
+        WHERE f.reason = 'reader'
+),
+-- What a person does themselves is not new to them, if nothing before it was. The rows are there and locked: as an
+-- UPDATE with a join, the planner could choose which side of it to scan.
+seen AS (
+    INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
+    SELECT $1, o.thread_id, $8, r.following, r.reason, o.seq
+    FROM objects o
+    CROSS JOIN LATERAL (
+        SELECT r.following, r.reason FROM thread_followers r
+        WHERE r.team_id = $1 AND r.thread_id = o.thread_id AND r.user_id = $8 AND r.read_seq = o.seq - o.messages
+        FOR NO KEY UPDATE
+    ) r
+    WHERE $7 <> 'CREATED'
+    ORDER BY o.thread_id
+    ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET read_seq = excluded.read_seq
+        WHERE f.read_seq < excluded.read_seq
+),
+recipients AS MATERIALIZED (
+    SELECT f.user_id, 'follower' AS reason, f.reason AS followed, o.object_type, o.messages, o.newest, o.thread_id, o.seq
+    FROM objects o
+    CROSS JOIN LATERAL (
+        SELECT f.user_id, f.reason FROM thread_followers f
+        WHERE f.team_id = $1 AND f.thread_id = o.thread_id AND f.following AND NOT f.muted
+        OFFSET 0
+    ) f
+    WHERE f.user_id <> ALL ($9)
+    UNION ALL
+    SELECT w.user_id, 'watcher', NULL, o.object_type, o.messages, o.newest, o.thread_id, o.seq
+    FROM objects o
+    CROSS JOIN LATERAL (
+        SELECT w.user_id FROM watches w
+        WHERE w.team_id = $1 AND w.object_type = o.object_type
+        OFFSET 0
+    ) w
+    WHERE $7 = 'CREATED' AND w.user_id <> ALL ($9) AND NOT coalesce((
+        SELECT f.following OR f.muted FROM thread_followers f
+        WHERE f.team_id = $1 AND f.thread_id = o.thread_id AND f.user_id = w.user_id
+    ), false)
+),
+-- Locked as the foreign key would: a member who is removed at this moment is left out. Once a person, whatever the
+-- number of rows; IS TRUE below makes the condition a look-up in a hash table, not a join.
+members AS MATERIALIZED (
+    SELECT m.user_id FROM memberships m
+    WHERE m.team_id = $1 AND m.user_id = ANY (ARRAY (SELECT DISTINCT r.user_id FROM recipients r))
+    ORDER BY m.user_id
+    FOR KEY SHARE
+)
+INSERT INTO notifications AS n (team_id, id, user_id, thread_id, reason, event_id, seq, unread_count, unread_seqs,
+    why_seq, why_event_id, why_event_type, why_followed, why_rule_event_type, why_rule_object_type)
+SELECT $1, (left($10::text, 19) || right(gen_random_uuid()::text, 17))::uuid, r.user_id, r.thread_id, r.reason,
+    r.newest, r.seq, r.messages, ARRAY[r.seq], r.seq, r.newest, $7, r.followed, p.event_type, p.object_type
+FROM recipients r
+-- The one preference that counts, or none. '*' comes before every name in the order of the table's key, so the
+-- strongest of the rules that match is the last, and the key read backward finds it without sorting.
+LEFT JOIN LATERAL (
+    SELECT p.event_type, p.object_type, p.in_app FROM notification_preferences p
+    WHERE p.team_id = $1 AND p.user_id = r.user_id
+        AND p.object_type IN (r.object_type, '*') AND p.event_type IN ($7, '*')
+    ORDER BY p.object_type DESC, p.event_type DESC LIMIT 1
+) p ON true
+WHERE (r.user_id IN (SELECT m.user_id FROM members m)) IS TRUE AND p.in_app IS NOT FALSE
+ORDER BY r.user_id, r.thread_id
+ON CONFLICT (team_id, user_id, thread_id) DO UPDATE SET
+    event_id = CASE WHEN excluded.seq > n.seq THEN excluded.event_id ELSE n.event_id END,
+    seq = greatest(n.seq, excluded.seq),
+    unread_count = n.unread_count + excluded.unread_count,
+    -- The newest 100 of what is counted: a comment that is deleted leaves the count.
+    unread_seqs = (n.unread_seqs || excluded.unread_seqs)[greatest(1, cardinality(n.unread_seqs) - 98):],
+    -- An unread mention stays the reason until a newer one comes, and an older message replaces no newer one: a
+    -- consumer between the two of ours may have caused events and notified of them.
+    reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.reason ELSE excluded.reason END,
+    why_seq = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_seq ELSE excluded.why_seq END,
+    why_event_id = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_event_id ELSE excluded.why_event_id END,
+    why_event_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_event_type ELSE excluded.why_event_type END,
+    why_followed = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_followed ELSE excluded.why_followed END,
+    why_rule_event_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_rule_event_type ELSE excluded.why_rule_event_type END,
+    why_rule_object_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
+        OR excluded.seq < n.seq THEN n.why_rule_object_type ELSE excluded.why_rule_object_type END,
+    version = n.version + 1,
+    read_at = NULL,
+    transaction_id = excluded.transaction_id,
+    updated_at = greatest(n.updated_at, excluded.updated_at)
+RETURNING n.user_id

@@ -1,0 +1,181 @@
+//! What statements over many rows touch, counted: it grows with the number of rows and not with its square, whatever
+//! the planner's statistics are.
+
+mod statements;
+
+use daybook::events::{Consumers, Track, create_models_with_events, update_models_with_events};
+use daybook::notifications::send_notifications;
+use daybook::tenancy::{Database, DatabaseOptions, Role, TeamTx};
+use daybook::testing::{TestDb, TestMember};
+use daybook::threads::post_to_thread;
+use daybook_tests::{test_db, widget};
+use sea_orm::ActiveValue::Set;
+use sea_orm::EntityTrait;
+use sqlx::{Connection, Executor, PgConnection, Row};
+
+/// How many people of a team are notified of each object.
+const FOLLOWERS: usize = 4;
+
+/// What the planner knows of the tables.
+#[derive(Debug, Clone, Copy)]
+enum Statistics {
+    /// Nothing: they were never analysed.
+    None,
+    /// They were analysed while they were empty.
+    Empty,
+    /// They were analysed while another team had one row in each: of any other team the planner expects none.
+    OtherTeam,
+}
+
+const ALL: [Statistics; 3] = [Statistics::None, Statistics::Empty, Statistics::OtherTeam];
+
+/// A database with such statistics, and the service's handle.
+async fn database(statistics: Statistics) -> (TestDb, Database) {
+    let db = test_db().await;
+    let consumers = Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap();
+    let database = db.database_with(consumers).await;
+    if let Statistics::OtherTeam = statistics {
+        let people = people(&db, "Other", 2).await;
+        let tx = database.begin(&people[0].context).await.unwrap();
+        create(&tx, 1).await;
+        tx.commit().await.unwrap();
+    }
+    if !matches!(statistics, Statistics::None) {
+        db.owner().await.execute("ANALYZE").await.unwrap();
+    }
+    (db, database)
+}
+
+/// A team whose people watch widgets, all but the first.
+async fn people(db: &TestDb, name: &str, number: usize) -> Vec<TestMember> {
+    let team = db.team(name).await;
+    let mut people = Vec::new();
+    for n in 0..number {
+        people.push(team.member(&format!("{}{n}", name.to_lowercase()), Role::Member).await);
+    }
+    let mut connection = team.connection().await;
+    sqlx::query(
+        "INSERT INTO watches (team_id, user_id, object_type)
+         SELECT team_id, user_id, 'widget' FROM memberships WHERE team_id = $1 AND user_id <> $2",
+    )
+    .bind(team.id)
+    .bind(people[0].user_id)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    people
+}
+
+async fn create(tx: &TeamTx, n: usize) {
+    let models = (0..n).map(|i| widget::named(&format!("w{i}"))).collect();
+    let made = create_models_with_events(tx, models, Track::All).await.unwrap();
+    assert_eq!(made.len(), n);
+}
+
+async fn change(tx: &TeamTx, state: &str) -> usize {
+    let changes = widget::ActiveModel {
+        state: Set(state.to_owned()),
+        ..Default::default()
+    };
+    let changed = update_models_with_events(tx, widget::Entity::find(), changes, Track::All);
+    changed.await.unwrap().len()
+}
+
+/// How many rows the transaction has read of tables so far, by scans and by indexes, also for foreign keys.
+async fn touched(tx: &TeamTx) -> i64 {
+    let query = sqlx::query(
+        "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS touched FROM pg_stat_xact_user_tables",
+    );
+    tx.fetch_optional(query)
+        .await
+        .unwrap()
+        .unwrap()
+        .try_get("touched")
+        .unwrap()
+}
+
+/// Rows touched by creating `n` objects in one call, and by changing all of them when each has followers.
+async fn cost(statistics: Statistics, n: usize) -> (i64, i64) {
+    let (db, database) = database(statistics).await;
+    let people = people(&db, "Acme", FOLLOWERS + 1).await;
+    let tx = database.begin(&people[0].context).await.unwrap();
+    create(&tx, n).await;
+    let created = touched(&tx).await;
+    tx.commit().await.unwrap();
+    follow_everything(&mut people_connection(&db, &people[0]).await).await;
+    let tx = database.begin(&people[0].context).await.unwrap();
+    assert_eq!(change(&tx, "done").await, n);
+    let changed = touched(&tx).await;
+    tx.commit().await.unwrap();
+    (created, changed)
+}
+
+async fn people_connection(db: &TestDb, person: &TestMember) -> PgConnection {
+    let mut connection = db.app_connection().await;
+    sqlx::query("SELECT set_config('daybook.team_id', $1, false)")
+        .bind(person.context.team_id.to_string())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection
+}
+
+/// Makes every member a follower of every thread.
+async fn follow_everything(connection: &mut PgConnection) {
+    connection
+        .execute(
+            "INSERT INTO thread_followers (team_id, thread_id, user_id, following, reason)
+             SELECT t.team_id, t.id, m.user_id, true, 'manual' FROM threads t CROSS JOIN memberships m
+             ON CONFLICT DO NOTHING",
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_call_over_many_objects_touches_rows_in_proportion() {
+    for statistics in ALL {
+        let (few, many) = (cost(statistics, 300).await, cost(statistics, 600).await);
+        for (what, few, many) in [("created", few.0, many.0), ("changed", few.1, many.1)] {
+            assert!(few > 0);
+            assert!(
+                many <= few * 5 / 2,
+                "{statistics:?}: {what} 300 objects by {few} rows, twice as many by {many}"
+            );
+            // For each object some ten rows of its own, and as many for each of its followers.
+            let most = 600 * 20 * i64::try_from(FOLLOWERS + 1).unwrap();
+            assert!(many <= most, "{statistics:?}: {what} 600 objects by {many} rows");
+        }
+    }
+}
+
+/// A plan that was kept when there was next to nothing is not used for what has grown: statements over many rows are
+/// planned at each call. (Those over one row are kept.)
+#[tokio::test]
+async fn statements_over_many_rows_keep_no_plan() {
+    let (db, database) = database(Statistics::None).await;
+    drop(database);
+    let people = people(&db, "Acme", FOLLOWERS + 1).await;
+    let options = DatabaseOptions {
+        max_connections: 1,
+        ..db.options()
+    };
+    let consumers = Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap();
+    let one = db.connect(options, consumers).await;
+    let tx = one.begin(&people[0].context).await.unwrap();
+    create(&tx, 3).await;
+    assert_eq!(change(&tx, "done").await, 3);
+    create_models_with_events(&tx, vec![widget::named("one")], Track::All)
+        .await
+        .unwrap();
+    let kept = tx
+        .fetch_all(sqlx::query(
+            "SELECT statement FROM pg_prepared_statements WHERE statement ~ 'INTO (notifications|thread_messages)'",
+        ))
+        .await
+        .unwrap();
+    let kept: Vec<String> = kept.iter().map(|row| row.try_get("statement").unwrap()).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.iter().all(|statement| !statement.contains("unnest(")), "{kept:?}");
+}
