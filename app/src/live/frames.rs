@@ -91,6 +91,8 @@ pub enum ServerFrame {
         version: i64,
         /// How many are unread, of all.
         unread: i64,
+        /// This state, for `PUT /notifications/read`: what arrives after it stays unread.
+        up_to: String,
         /// The newest ones; each has a version of its own.
         items: Vec<Notification>,
     },

@@ -11,8 +11,8 @@ use super::store::{self, InboxRow, ReadRow};
 use super::why::Why;
 use crate::error::{Error, Result};
 use crate::events::{Part, Sentence, Sentences};
-use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
-use crate::tenancy::{Role, TeamTx};
+use crate::http::{AppState, ByteBudget, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::tenancy::{Role, Snapshot, TeamTx};
 
 /// The inbox's routes, under `/v1/teams/{team_id}`.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -46,6 +46,9 @@ pub struct Inbox {
     pub next: Option<String>,
     /// How many of all the person's notifications are unread, on whatever page.
     pub unread: i64,
+    /// The inbox as it is in this answer, for `PUT /notifications/read`: what arrives after it stays unread.
+    #[schema(example = "100:104:101")]
+    pub up_to: String,
 }
 
 /// What a person should look at.
@@ -116,6 +119,26 @@ pub struct ReadState {
     pub version: i64,
 }
 
+/// Which state of a notification was seen.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SeenNotification)]
+struct SeenVersion {
+    /// The notification's `version` that was seen.
+    #[schema(minimum = 1)]
+    version: i64,
+}
+
+/// Which state of the inbox was seen.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SeenInbox)]
+struct SeenInbox {
+    /// The `up_to` of a page of the inbox, or of a `notifications:updated` frame.
+    #[schema(example = "100:104:101")]
+    up_to: String,
+}
+
 /// What marking all as read came to.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadAll {
@@ -124,6 +147,9 @@ pub struct ReadAll {
 }
 
 /// Your notifications, newest first.
+///
+/// A page ends early, with `next`, where it would have more than 1 MiB. Values of events that are long are cut:
+/// `GET /threads/{id}/messages/{seq}` has the message whole.
 #[utoipa::path(
     get, path = "/notifications", tag = "notifications",
     params(InboxParams, PageParams),
@@ -138,31 +164,45 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
     let (limit, after) = (params.page.limit()?, params.page.after()?);
     let tx = team.read().await?;
     let person = reader(&tx)?;
-    let (unread, rows) = store::inbox(&tx, person, params.unread, after, limit).await?;
-    let page = Page::of(rows, limit, |row| (row.updated_at, row.id))?;
-    let items = shown(&tx, page.items)?;
+    let inbox = store::inbox(&tx, person, params.unread, after, limit).await?;
+    let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
     tx.commit().await?;
+    let key = |row: &InboxRow| (row.updated_at, row.id);
+    let page = Page::within_bytes(inbox.rows, limit, key, |row| notification(&sentences, row))?;
     Ok(Json(Inbox {
-        items,
+        items: page.items,
         next: page.next,
-        unread,
+        unread: inbox.unread,
+        up_to: inbox.seen.to_string(),
     }))
 }
 
 /// Marks one of your notifications as read.
+///
+/// With the `version` that was seen, one that has changed since stays as it is: the answer says how it stands. Without a
+/// body it is read whatever has arrived since.
 #[utoipa::path(
     put, path = "/notifications/{id}/read", tag = "notifications",
     params(("id" = Uuid, Path, description = "The notification")),
+    request_body = Option<SeenVersion>,
     responses(
         (status = 200, body = ReadState),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such notification of yours", body = Problem),
+        (status = 422, description = "The body is wrong", body = Problem),
     )
 )]
-async fn read_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<ReadState>> {
+async fn read_notification(
+    team: Team,
+    Path(id): Path<Uuid>,
+    body: Option<Json<SeenVersion>>,
+) -> Result<Json<ReadState>> {
+    let seen = body.map(|Json(seen)| seen.version);
     // A comment that tells this person writes their two rows in the other order.
     let marked = team
-        .write_as(Role::Viewer, async |tx| store::mark_read(tx, reader(tx)?, id).await)
+        .write_as(Role::Viewer, async |tx| {
+            store::mark_read(tx, reader(tx)?, id, seen).await
+        })
         .await?;
     Ok(Json(read_state(id, marked)?))
 }
@@ -184,28 +224,53 @@ async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<Re
     Ok(Json(read_state(id, marked)?))
 }
 
-/// Marks all of your notifications as read.
+/// Marks your notifications as read.
+///
+/// With `up_to`, those that have not changed since that state of the inbox was read: what has arrived meanwhile stays
+/// unread. Without a body all of them, seen or not.
 #[utoipa::path(
     put, path = "/notifications/read", tag = "notifications",
+    request_body = Option<SeenInbox>,
     responses(
         (status = 200, body = ReadAll),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such team", body = Problem),
+        (status = 422, description = "The body is wrong", body = Problem),
     )
 )]
-async fn read_all_notifications(team: Team) -> Result<Json<ReadAll>> {
+async fn read_all_notifications(team: Team, body: Option<Json<SeenInbox>>) -> Result<Json<ReadAll>> {
+    let seen = match body {
+        Some(Json(seen)) => seen.up_to.parse::<Snapshot>().map_err(|_| {
+            Error::invalid(
+                "up_to",
+                "isn't the `up_to` of a page of the inbox or of a frame; leave the body out to mark everything as read",
+            )
+        })?,
+        None => Snapshot::EVERYTHING,
+    };
     // Many rows at once can meet a change that tells this person of several threads in another order.
     let marked = team
-        .write_as(Role::Viewer, async |tx| store::mark_all_read(tx, reader(tx)?).await)
+        .write_as(Role::Viewer, async |tx| {
+            store::mark_all_read(tx, reader(tx)?, &seen).await
+        })
         .await?;
     Ok(Json(ReadAll { marked }))
 }
 
-/// Notifications in words.
-pub(super) fn shown(tx: &TeamTx, rows: Vec<InboxRow>) -> Result<Vec<Notification>> {
+/// Notifications in words, the first of them, as long as they are at most so many bytes.
+pub(super) fn shown(tx: &TeamTx, rows: Vec<InboxRow>, most_bytes: usize) -> Result<Vec<Notification>> {
     let words = Sentences::default();
     let sentences = tx.extension::<Sentences>().unwrap_or(&words);
-    rows.into_iter().map(|row| notification(sentences, row)).collect()
+    let mut room = ByteBudget::new(most_bytes);
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        let item = notification(sentences, row)?;
+        if !room.takes(&item)? {
+            break;
+        }
+        items.push(item);
+    }
+    Ok(items)
 }
 
 /// The person whose inbox it is.
@@ -262,7 +327,7 @@ fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
     })
 }
 
-/// `Ada commented on campaign “Spring”`; without an author, of an event that is no longer at hand.
+/// `Ada commented on campaign “Spring”`, or `Ada deleted a comment on …`; without an author, of an event that is no longer at hand.
 fn of_comment(row: &InboxRow, author: Option<&(String, Option<Uuid>, String)>) -> Sentence {
     let mut sentence = Sentence::default();
     match author {
@@ -272,7 +337,10 @@ fn of_comment(row: &InboxRow, author: Option<&(String, Option<Uuid>, String)>) -
                 id: *id,
                 text: name.clone(),
             });
-            sentence = sentence.and(" commented on ");
+            sentence = sentence.and(match row.deleted {
+                true => " deleted a comment on ",
+                false => " commented on ",
+            });
         }
         None => sentence = sentence.and("Something happened to "),
     }

@@ -13,6 +13,9 @@ use crate::tenancy::{Snapshot, TeamTx};
 /// How many notifications a state shows.
 const SHOWN: u64 = 20;
 
+/// How many bytes of notifications a state shows, about.
+const MAX_STATE_BYTES: usize = 256 * 1024;
+
 /// An inbox as it is now.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct InboxState {
@@ -20,7 +23,9 @@ pub struct InboxState {
     pub version: i64,
     /// How many notifications are unread, of all.
     pub unread: i64,
-    /// The newest ones, at most 20.
+    /// This state, for `PUT /notifications/read`: what arrives after it stays unread.
+    pub up_to: String,
+    /// The newest ones, at most 20, and fewer where they are long.
     pub items: Vec<Notification>,
 }
 
@@ -37,12 +42,13 @@ pub async fn state(tx: &TeamTx) -> Result<InboxState> {
     .bind(tx.team_id())
     .bind(person);
     let row = tx.fetch_optional(query).await?.ok_or_else(no_row)?;
-    let (unread, mut rows) = store::inbox(tx, person, false, None, SHOWN).await?;
-    rows.truncate(usize::try_from(SHOWN).map_err(Error::internal)?);
+    let mut inbox = store::inbox(tx, person, false, None, SHOWN).await?;
+    inbox.rows.truncate(usize::try_from(SHOWN).map_err(Error::internal)?);
     Ok(InboxState {
         version: row.try_get("version")?,
-        unread,
-        items: shown(tx, rows)?,
+        unread: inbox.unread,
+        up_to: inbox.seen.to_string(),
+        items: shown(tx, inbox.rows, MAX_STATE_BYTES)?,
     })
 }
 

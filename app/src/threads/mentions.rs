@@ -2,15 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
+use unicode_script::{Script, UnicodeScript as _};
+
 /// A handle's length at most, as in the column's check.
 const MAX_HANDLE: usize = 32;
 
 /// The handles that a text may mention, in lower case.
 ///
-/// A mention begins at a word's boundary, so `ada@example.com` and `@ada@example.com` mention nobody. A handle
-/// may end in `.`, `_` or `-`, and so may a sentence: of `@ada.` both `ada.` and `ada` are given, and whichever
-/// is a member's is meant.
+/// The text is read in its composed form (NFC), so that a letter with an accent is one letter however it was typed.
+/// A mention begins and ends at a word's boundary, so `ada@example.com`, `@ada@example.com` and `@adaé` mention
+/// nobody. Handles are ASCII, so a letter of another script than Latin is such a boundary: `@linusさん` and
+/// `你好@linus你好` mention `linus`. A handle may end in `.`, `_` or `-`, and so may a sentence: of `@ada.` both `ada.`
+/// and `ada` are given, and whichever is a member's is meant.
 pub(super) fn handles(text: &str) -> Vec<String> {
+    let text: String = text.nfc().collect();
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices('@') {
         if text[..at].chars().next_back().is_some_and(joins) {
@@ -36,9 +43,13 @@ fn is_handle(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// Whether a character beside it makes `@handle` part of something else.
+/// Whether a character beside it makes `@handle` part of something else: of a word in the Latin script, of an
+/// address, or a letter with a mark that has no composed form.
 fn joins(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '@' | '.' | '_' | '-' | '+' | '/')
+    c.is_ascii_alphanumeric()
+        || c.is_alphabetic() && c.script() == Script::Latin
+        || is_combining_mark(c)
+        || matches!(c, '@' | '.' | '_' | '-' | '+' | '/')
 }
 
 #[cfg(test)]
@@ -61,6 +72,13 @@ mod tests {
             "@ada@example.com",
             "é@ada",
             "@adaé",
+            "@adae\u{301}",
+            "@ada\u{301}",
+            "e\u{301}@ada",
+            "@adaq\u{303}",
+            "q\u{303}@ada",
+            "@adaß",
+            "@adaｅ",
             "@@ada",
             "a.@ada",
             "@",
@@ -72,5 +90,23 @@ mod tests {
         }
         assert!(handles(&format!("@{}", "a".repeat(33))).is_empty());
         assert_eq!(handles(&format!("@{}.", "a".repeat(32))), ["a".repeat(32)]);
+    }
+
+    #[test]
+    fn letters_of_other_scripts_are_a_boundary() {
+        for (text, mentioned) in [
+            ("@linusさん", "linus"),
+            ("你好@linus你好", "linus"),
+            ("@linusくん、お願い", "linus"),
+            ("привет@ada", "ada"),
+            ("@adaя", "ada"),
+            ("@adaー", "ada"),
+            ("안녕@ada야", "ada"),
+            ("२@ada", "ada"),
+        ] {
+            assert_eq!(handles(text), [mentioned], "{text}");
+        }
+        // The domain of an address with an international name is no handle that anybody has.
+        assert_eq!(handles("用户@linus.dev"), ["linus.dev"]);
     }
 }

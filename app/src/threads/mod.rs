@@ -20,7 +20,8 @@
 //! **Invariant:** what one did by hand stays: who has unfollowed a thread is not made a follower again by
 //! commenting or being mentioned, though a mention still reaches them unless they muted the thread.
 //!
-//! Editing a comment tells nobody anew, and there is no deleting for others: a thread is a record.
+//! Editing a comment notifies only those whom it mentions and hasn't mentioned before, and there is no deleting for
+//! others: a thread is a record.
 
 mod consumer;
 mod grouping;

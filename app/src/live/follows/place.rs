@@ -238,6 +238,7 @@ impl Follow {
                 topic,
                 version: state.version,
                 unread: state.unread,
+                up_to: state.up_to,
                 items: state.items,
             };
             pulled.frames.push(frame.encode()?);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::events::{Event, event_columns, event_from_row};
-use crate::tenancy::{Moved, TeamTx};
+use crate::tenancy::{Moved, Snapshot, TeamTx};
 
 /// A row of an inbox, with its thread and the newest message.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(in crate::notifications) struct InboxRow {
     pub(in crate::notifications) object_label: String,
     /// A comment's author: kind, row, name.
     pub(in crate::notifications) author: Option<(String, Option<Uuid>, String)>,
+    /// The newest message is a comment that was deleted.
+    pub(in crate::notifications) deleted: bool,
     /// The event, if the newest message tells of one that is still at hand.
     pub(in crate::notifications) event: Option<Event>,
     pub(in crate::notifications) why: WhyRow,
@@ -44,6 +46,17 @@ pub(in crate::notifications) struct WhyRow {
     pub(in crate::notifications) rule: Option<(String, String)>,
 }
 
+/// A part of a person's inbox.
+#[derive(Debug)]
+pub(in crate::notifications) struct InboxRows {
+    /// Newest first; one more than was asked for if another page follows.
+    pub(in crate::notifications) rows: Vec<InboxRow>,
+    /// How many of all the person's notifications are unread.
+    pub(in crate::notifications) unread: i64,
+    /// What is visible to this reading.
+    pub(in crate::notifications) seen: Snapshot,
+}
+
 /// A page of a person's inbox, newest first, and how many of all their rows are unread. One row more than
 /// `limit` is there if another page follows. Events are looked up one by one (`OFFSET 0`), each in the one
 /// partition that can hold its id.
@@ -56,7 +69,7 @@ pub(in crate::notifications) async fn inbox(
     unread: bool,
     after: Option<(DateTime<Utc>, Uuid)>,
     limit: u64,
-) -> Result<(i64, Vec<InboxRow>)> {
+) -> Result<InboxRows> {
     // Not `coalesce` in the statement: PostgreSQL takes it for leaky, and would walk the index from its top.
     let (before_at, before_id) = after.unwrap_or((DateTime::<Utc>::MAX_UTC, Uuid::max()));
     let query = sqlx::query(concat!(
@@ -68,20 +81,22 @@ pub(in crate::notifications) async fn inbox(
                 AND (updated_at, id) < ($4, $5)
             ORDER BY updated_at DESC, id DESC LIMIT $6
         )
-        SELECT total.unread, n.id AS n_id, n.reason AS n_reason, n.seq, n.unread_count, n.version, n.read_at,
+        SELECT total.unread, total.seen, n.id AS n_id, n.reason AS n_reason, n.seq, n.unread_count, n.version, n.read_at,
             n.created_at AS n_created_at, n.updated_at AS n_updated_at, n.why_seq, n.why_event_id, n.why_event_type,
             n.why_followed, n.why_rule_event_type, n.why_rule_object_type,
             t.id AS thread_id, t.object_type AS t_object_type, t.object_id AS t_object_id,
-            t.object_label AS t_object_label, m.author_kind, m.author_id, m.author_name, ",
+            t.object_label AS t_object_label, m.author_kind, m.author_id, m.author_name,
+            m.deleted_at IS NOT NULL AS m_deleted, ",
         event_columns!("e."),
-        " FROM (SELECT count(*) AS unread FROM notifications
+        " FROM (SELECT count(*) AS unread, pg_current_snapshot()::text AS seen FROM notifications
               WHERE team_id = $1 AND user_id = $2 AND read_at IS NULL) total
         LEFT JOIN page n ON true
         LEFT JOIN threads t ON t.team_id = $1 AND t.id = n.thread_id
         LEFT JOIN thread_messages m ON m.team_id = $1 AND m.thread_id = n.thread_id AND m.seq = n.seq
         LEFT JOIN LATERAL (
             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
+                daybook_short_json(event_data) AS event_data,
                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
             FROM events WHERE team_id = $1 AND id = n.event_id OFFSET 0
         ) e ON true
@@ -94,13 +109,16 @@ pub(in crate::notifications) async fn inbox(
     .bind(before_id)
     .bind(i64::try_from(limit + 1).map_err(Error::internal)?);
     let rows = tx.fetch_all(query).await?;
-    let total = rows.first().map_or(Ok(0), |row| row.try_get("unread"))?;
-    let rows = rows
-        .iter()
-        .map(inbox_row)
-        .filter_map(Result::transpose)
-        .collect::<Result<_>>()?;
-    Ok((total, rows))
+    let total = rows.first().ok_or_else(|| Error::internal("a count returned no row"))?;
+    Ok(InboxRows {
+        unread: total.try_get("unread")?,
+        seen: total.try_get::<&str, _>("seen")?.parse().map_err(Error::internal)?,
+        rows: rows
+            .iter()
+            .map(inbox_row)
+            .filter_map(Result::transpose)
+            .collect::<Result<_>>()?,
+    })
 }
 
 /// `None` for the row that only carries the total.
@@ -130,6 +148,7 @@ fn inbox_row(row: &PgRow) -> Result<Option<InboxRow>> {
         object_id: row.try_get("t_object_id")?,
         object_label: row.try_get("t_object_label")?,
         author,
+        deleted: row.try_get("m_deleted")?,
         event,
         why: WhyRow {
             seq: row.try_get("why_seq")?,
@@ -156,19 +175,26 @@ pub(in crate::notifications) struct ReadRow {
 }
 
 /// Marks one of the person's notifications as read, and its thread as read up to there. One that is read
-/// already stays as it is. `None`: no such notification of theirs.
+/// already stays as it is, and so does one that has a higher version than the one that was seen. `None`: no such
+/// notification of theirs.
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::notifications) async fn mark_read(tx: &TeamTx, user_id: Uuid, id: Uuid) -> Result<Option<ReadRow>> {
+pub(in crate::notifications) async fn mark_read(
+    tx: &TeamTx,
+    user_id: Uuid,
+    id: Uuid,
+    seen: Option<i64>,
+) -> Result<Option<ReadRow>> {
     let query = sqlx::query(
         "WITH marked AS (
             UPDATE notifications SET
                 read_at = coalesce(read_at, now()),
                 unread_count = 0,
+                unread_seqs = '{}',
                 version = version + (read_at IS NULL)::int,
                 transaction_id = pg_current_xact_id()::text::bigint
-            WHERE team_id = $1 AND user_id = $2 AND id = $3
+            WHERE team_id = $1 AND user_id = $2 AND id = $3 AND ($4::bigint IS NULL OR version <= $4)
             RETURNING thread_id, seq, read_at, unread_count, version
         ), seen AS (
             -- Who doesn't follow has read it all the same, and doesn't follow afterwards either.
@@ -177,10 +203,13 @@ pub(in crate::notifications) async fn mark_read(tx: &TeamTx, user_id: Uuid, id: 
             ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET read_seq = excluded.read_seq
                 WHERE f.read_seq < excluded.read_seq
         )
-        SELECT read_at, unread_count, version FROM marked",
+        SELECT read_at, unread_count, version FROM marked
+        UNION ALL
+        SELECT read_at, unread_count, version FROM notifications
+        WHERE team_id = $1 AND user_id = $2 AND id = $3 AND NOT EXISTS (SELECT FROM marked)",
     );
     tx.hint(Moved::Notifications(user_id));
-    one(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
+    one(tx, query.bind(tx.team_id()).bind(user_id).bind(id).bind(seen)).await
 }
 
 /// Marks one of the person's notifications as unread. One that is unread already stays as it is. `None`: no
@@ -193,6 +222,8 @@ pub(in crate::notifications) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id
         "UPDATE notifications SET
             read_at = NULL,
             unread_count = greatest(unread_count, 1),
+            -- Of one that was read only the newest message counts.
+            unread_seqs = CASE WHEN read_at IS NULL THEN unread_seqs ELSE ARRAY[seq] END,
             version = version + (read_at IS NOT NULL)::int,
             transaction_id = pg_current_xact_id()::text::bigint
          WHERE team_id = $1 AND user_id = $2 AND id = $3
@@ -213,19 +244,22 @@ async fn one(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Opt
     }))
 }
 
-/// Marks all of the person's notifications as read and says how many weren't. They are locked in the order in
-/// which they are written.
+/// Marks the person's notifications as read and says how many weren't: all of them, or those that have not changed since
+/// `seen`. They are locked in the order in which they are written.
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid) -> Result<i64> {
+pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, seen: &Snapshot) -> Result<i64> {
     let query = sqlx::query(
         "WITH mine AS MATERIALIZED (
             SELECT id FROM notifications
             WHERE team_id = $1 AND user_id = $2 AND read_at IS NULL
+                -- A number that no transaction of this cluster has yet is of the one that a dump was taken of.
+                AND (transaction_id < $3 AND transaction_id <> ALL ($4)
+                    OR transaction_id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
             ORDER BY thread_id FOR UPDATE
         ), marked AS (
-            UPDATE notifications n SET read_at = now(), unread_count = 0, version = n.version + 1,
+            UPDATE notifications n SET read_at = now(), unread_count = 0, unread_seqs = '{}', version = n.version + 1,
                 transaction_id = pg_current_xact_id()::text::bigint
             FROM mine WHERE n.team_id = $1 AND n.id = mine.id
             RETURNING n.thread_id, n.seq
@@ -239,7 +273,9 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid) 
         SELECT count(*) AS marked FROM marked",
     )
     .bind(tx.team_id())
-    .bind(user_id);
+    .bind(user_id)
+    .bind(seen.next())
+    .bind(seen.open());
     tx.hint(Moved::Notifications(user_id));
     let row = tx
         .fetch_optional(query)
@@ -258,6 +294,7 @@ pub(in crate::notifications) async fn read_up_to(tx: &TeamTx, user_id: Uuid, thr
         "UPDATE notifications n SET
             read_at = CASE WHEN seq <= $4 THEN now() END,
             unread_count = greatest(0, least(unread_count, seq - $4)),
+            unread_seqs = ARRAY (SELECT u.seq FROM unnest(unread_seqs) AS u (seq) WHERE u.seq > $4),
             version = version + 1,
             transaction_id = pg_current_xact_id()::text::bigint
          WHERE team_id = $1 AND user_id = $2 AND thread_id = $3 AND read_at IS NULL AND unread_count > seq - $4",

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::http::{IfMatch, Json, Path, Problem, Team};
-use crate::notifications::notify_of_comment;
+use crate::notifications::{notify_of_comment, notify_of_mention, retract_comment};
 use crate::tenancy::TeamTx;
 use crate::threads::mentions::handles;
 use crate::threads::message::{Author, Content, Message, comment_version};
@@ -98,7 +98,10 @@ pub(super) async fn post_comment(
     Ok((StatusCode::CREATED, version, Json(message)))
 }
 
-/// Changes a comment of your own. Nobody is told anew.
+/// Changes a comment of your own.
+///
+/// Members whom the new text mentions and no text of the comment before it has mentioned are notified; nobody is
+/// notified of the change itself.
 #[utoipa::path(
     patch, path = "/threads/{id}/messages/{seq}", tag = "threads",
     params(
@@ -134,6 +137,11 @@ pub(super) async fn edit_comment(
         ));
     }
     let edited_at = store::edit_comment(&tx, thread_id, seq, &body).await?;
+    let (mentions, before) = (handles(&body), handles(comment.body.as_deref().unwrap_or_default()));
+    if mentions.iter().any(|handle| !before.contains(handle)) {
+        let mentioned = store::mention(&tx, thread_id, seq, &mentions, &before).await?;
+        notify_of_mention(&tx, thread_id, seq, &mentioned).await?;
+    }
     let author = Author::from(&tx.context().actor);
     tx.commit().await?;
     let version = comment_version(seq, edited_at, None);
@@ -160,6 +168,8 @@ pub(super) async fn edit_comment(
 }
 
 /// Takes a comment of your own back. Its text is gone for good; its place in the thread stays.
+///
+/// Unread notifications no longer count it; one that counted nothing else is read.
 #[utoipa::path(
     delete, path = "/threads/{id}/messages/{seq}", tag = "threads",
     params(
@@ -187,6 +197,7 @@ pub(super) async fn delete_comment(
     if comment.deleted_at.is_none() {
         if_match.check(&comment_version(seq, comment.edited_at, None))?;
         store::delete_comment(&tx, thread_id, seq).await?;
+        retract_comment(&tx, thread_id, seq).await?;
         tx.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)

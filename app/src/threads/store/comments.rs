@@ -15,6 +15,7 @@ pub(in crate::threads) struct CommentRow {
     pub(in crate::threads) author_id: Option<Uuid>,
     pub(in crate::threads) author_name: Option<String>,
     pub(in crate::threads) on_behalf_of: Option<Person>,
+    pub(in crate::threads) body: Option<String>,
     pub(in crate::threads) created_at: DateTime<Utc>,
     pub(in crate::threads) edited_at: Option<DateTime<Utc>>,
     pub(in crate::threads) deleted_at: Option<DateTime<Utc>>,
@@ -26,7 +27,7 @@ pub(in crate::threads) struct CommentRow {
 /// As any statement.
 pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<CommentRow>> {
     let query = sqlx::query(
-        "SELECT kind = 'comment' AS is_comment, author_kind, author_id, author_name, on_behalf_of, on_behalf_of_name,
+        "SELECT kind = 'comment' AS is_comment, author_kind, author_id, author_name, on_behalf_of, on_behalf_of_name, body,
              created_at, edited_at, deleted_at
          FROM thread_messages WHERE team_id = $1 AND thread_id = $2 AND seq = $3
          FOR NO KEY UPDATE",
@@ -46,6 +47,7 @@ pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: 
             (Some(id), Some(name)) => Some(Person { id, name }),
             _ => None,
         },
+        body: row.try_get("body")?,
         created_at: row.try_get("created_at")?,
         edited_at: row.try_get("edited_at")?,
         deleted_at: row.try_get("deleted_at")?,
@@ -81,6 +83,29 @@ pub(in crate::threads) async fn edit_comment(
         .await?
         .map(|row| row.try_get("edited_at"))
         .transpose()?)
+}
+
+/// Notes the members whom a comment that was edited mentions and hasn't mentioned before, and makes them followers where
+/// they haven't declined. Returns them. `before` are the handles of the text before the edit.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn mention(
+    tx: &TeamTx,
+    thread_id: Uuid,
+    seq: i64,
+    handles: &[String],
+    before: &[String],
+) -> Result<Vec<Uuid>> {
+    let query = sqlx::query(include_str!("mention.sql"))
+        .bind(tx.team_id())
+        .bind(thread_id)
+        .bind(seq)
+        .bind(handles)
+        .bind(before)
+        .bind(tx.context().person_id());
+    let rows = tx.fetch_all(query).await?;
+    rows.iter().map(|row| Ok(row.try_get("user_id")?)).collect()
 }
 
 /// Takes a comment that is locked back: its text is gone for good.

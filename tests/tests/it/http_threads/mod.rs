@@ -1,6 +1,7 @@
 //! Threads, comments and the inbox over HTTP.
 
 mod grouping;
+mod mentions;
 mod read_marks;
 mod reading;
 

@@ -1,5 +1,7 @@
 //! What a person wants to be told of, and why they were told.
 
+mod seen;
+
 use axum::http::StatusCode;
 use daybook::events::{EventType, RawEventData, emit_event, emit_events};
 use daybook::tenancy::Role;

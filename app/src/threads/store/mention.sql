@@ -1,0 +1,43 @@
+-- Notes whom an edited comment mentions whom it hasn't mentioned before, and makes them followers where they haven't
+-- declined.
+--
+-- $1 team, $2 thread, $3 the comment's seq, $4 the handles that its text may mention, $5 those that it could mention
+-- before the edit: they count for a comment from before mentions were kept. $6 the author as a person.
+WITH thread AS (
+    SELECT id, object_type FROM threads WHERE team_id = $1 AND id = $2
+), known AS MATERIALIZED (
+    SELECT coalesce(m.mentioned, ARRAY (
+        SELECT user_id FROM memberships WHERE team_id = $1 AND handle = ANY ($5)
+    )) AS people
+    FROM thread_messages m WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3
+), mentioned AS MATERIALIZED (
+    -- Locked as the foreign keys would: a member who is removed at this moment is left out.
+    SELECT user_id FROM memberships
+    WHERE team_id = $1 AND handle = ANY ($4) AND user_id IS DISTINCT FROM $6
+        AND user_id <> ALL (ARRAY (SELECT unnest(people) FROM known))
+    ORDER BY user_id
+    FOR KEY SHARE
+), noted AS (
+    UPDATE thread_messages m SET mentioned = known.people || ARRAY (SELECT user_id FROM mentioned)
+    FROM known WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3
+), followed AS (
+    INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
+    SELECT $1, thread.id, f.user_id, true, f.reason
+    FROM thread CROSS JOIN LATERAL (
+        -- Rows of those who said what they want are not even locked: their notifications are written next, and
+        -- whoever reads one writes the two in the other order. Somebody who has switched mentions off isn't made to
+        -- follow by one.
+        SELECT user_id, 'mentioned' AS reason FROM mentioned WHERE NOT EXISTS (
+            SELECT FROM thread_followers f WHERE f.team_id = $1 AND f.thread_id = thread.id
+                AND f.user_id = mentioned.user_id AND f.reason <> 'reader'
+        ) AND (
+            SELECT p.in_app FROM notification_preferences p
+            WHERE p.team_id = $1 AND p.user_id = mentioned.user_id AND p.event_type = 'MENTION'
+                AND p.object_type IN (thread.object_type, '*')
+            ORDER BY p.object_type DESC LIMIT 1) IS NOT FALSE
+    ) f
+    ORDER BY f.user_id
+    ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET following = true, reason = excluded.reason
+        WHERE f.reason = 'reader'
+)
+SELECT user_id FROM mentioned

@@ -1,0 +1,213 @@
+//! Mentions: of whom, once, also by an edit; and what becomes of a notification whose comment is deleted.
+
+use axum::http::StatusCode;
+use daybook::tenancy::Role;
+use daybook_tests::eventually;
+use daybook_tests::http::{Client, TestApp};
+use daybook_tests::live::LiveClient;
+use serde_json::json;
+
+/// Ada, Grace and Linus, and a thread of Ada's.
+async fn scene() -> (TestApp, Client, Client, Client, String) {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let linus = app.member("linus", Role::Member).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    (app, ada, grace, linus, thread)
+}
+
+async fn edit(author: &Client, thread: &str, seq: i64, body: &str) {
+    let path = format!("{thread}/messages/{seq}");
+    author.patch(&path, json!({"body": body})).await.ok();
+}
+
+async fn delete(author: &Client, thread: &str, seq: i64) {
+    let path = format!("{thread}/messages/{seq}");
+    author.delete(&path).await.is(StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn an_edit_notifies_whom_it_adds_once() {
+    let (_app, ada, grace, linus, thread) = scene().await;
+    ada.comment(&thread, "Look, @grace").await;
+    edit(&ada, &thread, 2, "Look, @grace and @linus").await;
+    assert_eq!(
+        linus.unread().await,
+        ["1 × Ada commented on campaign “Spring” (mentioned)"]
+    );
+    assert_eq!(linus.inbox().await["items"][0]["why"]["seq"], 2);
+    assert_eq!(
+        grace.unread().await,
+        ["1 × Ada commented on campaign “Spring” (mentioned)"],
+        "who was mentioned before is not notified again"
+    );
+    // Taken out and put in again: it has mentioned him already.
+    linus.put("/notifications/read").await.ok();
+    edit(&ada, &thread, 2, "Look").await;
+    edit(&ada, &thread, 2, "Look, @linus, @grace").await;
+    assert!(linus.unread().await.is_empty());
+    assert_eq!(grace.unread().await.len(), 1);
+    // From then on he follows, as after a mention in a new comment.
+    ada.comment(&thread, "and all").await;
+    assert_eq!(
+        linus.unread().await,
+        ["1 × Ada commented on campaign “Spring” (follower)"]
+    );
+    // An author doesn't notify themselves.
+    edit(&ada, &thread, 3, "and all, @ada").await;
+    assert!(ada.unread().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_mention_that_an_edit_adds_gives_way_to_mutes_and_preferences() {
+    let (_app, ada, grace, linus, thread) = scene().await;
+    ada.comment(&thread, "Look").await;
+    grace.put(&format!("{thread}/mute")).await.ok();
+    linus
+        .put("/notification-preferences/MENTION/*")
+        .json(json!({"in_app": false}))
+        .await
+        .ok();
+    edit(&ada, &thread, 2, "Look, @grace and @linus").await;
+    assert!(grace.unread().await.is_empty());
+    assert!(linus.unread().await.is_empty());
+    assert_eq!(linus.get(&thread).await.ok()["following"], false);
+}
+
+#[tokio::test]
+async fn a_follower_whom_an_edit_mentions_is_told_so_and_counts_the_comment_once() {
+    let (app, ada, grace, _, thread) = scene().await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    ada.comment(&thread, "Look").await;
+    ada.comment(&thread, "More").await;
+    edit(&ada, &thread, 2, "Look, @grace").await;
+    assert_eq!(
+        grace.unread().await,
+        ["2 × Ada commented on campaign “Spring” (mentioned)"]
+    );
+    let item = grace.inbox().await["items"][0].clone();
+    assert_eq!((&item["seq"], &item["why"]["seq"]), (&json!(3), &json!(2)));
+    // Read already, it is the mention that is new.
+    grace.put("/notifications/read").await.ok();
+    edit(&ada, &thread, 3, "More, @grace").await;
+    let item = grace.inbox().await["items"][0].clone();
+    assert_eq!((&item["unread_count"], &item["seq"]), (&json!(1), &json!(3)));
+
+    // A comment from before its mentions were kept: its old text says whom it has mentioned.
+    grace.put("/notifications/read").await.ok();
+    sqlx::query("UPDATE thread_messages SET mentioned = NULL")
+        .execute(&mut app.team.connection().await)
+        .await
+        .unwrap();
+    edit(&ada, &thread, 3, "More, @grace, @linus").await;
+    assert!(grace.unread().await.is_empty());
+}
+
+#[tokio::test]
+async fn letters_of_other_scripts_end_a_handle_and_accents_don_t() {
+    let (_app, ada, _, linus, thread) = scene().await;
+    let mut expected = 0;
+    for (text, mentioned) in [
+        ("@linusさん", true),
+        ("你好@linus你好", true),
+        ("@linusя", true),
+        ("@linus\u{301}", false),
+        ("@linusé", false),
+        ("@linuse\u{301}", false),
+        ("linus@linus.example", false),
+    ] {
+        linus.delete(&format!("{thread}/follow")).await.ok();
+        ada.comment(&thread, text).await;
+        expected += i64::from(mentioned);
+        assert_eq!(
+            linus.inbox().await["items"][0]["unread_count"].as_i64().unwrap_or(0),
+            expected,
+            "{text:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_comment_leaves_the_counts() {
+    let (_app, ada, grace, linus, thread) = scene().await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    ada.comment(&thread, "one, @linus").await;
+    ada.comment(&thread, "two").await;
+    ada.comment(&thread, "three").await;
+    assert_eq!(
+        grace.unread().await,
+        ["3 × Ada commented on campaign “Spring” (follower)"]
+    );
+    let before = grace.inbox().await["items"][0]["version"].as_i64().unwrap();
+    delete(&ada, &thread, 4).await;
+    let item = grace.inbox().await["items"][0].clone();
+    assert_eq!((&item["unread_count"], &item["seq"]), (&json!(2), &json!(3)));
+    assert!(item["version"].as_i64().unwrap() > before);
+    delete(&ada, &thread, 2).await;
+    assert_eq!(
+        grace.unread().await,
+        ["1 × Ada commented on campaign “Spring” (follower)"]
+    );
+    assert_eq!(grace.inbox().await["items"][0]["seq"], 3);
+    delete(&ada, &thread, 3).await;
+    for person in [&grace, &linus] {
+        assert!(person.unread().await.is_empty());
+        let item = person.inbox().await["items"][0].clone();
+        assert!(item["read_at"].is_string(), "{item}");
+        assert_eq!(item["text"], "Ada deleted a comment on campaign “Spring”");
+    }
+    // What somebody has read already doesn't count a second time, and the next message counts as always.
+    ada.comment(&thread, "four").await;
+    ada.comment(&thread, "five").await;
+    grace.put(&format!("{thread}/read")).json(json!({"seq": 5})).await.ok();
+    delete(&ada, &thread, 5).await;
+    assert_eq!(grace.unread().await.len(), 1);
+    grace.put("/notifications/read").await.ok();
+    delete(&ada, &thread, 6).await;
+    assert!(grace.unread().await.is_empty());
+}
+
+/// Beside events, which stay.
+#[tokio::test]
+async fn a_deleted_comment_gives_way_to_the_event_before_it() {
+    let (_app, ada, grace, _, thread) = scene().await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    let threads = ada.get(&thread).await.ok();
+    let campaign = format!("/campaigns/{}", threads["object_id"].as_str().unwrap());
+    ada.patch(&campaign, json!({"budget": "7"})).await.ok();
+    ada.comment(&thread, "seven").await;
+    delete(&ada, &thread, 3).await;
+    assert_eq!(
+        grace.unread().await,
+        ["1 × Ada changed budget of campaign “Spring” from 100 to 7 (follower)"]
+    );
+    // Marked as unread by hand, it counts its newest message.
+    let comment = ada.comment(&thread, "eight").await;
+    assert_eq!(comment["seq"], 4);
+    let id = grace.inbox().await["items"][0]["id"].as_str().unwrap().to_owned();
+    grace.put(&format!("/notifications/{id}/read")).await.ok();
+    grace.delete(&format!("/notifications/{id}/read")).await.ok();
+    delete(&ada, &thread, 4).await;
+    assert!(grace.unread().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_retracted_notification_reaches_open_pages() {
+    let (app, ada, grace, _, thread) = scene().await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    let address = app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &grace).await;
+    live.follow(json!({"type": "subscribe", "topic": "notifications"}))
+        .await;
+    let mut unread = None;
+    ada.comment(&thread, "one").await;
+    while unread != Some(1) {
+        unread = live.next().await["unread"].as_i64();
+    }
+    delete(&ada, &thread, 2).await;
+    while unread != Some(0) {
+        unread = live.next().await["unread"].as_i64();
+    }
+    eventually("an inbox without unread ones", async || grace.unread().await.is_empty()).await;
+}
