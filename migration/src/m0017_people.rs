@@ -10,6 +10,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::rls::APP_ROLE;
+
 /// `daybook_short_json` gives a value as a list shows it: as it is up to 16 KiB, and shorter beyond, 64 KiB at most. What
 /// is cut is a text that ends in an ellipsis; a list or an object in the place of a field's value becomes the beginning
 /// of its text. The numbers are known to the service, too (`events/shortened.rs`).
@@ -24,7 +26,7 @@ const SHORT_JSON: &str = "
             RETURN (
                 SELECT coalesce(jsonb_object_agg(left(e.key, 200),
                     public.daybook_shorten_json(e.value, max_chars, max_keys, depth + 1)), '{}')
-                FROM (SELECT * FROM jsonb_each(value) LIMIT max_keys) e);
+                FROM (SELECT j.key, j.value FROM jsonb_each(value) AS j LIMIT max_keys) e);
         END IF;
         IF kind IN ('boolean', 'null') THEN
             RETURN value;
@@ -75,7 +77,14 @@ impl MigrationTrait for Migration {
                 CREATE INDEX thread_followers_user_idx ON thread_followers (user_id, team_id, thread_id);",
             )
             .await?;
+        let grants = format!(
+            "REVOKE ALL ON FUNCTION public.daybook_short_json(jsonb),
+                public.daybook_shorten_json(jsonb, int, int, int) FROM PUBLIC;
+            GRANT EXECUTE ON FUNCTION public.daybook_short_json(jsonb),
+                public.daybook_shorten_json(jsonb, int, int, int) TO {APP_ROLE};"
+        );
         manager.get_connection().execute_unprepared(SHORT_JSON).await?;
+        manager.get_connection().execute_unprepared(&grants).await?;
         Ok(())
     }
 

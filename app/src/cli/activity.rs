@@ -10,7 +10,7 @@ use super::{Outcome, say, say_json};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::events::{Event, Sentences, event_columns, event_from_row};
+use crate::events::{Sentences, events_by_id};
 use crate::http::is_storable;
 use crate::tenancy::{Context, Database, TeamTx};
 
@@ -44,17 +44,21 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
         team.as_deref(),
         async |_: &Server, database: &Database, team_id| {
             let sentences: Sentences = database.extension().cloned().unwrap_or_default();
-            for event in newest(database, team_id, &args).await? {
-                if args.json {
-                    say_json(serde_json::to_string(&event)?)?;
-                } else {
-                    say(format_args!(
-                        "{}  {}",
-                        event.created_at.format("%F %T"),
-                        sentences.render(&event)
-                    ))?;
+            let tx = database.begin(&Context::system(team_id, "daybook activity")).await?;
+            for ids in chunks(newest(&tx, &args).await?) {
+                for event in events_by_id(&tx, &ids).await? {
+                    if args.json {
+                        say_json(serde_json::to_string(&event)?)?;
+                    } else {
+                        say(format_args!(
+                            "{}  {}",
+                            event.created_at.format("%F %T"),
+                            sentences.render(&event)
+                        ))?;
+                    }
                 }
             }
+            tx.rollback().await?;
             Ok(())
         },
     )
@@ -62,31 +66,32 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
     Ok(())
 }
 
-/// The newest events that match, oldest first.
-async fn newest(database: &Database, team_id: Uuid, args: &Args) -> Result<Vec<Event>> {
-    let tx = database.begin(&Context::system(team_id, "daybook activity")).await?;
+/// How many events are read at once, and about how many bytes of them.
+const MAX_CHUNK: usize = 500;
+const MAX_CHUNK_BYTES: i64 = 1 << 20;
+
+/// The newest events that match, oldest first: their ids, and how many bytes each has where it is kept.
+async fn newest(tx: &TeamTx, args: &Args) -> Result<Vec<(Uuid, i64)>> {
     let (object_type, object_id) = match args.object.as_deref().map(|object| object.split_once('/')) {
         Some(Some((object_type, id))) => (Some(object_type), Some(id)),
         Some(None) => (args.object.as_deref(), None),
         None => (None, None),
     };
     let actor_id = match args.actor.as_deref() {
-        Some(actor) => Some(named_actor(&tx, actor).await?),
+        Some(actor) => Some(named_actor(tx, actor).await?),
         None => None,
     };
     let rows = tx
         .fetch_all(
-            sqlx::query(concat!(
-                "SELECT ",
-                event_columns!(""),
-                " FROM events WHERE team_id = $1
+            sqlx::query(
+                "SELECT id, pg_column_size(event_data)::bigint AS bytes FROM events WHERE team_id = $1
                    AND ($2::text IS NULL OR object_type = $2)
                    AND ($3::text IS NULL OR object_id = $3)
                    AND ($4::uuid IS NULL OR actor_id = $4)
                    AND ($5::timestamptz IS NULL OR id >= daybook_uuid7_floor($5))
                  ORDER BY id DESC LIMIT $6",
-            ))
-            .bind(team_id)
+            )
+            .bind(tx.team_id())
             .bind(object_type)
             .bind(object_id)
             .bind(actor_id)
@@ -94,8 +99,27 @@ async fn newest(database: &Database, team_id: Uuid, args: &Args) -> Result<Vec<E
             .bind(args.limit),
         )
         .await?;
-    tx.rollback().await?;
-    rows.iter().rev().map(event_from_row).collect()
+    rows.iter()
+        .rev()
+        .map(|row| Ok((row.try_get("id")?, row.try_get("bytes")?)))
+        .collect()
+}
+
+/// Cuts events into parts that fit into memory, in their order.
+fn chunks(events: Vec<(Uuid, i64)>) -> Vec<Vec<Uuid>> {
+    let mut chunks: Vec<Vec<Uuid>> = Vec::new();
+    let mut bytes = 0;
+    for (id, size) in events {
+        bytes += size;
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < MAX_CHUNK && bytes <= MAX_CHUNK_BYTES => chunk.push(id),
+            _ => {
+                bytes = size;
+                chunks.push(vec![id]);
+            }
+        }
+    }
+    chunks
 }
 
 /// Whom `--actor` means: a member by handle, else anybody, people who have left and API keys included, by id.
@@ -153,7 +177,21 @@ fn read_since(text: &str, wrong: impl Fn() -> String) -> Result<DateTime<Utc>, S
 
 #[cfg(test)]
 mod tests {
-    use super::since;
+    use uuid::Uuid;
+
+    use super::{MAX_CHUNK, MAX_CHUNK_BYTES, chunks, since};
+
+    #[test]
+    fn long_events_are_read_one_by_one() {
+        let sizes = |sizes: &[i64]| {
+            let events = sizes.iter().map(|size| (Uuid::nil(), *size)).collect();
+            chunks(events).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[1; MAX_CHUNK + 1]), [MAX_CHUNK, 1]);
+        let long = MAX_CHUNK_BYTES;
+        assert_eq!(sizes(&[1, long, 1, 1, long / 2, long / 2, 5 * long]), [1, 1, 3, 1, 1]);
+    }
 
     #[test]
     fn since_reads_durations_dates_and_instants_and_refuses_the_rest() {

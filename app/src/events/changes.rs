@@ -10,6 +10,7 @@ use super::event::Event;
 use super::field_type::FieldType;
 use super::payload::{EventData, FieldChange, FieldChanges};
 use super::sentence::{Sentences, spaced};
+use super::shortened::is_shortened;
 
 /// A field before and after.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -32,6 +33,9 @@ pub struct ChangedField {
     pub old_text: Option<String>,
     /// After, for people.
     pub new_text: Option<String>,
+    /// True: a value is long, and `old` or `new` is only its beginning, as text. The message by itself
+    /// (`GET /threads/{id}/messages/{seq}`) has all of it.
+    pub truncated: bool,
 }
 
 /// A field before the first and after the last of several changes.
@@ -57,6 +61,7 @@ impl ChangedField {
                 new: Value::Null,
                 old_text: None,
                 new_text: None,
+                truncated: false,
             };
         }
         let field_type = FieldType::of(column, &[&change.old, &change.new]);
@@ -68,6 +73,7 @@ impl ChangedField {
             redacted: false,
             old_text: Some(old_text),
             new_text: Some(new_text),
+            truncated: is_shortened(&change.old) || is_shortened(&change.new),
             old: change.old,
             new: change.new,
         }

@@ -30,6 +30,7 @@ mod payload;
 mod recordset;
 mod rows;
 mod sentence;
+mod shortened;
 mod tracked;
 mod values;
 mod with_event;

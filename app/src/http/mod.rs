@@ -22,7 +22,7 @@ mod wide;
 
 pub use connections::{ConnectionCounts, ConnectionLimits, Connections, raise_descriptor_limit};
 pub(crate) use extract::{Acceptable, accepted, is_storable, moment};
-pub use extract::{IfMatch, Json, Page, PageParams, Path, Query, Version};
+pub use extract::{ByteBudget, IfMatch, Json, MAX_PAGE_BYTES, Page, PageParams, Path, Query, Version};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use extract::{cursor_of, fuzz_cursor};
 pub use no_store::NoStore;

@@ -32,11 +32,13 @@ pub struct SessionView {
     pub sentence: String,
     /// The same words in pieces.
     pub parts: Vec<SentencePart>,
-    /// What it was given. Left out of live frames.
+    /// What it was given. Left out of live frames and stories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
     /// What it failed with: `type`, `message`, `causes`.
     pub error: Option<Value>,
+    /// True: the input or the error is long, and its values are cut here; the session by itself has all of it.
+    pub truncated: bool,
     /// The story it belongs to.
     pub correlation_id: Uuid,
     /// The event that caused it, if one did.
@@ -99,6 +101,7 @@ impl From<SessionRow> for SessionView {
             sentence: row.sentence,
             input: row.input,
             error: row.error,
+            truncated: row.truncated,
             correlation_id: row.correlation_id,
             causation_id: row.causation_id,
             queued_at: row.queued_at,

@@ -7,6 +7,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+/// How many of a run's outputs lists, stories and frames show.
+pub(super) const LISTED_OUTPUTS: usize = 20;
+
 /// A run.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Run)]
@@ -39,6 +42,8 @@ pub struct RunView {
     pub max_validation_severity: Option<String>,
     /// What it made, as its program names it.
     pub output_paths: Value,
+    /// True: it made more than the first 20 that are here; the run by itself has all of them.
+    pub truncated: bool,
     /// Its log.
     pub log: RunLogView,
     /// After how many seconds of silence its writer is taken for dead.
@@ -67,6 +72,18 @@ pub struct RunLogView {
     pub bytes: Option<i64>,
 }
 
+impl RunView {
+    /// A run that was selected for a list: with one output more than is shown, if there are more.
+    pub(super) fn listed(run: run::Model) -> Self {
+        let mut view = Self::from(run);
+        if let Value::Array(outputs) = &mut view.output_paths {
+            view.truncated = outputs.len() > LISTED_OUTPUTS;
+            outputs.truncate(LISTED_OUTPUTS);
+        }
+        view
+    }
+}
+
 impl From<run::Model> for RunView {
     fn from(run: run::Model) -> Self {
         Self {
@@ -84,6 +101,7 @@ impl From<run::Model> for RunView {
             row_count: run.row_count,
             max_validation_severity: run.max_validation_severity,
             output_paths: run.output_paths,
+            truncated: false,
             log: RunLogView {
                 state: run.log_state,
                 degraded: run.log_degraded,

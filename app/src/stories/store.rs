@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::Row as _;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::events::{Event, Sentences, event_columns, event_from_row};
+use crate::events::{Event, Sentences, event_from_row};
+use crate::http::ByteBudget;
 use crate::jobs::{self, ActionView, SessionView, ToldSession};
 use crate::runs::{self, RunView};
 use crate::tenancy::{Actor, TeamTx};
@@ -16,6 +18,8 @@ use crate::threads::ToldEvent;
 
 /// How many events, how many sessions and how many runs of a story are told.
 pub(super) const MOST: i64 = 1_000;
+/// How many bytes of events a story reads, and about how many bytes of JSON it has in all.
+const MAX_BYTES: i64 = 2 << 20;
 
 /// All that has one correlation id.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,7 +28,8 @@ pub struct Story {
     pub correlation_id: Uuid,
     /// In the order in which they began.
     pub steps: Vec<StoryStep>,
-    /// There is more than is told here.
+    /// There is more than is told here: a story has 1,000 events, sessions and runs each, and 2 MiB, at most. Values
+    /// that are long are cut.
     pub truncated: bool,
 }
 
@@ -82,21 +87,24 @@ pub enum Caused {
 /// # Errors
 /// As any statement.
 pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
-    let query = sqlx::query(concat!(
-        "SELECT ",
-        event_columns!(""),
-        " FROM events WHERE team_id = $1 AND correlation_id = $2 ORDER BY id LIMIT $3"
-    ));
-    let rows = tx
-        .fetch_all(query.bind(tx.team_id()).bind(correlation_id).bind(MOST + 1))
-        .await?;
+    // Sums in the order of the answer, so that what is beyond them is neither sent nor held here.
+    let query = sqlx::query(include_str!("events.sql"));
+    let query = query
+        .bind(tx.team_id())
+        .bind(correlation_id)
+        .bind(MOST + 1)
+        .bind(MAX_BYTES);
+    let rows = tx.fetch_all(query).await?;
+    let found = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>("found"))?;
     let events = rows.iter().map(event_from_row).collect::<Result<Vec<_>>>()?;
-    let sessions = jobs::of_story(tx, correlation_id, MOST + 1).await?;
+    let (sessions, sessions_truncated) = jobs::of_story(tx, correlation_id, MOST + 1).await?;
     let most = usize::try_from(MOST).unwrap_or(usize::MAX);
     let runs = runs::of_story(tx, correlation_id, MOST.unsigned_abs() + 1).await?;
-    let truncated = [events.len(), sessions.len(), runs.len()]
-        .iter()
-        .any(|told| *told > most);
+    let mut truncated = sessions_truncated
+        || usize::try_from(found).is_ok_and(|found| found > events.len())
+        || [events.len(), sessions.len(), runs.len()]
+            .iter()
+            .any(|told| *told > most);
 
     let causes = Causes::of(&events, &sessions);
     let words = Sentences::default();
@@ -126,6 +134,14 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
         step: Step::Run { run: Box::new(run) },
     }));
     steps.sort_by_key(|step| (step.at, step.id));
+    let mut room = ByteBudget::new(usize::try_from(MAX_BYTES).unwrap_or(usize::MAX));
+    for place in 0..steps.len() {
+        if !room.takes(&steps[place])? {
+            steps.truncate(place);
+            truncated = true;
+            break;
+        }
+    }
     Ok(Story {
         correlation_id,
         steps,

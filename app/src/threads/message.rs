@@ -94,6 +94,8 @@ pub struct ToldEvent {
     /// Why what was recorded can't be read, if it can't: then there are no `changes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<Unreadable>,
+    /// True: some values are long, and only their beginnings are here.
+    pub truncated: bool,
     /// The event in words, part by part.
     pub sentence: Sentence,
     /// The sentence as plain text.
@@ -135,6 +137,7 @@ impl ToldEvent {
     /// An event in the words that the models have for it.
     pub fn new(sentences: &Sentences, event: &Event) -> Self {
         let sentence = sentences.render(event);
+        let changes = sentences.changes(event);
         Self {
             event_type: event.event_type,
             event_name: event.event_name.clone(),
@@ -147,8 +150,9 @@ impl ToldEvent {
             correlation_id: event.correlation_id,
             causation_id: event.causation_id,
             created_at: event.created_at,
-            changes: sentences.changes(event),
             unreadable: event.unreadable(),
+            truncated: changes.iter().any(|change| change.truncated),
+            changes,
             text: sentence.to_string(),
             sentence,
         }

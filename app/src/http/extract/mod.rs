@@ -33,7 +33,7 @@ pub(crate) use fuzz::{cursor_of, fuzz_cursor};
 pub use json::Json;
 pub(super) use json::body_limit;
 pub(crate) use moment::{is_storable, moment};
-pub use page::{Page, PageParams};
+pub use page::{ByteBudget, MAX_PAGE_BYTES, Page, PageParams};
 pub use path::Path;
 pub use query::Query;
 pub use version::{IfMatch, Version};

@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 
 const MAX_LIMIT: u64 = 200;
 const DEFAULT_LIMIT: u64 = 50;
+/// How many bytes of JSON a page of a list has, about, whatever its `limit`: it ends with its cursor where the next row
+/// would not fit. One row is always there.
+pub const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -44,12 +47,91 @@ impl<T> Page<T> {
         Ok(Self { items: rows, next })
     }
 
+    /// As [`Page::of`], of what `view` makes of each row, for rows that may be large: the page ends before
+    /// [`MAX_PAGE_BYTES`] if `limit` rows are more than that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] if a row or the key can't be written as JSON.
+    pub fn within_bytes<R, K: Serialize>(
+        rows: Vec<R>,
+        limit: u64,
+        key: impl Fn(&R) -> K,
+        mut view: impl FnMut(R) -> Result<T>,
+    ) -> Result<Self>
+    where
+        T: Serialize,
+    {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut room = ByteBudget::new(MAX_PAGE_BYTES);
+        let mut items = Vec::with_capacity(rows.len().min(limit));
+        let mut last = None;
+        let mut next = None;
+        for row in rows {
+            let place = key(&row);
+            let item = if items.len() < limit { Some(view(row)?) } else { None };
+            match item {
+                Some(item) if room.takes(&item)? => items.push(item),
+                _ => {
+                    next = last.as_ref().map(encode_cursor).transpose()?;
+                    break;
+                }
+            }
+            last = Some(place);
+        }
+        Ok(Self { items, next })
+    }
+
     /// The same page of what `f` makes of each row.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(f).collect(),
             next: self.next,
         }
+    }
+}
+
+/// Counts the bytes that values have as JSON, up to a budget.
+#[derive(Debug)]
+pub struct ByteBudget {
+    left: usize,
+    empty: bool,
+}
+
+impl ByteBudget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            left: bytes,
+            empty: true,
+        }
+    }
+
+    /// Whether a value fits beside those before it. The first one does, whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] if it can't be written as JSON.
+    pub fn takes(&mut self, value: &impl Serialize) -> Result<bool> {
+        let mut size = ByteCount(0);
+        serde_json::to_writer(&mut size, value)?;
+        let fits = self.empty || size.0 <= self.left;
+        self.left = self.left.saturating_sub(size.0);
+        self.empty = false;
+        Ok(fits)
+    }
+}
+
+struct ByteCount(usize);
+
+impl std::io::Write for ByteCount {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -238,6 +320,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_page_ends_where_its_bytes_do() {
+        let rows = |sizes: &[usize]| sizes.iter().copied().enumerate().collect::<Vec<_>>();
+        let page = |sizes: &[usize], limit| {
+            let view = |(_, size)| Ok("x".repeat(size));
+            let page = Page::within_bytes(rows(sizes), limit, |(place, _)| *place, view).unwrap();
+            let next = page.next.map(|next| decode_cursor::<usize>(&next).unwrap());
+            (page.items.len(), next)
+        };
+        let half = MAX_PAGE_BYTES / 2;
+        assert_eq!(page(&[1, 1, 1], 2), (2, Some(1)));
+        assert_eq!(page(&[1, 1], 2), (2, None));
+        assert_eq!(page(&[half, half, 1], 10), (1, Some(0)));
+        assert_eq!(page(&[half - 8, half - 8, half, 1], 10), (2, Some(1)));
+        // One is always there, and the way goes on.
+        assert_eq!(page(&[3 * half, 1], 10), (1, Some(0)));
+        assert_eq!(page(&[], 10), (0, None));
     }
 
     #[test]

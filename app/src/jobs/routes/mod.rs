@@ -65,6 +65,8 @@ impl SessionParams {
 }
 
 /// Job sessions, the newest first.
+///
+/// A page ends early, with `next`, where it would have more than 1 MiB. Values that are long are cut (`truncated`).
 #[utoipa::path(
     get, path = "/job-sessions", tag = "jobs",
     params(SessionParams, PageParams),
@@ -79,7 +81,8 @@ async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> R
     let tx = team.read().await?;
     let rows = store::list(&tx, &filter, after, limit).await?;
     tx.commit().await?;
-    Ok(Json(Page::of(rows, limit, |row| row.id)?.map(SessionView::from)))
+    let page = Page::within_bytes(rows, limit, |row| row.id, |row| Ok(SessionView::from(row)))?;
+    Ok(Json(page))
 }
 
 /// One job session.
@@ -110,7 +113,7 @@ struct ActionParams {
     page: PageParams,
 }
 
-/// A session's actions, in order.
+/// A session's actions, in order. A page ends early, with `next`, where it would have more than 1 MiB.
 #[utoipa::path(
     get, path = "/job-sessions/{session_id}/actions", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The session"), ActionParams, PageParams),
@@ -138,5 +141,6 @@ async fn list_job_actions(
         return Err(Error::not_found("job session"));
     }
     tx.commit().await?;
-    Ok(Json(Page::of(rows, limit, |row| row.seq)?.map(ActionView::from)))
+    let page = Page::within_bytes(rows, limit, |row| row.seq, |row| Ok(ActionView::from(row)))?;
+    Ok(Json(page))
 }

@@ -30,7 +30,8 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
     let query = sqlx::query(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.session_id AS m_session_id, m.seq AS m_seq,
             s.id, s.job_name, s.job_id, s.queue_job_id, s.attempt, s.max_attempts, s.status, s.sentence, s.parts,
-            NULL::jsonb AS input, s.error, s.correlation_id, s.causation_id, s.queued_at, s.started_at, s.heartbeat_at,
+            NULL::jsonb AS input, daybook_short_json(s.error) AS error,
+            daybook_short_json(s.error) IS DISTINCT FROM s.error AS truncated, s.correlation_id, s.causation_id, s.queued_at, s.started_at, s.heartbeat_at,
             s.finished_at, s.cancel_requested_at,
             a.seq AS a_seq, a.at AS a_at, a.action_type AS a_action_type, a.sentence AS a_sentence, a.parts AS a_parts,
             a.payload AS a_payload

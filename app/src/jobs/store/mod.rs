@@ -45,6 +45,7 @@ pub(super) struct SessionRow {
     pub(super) finished_at: Option<DateTime<Utc>>,
     pub(super) cancel_requested_at: Option<DateTime<Utc>>,
     pub(super) unreadable: Vec<&'static str>,
+    pub(super) truncated: bool,
 }
 
 /// An action as it is read.
@@ -162,12 +163,16 @@ async fn change(
     Ok(row)
 }
 
-/// Sessions, the newest first. One more than `limit` if there are more.
+/// Sessions, the newest first, with inputs and errors as far as a list shows them. One more than `limit` if there are
+/// more.
 pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<SessionRow>> {
     let query = sqlx::query(
-        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, input, error, correlation_id,
-            causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at
-         FROM job_sessions
+        "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, short.input,
+            short.error, correlation_id, causation_id, queued_at, started_at, heartbeat_at, finished_at,
+            cancel_requested_at, short.input IS DISTINCT FROM s.input OR short.error IS DISTINCT FROM s.error AS truncated
+         FROM job_sessions s CROSS JOIN LATERAL (
+            SELECT daybook_short_json(s.input) AS input, daybook_short_json(s.error) AS error OFFSET 0
+         ) short
          WHERE team_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::text IS NULL OR status = $3)
             AND ($4::text IS NULL OR job_name = $4) AND ($5::timestamptz IS NULL OR started_at >= $5)
             AND ($6::uuid IS NULL OR correlation_id = $6) AND ($7::uuid IS NULL OR job_id = $7)
@@ -188,7 +193,7 @@ pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limi
 pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Option<SessionRow>> {
     let query = sqlx::query(
         "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, input, error, correlation_id,
-            causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at
+            causation_id, queued_at, started_at, heartbeat_at, finished_at, cancel_requested_at, false AS truncated
          FROM job_sessions WHERE team_id = $1 AND id = $2",
     );
     let row = tx.fetch_optional(query.bind(tx.team_id()).bind(id)).await?;
@@ -272,5 +277,6 @@ fn session_row(row: &PgRow) -> Result<SessionRow> {
         finished_at: row.try_get("finished_at")?,
         cancel_requested_at: row.try_get("cancel_requested_at")?,
         unreadable,
+        truncated: row.try_get("truncated")?,
     })
 }

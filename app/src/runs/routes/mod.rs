@@ -209,7 +209,7 @@ impl RunParams {
     }
 }
 
-/// Runs, the newest first.
+/// Runs, the newest first. A page ends early, with `next`, where it would have more than 1 MiB.
 #[utoipa::path(
     get, path = "/runs", tag = "runs", params(RunParams, PageParams),
     responses(
@@ -223,7 +223,8 @@ async fn list_runs(team: Team, Query(params): Query<RunParams>) -> Result<Json<P
     let tx = team.read().await?;
     let rows = store::list(&tx, &filter, after, limit).await?;
     tx.commit().await?;
-    Ok(Json(Page::of(rows, limit, |row| row.id)?.map(RunView::from)))
+    let page = Page::within_bytes(rows, limit, |row| row.id, |row| Ok(RunView::listed(row)))?;
+    Ok(Json(page))
 }
 
 /// One run.

@@ -1,10 +1,11 @@
 //! Runs as they are followed, and as stories tell them.
 
-use daybook_entity::run::{Column, Entity, Model};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use daybook_entity::run::{Column, Model};
+use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::listed;
 use crate::error::{Error, Result};
 use crate::runs::view::RunView;
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
@@ -67,7 +68,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
         true => Vec::new(),
         false => {
             let ids = places.iter().map(|place| place.id);
-            let found = Entity::find()
+            let found = listed()
                 .filter(Column::TeamId.eq(tx.team_id()))
                 .filter(Column::Id.is_in(ids));
             found.all(tx).await?
@@ -78,7 +79,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
         let run = runs
             .iter_mut()
             .find(|run| run.as_ref().is_some_and(|run| run.id == place.id));
-        run.and_then(Option::take).map(RunView::from)
+        run.and_then(Option::take).map(RunView::listed)
     });
     Ok(RunNews {
         runs: told.collect(),
@@ -93,9 +94,9 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
 /// # Errors
 /// As any statement.
 pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: u64) -> Result<Vec<RunView>> {
-    let found = Entity::find()
+    let found = listed()
         .filter(Column::TeamId.eq(tx.team_id()))
         .filter(Column::CorrelationId.eq(correlation_id));
     let runs = found.order_by_asc(Column::Id).limit(limit).all(tx).await?;
-    Ok(runs.into_iter().map(RunView::from).collect())
+    Ok(runs.into_iter().map(RunView::listed).collect())
 }

@@ -10,7 +10,10 @@ pub(super) use self::leases::{
 
 use chrono::{DateTime, Utc};
 use daybook_entity::run::{ActiveModel, Column, Entity, Model};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+};
 use serde_json::Value;
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -20,6 +23,7 @@ use super::model::reason;
 use super::new_run::NewRun;
 use super::status::RunStatus;
 use super::summary::RunSummary;
+use super::view::LISTED_OUTPUTS;
 use crate::error::{Error, Result};
 use crate::events::{FieldChange, StateChangedEventData, Track, create_model_with_event, emit_event};
 use crate::tenancy::{Actor, Moved, TeamTx};
@@ -56,6 +60,16 @@ pub(super) async fn make_sure_one_more_may_begin(tx: &TeamTx, limit: u32) -> Res
              first (GET …/runs?status=running, ?status=queued, ?status=building)"
         ),
     ))
+}
+
+/// Selects runs as lists show them ([`RunView::listed`](super::view::RunView::listed)): of what a run made only the first
+/// paths, and one more if there are more.
+fn listed() -> Select<Entity> {
+    let outputs = format!("jsonb_path_query_array(output_paths, '$[0 to {LISTED_OUTPUTS}]')");
+    Entity::find()
+        .select_only()
+        .columns(Column::iter().filter(|column| !matches!(column, Column::OutputPaths)))
+        .column_as(Expr::cust(outputs), Column::OutputPaths)
 }
 
 /// Writes a run that is asked for, and its event.
@@ -302,7 +316,7 @@ pub(super) struct Filter {
 /// # Errors
 /// As any statement.
 pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<Model>> {
-    let mut found = Entity::find().filter(Column::TeamId.eq(tx.team_id()));
+    let mut found = listed().filter(Column::TeamId.eq(tx.team_id()));
     let conditions = [
         after.map(|id| Column::Id.lt(id)),
         filter.status.map(|status| Column::Status.eq(status.as_str())),

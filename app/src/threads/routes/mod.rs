@@ -21,7 +21,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(reading::list_threads))
         .routes(routes!(reading::get_thread))
         .routes(routes!(reading::list_messages, comments::post_comment))
-        .routes(routes!(comments::edit_comment, comments::delete_comment))
+        .routes(routes!(
+            reading::get_message,
+            comments::edit_comment,
+            comments::delete_comment
+        ))
         .routes(routes!(following::follow, following::unfollow))
         .routes(routes!(following::mute, following::unmute))
         .routes(routes!(following::read))

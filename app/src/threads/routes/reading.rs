@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::events::{ObjectRef, Sentences};
 use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team, moment};
 use crate::threads::grouping::{Item, grouped};
+use crate::threads::message::Message;
 use crate::threads::store::{self, Reading, ThreadRow, Window};
 
 const MAX_MESSAGES: i64 = 200;
@@ -119,7 +120,8 @@ pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>)
         _ => store::list_threads(&tx, reader, object_type, after, limit).await?,
     };
     tx.commit().await?;
-    Ok(Json(Page::of(rows, limit, |row| row.id)?.map(Thread::from)))
+    let page = Page::within_bytes(rows, limit, |row| row.id, |row| Ok(Thread::from(row)))?;
+    Ok(Json(page))
 }
 
 /// One thread.
@@ -224,6 +226,9 @@ pub(super) struct ThreadPage {
 /// Places count from 1 without gaps. Forward, ask with `after_seq` and the last item's `seq` while `more` is
 /// true, and later again for what came meanwhile; backward, with `order=desc` and `before_seq`.
 ///
+/// A page ends early, with `more`, where it would have more than 1 MiB. Values of events that are long are cut
+/// (`truncated`): `GET /threads/{id}/messages/{seq}` has a message whole.
+///
 /// With `group=true`, two neighbours are told as one if both tell of an `UPDATED` event with `changes`, by the same
 /// `actor`, `on_behalf_of` the same, for the same `reason`, at most five minutes apart. Where one page ends with
 /// `cut_after`, the next one begins with `cut_before`: these two are one group.
@@ -271,4 +276,23 @@ pub(super) async fn list_messages(
         read_seq: page.read_seq,
         new_count: page.last_seq - page.read_seq,
     }))
+}
+
+/// One message, whole: with every value of its event, however long.
+#[utoipa::path(
+    get, path = "/threads/{id}/messages/{seq}", tag = "threads",
+    params(
+        ("id" = Uuid, Path, description = "The thread"),
+        ("seq" = i64, Path, description = "The message's place"),
+    ),
+    responses(
+        (status = 200, body = Message),
+        (status = 404, description = "No such message", body = Problem),
+    )
+)]
+pub(super) async fn get_message(team: Team, Path((thread_id, seq)): Path<(Uuid, i64)>) -> Result<Json<Message>> {
+    let tx = team.read().await?;
+    let message = store::get_message(&tx, thread_id, seq).await?;
+    tx.commit().await?;
+    message.map(Json).ok_or_else(|| Error::not_found("message"))
 }

@@ -79,7 +79,8 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
          ) m ON true
          LEFT JOIN LATERAL (
              SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
+                 daybook_short_json(event_data) AS event_data,
                  schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
              FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
          ) e ON true
@@ -222,7 +223,8 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
          LEFT JOIN threads t ON t.team_id = $1 AND t.id = m.thread_id
          LEFT JOIN LATERAL (
              SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
+                 daybook_short_json(event_data) AS event_data,
                  schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
              FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
          ) e ON true

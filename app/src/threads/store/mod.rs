@@ -7,8 +7,10 @@ mod posting;
 mod reading;
 
 pub use changes::{Changes, Cursor, FeedPiece, ThreadRef, changes, feed, head, heads};
-pub(super) use comments::{CommentRow, delete_comment, edit_comment, lock_comment};
+pub(super) use comments::{CommentRow, delete_comment, edit_comment, lock_comment, mention};
 pub(super) use following::{FollowRow, WatchRow, set_following, set_muted, set_read, unwatch, watch, watches};
 pub(super) use posting::{NewComment, post_comment, post_events};
 pub use reading::Window;
-pub(super) use reading::{Reading, ThreadRow, find_thread, get_thread, list_new_threads, list_threads, read_page};
+pub(super) use reading::{
+    Reading, ThreadRow, find_thread, get_message, get_thread, list_new_threads, list_threads, read_page,
+};

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::events::{Event, ObjectRef, Sentences, event_columns, event_from_row};
+use crate::http::{ByteBudget, MAX_PAGE_BYTES};
 use crate::tenancy::{Person, TeamTx};
 use crate::threads::grouping::Told;
 use crate::threads::message::{Author, Content, Message, ToldEvent, comment_version};
@@ -254,7 +255,8 @@ pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading:
              AND m.seq > (SELECT low - $9 FROM page) AND m.seq <= (SELECT high + $9 FROM page)
          LEFT JOIN LATERAL (
              SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
+                 daybook_short_json(event_data) AS event_data,
                  schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
              FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
          ) e ON true
@@ -273,7 +275,7 @@ pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading:
     let Some(first) = rows.first() else { return Ok(None) };
     let words = Sentences::default();
     let sentences = tx.extension::<Sentences>().unwrap_or(&words);
-    Ok(Some(PageRows {
+    let page = PageRows {
         low: first.try_get("low")?,
         high: first.try_get("high")?,
         more: first.try_get("more")?,
@@ -283,7 +285,70 @@ pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading:
             .iter()
             .filter_map(|row| told(sentences, row).transpose())
             .collect::<Result<_>>()?,
-    }))
+    };
+    within_bytes(page, reading).map(Some)
+}
+
+/// The same page, ended where [`MAX_PAGE_BYTES`] are. One message is always there.
+fn within_bytes(mut page: PageRows, reading: Reading) -> Result<PageRows> {
+    let backward = matches!(reading.window, Window::Backward { .. });
+    let mut room = ByteBudget::new(MAX_PAGE_BYTES);
+    let mut places: Vec<usize> = (0..page.told.len()).collect();
+    if backward {
+        places.reverse();
+    }
+    let mut last = None;
+    for place in places {
+        let (message, _) = &page.told[place];
+        if message.seq <= page.low || message.seq > page.high {
+            continue;
+        }
+        if !room.takes(message)? {
+            page.more = true;
+            match backward {
+                true => page.low = last.unwrap_or(page.low + 1) - 1,
+                false => page.high = last.unwrap_or(page.high),
+            }
+            break;
+        }
+        last = Some(message.seq);
+    }
+    let beside = i64::from(reading.neighbours);
+    let (low, high) = (page.low - beside, page.high + beside);
+    page.told
+        .retain(|(message, _)| message.seq > low && message.seq <= high);
+    Ok(page)
+}
+
+/// One message with all of its event, however long. `None`: no such message.
+///
+/// # Errors
+/// As any statement.
+pub(in crate::threads) async fn get_message(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<Message>> {
+    let query = sqlx::query(concat!(
+        "SELECT m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
+            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
+            m.created_at AS m_created_at, m.edited_at, m.deleted_at,
+            ",
+        event_columns!("e."),
+        " FROM thread_messages m
+         LEFT JOIN LATERAL (
+             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
+                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
+                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
+             FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
+         ) e ON true
+         WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3"
+    ));
+    let row = tx
+        .fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(seq))
+        .await?;
+    let words = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    match row {
+        Some(row) => message(sentences, &row),
+        None => Ok(None),
+    }
 }
 
 /// `None` for the row of a thread with no message in the window.

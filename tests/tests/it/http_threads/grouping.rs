@@ -76,10 +76,13 @@ async fn edits_in_a_row_are_one_line_that_opens_to_its_parts() {
         group["changes"],
         json!([
             {"field": "budget", "label": "budget", "type": "decimal", "redacted": false, "came_back": false,
+             "truncated": false,
              "old": "100", "new": "250", "old_text": "100", "new_text": "250"},
             {"field": "client_email", "label": "client email", "type": "text", "redacted": true, "came_back": false,
+             "truncated": false,
              "old": null, "new": null, "old_text": null, "new_text": null},
             {"field": "name", "label": "name", "type": "text", "redacted": false, "came_back": false,
+             "truncated": false,
              "old": "Spring", "new": "Summer", "old_text": "Spring", "new_text": "Summer"},
         ])
     );

@@ -1,0 +1,13 @@
+-- A story's events, oldest first, as far as their bytes fit.
+-- $1 team, $2 correlation id, $3 how many at most, $4 how many bytes at most.
+SELECT * FROM (
+   SELECT e.*, count(*) OVER () AS found, sum(own_bytes) OVER (ORDER BY id) AS bytes FROM (
+       SELECT e.*, 500 + octet_length(event_data::text) AS own_bytes FROM (
+           SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable,
+               scope_type, scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via,
+               reason, daybook_short_json(event_data) AS event_data, schema_version, correlation_id,
+               causation_id, request_id, transaction_id, created_at
+           FROM events WHERE team_id = $1 AND correlation_id = $2 ORDER BY id LIMIT $3
+       ) e
+   ) e
+) e WHERE bytes - own_bytes < $4 ORDER BY id
