@@ -44,7 +44,7 @@ pub struct NetChange {
     /// Before the first, after the last.
     #[serde(flatten)]
     pub change: ChangedField,
-    /// It was changed, and is what it was before. Never true of a redacted field, of which that isn't known.
+    /// It was changed, and is what it was before. Never true of a redacted or a truncated field, of which that isn't known.
     pub came_back: bool,
 }
 
@@ -117,7 +117,9 @@ impl Sentences {
         net.into_iter()
             .map(|(field, change)| {
                 let change = ChangedField::new(self.column(object_type, &field), field, change);
-                let came_back = !change.redacted && change.field_type.same(&change.old, &change.new);
+                // Of two beginnings that are equal nothing is known of the rest.
+                let came_back =
+                    !change.redacted && !change.truncated && change.field_type.same(&change.old, &change.new);
                 NetChange { change, came_back }
             })
             .collect()
