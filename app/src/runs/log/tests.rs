@@ -1,5 +1,6 @@
 //! Real files. What a disk does when it fails is told by a disk that fails on purpose.
 
+mod damage;
 mod descriptors;
 mod power_cut;
 

@@ -1,0 +1,163 @@
+//! What recovery takes from a damaged write-ahead log: the groups whose checksum holds, up to the first that doesn't.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::super::wal::Group;
+use super::*;
+
+/// Magic, generation, length and checksum of a group.
+const HEAD_BYTES: usize = 20;
+
+/// A storage whose process died after three groups, of one line each, were acknowledged.
+struct Died {
+    folder: TempDir,
+    home_id: Uuid,
+    /// The run's own file as it was, line by line.
+    written: Vec<u8>,
+}
+
+impl Died {
+    async fn after_three_groups() -> Self {
+        let living = TempDir::new().unwrap();
+        let storage = Storage::new(living.path());
+        let home = home(&storage);
+        let log = home.open(run(1), 1, None).unwrap().log;
+        for message in ["a", "b", "c"] {
+            append(&home, &log, &[message], None).await.unwrap();
+        }
+        let folder = TempDir::new().unwrap();
+        copy(living.path(), folder.path());
+        let written = fs::read(Layout::new(folder.path()).plain(run(1))).unwrap();
+        home.leave();
+        Self {
+            folder,
+            home_id: home.id(),
+            written,
+        }
+    }
+
+    fn segment(&self) -> PathBuf {
+        let folder = Layout::new(self.folder.path()).wal(self.home_id);
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        // The first group is in the segment that was filled first.
+        let mut segments: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|it| it == "wal"))
+            .collect();
+        segments.sort();
+        segments.swap_remove(0)
+    }
+
+    fn groups(&self) -> Vec<Range<usize>> {
+        let bytes = fs::read(self.segment()).unwrap();
+        let mut at = 0;
+        (0..3)
+            .map(|_| {
+                let length = u32::from_le_bytes(bytes[at + 12..at + 16].try_into().unwrap());
+                let group = at..at + HEAD_BYTES + length as usize;
+                at = group.end;
+                group
+            })
+            .collect()
+    }
+
+    fn generation(&self) -> u64 {
+        let bytes = fs::read(self.segment()).unwrap();
+        u64::from_le_bytes(bytes[4..12].try_into().unwrap())
+    }
+
+    /// The messages that the run has after recovery, when its own file was lost and the segment is damaged so.
+    fn recovered(&self, damage: impl FnOnce(&mut Vec<u8>)) -> Vec<String> {
+        let after = TempDir::new().unwrap();
+        copy(self.folder.path(), after.path());
+        let storage = Storage::new(after.path());
+        let own = Layout::new(after.path()).plain(run(1));
+        File::options().write(true).open(own).unwrap().set_len(0).unwrap();
+        let segment = after
+            .path()
+            .join(self.segment().strip_prefix(self.folder.path()).unwrap());
+        let mut bytes = fs::read(&segment).unwrap();
+        damage(&mut bytes);
+        fs::write(&segment, bytes).unwrap();
+        storage.take_over(self.home_id, &[run(1)]).unwrap();
+        let read = read(&storage, run(1), u64::MAX);
+        read.into_iter().map(|(_, message)| message).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_group_and_all_after_it_are_left_out() {
+    let died = Died::after_three_groups().await;
+    assert_eq!(died.recovered(|_| {}), ["a", "b", "c"]);
+    let groups = died.groups();
+    let last = groups[2].clone();
+    for at in last.clone() {
+        assert_eq!(died.recovered(|bytes| bytes[at] ^= 1), ["a", "b"], "byte {at} flipped");
+    }
+    for cut in [last.start, last.start + 1, last.start + HEAD_BYTES, last.end - 1] {
+        assert_eq!(died.recovered(|bytes| bytes.truncate(cut)), ["a", "b"], "cut at {cut}");
+        let zeroed = died.recovered(|bytes| bytes[cut..last.end].fill(0));
+        assert_eq!(zeroed, ["a", "b"], "zeros from {cut}");
+    }
+    let middle = groups[1].clone();
+    let flipped = died.recovered(|bytes| bytes[middle.end - 1] ^= 1);
+    assert_eq!(flipped, ["a"], "what follows a damaged group was never safe");
+}
+
+#[tokio::test]
+async fn what_an_older_generation_left_in_the_segment_is_not_read() {
+    let died = Died::after_three_groups().await;
+    let last = died.groups()[2].clone();
+    let old = |generation: u64| {
+        let line = died.written.split_inclusive(|byte| *byte == b'\n').next().unwrap();
+        let mut group = Group::default();
+        group.clear();
+        group.add(run(1), 1, died.written.len() as u64, line);
+        group.sealed(generation).to_vec()
+    };
+    let place = |bytes: &mut Vec<u8>, at: usize, group: &[u8]| bytes[at..at + group.len()].copy_from_slice(group);
+
+    let same = old(died.generation());
+    let read = died.recovered(|bytes| place(bytes, last.end, &same));
+    assert_eq!(
+        read,
+        ["a", "b", "c", "a"],
+        "a group of the segment's own generation is read"
+    );
+    let older = old(died.generation() - 1);
+    assert_eq!(died.recovered(|bytes| place(bytes, last.end, &older)), ["a", "b", "c"]);
+    assert_eq!(died.recovered(|bytes| place(bytes, last.start, &older)), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_run_that_has_moved_keeps_its_file_byte_for_byte() {
+    let died = Died::after_three_groups().await;
+    let storage = Storage::new(died.folder.path());
+    let own = Layout::new(died.folder.path()).plain(run(1));
+    // The other process wrote on where the second line ended.
+    let second = memchr::memchr_iter(b'\n', &died.written).nth(1).unwrap() + 1;
+    let mut moved = died.written[..second].to_vec();
+    moved.extend_from_slice(b"{\"sequence\":3,\"payload\":{\"message\":\"elsewhere\"}}\n");
+    fs::write(&own, &moved).unwrap();
+    storage.take_over(died.home_id, &[]).unwrap();
+    assert_eq!(fs::read(&own).unwrap(), moved);
+    assert_eq!(storage.left_by(died.home_id).unwrap(), None, "it is done with");
+}
+
+#[tokio::test]
+async fn a_process_without_its_lease_writes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let leased = Arc::new(AtomicBool::new(true));
+    let may_write = leased.clone();
+    let home = Home::settle(&storage, OPTIONS, Arc::new(move || may_write.load(Ordering::SeqCst))).unwrap();
+    let log = home.open(run(1), 1, None).unwrap().log;
+    append(&home, &log, &["a"], None).await.unwrap();
+    let path = Layout::new(folder.path()).plain(run(1));
+    let before = fs::read(&path).unwrap();
+    leased.store(false, Ordering::SeqCst);
+    let refused = append(&home, &log, &["b"], None).await;
+    assert!(matches!(refused, Err(LogError::Unwritable(_))), "{refused:?}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(log.durable().borrow().sequence, 1);
+}
