@@ -187,14 +187,20 @@ pub fn url_of(db: &TestDb) -> Option<String> {
 
 /// Waits until a session of this database waits for a lock that another holds.
 pub async fn somebody_waits_for_a_lock(db: &TestDb) {
+    sessions_wait_for_locks(db, 1).await;
+}
+
+/// Waits until `sessions` sessions of this database, or more, wait for locks that others hold.
+pub async fn sessions_wait_for_locks(db: &TestDb, sessions: i64) {
     let mut owner = db.owner().await;
-    eventually("a session that waits for a lock", async || {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')",
+    eventually("sessions that wait for locks", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
         )
         .fetch_one(&mut owner)
         .await
-        .unwrap()
+        .unwrap();
+        waiting >= sessions
     })
     .await;
 }

@@ -8,6 +8,7 @@
 
 mod analytics;
 mod architecture;
+mod causes;
 mod cli;
 mod concurrency;
 mod connections;
@@ -22,12 +23,14 @@ mod http_campaigns;
 mod http_isolation;
 mod http_members;
 mod http_notifications;
+mod http_pages;
 mod http_threads;
 mod http_wide_events;
 mod idempotency;
 mod jobs;
 mod laws;
 mod live;
+mod notified;
 mod openapi;
 mod plans;
 mod poolers;

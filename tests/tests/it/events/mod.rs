@@ -1,6 +1,7 @@
 //! Recording: what the `*_with_event` helpers write, compare, record and refuse.
 
 mod bulk;
+mod instants;
 mod moments;
 mod refused;
 mod restored;

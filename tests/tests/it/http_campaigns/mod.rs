@@ -1,5 +1,6 @@
 //! The main story over HTTP; [`refusals`] is every way in which a request can be wrong.
 
+mod lost_updates;
 mod refusals;
 
 use axum::http::{Method, StatusCode};

@@ -2,6 +2,7 @@
 
 mod grouping;
 mod mentions;
+mod order;
 mod read_marks;
 mod reading;
 

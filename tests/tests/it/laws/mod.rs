@@ -5,6 +5,7 @@ mod law2_no_team_no_rows;
 mod law2_oracles;
 mod law2_owner;
 mod law2_self_check;
+mod law2_settings;
 mod law3_doors;
 mod law4_never_changed;
 mod law5_numbers;

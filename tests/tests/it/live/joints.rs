@@ -173,3 +173,57 @@ async fn feed_cursor(scene: &Scene, thread: &str, feed: &mut LiveClient, seq: i6
     assert_eq!(told(&frame), [format!("{seq} on we go")]);
     frame["cursor"].as_str().unwrap().to_owned()
 }
+
+/// More than a page behind, with a transaction that is open while the first page is read and commits before the second.
+#[tokio::test]
+async fn a_feed_that_is_pages_behind_gets_what_commits_between_its_pages() {
+    let scene = Scene::new().await;
+    let mut feed = scene.live(&scene.grace).await;
+    feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+    let (_, other) = scene.ada.campaign_with_thread("Summer").await;
+    let cursor = feed.next().await["cursor"].as_str().unwrap().to_owned();
+    drop(feed);
+
+    let mut early = scene.app.team.connection().await;
+    early.execute("BEGIN").await.unwrap();
+    early
+        .execute(AssertSqlSafe(format!(
+            "WITH t AS (UPDATE threads SET last_seq = last_seq + 1 WHERE id = '{}' RETURNING team_id, id, last_seq)
+             INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_name, body)
+             SELECT team_id, id, last_seq, 'comment', 'system', 'The past', 'early' FROM t",
+            scene.thread_id()
+        )))
+        .await
+        .unwrap();
+    let comments = 450;
+    let mut writers: Vec<_> = Vec::new();
+    for part in 0..3 {
+        let (ada, other) = (scene.ada.clone(), other.clone());
+        writers.push(tokio::spawn(async move {
+            for n in 0..comments / 3 {
+                ada.comment(&other, &format!("{part} {n}")).await;
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    // A narrow client takes a page at a time, so that the commit falls between two of them.
+    let mut again = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    again
+        .follow(json!({"type": "subscribe", "topic": "threads", "cursor": cursor}))
+        .await;
+    let mut seen = told(&again.next().await);
+    early.execute("COMMIT").await.unwrap();
+    while seen.len() < comments + 1 {
+        seen.extend(told(&again.next().await));
+    }
+    assert!(again.until_pong().await.is_empty());
+    assert_eq!(
+        seen.iter().filter(|line| line.ends_with("early")).count(),
+        1,
+        "{seen:?}"
+    );
+    let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+    assert_eq!(distinct.len(), comments + 1, "each once");
+}

@@ -1,0 +1,92 @@
+//! What an event was caused by, and which story a slice of events belongs to.
+
+use daybook::events::{Consumers, create_models_with_events, update_models_with_events};
+use daybook::prelude::*;
+use daybook_tests::jobs::Shop;
+use daybook_tests::{Stage, campaign, eventually, widget};
+use uuid::Uuid;
+
+/// Makes two widgets for each campaign, and changes both, in bulk.
+#[event_consumer(EventType::Created, object_type = "campaign", name = "doubles")]
+async fn doubles(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    let names = ["left", "right"].map(|side| widget::named(&format!("{side} of {}", event.object_label)));
+    create_models_with_events(tx, names.to_vec(), Track::All).await?;
+    let select = widget::Entity::find().filter(widget::Column::Name.ends_with(format!("of {}", event.object_label)));
+    let done = widget::ActiveModel {
+        state: Set("done".to_owned()),
+        ..Default::default()
+    };
+    update_models_with_events(tx, select, done, Track::All).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_that_a_consumer_records_in_bulk_name_the_event_that_it_was_called_with() {
+    let stage = Stage::with(Consumers::of([doubles::CONSUMER]).unwrap()).await;
+    let tx = stage.begin().await;
+    let campaigns = ["Spring", "Summer"].map(|name| campaign::ActiveModel {
+        name: Set(name.to_owned()),
+        ..Default::default()
+    });
+    create_models_with_events(&tx, campaigns.to_vec(), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let events = stage.team.events().await;
+    let of = |object_type: &str| -> Vec<&Event> { events.iter().filter(|it| it.object_type == object_type).collect() };
+    assert_eq!((of("campaign").len(), of("widget").len()), (2, 8));
+    for event in of("campaign") {
+        assert_eq!(event.causation_id, None, "{event:?}");
+    }
+    for event in of("widget") {
+        let cause = of("campaign")
+            .into_iter()
+            .find(|it| event.object_label.ends_with(&it.object_label))
+            .unwrap();
+        assert_eq!(event.causation_id, Some(cause.id), "{event:?}");
+    }
+}
+
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "gathers")]
+async fn gathers(_: &ConsumerContext, _: &[Event]) -> ConsumerResult {
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slice_of_two_stories_is_a_story_of_its_own() {
+    let mut shop = Shop::with(Consumers::of([gathers::CONSUMER]).unwrap()).await;
+    shop.began("gathers").await;
+    shop.rest().await;
+    // While no worker runs, so that they are handed over together.
+    for name in ["first", "second"] {
+        let story = Context {
+            correlation_id: Uuid::now_v7(),
+            ..shop.stage.ada.context.clone()
+        };
+        let tx = shop.stage.database.begin(&story).await.unwrap();
+        create_model_with_event(&tx, widget::named(name), Track::All)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+    shop.work().await;
+    let mut connection = shop.stage.team.connection().await;
+    let mut sessions = async || -> Vec<(Uuid, i32)> {
+        sqlx::query_as(
+            "SELECT correlation_id, jsonb_array_length(input -> 'event_ids') FROM job_sessions WHERE status = 'succeeded'",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap()
+    };
+    eventually("the slice", async || !sessions().await.is_empty()).await;
+    let sessions = sessions().await;
+    let [(story, 2)] = sessions[..] else {
+        panic!("{sessions:?}")
+    };
+    let events = shop.stage.team.events().await;
+    assert!(
+        events.iter().all(|event| event.correlation_id != story),
+        "{story}: {events:?}"
+    );
+}

@@ -1,0 +1,79 @@
+//! Two people who change the same version of a campaign at the same moment: one of them is told so.
+
+use axum::http::StatusCode;
+use daybook::assert_events;
+use daybook::tenancy::Role;
+use daybook_tests::http::{Answer, Ask, TestApp};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor};
+
+/// Sends both requests while another transaction holds the row, so that both have begun before either can change it.
+async fn at_the_same_moment(app: &TestApp, id: &str, first: Ask, second: Ask) -> [Answer; 2] {
+    let mut holder = app.team.connection().await;
+    holder.execute("BEGIN").await.unwrap();
+    let lock = format!("SELECT FROM campaigns WHERE id = '{id}' FOR UPDATE");
+    holder.execute(AssertSqlSafe(lock)).await.unwrap();
+    let both = [tokio::spawn(first.into_future()), tokio::spawn(second.into_future())];
+    daybook_tests::sessions_wait_for_locks(&app.db, 2).await;
+    holder.execute("COMMIT").await.unwrap();
+    let [first, second] = both;
+    [first.await.unwrap(), second.await.unwrap()]
+}
+
+fn one_succeeded(answers: [Answer; 2]) {
+    let mut statuses = answers.map(|answer| answer.status);
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::PRECONDITION_FAILED]);
+}
+
+#[tokio::test]
+async fn of_two_changes_of_one_version_one_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let spring = ada.create_campaign("Spring", "100").await;
+    let change = |budget: &str| {
+        ada.patch(&spring.path, json!({"budget": budget}))
+            .if_match(&spring.etag)
+    };
+    one_succeeded(at_the_same_moment(&app, &spring.id, change("200"), change("300")).await);
+    let updated = app
+        .team
+        .events()
+        .await
+        .into_iter()
+        .filter(|event| event.event_type.as_str() == "UPDATED");
+    assert_eq!(updated.count(), 1);
+}
+
+#[tokio::test]
+async fn of_two_transitions_of_one_version_one_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let spring = ada.create_campaign("Spring", "100").await;
+    let to_active = || {
+        let path = format!("{}/transition", spring.path);
+        ada.post(&path, json!({"state": "active"})).if_match(&spring.etag)
+    };
+    one_succeeded(at_the_same_moment(&app, &spring.id, to_active(), to_active()).await);
+    assert_events!(
+        app.team,
+        [
+            "CREATED campaign “Spring”",
+            "STATE_CHANGED campaign “Spring”: draft → active"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn of_two_deletions_of_one_version_one_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let spring = ada.create_campaign("Spring", "100").await;
+    let delete = || ada.delete(&spring.path).if_match(&spring.etag);
+    let mut statuses = at_the_same_moment(&app, &spring.id, delete(), delete())
+        .await
+        .map(|answer| answer.status);
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND]);
+    assert_events!(app.team, ["CREATED campaign “Spring”", "DELETED campaign “Spring”"]);
+}

@@ -1,0 +1,114 @@
+//! The order of a thread: its events' within one call, its commits' across transactions.
+
+use chrono::{DateTime, Utc};
+use daybook::events::{EventType, FieldChange, FieldChanges, RawEventData, UpdatedEventData, emit_events};
+use daybook::tenancy::Role;
+use daybook_entity::campaign;
+use daybook_tests::http::{Campaign, TestApp};
+use sea_orm::EntityTrait;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+async fn model(tx: &daybook::tenancy::TeamTx, campaign: &Campaign) -> campaign::Model {
+    let id = Uuid::try_parse(&campaign.id).unwrap();
+    campaign::Entity::find_by_id(id).one(tx).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn events_of_one_call_are_posted_in_their_order_to_each_thread() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, spring_thread) = ada.campaign_with_thread("Spring").await;
+    let (summer, summer_thread) = ada.campaign_with_thread("Summer").await;
+    let tx = app.database.begin(&app.team.system()).await.unwrap();
+    let (spring, summer) = (model(&tx, &spring).await, model(&tx, &summer).await);
+    // Types whose order is neither that of their names nor the reverse, of two objects in turn.
+    let types = [
+        EventType::Updated,
+        EventType::Custom,
+        EventType::StateChanged,
+        EventType::Custom,
+        EventType::Updated,
+    ];
+    let calls = types.iter().enumerate().flat_map(|(n, event_type)| {
+        let raw = |of: &str| RawEventData::new(*event_type, json!({"name": format!("{of}{n}"), "changes": {}}));
+        [(&spring, raw("spring")), (&summer, raw("summer"))]
+    });
+    let events = emit_events(&tx, calls).await.unwrap();
+    tx.commit().await.unwrap();
+    for (object, thread) in [(&spring, spring_thread), (&summer, summer_thread)] {
+        let recorded: Vec<Value> = events
+            .iter()
+            .filter(|event| event.object_id == object.id.to_string())
+            .map(|event| json!(event.id))
+            .collect();
+        let page = ada.get(&format!("{thread}/messages?limit=200")).await.ok();
+        let posted: Vec<Value> = page["items"].as_array().unwrap()[1..]
+            .iter()
+            .map(|message| message["event_id"].clone())
+            .collect();
+        assert_eq!(posted, recorded, "{}", object.name);
+    }
+}
+
+#[tokio::test]
+async fn a_message_s_moment_follows_its_place_when_transactions_overlap() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    // Both begin before either writes; the one that began first writes last.
+    let early = app.database.begin(&app.team.system()).await.unwrap();
+    let object = model(&early, &spring).await;
+    let late = app.database.begin(&app.team.system()).await.unwrap();
+    let custom = |name: &str| RawEventData::new(EventType::Custom, json!({"name": name}));
+    emit_events(&late, vec![(&object, custom("late"))]).await.unwrap();
+    late.commit().await.unwrap();
+    emit_events(&early, vec![(&object, custom("early"))]).await.unwrap();
+    early.commit().await.unwrap();
+    // A comment, which is posted by another statement, behind them.
+    ada.comment(&thread, "seen").await;
+    let page = ada.get(&format!("{thread}/messages?limit=200")).await.ok();
+    let moments: Vec<DateTime<Utc>> = page["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["created_at"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(moments.len(), 4);
+    assert!(moments.is_sorted(), "{moments:?}");
+}
+
+/// A field that becomes tracked later must not show, in a group of edits, what an earlier edit kept to itself.
+#[tokio::test]
+async fn a_field_that_one_edit_redacts_is_redacted_in_the_group() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    let open = |old: &str, new: &str| FieldChange {
+        old: json!(old),
+        new: json!(new),
+    };
+    let redacted = FieldChange::redacted;
+    let grace = app.team.member("grace", Role::Member).await;
+    for order in [
+        [open("a@x", "b@x"), redacted()],
+        [redacted(), open("c@x", "d@x")],
+        [open("d@x", "e@x"), redacted()],
+    ] {
+        let tx = app.database.begin(&grace.context).await.unwrap();
+        let object = model(&tx, &spring).await;
+        let updated = order.map(|change| UpdatedEventData {
+            changes: FieldChanges::from([("client_email".to_owned(), change)]),
+        });
+        emit_events(&tx, updated.map(|data| (&object, data))).await.unwrap();
+        tx.commit().await.unwrap();
+        ada.comment(&thread, "between").await;
+        let page = ada.get(&format!("{thread}/messages?group=true&limit=200")).await.ok();
+        let items = page["items"].as_array().unwrap();
+        let group = items.iter().rev().find(|item| item["kind"] == "group");
+        let group = group.unwrap_or_else(|| panic!("{page}"));
+        assert_eq!(group["changes"][0]["redacted"], json!(true), "{group}");
+        assert!(!group["text"].as_str().unwrap().contains("@x"), "{group}");
+        assert!(!group["changes"].to_string().contains("@x"), "{group}");
+    }
+}

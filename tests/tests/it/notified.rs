@@ -1,0 +1,108 @@
+//! Who is notified of what, and how often it counts.
+
+use daybook::events::{EventType, RawEventData, emit_events};
+use daybook::tenancy::Role;
+use daybook_entity::campaign;
+use daybook_tests::http::{Campaign, TestApp, impersonation};
+use sea_orm::EntityTrait;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor};
+use uuid::Uuid;
+
+async fn emit(app: &TestApp, campaign: &Campaign, times: usize) {
+    let tx = app.database.begin(&app.team.system()).await.unwrap();
+    let id = Uuid::try_parse(&campaign.id).unwrap();
+    let model = campaign::Entity::find_by_id(id).one(&tx).await.unwrap().unwrap();
+    let custom = || (&model, RawEventData::new(EventType::Custom, json!({"name": "seen"})));
+    emit_events(&tx, (0..times).map(|_| custom())).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn neither_the_one_who_acts_nor_the_one_they_act_for_is_notified() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let linus = app.member("linus", Role::Member).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    for person in [&ada, &grace, &linus] {
+        person.put(&format!("{thread}/follow")).await.ok();
+    }
+    let ada_for_grace = app.bearer(impersonation("ada", "grace"));
+    ada_for_grace.patch(&spring.path, json!({"budget": "200"})).await.ok();
+    assert_eq!(linus.unread().await.len(), 1);
+    assert!(ada.unread().await.is_empty(), "she did it");
+    assert!(grace.unread().await.is_empty(), "it was done in her name");
+    linus.put("/notifications/read").await.ok();
+    ada_for_grace
+        .comment(&thread, "for the record, @ada @grace @linus")
+        .await;
+    assert_eq!(linus.unread().await.len(), 1);
+    assert!(ada.unread().await.is_empty() && grace.unread().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_unread_notification_counts_each_event_of_a_call() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    let count = async || ada.inbox().await["items"][0]["unread_count"].as_i64().unwrap();
+    emit(&app, &spring, 2).await;
+    assert_eq!(count().await, 2);
+    emit(&app, &spring, 3).await;
+    assert_eq!(count().await, 5);
+    emit(&app, &spring, 1).await;
+    assert_eq!(count().await, 6);
+    ada.put(&format!("{thread}/read")).json(json!({"seq": 3})).await.ok();
+    assert_eq!(count().await, 4, "seven messages, three of them read");
+    ada.put("/notifications/read").await.ok();
+    emit(&app, &spring, 2).await;
+    assert_eq!(count().await, 2, "what was read doesn't count again");
+}
+
+/// A notification that is marked as read late, after its reader went on in the thread itself.
+#[tokio::test]
+async fn no_way_of_reading_moves_a_read_mark_back() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    let read_seq = async || ada.get(&thread).await.ok()["read_seq"].as_i64().unwrap();
+    grace.comment(&thread, "two").await;
+    let id = ada.inbox().await["items"][0]["id"].as_str().unwrap().to_owned();
+    // She mutes it, so that her notification stays at the second message, and reads on.
+    ada.put(&format!("{thread}/mute")).await.ok();
+    grace.comment(&thread, "three").await;
+    ada.put(&format!("{thread}/read")).json(json!({"seq": 3})).await.ok();
+    for unread_first in [true, false] {
+        if unread_first {
+            ada.delete(&format!("/notifications/{id}/read")).await.ok();
+        }
+        ada.put(&format!("/notifications/{id}/read")).await.ok();
+        assert_eq!(read_seq().await, 3);
+    }
+    ada.delete(&format!("/notifications/{id}/read")).await.ok();
+    ada.put("/notifications/read").await.ok();
+    assert_eq!(read_seq().await, 3);
+    ada.put(&format!("{thread}/read")).json(json!({"seq": 1})).await.ok();
+    assert_eq!(read_seq().await, 3);
+}
+
+#[tokio::test]
+async fn a_member_who_is_removed_during_a_delivery_doesn_t_fail_the_change() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    let mut removing = app.team.connection().await;
+    removing.execute("BEGIN").await.unwrap();
+    let remove = format!("DELETE FROM memberships WHERE user_id = '{}'", grace.id());
+    removing.execute(AssertSqlSafe(remove)).await.unwrap();
+    let change = tokio::spawn(ada.patch(&spring.path, json!({"budget": "200"})).into_future());
+    daybook_tests::somebody_waits_for_a_lock(&app.db).await;
+    removing.execute("COMMIT").await.unwrap();
+    assert_eq!(change.await.unwrap().ok()["budget"], "200");
+    let comment = ada.comment(&thread, "anybody there? @grace").await;
+    assert_eq!(comment["seq"], 3);
+}
