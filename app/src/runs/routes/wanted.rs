@@ -22,8 +22,8 @@ const MAX_PAGE: usize = 1_000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ReadParams {
-    /// From this line on: its number.
-    #[param(value_type = Option<u64>, minimum = 1)]
+    /// From this line on: its number; 0 is the first line, too.
+    #[param(value_type = Option<u64>, minimum = 0)]
     from_sequence: Option<String>,
     /// From the line after this one on.
     #[param(value_type = Option<u64>, minimum = 0)]
