@@ -35,7 +35,10 @@ async fn an_instant_changes_by_a_microsecond_and_not_by_less() {
             .await
             .unwrap()
     };
-    assert_eq!(in_bulk(noon + TimeDelta::nanoseconds(1)).await, [first.clone()]);
+    assert_eq!(
+        in_bulk(noon + TimeDelta::nanoseconds(1)).await,
+        std::slice::from_ref(&first)
+    );
     assert_eq!(stage.team.events().await.len(), 2);
 
     let microsecond = change(&first, noon + TimeDelta::microseconds(1)).await;
