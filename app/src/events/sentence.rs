@@ -202,6 +202,8 @@ type OwnWords = fn(&Event) -> Option<Sentence>;
 struct Model {
     own_words: OwnWords,
     column: fn(&str) -> Option<FieldType>,
+    /// Whether its objects may have threads: people can watch only for those.
+    has_threads: bool,
 }
 
 fn column_type<M: Tracked>(name: &str) -> Option<FieldType> {
@@ -228,25 +230,28 @@ impl Sentences {
         let model = Model {
             own_words: M::sentence,
             column: column_type::<M>,
+            has_threads: true,
         };
         Arc::make_mut(&mut self.models).insert(M::OBJECT_TYPE, model);
         self
     }
 
-    /// Adds words for objects without a model, unless the program has a model of that name.
+    /// Adds words for objects without a model and without threads, unless the program has a model of that name.
     #[must_use]
     pub(crate) fn with_words(mut self, object_type: &'static str, own_words: OwnWords) -> Self {
         let words = Model {
             own_words,
             column: |_| None,
+            has_threads: false,
         };
         Arc::make_mut(&mut self.models).entry(object_type).or_insert(words);
         self
     }
 
-    /// The types of objects that the program has models of, by name.
+    /// The types of objects that the program has models of, by name: those that may have threads.
     pub fn object_types(&self) -> impl Iterator<Item = &'static str> {
-        self.models.keys().copied()
+        let models = self.models.iter().filter(|(_, model)| model.has_threads);
+        models.map(|(object_type, _)| *object_type)
     }
 
     /// The whole sentence: who, in whose name, did what, why.

@@ -252,6 +252,11 @@ impl Database {
         if let Some(deferred) = self.extension::<Deferred>() {
             deferred.refuse_second()?;
         }
+        self.acquire_again().await
+    }
+
+    /// As [`Database::acquire`], for a transaction that has given its connection back and begins again.
+    pub(super) async fn acquire_again(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.pool.acquire().await?)
     }
 

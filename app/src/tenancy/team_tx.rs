@@ -79,6 +79,15 @@ impl std::fmt::Debug for TeamTx {
     }
 }
 
+/// Which connection a transaction is admitted on.
+#[derive(Debug, Clone, Copy)]
+enum Admission {
+    /// The first that it holds.
+    First,
+    /// Another one, in the place of one that it has given back.
+    Again,
+}
+
 /// A connection that is inside a team, and whom it was entered for.
 struct Admitted {
     connection: Entering,
@@ -90,7 +99,7 @@ struct Admitted {
 
 impl TeamTx {
     pub(super) async fn enter(database: &Database, entry: &Entry) -> Result<Self> {
-        let mut admitted = Self::admit(database, entry).await?;
+        let mut admitted = Self::admit(database, entry, Admission::First).await?;
         let stats = Stats::default();
         stats.add(admitted.waited);
         let report = Report::begin(entry.request.observer.as_ref(), &admitted.context);
@@ -111,11 +120,15 @@ impl TeamTx {
         })
     }
 
-    async fn admit(database: &Database, entry: &Entry) -> Result<Admitted> {
+    async fn admit(database: &Database, entry: &Entry, admission: Admission) -> Result<Admitted> {
         let asked = Instant::now();
         let mut met_key_at = None;
         loop {
-            let mut connection = Entering(Some(database.acquire().await?));
+            let acquired = match admission {
+                Admission::First => database.acquire().await?,
+                Admission::Again => database.acquire_again().await?,
+            };
+            let mut connection = Entering(Some(acquired));
             let began = Instant::now();
             let entered = match enter::enter(connection.get()?, entry, database.statement_timeout()).await {
                 Ok(entered) => entered,

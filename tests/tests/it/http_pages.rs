@@ -83,6 +83,9 @@ async fn a_page_size_of_one_gives_each_item_once() {
         let path = format!("/notification-preferences/{rule}");
         ada.put(&path).json(json!({"in_app": true})).await.ok();
     }
+    for invited in ["barbara", "edsger"] {
+        ada.invite(invited, "viewer").await.is(StatusCode::CREATED);
+    }
     let person = app.team.member("system-watcher", Role::Viewer).await;
     let mut session = String::new();
     for _ in 0..3 {
@@ -102,6 +105,7 @@ async fn a_page_size_of_one_gives_each_item_once() {
     let lists = [
         ("/api-keys", "/api-keys".to_owned(), "id", Next::Cursor),
         ("/campaigns", "/campaigns".to_owned(), "id", Next::Cursor),
+        ("/invitations", "/invitations".to_owned(), "subject", Next::Cursor),
         ("/job-sessions", "/job-sessions".to_owned(), "id", Next::Cursor),
         (
             "/job-sessions/{session_id}/actions",

@@ -34,6 +34,7 @@ mod notices {
     EventType::Updated,
     EventType::Deleted,
     EventType::StateChanged,
+    EventType::Restored,
     daybook::events::EventType::Custom
 )]
 #[cfg(not(any()))]

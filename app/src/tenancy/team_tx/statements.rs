@@ -7,9 +7,9 @@ use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Execute};
 
-use super::TeamTx;
 use super::connection::{give_back, open};
 use super::report::changes_rows;
+use super::{Admission, TeamTx};
 use crate::error::{Error, Result, is_stale_plan};
 use crate::tenancy::moments::readable;
 use crate::tenancy::observer::Ending;
@@ -121,7 +121,7 @@ impl TeamTx {
         if let Some(observer) = &self.entry.request.observer {
             observer.retried();
         }
-        let entered = Self::admit(&self.database, &self.entry.clone().unobserved()).await;
+        let entered = Self::admit(&self.database, &self.entry.clone().unobserved(), Admission::Again).await;
         let error = match entered {
             Ok(mut again) if again.role == self.role => {
                 self.stats.add(again.waited);

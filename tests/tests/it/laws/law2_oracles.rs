@@ -34,16 +34,17 @@ async fn a_key_that_another_team_has_is_free() {
     }
 }
 
-/// Every unique key begins with the team, so a duplicate can only be found inside it. `teams` and `users` have
+/// Every unique key has the team in it, so a duplicate can only be found inside it. `teams` and `users` have
 /// keys of their own: a UUIDv7 that nobody can guess, and an identity that whoever names it exactly may see.
 #[tokio::test]
-async fn every_unique_key_begins_with_the_team() {
+async fn every_unique_key_has_the_team_in_it() {
     let db = test_db().await;
     let mut owner = db.owner().await;
     let keys: Vec<String> = sqlx::query_scalar(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
          WHERE c.relnamespace = 'public'::regnamespace AND i.indisunique AND c.relname NOT LIKE '%migrations'
-           AND (SELECT attname FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = i.indkey[0]) <> 'team_id'
+           AND NOT EXISTS (SELECT FROM pg_attribute
+                           WHERE attrelid = i.indrelid AND attnum = ANY (i.indkey) AND attname = 'team_id')
          ORDER BY 1",
     )
     .fetch_all(&mut owner)

@@ -178,14 +178,20 @@ async fn every_index_begins_with_the_team() {
             // "Who has invited me?" is asked without a team.
             "invitations_identity_idx on invitations",
             "job_sessions_running_idx on job_sessions",
+            // So that the planner can't take it for the key `(team_id, …)`; see the migration `m0017_people`.
+            "memberships_handle_key on memberships",
             // "Which teams am I in?" is asked without one.
             "memberships_user_idx on memberships",
+            // As `memberships_handle_key`.
+            "notifications_thread_idx on notifications",
             // Processes are of no team; what nobody ends, and what is old, is looked for across teams.
             "run_homes_pkey on run_homes",
             "runs_kept_idx on runs",
             "runs_open_idx on runs",
-            // Keys of what belongs to no team.
+            // Keys of what belongs to no team, and as `memberships_handle_key`.
             "teams_pkey on teams",
+            "thread_followers_user_idx on thread_followers",
+            "threads_object_key on threads",
             "users_identity_key on users",
             "users_pkey on users",
         ]
