@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::Connections;
 use super::activity::{Activity, Verdict};
 use super::service::ConnectionService;
-use super::socket::{Seat, Socket};
+use super::socket::{ConnectionGuard, Socket};
 
 /// After an attempt to accept that failed for want of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -73,7 +73,7 @@ impl Connections {
                     continue;
                 }
             };
-            let Some((seat, activity)) = self.admit(peer) else {
+            let Some((guard, activity)) = self.admit(peer) else {
                 self.0.counts.refused(self.0.limits.max);
                 refuse(stream, &refusals);
                 continue;
@@ -89,7 +89,7 @@ impl Connections {
                     activity,
                 },
             };
-            let (stream, alive) = (self.equip(stream, seat), alive.clone());
+            let (stream, alive) = (self.equip(stream, guard), alive.clone());
             tokio::spawn(async move {
                 connection.serve(stream).await;
                 drop(alive);
@@ -100,7 +100,7 @@ impl Connections {
         let _ = all_gone.recv().await;
     }
 
-    fn equip(&self, stream: TcpStream, seat: Seat) -> Socket {
+    fn equip(&self, stream: TcpStream, guard: ConnectionGuard) -> Socket {
         let socket = SockRef::from(&stream);
         // An answer that nobody takes is polled by nobody, so that only its connection can end it.
         let options = socket
@@ -110,7 +110,7 @@ impl Connections {
         if let Err(error) = options {
             tracing::debug!("a connection's options can't be set: {error}");
         }
-        Socket::new(stream, seat)
+        Socket::new(stream, guard)
     }
 
     async fn accept_failed(&self, error: &io::Error) {

@@ -1,13 +1,14 @@
 //! A process's connections: how many there are, who keeps one, and when one is closed.
 //!
-//! **The life of a connection.** It is accepted and gets a [`Seat`], or is refused with a plain `503` when every seat is
-//! taken. It must send the head of a first request within the header timeout. After that it may be idle between two requests
-//! for the idle timeout. A request whose body makes no progress ends by the body timeout (see `uploads`), and a connection
-//! whose client takes nothing of an answer is cut by the answer timeout here and by `TCP_USER_TIMEOUT` in the kernel. The
-//! seat belongs to the socket itself, so that a WebSocket, which outlives its request, still counts.
+//! **The life of a connection.** It is accepted and gets a [`ConnectionGuard`], or is refused with a plain `503` when there are
+//! as many connections as there may be. It must send the head of a first request within the header timeout. After that it
+//! may be idle between two requests for the idle timeout. A request whose body makes no progress ends by the body timeout
+//! (see `uploads`), and a connection whose client takes nothing of an answer is cut by the answer timeout here and by
+//! `TCP_USER_TIMEOUT` in the kernel. The guard belongs to the socket itself, so that a WebSocket, which outlives its
+//! request, still counts.
 //!
 //! **A share for authenticated work.** A connection is *unauthenticated* until one of its requests has entered a team.
-//! Unauthenticated connections may take only a share of the seats. When that share, or the whole, is taken, one of them is
+//! Unauthenticated connections may be only a share of all. When that share, or the whole, is taken, one of them is
 //! closed to make room: of the address that has the most, the oldest that has no request under way, or only requests that
 //! wait for their client. So a stranger can shorten the life of idle connections of strangers, first of their own, and of
 //! nobody else.
@@ -32,7 +33,7 @@ pub(super) use self::activity::Client;
 pub use self::counts::ConnectionCounts;
 use self::counts::Counts;
 pub use self::descriptors::raise_descriptor_limit;
-use self::socket::Seat;
+use self::socket::ConnectionGuard;
 use self::unauthenticated::Unauthenticated;
 use crate::config::HttpConfig;
 
@@ -114,8 +115,8 @@ impl Connections {
         self.0.counts.read(open, unauthenticated, self.0.limits.max)
     }
 
-    /// A seat for one more connection, for which an older one may have to close; none when there is none to be had.
-    fn admit(&self, peer: SocketAddr) -> Option<(Seat, Arc<Activity>)> {
+    /// Counts one more connection, for which an older one may have to close; `None` when there may be no more.
+    fn admit(&self, peer: SocketAddr) -> Option<(ConnectionGuard, Arc<Activity>)> {
         let shared = &self.0;
         let limits = &shared.limits;
         // Only the accepting task adds, so nothing comes between looking and adding.
@@ -133,7 +134,7 @@ impl Connections {
         let activity = Arc::new(Activity::new(id, peer.ip(), Arc::downgrade(shared)));
         unauthenticated.insert(id, peer.ip(), activity.clone());
         shared.open.fetch_add(1, Ordering::AcqRel);
-        Some((Seat::new(shared.clone(), id, peer.ip()), activity))
+        Some((ConnectionGuard::new(shared.clone(), id, peer.ip()), activity))
     }
 }
 
@@ -181,30 +182,30 @@ mod tests {
     #[test]
     fn the_oldest_silent_stranger_makes_room() {
         let connections = connections(4);
-        let (first_seat, first) = connections.admit(peer()).unwrap();
-        let (_second_seat, second) = connections.admit(peer()).unwrap();
+        let (first_guard, first) = connections.admit(peer()).unwrap();
+        let (_second_guard, second) = connections.admit(peer()).unwrap();
         // At its work: it is not closed, though it is the oldest.
         let request = first.begin();
-        let (_third_seat, third) = connections.admit(peer()).unwrap();
+        let (_third_guard, third) = connections.admit(peer()).unwrap();
         assert!(!first.is_closing() && second.is_closing() && !third.is_closing());
         let counts = connections.counts();
         assert_eq!((counts.open, counts.unauthenticated, counts.closed_for_room), (3, 2, 1));
-        drop((request, first_seat));
+        drop((request, first_guard));
         assert_eq!(connections.counts().open, 2);
     }
 
     #[test]
     fn who_is_authenticated_is_never_closed_for_room() {
         let connections = connections(4);
-        let mut seats = Vec::new();
+        let mut guards = Vec::new();
         for _ in 0..4 {
-            let (seat, activity) = connections.admit(peer()).unwrap();
+            let (guard, activity) = connections.admit(peer()).unwrap();
             activity.begin().client().authenticated();
-            seats.push((seat, activity));
+            guards.push((guard, activity));
         }
-        assert!(connections.admit(peer()).is_none(), "all seats are taken by members");
-        assert!(seats.iter().all(|(_, activity)| !activity.is_closing()));
-        seats.pop();
+        assert!(connections.admit(peer()).is_none(), "all connections are members'");
+        assert!(guards.iter().all(|(_, activity)| !activity.is_closing()));
+        guards.pop();
         assert!(connections.admit(peer()).is_some());
     }
 
@@ -213,9 +214,9 @@ mod tests {
         let connections = connections(4);
         let mut kept = Vec::new();
         for _ in 0..2 {
-            let (seat, activity) = connections.admit(peer()).unwrap();
+            let (guard, activity) = connections.admit(peer()).unwrap();
             let request = activity.begin();
-            kept.push((seat, activity, request));
+            kept.push((guard, activity, request));
         }
         assert!(connections.admit(peer()).is_none(), "strangers have their share");
         // One whose client sends nothing of its body is not at work.
@@ -227,10 +228,10 @@ mod tests {
     #[test]
     fn there_are_never_many_more_than_the_limit() {
         let connections = connections(4);
-        let mut seats = Vec::new();
+        let mut guards = Vec::new();
         while let Some(admitted) = connections.admit(peer()) {
-            seats.push(admitted);
+            guards.push(admitted);
         }
-        assert_eq!(seats.len(), 4 + MAX_CLOSING);
+        assert_eq!(guards.len(), 4 + MAX_CLOSING);
     }
 }

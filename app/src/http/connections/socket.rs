@@ -1,4 +1,4 @@
-//! A connection's socket, which holds the connection's seat for as long as it is open.
+//! A connection's socket, which counts as an open connection for as long as it is open.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -11,36 +11,36 @@ use tokio::net::TcpStream;
 
 use super::Shared;
 
-/// A place among a process's connections, given back when it is dropped.
+/// An open connection of the process, counted until this is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct ConnectionGuard {
     shared: Arc<Shared>,
     id: u64,
     address: IpAddr,
 }
 
-impl Seat {
+impl ConnectionGuard {
     pub(super) fn new(shared: Arc<Shared>, id: u64, address: IpAddr) -> Self {
         Self { shared, id, address }
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.shared.leave(self.id, self.address);
     }
 }
 
-/// A socket in its seat. Fields are dropped in order: the descriptor is free before the seat is.
+/// A socket with its guard. Fields are dropped in order: the descriptor is free before the connection stops counting.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    _seat: Seat,
+    _guard: ConnectionGuard,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, seat: Seat) -> Self {
-        Self { stream, _seat: seat }
+    pub(super) fn new(stream: TcpStream, guard: ConnectionGuard) -> Self {
+        Self { stream, _guard: guard }
     }
 }
 

@@ -41,7 +41,7 @@ async fn the_newest_connection_is_refused_when_members_have_all() {
     );
     daybook_tests::eventually("its words", async || service.said().contains("connections refused: 1")).await;
     readers.truncate(4);
-    daybook_tests::eventually("a free seat", async || {
+    daybook_tests::eventually("room for a connection", async || {
         let asked = place.ask(port, Method::GET, "/threads").await;
         asked.is_ok_and(|(status, _)| status == StatusCode::OK)
     })
