@@ -20,6 +20,7 @@ mod m0013_row_origins;
 mod m0013_validated_checks;
 mod m0014_people;
 mod m0015_restored_events;
+mod m0016_validated_event_types;
 mod m0017_people;
 pub mod queue;
 pub mod rls;
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_validated_checks::Migration),
             Box::new(m0014_people::Migration),
             Box::new(m0015_restored_events::Migration),
+            Box::new(m0016_validated_event_types::Migration),
             Box::new(m0017_people::Migration),
         ]
     }

@@ -22,14 +22,10 @@ const EVENT_COLUMNS: &str = "team_id, id, event_type, event_name, object_type, o
      scope_type, scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data, \
      schema_version, correlation_id, causation_id, request_id";
 
-/// Tables whose rows name the transaction that last changed them.
-const NUMBERED: [&str; 5] = [
-    "thread_messages",
-    "notifications",
-    "job_sessions",
-    "job_actions",
-    "runs",
-];
+/// Tables whose rows name the transaction that last changed them: those that requests lock before `events`.
+const NUMBERED_BEFORE_EVENTS: [&str; 3] = ["runs", "job_sessions", "job_actions"];
+/// Those that they lock after `events`.
+const NUMBERED_AFTER_EVENTS: [&str; 2] = ["thread_messages", "notifications"];
 
 /// Table, constraint and condition.
 pub(crate) const CHECKS: [(&str, &str, &str); 5] = [
@@ -61,6 +57,13 @@ pub(crate) const CHECKS: [(&str, &str, &str); 5] = [
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
+        connection.execute_unprepared("SET LOCAL lock_timeout = '5s'").await?;
+        connection.execute_unprepared(REFUSE_TRANSACTION).await?;
+        // In the order in which requests lock these tables: what an event is about comes before the event, and what is
+        // posted of it after.
+        for table in NUMBERED_BEFORE_EVENTS {
+            refuse_transaction(connection, table).await?;
+        }
         connection
             .execute_unprepared(&format!(
                 "REVOKE INSERT ON public.events FROM {APP_ROLE};
@@ -74,23 +77,16 @@ impl MigrationTrait for Migration {
                 ))
                 .await?;
         }
-        connection.execute_unprepared(REFUSE_TRANSACTION).await?;
-        for table in NUMBERED {
-            // The condition is evaluated without a call of the function, which is for rows that break it.
-            connection
-                .execute_unprepared(&format!(
-                    "CREATE TRIGGER refuse_transaction BEFORE INSERT OR UPDATE OF transaction_id ON public.{table}
-                         FOR EACH ROW WHEN (NEW.transaction_id <> pg_current_xact_id()::text::bigint)
-                         EXECUTE FUNCTION public.daybook_refuse_transaction()"
-                ))
-                .await?;
+        for table in NUMBERED_AFTER_EVENTS {
+            refuse_transaction(connection, table).await?;
         }
+        connection.execute_unprepared("RESET lock_timeout").await?;
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
-        for table in NUMBERED {
+        for table in NUMBERED_BEFORE_EVENTS.iter().chain(&NUMBERED_AFTER_EVENTS) {
             connection
                 .execute_unprepared(&format!("DROP TRIGGER refuse_transaction ON public.{table}"))
                 .await?;
@@ -111,6 +107,16 @@ impl MigrationTrait for Migration {
             .await?;
         Ok(())
     }
+}
+
+async fn refuse_transaction(connection: &SchemaManagerConnection<'_>, table: &str) -> Result<(), DbErr> {
+    // The condition is evaluated without a call of the function, which is for rows that break it.
+    let trigger = format!(
+        "CREATE TRIGGER refuse_transaction BEFORE INSERT OR UPDATE OF transaction_id ON public.{table}
+             FOR EACH ROW WHEN (NEW.transaction_id <> pg_current_xact_id()::text::bigint)
+             EXECUTE FUNCTION public.daybook_refuse_transaction()"
+    );
+    connection.execute_unprepared(&trigger).await.map(drop)
 }
 
 /// The owner may: a restored dump brings the numbers of another cluster.

@@ -29,7 +29,13 @@ impl MigrationTrait for Migration {
         let connection = manager.get_connection();
         connection
             .execute_unprepared(
-                "ALTER TABLE users
+                // In the order in which requests lock these tables.
+                "SET LOCAL lock_timeout = '5s';
+                 ALTER TABLE api_keys
+                    ADD COLUMN owned_by uuid,
+                    ADD COLUMN adopted_at timestamptz;
+                 CREATE INDEX api_keys_owner_idx ON api_keys (team_id, owned_by);
+                 ALTER TABLE users
                     ADD COLUMN own_name text
                         CONSTRAINT users_own_name_length CHECK (char_length(own_name) BETWEEN 1 AND 200),
                     ADD COLUMN own_email text,
@@ -38,10 +44,6 @@ impl MigrationTrait for Migration {
                     ADD COLUMN display_name text
                         CONSTRAINT memberships_display_name_length CHECK (char_length(display_name) BETWEEN 1 AND 200),
                     ADD COLUMN email text;
-                 ALTER TABLE api_keys
-                    ADD COLUMN owned_by uuid,
-                    ADD COLUMN adopted_at timestamptz;
-                 CREATE INDEX api_keys_owner_idx ON api_keys (team_id, owned_by);
                  CREATE TABLE invitations (
                     team_id uuid NOT NULL REFERENCES teams (id),
                     id uuid NOT NULL,
@@ -62,7 +64,8 @@ impl MigrationTrait for Migration {
                     CONSTRAINT invitations_handle_key UNIQUE (team_id, handle)
                  );
                  -- \"Who has invited me?\" is asked without a team.
-                 CREATE INDEX invitations_identity_idx ON invitations (issuer, subject);",
+                 CREATE INDEX invitations_identity_idx ON invitations (issuer, subject);
+                 RESET lock_timeout;",
             )
             .await?;
         enable_team_rls(manager, "invitations").await?;
@@ -82,7 +85,9 @@ impl MigrationTrait for Migration {
             for sql in [
                 "UPDATE memberships m SET display_name = u.display_name, email = u.email FROM users u
                      WHERE m.team_id = $1 AND u.id = m.user_id",
-                "UPDATE api_keys SET owned_by = created_by WHERE team_id = $1 AND created_by IS NOT NULL",
+                // Keys of people who have left are nobody's: an admin adopts or revokes them.
+                "UPDATE api_keys k SET owned_by = k.created_by WHERE k.team_id = $1 AND EXISTS (
+                     SELECT FROM memberships m WHERE m.team_id = $1 AND m.user_id = k.created_by)",
             ] {
                 transaction
                     .execute_raw(Statement::from_sql_and_values(backend, sql, [team_id.into()]))

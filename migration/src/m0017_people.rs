@@ -66,15 +66,18 @@ impl MigrationTrait for Migration {
         manager
             .get_connection()
             .execute_unprepared(
-                "ALTER TABLE notifications ADD COLUMN unread_seqs bigint[] NOT NULL DEFAULT '{}';
-                CREATE INDEX notifications_thread_idx ON notifications (thread_id, team_id) WHERE read_at IS NULL;
-                ALTER TABLE thread_messages ADD COLUMN mentioned uuid[];
-                ALTER TABLE threads DROP CONSTRAINT threads_object_key;
-                ALTER TABLE threads ADD CONSTRAINT threads_object_key UNIQUE (object_type, team_id, object_id);
+                // In the order in which requests lock these tables.
+                "SET LOCAL lock_timeout = '5s';
                 ALTER TABLE memberships DROP CONSTRAINT memberships_handle_key;
                 ALTER TABLE memberships ADD CONSTRAINT memberships_handle_key UNIQUE (handle, team_id);
+                ALTER TABLE threads DROP CONSTRAINT threads_object_key;
+                ALTER TABLE threads ADD CONSTRAINT threads_object_key UNIQUE (object_type, team_id, object_id);
                 DROP INDEX thread_followers_user_idx;
-                CREATE INDEX thread_followers_user_idx ON thread_followers (user_id, team_id, thread_id);",
+                CREATE INDEX thread_followers_user_idx ON thread_followers (user_id, team_id, thread_id);
+                ALTER TABLE thread_messages ADD COLUMN mentioned uuid[];
+                ALTER TABLE notifications ADD COLUMN unread_seqs bigint[] NOT NULL DEFAULT '{}';
+                CREATE INDEX notifications_thread_idx ON notifications (thread_id, team_id) WHERE read_at IS NULL;
+                RESET lock_timeout;",
             )
             .await?;
         let grants = format!(

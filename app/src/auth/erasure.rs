@@ -4,7 +4,7 @@
 //! for, invitations of and by them, and the row with their identity, name and address.
 //!
 //! **What stays**: what was recorded. Events, comments, job sessions and run logs keep the name that was true when they
-//! were written, beside an id that leads nowhere any more. They can't be changed, by nobody (law 4).
+//! were written, beside an id that leads nowhere any more. Nobody can change them (law 4).
 
 use uuid::Uuid;
 

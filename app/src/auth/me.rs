@@ -228,7 +228,10 @@ async fn erase(State(state): State<AppState>, parts: Parts) -> Result<StatusCode
     let person = in_own_name(caller(&state, &parts.headers)?)?;
     let database = state.database();
     let own = database.own_teams(&person.issuer, &person.subject).await?;
-    let invitations = database.own_invitations(&person.issuer, &person.subject).await?;
+    // All of them: what is left behind would still name the person.
+    let invitations = database
+        .own_invitations(&person.issuer, &person.subject, u32::MAX)
+        .await?;
     let memberships: Vec<Uuid> = own.iter().flat_map(|own| &own.teams).map(|team| team.id).collect();
     let mut teams = memberships.clone();
     teams.extend(invitations.iter().map(|invitation| invitation.team_id));

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::{Sentences, events_by_id};
-use crate::http::is_storable;
+use crate::tenancy::moments::is_writable;
 use crate::tenancy::{Context, Database, TeamTx};
 
 #[derive(Debug, ClapArgs)]
@@ -154,7 +154,7 @@ pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
         )
     };
     let moment = read_since(text, wrong)?;
-    is_storable(moment).then_some(moment).ok_or_else(wrong)
+    is_writable(&moment).then_some(moment).ok_or_else(wrong)
 }
 
 fn read_since(text: &str, wrong: impl Fn() -> String) -> Result<DateTime<Utc>, String> {

@@ -104,7 +104,7 @@ async fn look(config: &Config, server: &Server) -> Result<Watched> {
 }
 
 async fn list(config: &Config, server: &Server, database: &Database) -> Result<()> {
-    // Who may not ask the queue is still told who consumes what.
+    // A caller that may not ask the queue still gets the list of consumers.
     let watched = look(config, server).await;
     for consumer in consumers(database)?.iter() {
         let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();

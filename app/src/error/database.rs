@@ -147,7 +147,9 @@ struct Unreadable {
 
 /// A date or time that no program value can hold: PostgreSQL's `infinity`, and years beyond 262,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is infinity or far beyond the years 0001 to 9999, and the statement is none that can be read again")]
+#[error(
+    "the value is infinity or far outside the years 0001 to 9999, and this statement can't be repeated to clamp it"
+)]
 pub struct OutOfYears;
 
 /// A text without what sqlx quotes of the database: an error's own `Display` may have passed that on.

@@ -27,7 +27,7 @@ pub(super) const ROWS_PER_STATEMENT: usize = 5_000;
 /// What a consumer of mode `abort` failed with, as [`Error::Consumer`]: roll the transaction back.
 /// [`Error::ConsumerDepth`] when consumers have caused each other too deep.
 /// [`Error::Invalid`] for a payload with U+0000, or with values deeper than
-/// [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH).
+/// [`MAX_JSON_DEPTH`].
 pub async fn emit_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
     let event = new_event(tx, object, payload)?;
     let mut events = record(tx, vec![event]).await?;

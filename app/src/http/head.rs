@@ -3,7 +3,7 @@
 use axum::body::HttpBody as _;
 use axum::extract::Request;
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, IF_MATCH, IF_RANGE, ORIGIN, RANGE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, IF_RANGE, ORIGIN, RANGE,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
 };
 use axum::http::uri::Authority;
@@ -13,13 +13,12 @@ use super::connections::Client;
 use crate::error::{Error, Result};
 
 /// Headers that may be there once. Of two, a proxy would check one and this service believe the other.
-const SINGLE: [HeaderName; 13] = [
+const SINGLE: [HeaderName; 12] = [
     AUTHORIZATION,
     HOST,
     ORIGIN,
     CONTENT_LENGTH,
     CONTENT_TYPE,
-    IF_MATCH,
     IF_RANGE,
     RANGE,
     SEC_WEBSOCKET_KEY,
@@ -46,7 +45,7 @@ pub(super) fn check(request: &Request) -> Result<()> {
     }
     if !request.body().is_end_stream() && is_encoded(headers) {
         return Err(Error::UnsupportedMediaType {
-            expected: "sent as it is: no Content-Encoding but identity is taken",
+            expected: "unencoded: omit Content-Encoding",
         });
     }
     Ok(())

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{AppState, NoStore};
 use crate::error::{Error, Result, StoredAnswer};
-use crate::tenancy::{Claim, store_answer};
+use crate::tenancy::{Claim, DroppedWrites, store_answer};
 use crate::wide_events::{Outcome, WideEvent};
 
 const HEADER: &str = "idempotency-key";
@@ -37,7 +37,7 @@ pub(super) async fn once(State(state): State<AppState>, request: Request, next: 
 /// On a task of its own: the work commits and its answer is stored even if the client hangs up between.
 async fn answer_once(state: AppState, request: Request, next: Next) -> Response {
     let answering = async move { answer(&state, request, next).await };
-    let answered = tokio::spawn(WideEvent::current().carry(answering));
+    let answered = tokio::spawn(WideEvent::current().carry(DroppedWrites::carry(answering)));
     match answered.await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.into_response(),

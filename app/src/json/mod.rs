@@ -5,9 +5,9 @@
 //! takes at most [`MAX_JSON_DEPTH`] levels: request bodies, events, jobs' inputs and actions, lines of runs. (Wide events
 //! have the same limit, in a constant of their own, since their module knows nothing of this crate.)
 //!
-//! - [`fault_in`] checks text as it was sent: the depth is counted exactly, and numbers are checked.
-//! - [`is_too_deep`] checks values.
-//! - [`read_column`] reads a column whose rows may have been written without these checks: by SQL, or by an older version.
+//! - `fault_in` checks text as it was sent: the depth is counted exactly, and numbers are checked.
+//! - `is_too_deep` checks values.
+//! - `read_column` reads a column whose rows may have been written without these checks: by SQL, or by an older version.
 //!   What can't be read is [`Unreadable`], never an error: one such row must not fail a page, a batch or a sweep.
 
 mod stored;

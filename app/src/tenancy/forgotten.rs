@@ -23,6 +23,12 @@ impl DroppedWrites {
         DROPPED.scope(self.clone(), work)
     }
 
+    /// Work that goes on in a task of its own, counted where the current work is.
+    pub(crate) fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
+        let current: Self = DROPPED.try_with(Clone::clone).unwrap_or_default();
+        current.around(work)
+    }
+
     /// After work that succeeded: how many commits were forgotten in it.
     ///
     /// # Panics
@@ -50,6 +56,6 @@ pub enum ForgottenCommits {
 
 /// Counts a transaction that was dropped with what it had written.
 pub(super) fn note_dropped_writes() {
-    // Outside of any unit of work nobody says that it succeeded.
+    // Outside a unit of work there is no result to compare with.
     let _ = DROPPED.try_with(|dropped| dropped.0.fetch_add(1, Ordering::Relaxed));
 }

@@ -131,8 +131,8 @@ impl<R: NumberedRow> State<R> {
         self.last += i64::try_from(rows).unwrap_or(i64::MAX);
     }
 
-    /// What a failed statement, or a failed COMMIT, says of the rows that were on their way: a refusal that they are not
-    /// there, and anything else nothing.
+    /// Notes a failed statement or a failed COMMIT. A refusal means that the rows were not written; after any other error
+    /// that is unknown.
     fn failed(&mut self, error: &sqlx::Error) {
         if !matches!(error, sqlx::Error::Database(_)) {
             self.is_last_known = false;

@@ -67,9 +67,6 @@ pub struct OwnTeam {
     pub handle: String,
 }
 
-/// As many invitations as a person is shown.
-const MAX_INVITATIONS: u32 = 100;
-
 /// The columns of [`OwnDetails`].
 const DETAILS: &str = "id, own_name, display_name, own_email, coalesce(named_by = 'self', false) AS named_by_self";
 
@@ -109,16 +106,16 @@ impl Database {
         Ok(own)
     }
 
-    /// The teams that have invited a person, oldest first, as many as a hundred.
+    /// The teams that have invited a person, oldest first, `limit` at most.
     ///
     /// # Errors
     /// As any statement.
-    pub async fn own_invitations(&self, issuer: &str, subject: &str) -> Result<Vec<OwnInvitation>> {
+    pub async fn own_invitations(&self, issuer: &str, subject: &str, limit: u32) -> Result<Vec<OwnInvitation>> {
         let sql = format!(
             "SELECT 'invitation' AS row, i.team_id, t.name, i.role, i.handle, i.invited_by_name, i.created_at
                FROM invitations i JOIN teams t ON t.id = i.team_id
                WHERE i.issuer = current_setting('daybook.issuer') AND i.subject = current_setting('daybook.subject')
-               ORDER BY i.created_at, i.team_id LIMIT {MAX_INVITATIONS}"
+               ORDER BY i.created_at, i.team_id LIMIT {limit}"
         );
         let rows = self.as_person("BEGIN READ ONLY", issuer, subject, &sql).await?;
         let invitations = rows.iter().filter(|row| matches!(row.try_get("row"), Ok("invitation")));

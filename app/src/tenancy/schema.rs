@@ -1,10 +1,11 @@
 //! Applying migrations: Daybook's own, then the user's, one process at a time.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use daybook_migration::queue;
 use daybook_migration::rls::revoke_temp;
-use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector};
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector};
 use sea_orm_migration::MigratorTrait;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
@@ -19,6 +20,10 @@ use crate::error::{Error, Result};
 const LOCK: &str = "LOCK TABLE public.daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE";
 /// How often two processes that both make the lock's table may disturb each other.
 const MAX_LOCK_TABLE_ATTEMPTS: u32 = 10;
+/// How often a step is tried that meets the transactions of a running service.
+const MAX_STEP_ATTEMPTS: u32 = 6;
+/// How long the service's transactions have to themselves in between.
+const STEP_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 type Step<T> = for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
 
@@ -92,7 +97,7 @@ impl Migrations {
     pub async fn up(&self, owner: &PgConnectOptions) -> Result<()> {
         self.locked(owner, async |db| {
             for source in &self.sources {
-                (source.up)(db, 0).await?;
+                apply(source, db).await?;
             }
             queue::migrate(db).await?;
             // Each time: neither a dump nor a copy of a database brings its rights along.
@@ -163,6 +168,31 @@ impl Migrations {
         lock.close().await?;
         Ok(outcome?)
     }
+}
+
+/// Applies what is pending of a source. A step that met a running service's transactions in a deadlock, or whose lock was not
+/// free in time, is tried again: it has left nothing behind.
+async fn apply(source: &Source, db: &DatabaseConnection) -> Result<(), DbErr> {
+    let mut attempt = 1;
+    loop {
+        match (source.up)(db, 0).await {
+            Err(error) if attempt < MAX_STEP_ATTEMPTS && met_others(&error) => {
+                tracing::warn!("migrations: a step waited in vain for a lock of a running service; trying it again");
+                tokio::time::sleep(STEP_RETRY_INTERVAL).await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether a step failed with a deadlock (40P01) or for want of a lock (55P03).
+fn met_others(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|refusal| refusal.code());
+    matches!(code.as_deref(), Some("40P01" | "55P03"))
 }
 
 /// Makes the table that is locked, as far as it is missing.

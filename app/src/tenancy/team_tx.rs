@@ -412,6 +412,10 @@ impl Drop for TeamTx {
             return;
         };
         self.release_claim();
+        if !self.is_whole() {
+            // It could not have committed, so no commit was forgotten.
+            self.state().report.forget_writes();
+        }
         self.tell(Ending::Dropped);
         let_go(connection, self.end_beside());
     }

@@ -96,7 +96,7 @@ impl WorkerDatabase {
         self.plans.discard();
     }
 
-    /// As [`WorkerDatabase::fetch_all`], for who is called while the queue holds a connection of the pool.
+    /// As [`WorkerDatabase::fetch_all`], for a caller that is called while the queue holds a connection of the pool.
     ///
     /// # Errors
     /// As any statement.

@@ -17,6 +17,9 @@ use crate::error::Result;
 use crate::http::{AppState, Json, Problem, Team};
 use crate::tenancy::{OwnInvitation, Role, TeamTx};
 
+/// How many invitations a person is shown.
+const MAX_SHOWN: u32 = 100;
+
 /// The routes, which belong to no team.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -74,7 +77,7 @@ async fn list(State(state): State<AppState>, headers: HeaderMap) -> Result<impl 
     let person = caller(&state, &headers)?;
     let own = state
         .database()
-        .own_invitations(&person.issuer, &person.subject)
+        .own_invitations(&person.issuer, &person.subject, MAX_SHOWN)
         .await?;
     Ok(Json(OwnInvitations {
         items: own.into_iter().map(OwnInvitationBody::from).collect(),

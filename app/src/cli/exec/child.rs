@@ -125,7 +125,7 @@ impl Child {
     pub(super) fn start(command: &[OsString], lines: &Arc<Lines>) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
-        // They are exec's to use. What the program prints, and whatever it starts, is none of their business.
+        // Only exec uses them; other programs must not see them.
         for name in CREDENTIALS {
             command.env_remove(name);
         }

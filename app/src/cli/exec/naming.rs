@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use crate::wide_events::{Detector, Redaction, Treatment};
+use crate::wide_events::Redaction;
 
 /// As long as a name may be, in characters.
 const MAX_NAME_CHARS: usize = 200;
@@ -91,11 +91,7 @@ fn is_key(word: &str) -> bool {
 
 /// A text without what the detectors of wide events take for a credential. Words that are keys are dropped, too.
 fn without_credentials(text: &str) -> String {
-    let credentials = [Detector::BearerToken, Detector::Jwt, Detector::SecretParameter];
-    let rules = credentials.into_iter().fold(Redaction::none(), |rules, detector| {
-        rules.detect(detector, Treatment::Drop)
-    });
-    let text = rules.text(text);
+    let text = Redaction::credentials().text(text).into_owned();
     let words = text.split(' ').map(|word| {
         let begins = KEY_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
         if begins && word.len() >= MIN_KEY_CHARS {

@@ -24,7 +24,7 @@ use super::socket::{ConnectionGuard, Socket};
 
 /// After an attempt to accept that failed for want of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// How long a connection may take to close after it was told to.
+/// How long a connection may take to close after it was asked to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it is waited for a refused client to read its refusal, and of how many at once.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,16 +1,9 @@
 //! Moments that clients name: RFC 3339, of years that the database and every reader of the format know.
 
-use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use crate::error::{Error, Result};
-
-/// What RFC 3339 can write; PostgreSQL's own range is larger.
-const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
-
-/// Whether a moment is of a year from 1 to 9999.
-pub(crate) fn is_storable(moment: DateTime<Utc>) -> bool {
-    YEARS.contains(&moment.year())
-}
+use crate::tenancy::moments::is_writable;
 
 /// Reads a moment that a parameter names.
 ///
@@ -18,9 +11,8 @@ pub(crate) fn is_storable(moment: DateTime<Utc>) -> bool {
 /// [`Error::Invalid`] that names the parameter.
 pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
     let read = DateTime::parse_from_rfc3339(text).ok();
-    // As it is written: in UTC it may be a day off, which the database takes.
-    let read = read.filter(|moment| YEARS.contains(&moment.year()));
-    read.map(|moment| moment.with_timezone(&Utc)).ok_or_else(|| {
+    let read = read.map(|moment| moment.with_timezone(&Utc));
+    read.filter(is_writable).ok_or_else(|| {
         Error::invalid(
             parameter,
             "must be a moment (RFC 3339) of a year from 1 to 9999, as in 2026-11-21T10:30:00Z; in an address + is %2B",
@@ -30,12 +22,12 @@ pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
 
 /// Whether a text is a moment or a day, in any form that serde reads as one, and of a year outside of the range.
 pub(super) fn is_unstorable(text: &str) -> bool {
-    let year = text
+    let writable = text
         .parse::<DateTime<Utc>>()
-        .map(|moment| moment.year())
-        .or_else(|_| text.parse::<NaiveDateTime>().map(|moment| moment.year()))
-        .or_else(|_| text.parse::<NaiveDate>().map(|day| day.year()));
-    year.is_ok_and(|year| !YEARS.contains(&year))
+        .map(|moment| is_writable(&moment))
+        .or_else(|_| text.parse::<NaiveDateTime>().map(|moment| is_writable(&moment)))
+        .or_else(|_| text.parse::<NaiveDate>().map(|day| is_writable(&day)));
+    writable.is_ok_and(|writable| !writable)
 }
 
 #[cfg(test)]
@@ -48,13 +40,15 @@ mod tests {
             "0001-01-01T00:00:00Z",
             "9999-12-31T23:59:59.999999Z",
             "2026-11-21T10:30:00+01:00",
-            "0001-01-01T00:00:00+01:00",
-            "9999-12-31T23:59:59-01:00",
+            "9999-12-31T23:59:59+01:00",
         ] {
             assert!(moment("since", good).is_ok(), "{good}");
         }
         for wrong in [
             "0000-12-31T23:59:59Z",
+            // In UTC, which is what is stored, it is of the year 0.
+            "0001-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
             "-262143-01-01T00:00:00Z",
             "+262142-12-31T00:00:00Z",
             "yesterday",

@@ -175,6 +175,6 @@ async fn tell(database: &Database, job: &Quarantined) {
     });
     // The session says so itself; what it is not written to is the log, above.
     if let Err(error) = failed.await {
-        tracing::debug!("jobs: a quarantined job was told as failed: {error}");
+        tracing::debug!("jobs: a quarantined job was recorded as failed: {error}");
     }
 }

@@ -36,7 +36,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
             a.seq AS a_seq, a.at AS a_at, a.action_type AS a_action_type, a.sentence AS a_sentence, a.parts AS a_parts,
             a.payload AS a_payload
          FROM (SELECT pg_current_snapshot()::text AS snapshot,
-             -- A row with the number of a transaction that has not begun is none of a program's, and would be new for ever.
+             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
              least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
          LEFT JOIN LATERAL (
              (SELECT transaction_id, id AS session_id, 0::bigint AS seq FROM job_sessions

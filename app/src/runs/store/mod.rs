@@ -28,9 +28,6 @@ use crate::error::{Error, Result};
 use crate::events::{FieldChange, StateChangedEventData, Track, create_model_with_event, emit_event};
 use crate::tenancy::{Actor, Moved, TeamTx};
 
-/// What those that begin a run take a lock on, beside the team.
-const BEGIN_LOCK: i32 = 0x6461_7972;
-
 /// Refuses to begin a run when the team has `limit` runs that have not ended. Until the transaction ends, nobody else begins
 /// a run of this team: so runs that are begun at the same time can't pass the limit together.
 ///
@@ -38,9 +35,8 @@ const BEGIN_LOCK: i32 = 0x6461_7972;
 /// [`Error::Conflict`] with the number; as any statement.
 pub(super) async fn make_sure_one_more_may_begin(tx: &TeamTx, limit: u32) -> Result<()> {
     // A statement of its own: the next one must see what was committed while this one waited.
-    let lock = sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))");
-    tx.fetch_all(lock.bind(BEGIN_LOCK).bind(tx.team_id().to_string()))
-        .await?;
+    let lock = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
+    tx.fetch_all(lock.bind(tx.team_id())).await?;
     let query = sqlx::query(
         "SELECT count(*) FROM (
             SELECT FROM runs WHERE team_id = $1 AND status IN ('queued', 'building', 'running') LIMIT $2

@@ -8,7 +8,7 @@ use crate::tenancy::enter::Entry;
 use crate::tenancy::hints::Hint;
 use crate::tenancy::numbered_rows::{Defer, Deferred, Written};
 
-/// A transaction of work whose rows wait for it, until it is told that it has ended.
+/// A transaction of work whose rows wait for it, until its end is reported.
 #[derive(Debug)]
 pub(in crate::tenancy) struct Beside {
     rows: std::sync::Arc<dyn Defer>,

@@ -45,6 +45,12 @@ impl Report {
         self.last_recorded = None;
     }
 
+    /// Whatever was written is lost in any case.
+    pub(super) fn forget_writes(&mut self) {
+        self.wrote = false;
+        self.last_recorded = None;
+    }
+
     /// Tells it, once.
     pub(super) fn tell(&mut self, ending: Ending, stats: &Stats) {
         let ending = match ending {

@@ -59,6 +59,19 @@ async fn fails(team: Team) -> Result<StatusCode> {
     Err(Error::conflict("no", "not today"))
 }
 
+/// What it wrote first can't be committed any more; what it wrote then is.
+async fn begins_again(team: Team) -> Result<StatusCode> {
+    let tx = team.begin().await?;
+    create_model_with_event(&tx, spring(), Track::All).await?;
+    let refused = tx.execute_sql(sqlx::query("SELECT 1 / 0")).await;
+    drop(tx);
+    assert!(refused.is_err());
+    let tx = team.begin().await?;
+    tx.execute_sql(sqlx::query("SELECT 1")).await?;
+    tx.commit().await?;
+    Ok(StatusCode::CREATED)
+}
+
 async fn only_reads(team: Team) -> Result<StatusCode> {
     let tx = team.begin().await?;
     campaign::Entity::find().lock_exclusive().all(&tx).await?;
@@ -71,6 +84,7 @@ fn program() -> App {
         .route("/forgets-a-model", post(forgets_a_model))
         .route("/forgets-a-statement", post(forgets_a_statement))
         .route("/rolls-back", post(rolls_back))
+        .route("/begins-again", post(begins_again))
         .route("/fails", post(fails))
         .route("/only-reads", post(only_reads));
     sample_program().routes(routes)
@@ -138,8 +152,17 @@ async fn a_success_whose_writes_were_dropped_is_warned_of_and_an_error_in_its_wi
         let words = said.take();
         assert!(words.contains("WARN") && words.contains("commit()"), "{path}: {words}");
     }
+    // Work under a key runs in a task of its own.
+    ada.post("/forgets-an-event", json!({}))
+        .once("once")
+        .await
+        .is(StatusCode::CREATED);
+    let event = app.wide_event().await;
+    assert_eq!(event["database"]["forgotten_commits"], 1, "{event:#}");
+    said.take();
     for (path, status) in [
         ("/rolls-back", StatusCode::CREATED),
+        ("/begins-again", StatusCode::CREATED),
         ("/only-reads", StatusCode::CREATED),
         ("/fails", StatusCode::CONFLICT),
     ] {
