@@ -4,12 +4,14 @@
 //! everything that the request causes. One that isn't well formed is replaced, since both are for tracing and no
 //! reason to refuse work; the event tells it in `replaced_ids`, and the client sees other ids in the answer.
 
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::{Builder, Uuid};
 
 use super::fields::Text;
+use super::redaction::Redaction;
 
 /// The request's name, on its way in and out.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,7 +26,7 @@ const TRACEPARENT_LENGTH: usize = 55;
 /// A request's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestIds {
-    /// The client's `x-request-id` if it matches `^[A-Za-z0-9._:-]{1,128}$`, else a new UUIDv7.
+    /// The client's `x-request-id` if it matches `^[A-Za-z0-9._:-]{1,128}$` and holds no credential, else a new UUIDv7.
     pub request_id: String,
     /// The trace id of the client's `traceparent`, or a new UUIDv7. `trace_id` in the event is the same, written
     /// without hyphens.
@@ -153,14 +155,18 @@ fn new_span_id() -> u64 {
     rand::random::<u64>() | 1
 }
 
-/// `^[A-Za-z0-9._:-]{1,128}$`: safe in a header, a log line and a shell.
+/// What a request id must not hold: it is written to every record of the request, and an event is kept for ever.
+static CREDENTIALS: LazyLock<Redaction> = LazyLock::new(Redaction::credentials);
+
+/// `^[A-Za-z0-9._:-]{1,128}$`, and no credential: safe in a header, a log line and a shell.
 fn well_formed(id: &HeaderValue) -> Option<String> {
     let id = id.as_bytes();
     let well_formed = (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
         && id
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(byte));
-    well_formed.then(|| String::from_utf8_lossy(id).into_owned())
+    let id = well_formed.then(|| String::from_utf8_lossy(id).into_owned())?;
+    (CREDENTIALS.text(&id) == id).then_some(id)
 }
 
 /// `<version>-<32 hex>-<16 hex>-<2 hex>`, in lower case, with ids that aren't zero (W3C Trace Context §3.2). A
@@ -227,7 +233,7 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_used_are_replaced_and_told() {
-        for id in ["", "has space", "ä", &"x".repeat(129)] {
+        for id in ["", "has space", "ä", &"x".repeat(129), "AKIAIOSFODNN7EXAMPLE"] {
             let ids = of(&[(X_REQUEST_ID, id)]);
             assert_eq!(Uuid::parse_str(&ids.request_id).unwrap().get_version_num(), 7, "{id}");
             assert!(ids.replaced.request_id && !ids.replaced.traceparent, "{id}");

@@ -128,6 +128,7 @@ impl Child {
         // Only exec uses them; other programs must not see them.
         for name in CREDENTIALS {
             command.env_remove(name);
+            command.env_remove(format!("{name}_FILE"));
         }
         let mut process = command
             .args(arguments)
