@@ -46,9 +46,15 @@ async fn until_closed(stream: &mut TcpStream) -> String {
 /// A metric's value.
 async fn metric(place: &Place, port: u16, name: &str) -> f64 {
     let url = format!("http://127.0.0.1:{port}/metrics");
-    let answer = place.http.get(url).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let text = answer.text().await.unwrap();
+    let mut text = String::new();
+    // While connections are closed to make room, the newest may be refused for a moment.
+    daybook_tests::eventually("an answer of /metrics", async || {
+        let answer = place.http.get(&url).send().await.unwrap();
+        let is_ok = answer.status() == StatusCode::OK;
+        text = answer.text().await.unwrap();
+        is_ok
+    })
+    .await;
     let prefix = format!("daybook_{name} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
     line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
