@@ -8,6 +8,7 @@ use super::status::RunStatus;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Json;
 use crate::json::fault_in;
+use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 
 /// How long a type or a source may be.
 const MAX_WORD: usize = 100;
@@ -81,6 +82,9 @@ pub(super) fn read(text: &[u8], limit: usize, number: Option<u64>) -> Result<Sai
     if let Some(text) = &said.created_at {
         let parsed = chrono::DateTime::parse_from_rfc3339(text)
             .map_err(|_| Error::invalid(at("created_at"), "must be a moment as in 2026-11-21T10:30:00Z"))?;
+        if !is_writable(&parsed.to_utc()) {
+            return Err(Error::invalid(at("created_at"), MUST_BE_WRITABLE));
+        }
         said.created_at = Some(moment(parsed.to_utc()).into());
     }
     Ok(said)
@@ -173,6 +177,16 @@ mod tests {
             (r#"{"type":"run.completed"}"#, "line 3: type", "POST …/complete"),
             (r#"{"type":"x","payload":[1]}"#, "line 3: payload", "must be an object"),
             (r#"{"type":"x","created_at":"now"}"#, "line 3: created_at", "moment"),
+            (
+                r#"{"type":"x","created_at":"9999-12-31T23:59:59-05:00"}"#,
+                "line 3: created_at",
+                "years 0001 to 9999",
+            ),
+            (
+                r#"{"type":"x","created_at":"0000-01-01T00:00:00Z"}"#,
+                "line 3: created_at",
+                "years 0001 to 9999",
+            ),
             (r#"{"type":"x","source":"\"},"}"#, "line 3: source", "a-z"),
             (r#"{"type":"x","sequence":7}"#, "line 3: sequence", ""),
             (r#"{"type":"#, "line 3", "JSON"),
