@@ -27,6 +27,8 @@ pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64
     if high_sequence <= sequence {
         return Ok(end);
     }
+    // Where the line begins that `high` was last known to be: narrowed by a guess, `high` may be in the middle of a long one.
+    let mut bound = end;
     let mut halve = false;
     while high - low > NEAR {
         let span = high - low;
@@ -52,17 +54,18 @@ pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64
             (low, low_sequence) = (at, found);
         } else {
             (high, high_sequence) = (at, found);
+            bound = at;
         }
         // Guessing that comes no nearer than halving does is not worth it.
         halve = high - low > span / 2;
     }
-    let mut lines = Lines::new(low, high);
+    let mut lines = Lines::new(low, bound);
     while let Some(line) = lines.next(source)? {
         if sequence_of(line).is_some_and(|found| found >= sequence) {
             return Ok(lines.began);
         }
     }
-    Ok(high)
+    Ok(bound)
 }
 
 /// The number of the last line that can be read.
