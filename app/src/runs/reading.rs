@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::log::{Durable, End, Lines, Read, Source, sequence_of};
 use super::readers::{Permission, Place, closed, record_refusal};
 use crate::error::{Error, Result};
+use crate::http::MAX_PAGE_BYTES;
 
 /// How much is sent at once: a frame that a slow reader's connection holds.
 const BLOCK: usize = 64 << 10;
@@ -170,17 +171,19 @@ impl Reader {
         Ok(block)
     }
 
-    /// All that there is from here on as JSON values, at most `limit`, for a page: with the number that the next page comes
-    /// after.
+    /// All that there is from here on as JSON values, for a page: at most `limit`, and at most [`MAX_PAGE_BYTES`] where that is
+    /// more than one line. With the number that the next page comes after.
     ///
     /// # Errors
     /// [`Error::Internal`].
     pub(super) fn page(&mut self, limit: usize) -> Result<(Vec<Box<serde_json::value::RawValue>>, u64, bool)> {
         let mut items = Vec::new();
+        let mut room = MAX_PAGE_BYTES;
         while let Some(line) = self.lines.next(&mut self.source).map_err(Error::internal)? {
+            let is_full = items.len() == limit || (!items.is_empty() && line.len() > room);
             let text = match Read::of(line) {
                 Some(read) if self.filter.takes(&read) => {
-                    if items.len() == limit {
+                    if is_full {
                         return Ok((items, self.sequence, true));
                     }
                     self.sequence = read.sequence;
@@ -191,7 +194,7 @@ impl Reader {
                     continue;
                 }
                 None if self.filter.takes_all() => {
-                    if items.len() == limit {
+                    if is_full {
                         return Ok((items, self.sequence, true));
                     }
                     self.sequence = sequence_of(line).unwrap_or(self.sequence + 1);
@@ -201,6 +204,7 @@ impl Reader {
                 }
                 None => continue,
             };
+            room = room.saturating_sub(text.len());
             items.push(serde_json::value::RawValue::from_string(text)?);
         }
         Ok((items, self.sequence, false))

@@ -302,3 +302,36 @@ async fn a_ticket_reads_one_run() {
         .is(StatusCode::NOT_FOUND);
     assert_eq!(told(&log(&bob, &one).await), ["run.queued", "run.started"]);
 }
+
+#[tokio::test]
+async fn a_page_of_long_lines_ends_at_its_bytes_and_goes_on_at_the_next() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let run = run(&ada).await;
+    let lines = 20_u64;
+    for number in 0..lines {
+        let message = format!("{number} {}", "x".repeat(150_000));
+        append(&ada, &run, &[console(&message)]).await.ok();
+    }
+    let (mut after, mut read, mut pages) = (0, 0, 0);
+    let mut seen = Vec::new();
+    loop {
+        let answer = ada.get(&format!("{run}/events?after_sequence={after}")).await;
+        assert!(answer.body.len() < (1 << 20) + 10_000, "{} bytes", answer.body.len());
+        let page = answer.ok();
+        let items = page["items"].as_array().unwrap();
+        assert!(!items.is_empty(), "a page has one line at least");
+        read += items.iter().filter(|item| item["type"] == "console.line").count();
+        seen.push((
+            after,
+            items.iter().map(|item| item["sequence"].as_u64()).collect::<Vec<_>>(),
+        ));
+        pages += 1;
+        after = page["next_after_sequence"].as_u64().unwrap();
+        if page["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(read as u64, lines, "each line once: {seen:?}");
+    assert!(pages >= 3, "{pages}");
+}
