@@ -1,6 +1,6 @@
 //! Files that hold a secret: `jwt.secret`, `token`, and whatever a setting `…_FILE` names.
 //!
-//! A secret that others on the machine can read is none, and an empty one opens every door: so each is checked before it
+//! A file that others on the machine can read keeps no secret, and an empty secret admits everybody: so each is checked before it
 //! is believed, in this one place.
 
 use std::fmt;

@@ -25,7 +25,7 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
         .layer(WideEventLayer::of(state.wide_events().clone()))
         // What is said meanwhile, by us or by a library, is said of this request.
         .layer(from_fn(name))
-        // A success whose writes were dropped is none.
+        // A success whose writes were dropped is recorded as an error.
         .layer(from_fn_with_state(state.database().clone(), forgotten_commits))
         // A defect in a handler is its own request's trouble and nobody else's.
         .layer(CatchPanicLayer::custom(panicked))

@@ -263,7 +263,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         let outcome = if database.persistent() {
             query.execute(&mut *connection).await.map(drop)
         } else {
-            // Behind a pooler the two messages of a statement that is prepared anew may meet two connections.
+            // Behind a pooler the two messages of a newly prepared statement may reach two connections.
             connection.execute("BEGIN").await?;
             match query.persistent(false).execute(&mut *connection).await {
                 Ok(_) => connection.execute("COMMIT").await.map(drop),

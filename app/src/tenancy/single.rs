@@ -27,7 +27,7 @@ impl Database {
     /// As any statement.
     pub(crate) async fn insert_single(&self, team_id: Uuid, query: Query<'_, Postgres, PgArguments>) -> Result<()> {
         if !self.persistent() {
-            // Behind a pooler the two messages of a statement that is prepared anew may meet two connections.
+            // Behind a pooler the two messages of a newly prepared statement may reach two connections.
             let tx = self.begin(&Context::system(team_id, "daybook")).await?;
             tx.execute_sql(query).await?;
             return tx.commit().await;

@@ -20,7 +20,7 @@ pub(super) type Text = CompactString;
 /// How many fields one object may have. More are left out, and the event says so.
 pub const MAX_FIELDS: usize = 256;
 
-/// How many levels of objects and lists a value may have. Deeper ones are left out, and the event says so.
+/// How many levels of objects and lists a value may have. Deeper ones are left out, which the event records.
 pub const MAX_DEPTH: usize = 100;
 /// How many names a path may have: with its value, an event is no deeper than what readers of JSON take.
 pub(super) const MAX_PATH_NAMES: usize = 16;

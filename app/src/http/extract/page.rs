@@ -99,7 +99,7 @@ pub struct ByteBudget {
 }
 
 impl ByteBudget {
-    /// A budget of so many bytes.
+    /// A budget of `bytes` bytes.
     pub fn new(bytes: usize) -> Self {
         Self {
             left: bytes,

@@ -173,7 +173,7 @@ async fn tell(database: &Database, job: &Quarantined) {
         );
         Err::<(), _>(refused.into())
     });
-    // The session says so itself; what it is not written to is the log, above.
+    // The failed session is the record; only the log line above is beside it.
     if let Err(error) = failed.await {
         tracing::debug!("jobs: a quarantined job was recorded as failed: {error}");
     }

@@ -91,7 +91,7 @@ impl Runs {
         &self.0.storage
     }
 
-    /// Who reads logs.
+    /// The open readers of logs, which the limits count.
     pub(super) fn readers(&self) -> &Readers {
         &self.0.readers
     }

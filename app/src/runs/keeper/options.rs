@@ -61,7 +61,7 @@ impl RunsOptions {
         self
     }
 
-    /// Lines and logs of at most so many bytes.
+    /// The maximum size of a line and of a log, in bytes.
     #[must_use]
     pub fn limits(mut self, line_bytes: usize, run_bytes: u64) -> Self {
         self.limits = Limits { line_bytes, run_bytes };

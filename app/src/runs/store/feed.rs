@@ -32,7 +32,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
     let query = sqlx::query(
         "SELECT now.snapshot, m.transaction_id, m.id
          FROM (SELECT pg_current_snapshot()::text AS snapshot,
-             -- A row with the number of a transaction that has not begun is none of a program's, and would be new for ever.
+             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
              least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
          LEFT JOIN LATERAL (
              (SELECT transaction_id, id FROM runs

@@ -202,7 +202,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
             m.created_at AS m_created_at, m.edited_at, m.deleted_at, ",
         event_columns!("e."),
         " FROM (SELECT pg_current_snapshot()::text AS snapshot,
-             -- A row with the number of a transaction that has not begun is none of a program's, and would be new for ever.
+             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
              least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
          LEFT JOIN LATERAL (
              (SELECT transaction_id, thread_id, seq, kind, event_id, author_kind, author_id, author_name, on_behalf_of,

@@ -96,7 +96,7 @@ async fn an_encoded_body_is_refused_wherever_a_body_is_taken() {
     let ada = app.member("ada", Role::Owner).await;
     let (campaign, thread) = ada.campaign_with_thread("Spring").await;
     let run = run(&ada).await;
-    // An uploader that compresses says so; these bytes would even be JSON.
+    // An uploader that compresses sends the header; these bytes would even be JSON.
     let body = json!({"name": "Summer", "budget": "1", "body": "hello"}).to_string();
     for (method, path) in [
         (Method::POST, "/campaigns".to_owned()),

@@ -160,7 +160,7 @@ async fn somebody_is_erased_and_what_was_recorded_stays() {
         (last.actor.name(), last.event_name.as_deref()),
         ("Mia Moon", Some("member.removed"))
     );
-    // Who comes again is somebody new.
+    // An erased person who is invited again is a new person.
     let again = app.invited(&ada, "mia", "member").await;
     assert_ne!(again.id(), mia.id());
 }

@@ -16,7 +16,7 @@ use daybook_tests::live::LiveClient;
 use serde_json::json;
 use sqlx::Row;
 
-/// Longer than any test waits: who waits for a connection that never comes is stuck.
+/// Longer than any test waits: work that waits for a connection that never comes hangs.
 const NEVER: Duration = Duration::from_secs(600);
 /// For everything together, on a machine that others use.
 const PATIENCE: Duration = Duration::from_secs(60);

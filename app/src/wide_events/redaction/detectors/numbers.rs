@@ -47,7 +47,7 @@ fn luhn(digits: &[u32]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// An address; `::` and times of day are none worth hiding.
+/// An IP address. `::` and times of day are not redacted.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     // After other words: `addr:203.0.113.7`.
     let alone = text.rsplit_once(':').map_or(text, |(_, last)| last);
