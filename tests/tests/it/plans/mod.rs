@@ -82,8 +82,10 @@ async fn change(tx: &TeamTx, state: &str) -> usize {
     changed.await.unwrap().len()
 }
 
-/// How many rows the transaction has read of tables so far, by scans and by indexes, also for foreign keys.
-async fn touched(tx: &TeamTx) -> i64 {
+/// How many rows the session has read of tables, by scans and by indexes, also for foreign keys, that it hasn't
+/// reported yet. It reports at most once a second and never in a transaction, so only the difference between two
+/// counts of one transaction says what that transaction read.
+async fn unreported(tx: &TeamTx) -> i64 {
     let query = sqlx::query(
         "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS touched FROM pg_stat_xact_user_tables",
     );
@@ -100,13 +102,15 @@ async fn cost(statistics: Statistics, n: usize) -> (i64, i64) {
     let (db, database) = database(statistics).await;
     let people = people(&db, "Acme", FOLLOWERS + 1).await;
     let tx = database.begin(&people[0].context).await.unwrap();
+    let before = unreported(&tx).await;
     create(&tx, n).await;
-    let created = touched(&tx).await;
+    let created = unreported(&tx).await - before;
     tx.commit().await.unwrap();
     follow_everything(&mut people_connection(&db, &people[0]).await).await;
     let tx = database.begin(&people[0].context).await.unwrap();
+    let before = unreported(&tx).await;
     assert_eq!(change(&tx, "done").await, n);
-    let changed = touched(&tx).await;
+    let changed = unreported(&tx).await - before;
     tx.commit().await.unwrap();
     (created, changed)
 }
