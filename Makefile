@@ -1,4 +1,4 @@
-# Daybook. `make` lists what there is.
+# Daybook. `make` lists the targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,19 +10,19 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## start the service with a sample team; nothing to set up
+run: ## start the service with a sample team; no set-up needed
 	$(CARGO) build --package daybook
 	$${CARGO_TARGET_DIR:-target}/debug/daybook dev
 
 .PHONY: test
-test: test-packages ## run every test, each on a database of its own
+test: test-packages ## run every test, each on its own database
 	$(CARGO) test --workspace
 
 .PHONY: soak
 soak: test-packages ## run the long forms of the load tests: 100 kills, 100,000 messages, 10,000 jobs
 	DAYBOOK_SOAK=1 $(CARGO) test --package daybook-tests --test it -- --nocapture runs::killed live::storm jobs::killed
 
-# The pooler between service and database, and the browser, are installed where that is allowed, else said to be missing.
+# Installs PostgreSQL, the pooler and the browser that the tests need if it may; otherwise reports what is missing.
 .PHONY: test-packages
 test-packages:
 	@missing=(); \
@@ -34,7 +34,7 @@ test-packages:
 		echo "installing $${missing[*]} for the tests"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
 	else \
-		echo "the tests would like $${missing[*]}; install what is missing, or read in their output what was not tested"; \
+		echo "missing: $${missing[*]}; tests that need them are skipped, and print SKIPPED with the reason"; \
 	fi
 
 .PHONY: lint
@@ -44,12 +44,12 @@ lint: ## formatting, clippy and docs, with warnings as errors
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 .PHONY: fuzz
-fuzz: ## try the service with schemathesis, and what reads clients' bytes with cargo-fuzz, for a bounded time
+fuzz: ## fuzz the HTTP API with schemathesis and the parsers with cargo-fuzz, for a limited time
 	CARGO="$(CARGO)" fuzz/http.sh
 	CARGO="$(CARGO)" fuzz/parsers.sh
 
 .PHONY: bench
-bench: test-packages bench-packages ## print ratios to the floor, with round trips counted
+bench: test-packages bench-packages ## print measurements as ratios to their floor, with the number of round trips
 	$(CARGO) build --release --package daybook
 	$(CARGO) bench --package daybook-tests --bench main_job
 	$(CARGO) bench --package daybook-tests --bench live
@@ -57,7 +57,7 @@ bench: test-packages bench-packages ## print ratios to the floor, with round tri
 	$(CARGO) bench --package daybook-tests --bench runs
 	$(CARGO) bench --package daybook-tests --bench wide_events
 
-# The load tool, which a bench does without where it can't be installed.
+# Installs the load generator if it may; the benchmarks run without it, and then don't measure throughput.
 .PHONY: bench-packages
 bench-packages:
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "wrk is missing; throughput is not measured"; exit 0; }; \
@@ -68,7 +68,7 @@ db-migrate: ## apply pending migrations to DATABASE_URL, or to the private datab
 	$(CARGO) run --quiet --package daybook -- migrate up
 
 .PHONY: db-rollback
-db-rollback: ## take back the last migration
+db-rollback: ## roll back the last migration
 	$(CARGO) run --quiet --package daybook -- migrate down
 
 .PHONY: db-status
