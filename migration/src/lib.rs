@@ -16,12 +16,13 @@ mod m0010_event_counts;
 mod m0011_stories;
 mod m0012_runs;
 mod m0013_owner_functions;
-mod m0013_row_origins;
-mod m0013_validated_checks;
-mod m0014_people;
+mod m0014_row_origins;
 mod m0015_restored_events;
-mod m0016_validated_event_types;
-mod m0017_people;
+mod m0016_people;
+mod m0017_notified_messages;
+mod m0019_existing_rows;
+mod m0020_indexes;
+mod online;
 pub mod queue;
 pub mod rls;
 pub mod sample;
@@ -50,12 +51,12 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_stories::Migration),
             Box::new(m0012_runs::Migration),
             Box::new(m0013_owner_functions::Migration),
-            Box::new(m0013_row_origins::Migration),
-            Box::new(m0013_validated_checks::Migration),
-            Box::new(m0014_people::Migration),
+            Box::new(m0014_row_origins::Migration),
             Box::new(m0015_restored_events::Migration),
-            Box::new(m0016_validated_event_types::Migration),
-            Box::new(m0017_people::Migration),
+            Box::new(m0016_people::Migration),
+            Box::new(m0017_notified_messages::Migration),
+            Box::new(m0019_existing_rows::Migration),
+            Box::new(m0020_indexes::Migration),
         ]
     }
 

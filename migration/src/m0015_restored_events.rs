@@ -1,13 +1,19 @@
 //! The event type `RESTORED`: a softly deleted object came back.
 //!
 //! The checks of the known types are made wider. `NOT VALID`, since every row has passed the narrower check and events are
-//! never changed: nothing has to be read while the table is locked. Each partition has the check as its own, too, because
+//! never changed: nothing has to be read while the table is locked, and `m0019_existing_rows` validates them later. Each partition has the check as its own, too, because
 //! partitions are made `LIKE` the table, so it is dropped there by itself.
 
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
+
+/// Table and constraint.
+pub(crate) const CHECKS: [(&str, &str); 2] = [
+    ("events", "events_event_type_known"),
+    ("notification_preferences", "notification_preferences_event_type_check"),
+];
 
 const WITH: &str = "'CREATED', 'UPDATED', 'DELETED', 'STATE_CHANGED', 'RESTORED', 'CUSTOM'";
 const WITHOUT: &str = "'CREATED', 'UPDATED', 'DELETED', 'STATE_CHANGED', 'CUSTOM'";

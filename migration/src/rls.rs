@@ -1,7 +1,7 @@
 //! What makes a table a team table, for Daybook's own migrations and for a user's.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement, TransactionTrait};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, TransactionTrait};
 use uuid::Uuid;
 
 /// Sees one team's rows and nothing without a team: requests and consumers.
@@ -66,27 +66,11 @@ pub async fn enable_team_rls(manager: &SchemaManager<'_>, table: &str) -> Result
 /// The first error of `work`; teams before it keep what was done.
 pub async fn for_each_team<F>(manager: &SchemaManager<'_>, mut work: F) -> Result<(), DbErr>
 where
-    F: AsyncFnMut(&sea_orm_migration::sea_orm::DatabaseTransaction, Uuid) -> Result<(), DbErr>,
+    F: AsyncFnMut(&DatabaseTransaction, Uuid) -> Result<(), DbErr>,
 {
     let connection = manager.get_connection();
-    // `teams` has a policy of its own that lets its owner list it.
-    let rows = connection
-        .query_all_raw(Statement::from_string(
-            manager.get_database_backend(),
-            "SELECT id FROM teams ORDER BY id",
-        ))
-        .await?;
-
-    for row in rows {
-        let team_id: Uuid = row.try_get("", "id")?;
-        let transaction = connection.begin().await?;
-        transaction
-            .execute_raw(Statement::from_sql_and_values(
-                manager.get_database_backend(),
-                "SELECT set_config('daybook.team_id', $1, true)",
-                [team_id.to_string().into()],
-            ))
-            .await?;
+    for team_id in team_ids(manager).await? {
+        let transaction = begin_in(connection, team_id).await?;
         work(&transaction, team_id).await?;
         transaction.commit().await?;
     }
@@ -95,6 +79,29 @@ where
         .execute_unprepared("SELECT set_config('daybook.team_id', '', true)")
         .await?;
     Ok(())
+}
+
+/// Every team, the service's own included.
+pub(crate) async fn team_ids(manager: &SchemaManager<'_>) -> Result<Vec<Uuid>, DbErr> {
+    // `teams` has a policy of its own that lets its owner list it.
+    let query = Statement::from_string(manager.get_database_backend(), "SELECT id FROM teams ORDER BY id");
+    let rows = manager.get_connection().query_all_raw(query).await?;
+    rows.iter().map(|row| row.try_get("", "id")).collect()
+}
+
+/// Begins a transaction that has entered the team.
+pub(crate) async fn begin_in(
+    connection: &SchemaManagerConnection<'_>,
+    team_id: Uuid,
+) -> Result<DatabaseTransaction, DbErr> {
+    let transaction = connection.begin().await?;
+    let enter = Statement::from_sql_and_values(
+        transaction.get_database_backend(),
+        "SELECT set_config('daybook.team_id', $1, true)",
+        [team_id.to_string().into()],
+    );
+    transaction.execute_raw(enter).await?;
+    Ok(transaction)
 }
 
 /// Takes TEMP on the database from PUBLIC, where the login may: it owns the database, or is a superuser. Otherwise it
@@ -117,6 +124,24 @@ pub async fn revoke_temp(connection: &impl ConnectionTrait) -> Result<(), DbErr>
              EXCEPTION WHEN insufficient_privilege THEN NULL;
              END $$",
         )
+        .await?;
+    Ok(())
+}
+
+/// Lets the run-time role read which of Daybook's steps are applied: the self-check compares the schema with those that the
+/// program knows. Called by every migration run, as [`revoke_temp`] is.
+///
+/// # Errors
+/// As any statement.
+pub async fn grant_reading_steps(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+    connection
+        .execute_unprepared(&format!(
+            "DO $$ BEGIN
+                 IF NOT pg_catalog.has_table_privilege('{APP_ROLE}', 'public.daybook_migrations', 'SELECT') THEN
+                     GRANT SELECT ON public.daybook_migrations TO {APP_ROLE};
+                 END IF;
+             END $$"
+        ))
         .await?;
     Ok(())
 }
@@ -157,16 +182,19 @@ pub(crate) async fn grant_role(manager: &SchemaManager<'_>, role: &str, member: 
     } else {
         format!("'{member}'")
     };
+    // From PostgreSQL 16 on, who makes a role is a member of it who may not take it with SET ROLE.
     manager
         .get_connection()
         .execute_unprepared(&format!(
-            "DO $$ BEGIN
-                 IF NOT pg_has_role({asked}, '{role}', 'MEMBER') THEN
+            "DO $$
+             DECLARE kind text := CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END;
+             BEGIN
+                 IF NOT pg_has_role({asked}, '{role}', kind) THEN
                      GRANT {role} TO {member};
                  END IF;
              EXCEPTION WHEN unique_violation OR internal_error THEN
                  -- Granted at this moment by another database's migration with the same login.
-                 IF NOT pg_has_role({asked}, '{role}', 'MEMBER') THEN RAISE; END IF;
+                 IF NOT pg_has_role({asked}, '{role}', kind) THEN RAISE; END IF;
              END $$;"
         ))
         .await?;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use daybook_migration::queue;
-use daybook_migration::rls::revoke_temp;
+use daybook_migration::rls::{grant_reading_steps, revoke_temp};
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector};
 use sea_orm_migration::MigratorTrait;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -24,6 +24,19 @@ const MAX_LOCK_TABLE_ATTEMPTS: u32 = 10;
 const MAX_STEP_ATTEMPTS: u32 = 6;
 /// How long the service's transactions have to themselves in between.
 const STEP_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Lifts the limits that the server may have for statements and transactions: a migration may take longer. An index that is
+/// built beside the service waits for its transactions.
+macro_rules! without_timeouts {
+    ($is_local:literal) => {
+        concat!(
+            "SELECT set_config(name, '0', ",
+            $is_local,
+            ") FROM pg_settings WHERE name IN
+             ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout', 'lock_timeout')"
+        )
+    };
+}
 
 type Step<T> = for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
 
@@ -101,6 +114,7 @@ impl Migrations {
             }
             queue::migrate(db).await?;
             // Each time: neither a dump nor a copy of a database brings its rights along.
+            grant_reading_steps(db).await?;
             revoke_temp(db).await
         })
         .await
@@ -162,7 +176,13 @@ impl Migrations {
         refuse_without_role_rights(&mut lock).await?;
         make_lock_table(&mut lock).await?;
         take_lock(&mut lock).await?;
-        let pool = PgPoolOptions::new().max_connections(2).connect_with(owner).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(without_timeouts!("false")).await.map(drop) })
+            })
+            .connect_with(owner)
+            .await?;
         let outcome = work(&SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone())).await;
         pool.close().await;
         lock.close().await?;
@@ -225,13 +245,7 @@ async fn make_lock_table(connection: &mut PgConnection) -> Result<()> {
 
 async fn take_lock(connection: &mut PgConnection) -> Result<()> {
     connection.execute("BEGIN").await?;
-    // A migration may take longer than the server lets a transaction be idle.
-    connection
-        .execute(
-            "SELECT set_config(name, '0', true) FROM pg_settings
-             WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout', 'lock_timeout')",
-        )
-        .await?;
+    connection.execute(without_timeouts!("true")).await?;
     connection.execute(LOCK).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, SqlxPostgresConnector};
 use sea_orm_migration::SchemaManager;
 
 /// Everything in a database's schema that a migration can make, as text, but for the migrations' own tables.
-async fn catalogue(db: &TestDb) -> Vec<String> {
+pub(super) async fn catalogue(db: &TestDb) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT * FROM (
              SELECT format('%s %s %s %s %s %s %s', relkind, relname, relrowsecurity, relforcerowsecurity, relacl, reloptions,

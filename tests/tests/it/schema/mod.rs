@@ -1,10 +1,11 @@
 //! Structural tests: they keep the laws for tables and payloads that nobody has written yet.
 //!
-//! Golden files are in `tests/golden`. After a change that is meant: `DAYBOOK_BLESS=1 cargo test -p daybook-tests
+//! Golden files are in `tests/golden`, and beside the self-check that reads one. After a change that is meant: `DAYBOOK_BLESS=1 cargo test -p daybook-tests
 //! schema`, and read the diff.
 
 mod catalogue;
 mod migrations;
+mod online;
 mod payloads;
 mod sources;
 

@@ -1,12 +1,8 @@
-//! Notifications that can be taken back, mentions that are notified once, and keys that no other index imitates.
+//! Notifications that can be taken back, mentions that are notified once, and values as lists show them.
 //!
 //! `unread_seqs` are the places of the newest messages that a notification counts, so that a comment that is deleted
 //! leaves the count; `mentioned` are the people whom a comment has mentioned so far, so that an edit notifies only
 //! those whom it adds.
-//!
-//! The other indexes of `threads`, `thread_followers` and `memberships` no longer begin with `team_id`. Of a team that
-//! the statistics have not seen yet the planner expects one row, so that a search by the key `(team_id, id)` looks as
-//! cheap through any index that begins with `team_id`: it took the wrong one, and each search read all of the team.
 
 use sea_orm_migration::prelude::*;
 
@@ -68,15 +64,8 @@ impl MigrationTrait for Migration {
             .execute_unprepared(
                 // In the order in which requests lock these tables.
                 "SET LOCAL lock_timeout = '5s';
-                ALTER TABLE memberships DROP CONSTRAINT memberships_handle_key;
-                ALTER TABLE memberships ADD CONSTRAINT memberships_handle_key UNIQUE (handle, team_id);
-                ALTER TABLE threads DROP CONSTRAINT threads_object_key;
-                ALTER TABLE threads ADD CONSTRAINT threads_object_key UNIQUE (object_type, team_id, object_id);
-                DROP INDEX thread_followers_user_idx;
-                CREATE INDEX thread_followers_user_idx ON thread_followers (user_id, team_id, thread_id);
                 ALTER TABLE thread_messages ADD COLUMN mentioned uuid[];
                 ALTER TABLE notifications ADD COLUMN unread_seqs bigint[] NOT NULL DEFAULT '{}';
-                CREATE INDEX notifications_thread_idx ON notifications (thread_id, team_id) WHERE read_at IS NULL;
                 RESET lock_timeout;",
             )
             .await?;
@@ -96,14 +85,7 @@ impl MigrationTrait for Migration {
             .get_connection()
             .execute_unprepared(
                 "DROP FUNCTION daybook_short_json, daybook_shorten_json;
-                DROP INDEX thread_followers_user_idx;
-                CREATE INDEX thread_followers_user_idx ON thread_followers (team_id, user_id);
-                ALTER TABLE memberships DROP CONSTRAINT memberships_handle_key;
-                ALTER TABLE memberships ADD CONSTRAINT memberships_handle_key UNIQUE (team_id, handle);
-                ALTER TABLE threads DROP CONSTRAINT threads_object_key;
-                ALTER TABLE threads ADD CONSTRAINT threads_object_key UNIQUE (team_id, object_type, object_id);
                 ALTER TABLE thread_messages DROP COLUMN mentioned;
-                DROP INDEX notifications_thread_idx;
                 ALTER TABLE notifications DROP COLUMN unread_seqs;",
             )
             .await?;

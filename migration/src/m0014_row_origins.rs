@@ -7,8 +7,7 @@
 //! Other tables whose rows name their transaction are updated, too: a trigger refuses any number but the current
 //! transaction's. Rows that exist, restored ones among them, keep theirs.
 //!
-//! The checks are added without looking at existing rows; `m0013_validated_checks` looks at those, without blocking
-//! anybody.
+//! The checks are added without a scan of existing rows; `m0019_existing_rows` validates them without blocking writers.
 
 use sea_orm_migration::prelude::*;
 

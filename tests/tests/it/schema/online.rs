@@ -1,0 +1,222 @@
+//! Steps that run beside a service: from the last release on, killed in the middle, and with writers meanwhile.
+
+use daybook::tenancy::Migrations;
+use daybook::testing::TestDb;
+use daybook_migration::Migrator;
+use daybook_tests::eventually;
+use sea_orm::SqlxPostgresConnector;
+use sea_orm_migration::MigratorTrait;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::migrations::catalogue;
+
+/// How many steps version 0.1.0 has.
+const STEPS_OF_0_1_0: u32 = 12;
+/// More than one batch.
+const MEMBERS: i32 = 2_300;
+
+const SMALL: Uuid = Uuid::from_u128(1);
+const LARGE: Uuid = Uuid::from_u128(2);
+
+/// A database whose next pending step is this one.
+async fn database_before(step: &str) -> TestDb {
+    let db = TestDb::new().await;
+    let (owner, migrations) = (db.owner_options(), Migrations::default());
+    while !migrations
+        .status(&owner)
+        .await
+        .unwrap()
+        .pending
+        .iter()
+        .any(|name| name == step)
+    {
+        migrations.down(&owner, 1).await.unwrap();
+    }
+    db
+}
+
+/// Two teams, of which one is large, and API keys of a member and of somebody who has left. As version 0.1.0 knows them.
+async fn seed(owner: &mut PgConnection) {
+    // The owner is bound by the policies, too; it lifts that for as long as it seeds.
+    let tables = ["teams", "users", "memberships", "api_keys"];
+    for table in tables {
+        let lift = format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY");
+        owner.execute(AssertSqlSafe(lift)).await.unwrap();
+    }
+    for (team, members) in [(SMALL, 3), (LARGE, MEMBERS)] {
+        let seed = format!(
+            "INSERT INTO teams (id, name) VALUES ('{team}', 'Acme');
+             WITH people AS (
+                 INSERT INTO users (id, issuer, subject, display_name, email)
+                 SELECT gen_random_uuid(), '{team}', n::text, 'Person ' || n, n || '@example.com'
+                 FROM generate_series(1, {members}) AS n RETURNING id, subject)
+             INSERT INTO memberships (team_id, user_id, role, handle) SELECT '{team}', id, 'admin', 'p' || subject FROM people;
+             INSERT INTO api_keys (team_id, id, name, prefix, secret_sha256, role, created_by)
+                 SELECT '{team}', gen_random_uuid(), 'key', user_id::text, sha256('secret'), 'member', user_id
+                 FROM memberships WHERE team_id = '{team}';
+             INSERT INTO api_keys (team_id, id, name, prefix, secret_sha256, role, created_by)
+                 VALUES ('{team}', gen_random_uuid(), 'left', 'left', sha256('secret'), 'member', gen_random_uuid())"
+        );
+        owner.execute(AssertSqlSafe(seed)).await.unwrap();
+    }
+    for table in tables {
+        let force = format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY");
+        owner.execute(AssertSqlSafe(force)).await.unwrap();
+    }
+}
+
+/// How many rows of a team a condition holds for.
+async fn count(owner: &mut PgConnection, team: Uuid, what: &str) -> i64 {
+    let mut tx = owner.begin().await.unwrap();
+    sqlx::query("SELECT set_config('daybook.team_id', $1, true)")
+        .bind(team.to_string())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {what}")))
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap()
+}
+
+fn migrate(db: &TestDb) -> JoinHandle<daybook::Result<()>> {
+    let owner = db.owner_options();
+    tokio::spawn(async move { Migrations::default().up(&owner).await })
+}
+
+/// Waits until a statement that begins so waits for a lock, and ends its connection.
+async fn kill_waiting(owner: &mut PgConnection, statement: &str) {
+    let pid = waiting(owner, statement).await;
+    sqlx::query("SELECT pg_terminate_backend($1)")
+        .bind(pid)
+        .execute(owner)
+        .await
+        .unwrap();
+}
+
+async fn waiting(owner: &mut PgConnection, statement: &str) -> i32 {
+    let mut found = None;
+    eventually(statement, async || {
+        found = sqlx::query_scalar(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                AND starts_with(query, $1)",
+        )
+        .bind(statement)
+        .fetch_optional(&mut *owner)
+        .await
+        .unwrap();
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
+#[tokio::test]
+async fn a_database_of_the_last_release_becomes_one_of_this() {
+    let (db, fresh) = (TestDb::new().await, TestDb::new().await);
+    let (owner, migrations) = (db.owner_options(), Migrations::default());
+    migrations.down(&owner, u32::MAX).await.unwrap();
+    let pool = db.owner_pool().await;
+    let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+    Migrator::up(&connection, Some(STEPS_OF_0_1_0)).await.unwrap();
+    pool.close().await;
+    let applied = migrations.status(&owner).await.unwrap().applied;
+    assert_eq!(applied.last().map(String::as_str), Some("m0012_runs"));
+    let mut sql = db.owner().await;
+    seed(&mut sql).await;
+
+    migrations.up(&owner).await.unwrap();
+    assert_eq!(catalogue(&db).await, catalogue(&fresh).await);
+    // What the self-check compares, as well.
+    db.database().await;
+    for (team, members) in [(SMALL, 3), (LARGE, i64::from(MEMBERS))] {
+        for (what, expected) in [
+            (
+                "memberships WHERE display_name LIKE 'Person %' AND email LIKE '%@example.com'",
+                members,
+            ),
+            ("api_keys WHERE owned_by = created_by", members),
+            ("api_keys WHERE owned_by IS NULL AND name = 'left'", 1),
+        ] {
+            assert_eq!(count(&mut sql, team, what).await, expected, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_backfill_that_was_killed_keeps_its_batches_and_goes_on() {
+    let db = database_before("m0019_existing_rows").await;
+    let mut owner = db.owner().await;
+    seed(&mut owner).await;
+    // Somebody changes the last row of the large team, and takes their time.
+    let mut slow = db.owner().await;
+    let mut slow = slow.begin().await.unwrap();
+    let lock = format!(
+        "SELECT set_config('daybook.team_id', '{LARGE}', true);
+         SELECT FROM memberships WHERE team_id = '{LARGE}' ORDER BY user_id DESC LIMIT 1 FOR UPDATE"
+    );
+    slow.execute(AssertSqlSafe(lock)).await.unwrap();
+
+    let running = migrate(&db);
+    kill_waiting(&mut owner, "UPDATE memberships").await;
+    running.await.unwrap().unwrap_err();
+    let unnamed = "memberships WHERE display_name IS NULL";
+    assert_eq!(
+        count(&mut owner, SMALL, unnamed).await,
+        0,
+        "the teams before it are done"
+    );
+    assert!(count(&mut owner, LARGE, unnamed).await > 0);
+    slow.rollback().await.unwrap();
+
+    migrate(&db).await.unwrap().unwrap();
+    assert_eq!(count(&mut owner, LARGE, unnamed).await, 0);
+    db.database().await;
+}
+
+#[tokio::test]
+async fn an_index_is_built_beside_writers_and_again_after_a_kill() {
+    let (db, fresh) = (database_before("m0020_indexes").await, TestDb::new().await);
+    let mut owner = db.owner().await;
+    let team = db.team("Acme").await;
+    let insert = "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
+        VALUES ($1, gen_random_uuid(), 'widget', $2, 'w', 1)";
+    // A transaction that has written is open, so that the build waits for it.
+    let mut open = team.connection().await;
+    let mut open = open.begin().await.unwrap();
+    sqlx::query(insert)
+        .bind(team.id)
+        .bind("1")
+        .execute(&mut *open)
+        .await
+        .unwrap();
+
+    let build = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS threads_object_key_next";
+    let running = migrate(&db);
+    waiting(&mut owner, build).await;
+    // Meanwhile others write.
+    let mut writer = team.connection().await;
+    writer.execute("SET lock_timeout = '10s'").await.unwrap();
+    sqlx::query(insert)
+        .bind(team.id)
+        .bind("2")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    kill_waiting(&mut owner, build).await;
+    running.await.unwrap().unwrap_err();
+    let left = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('threads_object_key_next')";
+    let valid: Option<bool> = sqlx::query_scalar(left).fetch_optional(&mut owner).await.unwrap();
+    assert_eq!(valid, Some(false), "what the kill left");
+    // The constraint held all the time.
+    let twice = sqlx::query(insert).bind(team.id).bind("2").execute(&mut writer).await;
+    assert!(twice.is_err());
+    open.commit().await.unwrap();
+
+    migrate(&db).await.unwrap().unwrap();
+    assert_eq!(catalogue(&db).await, catalogue(&fresh).await);
+    let twice = sqlx::query(insert).bind(team.id).bind("1").execute(&mut writer).await;
+    assert!(twice.is_err());
+}
