@@ -1,0 +1,129 @@
+//! What a file may contain: SQL, connections, output, and how many lines.
+
+use super::none;
+use super::sources::sources;
+
+/// A file near 400 lines is asking to be two.
+const MAX_LINES: usize = 450;
+const MAX_MAIN_LINES: usize = 60;
+
+#[test]
+fn routes_have_no_sql_and_stores_no_axum() {
+    let mut violations = Vec::new();
+    for source in &sources() {
+        let is =
+            |part: &str| source.path.contains(&format!("/{part}/")) || source.path.ends_with(&format!("/{part}.rs"));
+        let refused: &[&str] = if is("routes") {
+            &[
+                "sqlx::",
+                "fetch_all",
+                "fetch_optional",
+                "execute_sql",
+                "execute_unprepared",
+                ".exec(tx",
+                ".all(tx",
+                ".one(tx",
+                "Entity::find",
+            ]
+        } else if is("store") {
+            &[
+                "axum",
+                "IntoResponse",
+                "StatusCode",
+                "crate::http::Team",
+                "utoipa::path",
+            ]
+        } else {
+            continue;
+        };
+        let found = refused.iter().filter(|word| source.code.contains(**word));
+        violations.extend(found.map(|word| format!("{} has {word}", source.path)));
+    }
+    none(&violations);
+}
+
+#[test]
+fn only_tenancy_holds_a_pool() {
+    let mut violations = Vec::new();
+    for source in &sources() {
+        // Tests and the command line connect as the owner, whom policies bind; what serves requests does not.
+        if ["tenancy", "testing", "cli"].contains(&source.module()) {
+            continue;
+        }
+        for word in [
+            "PgPool",
+            "PgConnection",
+            "PoolConnection",
+            "DatabaseConnection",
+            "SET ROLE",
+        ] {
+            if source.code.contains(word) {
+                violations.push(format!("{} has {word}", source.path));
+            }
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn files_stay_small_enough_to_read() {
+    let mut violations = Vec::new();
+    for source in &sources() {
+        let limit = if source.path == "main.rs" {
+            MAX_MAIN_LINES
+        } else {
+            MAX_LINES
+        };
+        if source.lines > limit {
+            violations.push(format!("{} has {} lines; at most {limit}", source.path, source.lines));
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn stdout_is_for_results_and_wide_events() {
+    let mut violations = Vec::new();
+    for source in &sources() {
+        for word in ["println!", "print!", "io::stdout"] {
+            let times = source
+                .code
+                .replace("eprintln!", "")
+                .replace("eprint!", "")
+                .matches(word)
+                .count();
+            // The results of commands, wide events, and whether a person looks on.
+            let allowed = match (source.path.as_str(), word) {
+                ("cli/output.rs", "io::stdout") => 3,
+                // What a program says that runs under us.
+                ("cli/exec/child.rs", "io::stdout") => 1,
+                ("wide_events/sink.rs", "io::stdout") => 1,
+                _ => 0,
+            };
+            if times > allowed {
+                violations.push(format!("{} has {word}", source.path));
+            }
+        }
+    }
+    none(&violations);
+}
+
+/// What others wrote reaches a terminal by `cli/output.rs` alone, which writes out what a terminal would act on.
+#[test]
+fn commands_print_through_one_file() {
+    let mut violations = Vec::new();
+    for source in sources().iter().filter(|source| source.module() == "cli") {
+        if source.path == "cli/output.rs" {
+            continue;
+        }
+        for word in ["eprint", "::stdout()", "::stderr()", "io::stderr", "io::stdout"] {
+            let times = source.code.matches(word).count();
+            // What a program says that runs under us goes through as it is.
+            let allowed = usize::from(source.path == "cli/exec/child.rs" && word != "eprint");
+            if times > allowed {
+                violations.push(format!("{} has {word}", source.path));
+            }
+        }
+    }
+    none(&violations);
+}

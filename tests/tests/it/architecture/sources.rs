@@ -1,0 +1,149 @@
+//! The files of `app/src`, without comments, the insides of strings and unit tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(super) struct Source {
+    /// Below `app/src`, such as `threads/store/posting.rs`.
+    pub(super) path: String,
+    /// Without the unit tests at its end, without comments and without the insides of strings.
+    pub(super) code: String,
+    pub(super) lines: usize,
+}
+
+impl Source {
+    /// The module that it belongs to: a folder of `app/src`, or a file there.
+    pub(super) fn module(&self) -> &str {
+        let top = self.path.split('/').next().unwrap_or_default();
+        top.strip_suffix(".rs").unwrap_or(top)
+    }
+
+    /// Paths from the crate's root that the code names, `crate::http::Team` as `http::Team`.
+    pub(super) fn named(&self) -> Vec<String> {
+        let mut named = Vec::new();
+        let code = self.code.replace("daybook::", "crate::").replace("pub(in crate::", "");
+        for (at, _) in code.match_indices("crate::") {
+            named.extend(expanded(&code[at + "crate::".len()..]));
+        }
+        named
+    }
+}
+
+/// `a::{b, c::d}` as `a::b` and `a::c::d`; only so far as the path goes.
+fn expanded(text: &str) -> Vec<String> {
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .unwrap_or(text.len());
+    let (path, rest) = text.split_at(end);
+    if !(path.is_empty() || path.ends_with("::")) || !rest.starts_with('{') {
+        return vec![path.trim_end_matches(':').to_owned()];
+    }
+    let mut depth = 0;
+    let mut parts = vec![String::new()];
+    for c in rest.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        match (c, depth) {
+            ('{', 1) => {}
+            (',', 1) => parts.push(String::new()),
+            _ => parts.last_mut().unwrap().push(c),
+        }
+    }
+    let insides = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    insides
+        .flat_map(expanded)
+        .map(|inside| format!("{path}{inside}"))
+        .collect()
+}
+
+/// Blanks comments and the insides of string literals, and cuts unit tests off.
+fn code_of(text: &str) -> String {
+    let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        } else if rest.starts_with("r#\"") {
+            code.push_str("\"\"");
+            rest = rest[3..].split_once("\"#").map_or("", |(_, after)| after);
+        } else if rest.starts_with("'\"'") {
+            rest = &rest[3..];
+        } else if c == '"' {
+            code.push_str("\"\"");
+            let mut escaped = false;
+            let end = rest[1..].find(|c: char| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            rest = end.map_or("", |end| &rest[end + 2..]);
+        } else {
+            code.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    code
+}
+
+pub(super) fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/src");
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    assert!(found.len() > 80, "only {} files in {}", found.len(), root.display());
+    let mut sources: Vec<_> = found
+        .into_iter()
+        .map(|file| {
+            let text = fs::read_to_string(&file).unwrap();
+            Source {
+                path: file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+                code: code_of(&text),
+                lines: text.lines().count(),
+            }
+        })
+        .collect();
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    sources
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_sources_sees_what_is_there() {
+    let text = r#"
+        use crate::http::{self, Json, extract::{Path, Query as Q}};
+        // crate::comment::is_none
+        fn f() { crate::auth::person::is_line("crate::string::is_none \" crate::x"); }
+    "#;
+    let source = Source {
+        path: "threads/store/a.rs".to_owned(),
+        code: code_of(text),
+        lines: 0,
+    };
+    assert_eq!(source.module(), "threads");
+    assert_eq!(
+        source.named(),
+        [
+            "http::self",
+            "http::Json",
+            "http::extract::Path",
+            "http::extract::Query",
+            "auth::person::is_line"
+        ]
+    );
+}
