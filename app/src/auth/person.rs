@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::UserPrincipal;
 use crate::error::{Error, FieldError, Result};
-use crate::tenancy::TeamTx;
+use crate::tenancy::{TAKE_OVER_DETAILS, TeamTx};
 
 const MAX_IDENTITY_CHARS: usize = 255;
 const MAX_NAME_CHARS: usize = 200;
@@ -78,24 +78,21 @@ pub(super) async fn find_or_make(
     token: Option<&UserPrincipal>,
 ) -> Result<KnownPerson> {
     use sqlx::Row as _;
-    let query = sqlx::query(
+    let sql = format!(
         "WITH named AS MATERIALIZED (
             SELECT set_config('daybook.issuer', $1, true), set_config('daybook.subject', $2, true)
          )
          INSERT INTO users (id, issuer, subject, display_name, own_name, own_email, named_by)
          SELECT $3, $1, $2, left($2, 200), $4, $5, CASE WHEN $4::text IS NOT NULL THEN 'token' END FROM named
-         ON CONFLICT (issuer, subject) DO UPDATE SET updated_at = users.updated_at,
-            own_name = CASE WHEN users.named_by = 'self' THEN users.own_name ELSE coalesce($4, users.own_name) END,
-            own_email = coalesce($5, users.own_email),
-            named_by = CASE WHEN users.named_by = 'self' THEN 'self' WHEN $4 IS NOT NULL THEN 'token'
-                ELSE users.named_by END
-         RETURNING id, own_name, own_email",
-    )
-    .bind(issuer)
-    .bind(subject)
-    .bind(Uuid::now_v7())
-    .bind(token.and_then(|token| token.name.as_deref()))
-    .bind(token.and_then(|token| token.email.as_deref()));
+         ON CONFLICT (issuer, subject) DO UPDATE SET updated_at = users.updated_at, {TAKE_OVER_DETAILS}
+         RETURNING id, own_name, own_email"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(issuer)
+        .bind(subject)
+        .bind(Uuid::now_v7())
+        .bind(token.and_then(|token| token.name.as_deref()))
+        .bind(token.and_then(|token| token.email.as_deref()));
     let row = tx
         .fetch_optional(query)
         .await?

@@ -49,6 +49,7 @@ pub(crate) use forgotten::{ADVICE, DroppedWrites};
 pub use hints::{Bell, Hint, Hints, Moved};
 pub(crate) use numbered_rows::{Deferred, NumberedRow, NumberedRows, Owner, Waiting};
 pub use observer::{Ending, Observer, Transaction};
+pub(crate) use own_teams::TAKE_OVER_DETAILS;
 pub use own_teams::{OwnDetails, OwnInvitation, OwnTeam, OwnTeams};
 pub use schema::{Migrations, Pending};
 pub use snapshot::Snapshot;

@@ -68,6 +68,13 @@ pub struct OwnTeam {
 }
 
 /// The columns of [`OwnDetails`].
+/// What becomes of a person's row where it was there before: what they gave by hand is changed by hand only.
+pub(crate) const TAKE_OVER_DETAILS: &str = "
+    own_name = CASE WHEN users.named_by = 'self' AND excluded.named_by IS DISTINCT FROM 'self' THEN users.own_name
+        ELSE coalesce(excluded.own_name, users.own_name) END,
+    own_email = coalesce(excluded.own_email, users.own_email),
+    named_by = CASE WHEN users.named_by = 'self' THEN 'self' ELSE coalesce(excluded.named_by, users.named_by) END";
+
 const DETAILS: &str = "id, own_name, display_name, own_email, coalesce(named_by = 'self', false) AS named_by_self";
 
 impl Database {
@@ -171,18 +178,12 @@ impl Database {
     ) -> Result<OwnDetails> {
         let literal = |value: Option<&str>| value.map_or_else(|| "NULL".to_owned(), text);
         let (name, email) = (literal(name), literal(email));
-        // What was given by hand is changed by hand.
         let sql = format!(
             "INSERT INTO users (id, issuer, subject, display_name, own_name, own_email, named_by)
              SELECT '{id}', s.issuer, s.subject, left(s.subject, 200), {name}, {email},
                  CASE WHEN {name}::text IS NOT NULL THEN '{named_by}' END
                FROM (SELECT current_setting('daybook.issuer') AS issuer, current_setting('daybook.subject') AS subject) s
-             ON CONFLICT (issuer, subject) DO UPDATE SET updated_at = now(),
-                 own_name = CASE WHEN users.named_by = 'self' AND '{named_by}' = 'token' THEN users.own_name
-                     ELSE coalesce(excluded.own_name, users.own_name) END,
-                 own_email = coalesce(excluded.own_email, users.own_email),
-                 named_by = CASE WHEN users.named_by = 'self' THEN 'self'
-                     ELSE coalesce(excluded.named_by, users.named_by) END
+             ON CONFLICT (issuer, subject) DO UPDATE SET updated_at = now(), {TAKE_OVER_DETAILS}
              RETURNING 'person' AS row, {DETAILS}",
             id = Uuid::now_v7(),
         );

@@ -1,22 +1,5 @@
--- Writes the notifications of one call's events of one type, on any number of objects.
---
--- $1 team, and per object: $2 its type, $3 its id, $4 the number of events, $5 the newest of them, $6 the number of
--- messages of the same call that came after it; then $7 the events' type, $8 the person whose events they are,
--- $9 who knows already, $10 a UUIDv7 whose time the new rows' ids have.
---
--- No plan of this statement is quadratic, whatever the statistics: each table is searched by its key for a row at hand
--- (LATERAL, behind a barrier: OFFSET 0, LIMIT or a lock), or once for all; what is materialised is scanned once by each
--- of its readers; and no other index of these tables begins with team_id.
-WITH objects AS MATERIALIZED (
-    SELECT o.object_type, o.messages, o.newest, t.id AS thread_id, t.last_seq - o.from_end AS seq
-    FROM unnest($2::text[], $3::text[], $4::int[], $5::uuid[], $6::int[])
-        AS o (object_type, object_id, messages, newest, from_end)
-    CROSS JOIN LATERAL (
-        SELECT t.id, t.last_seq FROM threads t
-        WHERE t.team_id = $1 AND t.object_type = o.object_type AND t.object_id = o.object_id
-        OFFSET 0
-    ) t
-),
+-- Writes the notifications of one call's events of one type. event_object.sql or event_objects.sql comes before, and
+-- count_unread.sql after.
 -- A creator follows what they created. Somebody who has only read so far has not declined.
 creator AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
@@ -91,30 +74,3 @@ LEFT JOIN LATERAL (
 ) p ON true
 WHERE (r.user_id IN (SELECT m.user_id FROM members m)) IS TRUE AND p.in_app IS NOT FALSE
 ORDER BY r.user_id, r.thread_id
-ON CONFLICT (team_id, user_id, thread_id) DO UPDATE SET
-    event_id = CASE WHEN excluded.seq > n.seq THEN excluded.event_id ELSE n.event_id END,
-    seq = greatest(n.seq, excluded.seq),
-    unread_count = n.unread_count + excluded.unread_count,
-    -- The newest 100 of what is counted: a comment that is deleted leaves the count.
-    unread_seqs = (n.unread_seqs || excluded.unread_seqs)[greatest(1, cardinality(n.unread_seqs) - 98):],
-    -- An unread mention stays the reason until a newer one comes, and an older message replaces no newer one: a
-    -- consumer between the two of ours may have caused events and notified of them.
-    reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
-        OR excluded.seq < n.seq THEN n.reason ELSE excluded.reason END,
-    why_seq = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
-        OR excluded.seq < n.seq THEN n.why_seq ELSE excluded.why_seq END,
-    why_event_id = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
-        OR excluded.seq < n.seq THEN n.why_event_id ELSE excluded.why_event_id END,
-    why_event_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
-        OR excluded.seq < n.seq THEN n.why_event_type ELSE excluded.why_event_type END,
-    why_followed = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
-        OR excluded.seq < n.seq THEN n.why_followed ELSE excluded.why_followed END,
-    why_rule_event_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
-        OR excluded.seq < n.seq THEN n.why_rule_event_type ELSE excluded.why_rule_event_type END,
-    why_rule_object_type = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
-        OR excluded.seq < n.seq THEN n.why_rule_object_type ELSE excluded.why_rule_object_type END,
-    version = n.version + 1,
-    read_at = NULL,
-    transaction_id = excluded.transaction_id,
-    updated_at = greatest(n.updated_at, excluded.updated_at)
-RETURNING n.user_id

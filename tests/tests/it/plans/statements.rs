@@ -8,8 +8,15 @@ use uuid::Uuid;
 
 use super::{ALL, FOLLOWERS, Statistics, create, database, follow_everything, people, people_connection};
 
-const DELIVER_EVENTS: &str = include_str!("../../../../app/src/notifications/store/deliver_events.sql");
-const DELIVER_COMMENT: &str = include_str!("../../../../app/src/notifications/store/deliver_comment.sql");
+const DELIVER_EVENTS: &str = concat!(
+    include_str!("../../../../app/src/notifications/store/event_objects.sql"),
+    include_str!("../../../../app/src/notifications/store/deliver_events.sql"),
+    include_str!("../../../../app/src/notifications/store/count_unread.sql")
+);
+const DELIVER_COMMENT: &str = concat!(
+    include_str!("../../../../app/src/notifications/store/deliver_comment.sql"),
+    include_str!("../../../../app/src/notifications/store/count_unread.sql")
+);
 const RETRACT_COMMENT: &str = include_str!("../../../../app/src/notifications/store/retract_comment.sql");
 const POST_EVENTS: &str = include_str!("../../../../app/src/threads/store/post_events.sql");
 
