@@ -13,6 +13,9 @@ use crate::tenancy::{Actor, Moved, Role, TeamTx};
 /// else has adopted.
 const KEYS_OF: &str = "team_id = $1 AND revoked_at IS NULL
     AND (owned_by = $2 OR (created_by = $2 AND adopted_at IS NULL))";
+/// How many keys that hold a member may answer for. They are revoked in one transaction when the member leaves, each with
+/// an event.
+const MAX_KEYS_PER_MEMBER: i64 = 500;
 /// What a [`KeyInfo`] is made of.
 const COLUMNS: &str = "id, name, prefix, role, created_by, owned_by, adopted_at, created_at, expires_at, revoked_at";
 
@@ -66,6 +69,26 @@ pub(in crate::auth) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Opt
     Ok(owner)
 }
 
+/// Refuses one more key for a member who answers for as many as they may. Keys that are made at the same moment may pass
+/// together.
+///
+/// # Errors
+/// [`Error::Conflict`] `too-many-api-keys`.
+pub(super) async fn require_room(tx: &TeamTx, member: Uuid) -> Result<()> {
+    let sql = format!("SELECT FROM (SELECT FROM api_keys WHERE {KEYS_OF} LIMIT $3) k HAVING count(*) = $3");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    let query = query.bind(tx.team_id()).bind(member).bind(MAX_KEYS_PER_MEMBER);
+    match tx.fetch_optional(query).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::conflict(
+            "too-many-api-keys",
+            format!(
+                "a member can have at most {MAX_KEYS_PER_MEMBER} API keys that are not revoked; revoke those that are not used"
+            ),
+        )),
+    }
+}
+
 async fn find_owner(tx: &TeamTx, key_id: Uuid) -> Result<Option<Uuid>> {
     let query = sqlx::query("SELECT owned_by FROM api_keys WHERE team_id = $1 AND id = $2")
         .bind(tx.team_id())
@@ -96,7 +119,7 @@ pub(super) async fn lock_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
 ///
 /// # Errors
 /// [`Error::Forbidden`] for less than an admin, and for a key that would adopt; [`Error::NotFound`] for a key that isn't
-/// there; [`Error::Conflict`] `key-revoked`.
+/// there; [`Error::Conflict`] `key-revoked` or `too-many-api-keys`.
 pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     tx.require(Role::Admin)?;
     if !matches!(tx.context().actor, Actor::User { .. }) {
@@ -114,6 +137,11 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     }
     if before.owned_by == owner && before.adopted_at.is_some() {
         return Ok(before);
+    }
+    if let Some(owner) = owner
+        && before.owned_by != Some(owner)
+    {
+        require_room(tx, owner).await?;
     }
     let sql = format!(
         "UPDATE api_keys SET owned_by = $3, adopted_at = now() WHERE team_id = $1 AND id = $2 RETURNING {COLUMNS}"

@@ -57,6 +57,7 @@ struct NewApiKeyAnswer {
     post, path = "/api-keys", operation_id = "create_api_key", tag = "api-keys", request_body = NewKey,
     responses(
         (status = 201, body = NewApiKeyAnswer),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`too-many-api-keys`"),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
@@ -96,7 +97,7 @@ async fn revoke(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
     post, path = "/api-keys/{id}/adopt", operation_id = "adopt_api_key", tag = "api-keys", params(("id" = Uuid, Path)),
     responses(
         (status = 200, body = KeyInfo),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`key-revoked`"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`key-revoked` or `too-many-api-keys`"),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::owners::{lock_key, lock_owner};
+use super::owners::{lock_key, lock_owner, require_room};
 use crate::auth::ApiKey;
 use crate::auth::person::is_line;
 use crate::auth::record::{AccessEvent, record};
@@ -95,12 +95,17 @@ pub async fn list_keys(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<
 /// Makes a key and gives it whole, once.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin, or less than the key's role; [`Error::Invalid`] by field.
+/// [`Error::Forbidden`] for less than an admin, or less than the key's role; [`Error::Invalid`] by field;
+/// [`Error::Conflict`] `too-many-api-keys`.
 pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
     let needed = Role::Admin.max(new.role.into());
     tx.require(needed)?;
     new.check()?;
     let owner = lock_owner(tx, needed).await?;
+    let maker = tx.context().actor.user_id();
+    for member in owner.into_iter().chain(maker.filter(|maker| Some(*maker) != owner)) {
+        require_room(tx, member).await?;
+    }
     let key = ApiKey::generate();
     let row = api_key::ActiveModel {
         id: Set(Uuid::now_v7()),
@@ -109,7 +114,7 @@ pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
         prefix: Set(key.prefix().to_owned()),
         secret_sha256: Set(key.secret_sha256().to_vec()),
         role: Set(Role::from(new.role).as_str().to_owned()),
-        created_by: Set(tx.context().actor.user_id()),
+        created_by: Set(maker),
         owned_by: Set(owner),
         expires_at: Set(new.expires_at),
         ..Default::default()

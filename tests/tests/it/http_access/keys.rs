@@ -7,6 +7,7 @@ use daybook::auth::{KeyRole, NewKey, make_key};
 use daybook::tenancy::Role;
 use daybook_tests::http::{Client, TestApp, impersonation};
 use serde_json::{Value, json};
+use sqlx::Executor;
 
 use super::{access_events, path};
 use crate::runs::sse::Events;
@@ -94,6 +95,40 @@ async fn keys_end_with_whoever_leaves_or_made_them_in_anothers_name() {
     let removed = ada.delete(&path(&cleo)).await.is(StatusCode::OK).json();
     assert_eq!(names(&removed["revoked_api_keys"]), ["cleos"]);
     refused(&of_cleo).await;
+}
+
+/// Each key is revoked with an event when its owner leaves, all in one transaction.
+#[tokio::test]
+async fn a_member_has_a_limited_number_of_keys() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Admin).await;
+    let mut bobs_id = String::new();
+    for (maker, name) in [(&bob, "bobs"), (&ada, "adas")] {
+        let (_, id) = maker.make_key(name, "viewer").await;
+        if name == "bobs" {
+            bobs_id = id;
+        }
+    }
+    let copies = "INSERT INTO api_keys (team_id, id, name, prefix, secret_sha256, role, created_by, owned_by)
+        SELECT team_id, gen_random_uuid(), 'copy', 'copy' || n, secret_sha256, role, created_by, owned_by
+        FROM api_keys, generate_series(2, 500) AS n WHERE name = 'adas'";
+    app.team.connection().await.execute(copies).await.unwrap();
+
+    let refused = ada
+        .post("/api-keys", &json!({"name": "one more", "role": "viewer"}))
+        .await;
+    refused.problem(StatusCode::CONFLICT, "too-many-api-keys");
+    let adopted = ada.post(&format!("/api-keys/{bobs_id}/adopt"), json!(null)).await;
+    adopted.problem(StatusCode::CONFLICT, "too-many-api-keys");
+    bob.make_key("another", "viewer").await;
+
+    // Those that are revoked don't count.
+    let revoke = "UPDATE api_keys SET revoked_at = now() WHERE prefix IN ('copy2', 'copy3')";
+    app.team.connection().await.execute(revoke).await.unwrap();
+    ada.make_key("one more", "viewer").await;
+    let removed = bob.delete(&path(&bob)).await.is(StatusCode::OK).json();
+    assert_eq!(names(&removed["revoked_api_keys"]), ["bobs", "another"]);
 }
 
 #[tokio::test]
