@@ -77,11 +77,11 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Opens the pool and asks, through it, whether its role is bound by the policies.
+    /// Opens the pool and checks, through it, that its role is bound by the policies, and that policies, triggers,
+    /// functions and grants are as the migrations made them.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) that says which role could see past the policies and
-    /// why, or which table of a team has no forced row-level security;
+    /// [`Error::Internal`](crate::Error::Internal) that names each finding and what repairs it;
     /// [`Error::Unavailable`](crate::Error::Unavailable) if nobody answers.
     pub async fn connect(options: DatabaseOptions) -> Result<Self> {
         // Statements are not logged: that of an entry names who enters, and the hash of an API key's secret.
@@ -112,7 +112,7 @@ impl Database {
             stats: Arc::default(),
             extensions: Arc::default(),
         };
-        self_check::refuse_roles_that_see_past_policies(&database.pool, options.strict_roles).await?;
+        self_check::refuse_what_breaks_isolation(&database.pool, options.strict_roles).await?;
         Ok(database)
     }
 

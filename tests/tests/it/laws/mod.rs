@@ -1,6 +1,7 @@
 //! The laws of DESIGN.md §2 that the database and the transaction keep, each tried from the outside.
 
 mod law1_together;
+mod law2_catalogue;
 mod law2_no_team_no_rows;
 mod law2_oracles;
 mod law2_owner;

@@ -1,4 +1,7 @@
-//! The service's question to itself at start: could my role see past the policies?
+//! What the service checks at start, through its own pool: that its role is bound by the policies, and that policies,
+//! triggers, functions and grants are as the migrations made them.
+
+mod catalogue;
 
 use daybook_migration::rls::RELAY_ROLE;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
@@ -10,7 +13,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// One [`Error::Internal`] that lists everything found, each with its remedy.
-pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: bool) -> Result<()> {
+pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) -> Result<()> {
     // One connection for all of it, inside a transaction: a pooler may spread anything else.
     let mut tx = pool.begin().await?;
     let role = (&mut *tx)
@@ -25,10 +28,13 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
         .await?;
     let open_tables: Vec<String> = (&mut *tx)
         .fetch_all(
-            "SELECT c.relname::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
+            // In schemas other than `public`, those that the role can reach.
+            "SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE (n.nspname = 'public' OR n.nspname NOT IN ('pg_catalog', 'information_schema')
+                    AND has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE')) AND c.relkind IN ('r', 'p')
                AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
-               AND (c.relname IN ('teams', 'users') OR EXISTS (SELECT FROM pg_attribute a
+               AND (n.nspname = 'public' AND c.relname IN ('teams', 'users') OR EXISTS (SELECT FROM pg_attribute a
                     WHERE a.attrelid = c.oid AND a.attname = 'team_id' AND NOT a.attisdropped))
              ORDER BY 1",
         )
@@ -50,6 +56,7 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
              ORDER BY 1",
         )
         .await?;
+    let schema = catalogue::compare(&mut tx).await?;
     tx.rollback().await?;
 
     let name: String = role.try_get("role")?;
@@ -89,6 +96,10 @@ pub(super) async fn refuse_roles_that_see_past_policies(pool: &PgPool, strict: b
         ));
     }
     findings.extend(unsafe_functions);
+    findings.extend(schema.refused);
+    for warning in schema.warned {
+        tracing::warn!("{warning}");
+    }
     if !findings.is_empty() {
         return Err(Error::internal(format!("refusing to serve: {}", findings.join("; "))));
     }

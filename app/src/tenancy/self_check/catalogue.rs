@@ -1,0 +1,247 @@
+//! Compares PostgreSQL's catalogue with what the applied migrations make: owners, row-level security, policies, triggers,
+//! functions and grants.
+//!
+//! `catalogue.sql` lists what is there, as statements of SQL that would make it. `migrated.txt` has the statements of a
+//! freshly migrated database, by the object that they are about; the test `schema::catalogue` writes it. So a statement
+//! that is missing repairs the difference, and for one that should not be there the query gives the one that undoes it.
+//!
+//! **Tables of a user's own migrations** are not in the file. A rule holds for them: a policy for requests on a table with
+//! a column `team_id` names that column or a setting of Daybook. (That row-level security is on and forced is checked
+//! with the roles.)
+//!
+//! **Versions of PostgreSQL.** The texts of policies and triggers are compared as PostgreSQL prints them, which is the
+//! same from 15 to 18. On other versions a difference in those texts alone is a warning.
+//!
+//! **Versions of the schema.** Where the applied steps are not exactly those that this program knows, as beside a newer
+//! or an older version of it, nothing is known about its tables: they are not compared, and a warning says so.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use sea_orm_migration::MigratorTrait as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Executor as _, Row as _};
+
+use crate::error::Result;
+
+const QUERY: &str = concat!("SET LOCAL search_path = pg_catalog;\n", include_str!("catalogue.sql"));
+const MIGRATED: &str = include_str!("migrated.txt");
+/// How PostgreSQL's releases print policies and triggers was compared for these.
+const COMPARED_RELEASES: std::ops::RangeInclusive<i32> = 15..=18;
+/// How many statements of one object are printed.
+const MAX_STATEMENTS: usize = 12;
+
+/// What the comparison found, each with what repairs it.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// Nothing is served with these.
+    pub(super) refused: Vec<String>,
+    /// Nothing that a team's rows depend on.
+    pub(super) warned: Vec<String>,
+}
+
+/// One row of the query.
+struct Fact {
+    heading: String,
+    object: String,
+    kind: String,
+    made: String,
+    undone: Option<String>,
+}
+
+/// An object that is not as its migrations made it.
+struct Difference<'a> {
+    object: &'a str,
+    expected: &'a [&'static str],
+    missing: Vec<&'static str>,
+    extra: Vec<&'a Fact>,
+}
+
+/// Compares, in one query. Two more follow if there is a difference.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
+    let began = Instant::now();
+    let rows = sqlx::raw_sql(QUERY).fetch_all(&mut *connection).await?;
+    let found = rows.iter().map(fact).collect::<Result<Vec<_>>>()?;
+    let expected = expected();
+    let differences = differences(&expected, &found);
+    tracing::debug!(
+        "self-check: compared {} facts of the schema in {:?}",
+        found.len(),
+        began.elapsed()
+    );
+    let mut findings = Findings {
+        refused: open_policies(&expected, &found),
+        warned: Vec::new(),
+    };
+    if differences.is_empty() {
+        return Ok(findings);
+    }
+    let server = connection.fetch_one(SERVER).await?;
+    if !is_of_this_version(connection, &server).await? {
+        findings.warned.push(
+            "the schema is not compared with its migrations: those that are applied are not this version's, or the role \
+             can't read which they are (`daybook migrate` applies and grants both)"
+                .to_owned(),
+        );
+        return Ok(findings);
+    }
+    let owner: &str = server.try_get("owner")?;
+    let is_compared_release = COMPARED_RELEASES.contains(&(server.try_get::<i32, _>("version")? / 10_000));
+    for difference in differences {
+        if difference.is_harmless() || !is_compared_release && difference.is_of_texts_alone() {
+            findings.warned.push(difference.text(owner));
+        } else {
+            findings.refused.push(difference.text(owner));
+        }
+    }
+    Ok(findings)
+}
+
+const SERVER: &str = "SELECT current_setting('server_version_num')::int AS version,
+        quote_ident(pg_get_userbyid(c.relowner)) AS owner, has_table_privilege(c.oid, 'SELECT') AS readable
+    FROM (SELECT to_regclass('public.daybook_migrations') AS oid) m LEFT JOIN pg_class c ON c.oid = m.oid";
+
+/// Whether the steps that are applied are those that this program knows.
+async fn is_of_this_version(connection: &mut PgConnection, server: &PgRow) -> Result<bool> {
+    if server.try_get::<Option<bool>, _>("readable")? != Some(true) {
+        return Ok(false);
+    }
+    let rows = connection
+        .fetch_all("SELECT version FROM public.daybook_migrations ORDER BY version")
+        .await?;
+    let applied: Vec<&str> = rows
+        .iter()
+        .map(|row| row.try_get("version"))
+        .collect::<Result<_, _>>()?;
+    let steps = daybook_migration::Migrator::migrations();
+    let mut known: Vec<&str> = steps.iter().map(|step| step.name()).collect();
+    known.sort_unstable();
+    Ok(applied == known)
+}
+
+/// The statements of a freshly migrated database, by heading.
+fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let mut expected = BTreeMap::<_, Vec<_>>::new();
+    let mut heading = "";
+    for line in MIGRATED.lines() {
+        if let Some(named) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            heading = named;
+            expected.entry(heading).or_default();
+        } else {
+            expected.entry(heading).or_default().push(line);
+        }
+    }
+    // What anybody but the workers may do with the queue.
+    expected.entry("(queue)").or_default();
+    expected
+}
+
+fn differences<'a>(expected: &'a BTreeMap<&'static str, Vec<&'static str>>, found: &'a [Fact]) -> Vec<Difference<'a>> {
+    let mut objects = BTreeMap::<(&str, &str), Vec<&Fact>>::new();
+    for heading in expected.keys().copied().filter(|heading| !heading.starts_with('(')) {
+        objects.insert((heading, heading), Vec::new());
+    }
+    for fact in found {
+        objects
+            .entry((fact.heading.as_str(), fact.object.as_str()))
+            .or_default()
+            .push(fact);
+    }
+    let known = objects
+        .into_iter()
+        .filter_map(|((heading, object), facts)| Some((object, expected.get(heading)?, facts)));
+    known
+        .map(|(object, expected, facts)| Difference {
+            object,
+            expected,
+            missing: expected
+                .iter()
+                .filter(|line| facts.iter().all(|fact| fact.made != **line))
+                .copied()
+                .collect(),
+            extra: facts
+                .into_iter()
+                .filter(|fact| !expected.contains(&fact.made.as_str()))
+                .collect(),
+        })
+        .filter(|difference| !(difference.missing.is_empty() && difference.extra.is_empty()))
+        .collect()
+}
+
+/// Policies of tables that Daybook doesn't know, by which a request reaches rows of every team.
+fn open_policies(expected: &BTreeMap<&'static str, Vec<&'static str>>, found: &[Fact]) -> Vec<String> {
+    found
+        .iter()
+        .filter(|fact| fact.kind == "open policy" && !expected.contains_key(fact.heading.as_str()))
+        .map(|fact| {
+            format!(
+                "a policy on {} names neither its column team_id nor a setting of Daybook, and shows requests the rows of \
+                 every team; {}",
+                fact.object,
+                fact.undone.as_deref().unwrap_or("drop it")
+            )
+        })
+        .collect()
+}
+
+impl Difference<'_> {
+    /// Triggers that a user's own migrations added: they may be meant.
+    fn is_harmless(&self) -> bool {
+        self.missing.is_empty()
+            && self.extra.iter().all(|fact| {
+                fact.kind.strip_prefix("trigger ").is_some_and(|name| {
+                    let named = format!("TRIGGER {name} ");
+                    !self.expected.iter().any(|line| line.contains(&named))
+                })
+            })
+    }
+
+    /// Whether each statement differs from one of the same policy or trigger in its text only.
+    fn is_of_texts_alone(&self) -> bool {
+        let subject = |made: &str| made.split(" ON ").next().map(str::to_owned);
+        let is_text = |made: &str| made.starts_with("CREATE POLICY ") || made.starts_with("CREATE TRIGGER ");
+        self.missing.iter().all(|made| is_text(made))
+            && self.extra.iter().all(|fact| is_text(&fact.made))
+            && self.missing.len() == self.extra.len()
+            && self
+                .missing
+                .iter()
+                .all(|made| self.extra.iter().any(|fact| subject(&fact.made) == subject(made)))
+    }
+
+    fn text(&self, owner: &str) -> String {
+        let undone = self.extra.iter().filter_map(|fact| fact.undone.clone());
+        let made = self.missing.iter().map(|made| match made.strip_prefix("-- body of ") {
+            Some(body) => format!(
+                "give {} the body that it has in a freshly migrated database",
+                body.rsplit_once(": ").map_or(body, |(function, _)| function)
+            ),
+            None => made
+                .replace("public.<partition>", self.object)
+                .replace("<owner>", owner),
+        });
+        let mut statements: Vec<String> = undone.chain(made).collect();
+        if statements.len() > MAX_STATEMENTS {
+            let rest = statements.split_off(MAX_STATEMENTS).len();
+            statements.push(format!("and {rest} statements more"));
+        }
+        format!(
+            "{} is not as its migrations made it; as {owner}: {}",
+            self.object,
+            statements.join("; ")
+        )
+    }
+}
+
+fn fact(row: &PgRow) -> Result<Fact> {
+    Ok(Fact {
+        heading: row.try_get("heading")?,
+        object: row.try_get("object")?,
+        kind: row.try_get("kind")?,
+        made: row.try_get("made")?,
+        undone: row.try_get("undone")?,
+    })
+}

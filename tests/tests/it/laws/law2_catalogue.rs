@@ -1,0 +1,232 @@
+//! Laws 2 and 4: the self-check at start names what is not as the migrations made it, and what repairs it.
+
+use daybook::tenancy::Database;
+use daybook_tests::test_db;
+use sqlx::{AssertSqlSafe, Executor};
+
+use super::law2_self_check::said;
+
+/// What the owner did, and the statements that the refusal names.
+const CHANGES: [(&str, &str); 19] = [
+    (
+        "DROP POLICY team_isolation ON threads",
+        "CREATE POLICY team_isolation ON public.threads AS PERMISSIVE FOR ALL TO PUBLIC USING ((team_id =",
+    ),
+    (
+        "ALTER POLICY team_isolation ON threads USING (true)",
+        "DROP POLICY team_isolation ON public.threads; CREATE POLICY team_isolation ON public.threads AS",
+    ),
+    (
+        "ALTER POLICY workers ON job_requests TO PUBLIC",
+        "DROP POLICY workers ON public.job_requests; CREATE POLICY workers ON public.job_requests AS PERMISSIVE FOR ALL \
+         TO daybook_worker",
+    ),
+    (
+        "CREATE POLICY everybody ON memberships FOR SELECT USING (true)",
+        "DROP POLICY everybody ON public.memberships",
+    ),
+    (
+        "CREATE POLICY everybody ON events_default FOR SELECT USING (true)",
+        "DROP POLICY everybody ON public.events_default",
+    ),
+    (
+        "ALTER TABLE events NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE public.events FORCE ROW LEVEL SECURITY",
+    ),
+    (
+        "ALTER TABLE consumer_cursors DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE public.consumer_cursors ENABLE ROW LEVEL SECURITY",
+    ),
+    (
+        "ALTER TABLE events DISABLE TRIGGER refuse_change",
+        "ALTER TABLE public.events ENABLE TRIGGER refuse_change; ALTER TABLE public.events ENABLE ALWAYS TRIGGER refuse_change",
+    ),
+    (
+        "ALTER TABLE events_default DISABLE TRIGGER refuse_truncate",
+        "ALTER TABLE public.events_default ENABLE ALWAYS TRIGGER refuse_truncate",
+    ),
+    (
+        "DROP TRIGGER refuse_transaction ON runs",
+        "CREATE TRIGGER refuse_transaction BEFORE INSERT OR UPDATE OF transaction_id ON public.runs",
+    ),
+    (
+        "GRANT UPDATE ON events TO daybook_app",
+        "REVOKE UPDATE ON public.events FROM daybook_app",
+    ),
+    (
+        "GRANT INSERT (created_at) ON events TO daybook_app",
+        "REVOKE INSERT (created_at) ON public.events FROM daybook_app",
+    ),
+    (
+        "GRANT SELECT ON users TO PUBLIC",
+        "REVOKE SELECT ON public.users FROM PUBLIC",
+    ),
+    (
+        "GRANT SELECT ON graphile_worker._private_jobs TO daybook_app",
+        "REVOKE SELECT ON graphile_worker._private_jobs FROM daybook_app",
+    ),
+    (
+        "REVOKE SELECT ON threads FROM daybook_app",
+        "GRANT SELECT ON public.threads TO daybook_app",
+    ),
+    (
+        "ALTER FUNCTION daybook_enter_member(uuid, uuid) SET search_path = public",
+        "ALTER FUNCTION public.daybook_enter_member(uuid,uuid) SET search_path = pg_catalog, pg_temp",
+    ),
+    (
+        "ALTER FUNCTION daybook_enter_member(uuid, uuid) SECURITY DEFINER",
+        "ALTER FUNCTION public.daybook_enter_member(uuid,uuid) SECURITY INVOKER",
+    ),
+    (
+        "GRANT EXECUTE ON FUNCTION daybook_uuid7_floor(timestamptz) TO PUBLIC",
+        "REVOKE EXECUTE ON FUNCTION public.daybook_uuid7_floor(timestamp with time zone) FROM PUBLIC",
+    ),
+    (
+        "ALTER VIEW job_session_timelines RESET (security_invoker)",
+        "ALTER VIEW public.job_session_timelines SET (security_invoker=true)",
+    ),
+];
+
+/// The statements of all findings: what is between the words before them and the next finding's object.
+fn statements(refused: &str, owner: &str) -> String {
+    let words = format!(" is not as its migrations made it; as {owner}: ");
+    let mut findings: Vec<&str> = refused.split(&words).skip(1).collect();
+    let last = findings.pop().unwrap_or_default();
+    let others = findings.iter().filter_map(|finding| finding.rsplit_once("; "));
+    let mut statements: Vec<&str> = others.map(|(statements, _)| statements).collect();
+    statements.push(last);
+    statements.join("; ")
+}
+
+#[tokio::test]
+async fn what_is_not_as_migrated_is_refused_with_the_statements_that_repair_it() {
+    for (change, repair) in CHANGES {
+        let db = test_db().await;
+        let mut owner = db.owner().await;
+        owner.execute(change).await.expect(change);
+        let refused = said(db.options()).await;
+        assert!(
+            refused.contains("is not as its migrations made it") && refused.contains(repair),
+            "{change}: {refused}"
+        );
+        // The statements do what they promise.
+        let statements = statements(&refused, db.owner_options().get_username());
+        owner
+            .execute(AssertSqlSafe(statements.clone()))
+            .await
+            .unwrap_or_else(|error| panic!("{statements}: {error}"));
+        Database::connect(db.options())
+            .await
+            .unwrap_or_else(|error| panic!("{change}, then {statements}: {error:?}"))
+            .close()
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn another_body_of_a_function_and_a_foreign_key_that_is_not_kept_are_refused() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    owner
+        .execute(
+            "CREATE OR REPLACE FUNCTION daybook_refuse_event_change() RETURNS trigger LANGUAGE plpgsql
+                SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NEW; END $$",
+        )
+        .await
+        .unwrap();
+    let refused = said(db.options()).await;
+    let words = "give public.daybook_refuse_event_change() the body that it has in a freshly migrated database";
+    assert!(refused.contains(words), "{refused}");
+
+    let db = test_db().await;
+    let Some(superuser) = db.superuser_options() else {
+        daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
+        return;
+    };
+    let mut superuser = sqlx::ConnectOptions::connect(&superuser).await.unwrap();
+    superuser
+        .execute("ALTER TABLE memberships DISABLE TRIGGER ALL")
+        .await
+        .unwrap();
+    let refused = said(db.options()).await;
+    assert!(
+        refused.contains("public.memberships is not as")
+            && refused.contains("ENABLE TRIGGER \"RI_ConstraintTrigger_c_"),
+        "{refused}"
+    );
+}
+
+/// A program may watch Daybook's tables by triggers of its own.
+#[tokio::test]
+async fn a_trigger_of_a_programs_own_is_a_warning() {
+    let db = test_db().await;
+    db.owner()
+        .await
+        .execute(
+            "CREATE TRIGGER audit BEFORE UPDATE ON memberships FOR EACH ROW
+                EXECUTE FUNCTION suppress_redundant_updates_trigger();
+             ALTER TABLE memberships ENABLE ALWAYS TRIGGER audit",
+        )
+        .await
+        .unwrap();
+    Database::connect(db.options()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_policy_of_a_programs_own_table_names_the_team() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    owner
+        .execute(
+            "CREATE POLICY own_rows ON widgets FOR SELECT USING (name = current_setting('daybook.user_id', true));
+             CREATE POLICY reports ON widgets FOR SELECT TO daybook_relay USING (true);
+             CREATE POLICY not_deleted ON widgets AS RESTRICTIVE USING (deleted_at IS NULL)",
+        )
+        .await
+        .unwrap();
+    Database::connect(db.options()).await.unwrap().close().await;
+    owner
+        .execute("CREATE POLICY everybody ON widgets FOR SELECT USING (true)")
+        .await
+        .unwrap();
+    let refused = said(db.options()).await;
+    assert!(
+        refused.contains("a policy on public.widgets names neither its column team_id")
+            && refused.contains("DROP POLICY everybody ON public.widgets"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_team_table_of_another_schema_is_checked_where_the_role_reaches_it() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    owner
+        .execute("CREATE SCHEMA shop; CREATE TABLE shop.guests (team_id uuid NOT NULL)")
+        .await
+        .unwrap();
+    Database::connect(db.options()).await.unwrap().close().await;
+    owner
+        .execute("GRANT SELECT ON shop.guests TO daybook_app")
+        .await
+        .unwrap();
+    let refused = said(db.options()).await;
+    assert!(refused.contains("table shop.guests has team rows"), "{refused}");
+}
+
+/// Beside a newer or an older version of the program nothing is known about its tables.
+#[tokio::test]
+async fn the_schema_of_another_version_is_not_compared() {
+    for other in [
+        "INSERT INTO daybook_migrations (version, applied_at) VALUES ('m9999_later', 0)",
+        "DELETE FROM daybook_migrations WHERE version = 'm0020_indexes'",
+        "REVOKE SELECT ON daybook_migrations FROM daybook_app",
+    ] {
+        let db = test_db().await;
+        let mut owner = db.owner().await;
+        owner.execute("GRANT DELETE ON teams TO daybook_app").await.unwrap();
+        assert!(said(db.options()).await.contains("public.teams"), "{other}");
+        owner.execute(other).await.unwrap();
+        Database::connect(db.options()).await.unwrap().close().await;
+    }
+}
