@@ -42,6 +42,27 @@ async fn items(reader: &Client, path: &str, limit: usize, next: &Next) -> Vec<Va
     items
 }
 
+/// The lists that have no pages, since they are short.
+const WITHOUT_PAGES: [&str; 1] = ["/v1/me/invitations"];
+
+/// The routes that return a list: those that take `limit`, and those whose answer is an array or has an array `items`.
+fn lists_of(document: &Value) -> BTreeSet<&str> {
+    let is_array = |schema: &Value| schema["type"] == "array" || schema["properties"]["items"]["type"] == "array";
+    let is_list = |operation: &Value| {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        let named = schema["$ref"]
+            .as_str()
+            .and_then(|name| document.pointer(name.trim_start_matches('#')));
+        is_array(named.unwrap_or(schema)) || parameters.into_iter().any(|parameter| parameter["name"] == "limit")
+    };
+    let routes = document["paths"].as_object().unwrap().iter();
+    routes
+        .filter(|(_, operations)| is_list(&operations["get"]))
+        .map(|(path, _)| path.trim_start_matches("/v1/teams/{team_id}"))
+        .collect()
+}
+
 /// A session with three actions.
 async fn act(app: &TestApp, context: &Context) -> String {
     let spec = SessionSpec::new("sync_roster").context(context.clone());
@@ -170,13 +191,8 @@ async fn a_page_size_of_one_gives_each_item_once() {
     // A list that comes later is tried here, too.
     let document = app.openapi().await;
     let tried: BTreeSet<&str> = lists.iter().map(|(route, ..)| *route).collect();
-    for (path, operations) in document["paths"].as_object().unwrap() {
-        let parameters = operations["get"]["parameters"].as_array().into_iter().flatten();
-        if parameters.into_iter().any(|parameter| parameter["name"] == "limit") {
-            let route = path.trim_start_matches("/v1/teams/{team_id}");
-            assert!(tried.contains(route), "{path} takes `limit`: add it to this test");
-        }
-    }
+    let untried: Vec<&str> = lists_of(&document).difference(&tried).copied().collect();
+    assert_eq!(untried, WITHOUT_PAGES, "add the list to this test");
     // Nothing of the run is left open.
     tokio::time::timeout(Duration::from_secs(20), app.runs.close(&app.database))
         .await
