@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: a POST that is sent twice has one effect and one answer, whatever happens between.
 
+mod attempts;
+
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,106 @@
+//! Handlers that begin more than one transaction, or fail after their commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::Extension;
+use axum::http::StatusCode;
+use axum::routing::post;
+use daybook::assert_events;
+use daybook::prelude::*;
+use daybook::tenancy::DatabaseOptions;
+use daybook::testing::TestDb;
+use daybook_tests::campaign;
+use daybook_tests::http::{Client, TestApp, sample_program};
+use serde_json::Value;
+
+use super::same;
+
+async fn create(tx: &TeamTx, name: &str) -> Result<()> {
+    let campaign = campaign::ActiveModel {
+        name: Set(name.to_owned()),
+        ..Default::default()
+    };
+    create_model_with_event(tx, campaign, Track::All).await.map(drop)
+}
+
+/// Meets another transaction at its first attempt.
+async fn begins_again(team: Team, Extension(attempts): Extension<Arc<AtomicU32>>) -> Result<StatusCode> {
+    team.write(async |tx| {
+        create(tx, "Spring").await?;
+        if attempts.fetch_add(1, Ordering::SeqCst) == 0 {
+            let conflict = sqlx::query("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$");
+            tx.execute_sql(conflict).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(StatusCode::CREATED)
+}
+
+async fn commits_twice(team: Team) -> Result<StatusCode> {
+    for name in ["Spring", "Summer"] {
+        team.write(async |tx| create(tx, name).await).await?;
+    }
+    Ok(StatusCode::CREATED)
+}
+
+async fn breaks_after_its_commit(team: Team) -> Result<StatusCode> {
+    team.write(async |tx| create(tx, "Spring").await).await?;
+    Err(Error::internal("broken after the commit"))
+}
+
+async fn service() -> (TestApp, Client) {
+    let routes = axum::Router::new()
+        .route("/begins-again", post(begins_again))
+        .route("/commits-twice", post(commits_twice))
+        .route("/breaks-after-its-commit", post(breaks_after_its_commit))
+        .layer(Extension(Arc::new(AtomicU32::new(0))));
+    let program = sample_program().routes(routes);
+    let db = TestDb::with_migrations(program.migrations().clone()).await;
+    let options = DatabaseOptions {
+        max_connections: 4,
+        ..db.options()
+    };
+    let app = TestApp::start_as(program, db, options).await;
+    let ada = app.member("ada", Role::Owner).await;
+    (app, ada)
+}
+
+#[tokio::test]
+async fn work_that_begins_again_takes_its_key_again() {
+    let (app, ada) = service().await;
+    let ask = || ada.post("/begins-again", Value::Null).once("k");
+    let done = ask().await.is(StatusCode::CREATED);
+    same(&done, &ask().await);
+    assert_events!(app.team, ["CREATED campaign “Spring”"]);
+}
+
+#[tokio::test]
+async fn a_key_is_taken_once_by_a_request_with_two_transactions() {
+    let (app, ada) = service().await;
+    let ask = || ada.post("/commits-twice", Value::Null).once("k");
+    let done = ask().await.is(StatusCode::CREATED);
+    same(&done, &ask().await);
+    assert_events!(app.team, ["CREATED campaign “Spring”", "CREATED campaign “Summer”"]);
+}
+
+#[tokio::test]
+async fn an_error_of_the_service_after_the_commit_is_not_answered_again() {
+    let (app, ada) = service().await;
+    let ask = || ada.post("/breaks-after-its-commit", Value::Null).once("k");
+    ask().await.is(StatusCode::INTERNAL_SERVER_ERROR);
+    ask().await.problem(StatusCode::CONFLICT, "outcome-unknown");
+    assert_events!(app.team, ["CREATED campaign “Spring”"]);
+}
+
+#[tokio::test]
+async fn a_key_is_for_post_alone() {
+    let (app, ada) = service().await;
+    let spring = ada.create_campaign("Spring", "100").await;
+    for budget in ["200", "300"] {
+        let change = ada.patch(&spring.path, serde_json::json!({"budget": budget}));
+        assert_eq!(change.once("k").await.ok()["budget"], budget);
+    }
+    assert_eq!(app.team.events().await.len(), 3);
+}
