@@ -1,14 +1,15 @@
 //! Who may come in, and who has to go.
 
 use axum::http::{HeaderValue, StatusCode};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use daybook::auth::{NewToken, mint};
 use daybook::live::LiveOptions;
 use daybook::tenancy::Role;
 use daybook_tests::eventually;
-use daybook_tests::http::{Client, auth_config};
+use daybook_tests::http::{Client, auth_config, impersonation};
 use daybook_tests::live::LiveClient;
 use serde_json::json;
+use sqlx::Executor;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -146,6 +147,65 @@ async fn a_socket_ends_with_its_token() {
     let mut by_token = scene.live(&brief).await;
     assert_eq!(by_token.closed().await.0, 4401);
     assert_eq!(by_ticket.closed().await.0, 4401, "a ticket is no way to stay longer");
+}
+
+#[tokio::test]
+async fn a_socket_and_a_ticket_of_a_key_end_when_the_key_expires() {
+    let scene = Scene::new().await;
+    let (robot, _) = scene.ada.make_key("robot", "viewer").await;
+    let ticket = ticket(&robot).await;
+    let mut live = scene.live(&robot).await;
+    let mut inside = scene.app.team.connection().await;
+    inside.execute("UPDATE api_keys SET expires_at = now()").await.unwrap();
+    assert_eq!(live.closed().await.0, 4403);
+    assert_eq!(refusal_of(&scene, &ticket).await, 401);
+}
+
+#[tokio::test]
+async fn a_ticket_ends_with_its_time_and_with_the_credential_that_asked_for_it() {
+    let scene = Scene::new().await;
+    let late = ticket(&scene.ada).await;
+    let run = crate::runs::run(&scene.ada).await;
+    let tickets = format!("{run}/tickets");
+    let for_a_run = scene.ada.post(&tickets, json!({})).await.ok()["ticket"].clone();
+    let mut inside = scene.app.team.connection().await;
+    let age = "UPDATE ws_tickets SET expires_at = now() - interval '1 microsecond'";
+    inside.execute(age).await.unwrap();
+    assert_eq!(refusal_of(&scene, &late).await, 401);
+    let log = format!("{run}/events?ticket={}", for_a_run.as_str().unwrap());
+    scene.app.anonymous().get(&log).await.is(StatusCode::UNAUTHORIZED);
+
+    let began = Utc::now();
+    let token = mint(&auth_config(), &NewToken::new("ada"), TimeDelta::seconds(10)).unwrap();
+    let brief = scene.app.bearer(token);
+    for path in ["/live/tickets", &tickets] {
+        let made = brief.post(path, json!({})).await.is(StatusCode::CREATED).json();
+        let expires_at: DateTime<Utc> = made["expires_at"].as_str().unwrap().parse().unwrap();
+        assert!(expires_at <= began + TimeDelta::seconds(11), "{path}: {made}");
+    }
+}
+
+/// Somebody of the support, who is no member, acts for Grace, who is one.
+#[tokio::test]
+async fn a_ticket_of_who_acts_for_another_opens_a_socket_for_as_long_as_the_other_is_a_member() {
+    let scene = Scene::new().await;
+    let beta = scene.app.db.team("Beta").await;
+    scene.app.member_of(&beta, "support", Role::Owner).await;
+    let as_grace = scene.app.bearer(impersonation("support", "grace"));
+    let (first, second) = (ticket(&as_grace).await, ticket(&as_grace).await);
+    let request = LiveClient::request(scene.address, &scene.app.anonymous(), &format!("?ticket={first}"));
+    let mut live = LiveClient::try_connect(scene.address, request).await.unwrap();
+    assert!(live.until_pong().await.is_empty());
+    let leave = scene.ada.delete(&format!("/members/{}", scene.grace.id()));
+    leave.await.is(StatusCode::OK);
+    assert_eq!(live.closed().await.0, 4403);
+    assert_eq!(refusal_of(&scene, &second).await, 404);
+}
+
+/// The status that a ticket's socket is refused with.
+async fn refusal_of(scene: &Scene, ticket: &str) -> u16 {
+    let request = LiveClient::request(scene.address, &scene.app.anonymous(), &format!("?ticket={ticket}"));
+    LiveClient::try_connect(scene.address, request).await.unwrap_err().0
 }
 
 #[tokio::test]
