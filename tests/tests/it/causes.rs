@@ -47,6 +47,31 @@ async fn events_that_a_consumer_records_in_bulk_name_the_event_that_it_was_calle
     }
 }
 
+/// Makes one widget for all the campaigns of a call.
+#[event_consumer(EventType::Created, object_type = "campaign", name = "sums-up")]
+async fn sums_up(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
+    let name = format!("of {} campaigns", events.len());
+    create_model_with_event(tx, widget::named(&name), Track::All).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_consumer_of_a_slice_records_was_caused_by_the_first_of_its_events() {
+    let stage = Stage::with(Consumers::of([sums_up::CONSUMER]).unwrap()).await;
+    let tx = stage.begin().await;
+    let campaigns = ["Spring", "Summer", "Autumn"].map(|name| campaign::ActiveModel {
+        name: Set(name.to_owned()),
+        ..Default::default()
+    });
+    create_models_with_events(&tx, campaigns.to_vec(), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let events = stage.team.events().await;
+    let of = |label: &str| events.iter().find(|event| event.object_label == label).unwrap();
+    assert_eq!(of("of 3 campaigns").causation_id, Some(of("Spring").id));
+}
+
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "gathers")]
 async fn gathers(_: &ConsumerContext, _: &[Event]) -> ConsumerResult {
     Ok(())

@@ -75,6 +75,24 @@ async fn slices(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
     Ok(())
 }
 
+/// Does the first of its events alone, then tries to do all of them.
+#[event_consumer(EventType::Created, mode = durable, name = "by-halves")]
+async fn by_halves(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    ctx.fresh(&tx, &events[..1]).await?;
+    tx.commit().await?;
+    let tx = ctx.begin().await?;
+    let once = ctx.once(&tx).await;
+    tx.rollback().await?;
+    let tx = ctx.begin().await?;
+    jot_down(&tx, once.unwrap_err().code()).await?;
+    for event in ctx.fresh(&tx, events).await? {
+        jot_down(&tx, &event.object_label).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
 #[event_consumer(EventType::Created, mode = isolate, name = "once-mended")]
 async fn once_mended(tx: &TeamTx, event: &Event) -> ConsumerResult {
     if !mended(tx).await? {
@@ -152,6 +170,21 @@ async fn an_effect_that_is_guarded_happens_once_however_often_it_is_tried() {
     .await;
     assert_eq!(told(&shop).await[0]["error"]["message"], "forgot that it was done");
     assert_eq!(jottings(&shop).await, ["once"]);
+}
+
+#[tokio::test]
+async fn a_slice_that_is_partly_done_is_not_done_again_as_a_whole() {
+    let shop = shop_with(by_halves::CONSUMER).await;
+    let tx = shop.stage.begin().await;
+    let widgets = ["one", "two", "three"].map(widget::named);
+    create_models_with_events(&tx, widgets.to_vec(), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    eventually("all jottings", async || {
+        jottings(&shop).await == ["partly-done", "three", "two"]
+    })
+    .await;
 }
 
 #[tokio::test]

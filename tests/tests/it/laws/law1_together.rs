@@ -1,11 +1,14 @@
 //! Law 1: the model's change, its event and what consumers wrote commit together or not at all.
 
+use std::sync::{Arc, Mutex};
+
 use daybook::assert_events;
 use daybook::error::Error;
 use daybook::events::{ConsumerResult, Consumers, Event, EventType, Track, create_model_with_event};
 use daybook::prelude::event_consumer;
-use daybook::tenancy::TeamTx;
-use daybook_tests::{Stage, somebody_waits_for_a_lock, widget};
+use daybook::tenancy::{Context, Ending, Entrant, Entry, Observer, Request, TeamTx, Transaction};
+use daybook_tests::{Stage, eventually, somebody_waits_for_a_lock, widget};
+use futures_util::FutureExt as _;
 use sea_orm::ConnectionTrait;
 
 /// Writes a row of its own for each event.
@@ -129,6 +132,44 @@ async fn a_dropped_transaction_leaves_nothing() {
     // The drop's rollback is a task; the pool's close waits for it.
     stage.database.close().await;
     assert_eq!(counts(&stage).await, [0, 0, 0]);
+}
+
+/// Keeps how transactions ended.
+#[derive(Debug, Default)]
+struct Endings(Mutex<Vec<Ending>>);
+
+impl Observer for Endings {
+    fn entered(&self, _: &Context) {}
+
+    fn ended(&self, transaction: &Transaction<'_>) {
+        self.0.lock().unwrap().push(transaction.ending);
+    }
+
+    fn retried(&self) {}
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_waits_for_any_more_is_carried_out_and_reported() {
+    let stage = Stage::new().await;
+    let endings = Arc::new(Endings::default());
+    let request = Request {
+        observer: Some(endings.clone()),
+        ..Request::of(&stage.ada.context)
+    };
+    let ada = Entrant::Context(stage.ada.context.clone());
+    let tx = stage
+        .database
+        .enter(&Entry::new(stage.team.id, ada, request))
+        .await
+        .unwrap();
+    create_model_with_event(&tx, widget::named("w"), Track::All)
+        .await
+        .unwrap();
+    let mut commit = Box::pin(tx.commit());
+    assert!(commit.as_mut().now_or_never().is_none(), "COMMIT is under way");
+    drop(commit);
+    eventually("the report", async || *endings.0.lock().unwrap() == [Ending::Committed]).await;
+    assert_eq!(stage.count("widgets").await, 1);
 }
 
 /// PostgreSQL answers COMMIT with a silent ROLLBACK after a failed statement.

@@ -1,9 +1,47 @@
 //! What a transaction sets ends with it, whoever gets its connection next.
 
+use std::time::Duration;
+
+use daybook::auth::{KeyRole, NewKey, make_key};
 use daybook::events::{Consumers, Track, create_model_with_event};
-use daybook::tenancy::{DatabaseOptions, Role};
+use daybook::tenancy::{Database, DatabaseOptions, Entrant, Entry, Request, Role};
+use daybook::testing::{TestMember, TestTeam};
 use daybook_tests::{test_db, widget};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+/// What is set in the session of the pool's only connection, and how many rows it sees.
+async fn left(database: &Database, next: &TestMember) -> (String, i64) {
+    let tx = database.begin(&next.context).await.unwrap();
+    // Out of any transaction: what is left there is of the session.
+    tx.execute_unprepared("ROLLBACK").await.unwrap();
+    // Settings of ours are not in pg_settings.
+    let sql =
+        "SELECT concat_ws(' ', current_setting('daybook.team_id', true), current_setting('daybook.user_id', true),
+            current_setting('daybook.actor', true), current_setting('daybook.issuer', true),
+            current_setting('daybook.subject', true), current_setting('statement_timeout')) AS left,
+        (SELECT count(*) FROM widgets) AS rows";
+    let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, sql));
+    let row = row.await.unwrap().unwrap();
+    let left: String = row.try_get("", "left").unwrap();
+    (left.trim().to_owned(), row.try_get("", "rows").unwrap())
+}
+
+/// Who holds a key of the team.
+async fn key(database: &Database, team: &TestTeam, maker: &TestMember) -> Entry {
+    let tx = database.begin(&maker.context).await.unwrap();
+    let new = NewKey {
+        name: "robot".to_owned(),
+        role: KeyRole::Member,
+        expires_at: None,
+    };
+    let (_, key) = make_key(&tx, &new).await.unwrap();
+    tx.commit().await.unwrap();
+    let entrant = Entrant::ApiKey {
+        prefix: key.prefix().to_owned(),
+        secret_sha256: key.secret_sha256(),
+    };
+    Entry::new(team.id, entrant, Request::of(&maker.context))
+}
 
 #[tokio::test]
 async fn a_connection_keeps_no_setting_of_the_transaction_before() {
@@ -14,33 +52,26 @@ async fn a_connection_keeps_no_setting_of_the_transaction_before() {
     let bob = globex.member("bob", Role::Owner).await;
     let options = DatabaseOptions {
         max_connections: 1,
+        statement_timeout: Some(Duration::from_secs(20)),
         ..db.options()
     };
     let database = db.connect(options, Consumers::none()).await;
-    for (name, commits) in [("a", true), ("b", false)] {
-        let tx = database.begin(&ada.context).await.unwrap();
-        create_model_with_event(&tx, widget::named(name), Track::All)
-            .await
-            .unwrap();
-        if commits {
-            tx.commit().await.unwrap();
-        } else {
-            tx.rollback().await.unwrap();
+    let clean = ("0".to_owned(), 0);
+    let robot = key(&database, &team, &ada).await;
+    for (n, entry) in [ada.entry(), robot].iter().enumerate() {
+        for commits in [true, false] {
+            let tx = database.enter(entry).await.unwrap();
+            let widget = widget::named(&format!("{n} {commits}"));
+            create_model_with_event(&tx, widget, Track::All).await.unwrap();
+            if commits {
+                tx.commit().await.unwrap();
+            } else {
+                tx.rollback().await.unwrap();
+            }
+            assert_eq!(left(&database, &bob).await, clean, "{entry:?}");
         }
-        // The same connection, out of any transaction: what is left there is of the session.
-        let next = database.begin(&bob.context).await.unwrap();
-        next.execute_unprepared("ROLLBACK").await.unwrap();
-        let left = "SELECT string_agg(name || '=' || setting, ', ') AS left FROM pg_settings \
-                    WHERE name LIKE 'daybook.%' AND setting <> ''";
-        let row = next.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, left));
-        let left: Option<String> = row.await.unwrap().unwrap().try_get("", "left").unwrap();
-        assert_eq!(left, None);
-        let visible = next.query_one_raw(sea_orm::Statement::from_string(
-            sea_orm::DbBackend::Postgres,
-            "SELECT coalesce(current_setting('daybook.team_id', true), '') AS team, (SELECT count(*) FROM widgets) AS rows",
-        ));
-        let visible = visible.await.unwrap().unwrap();
-        assert_eq!(visible.try_get::<String>("", "team").unwrap(), "");
-        assert_eq!(visible.try_get::<i64>("", "rows").unwrap(), 0);
     }
+    // What belongs to no team names one person.
+    database.own_teams("issuer", "ada").await.unwrap();
+    assert_eq!(left(&database, &bob).await, clean);
 }
