@@ -25,8 +25,8 @@ async fn bounded(client: &Client, path: &str, most: usize) -> Value {
     answer.ok()
 }
 
-/// Edits a campaign's text `times` times, from one long text to another.
-async fn edit(app: &TestApp, campaign_id: &str, times: usize) -> Uuid {
+/// Edits a campaign's text from each of these to the next.
+async fn edit(app: &TestApp, campaign_id: &str, texts: &[String]) -> Uuid {
     let context = app.team.system();
     let tx = app.database.begin(&context).await.unwrap();
     let model = campaign::Entity::find_by_id(Uuid::try_parse(campaign_id).unwrap())
@@ -34,11 +34,10 @@ async fn edit(app: &TestApp, campaign_id: &str, times: usize) -> Uuid {
         .await
         .unwrap()
         .unwrap();
-    for n in 0..times {
-        let text = |n: usize| json!(format!("{n} {}", "é".repeat(LONG / 2)));
+    for edit in texts.windows(2) {
         let change = FieldChange {
-            old: text(n),
-            new: text(n + 1),
+            old: json!(edit[0]),
+            new: json!(edit[1]),
         };
         let payload = UpdatedEventData {
             changes: FieldChanges::from([("client_email".to_owned(), change)]),
@@ -49,12 +48,29 @@ async fn edit(app: &TestApp, campaign_id: &str, times: usize) -> Uuid {
     context.correlation_id
 }
 
+/// Of long values a group knows the beginnings, which are the same here.
+#[tokio::test]
+async fn a_long_value_that_differs_at_its_end_has_not_come_back() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    let texts = ["one", "two", "three"].map(|end| format!("{}{end}", "é".repeat(LONG / 2)));
+    edit(&app, &spring.id, &texts).await;
+    let group = ada.get(&format!("{thread}/messages?group=true&after_seq=1")).await.ok();
+    let change = &group["items"][0]["changes"][0];
+    assert_eq!(
+        (&change["truncated"], &change["came_back"]),
+        (&json!(true), &json!(false))
+    );
+}
+
 #[tokio::test]
 async fn long_values_are_cut_in_pages_inbox_frames_and_stories_and_are_whole_by_themselves() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
-    let story = edit(&app, &spring.id, 5).await;
+    let texts: Vec<_> = (0..6).map(|n| format!("{n} {}", "é".repeat(LONG / 2))).collect();
+    let story = edit(&app, &spring.id, &texts).await;
 
     for query in ["", "?order=desc", "?group=true"] {
         let page = bounded(&ada, &format!("{thread}/messages{query}"), PAGE_BYTES).await;

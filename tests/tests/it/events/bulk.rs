@@ -195,6 +195,39 @@ async fn an_update_of_many_leaves_alone_what_is_so_already() {
 }
 
 #[tokio::test]
+async fn two_updates_of_many_that_race_are_both_told_right() {
+    let stage = Stage::new().await;
+    stage.widget("w").await;
+    let serial = |n| widget::ActiveModel {
+        serial: Set(n),
+        ..Default::default()
+    };
+    let first = stage.begin().await;
+    update_models_with_events(&first, widget::Entity::find(), serial(8), Track::All)
+        .await
+        .unwrap();
+    let second = tokio::spawn({
+        let (database, entry) = (stage.database.clone(), stage.entry());
+        async move {
+            let tx = database.enter(&entry).await?;
+            update_models_with_events(&tx, widget::Entity::find(), serial(9), Track::All).await?;
+            tx.commit().await
+        }
+    });
+    daybook_tests::somebody_waits_for_a_lock(&stage.db).await;
+    first.commit().await.unwrap();
+    second.await.unwrap().unwrap();
+    assert_events!(
+        stage.team,
+        [
+            "CREATED widget “w”",
+            "UPDATED widget “w”: serial 7 → 8",
+            "UPDATED widget “w”: serial 8 → 9",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_selection_may_filter_and_limit() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;

@@ -6,6 +6,7 @@ mod moments;
 mod refused;
 mod restored;
 mod round_trips;
+mod scopes;
 mod sentences;
 mod single;
 mod specimens;
