@@ -95,6 +95,27 @@ async fn people_are_added_listed_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn a_member_s_version_changes_with_their_role_alone_and_with_their_handle_alone() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let mia = path(&app.member("mia", Role::Member).await);
+    let first = ada.get(&mia).await.etag();
+    let same = ada.patch(&mia, json!({"role": "member", "handle": "mia"})).await;
+    assert_eq!(same.etag(), first);
+    assert!(app.team.events().await.is_empty(), "nothing has changed");
+    let mut stale = first;
+    for change in [json!({"role": "viewer"}), json!({"handle": "mia.b"})] {
+        let changed = ada.patch(&mia, change).if_match(&stale).await.is(StatusCode::OK);
+        for ask in [ada.patch(&mia, json!({"role": "admin"})), ada.delete(&mia)] {
+            let refused = ask.if_match(&stale).await;
+            refused.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
+        }
+        stale = changed.etag();
+    }
+    assert_eq!(app.team.events().await.len(), 2);
+}
+
+#[tokio::test]
 async fn what_can_t_be_a_member_is_refused_by_field_or_by_name() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;

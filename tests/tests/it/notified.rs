@@ -1,9 +1,10 @@
 //! Who is notified of what, and how often it counts.
 
+use axum::http::StatusCode;
 use daybook::events::{EventType, RawEventData, emit_events};
 use daybook::tenancy::Role;
 use daybook_entity::campaign;
-use daybook_tests::http::{Campaign, TestApp, impersonation};
+use daybook_tests::http::{Answer, Ask, Campaign, Client, TestApp, impersonation};
 use sea_orm::EntityTrait;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
@@ -88,21 +89,43 @@ async fn no_way_of_reading_moves_a_read_mark_back() {
     assert_eq!(read_seq().await, 3);
 }
 
+/// What becomes of a request during which a member's removal commits.
+async fn while_removed(app: &TestApp, member: &Client, ask: Ask) -> Answer {
+    let mut removing = app.team.connection().await;
+    removing.execute("BEGIN").await.unwrap();
+    let remove = format!("DELETE FROM memberships WHERE user_id = '{}'", member.id());
+    removing.execute(AssertSqlSafe(remove)).await.unwrap();
+    let answer = tokio::spawn(ask.into_future());
+    daybook_tests::somebody_waits_for_a_lock(&app.db).await;
+    removing.execute("COMMIT").await.unwrap();
+    answer.await.unwrap()
+}
+
 #[tokio::test]
 async fn a_member_who_is_removed_during_a_delivery_doesn_t_fail_the_change() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    let grace = app.member("grace", Role::Member).await;
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
-    grace.put(&format!("{thread}/follow")).await.ok();
-    let mut removing = app.team.connection().await;
-    removing.execute("BEGIN").await.unwrap();
-    let remove = format!("DELETE FROM memberships WHERE user_id = '{}'", grace.id());
-    removing.execute(AssertSqlSafe(remove)).await.unwrap();
-    let change = tokio::spawn(ada.patch(&spring.path, json!({"budget": "200"})).into_future());
-    daybook_tests::somebody_waits_for_a_lock(&app.db).await;
-    removing.execute("COMMIT").await.unwrap();
-    assert_eq!(change.await.unwrap().ok()["budget"], "200");
-    let comment = ada.comment(&thread, "anybody there? @grace").await;
-    assert_eq!(comment["seq"], 3);
+    let (grace, linus) = (
+        app.member("grace", Role::Member).await,
+        app.member("linus", Role::Member).await,
+    );
+    for follower in [&grace, &linus] {
+        follower.put(&format!("{thread}/follow")).await.ok();
+    }
+    let messages = format!("{thread}/messages");
+    let change = ada.patch(&spring.path, json!({"budget": "200"}));
+    assert_eq!(while_removed(&app, &grace, change).await.ok()["budget"], "200");
+    let comment = ada.post(&messages, json!({"body": "anybody there? @grace"}));
+    let comment = while_removed(&app, &linus, comment).await;
+    assert_eq!(comment.is(StatusCode::CREATED).json()["seq"], 3);
+    // Who doesn't follow is mentioned, by a comment and by its edit.
+    let (hedy, alan) = (
+        app.member("hedy", Role::Member).await,
+        app.member("alan", Role::Member).await,
+    );
+    let comment = while_removed(&app, &hedy, ada.post(&messages, json!({"body": "@hedy?"}))).await;
+    assert_eq!(comment.is(StatusCode::CREATED).json()["seq"], 4);
+    let edit = ada.patch(&format!("{messages}/4"), json!({"body": "@alan?"}));
+    while_removed(&app, &alan, edit).await.is(StatusCode::OK);
 }

@@ -189,8 +189,16 @@ async fn only_the_operator_adds_without_asking() {
     let refused = daybook::auth::add_member(&tx, &new).await.unwrap_err();
     assert!(refused.to_string().contains("invite"), "{refused}");
     tx.rollback().await.unwrap();
+    // She is invited, too, which ends with it.
+    let tx = app.database.begin(&ada.context).await.unwrap();
+    daybook::auth::invite(&tx, &new).await.unwrap();
+    tx.commit().await.unwrap();
     let tx = app.database.begin(&app.team.system()).await.unwrap();
     daybook::auth::add_member(&tx, &new).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(access_events(&app).await, ["test: member.added @mia"]);
+    assert!(app.stranger("mia").invitations().await.is_empty());
+    assert_eq!(
+        access_events(&app).await,
+        ["Ada: member.invited @mia", "test: member.added @mia"]
+    );
 }

@@ -3,15 +3,15 @@
 use axum::http::StatusCode;
 use daybook::assert_events;
 use daybook::tenancy::Role;
-use daybook_tests::http::{Answer, Ask, TestApp};
+use daybook_tests::http::{Answer, Ask, Campaign, TestApp};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
-/// Sends both requests while another transaction holds the row, so that both have begun before either can change it.
-async fn at_the_same_moment(app: &TestApp, id: &str, first: Ask, second: Ask) -> [Answer; 2] {
+/// Sends both requests while another transaction holds a row (`campaigns WHERE …`), so that both have begun before either can change it.
+pub async fn at_the_same_moment(app: &TestApp, row: &str, first: Ask, second: Ask) -> [Answer; 2] {
     let mut holder = app.team.connection().await;
     holder.execute("BEGIN").await.unwrap();
-    let lock = format!("SELECT FROM campaigns WHERE id = '{id}' FOR UPDATE");
+    let lock = format!("SELECT FROM {row} FOR UPDATE");
     holder.execute(AssertSqlSafe(lock)).await.unwrap();
     let both = [tokio::spawn(first.into_future()), tokio::spawn(second.into_future())];
     daybook_tests::sessions_wait_for_locks(&app.db, 2).await;
@@ -20,10 +20,14 @@ async fn at_the_same_moment(app: &TestApp, id: &str, first: Ask, second: Ask) ->
     [first.await.unwrap(), second.await.unwrap()]
 }
 
-fn one_succeeded(answers: [Answer; 2]) {
+pub fn one_succeeded(answers: [Answer; 2]) {
     let mut statuses = answers.map(|answer| answer.status);
     statuses.sort();
     assert_eq!(statuses, [StatusCode::OK, StatusCode::PRECONDITION_FAILED]);
+}
+
+fn row(campaign: &Campaign) -> String {
+    format!("campaigns WHERE id = '{}'", campaign.id)
 }
 
 #[tokio::test]
@@ -35,7 +39,7 @@ async fn of_two_changes_of_one_version_one_is_refused() {
         ada.patch(&spring.path, json!({"budget": budget}))
             .if_match(&spring.etag)
     };
-    one_succeeded(at_the_same_moment(&app, &spring.id, change("200"), change("300")).await);
+    one_succeeded(at_the_same_moment(&app, &row(&spring), change("200"), change("300")).await);
     let updated = app
         .team
         .events()
@@ -54,7 +58,7 @@ async fn of_two_transitions_of_one_version_one_is_refused() {
         let path = format!("{}/transition", spring.path);
         ada.post(&path, json!({"state": "active"})).if_match(&spring.etag)
     };
-    one_succeeded(at_the_same_moment(&app, &spring.id, to_active(), to_active()).await);
+    one_succeeded(at_the_same_moment(&app, &row(&spring), to_active(), to_active()).await);
     assert_events!(
         app.team,
         [
@@ -70,7 +74,7 @@ async fn of_two_deletions_of_one_version_one_is_refused() {
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;
     let delete = || ada.delete(&spring.path).if_match(&spring.etag);
-    let mut statuses = at_the_same_moment(&app, &spring.id, delete(), delete())
+    let mut statuses = at_the_same_moment(&app, &row(&spring), delete(), delete())
         .await
         .map(|answer| answer.status);
     statuses.sort();

@@ -1,6 +1,6 @@
 //! The main story over HTTP; [`refusals`] is every way in which a request can be wrong.
 
-mod lost_updates;
+pub mod lost_updates;
 mod refusals;
 
 use axum::http::{Method, StatusCode};
@@ -114,6 +114,13 @@ async fn many_are_changed_together_or_not_at_all() {
         ]
     );
     assert_eq!(ada.get(&spring.path).await.ok()["name"], "Spring");
+    let stale = ada.delete(&spring.path).if_match(&spring.etag).await;
+    stale.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
+    // What had the value already is of the version that was seen.
+    let seen = ada
+        .patch(&summer.path, json!({"name": "Summer"}))
+        .if_match(&summer.etag);
+    seen.await.ok();
     let none = json!({"ids": [], "changes": {"name": "x"}});
     assert_eq!(ada.patch("/campaigns", none).await.wrong_fields(), ["ids"]);
 }

@@ -1,9 +1,13 @@
 //! Edits in a row told as one line, and put together again by whoever reads pages or single messages.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daybook::tenancy::Role;
+use daybook::events::{Track, update_model_with_event};
+use daybook::tenancy::{Context, Role};
+use daybook_entity::campaign;
 use daybook_tests::http::{Client, TestApp, impersonation};
+use sea_orm::{EntityTrait, Set};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// What a thread says with groups: texts, a group's with its places.
 async fn lines(reader: &Client, thread: &str) -> Vec<String> {
@@ -152,6 +156,35 @@ async fn what_ends_a_group() {
             .collect();
         assert_eq!(groups, expected, "{last:?}");
     }
+}
+
+#[tokio::test]
+async fn edits_for_different_reasons_are_no_group() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    for (budget, reason) in [(1, None), (2, Some("a")), (3, Some("a")), (4, Some("b"))] {
+        let context = Context {
+            reason: reason.map(str::to_owned),
+            ..app.team.system()
+        };
+        let tx = app.database.begin(&context).await.unwrap();
+        let id: Uuid = spring.id.parse().unwrap();
+        let model = campaign::Entity::find_by_id(id).one(&tx).await.unwrap().unwrap();
+        let change = campaign::ActiveModel {
+            budget: Set(budget.into()),
+            ..Default::default()
+        };
+        update_model_with_event(&tx, &model, change, Track::All).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let page = ada.get(&format!("{thread}/messages?group=true")).await.ok();
+    let places = |item: &Value| {
+        let last = item["seq"].as_i64().unwrap();
+        (item["first_seq"].as_i64().unwrap_or(last), last)
+    };
+    let places: Vec<_> = page["items"].as_array().unwrap().iter().map(places).collect();
+    assert_eq!(places, [(1, 1), (2, 2), (3, 4), (5, 5)]);
 }
 
 /// As a reader of pages does it: what one page cut and the next one begins with is one group.

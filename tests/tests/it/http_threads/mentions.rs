@@ -168,6 +168,19 @@ async fn a_deleted_comment_leaves_the_counts() {
     assert!(grace.unread().await.is_empty());
 }
 
+#[tokio::test]
+async fn a_deleted_comment_leaves_a_long_count_wherever_it_was() {
+    let (_app, ada, grace, _, thread) = scene().await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    for n in 0..12 {
+        ada.comment(&thread, &n.to_string()).await;
+    }
+    for (seq, left) in [(2, 11), (7, 10), (13, 9)] {
+        delete(&ada, &thread, seq).await;
+        assert_eq!(grace.inbox().await["items"][0]["unread_count"], left);
+    }
+}
+
 /// Beside events, which stay.
 #[tokio::test]
 async fn a_deleted_comment_gives_way_to_the_event_before_it() {

@@ -1,5 +1,6 @@
 //! Threads, comments and the inbox over HTTP.
 
+mod following;
 mod grouping;
 mod mentions;
 mod order;
@@ -10,6 +11,8 @@ use axum::http::StatusCode;
 use daybook::tenancy::Role;
 use daybook_tests::http::TestApp;
 use serde_json::{Value, json};
+
+use crate::http_campaigns::lost_updates::{at_the_same_moment, one_succeeded};
 
 #[tokio::test]
 async fn a_comment_reaches_who_follows_and_whom_it_mentions() {
@@ -129,6 +132,20 @@ async fn a_comment_is_its_author_s_to_change_and_to_take_back() {
         .unwrap();
     assert_eq!(kept, None, "its text is gone for good");
     assert_eq!(ada.comment(&thread, "next").await["seq"], 3, "its place stays");
+}
+
+#[tokio::test]
+async fn of_two_edits_of_one_version_one_is_refused_and_so_is_a_stale_deletion() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    let first = ada.comment(&thread, "furst").await["etag"].as_str().unwrap().to_owned();
+    let path = format!("{thread}/messages/2");
+    let edit = |body: &str| ada.patch(&path, json!({"body": body})).if_match(&first);
+    one_succeeded(at_the_same_moment(&app, "thread_messages WHERE seq = 2", edit("first"), edit("1st")).await);
+    let stale = ada.delete(&path).if_match(&first).await;
+    stale.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
+    assert_ne!(ada.reads(&thread).await[1], "Ada: (taken back)");
 }
 
 #[tokio::test]

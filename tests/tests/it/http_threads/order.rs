@@ -1,10 +1,12 @@
 //! The order of a thread: its events' within one call, its commits' across transactions.
 
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use daybook::events::{EventType, FieldChange, FieldChanges, RawEventData, UpdatedEventData, emit_events};
 use daybook::tenancy::Role;
 use daybook_entity::campaign;
 use daybook_tests::http::{Campaign, TestApp};
+use daybook_tests::somebody_waits_for_a_lock;
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -56,17 +58,29 @@ async fn a_message_s_moment_follows_its_place_when_transactions_overlap() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
-    // Both begin before either writes; the one that began first writes last.
-    let early = app.database.begin(&app.team.system()).await.unwrap();
-    let object = model(&early, &spring).await;
-    let late = app.database.begin(&app.team.system()).await.unwrap();
     let custom = |name: &str| RawEventData::new(EventType::Custom, json!({"name": name}));
-    emit_events(&late, vec![(&object, custom("late"))]).await.unwrap();
-    late.commit().await.unwrap();
-    emit_events(&early, vec![(&object, custom("early"))]).await.unwrap();
-    early.commit().await.unwrap();
-    // A comment, which is posted by another statement, behind them.
-    ada.comment(&thread, "seen").await;
+    // One event, several events and a comment are posted by statements of their own.
+    let mut object = None;
+    for several in [1, 2] {
+        // Both begin before either writes; the one that began first writes last.
+        let early = app.database.begin(&app.team.system()).await.unwrap();
+        let object = object.insert(model(&early, &spring).await);
+        let events = |name: &str| vec![(&*object, custom(name)); several];
+        let late = app.database.begin(&app.team.system()).await.unwrap();
+        emit_events(&late, events("late")).await.unwrap();
+        late.commit().await.unwrap();
+        emit_events(&early, events("early")).await.unwrap();
+        early.commit().await.unwrap();
+    }
+    let object = object.unwrap();
+    let holder = app.database.begin(&app.team.system()).await.unwrap();
+    emit_events(&holder, [(&object, custom("first"))]).await.unwrap();
+    let comment = ada.post(&format!("{thread}/messages"), json!({"body": "seen"}));
+    let comment = tokio::spawn(comment.into_future());
+    somebody_waits_for_a_lock(&app.db).await;
+    emit_events(&holder, [(&object, custom("second"))]).await.unwrap();
+    holder.commit().await.unwrap();
+    comment.await.unwrap().is(StatusCode::CREATED);
     let page = ada.get(&format!("{thread}/messages?limit=200")).await.ok();
     let moments: Vec<DateTime<Utc>> = page["items"]
         .as_array()
@@ -74,7 +88,7 @@ async fn a_message_s_moment_follows_its_place_when_transactions_overlap() {
         .iter()
         .map(|message| message["created_at"].as_str().unwrap().parse().unwrap())
         .collect();
-    assert_eq!(moments.len(), 4);
+    assert_eq!(moments.len(), 10);
     assert!(moments.is_sorted(), "{moments:?}");
 }
 

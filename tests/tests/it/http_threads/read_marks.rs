@@ -96,6 +96,23 @@ async fn a_mark_moves_forward_only_and_counts_what_is_behind_it() {
 }
 
 #[tokio::test]
+async fn one_s_own_changes_are_not_new_unless_something_before_them_is() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    let (summer, other) = ada.campaign_with_thread("Summer").await;
+    ada.patch(&spring.path, json!({"budget": "2"})).await.ok();
+    assert_eq!(mark(&ada, &thread).await, (2, 0));
+    let both = json!({"ids": [spring.id, summer.id], "changes": {"budget": "3"}});
+    ada.patch("/campaigns", both).await.ok();
+    assert_eq!((mark(&ada, &thread).await, mark(&ada, &other).await), ((3, 0), (2, 0)));
+    grace.comment(&thread, "new").await;
+    ada.patch(&spring.path, json!({"budget": "4"})).await.ok();
+    assert_eq!(mark(&ada, &thread).await, (3, 2));
+}
+
+#[tokio::test]
 async fn reading_to_the_end_reads_the_notification_and_to_the_middle_leaves_the_rest() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;

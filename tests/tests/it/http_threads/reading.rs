@@ -269,6 +269,21 @@ async fn a_moment_has_a_place() {
 }
 
 #[tokio::test]
+async fn a_thread_is_called_as_its_object_is() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, spring_thread) = ada.campaign_with_thread("Spring").await;
+    let (summer, summer_thread) = ada.campaign_with_thread("Summer").await;
+    ada.patch(&spring.path, json!({"name": "Late spring"})).await.ok();
+    assert_eq!(ada.get(&spring_thread).await.ok()["object_label"], "Late spring");
+    let both = json!({"ids": [spring.id, summer.id], "changes": {"name": "Autumn"}});
+    ada.patch("/campaigns", both).await.ok();
+    for thread in [&spring_thread, &summer_thread] {
+        assert_eq!(ada.get(thread).await.ok()["object_label"], "Autumn");
+    }
+}
+
+#[tokio::test]
 async fn the_label_of_what_is_gone_stays() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;

@@ -1,0 +1,54 @@
+//! Who follows a thread, and who stays away from it.
+
+use daybook::events::{EventType, RawEventData, emit_event};
+use daybook::tenancy::{Actor, Context, Role};
+use daybook_entity::campaign;
+use daybook_tests::http::TestApp;
+use sea_orm::EntityTrait;
+use serde_json::json;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn who_has_unfollowed_stays_away_whatever_they_write_and_make() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (spring, thread) = ada.campaign_with_thread("Spring").await;
+    let follow = format!("{thread}/follow");
+    grace.comment(&thread, "hm").await;
+    grace.put(&format!("{thread}/read")).json(json!({"seq": 2})).await.ok();
+    grace.delete(&follow).await.ok();
+    grace.comment(&thread, "one more thing").await;
+    let hers = grace.get(&thread).await.ok();
+    assert_eq!((&hers["following"], &hers["read_seq"]), (&json!(false), &json!(3)));
+
+    // The creator, of whom another event says that they have created it.
+    ada.delete(&follow).await.ok();
+    let name = "Ada".to_owned();
+    let as_ada = Context {
+        actor: Actor::User { id: ada.id(), name },
+        ..app.team.system()
+    };
+    let tx = app.database.begin(&as_ada).await.unwrap();
+    let id: Uuid = spring.id.parse().unwrap();
+    let model = campaign::Entity::find_by_id(id).one(&tx).await.unwrap().unwrap();
+    let created = RawEventData::new(EventType::Created, json!({"initial_values": {}}));
+    emit_event(&tx, &model, created).await.unwrap();
+    tx.commit().await.unwrap();
+    let theirs = ada.get(&thread).await.ok();
+    assert_eq!((&theirs["following"], &theirs["last_seq"]), (&json!(false), &json!(4)));
+}
+
+#[tokio::test]
+async fn who_mutes_a_thread_that_they_do_not_follow_does_not_follow_it_afterwards() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    let mute = format!("{thread}/mute");
+    for ask in [grace.put(&mute), grace.delete(&mute)] {
+        assert_eq!(ask.await.ok()["following"], false);
+    }
+    ada.comment(&thread, "for whoever follows").await;
+    assert!(grace.unread().await.is_empty());
+}
