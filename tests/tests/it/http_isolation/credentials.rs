@@ -123,3 +123,19 @@ async fn who_acts_in_another_s_name_is_named_beside_them() {
         .await
         .problem(StatusCode::NOT_FOUND, "not-found");
 }
+
+#[tokio::test]
+async fn an_address_that_the_issuer_has_not_verified_is_not_taken_over() {
+    let app = TestApp::start().await;
+    app.member("ada", Role::Owner).await;
+    let email = async |verified: Value| {
+        let address = "ada@new.example";
+        let claims = json!({"iss": ISSUER, "sub": "ada", "exp": FAR, "email": address, "email_verified": verified});
+        let ada = app.bearer(signed(Algorithm::HS256, SECRET, &claims));
+        ada.at(Method::GET, "/v1/me").await.ok()["user"]["email"] == address
+    };
+    for unverified in [json!(false), json!("false")] {
+        assert!(!email(unverified).await);
+    }
+    assert!(email(json!(true)).await);
+}
