@@ -84,6 +84,57 @@ async fn what_is_too_old_goes_and_what_is_not_stays() {
 }
 
 #[tokio::test]
+async fn more_than_a_batch_goes_and_what_is_under_way_or_of_today_stays() {
+    let shop = Shop::with(Consumers::none()).await;
+    let mut owner = shop.stage.db.owner().await;
+    owner
+        .execute(
+            "SELECT FROM graphile_worker.add_job('nobodys_waiting', '{}', run_at => now() + interval '1 year');
+             SELECT FROM graphile_worker.add_job('nobodys_given_up', '{}', run_at => now() + interval '1 year');
+             UPDATE graphile_worker._private_jobs SET updated_at = now() - interval '91 days';
+             UPDATE graphile_worker._private_jobs SET attempts = max_attempts FROM graphile_worker._private_tasks t
+                WHERE t.id = task_id AND t.identifier = 'nobodys_given_up'",
+        )
+        .await
+        .unwrap();
+    let mut connection = shop.stage.team.connection().await;
+    connection
+        .execute(
+            "INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, input,
+                    context, correlation_id, started_at)
+                SELECT id, id, 'long', id, 1, 1, 'running', 'Started', '{}', '{}', id, now() - interval '91 days' FROM teams;
+             INSERT INTO idempotency_keys (team_id, actor, key, request_sha256, correlation_id, created_at)
+                SELECT id, 'a', 'old ' || n, ''::bytea, id, now() - interval '25 hours' FROM teams, generate_series(1, 10001) n;
+             INSERT INTO consumer_effects (team_id, consumer, event_id, created_at)
+                SELECT id, 'crm', id, now() - interval '89 days' FROM teams;",
+        )
+        .await
+        .unwrap();
+    at_its_time(&shop, "purge_idempotency_keys").await;
+    assert_eq!(
+        told(&shop, "purge_idempotency_keys").await,
+        ["Deleted 10001 idempotency keys"]
+    );
+    at_its_time(&shop, "retain_sessions").await;
+    assert_eq!(
+        told(&shop, "retain_sessions").await,
+        [
+            "Deleted 0 job sessions with their actions",
+            "Deleted 1 jobs that were given up",
+            "Deleted 0 notes of consumers"
+        ]
+    );
+    let left: Vec<String> = sqlx::query_scalar(
+        "SELECT t.identifier FROM graphile_worker._private_jobs j
+         JOIN graphile_worker._private_tasks t ON t.id = j.task_id WHERE t.identifier LIKE 'nobodys%'",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(left, ["nobodys_waiting"]);
+}
+
+#[tokio::test]
 async fn partitions_are_made_ahead() {
     let shop = Shop::with(Consumers::none()).await;
     at_its_time(&shop, "make_partitions").await;

@@ -192,11 +192,11 @@ impl Runs {
         ended: &Ended,
     ) -> Result<(Model, bool)> {
         let syncing = log.clone();
-        tokio::task::spawn_blocking(move || syncing.sync())
+        let safe_bytes = tokio::task::spawn_blocking(move || syncing.sync())
             .await
             .map_err(Error::internal)??;
         let ended = Ended {
-            log_bytes: i64::try_from(log.durable().borrow().bytes).unwrap_or(i64::MAX),
+            log_bytes: i64::try_from(safe_bytes).unwrap_or(i64::MAX),
             ..ended.clone()
         };
         let tx = database.begin(context).await?;

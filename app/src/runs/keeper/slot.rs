@@ -142,3 +142,30 @@ pub(super) fn own<'a>(kind: &'a str, payload: Option<&'a RawValue>) -> Said<'a> 
 pub(super) fn raw(value: &serde_json::Value) -> Box<RawValue> {
     to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_is_silent_at_the_limit_and_not_before() {
+        let slot = Slot::default();
+        let lease = |status| Lease {
+            epoch: 1,
+            configuration_id: None,
+            status,
+            lost_after: Duration::from_secs(60),
+        };
+        let silent_after = |ms| {
+            slot.state().heard = Instant::now().checked_sub(Duration::from_millis(ms));
+            slot.silent().is_some()
+        };
+        for status in [RunStatus::Building, RunStatus::Running] {
+            slot.taken_up(&lease(status));
+            assert!(!silent_after(55_000) && silent_after(60_500));
+        }
+        // A run that waits has no writer yet.
+        slot.taken_up(&lease(RunStatus::Queued));
+        assert!(!silent_after(3_600_000));
+    }
+}

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
+use super::file::sync_file;
 use super::layout::RunKey;
 use super::log::{Log, Taken};
 use super::open_files::{OpenFiles, OpenFilesLimits, ToClose};
@@ -185,7 +186,7 @@ enum ToSync {
 }
 
 fn sync_all<'a>(files: impl IntoIterator<Item = &'a Arc<File>>) -> io::Result<()> {
-    files.into_iter().try_for_each(|file| file.sync_data())
+    files.into_iter().try_for_each(|file| sync_file(file))
 }
 
 struct Segments {

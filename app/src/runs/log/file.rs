@@ -36,6 +36,16 @@ pub(super) fn lock_file(path: &Path) -> Result<File, LogError> {
     }
 }
 
+/// Makes what was written to a run's own file safe on disk, with the file's length. Every sync of such a file is this one.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn sync_file(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    super::tests::syncs::note(file);
+    file.sync_data()
+}
+
 /// A run's own file while it is written.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -123,8 +133,8 @@ impl LogFile {
     /// What the file system says.
     pub(super) fn sync(&self) -> io::Result<()> {
         match self.opened() {
-            Some(file) => file.sync_all(),
-            None => File::open(&self.path)?.sync_all(),
+            Some(file) => sync_file(&file),
+            None => sync_file(&File::open(&self.path)?),
         }
     }
 

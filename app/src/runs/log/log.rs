@@ -252,12 +252,14 @@ impl Log {
         self.waiting().closed = false;
     }
 
-    /// Makes its own file safe, whatever the write-ahead log has.
+    /// Makes its own file safe, whatever the write-ahead log has, and returns how many bytes of it are safe.
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
-    pub fn sync(&self) -> Result<(), LogError> {
-        self.file.sync().map_err(|error| LogError::unwritable(&error))
+    pub fn sync(&self) -> Result<u64, LogError> {
+        let bytes = self.durable.borrow().bytes;
+        self.file.sync().map_err(|error| LogError::unwritable(&error))?;
+        Ok(bytes)
     }
 
     /// Tells readers that this is the whole log.

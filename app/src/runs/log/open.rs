@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::FileExt as _;
 
+use super::file::sync_file;
 use super::line::Read;
 use super::log::Found;
 
@@ -56,7 +57,7 @@ pub(super) fn take_up(file: &File) -> io::Result<(Found, Damage, Option<Complete
         file.set_len(found.bytes)?;
     }
     if length > 0 {
-        file.sync_all()?;
+        sync_file(file)?;
     }
     Ok((found, damage, completed))
 }
@@ -79,5 +80,5 @@ pub(super) fn write_again(file: &File, records: &[(u64, &[u8])]) -> io::Result<(
         end = offset + bytes.len() as u64;
     }
     file.set_len(end)?;
-    file.sync_all()
+    sync_file(file)
 }

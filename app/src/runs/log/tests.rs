@@ -3,6 +3,7 @@
 mod damage;
 mod descriptors;
 mod power_cut;
+pub(super) mod syncs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

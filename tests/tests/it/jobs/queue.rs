@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use daybook::assert_events;
 use daybook::events::Consumers;
+use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook_tests::eventually;
-use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program};
+use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -304,4 +305,19 @@ async fn a_program_with_jobs_that_cannot_be_is_refused_when_it_starts() {
             .equip(stage.database.clone())
             .is_ok()
     );
+}
+
+#[tokio::test]
+async fn a_signal_wakes_workers_that_would_look_for_work_in_an_hour() {
+    let shop = Shop::closed(program(Consumers::none())).await;
+    let patient = WorkerOptions {
+        poll: Duration::from_secs(3_600),
+        ..quick()
+    };
+    let workers = shop.hire(&patient).await;
+    // Their first look, which needs no signal, is over by then.
+    shop.idle().await;
+    let id = shop.ask(Note { text: "now".into() }).await;
+    shop.until(id, &["1 succeeded"]).await;
+    workers.stop().await;
 }

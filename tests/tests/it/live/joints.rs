@@ -141,16 +141,7 @@ async fn a_team_s_feed_does_not_pass_over_a_slow_transaction() {
     let (_, other) = scene.ada.campaign_with_thread("Summer").await;
     assert_eq!(told(&feed.next().await), ["1 Ada created campaign “Summer”"]);
 
-    let mut slow = scene.app.team.connection().await;
-    slow.execute("BEGIN").await.unwrap();
-    slow.execute(AssertSqlSafe(format!(
-        "WITH t AS (UPDATE threads SET last_seq = last_seq + 1 WHERE id = '{}' RETURNING team_id, id, last_seq)
-             INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_name, body)
-             SELECT team_id, id, last_seq, 'comment', 'system', 'The past', 'late' FROM t",
-        scene.thread_id()
-    )))
-    .await
-    .unwrap();
+    let mut slow = open_comment(&scene, &scene.thread, "late").await;
     let mut last = feed_cursor(&scene, &other, &mut feed, 2).await;
     last = feed_cursor(&scene, &other, &mut feed, 3).await.max(last);
     slow.execute("COMMIT").await.unwrap();
@@ -174,39 +165,51 @@ async fn feed_cursor(scene: &Scene, thread: &str, feed: &mut LiveClient, seq: i6
     frame["cursor"].as_str().unwrap().to_owned()
 }
 
-/// More than a page behind, with a transaction that is open while the first page is read and commits before the second.
+/// Posts a comment in a transaction that stays open.
+async fn open_comment(scene: &Scene, thread: &str, body: &str) -> sqlx::postgres::PgConnection {
+    let mut connection = scene.app.team.connection().await;
+    connection.execute("BEGIN").await.unwrap();
+    let thread = thread.trim_start_matches("/threads/");
+    let insert = format!(
+        "WITH t AS (UPDATE threads SET last_seq = last_seq + 1 WHERE id = '{thread}' RETURNING team_id, id, last_seq)
+             INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_name, body)
+             SELECT team_id, id, last_seq, 'comment', 'system', 'The past', '{body}' FROM t"
+    );
+    connection.execute(AssertSqlSafe(insert)).await.unwrap();
+    connection
+}
+
+/// More than a page behind, with transactions that are open while the first page is read and commit before the second: one
+/// with a number before all that is read, and one with a number among it.
 #[tokio::test]
 async fn a_feed_that_is_pages_behind_gets_what_commits_between_its_pages() {
     let scene = Scene::new().await;
-    let mut feed = scene.live(&scene.grace).await;
-    feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
     let (_, other) = scene.ada.campaign_with_thread("Summer").await;
-    let cursor = feed.next().await["cursor"].as_str().unwrap().to_owned();
+    let (_, third) = scene.ada.campaign_with_thread("Autumn").await;
+    let mut feed = scene.live(&scene.grace).await;
+    let subscribed = feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
+    let cursor = subscribed["cursor"].as_str().unwrap().to_owned();
     drop(feed);
 
-    let mut early = scene.app.team.connection().await;
-    early.execute("BEGIN").await.unwrap();
-    early
-        .execute(AssertSqlSafe(format!(
-            "WITH t AS (UPDATE threads SET last_seq = last_seq + 1 WHERE id = '{}' RETURNING team_id, id, last_seq)
-             INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_name, body)
-             SELECT team_id, id, last_seq, 'comment', 'system', 'The past', 'early' FROM t",
-            scene.thread_id()
-        )))
-        .await
-        .unwrap();
+    let mut early = open_comment(&scene, &scene.thread, "early").await;
     let comments = 450;
-    let mut writers: Vec<_> = Vec::new();
-    for part in 0..3 {
-        let (ada, other) = (scene.ada.clone(), other.clone());
-        writers.push(tokio::spawn(async move {
-            for n in 0..comments / 3 {
-                ada.comment(&other, &format!("{part} {n}")).await;
-            }
-        }));
-    }
-    for writer in writers {
-        writer.await.unwrap();
+    let mut middle = None;
+    for half in 0..2 {
+        let mut writers: Vec<_> = Vec::new();
+        for part in 0..3 {
+            let (ada, other) = (scene.ada.clone(), other.clone());
+            writers.push(tokio::spawn(async move {
+                for n in 0..comments / 6 {
+                    ada.comment(&other, &format!("{half} {part} {n}")).await;
+                }
+            }));
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        if half == 0 {
+            middle = Some(open_comment(&scene, &third, "middle").await);
+        }
     }
     // A narrow client takes a page at a time, so that the commit falls between two of them.
     let mut again = LiveClient::connect_narrow(scene.address, &scene.grace).await;
@@ -214,16 +217,17 @@ async fn a_feed_that_is_pages_behind_gets_what_commits_between_its_pages() {
         .follow(json!({"type": "subscribe", "topic": "threads", "cursor": cursor}))
         .await;
     let mut seen = told(&again.next().await);
-    early.execute("COMMIT").await.unwrap();
-    while seen.len() < comments + 1 {
+    for open in [&mut early, &mut middle.unwrap()] {
+        open.execute("COMMIT").await.unwrap();
+    }
+    while seen.len() < comments + 2 {
         seen.extend(told(&again.next().await));
     }
     assert!(again.until_pong().await.is_empty());
-    assert_eq!(
-        seen.iter().filter(|line| line.ends_with("early")).count(),
-        1,
-        "{seen:?}"
-    );
+    for late in ["early", "middle"] {
+        let times = seen.iter().filter(|line| line.ends_with(late)).count();
+        assert_eq!(times, 1, "{late}: {seen:?}");
+    }
     let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
-    assert_eq!(distinct.len(), comments + 1, "each once");
+    assert_eq!(distinct.len(), comments + 2, "each once");
 }

@@ -3,6 +3,7 @@
 pub mod browser;
 mod closing;
 mod doors;
+mod feeds;
 mod frames;
 mod jobs;
 mod joints;

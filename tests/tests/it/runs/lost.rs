@@ -89,3 +89,37 @@ async fn a_run_whose_writer_speaks_is_not_ended_whatever_its_row_says() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_run_that_no_process_holds_is_lost_at_its_limit_and_not_before() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let mut paths = Vec::new();
+    for name in ["beyond", "within", "held until a moment ago"] {
+        let new = json!({"name": name, "lost_after_seconds": 60});
+        let run = ada.post("/runs", new).await.ok();
+        paths.push(format!("/runs/{}", run["id"].as_str().unwrap()));
+    }
+    append(&ada, &paths[2], &[console("here")]).await.ok();
+    app.runs.close(&app.database).await;
+    let mut owner = app.team.connection().await;
+    // Five seconds for a slow machine.
+    for statement in [
+        "UPDATE runs SET updated_at = clock_timestamp() - interval '1 hour'",
+        "UPDATE runs SET home = NULL, updated_at = clock_timestamp() - interval '60.5 s' WHERE name = 'beyond'",
+        "UPDATE runs SET home = NULL, updated_at = clock_timestamp() - interval '55 s' WHERE name = 'within'",
+        "UPDATE run_homes SET renewed_at = clock_timestamp() - interval '55 s', left_at = clock_timestamp()",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
+    let database = app.database.clone().with_extension(workers);
+    let process = Runs::new(run_options(&app.storage));
+    assert_eq!(process.end_silent(&database).await, 1);
+    let mut statuses = Vec::new();
+    for path in &paths {
+        statuses.push(ada.get(path).await.ok()["status"].clone());
+    }
+    assert_eq!(statuses, ["failed", "running", "running"]);
+    process.close(&database).await;
+}

@@ -6,6 +6,7 @@ mod exec;
 mod expiry;
 mod jobs;
 mod killed;
+mod leases;
 mod lifecycle;
 mod limits;
 mod lost;

@@ -1,0 +1,130 @@
+//! The feeds of runs and of job sessions: transactions that are open while others are read, within one page and between two.
+
+use std::collections::BTreeMap;
+
+use daybook_tests::live::LiveClient;
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+use sqlx::postgres::PgConnection;
+
+use super::Scene;
+
+/// Rows that a page has at most.
+const PAGE: i32 = 200;
+
+/// A team's feed, and how its rows are written.
+struct Feed {
+    topic: &'static str,
+    /// Of the team `$1`, called `$2` and a number each, `$3` of them.
+    insert: &'static str,
+    name: &'static str,
+}
+
+const RUNS: Feed = Feed {
+    topic: "runs",
+    insert: "INSERT INTO runs (team_id, id, name, status, events_path, lost_after_seconds, correlation_id)
+         SELECT $1, gen_random_uuid(), $2 || n, 'queued', 'nowhere', 60, $1 FROM generate_series(1, $3) n",
+    name: "/run/name",
+};
+
+const SESSIONS: Feed = Feed {
+    topic: "job-sessions",
+    insert: "INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, input,
+            context, correlation_id, finished_at)
+         SELECT $1, gen_random_uuid(), $2 || n, gen_random_uuid(), 1, 1, 'succeeded', 'Synced', '{}', '{}', $1, now()
+         FROM generate_series(1, $3) n",
+    name: "/session/job_name",
+};
+
+impl Feed {
+    async fn write(&self, scene: &Scene, connection: &mut PgConnection, name: &str, rows: i32) {
+        let query = sqlx::query(self.insert).bind(scene.app.team.id).bind(name).bind(rows);
+        query.execute(connection).await.unwrap();
+    }
+
+    /// A row in a transaction that stays open.
+    async fn open(&self, scene: &Scene, name: &str) -> PgConnection {
+        let mut connection = scene.app.team.connection().await;
+        connection.execute("BEGIN").await.unwrap();
+        self.write(scene, &mut connection, name, 1).await;
+        connection
+    }
+
+    fn name_in(&self, frame: &Value) -> String {
+        let name = frame.pointer(self.name).and_then(Value::as_str);
+        name.unwrap_or_else(|| panic!("{frame}")).to_owned()
+    }
+
+    fn subscribe(&self, cursor: Option<&Value>) -> Value {
+        let mut frame = json!({"type": "subscribe", "topic": self.topic});
+        if let Some(cursor) = cursor {
+            frame["cursor"] = cursor.clone();
+        }
+        frame
+    }
+}
+
+async fn a_slow_transaction_is_not_passed_over(feed: Feed) {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    grace.follow(feed.subscribe(None)).await;
+    let mut slow = feed.open(&scene, "slow").await;
+    let mut others = scene.app.team.connection().await;
+    feed.write(&scene, &mut others, "quick", 1).await;
+    assert_eq!(feed.name_in(&grace.next().await), "quick1");
+    slow.execute("COMMIT").await.unwrap();
+    assert_eq!(feed.name_in(&grace.next().await), "slow1");
+    assert!(grace.until_pong().await.is_empty());
+}
+
+/// One transaction has a number before all that is read, another one between two pages. Both commit after the first page
+/// was read.
+async fn what_commits_between_pages_comes_once(feed: Feed) {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    let cursor = grace.follow(feed.subscribe(None)).await["cursor"].clone();
+    drop(grace);
+    let mut early = feed.open(&scene, "early").await;
+    let mut others = scene.app.team.connection().await;
+    let mut middle = None;
+    let parts = 12;
+    for part in 0..parts {
+        if part == parts / 2 {
+            middle = Some(feed.open(&scene, "middle").await);
+        }
+        feed.write(&scene, &mut others, &format!("part{part}_"), PAGE).await;
+    }
+    // A narrow client takes a page at a time.
+    let mut again = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    again.follow(feed.subscribe(Some(&cursor))).await;
+    let mut seen = BTreeMap::from([(feed.name_in(&again.next().await), 1)]);
+    for open in [&mut early, &mut middle.unwrap()] {
+        open.execute("COMMIT").await.unwrap();
+    }
+    while seen.len() < usize::try_from(parts * PAGE).unwrap() + 2 {
+        *seen.entry(feed.name_in(&again.next().await)).or_default() += 1;
+    }
+    assert!(again.until_pong().await.is_empty());
+    let several: Vec<_> = seen.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(several.is_empty(), "each once: {several:?}");
+}
+
+#[tokio::test]
+async fn a_slow_transaction_s_run_is_not_passed_over() {
+    a_slow_transaction_is_not_passed_over(RUNS).await;
+}
+
+#[tokio::test]
+async fn a_slow_transaction_s_session_is_not_passed_over() {
+    a_slow_transaction_is_not_passed_over(SESSIONS).await;
+}
+
+#[tokio::test]
+async fn runs_that_commit_between_two_pages_come_once() {
+    what_commits_between_pages_comes_once(RUNS).await;
+}
+
+#[tokio::test]
+async fn sessions_that_commit_between_two_pages_come_once() {
+    what_commits_between_pages_comes_once(SESSIONS).await;
+}
