@@ -57,5 +57,9 @@ mod tests {
         assert!(!bucket.take(now));
         let later = now + EACH * 2;
         assert!(bucket.take(later) && bucket.take(later) && !bucket.take(later));
+        // Who was silent for long gains no more than a burst.
+        let much_later = later + EACH * BURST * 10;
+        assert!((0..BURST).all(|_| bucket.take(much_later)));
+        assert!(!bucket.take(much_later));
     }
 }

@@ -114,6 +114,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_hint_wakes_who_waits_for_one() {
+        let mailbox = Mailbox::default();
+        let waiting = tokio::spawn({
+            let mailbox = mailbox.clone();
+            async move { mailbox.take().await }
+        });
+        // It waits by then.
+        tokio::task::yield_now().await;
+        mailbox.put([hint(1)]);
+        let taken = tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await;
+        assert_eq!(taken.unwrap().unwrap().hints, HashSet::from([hint(1)]));
+    }
+
+    #[tokio::test]
     async fn hints_are_merged_and_too_many_become_one() {
         let mailbox = Mailbox::default();
         mailbox.put([hint(1), hint(2)]);

@@ -283,3 +283,16 @@ async fn forget(database: &Database, home: Uuid) -> Result<()> {
     store::leave_home(&tx, home).await?;
     tx.commit().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_stops_to_write_before_others_may_take_its_runs() {
+        let (renewed, lease) = (Instant::now(), Duration::from_secs(15));
+        let until = holds_until(renewed, lease);
+        assert!(until < renewed + lease, "a commit that has begun has a moment left");
+        assert!(until > renewed + lease / 5, "a renewal comes before that");
+    }
+}

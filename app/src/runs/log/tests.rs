@@ -171,6 +171,27 @@ async fn what_a_writer_sends_twice_is_there_once() {
 }
 
 #[tokio::test]
+async fn a_log_has_so_many_writers_that_number_their_lines_and_no_more() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let home = home(&storage);
+    let log = home.open(run(1), 1, None).unwrap().log;
+    let called = |number: usize| Writer {
+        id: number.to_string(),
+        ..writer(1, 1)
+    };
+    for number in 0..64 {
+        append(&home, &log, &["a"], Some(&called(number))).await.unwrap();
+    }
+    let refused = append(&home, &log, &["a"], Some(&called(64))).await;
+    assert_eq!(refused, Err(LogError::TooManyWriters { limit: 64 }));
+    // Those that it knows go on, and others don't number their lines.
+    let known = Writer { seq: 2, ..called(63) };
+    append(&home, &log, &["b"], Some(&known)).await.unwrap();
+    assert_eq!(append(&home, &log, &["c"], None).await.unwrap().last_sequence, 66);
+}
+
+#[tokio::test]
 async fn a_log_has_one_writer_and_a_limit() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
@@ -403,4 +424,37 @@ async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
     }
     storage.delete(run(1)).unwrap();
     assert!(storage.open(run(1)).unwrap().is_none());
+}
+
+/// A store of sealed logs that is away.
+#[derive(Debug)]
+struct Away;
+
+impl SealedLogs for Away {
+    fn put(&self, _: RunKey, _: &Path) -> io::Result<()> {
+        Err(io::Error::other("the store is away"))
+    }
+
+    fn open(&self, _: RunKey) -> io::Result<Box<dyn super::source::ReadSeek>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn delete(&self, _: RunKey) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_could_not_be_put_away_stays_and_one_that_was_never_sealed_is_deleted_too() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let home = home(&storage);
+    let log = home.open(run(1), 1, None).unwrap().log;
+    append(&home, &log, &["a"], None).await.unwrap();
+    home.leave();
+    let layout = Layout::new(folder.path());
+    seal(&layout, &Away, run(1)).unwrap_err();
+    assert_eq!(read(&storage, run(1), u64::MAX), [(1, "a".to_owned())]);
+    storage.delete(run(1)).unwrap();
+    assert!(!layout.plain(run(1)).exists() && storage.open(run(1)).unwrap().is_none());
 }

@@ -180,3 +180,29 @@ async fn an_input_that_an_older_version_took_is_told_as_failed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_jobs_of_a_queue_go_on_after_one_of_them_was_quarantined() {
+    let shop = Shop::open().await;
+    let context = context(&shop);
+    let [bad, ..] = unreadable();
+    let payloads: Vec<_> = [r#"{"text":"before"}"#, bad.as_str(), r#"{"text":"after"}"#]
+        .map(|input| {
+            format!(
+                r#"{{"job_id":"{}","input":{input},"context":{context}}}"#,
+                Uuid::now_v7()
+            )
+        })
+        .into();
+    sqlx::query(
+        "SELECT FROM graphile_worker.add_jobs(ARRAY(
+            SELECT ROW('note', p::json, 'one', now(), 2::smallint, NULL, 0, NULL)::graphile_worker.job_spec
+            FROM unnest($1::text[]) WITH ORDINALITY AS given (p, place) ORDER BY place))",
+    )
+    .bind(payloads)
+    .execute(&mut shop.stage.db.owner().await)
+    .await
+    .unwrap();
+    eventually("two notes", async || shop.stage.count("widgets").await == 2).await;
+    eventually("the other's end", async || look(&shop).await.quarantined == 1).await;
+}

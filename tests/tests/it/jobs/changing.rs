@@ -126,3 +126,111 @@ async fn a_job_that_runs_is_cancelled_at_once_and_one_that_waits_leaves_the_queu
     once(&ada, waiting, 2, "failed").await;
     workers.stop().await;
 }
+
+/// A session as an attempt of the queue has left it; its path. The queue has forgotten its job.
+async fn left(app: &TestApp, job: &str, status: &str, attempt: i32, was_cancelled: bool) -> String {
+    let id = Uuid::now_v7();
+    sqlx::query(
+        "INSERT INTO job_sessions (team_id, id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence,
+            input, context, correlation_id, finished_at, cancel_requested_at)
+         VALUES ($1, $2, $3, $2, 1000000, $4, 2, $5, 'Tried', '{}', $6, $1, now(), CASE WHEN $7 THEN now() END)",
+    )
+    .bind(app.team.id)
+    .bind(id)
+    .bind(job)
+    .bind(attempt)
+    .bind(status)
+    .bind(serde_json::to_value(Context::system(app.team.id, "test")).unwrap())
+    .bind(was_cancelled)
+    .execute(&mut app.team.connection().await)
+    .await
+    .unwrap();
+    format!("/job-sessions/{id}")
+}
+
+/// What waits to be handed over, as paths of the sessions that it was asked for.
+async fn asked(app: &TestApp) -> Vec<String> {
+    sqlx::query_scalar("SELECT '/job-sessions/' || job_id FROM job_requests ORDER BY job_id")
+        .fetch_all(&mut app.team.connection().await)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_asked_for_twice_before_anybody_does_it_is_one_retry() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let given_up = left(&app, "poisoned", "failed", 2, false).await;
+    left(&app, "poisoned", "failed", 1, false).await;
+    let other = left(&app, "endless", "lost", 2, false).await;
+    let cancelled = left(&app, "poisoned", "cancelled", 1, true).await;
+    for retried in [1, 0] {
+        let all = ada.post("/job-sessions/retry", json!({"job": "poisoned"})).await;
+        assert_eq!(all.is(StatusCode::ACCEPTED).json(), json!({"retried": retried}));
+    }
+    assert_eq!(asked(&app).await, [given_up.as_str()]);
+    for _ in 0..2 {
+        let again = ada.post(&format!("{other}/retry"), Value::Null).await;
+        again.is(StatusCode::ACCEPTED);
+    }
+    assert_eq!(asked(&app).await, [given_up, other]);
+    ada.post(&format!("{cancelled}/cancel"), Value::Null)
+        .await
+        .problem(StatusCode::CONFLICT, "job-over");
+    ask_with(&app, &ada, Poisoned, JobOptions::new().max_attempts(9)).await;
+    let most: i16 = sqlx::query_scalar("SELECT max(max_attempts) FROM job_requests")
+        .fetch_one(&mut app.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(most, 9);
+}
+
+#[tokio::test]
+async fn a_job_that_the_queue_has_forgotten_is_there_once_however_often_it_is_retried() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let given_up = left(&app, "poisoned", "failed", 2, false).await;
+    // These workers hand it over, and none of them runs it.
+    let others = daybook::App::new().job::<Note>().equip(app.database.clone()).unwrap();
+    let workers = hire(&app.db, &others, &quick()).await;
+    let mut owner = app.db.owner().await;
+    for _ in 0..2 {
+        let again = ada.post(&format!("{given_up}/retry"), Value::Null).await;
+        again.is(StatusCode::ACCEPTED);
+        eventually("its handing over", async || asked(&app).await.is_empty()).await;
+        let queued = daybook_tests::count(&mut owner, "graphile_worker._private_jobs").await;
+        assert_eq!(queued, 1);
+    }
+    workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_job_that_a_worker_has_taken_a_moment_ago_gets_no_further_attempt() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let patient = daybook::jobs::WorkerOptions {
+        lost_after: Duration::from_secs(600),
+        ..quick()
+    };
+    let workers = hire(&app.db, &app.database, &patient).await;
+    let waiting = ask_with(&app, &ada, Poisoned, JobOptions::new().max_attempts(9)).await;
+    let path = once(&ada, waiting, 1, "failed").await;
+    workers.stop().await;
+    let mut owner = app.db.owner().await;
+    sqlx::query("UPDATE graphile_worker._private_jobs SET locked_at = now(), locked_by = 'another'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    ada.post(&format!("{path}/cancel"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
+    let workers = hire(&app.db, &app.database, &patient).await;
+    eventually("its last attempt", async || {
+        sqlx::query_scalar("SELECT max_attempts = attempts FROM graphile_worker._private_jobs")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap()
+    })
+    .await;
+    workers.stop().await;
+}

@@ -245,6 +245,24 @@ async fn an_isolated_failure_is_tried_again_as_a_job_until_it_is_settled() {
     );
 }
 
+#[tokio::test]
+async fn a_failure_that_was_settled_meanwhile_is_not_given_to_its_consumer_again() {
+    let mut shop = Shop::closed(daybook_tests::jobs::program(
+        Consumers::of([once_mended::CONSUMER]).unwrap(),
+    ))
+    .await;
+    shop.stage.widget("early").await;
+    sqlx::query("UPDATE consumer_failures SET resolved_at = now()")
+        .execute(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap();
+    shop.stage.widget("mended").await;
+    shop.work().await;
+    shop.idle().await;
+    assert_eq!(told(&shop).await[0]["status"], "succeeded");
+    assert_eq!(jottings(&shop).await, ["mended"]);
+}
+
 /// Transactions that take long, in any order, never make the relay skip what they record.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_transactions_never_make_it_skip() {

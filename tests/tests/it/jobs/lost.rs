@@ -7,6 +7,7 @@ use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook_tests::eventually;
 use daybook_tests::jobs::{Shop, program, quick};
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 /// A session that runs for ever; its worker was last heard of so many seconds ago.
@@ -52,4 +53,60 @@ async fn a_session_is_lost_at_the_limit_and_not_before() {
     let wanted = [("beyond", "lost"), ("within", "running")].map(|(name, status)| (name.to_owned(), status.to_owned()));
     eventually("the lost session", async || statuses().await == wanted).await;
     workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_told_as_lost_stays_so_when_its_work_ends() {
+    let stage = daybook_tests::Stage::new().await;
+    let spec = SessionSpec::new("sync").context(stage.ada.context.clone());
+    let mut connection = stage.team.connection().await;
+    with_job_session(&stage.database, spec, async |session| {
+        sqlx::query("UPDATE job_sessions SET status = 'lost', finished_at = now() WHERE id = $1")
+            .bind(session.id())
+            .execute(&mut stage.team.connection().await)
+            .await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let status: String = sqlx::query_scalar("SELECT status FROM job_sessions")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(status, "lost");
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_only_fetched_begins_again_whatever_became_of_the_one_before() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let id = Uuid::now_v7();
+    let context = serde_json::to_value(&shop.stage.ada.context).unwrap();
+    let payload = json!({"job_id": id, "input": {"text": "x"}, "context": context});
+    let mut owner = shop.stage.db.owner().await;
+    sqlx::query("SELECT FROM graphile_worker.add_job('note', $1::json, max_attempts => 5)")
+        .bind(payload)
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    sqlx::query(
+        "UPDATE graphile_worker._private_jobs SET locked_by = 'worker_that_died', attempts = 2,
+            locked_at = now() - interval '1 hour'",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO job_sessions (team_id, id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence,
+            input, context, correlation_id, finished_at)
+         VALUES ($1, $2, 'note', $3, 1, 1, 5, 'lost', 'Started', '{}', $4, $1, now())",
+    )
+    .bind(shop.stage.team.id)
+    .bind(Uuid::now_v7())
+    .bind(id)
+    .bind(&context)
+    .execute(&mut shop.stage.team.connection().await)
+    .await
+    .unwrap();
+    shop.work().await;
+    shop.until(id, &["1 lost", "2 succeeded"]).await;
 }

@@ -3,6 +3,7 @@
 mod changing;
 mod connections;
 pub mod durable;
+mod handover;
 mod hostile;
 mod keys;
 mod killed;

@@ -177,3 +177,16 @@ async fn metrics_have_each_figure() {
     }
     workers.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_that_runs_for_long_is_told_as_running_while_its_worker_lives() {
+    let shop = Shop::open().await;
+    let id = shop.ask(Endless).await;
+    shop.until(id, &["1 running"]).await;
+    sqlx::query("UPDATE graphile_worker._private_jobs SET locked_at = now() - interval '1 hour'")
+        .execute(&mut shop.stage.db.owner().await)
+        .await
+        .unwrap();
+    let running = 1;
+    assert_eq!(watched(&shop).await.jobs, JobFigures { running, ..none() });
+}

@@ -240,3 +240,56 @@ async fn a_process_takes_so_many_sockets_and_no_more() {
     eventually("the seat is free", async || scene.app.live.open_sockets() == 0).await;
     LiveClient::try_connect(scene.address, request()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_ticket_that_is_too_old_opens_nothing() {
+    let scene = Scene::new().await;
+    let run = crate::runs::run(&scene.ada).await;
+    let of_socket = ticket(&scene.grace).await;
+    let of_run = scene.grace.post(&format!("{run}/tickets"), json!({})).await;
+    let of_run = of_run.is(StatusCode::CREATED).json()["ticket"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let read = async || {
+        let path = format!("{run}/events?ticket={of_run}");
+        scene.app.anonymous().get(&path).await.status
+    };
+    assert_eq!(read().await, StatusCode::OK);
+    sqlx::query("UPDATE ws_tickets SET expires_at = now() - interval '1 ms'")
+        .execute(&mut scene.app.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(read().await, StatusCode::UNAUTHORIZED);
+    let anonymous = scene.app.anonymous();
+    let request = LiveClient::request(scene.address, &anonymous, &format!("?ticket={of_socket}"));
+    let (status, _) = LiveClient::try_connect(scene.address, request).await.unwrap_err();
+    assert_eq!(status, 401);
+}
+
+#[tokio::test]
+async fn a_ticket_ends_no_later_than_the_token_that_it_was_asked_for_with() {
+    let scene = Scene::new().await;
+    let run = crate::runs::run(&scene.ada).await;
+    let ends = TimeDelta::seconds(20);
+    let brief = scene
+        .app
+        .bearer(mint(&auth_config(), &NewToken::new("grace"), ends).unwrap());
+    for path in ["/live/tickets".to_owned(), format!("{run}/tickets")] {
+        let ticket = brief.post(&path, json!({})).await.is(StatusCode::CREATED).json();
+        let expires_at: chrono::DateTime<chrono::Utc> = ticket["expires_at"].as_str().unwrap().parse().unwrap();
+        assert!(expires_at <= chrono::Utc::now() + ends, "{path}: {expires_at}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_ends_with_its_key() {
+    let scene = Scene::new().await;
+    let (robot, _) = scene.ada.make_key("robot", "viewer").await;
+    let mut program = scene.live(&robot).await;
+    sqlx::query("UPDATE api_keys SET expires_at = now()")
+        .execute(&mut scene.app.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(program.closed().await.0, 4403);
+}

@@ -242,3 +242,16 @@ fn is_over(client: &Client) -> bool {
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     claims["exp"].as_i64().unwrap() <= chrono::Utc::now().timestamp()
 }
+
+#[tokio::test]
+async fn who_was_removed_from_the_team_writes_no_line_from_then_on() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Member).await;
+    let run = run(&ada).await;
+    // It is remembered for a moment that they may.
+    append(&bob, &run, &[console("a")]).await.ok();
+    ada.delete(&format!("/members/{}", bob.id())).await.ok();
+    append(&bob, &run, &[console("b")]).await.is(StatusCode::NOT_FOUND);
+    assert_eq!(log(&ada, &run).await.len(), 3);
+}

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use daybook::tenancy::Role;
 use daybook_tests::http::TestApp;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{append, console, log, run, told};
 
@@ -249,4 +250,76 @@ async fn another_team_s_run_is_not_there() {
         .await
         .is(StatusCode::FORBIDDEN);
     assert_eq!(log(&viewer, &run).await.len(), 3);
+}
+
+/// A process that dies between a run's last line and its row leaves the end in the log alone.
+#[tokio::test]
+async fn a_run_whose_log_has_its_end_is_ended_by_whoever_opens_it() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let run = run(&ada).await;
+    append(&ada, &run, &[console("a")]).await.ok();
+    app.runs.close(&app.database).await;
+    let end = json!({
+        "type": "run.completed", "event_id": app.team.id, "created_at": "2026-11-21T12:00:00.000000Z", "sequence": 4,
+        "source": "daybook", "workspace_id": app.team.id, "configuration_id": null, "run_id": app.team.id,
+        "payload": {"status": "failed", "exit_code": 3, "failure": null, "reason": null, "output_paths": ["a.csv"]},
+    });
+    let file = super::file_of(&app, &run);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes.extend_from_slice(format!("{end}\n").as_bytes());
+    std::fs::write(&file, bytes).unwrap();
+    // Another process, since that one has closed its logs.
+    let next = app.beside(daybook::live::LiveOptions::default()).await;
+    let ada = next.bearer(ada.credential.clone().unwrap());
+    ada.get(&format!("{run}/events")).await.ok();
+    let ended = ada.get(&run).await.ok();
+    assert_eq!(
+        (&ended["status"], &ended["exit_code"], &ended["output_paths"]),
+        (&json!("failed"), &json!(3), &json!(["a.csv"]))
+    );
+    append(&ada, &run, &[console("b")])
+        .await
+        .problem(StatusCode::CONFLICT, "run-ended");
+}
+
+/// The last line comes after every line that was taken, and its summary counts them.
+#[tokio::test]
+async fn a_run_that_ends_under_its_writers_has_every_line_in_its_summary() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    for _ in 0..10 {
+        let run = run(&ada).await;
+        let writers: Vec<_> = (0..4)
+            .map(|_| {
+                let (ada, run) = (ada.clone(), run.clone());
+                tokio::spawn(async move {
+                    let mut taken = 0;
+                    while append(&ada, &run, &[console("a")]).await.status == StatusCode::OK {
+                        taken += 1;
+                    }
+                    taken
+                })
+            })
+            .collect();
+        daybook_tests::eventually("some lines", async || log(&ada, &run).await.len() > 20).await;
+        let end = ada
+            .post(&format!("{run}/complete"), json!({"status": "succeeded"}))
+            .await
+            .ok();
+        let mut taken = 3;
+        for writer in writers {
+            taken += writer.await.unwrap();
+        }
+        let lines = log(&ada, &run).await;
+        assert_eq!(lines.len(), taken);
+        assert_eq!(lines.last().unwrap()["type"], "run.completed");
+        assert_eq!(end["log"]["lines"], json!(taken), "{end}");
+        let home: Option<Uuid> = sqlx::query_scalar("SELECT home FROM runs WHERE id = $1::text::uuid")
+            .bind(run.trim_start_matches("/runs/"))
+            .fetch_one(&mut app.team.connection().await)
+            .await
+            .unwrap();
+        assert_eq!(home, None, "nobody's to take over");
+    }
 }

@@ -63,3 +63,9 @@ fn told(lines: &[Value]) -> Vec<String> {
     };
     lines.iter().map(word).collect()
 }
+
+/// The file of a run's log, by the run's path.
+fn file_of(app: &daybook_tests::http::TestApp, run: &str) -> std::path::PathBuf {
+    let folder = app.storage.path().join("workspaces").join(app.team.id.to_string());
+    folder.join(run.trim_start_matches('/')).join("logs/events.ndjson")
+}

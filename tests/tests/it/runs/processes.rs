@@ -131,3 +131,55 @@ async fn who_stops_lets_readers_go_and_they_read_on_at_the_next() {
     );
     service.stop().await;
 }
+
+/// A run whose process is dead, and whose home is another process since.
+#[tokio::test]
+async fn what_a_dead_process_left_of_a_run_that_has_moved_is_not_written_into_its_file() {
+    let place = Place::new().await;
+    let (one, two) = (free_port(), free_port());
+    let first = place.serve(one).await;
+    let run = place.run(one, json!({"name": "import"})).await;
+    assert_eq!(place.send(place.line(one, run, 1)).await.unwrap().0, StatusCode::OK);
+    first.kill().await;
+    sqlx::query("UPDATE runs SET home = gen_random_uuid()")
+        .execute(&mut place.team.connection().await)
+        .await
+        .unwrap();
+    let logs = format!("workspaces/{}/runs/{run}/logs/events.ndjson", place.team.id);
+    let file = place.storage.path().join(logs);
+    let mut moved = std::fs::read(&file).unwrap();
+    moved.extend_from_slice(b"{\"what\":\"the other process wrote\"}\n");
+    std::fs::write(&file, &moved).unwrap();
+    let homes = || std::fs::read_dir(place.storage.path().join("wal")).unwrap().count();
+    assert_eq!(homes(), 1);
+    let second = place.serve(two).await;
+    let other = place.run(two, json!({"name": "other"})).await;
+    assert_eq!(place.send(place.line(two, other, 1)).await.unwrap().0, StatusCode::OK);
+    // The second one's own is there, and nothing of the first.
+    daybook_tests::eventually("the end of what was left", async || homes() == 1).await;
+    assert_eq!(std::fs::read(&file).unwrap(), moved);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_without_the_folder_does_not_begin_a_log_again_that_is_elsewhere() {
+    let place = Place::new().await;
+    let elsewhere = TempDir::new().unwrap();
+    let (one, two) = (free_port(), free_port());
+    let first = place.serve(one).await;
+    let run = place.run(one, json!({"name": "import"})).await;
+    assert_eq!(place.send(place.line(one, run, 1)).await.unwrap().0, StatusCode::OK);
+    first.kill().await;
+    sqlx::query("UPDATE run_homes SET renewed_at = now() - interval '1 hour'")
+        .execute(&mut place.team.connection().await)
+        .await
+        .unwrap();
+    let second = Service::of(place.command(two, elsewhere.path()), two).await;
+    let (status, problem) = place.send(place.line(two, run, 2)).await.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("a process that is gone"),
+        "{problem}"
+    );
+    second.stop().await;
+}

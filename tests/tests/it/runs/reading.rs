@@ -335,3 +335,26 @@ async fn a_page_of_long_lines_ends_at_its_bytes_and_goes_on_at_the_next() {
     assert_eq!(read as u64, lines, "each line once: {seen:?}");
     assert!(pages >= 3, "{pages}");
 }
+
+#[tokio::test]
+async fn what_is_in_the_file_and_not_safe_yet_is_not_read() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let run = run(&ada).await;
+    append(&ada, &run, &[console("a")]).await.ok();
+    // As far as a commit has come that has not been acknowledged.
+    let file = super::file_of(&app, &run);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let last = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .next_back()
+        .unwrap()
+        .to_vec();
+    bytes.extend_from_slice(&last);
+    std::fs::write(&file, &bytes).unwrap();
+    assert_eq!(told(&log(&ada, &run).await)[2..], ["a"]);
+    let page = ada.get(&format!("{run}/events")).await.ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 3);
+    append(&ada, &run, &[console("b")]).await.ok();
+    assert_eq!(told(&log(&ada, &run).await)[2..], ["a", "b"]);
+}

@@ -147,3 +147,33 @@ async fn a_body_may_take_as_long_as_the_run_and_what_was_whole_when_it_is_cut_is
     expected.push("after".to_owned());
     assert_eq!(told(&log(&ada, &run).await)[2..], expected);
 }
+
+#[tokio::test]
+async fn a_body_that_comes_in_pieces_has_its_lines_numbered_across_them() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Member).await;
+    let run = run(&ada).await;
+    let address = app.serve(|router| router).await;
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/teams/{}{run}/events HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+         content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\
+         writer-id: exec\r\nwriter-epoch: 1\r\nwriter-seq: 1\r\n\r\n",
+        ada.team_id,
+        ada.credential.as_deref().unwrap()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    for piece in [["a", "b"], ["c", "d"]] {
+        let lines = ndjson(&piece.map(console));
+        let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
+        socket.write_all(chunk.as_bytes()).await.unwrap();
+        eventually("the piece", async || {
+            told(&log(&ada, &run).await).last().map(String::as_str) == Some(piece[1])
+        })
+        .await;
+    }
+    let again = numbered(&ada, &run, 1, 3, &[console("c"), console("d"), console("e")])
+        .await
+        .ok();
+    assert_eq!((&again["appended"], &again["duplicates"]), (&json!(1), &json!(2)));
+}

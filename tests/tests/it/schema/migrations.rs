@@ -86,6 +86,29 @@ async fn migrations_that_run_at_once_wait_for_each_other() {
     assert!(all.status(&owner).await.unwrap().pending.is_empty());
 }
 
+/// A server that ends transactions which do nothing for a while ends no migration's lock.
+#[tokio::test]
+async fn a_server_s_timeouts_do_not_end_the_lock_while_migrations_run() {
+    let db = TestDb::new().await;
+    let (owner, all) = (db.owner_options(), migrations());
+    for setting in ["idle_in_transaction_session_timeout", "lock_timeout"] {
+        let sql =
+            format!("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {setting} = 100', current_database()); END $$");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut db.owner().await)
+            .await
+            .unwrap();
+    }
+    all.down(&owner, u32::MAX).await.unwrap();
+    let runs = (0..4).map(|_| {
+        let (owner, all) = (owner.clone(), all.clone());
+        tokio::spawn(async move { all.up(&owner).await })
+    });
+    for run in runs.collect::<Vec<_>>() {
+        run.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_template_is_made_for_each_set_of_migrations() {
     let (plain, full) = (TestDb::new().await, daybook_tests::test_db().await);
