@@ -87,3 +87,70 @@ async fn a_request_its_events_its_jobs_and_theirs_are_one_story() {
     eve.get(&path).await.problem(StatusCode::NOT_FOUND, "not-found");
     workers.stop().await;
 }
+
+/// A job has recorded an event and asked for another job because of it, and has begun a run.
+#[tokio::test]
+async fn of_two_causes_the_nearer_one_is_told() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    ada.post("/campaigns", json!({"name": "Spring", "budget": "100"}))
+        .header("traceparent", &format!("00-{STORY}-b7ad6b7169203331-01"))
+        .await
+        .is(StatusCode::CREATED);
+    let path = format!("/stories/{STORY}");
+    let event = ada.get(&path).await.ok()["steps"][0]["id"].clone();
+    let event_id: Uuid = event.as_str().unwrap().parse().unwrap();
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let asked = Context::system(app.team.id, "test");
+    let by_first = Context {
+        actor: Actor::Job {
+            id: first,
+            name: "first".to_owned(),
+        },
+        ..asked.clone()
+    };
+    let mut connection = app.team.connection().await;
+    for (id, context, cause) in [(first, asked, None), (second, by_first, Some(event_id))] {
+        sqlx::query(
+            "INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, input,
+                context, correlation_id, causation_id, finished_at)
+             VALUES ($1, $2, 'sync', $2, 1, 1, 'succeeded', 'Synced', '{}', $3, $4::text::uuid, $5, now())",
+        )
+        .bind(app.team.id)
+        .bind(id)
+        .bind(serde_json::to_value(&context).unwrap())
+        .bind(STORY)
+        .bind(cause)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    }
+    sqlx::query(
+        "INSERT INTO runs (team_id, id, name, status, events_path, lost_after_seconds, correlation_id, causation_id,
+            job_session_id)
+         VALUES ($1, $2, 'import', 'queued', 'nowhere', 60, $3::text::uuid, $4, $5)",
+    )
+    .bind(app.team.id)
+    .bind(Uuid::now_v7())
+    .bind(STORY)
+    .bind(event_id)
+    .bind(first)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let story = ada.get(&path).await.ok();
+    let steps = story["steps"].as_array().unwrap();
+    let cause = |found: &dyn Fn(&Value) -> bool| {
+        let step = steps.iter().find(|step| found(step)).unwrap();
+        step["caused_by"].clone()
+    };
+    assert_eq!(cause(&|step| step["id"] == json!(first)), Value::Null);
+    assert_eq!(
+        cause(&|step| step["id"] == json!(second)),
+        json!({"kind": "event", "id": event})
+    );
+    assert_eq!(
+        cause(&|step| step["kind"] == "run"),
+        json!({"kind": "job", "id": first})
+    );
+}
