@@ -3,6 +3,7 @@
 mod damage;
 mod descriptors;
 mod power_cut;
+mod sealing;
 pub(super) mod syncs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -424,37 +425,4 @@ async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
     }
     storage.delete(run(1)).unwrap();
     assert!(storage.open(run(1)).unwrap().is_none());
-}
-
-/// A store of sealed logs that is away.
-#[derive(Debug)]
-struct Away;
-
-impl SealedLogs for Away {
-    fn put(&self, _: RunKey, _: &Path) -> io::Result<()> {
-        Err(io::Error::other("the store is away"))
-    }
-
-    fn open(&self, _: RunKey) -> io::Result<Box<dyn super::source::ReadSeek>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn delete(&self, _: RunKey) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_log_that_could_not_be_put_away_stays_and_one_that_was_never_sealed_is_deleted_too() {
-    let folder = TempDir::new().unwrap();
-    let storage = Storage::new(folder.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, None).unwrap().log;
-    append(&home, &log, &["a"], None).await.unwrap();
-    home.leave();
-    let layout = Layout::new(folder.path());
-    seal(&layout, &Away, run(1)).unwrap_err();
-    assert_eq!(read(&storage, run(1), u64::MAX), [(1, "a".to_owned())]);
-    storage.delete(run(1)).unwrap();
-    assert!(!layout.plain(run(1)).exists() && storage.open(run(1)).unwrap().is_none());
 }

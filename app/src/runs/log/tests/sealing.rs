@@ -1,0 +1,37 @@
+//! Where sealed logs go, and what becomes of logs that can't go there.
+
+use super::super::source::ReadSeek;
+use super::*;
+
+/// A store of sealed logs that is away.
+#[derive(Debug)]
+struct Away;
+
+impl SealedLogs for Away {
+    fn put(&self, _: RunKey, _: &Path) -> io::Result<()> {
+        Err(io::Error::other("the store is away"))
+    }
+
+    fn open(&self, _: RunKey) -> io::Result<Box<dyn ReadSeek>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn delete(&self, _: RunKey) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_could_not_be_put_away_stays_and_one_that_was_never_sealed_is_deleted_too() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let home = home(&storage);
+    let log = home.open(run(1), 1, None).unwrap().log;
+    append(&home, &log, &["a"], None).await.unwrap();
+    home.leave();
+    let layout = Layout::new(folder.path());
+    seal(&layout, &Away, run(1)).unwrap_err();
+    assert_eq!(read(&storage, run(1), u64::MAX), [(1, "a".to_owned())]);
+    storage.delete(run(1)).unwrap();
+    assert!(!layout.plain(run(1)).exists() && storage.open(run(1)).unwrap().is_none());
+}
