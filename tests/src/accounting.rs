@@ -17,8 +17,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// Long enough for a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::PATIENCE;
+
 const CONNECTIONS: u64 = 16;
 
 /// Counts lines by the number in their request id, which nothing else keeps so many of.

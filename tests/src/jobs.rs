@@ -124,13 +124,21 @@ pub fn program(consumers: Consumers) -> App {
         .job::<Endless>()
 }
 
-/// Everything sooner than in earnest.
+/// Everything sooner than in earnest; but no worker is taken for dead because the machine is slow.
 pub fn quick() -> WorkerOptions {
     WorkerOptions {
         concurrency: 4,
-        lost_after: Duration::from_secs(2),
+        lost_after: Duration::from_secs(10),
         grace: Duration::from_millis(300),
         poll: Duration::from_millis(200),
+    }
+}
+
+/// As [`quick`], for tests in which a worker dies.
+pub fn soon_lost() -> WorkerOptions {
+    WorkerOptions {
+        lost_after: Duration::from_secs(2),
+        ..quick()
     }
 }
 
@@ -191,7 +199,12 @@ impl Shop {
 
     /// Starts workers.
     pub async fn work(&mut self) {
-        self.workers = Some(self.hire(&quick()).await);
+        self.work_as(&quick()).await;
+    }
+
+    /// Starts such workers.
+    pub async fn work_as(&mut self, options: &WorkerOptions) {
+        self.workers = Some(self.hire(options).await);
     }
 
     /// Other workers of the same database.

@@ -12,6 +12,7 @@ pub mod http;
 pub mod jobs;
 pub mod live;
 mod migrations;
+pub mod ports;
 pub mod wide_events;
 pub mod widget;
 
@@ -129,17 +130,18 @@ pub async fn refusal(connection: &mut PgConnection, sql: &str) -> Option<(String
     ))
 }
 
+/// How long a test waits for something that has to happen before it fails. No test passes or fails by how soon it
+/// happens: a machine that others use may be many times slower than one's own.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits until `ready` says so.
 ///
 /// # Panics
-/// After twenty seconds: others may use the machine.
+/// After [`PATIENCE`].
 pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !ready().await {
-        assert!(
-            began.elapsed() < Duration::from_secs(20),
-            "twenty seconds went by without: {what}"
-        );
+        assert!(began.elapsed() < PATIENCE, "{PATIENCE:?} went by without: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -183,6 +185,17 @@ pub fn url_of(db: &TestDb) -> Option<String> {
         owner.get_port(),
         owner.get_username(),
     ))
+}
+
+/// Gives up on work that waits for a lock which another holds: its statement is under way then, and stays so.
+///
+/// # Panics
+/// If the work ends, or doesn't wait for a lock within [`PATIENCE`].
+pub async fn give_up_waiting<T>(db: &TestDb, work: impl Future<Output = T>) {
+    tokio::select! {
+        _ = work => panic!("it waits for no lock"),
+        () = somebody_waits_for_a_lock(db) => {}
+    }
 }
 
 /// Waits until a session of this database waits for a lock that another holds.

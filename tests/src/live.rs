@@ -1,7 +1,6 @@
 //! A client of the live socket.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
@@ -14,10 +13,8 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::PATIENCE;
 use crate::http::Client;
-
-/// How long a frame may take to come.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An open socket, at the client's end.
 #[derive(Debug)]

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use daybook::wide_events::{Sink, WideEvents};
 use serde_json::Value;
 
-/// Long enough for a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::PATIENCE;
 
 /// What was written, instead of to stdout.
 #[derive(Debug, Clone, Default)]

@@ -102,7 +102,9 @@ async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
         .await
         .unwrap();
     let sessions = format!("/v1/teams/{}/job-sessions?job=thank_guest&status=succeeded", team.id);
+    let began = std::time::Instant::now();
     let session = loop {
+        assert!(began.elapsed().as_secs() < 60, "no session that thanked Grace");
         let told = guests.call_at(&sessions).await;
         if told.contains("Started thanking Grace") {
             break told

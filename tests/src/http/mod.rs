@@ -40,6 +40,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::PATIENCE;
 use crate::wide_events::Written;
 pub use ask::{Answer, Ask};
 
@@ -52,7 +53,6 @@ pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Descriptors that a served [`TestApp`] counts on.
 const MAX_DESCRIPTORS: u64 = 40_000;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The program of `main.rs`. Consumers are named, since the linker would add those of other tests.
 pub fn sample_program() -> App {
@@ -111,7 +111,7 @@ impl TestApp {
 
     /// As another program, with [`sample_program`]'s migrations.
     pub async fn start_as(program: App, db: TestDb, options: DatabaseOptions) -> Self {
-        Self::start_within(REQUEST_TIMEOUT, program, db, options).await
+        Self::start_within(PATIENCE, program, db, options).await
     }
 
     /// With so much time for each request.
@@ -134,7 +134,7 @@ impl TestApp {
     pub async fn beside(&self, options: LiveOptions) -> Self {
         let (db, team) = (self.db.clone(), self.team.clone());
         let (database, storage) = (db.options(), self.storage.clone());
-        Self::start_beside(team, REQUEST_TIMEOUT, options, storage, sample_program(), db, database).await
+        Self::start_beside(team, PATIENCE, options, storage, sample_program(), db, database).await
     }
 
     async fn start_beside(

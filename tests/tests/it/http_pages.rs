@@ -1,11 +1,11 @@
 //! Every list, read with a page size of one, gives each of its items once.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use daybook::jobs::{SessionSpec, with_job_session};
 use daybook::prelude::*;
+use daybook_tests::PATIENCE;
 use daybook_tests::http::{Client, TestApp};
 use daybook_tests::jobs::NoteAction;
 use serde_json::{Value, json};
@@ -194,7 +194,7 @@ async fn a_page_size_of_one_gives_each_item_once() {
     let untried: Vec<&str> = lists_of(&document).difference(&tried).copied().collect();
     assert_eq!(untried, WITHOUT_PAGES, "add the list to this test");
     // Nothing of the run is left open.
-    tokio::time::timeout(Duration::from_secs(20), app.runs.close(&app.database))
+    tokio::time::timeout(PATIENCE, app.runs.close(&app.database))
         .await
         .unwrap();
 }

@@ -69,7 +69,7 @@ async fn with_mistakes(request_timeout: Duration) -> (TestApp, Client) {
 }
 
 async fn mistakes() -> (TestApp, Client) {
-    with_mistakes(Duration::from_secs(20)).await
+    with_mistakes(daybook_tests::PATIENCE).await
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn work_that_was_begun_anew_is_counted() {
 
 #[tokio::test]
 async fn panics_and_timeouts_are_told_apart_from_errors() {
-    let (app, ada) = with_mistakes(Duration::from_millis(200)).await;
+    let (app, ada) = mistakes().await;
     ada.get("/panics")
         .await
         .problem(StatusCode::INTERNAL_SERVER_ERROR, "internal");
@@ -240,6 +240,7 @@ async fn panics_and_timeouts_are_told_apart_from_errors() {
         event["error"]["causes"].to_string().contains("this test's own panic"),
         "{event:#}"
     );
+    let (app, ada) = with_mistakes(Duration::from_millis(200)).await;
     ada.get("/hangs")
         .await
         .problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");

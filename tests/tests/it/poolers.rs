@@ -2,7 +2,6 @@
 //! kept on one from transaction to transaction, no prepared statement and no setting.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -42,11 +41,7 @@ impl Pooler {
             daybook_tests::skip_without("a server that lets the pooler in without a password");
             return None;
         };
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = daybook_tests::ports::free_port();
         let database = server.get_database().unwrap();
         let folder = TempDir::new().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -9,13 +9,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use daybook_tests::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const READY_WITHIN: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a test looks whether a process has ended.
+const POLL: Duration = Duration::from_millis(5);
 
 /// An empty folder to run commands in, that takes the cluster that was made for it with it.
 pub struct Folder(TempDir);
@@ -89,7 +90,7 @@ impl Drop for Folder {
             let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
             let deadline = Instant::now() + PATIENCE;
             while is_postgres(pid) && Instant::now() < deadline {
-                thread::yield_now();
+                thread::sleep(POLL);
             }
         }
         if let Ok(home) = elsewhere {
@@ -130,7 +131,7 @@ impl Service {
         });
         let mut said = Vec::new();
         let address = loop {
-            let left = READY_WITHIN.saturating_sub(began.elapsed());
+            let left = PATIENCE.saturating_sub(began.elapsed());
             let Ok(line) = words.recv_timeout(left) else {
                 let _ = process.kill();
                 panic!("not listening after {:?}:\n{}", began.elapsed(), said.join("\n"));
@@ -179,7 +180,7 @@ impl Service {
                 "still there after {signal}: {}",
                 said.join("\n")
             );
-            thread::yield_now();
+            thread::sleep(POLL);
         }
     }
 

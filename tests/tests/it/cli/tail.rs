@@ -6,13 +6,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use daybook_tests::PATIENCE;
+use daybook_tests::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::harness::{Folder, Service, exported};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `tail` that runs, and what it says.
 struct Tail {
@@ -80,7 +80,9 @@ struct Sample {
 impl Sample {
     fn start() -> Self {
         let folder = Folder::new();
-        let service = Service::start(&folder, "dev");
+        let mut command = folder.command(&["dev"]);
+        command.env("DAYBOOK_BIND", format!("127.0.0.1:{}", free_port()));
+        let service = Service::of(&folder, command);
         Self {
             team: exported(&folder, "DAYBOOK_TEAM"),
             ada: exported(&folder, "ADA"),
@@ -121,7 +123,9 @@ fn a_team_is_told_line_by_line_also_across_a_crash_of_the_service() {
     let tail = Tail::start(sample.command(&[]));
     let mut everything = Tail::start(sample.command(&["--json", "--team", &sample.team]));
     // It begins when it has begun: what is made before may be missed.
+    let began = Instant::now();
     let first = loop {
+        assert!(began.elapsed() < PATIENCE, "it doesn't begin");
         sample.post("/campaigns", json!({"name": "First", "budget": "1"}));
         if let Ok(line) = tail.lines.recv_timeout(Duration::from_millis(500)) {
             break line;

@@ -5,17 +5,13 @@ mod limits;
 mod strangers;
 mod timeouts;
 
-use std::time::Duration;
-
+use daybook_tests::PATIENCE;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::runs::process::Place;
-
-/// How long a test waits for what has to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection on which so much was sent.
 async fn holding(port: u16, bytes: &[u8]) -> TcpStream {

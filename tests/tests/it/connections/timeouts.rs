@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use daybook_tests::PATIENCE;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{PATIENCE, holding, metric, until_closed};
+use super::{holding, metric, until_closed};
 use crate::runs::process::{Place, Service, free_port};
 
 async fn impatient(place: &Place, port: u16) -> Service {
     let mut command = place.command(port, place.storage.path());
     for name in ["HEADER", "IDLE", "BODY", "WRITE"] {
-        command.env(format!("DAYBOOK_{name}_TIMEOUT"), "1");
+        command.env(format!("DAYBOOK_{name}_TIMEOUT"), "3");
     }
     Service::of(command, port).await
 }

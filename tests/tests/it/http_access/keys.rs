@@ -1,11 +1,10 @@
 //! API keys go with whoever answers for them.
 
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use daybook::auth::{KeyRole, NewKey, make_key};
 use daybook::tenancy::Role;
 use daybook_tests::http::{Client, TestApp, impersonation};
+use daybook_tests::somebody_waits_for_a_lock;
 use serde_json::{Value, json};
 use sqlx::Executor;
 
@@ -242,24 +241,7 @@ async fn a_key_that_is_being_made_while_its_maker_is_removed_does_not_stay() {
         let removal = ada.delete(&format!("/members/{}", bob.user_id));
         async move { removal.await.ok() }
     });
-    let mut watching = app.team.connection().await;
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    loop {
-        let waiting: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM pg_locks l WHERE NOT l.granted AND l.locktype IN ('transactionid', 'tuple'))",
-        )
-        .fetch_one(&mut watching)
-        .await
-        .unwrap();
-        if waiting {
-            break;
-        }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the removal doesn't wait for the key"
-        );
-        tokio::task::yield_now().await;
-    }
+    somebody_waits_for_a_lock(&app.db).await;
     making.commit().await.unwrap();
     let removed = removing.await.unwrap();
     assert_eq!(names(&removed["revoked_api_keys"]), ["late"]);

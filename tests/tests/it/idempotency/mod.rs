@@ -11,16 +11,17 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use daybook::assert_events;
+use daybook::live::LiveOptions;
 use daybook::tenancy::Role;
 use daybook::testing::TestDb;
 use daybook_tests::http::{Answer, Ask, Client, TestApp, sample_program};
-use daybook_tests::{count, eventually, somebody_waits_for_a_lock};
+use daybook_tests::{PATIENCE, count, eventually, somebody_waits_for_a_lock};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 const REPLAYED: &str = "idempotent-replayed";
 
@@ -278,7 +279,7 @@ async fn hang_up(app: &TestApp, request: Ask, mut holder: PgConnection) {
     socket.write_all(&request.on_the_wire()).await.unwrap();
     somebody_waits_for_a_lock(&app.db).await;
     drop(socket);
-    let noticed = timeout(Duration::from_secs(10), dropped.notified()).await;
+    let noticed = timeout(PATIENCE, dropped.notified()).await;
     noticed.expect("the service notices that its client hung up");
     holder.execute("ROLLBACK").await.unwrap();
     holder.close().await.unwrap();
@@ -326,16 +327,24 @@ async fn work_that_takes_too_long_is_undone_whole_with_a_key_too() {
     let program = sample_program();
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options();
-    let app = TestApp::start_within(Duration::from_secs(1), program, db, options).await;
-    let ada = app.member("ada", Role::Owner).await;
-    let (path, mut holder) = held(&app, &ada).await;
-    let step = || ada.post(&path, json!({"state": "active"})).if_match("*").once("k");
-    step().await.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
-    // The work's time is over as the answer's is, but for a moment.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let limit = Duration::from_secs(1);
+    let impatient = TestApp::start_within(limit, program, db, options).await;
+    let ada = impatient.member("ada", Role::Owner).await;
+    // Whatever else is asked for may take as long as it takes.
+    let app = impatient.beside(LiveOptions::default()).await;
+    let patient = app.bearer(ada.credential.clone().unwrap());
+    let (path, mut holder) = held(&app, &patient).await;
+    let step = |client: &Client| client.post(&path, json!({"state": "active"})).if_match("*").once("k");
+    let first = tokio::spawn(step(&ada).into_future());
+    somebody_waits_for_a_lock(&app.db).await;
+    let waits = Instant::now();
+    let first = first.await.unwrap();
+    first.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
+    // The work's time began before it waited for the lock, so it is over by then, as the answer's is.
+    sleep_until(waits + limit).await;
     holder.execute("ROLLBACK").await.unwrap();
     // The row is free only when the dropped transaction has ended; it took no key with it.
-    let done = step().await.is(StatusCode::OK);
+    let done = step(&patient).await.is(StatusCode::OK);
     assert_eq!(done.header(REPLAYED), None);
     assert_events!(
         app.team,

@@ -9,17 +9,15 @@ use daybook::prelude::*;
 use daybook::runs::{self, Ending, NewRun};
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
 use daybook::testing::TestDb;
-use daybook_tests::eventually;
 use daybook_tests::http::{TestApp, sample_program};
-use daybook_tests::jobs::{Endless, Note, NoteAction, Poisoned, Shop, program, quick, scribe};
+use daybook_tests::jobs::{Endless, Note, NoteAction, Poisoned, Shop, program, quick, scribe, soon_lost};
 use daybook_tests::live::LiveClient;
+use daybook_tests::{PATIENCE, eventually};
 use serde_json::json;
 use sqlx::Row;
 
 /// Longer than any test waits: work that waits for a connection that never comes hangs.
 const NEVER: Duration = Duration::from_secs(600);
-/// For everything together, on a machine that others use.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says what it does while its transaction is open.
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "talker")]
@@ -219,7 +217,9 @@ async fn a_dead_workers_job_is_recovered_on_two_connections_of_the_queue() {
     shop.until(id, &["1 running"]).await;
     dying.shutdown_background();
     let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 2).await.unwrap();
-    let workers = Workers::start(&shop.stage.database, &workers, &quick()).await.unwrap();
+    let workers = Workers::start(&shop.stage.database, &workers, &soon_lost())
+        .await
+        .unwrap();
     shop.until(id, &["1 lost", "2 running"]).await;
     workers.stop().await;
 }

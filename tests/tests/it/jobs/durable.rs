@@ -290,7 +290,7 @@ async fn slow_transactions_never_make_it_skip() {
     let mut committed: Vec<String> = writers.join_all().await.into_iter().flatten().collect();
     committed.sort();
     eventually("all jottings", async || jottings(&shop).await.len() >= committed.len()).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    shop.idle().await;
     assert_eq!(jottings(&shop).await, committed);
     assert_eq!(shop.stage.count("consumer_effects").await, 54);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook_entity::SYSTEM_TEAM;
-use daybook_tests::jobs::{Endless, Note, Shop, program};
+use daybook_tests::jobs::{Endless, Note, Shop, program, soon_lost};
 use daybook_tests::{eventually, refusal};
 use serde_json::{Value, json};
 
@@ -70,14 +70,14 @@ async fn what_was_cancelled_before_its_worker_died_does_not_begin_anew() {
         .execute(&mut shop.stage.team.connection().await)
         .await
         .unwrap();
-    shop.work().await;
+    shop.work_as(&soon_lost()).await;
     eventually("an end", async || {
         let attempts = shop.attempts(id).await;
         attempts == ["1 cancelled"] || attempts == ["1 lost"]
     })
     .await;
-    // Longer than a second attempt would wait for.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Nothing is left that could begin again.
+    shop.idle().await;
     assert_eq!(shop.attempts(id).await.len(), 1);
 }
 

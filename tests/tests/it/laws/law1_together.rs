@@ -7,9 +7,11 @@ use daybook::error::Error;
 use daybook::events::{ConsumerResult, Consumers, Event, EventType, Track, create_model_with_event};
 use daybook::prelude::event_consumer;
 use daybook::tenancy::{Context, Ending, Entrant, Entry, Observer, Request, TeamTx, Transaction};
-use daybook_tests::{Stage, eventually, somebody_waits_for_a_lock, widget};
+use daybook_tests::{Stage, eventually, give_up_waiting, somebody_waits_for_a_lock, widget};
 use futures_util::FutureExt as _;
 use sea_orm::ConnectionTrait;
+use sqlx::{Connection, Executor};
+use tokio::sync::Notify;
 
 /// Writes a row of its own for each event.
 #[event_consumer(all, name = "a-jots")]
@@ -211,9 +213,13 @@ async fn a_helper_given_up_midway_does_not_commit_a_change_without_its_event() {
 #[event_consumer(all, name = "never-ends")]
 async fn never_ends(tx: &TeamTx, event: &Event) -> ConsumerResult {
     jot(tx, &event.object_label).await?;
+    JOTTED.notify_one();
     std::future::pending::<()>().await;
     Ok(())
 }
+
+/// [`never_ends`] has done half of its work.
+static JOTTED: Notify = Notify::const_new();
 
 /// Nor is a consumer's work committed by halves.
 #[tokio::test]
@@ -221,11 +227,10 @@ async fn a_helper_given_up_in_its_consumers_can_not_be_committed() {
     let stage = Stage::with(Consumers::of([never_ends::CONSUMER]).unwrap()).await;
     let tx = stage.begin().await;
     let creating = create_model_with_event(&tx, widget::named("w"), Track::All);
-    assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(100), creating)
-            .await
-            .is_err()
-    );
+    tokio::select! {
+        _ = creating => panic!("its consumer never ends"),
+        () = JOTTED.notified() => {}
+    }
     assert!(tx.commit().await.is_err());
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
@@ -238,12 +243,11 @@ async fn a_cancelled_statement_makes_the_commit_an_error() {
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
-    let failing = tx.execute_unprepared("SELECT 1 / (count(*) - 1) FROM pg_sleep(0.3)");
-    assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(50), failing)
-            .await
-            .is_err()
-    );
+    let mut holder = stage.db.owner().await;
+    holder.execute("SELECT pg_advisory_lock(1)").await.unwrap();
+    let failing = tx.execute_unprepared("SELECT 1 / (count(*) - 1) FROM pg_advisory_xact_lock(1)");
+    give_up_waiting(&stage.db, failing).await;
+    holder.close().await.unwrap();
     let committed = tx.commit().await;
     assert_eq!(
         counts(&stage).await,
@@ -281,16 +285,17 @@ async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
 async fn a_savepoint_that_is_given_up_is_not_committed_by_halves() {
     let stage = stage().await;
     let tx = stage.begin().await;
+    let jotted = Notify::new();
     let work = tx.savepoint(async {
         jot(&tx, "half").await?;
+        jotted.notify_one();
         std::future::pending::<()>().await;
         daybook::events::ConsumerResult::Ok(())
     });
-    assert!(
-        tokio::time::timeout(std::time::Duration::from_millis(100), work)
-            .await
-            .is_err()
-    );
+    tokio::select! {
+        _ = work => panic!("it never ends"),
+        () = jotted.notified() => {}
+    }
     let committed = tx.commit().await;
     assert_eq!(stage.count("jottings").await, 0);
     assert!(committed.is_err());

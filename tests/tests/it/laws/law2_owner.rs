@@ -1,9 +1,7 @@
 //! Law 2: a run-time role can't act with the rights of the tables' owner, and can't hold up the owner's work.
 
-use std::time::Duration;
-
 use daybook::tenancy::{Database, DatabaseOptions};
-use daybook_tests::{migrations, refusal, somebody_waits_for_a_lock, test_db};
+use daybook_tests::{PATIENCE, migrations, refusal, somebody_waits_for_a_lock, test_db};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 
 use super::law2_self_check::said;
@@ -11,7 +9,6 @@ use super::law2_self_check::said;
 /// `insufficient_privilege`.
 const NO_RIGHT: &str = "42501";
 /// How long the owner's work may take beside somebody who holds every lock that they can.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const OPENED: &str = "SELECT NOT relrowsecurity FROM pg_class WHERE oid = 'public.campaigns'::regclass";
 const EVIL: &str = "CREATE FUNCTION pg_temp.evil(v anyelement) RETURNS bool LANGUAGE plpgsql AS

@@ -6,15 +6,15 @@ use std::time::Duration;
 use daybook::error::Error;
 use daybook::events::Consumers;
 use daybook::tenancy::{Actor, Claim, Context, Database, DatabaseOptions, Entrant, Entry, Request, Role, TeamTx};
-use daybook_tests::{Stage, eventually, somebody_waits_for_a_lock};
+use daybook_tests::{PATIENCE, Stage, eventually, give_up_waiting, somebody_waits_for_a_lock};
 use sea_orm::ConnectionTrait;
-use sqlx::Row;
+use sqlx::{Connection, Executor, Row};
 use uuid::Uuid;
 
 async fn pool_of_one(stage: &Stage) -> Database {
     let options = DatabaseOptions {
         max_connections: 1,
-        acquire_timeout: Duration::from_secs(5),
+        acquire_timeout: PATIENCE,
         ..stage.db.options()
     };
     stage.db.connect(options, Consumers::none()).await
@@ -158,12 +158,14 @@ async fn a_statement_cancelled_midway_leaves_nothing() {
     let database = pool_of_one(&stage).await;
     let tx = database.enter(&stage.entry()).await.unwrap();
     let insert = format!(
-        "INSERT INTO jottings (team_id, body) SELECT '{}', 'x' FROM pg_sleep(0.3)",
+        "INSERT INTO jottings (team_id, body) SELECT '{}', 'x' FROM pg_advisory_xact_lock(1)",
         stage.team.id
     );
-    let cancelled = tokio::time::timeout(Duration::from_millis(50), tx.execute_unprepared(&insert)).await;
-    assert!(cancelled.is_err());
+    let mut holder = stage.db.owner().await;
+    holder.execute("SELECT pg_advisory_lock(1)").await.unwrap();
+    give_up_waiting(&stage.db, tx.execute_unprepared(&insert)).await;
     drop(tx);
+    holder.close().await.unwrap();
     assert_clean(&stage, &database).await;
     assert_eq!(stage.count("jottings").await, 0);
 }
@@ -231,20 +233,19 @@ async fn a_reading_transaction_writes_nothing() {
 #[tokio::test]
 async fn a_commit_is_finished_even_if_nobody_waits_for_it() {
     let stage = Stage::new().await;
-    // A commit that takes its time, so that it can be given up while it is under way.
-    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-            'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
-        CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON jottings DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION slow()";
-    sqlx::raw_sql(slow).execute(&mut stage.db.owner().await).await.unwrap();
+    // A commit that waits for a lock, so that it can be given up while it is under way.
+    let waits = "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON jottings DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION waits();
+        SELECT pg_advisory_lock(1)";
+    let mut holder = stage.db.owner().await;
+    holder.execute(waits).await.unwrap();
     let tx = stage.begin().await;
     let sql = format!("INSERT INTO jottings (team_id, body) VALUES ('{}', 'x')", stage.team.id);
     tx.execute_unprepared(&sql).await.unwrap();
-    let mut committing = Box::pin(tx.commit());
-    // Polled once, and given up.
-    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(committing.as_mut().poll(cx))).await;
-    assert!(polled.is_pending());
-    drop(committing);
+    give_up_waiting(&stage.db, tx.commit()).await;
+    holder.close().await.unwrap();
     eventually("the row that was committed", async || {
         stage.count("jottings").await == 1
     })
@@ -300,7 +301,7 @@ async fn a_statement_that_waits_for_a_lock_gives_its_connection_back_in_time() {
     let stage = Stage::new().await;
     let options = DatabaseOptions {
         max_connections: 1,
-        statement_timeout: Some(Duration::from_millis(200)),
+        statement_timeout: Some(Duration::from_secs(1)),
         ..stage.db.options()
     };
     let impatient = stage.db.connect(options, Consumers::none()).await;

@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::response::Html;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use daybook_tests::PATIENCE;
 use daybook_tests::http::TestApp;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -139,10 +139,7 @@ async fn a_page_follows_a_thread_and_goes_on_after_a_cut() {
     let mut last = 0;
     let mut next = async || {
         loop {
-            let (time, seqs) = timeout(Duration::from_secs(60), shown.recv())
-                .await
-                .expect("the page shows")
-                .unwrap();
+            let (time, seqs) = timeout(PATIENCE, shown.recv()).await.expect("the page shows").unwrap();
             if time > last {
                 last = time;
                 return seqs;

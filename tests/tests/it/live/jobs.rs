@@ -1,5 +1,6 @@
 //! Job sessions as they happen.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use daybook::jobs::{SessionSpec, badge, with_job_session};
@@ -131,10 +132,22 @@ async fn another_teams_sessions_are_not_told() {
         .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
         .await;
     let other = scene.app.db.team("Other").await;
-    let spec = SessionSpec::new("sync_roster").context(Context::system(other.id, "test"));
+    let spec = SessionSpec::new("elsewhere").context(Context::system(other.id, "test"));
     with_job_session(&scene.app.database, spec, async |_| Ok(()))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert!(grace.until_pong().await.is_empty());
+    // What is read for this session comes after the other one's.
+    sync(&scene, 1).await;
+    let frame = grace.next().await;
+    assert_eq!(frame["session"]["job_name"], "sync_roster");
+    let mut frames = vec![frame];
+    while frames.last().unwrap()["session"]["status"] == "running" {
+        frames.push(grace.next().await);
+    }
+    let ids: BTreeSet<_> = frames
+        .iter()
+        .map(|frame| frame["session"]["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 1, "{frames:?}");
+    assert_eq!(told(&frames).0, [1], "{frames:?}");
 }

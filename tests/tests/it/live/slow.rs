@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use daybook::live::LiveOptions;
 use daybook_tests::live::LiveClient;
+use daybook_tests::wide_events::Written;
 use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -21,19 +22,29 @@ fn impatient() -> LiveOptions {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_told_so_and_let_go() {
     let scene = Scene::with(impatient()).await;
+    let written = Written::default();
+    let log = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || log.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
     let long = "x".repeat(19_000);
-    let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
-    grace.follow_thread(scene.thread_id(), Some(0)).await;
     // More than what the two kernels hold between them.
     for _ in 0..60 {
         scene.ada.comment(&scene.thread, &long).await;
     }
+    let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    grace.follow_thread(scene.thread_id(), Some(0)).await;
     let mut ada = scene.live(&scene.ada).await;
     ada.follow_thread(scene.thread_id(), None).await;
     scene.budget("200").await;
     assert_eq!(ada.next().await["seq"], 62, "others are not kept waiting");
-    // Longer than a frame may wait, and not as long as the farewell does.
-    tokio::time::sleep(impatient().write_patience * 2).await;
+    daybook_tests::eventually("the end of the service's patience", async || {
+        written.text().contains("a socket ends: NotReading")
+    })
+    .await;
+    // The reason waits for her for some time longer.
     let (code, _) = grace.closed().await;
     assert_eq!(code, 4408);
 }
@@ -89,8 +100,7 @@ async fn a_client_that_says_too_much_is_let_go() {
 #[tokio::test]
 async fn a_client_that_does_not_answer_is_let_go() {
     let scene = Scene::with(LiveOptions {
-        ping_every: Duration::from_millis(200),
-        write_patience: Duration::from_millis(200),
+        ping_every: Duration::from_secs(2),
         ..LiveOptions::default()
     })
     .await;

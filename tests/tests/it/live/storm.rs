@@ -83,7 +83,7 @@ async fn read(seed: u64, doors: [SocketAddr; 2], grace: Client, threads: Vec<Str
             if has.values().all(|seq| *seq == rounds + 1) {
                 break;
             }
-            let frame = match timeout(Duration::from_secs(60), live.0.next())
+            let frame = match timeout(daybook_tests::PATIENCE, live.0.next())
                 .await
                 .expect("something comes")
             {
@@ -112,7 +112,7 @@ async fn read(seed: u64, doors: [SocketAddr; 2], grace: Client, threads: Vec<Str
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_missed_and_nothing_comes_twice_whatever_happens() {
     // How often each writer changes all its campaigns, each time in one transaction.
-    let rounds = soak(100, 1_000);
+    let rounds = soak(40, 1_000);
     let cut_interval = soak(Duration::from_millis(500), Duration::from_secs(3));
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;

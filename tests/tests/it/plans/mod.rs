@@ -11,7 +11,7 @@ use daybook::threads::post_to_thread;
 use daybook_tests::{test_db, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
-use sqlx::{Connection, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 /// How many people of a team are notified of each object.
 const FOLLOWERS: usize = 4;
@@ -35,8 +35,8 @@ async fn database(statistics: Statistics) -> (TestDb, Database) {
     let consumers = Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap();
     let database = db.database_with(consumers).await;
     if let Statistics::OtherTeam = statistics {
-        let people = people(&db, "Other", 2).await;
-        let tx = database.begin(&people[0].context).await.unwrap();
+        let first = person(&db, "Other", 2).await;
+        let tx = database.begin(&first.context).await.unwrap();
         create(&tx, 1).await;
         tx.commit().await.unwrap();
     }
@@ -46,25 +46,32 @@ async fn database(statistics: Statistics) -> (TestDb, Database) {
     (db, database)
 }
 
-/// A team whose people watch widgets, all but the first.
-async fn people(db: &TestDb, name: &str, number: usize) -> Vec<TestMember> {
+/// A team of `number` people, of whom all but the first watch widgets: the first.
+async fn person(db: &TestDb, name: &str, number: usize) -> TestMember {
     let team = db.team(name).await;
-    let mut people = Vec::new();
-    for n in 0..number {
-        people.push(team.member(&format!("{}{n}", name.to_lowercase()), Role::Member).await);
-    }
+    let first = team.member(&name.to_lowercase(), Role::Member).await;
     let mut connection = team.connection().await;
-    sqlx::query(
-        "INSERT INTO watches (team_id, user_id, object_type)
-         SELECT team_id, user_id, 'widget' FROM memberships WHERE team_id = $1 AND user_id <> $2",
-    )
-    .bind(team.id)
-    .bind(people[0].user_id)
-    .execute(&mut connection)
-    .await
-    .unwrap();
+    // In one statement: a connection for each of hundreds would take most of the test's time.
+    let others = format!(
+        "DO $$
+         DECLARE person uuid;
+         BEGIN
+             PERFORM set_config('daybook.issuer', '{issuer}', false);
+             FOR n IN 2..{number} LOOP
+                 person := gen_random_uuid();
+                 PERFORM set_config('daybook.subject', '{name} ' || n, false);
+                 INSERT INTO users (id, issuer, subject, display_name) VALUES (person, '{issuer}', '{name} ' || n, 'P');
+                 INSERT INTO memberships (team_id, user_id, role, handle, display_name)
+                     VALUES ('{team}', person, 'member', 'p' || n, 'P');
+                 INSERT INTO watches (team_id, user_id, object_type) VALUES ('{team}', person, 'widget');
+             END LOOP;
+         END $$",
+        issuer = first.issuer,
+        team = team.id,
+    );
+    connection.execute(AssertSqlSafe(others)).await.unwrap();
     connection.close().await.unwrap();
-    people
+    first
 }
 
 async fn create(tx: &TeamTx, n: usize) {
@@ -100,14 +107,14 @@ async fn unreported(tx: &TeamTx) -> i64 {
 /// Rows touched by creating `n` objects in one call, and by changing all of them when each has followers.
 async fn cost(statistics: Statistics, n: usize) -> (i64, i64) {
     let (db, database) = database(statistics).await;
-    let people = people(&db, "Acme", FOLLOWERS + 1).await;
-    let tx = database.begin(&people[0].context).await.unwrap();
+    let first = person(&db, "Acme", FOLLOWERS + 1).await;
+    let tx = database.begin(&first.context).await.unwrap();
     let before = unreported(&tx).await;
     create(&tx, n).await;
     let created = unreported(&tx).await - before;
     tx.commit().await.unwrap();
-    follow_everything(&mut people_connection(&db, &people[0]).await).await;
-    let tx = database.begin(&people[0].context).await.unwrap();
+    follow_everything(&mut connection_of(&db, &first).await).await;
+    let tx = database.begin(&first.context).await.unwrap();
     let before = unreported(&tx).await;
     assert_eq!(change(&tx, "done").await, n);
     let changed = unreported(&tx).await - before;
@@ -115,7 +122,7 @@ async fn cost(statistics: Statistics, n: usize) -> (i64, i64) {
     (created, changed)
 }
 
-async fn people_connection(db: &TestDb, person: &TestMember) -> PgConnection {
+async fn connection_of(db: &TestDb, person: &TestMember) -> PgConnection {
     let mut connection = db.app_connection().await;
     sqlx::query("SELECT set_config('daybook.team_id', $1, false)")
         .bind(person.context.team_id.to_string())
@@ -160,14 +167,14 @@ async fn a_call_over_many_objects_touches_rows_in_proportion() {
 async fn statements_over_many_rows_keep_no_plan() {
     let (db, database) = database(Statistics::None).await;
     drop(database);
-    let people = people(&db, "Acme", FOLLOWERS + 1).await;
+    let first = person(&db, "Acme", FOLLOWERS + 1).await;
     let options = DatabaseOptions {
         max_connections: 1,
         ..db.options()
     };
     let consumers = Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap();
     let one = db.connect(options, consumers).await;
-    let tx = one.begin(&people[0].context).await.unwrap();
+    let tx = one.begin(&first.context).await.unwrap();
     create(&tx, 3).await;
     assert_eq!(change(&tx, "done").await, 3);
     create_models_with_events(&tx, vec![widget::named("one")], Track::All)

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::{ALL, FOLLOWERS, Statistics, create, database, follow_everything, people, people_connection};
+use super::{ALL, FOLLOWERS, Statistics, connection_of, create, database, follow_everything, person};
 
 const DELIVER_EVENTS: &str = concat!(
     include_str!("../../../../app/src/notifications/store/event_objects.sql"),
@@ -82,12 +82,12 @@ fn assert_linear(statistics: Statistics, what: &str, (few, many): (Work, Work), 
 /// The work of notifying of creations and of changes, and of posting, for `n` objects.
 async fn of_events(statistics: Statistics, n: usize) -> [Work; 3] {
     let (db, database) = database(statistics).await;
-    let people = people(&db, "Acme", FOLLOWERS + 1).await;
-    let tx = database.begin(&people[0].context).await.unwrap();
+    let first = person(&db, "Acme", FOLLOWERS + 1).await;
+    let tx = database.begin(&first.context).await.unwrap();
     create(&tx, n).await;
     tx.commit().await.unwrap();
-    let team_id = people[0].context.team_id;
-    let mut connection = people_connection(&db, &people[0]).await;
+    let team_id = first.context.team_id;
+    let mut connection = connection_of(&db, &first).await;
     let ids: Vec<String> = sqlx::query_scalar("SELECT object_id FROM threads ORDER BY object_id")
         .fetch_all(&mut connection)
         .await
@@ -108,8 +108,8 @@ async fn of_events(statistics: Statistics, n: usize) -> [Work; 3] {
                     .bind(events.clone())
                     .bind(vec![0_i32; n])
                     .bind(event_type)
-                    .bind(people[0].user_id)
-                    .bind(vec![people[0].user_id])
+                    .bind(first.user_id)
+                    .bind(vec![first.user_id])
                     .bind(Uuid::now_v7())
             })
             .await,
@@ -147,12 +147,12 @@ async fn notifying_and_posting_of_many_events_is_linear() {
 /// The work of notifying `n` followers of a comment, and of taking it back from them.
 async fn of_a_comment(statistics: Statistics, n: usize) -> [Work; 2] {
     let (db, database) = database(statistics).await;
-    let people = people(&db, "Acme", n + 1).await;
-    let tx = database.begin(&people[0].context).await.unwrap();
+    let first = person(&db, "Acme", n + 1).await;
+    let tx = database.begin(&first.context).await.unwrap();
     create(&tx, 1).await;
     tx.commit().await.unwrap();
-    let team_id = people[0].context.team_id;
-    let mut connection = people_connection(&db, &people[0]).await;
+    let team_id = first.context.team_id;
+    let mut connection = connection_of(&db, &first).await;
     follow_everything(&mut connection).await;
     let thread_id: Uuid = sqlx::query_scalar("SELECT id FROM threads")
         .fetch_one(&mut connection)
@@ -163,7 +163,7 @@ async fn of_a_comment(statistics: Statistics, n: usize) -> [Work; 2] {
             .bind(team_id)
             .bind(thread_id)
             .bind(2_i64)
-            .bind(vec![people[0].user_id])
+            .bind(vec![first.user_id])
             .bind(Uuid::now_v7())
     })
     .await;

@@ -6,11 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use daybook::tenancy::postgres::PrivatePostgres;
+use daybook_tests::eventually;
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use sqlx::ConnectOptions;
 
-use super::harness::{Folder, Service, eventually, is_alive, note, notes, send};
+use super::harness::{Folder, Service, is_alive, note, notes, send};
 
 #[tokio::test]
 async fn a_server_whose_service_was_killed_is_adopted() {

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use daybook::tenancy::postgres::PrivatePostgres;
+use daybook_tests::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::ConnectOptions;
@@ -19,6 +20,8 @@ use sqlx::postgres::PgConnection;
 use tempfile::TempDir;
 
 const DATA_DIR: &str = "DAYBOOK_TEST_PRIVATE_POSTGRES";
+/// How often a test looks whether a process has ended.
+const POLL: Duration = Duration::from_millis(5);
 /// A user that is neither root nor the one that root runs PostgreSQL as.
 pub const NOBODY: u32 = 65534;
 
@@ -131,9 +134,9 @@ impl Drop for Folder {
             && fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("postgres"))
         {
             send(pid, Signal::SIGQUIT);
-            let deadline = Instant::now() + Duration::from_secs(20);
+            let deadline = Instant::now() + PATIENCE;
             while is_alive(pid) && Instant::now() < deadline {
-                std::thread::yield_now();
+                std::thread::sleep(POLL);
             }
         }
         let _ = fs::remove_dir_all(self.home());
@@ -179,14 +182,6 @@ pub async fn notes(postgres: &PrivatePostgres) -> Vec<String> {
         .fetch_all(&mut connection)
         .await
         .unwrap()
-}
-
-pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 pub fn send(pid: u32, signal: Signal) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::response::Html;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use daybook_tests::PATIENCE;
 use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
 use futures_util::StreamExt as _;
 use launchdarkly_sdk_transport::HyperTransport;
@@ -22,7 +23,6 @@ use super::process::{Place, Service, free_port};
 use crate::live::browser::{Browser, chromium};
 
 const LINES: u64 = 40;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Appends lines up to `last`, each again until it is kept.
 async fn append_to(place: &Place, port: u16, run: Uuid, from: u64, last: u64) {

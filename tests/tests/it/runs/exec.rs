@@ -1,8 +1,8 @@
 //! `daybook exec`: the program comes first, and its log loses nothing.
 
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
+use daybook_tests::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::{Method, StatusCode};
@@ -182,6 +182,15 @@ async fn signals_are_passed_on_and_a_cancelled_run_ends_its_program() {
     service.stop().await;
 }
 
+/// How many requests a service has refused because of what their client asked for.
+async fn refused_requests(place: &Place, port: u16) -> u64 {
+    let url = format!("http://127.0.0.1:{port}/metrics");
+    let text = place.http.get(url).send().await.unwrap().text().await.unwrap();
+    let name = "daybook_requests_ended_total{outcome=\"client_error\"} ";
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.parse().unwrap()
+}
+
 #[tokio::test]
 async fn a_cancelled_run_ends_its_program_though_its_log_ends_before_it() {
     let place = Place::new().await;
@@ -205,6 +214,7 @@ async fn a_cancelled_run_ends_its_program_though_its_log_ends_before_it() {
         .fetch_one(&mut *holding)
         .await
         .unwrap();
+    let refused_before = refused_requests(&place, port).await;
     let nothing = json!({});
     let path = format!("/runs/{id}/cancel");
     let cancelling = place.post(port, &path, &nothing);
@@ -213,13 +223,16 @@ async fn a_cancelled_run_ends_its_program_though_its_log_ends_before_it() {
             place.log(port, id).await.last().unwrap()["type"] == "run.completed"
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        daybook_tests::eventually("lines that are refused", async || {
+            refused_requests(&place, port).await > refused_before
+        })
+        .await;
         assert_eq!(newest(&place, port).await["status"], "running");
         holding.commit().await.unwrap();
     };
     let (cancelled, ()) = tokio::join!(cancelling, letting_go);
     assert_eq!(cancelled.unwrap().0, StatusCode::OK);
-    let done = tokio::time::timeout(Duration::from_secs(60), running.wait_with_output()).await;
+    let done = tokio::time::timeout(PATIENCE, running.wait_with_output()).await;
     let done = done.expect("the program to end").unwrap();
     assert_eq!(done.status.code(), Some(143), "{}", words(&done.stderr));
     assert_eq!(newest(&place, port).await["status"], "cancelled");

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use chrono::TimeDelta;
 use daybook::auth::{NewToken, mint};
 use daybook::tenancy::Role;
+use daybook_tests::PATIENCE;
 use daybook_tests::http::{Client, TestApp, auth_config};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,8 +16,6 @@ use tokio::time::timeout;
 
 use super::sse::Events;
 use super::{append, console, log, run, told};
-
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Ada with a token that soon expires.
 fn brief(app: &TestApp) -> Client {

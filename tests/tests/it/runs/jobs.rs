@@ -1,6 +1,6 @@
 //! Runs that jobs write, and what jobs do with logs later.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use daybook::housekeeping::Retention;
@@ -174,17 +174,19 @@ async fn a_silent_writer_s_run_ends_as_failed_and_one_that_waits_does_not() {
     let path = |run: &serde_json::Value| format!("/runs/{}", run["id"].as_str().unwrap());
     let status = async |run: &serde_json::Value| ada.get(&path(run)).await.ok()["status"].clone();
     let beats = ada.post("/runs", new(true)).await.ok();
+    let (mut heard, mut longest_silence) = (Instant::now(), Duration::ZERO);
     daybook_tests::eventually("the silent one's end", async || {
-        append(&ada, &path(&beats), &[]).await.ok();
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        append(&ada, &path(&beats), &[]).await;
+        longest_silence = longest_silence.max(heard.elapsed());
+        heard = Instant::now();
+        tokio::time::sleep(Duration::from_millis(100)).await;
         status(&silent).await == "failed"
     })
     .await;
     assert_eq!(ada.get(&path(&silent)).await.ok()["failure"]["code"], "writer-lost");
-    assert_eq!(
-        (status(&beats).await, status(&waits).await),
-        (json!("running"), json!("queued"))
-    );
+    assert_eq!(status(&waits).await, "queued");
+    // A writer that a slow machine keeps from it is silent, too.
+    assert!(status(&beats).await == "running" || longest_silence > Duration::from_secs(4));
 }
 
 #[tokio::test]

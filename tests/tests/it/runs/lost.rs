@@ -1,9 +1,8 @@
 //! Runs whose writers are silent, and those who look for them.
 
-use std::time::Duration;
-
 use daybook::runs::Runs;
 use daybook::tenancy::{Role, WorkerDatabase};
+use daybook_tests::PATIENCE;
 use daybook_tests::http::{TestApp, run_options};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -85,9 +84,7 @@ async fn a_run_whose_writer_speaks_is_not_ended_whatever_its_row_says() {
         .with_extension(WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap());
     assert_eq!(app.runs.end_silent(&database).await, 0);
     assert_eq!(ada.get(&path).await.ok()["status"], "running");
-    tokio::time::timeout(Duration::from_secs(20), app.runs.close(&database))
-        .await
-        .unwrap();
+    tokio::time::timeout(PATIENCE, app.runs.close(&database)).await.unwrap();
 }
 
 #[tokio::test]

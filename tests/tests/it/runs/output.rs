@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use daybook_tests::PATIENCE;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -223,7 +224,7 @@ async fn hostile_texts_are_printed_as_words() {
     let mut tail = command(&place, port, &["tail", "--object", &object, "--from", "0"]);
     let mut tail = tail.spawn().unwrap();
     let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(tail.stdout.take().unwrap()));
-    let first = tokio::time::timeout(std::time::Duration::from_secs(30), lines.next_line());
+    let first = tokio::time::timeout(PATIENCE, lines.next_line());
     let first = first.await.expect("a line").unwrap().unwrap();
     assert!(first.contains(SHOWN), "{first:?}");
     tail.kill().await.unwrap();

@@ -1,17 +1,17 @@
 //! The service as a process of its own, which can be killed and started again on its old port.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use daybook::auth::NewToken;
 use daybook::config::JwtKey;
 use daybook::tenancy::Role;
 use daybook::testing::{TestDb, TestTeam};
+use daybook_tests::PATIENCE;
 use daybook_tests::http::{auth_config, sample_program, token};
+pub use daybook_tests::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::{Method, StatusCode};
@@ -20,8 +20,6 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
-
-const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A team with a member, and a folder for logs: what services are started on.
 pub struct Place {
@@ -101,7 +99,7 @@ impl Place {
     pub fn request(&self, port: u16, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("http://127.0.0.1:{port}/v1/teams/{}{path}", self.team.id);
         let request = self.http.request(method, url).bearer_auth(&self.token);
-        request.timeout(Duration::from_secs(20))
+        request.timeout(PATIENCE)
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<(StatusCode, Value)> {
@@ -148,12 +146,6 @@ impl Place {
     }
 }
 
-/// A port that nobody has.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// A service that runs.
 pub struct Service {
     process: Child,
@@ -178,7 +170,7 @@ impl Service {
                 let _ = writeln!(saying.lock().unwrap(), "{line}");
             }
         });
-        let waited = tokio::time::timeout(READY_WITHIN, is_ready).await;
+        let waited = tokio::time::timeout(PATIENCE, is_ready).await;
         assert!(
             matches!(waited, Ok(Ok(()))),
             "no service on {port}: {}",

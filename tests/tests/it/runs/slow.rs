@@ -1,7 +1,6 @@
 //! Readers that don't read.
 
-use std::time::Duration;
-
+use daybook_tests::PATIENCE;
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,7 +13,7 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_keeps_nobody_waiting() {
     let place = Place::new().await;
     let port = free_port();
     let mut command = place.command(port, place.storage.path());
-    command.env("DAYBOOK_WRITE_TIMEOUT", "1");
+    command.env("DAYBOOK_WRITE_TIMEOUT", "3");
     let service = Service::of(command, port).await;
     let run = place.run(port, json!({"name": "import"})).await;
     let line = format!(
@@ -53,10 +52,7 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_keeps_nobody_waiting() {
     let mut got = 0;
     let mut block = vec![0; 1 << 16];
     loop {
-        match tokio::time::timeout(Duration::from_secs(20), stuck.read(&mut block))
-            .await
-            .unwrap()
-        {
+        match tokio::time::timeout(PATIENCE, stuck.read(&mut block)).await.unwrap() {
             Ok(0) | Err(_) => break,
             Ok(read) => got += read,
         }

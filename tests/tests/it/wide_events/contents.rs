@@ -1,5 +1,6 @@
 //! What an event holds, and what becomes of what is added after its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Site, get as getting, read_until};
 
@@ -259,18 +260,11 @@ async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
     let router = Router::new()
         .route("/", get(async || "hello"))
         .route("/healthz", get(async || "hello"))
-        .route("/down", get(async || axum::http::StatusCode::SERVICE_UNAVAILABLE))
-        .route(
-            "/slow",
-            get(async || {
-                tokio::time::sleep(Duration::from_millis(30)).await;
-                "hello"
-            }),
-        );
+        .route("/down", get(async || axum::http::StatusCode::SERVICE_UNAVAILABLE));
     let sampling = Sampling::default()
         .rate(0.0)
         .route("/healthz", 1.0)
-        .slow(Duration::from_millis(30));
+        .slow(Duration::from_secs(3_600));
     let site = Site::start_with(router, |config| config.sampling(sampling)).await;
     let mut socket = site.connect().await;
     for _ in 0..20 {
@@ -278,10 +272,10 @@ async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
         read_until(&mut socket, "hello").await;
     }
     drop(socket);
-    for path in ["/healthz", "/down", "/slow"] {
+    for path in ["/healthz", "/down"] {
         site.ask(&getting(path)).await;
     }
-    let events = site.settled_from(23).await;
+    let events = site.settled_from(22).await;
     let kept: Vec<_> = events
         .iter()
         .map(|event| {
@@ -292,15 +286,15 @@ async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
             )
         })
         .collect();
-    assert_eq!(
-        kept,
-        [
-            ("/healthz", "route", 1.0),
-            ("/down", "error", 1.0),
-            ("/slow", "slow", 1.0)
-        ]
-    );
+    assert_eq!(kept, [("/healthz", "route", 1.0), ("/down", "error", 1.0),]);
     assert_eq!(site.events.counts().sampled_out, 20);
+
+    // Whatever takes as long as that is slow.
+    let sampling = Sampling::default().rate(0.0).slow(Duration::ZERO);
+    let router = Router::new().route("/", get(async || "hello"));
+    let site = Site::start_with(router, |config| config.sampling(sampling)).await;
+    site.ask(&getting("/")).await;
+    assert_eq!(site.event().await["sample_reason"], "slow");
 }
 
 #[tokio::test]
@@ -334,7 +328,9 @@ async fn a_handler_that_is_dropped_midway_still_reaches_its_event() {
 
 #[tokio::test]
 async fn whose_request_it_is_is_told_by_what_is_late_and_by_other_units_too() {
-    let handler = async |event: WideEvent| {
+    let answered = Arc::new(Notify::new());
+    let is_answered = answered.clone();
+    let handler = async move |event: WideEvent| {
         event.tag("team.id", 7).set("asked", true);
         tokio::spawn(event.unit("socket", async {
             WideEvent::current().set("heard", 1);
@@ -343,14 +339,15 @@ async fn whose_request_it_is_is_told_by_what_is_late_and_by_other_units_too() {
         .unwrap();
         let late = event.clone();
         tokio::spawn(async move {
-            // Not before the answer has gone out.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            is_answered.notified().await;
             late.set("mail", "sent");
         });
         "hello"
     };
     let site = Site::start(Router::new().route("/", get(handler))).await;
     site.ask(&getting("/")).await;
+    site.settled_from(2).await;
+    answered.notify_one();
     let events = site.settled_from(3).await;
     let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["socket", "request", "late"]);

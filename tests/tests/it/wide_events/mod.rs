@@ -8,17 +8,14 @@ mod pipe;
 mod secrets;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
 use daybook::wide_events::{WideEventConfig, WideEventLayer, WideEvents};
+use daybook_tests::PATIENCE;
 use daybook_tests::wide_events::Written;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-
-/// Long enough for a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with wide events.
 pub struct Site {

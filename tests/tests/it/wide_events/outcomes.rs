@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use daybook::wide_events::{Outcome, WideEvent};
+use daybook_tests::PATIENCE;
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,7 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::bodies::endless;
-use super::{PATIENCE, Site, ending, get as getting, read_until};
+use super::{Site, ending, get as getting, read_until};
 
 /// Tells that a handler has begun, so that a client knows when to leave.
 type Begun = Arc<Notify>;

@@ -9,12 +9,13 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use daybook::wide_events::{Sink, SinkCounts, WideEventConfig, WideEventLayer, WideEvents};
+use daybook_tests::PATIENCE;
 use daybook_tests::wide_events::Written;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{PATIENCE, read_until};
+use super::read_until;
 
 /// Waits until `condition` holds of the counts.
 fn wait_for(events: &WideEvents, condition: impl Fn(u64, u64) -> bool) {
@@ -185,8 +186,9 @@ fn refusing(every: u32) {
     let sink = Sink::new(moody.clone());
     for n in 0..500 {
         sink.send(format!("{{\"n\":{n}}}").as_bytes(), false);
-        if n % 25 == 0 {
-            std::thread::sleep(Duration::from_millis(2));
+        // In some batches, not in one.
+        while n % 25 == 0 && sink.counts().queued > 0 {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
     // A last line that is written tells all that is missing, also what lines that were lost themselves had told.

@@ -14,7 +14,7 @@ fn descriptors(folder: &Path) -> usize {
 }
 
 async fn eventually(folder: &Path, expected: usize) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while descriptors(folder) != expected {
         assert!(
             Instant::now() < deadline,
