@@ -48,6 +48,10 @@ fuzz: ## fuzz the HTTP API with schemathesis and the parsers with cargo-fuzz, fo
 	CARGO="$(CARGO)" fuzz/http.sh
 	CARGO="$(CARGO)" fuzz/parsers.sh
 
+.PHONY: mutants
+mutants: ## try whether tests notice changed code: MODULES="text.rs json", TESTS=jobs::, or REF=a release
+	CARGO="$(CARGO)" MODULES="$(MODULES)" TESTS="$(TESTS)" REF="$(REF)" SHARD="$(SHARD)" tests/mutants.sh
+
 .PHONY: bench
 bench: test-packages bench-packages ## print measurements as ratios to their floor, with the number of round trips
 	$(CARGO) build --release --package daybook

@@ -13,7 +13,7 @@ use super::Scene;
 
 fn impatient() -> LiveOptions {
     LiveOptions {
-        write_patience: Duration::from_secs(3),
+        write_patience: Duration::from_secs(6),
         ping_every: Duration::from_secs(3_600),
         ..LiveOptions::default()
     }
@@ -30,12 +30,12 @@ async fn a_client_that_does_not_read_is_told_so_and_let_go() {
         .finish();
     let _logging = tracing::subscriber::set_default(subscriber);
     let long = "x".repeat(19_000);
+    let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
+    grace.follow_thread(scene.thread_id(), Some(0)).await;
     // More than what the two kernels hold between them.
     for _ in 0..60 {
         scene.ada.comment(&scene.thread, &long).await;
     }
-    let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
-    grace.follow_thread(scene.thread_id(), Some(0)).await;
     let mut ada = scene.live(&scene.ada).await;
     ada.follow_thread(scene.thread_id(), None).await;
     scene.budget("200").await;

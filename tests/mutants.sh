@@ -1,0 +1,74 @@
+#!/bin/bash
+# Changes the code in many small ways, one after the other, and looks whether a test fails: cargo-mutants, in bounded time.
+#
+#   make mutants MODULES="text.rs json"       the modules, below app/src, by their unit tests
+#   make mutants MODULES=jobs TESTS=jobs::    and by the integration tests whose names have that in them
+#   make mutants REF=v0.1.0                   what differs from there; by default from the last release
+#
+# SECONDS_AT_MOST bounds all of it (3,600 s), SHARD=1/4 is a part of it. It works on what is committed, in a work tree of
+# its own, and never on your files.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+CARGO=${CARGO:-cargo}
+at_most=${SECONDS_AT_MOST:-3600}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+tree=$target/mutants/tree
+report=$target/mutants/report
+export CARGO_TARGET_DIR=$target/mutants/build PATH=$target/tools/bin:$PATH
+
+if ! command -v cargo-mutants >/dev/null; then
+	echo "mutants: installing cargo-mutants into $target/tools"
+	CARGO_TARGET_DIR=$target/tools/build $CARGO install cargo-mutants --locked --quiet --debug --root "$target/tools"
+fi
+
+options=(--in-place --jobs 1 --no-shuffle --colors never --output "$report" --package daybook)
+if [ -n "${MODULES:-}" ]; then
+	for module in $MODULES; do
+		if [ -d "app/src/$module" ]; then
+			options+=(--file "app/src/$module/**")
+		fi
+		if [ -e "app/src/${module%.rs}.rs" ]; then
+			options+=(--file "app/src/${module%.rs}.rs")
+		fi
+	done
+else
+	ref=${REF:-$(git describe --tags --abbrev=0 2>/dev/null || true)}
+	if [ -z "$ref" ]; then
+		echo "mutants: there is no release yet: name MODULES, or a REF to compare with" >&2
+		exit 2
+	fi
+	mkdir -p "$target/mutants"
+	git diff "$ref" HEAD -- app/src >"$target/mutants/diff"
+	options+=(--in-diff "$target/mutants/diff")
+fi
+if [ -n "${SHARD:-}" ]; then
+	options+=(--shard "$SHARD")
+fi
+
+tests=(--lib)
+filters=()
+if [ -n "${TESTS:-}" ]; then
+	options+=(--test-package daybook --test-package daybook-tests)
+	tests+=(--bins --test it)
+	# Of both, the unit tests and the integration tests.
+	read -ra filters <<<"$TESTS"
+fi
+
+if [ ! -e "$tree/.git" ]; then
+	git worktree prune
+	git worktree add --quiet --detach "$tree" HEAD
+fi
+git -C "$tree" checkout --quiet --detach --force "$(git rev-parse HEAD)"
+
+cd "$tree"
+code=0
+timeout --signal INT "$at_most" $CARGO mutants "${options[@]}" -- "${tests[@]}" -- "${filters[@]}" || code=$?
+git checkout --quiet --force
+echo "mutants: the whole report is in $report/mutants.out"
+# 2: some were missed; 3: some took too long. Both are for people to read. 124: the time was over.
+case $code in
+0 | 2 | 3) ;;
+124) echo "mutants: stopped after $at_most s, in the middle" ;;
+*) exit "$code" ;;
+esac
