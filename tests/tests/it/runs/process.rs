@@ -200,7 +200,10 @@ impl Service {
     /// Lets it end by itself.
     pub async fn stop(mut self) {
         self.signal(Signal::SIGTERM);
-        let status = self.process.wait().await.unwrap();
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        let status = status
+            .unwrap_or_else(|_| panic!("it does not stop: {}", self.said()))
+            .unwrap();
         assert!(status.success(), "{status}: {}", self.said());
     }
 }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use daybook_tests::PATIENCE;
 use daybook_tests::http::Client;
 use serde_json::Value;
+use tokio::time::timeout;
 
 /// A stream of events.
 pub struct Events {
@@ -81,7 +83,8 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = self.response.chunk().await.unwrap()?;
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("an event");
+            let chunk = chunk.unwrap()?;
             self.buffer.extend_from_slice(&chunk);
         }
     }

@@ -3,15 +3,18 @@
 
 use daybook::wide_events::Sampling;
 use daybook_tests::accounting::account;
+use daybook_tests::soak;
 
-const REQUESTS: u64 = 30_000;
+fn requests() -> u64 {
+    soak(10_000, 30_000)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn received_is_the_sum_with_clients_that_leave_at_random() {
-    eprintln!("{}", account(REQUESTS, Sampling::default()).await);
+    eprintln!("{}", account(requests(), Sampling::default()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn received_is_the_sum_when_most_are_sampled_out() {
-    eprintln!("{}", account(REQUESTS, Sampling::default().rate(0.1)).await);
+    eprintln!("{}", account(requests(), Sampling::default().rate(0.1)).await);
 }
