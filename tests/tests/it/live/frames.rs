@@ -189,15 +189,16 @@ async fn the_cursor_of_a_team_moves_with_the_last_frame_of_a_batch() {
         ids.push(scene.ada.create_campaign(name, "100").await.id);
     }
     let mut grace = scene.live(&scene.grace).await;
-    let start = grace.follow(json!({"type": "subscribe", "topic": "threads"})).await["cursor"].clone();
+    grace.follow(json!({"type": "subscribe", "topic": "threads"})).await;
     scene
         .ada
         .patch("/campaigns", json!({"ids": ids, "changes": {"budget": "200"}}))
         .await
         .ok();
     let batch = [grace.next().await, grace.next().await, grace.next().await];
-    assert_eq!((&batch[0]["cursor"], &batch[1]["cursor"]), (&start, &start));
-    assert_ne!(batch[2]["cursor"], start);
+    // Not always where it began: a look that finds nothing moves it past what happened in other databases.
+    assert_eq!(batch[0]["cursor"], batch[1]["cursor"]);
+    assert_ne!(batch[2]["cursor"], batch[1]["cursor"]);
 
     for (cursor, left) in [(&batch[1]["cursor"], 3), (&batch[2]["cursor"], 0)] {
         let mut again = scene.live(&scene.grace).await;

@@ -187,7 +187,9 @@ fn refusing(every: u32) {
     for n in 0..500 {
         sink.send(format!("{{\"n\":{n}}}").as_bytes(), false);
         // In some batches, not in one.
+        let asked = Instant::now();
         while n % 25 == 0 && sink.counts().queued > 0 {
+            assert!(asked.elapsed() < PATIENCE, "{:?}", sink.counts());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
