@@ -16,7 +16,7 @@ async fn two_who_look_for_silent_runs_end_one_once() {
     let mut paths = Vec::new();
     for _ in 0..8 {
         let run = ada
-            .post("/runs", json!({"name": "import", "lost_after_seconds": 5}))
+            .post("/runs", json!({"name": "import", "lost_after_seconds": 300}))
             .await
             .ok();
         paths.push(format!("/runs/{}", run["id"].as_str().unwrap()));
