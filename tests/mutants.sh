@@ -15,7 +15,8 @@ at_most=${SECONDS_AT_MOST:-3600}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 tree=$target/mutants/tree
 report=$target/mutants/report
-export CARGO_TARGET_DIR=$target/mutants/build PATH=$target/tools/bin:$PATH
+# What was built of others' crates is used again. Without debug information the tests link sooner.
+export CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_DEBUG=false PATH=$target/tools/bin:$PATH
 
 if ! command -v cargo-mutants >/dev/null; then
 	echo "mutants: installing cargo-mutants into $target/tools"
