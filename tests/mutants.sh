@@ -23,7 +23,7 @@ if ! command -v cargo-mutants >/dev/null; then
 	CARGO_TARGET_DIR=$target/tools/build $CARGO install cargo-mutants --locked --quiet --debug --root "$target/tools"
 fi
 
-options=(--in-place --jobs 1 --no-shuffle --colors never --output "$report" --package daybook)
+options=(--in-place --no-shuffle --colors never --output "$report" --package daybook)
 if [ -n "${MODULES:-}" ]; then
 	for module in $MODULES; do
 		if [ -d "app/src/$module" ]; then
