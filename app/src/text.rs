@@ -80,6 +80,14 @@ mod tests {
     }
 
     #[test]
+    fn a_grapheme_may_have_so_many_characters_and_no_more() {
+        let longest = 80 * CHARS_PER_GRAPHEME + CHARS_OF_THE_LONGEST;
+        let letter = format!("a{}", "\u{301}".repeat(longest - 1));
+        assert_eq!(cut(&letter, 80), letter);
+        assert_eq!(cut(&format!("{letter}\u{301}"), 80), "…");
+    }
+
+    #[test]
     fn two_texts_are_cut_so_that_they_differ() {
         let long = "a".repeat(100);
         let (one, other) = cut_apart(&format!("{long}x"), &format!("{long}y"), 80);
@@ -89,6 +97,14 @@ mod tests {
         // The accent is part of the grapheme that differs.
         let (one, other) = cut_apart(&format!("{long}e"), &format!("{long}e\u{301}"), 80);
         assert_eq!((one.as_str(), other.as_str()), ("…aaaaaaaaaae", "…aaaaaaaaaae\u{301}"));
+        // Where only a part of the text is looked at.
+        let longer = "a".repeat(1_000);
+        let (one, other) = cut_apart(&format!("{longer}x"), &format!("{longer}y"), 80);
+        assert_eq!((one.as_str(), other.as_str()), ("…aaaaaaaaaax", "…aaaaaaaaaay"));
+        let longer = format!("a{}", "\u{301}".repeat(30)).repeat(100);
+        let (one, other) = cut_apart(&format!("{longer}x"), &format!("{longer}y"), 80);
+        assert!(one.starts_with("…a") && one.ends_with('x'), "{one}");
+        assert!(other.starts_with("…a") && other.ends_with('y'), "{other}");
         assert_eq!(cut_apart("a", "b", 80), ("a".to_owned(), "b".to_owned()));
         assert_eq!(cut_apart(&long, &long, 3), ("aaa…".to_owned(), "aaa…".to_owned()));
     }
