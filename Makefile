@@ -51,7 +51,7 @@ fuzz: ## fuzz the HTTP API with schemathesis and the parsers with cargo-fuzz, fo
 
 .PHONY: mutants
 mutants: ## try whether tests notice changed code: MODULES="text.rs json", TESTS=jobs::, or REF=a release
-	CARGO="$(CARGO)" MODULES="$(MODULES)" TESTS="$(TESTS)" REF="$(REF)" SHARD="$(SHARD)" tests/mutants.sh
+	CARGO="$(CARGO)" tests/mutants.sh
 
 .PHONY: bench
 bench: test-packages bench-packages ## print measurements as ratios to their floor, with the number of round trips

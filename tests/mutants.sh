@@ -1,12 +1,12 @@
 #!/bin/bash
-# Changes the code in many small ways, one after the other, and looks whether a test fails: cargo-mutants, in bounded time.
+# Changes the code in many small ways, one after the other, and checks that a test fails: cargo-mutants, in bounded time.
 #
-#   make mutants MODULES="text.rs json"       the modules, below app/src, by their unit tests
-#   make mutants MODULES=jobs TESTS=jobs::    and by the integration tests whose names have that in them
-#   make mutants REF=v0.1.0                   what differs from there; by default from the last release
+#   make mutants MODULES="text.rs json"       modules below app/src, tested by the unit tests
+#   make mutants MODULES=jobs TESTS=jobs::    the unit and integration tests whose names contain jobs::
+#   make mutants REF=v0.1.0                   all that differs from there; by default from the last release
 #
-# SECONDS_AT_MOST bounds all of it (3,600 s), SHARD=1/4 is a part of it. It works on what is committed, in a work tree of
-# its own, and never on your files.
+# SECONDS_AT_MOST bounds the whole run (3,600 s); SHARD=1/4 tries a part. It works on the last commit, in its own work tree,
+# and never on your files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
