@@ -1,24 +1,26 @@
-//! Ports for processes that have to be told one, and find it again after a restart.
+//! Ports for services that are started again on the port that they had.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Mutex;
 
-/// The lowest port that the system may give to whoever asks for any, connections of clients among them.
+/// Where Linux says which ports it gives to clients' connections, and to listeners that take any port.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 const LOWEST: u16 = 10_000;
 
-/// The files that say which ports are taken by this process.
+/// A locked file for each port that this process has reserved.
 static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// A port that nobody else gets as long as this process lives: neither a test beside this one, nor a client's connection
-/// while the service that listens there is started again.
+/// Reserves a port for as long as this process lives. No other test gets it, and no client's connection while the service
+/// that listens there is started again.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
     let mut taken = TAKEN.lock().unwrap();
-    let folder = std::env::temp_dir().join("daybook-test-ports");
+    let uid = fs::metadata("/proc/self").map_or(0, |process| process.uid());
+    let folder = std::env::temp_dir().join(format!("daybook-test-ports-{uid}"));
     fs::create_dir_all(&folder).unwrap();
     for _ in 0..1_000 {
         let port = rand::random_range(LOWEST..ephemeral_from());
@@ -29,7 +31,7 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
-    panic!("no port is free below {}", ephemeral_from());
+    panic!("could not reserve a port below {}", ephemeral_from());
 }
 
 fn ephemeral_from() -> u16 {
