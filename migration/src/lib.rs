@@ -20,6 +20,8 @@ mod m0014_row_origins;
 mod m0015_restored_events;
 mod m0016_people;
 mod m0017_notified_messages;
+mod m0018_erased_people;
+mod m0018_given_by_the_database;
 mod m0019_existing_rows;
 mod m0020_indexes;
 mod online;
@@ -55,6 +57,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_restored_events::Migration),
             Box::new(m0016_people::Migration),
             Box::new(m0017_notified_messages::Migration),
+            Box::new(m0018_erased_people::Migration),
+            Box::new(m0018_given_by_the_database::Migration),
             Box::new(m0019_existing_rows::Migration),
             Box::new(m0020_indexes::Migration),
         ]

@@ -138,7 +138,13 @@ async fn what_ends_a_group() {
         ]
     );
     // Time: five minutes may lie between two neighbours, and no more.
-    let mut inside = app.team.connection().await;
+    // By the owner: the run-time role may not change when a message was written.
+    let mut inside = app.db.owner().await;
+    sqlx::query("SELECT set_config('daybook.team_id', $1, false)")
+        .bind(app.team.id.to_string())
+        .execute(&mut inside)
+        .await
+        .unwrap();
     for (seq, later_s, expected) in [(9, 300, vec!["7–9"]), (9, 301, vec!["7–8"]), (8, 301, vec!["8–9"])] {
         sqlx::query(
             "UPDATE thread_messages SET created_at = (SELECT created_at FROM thread_messages WHERE seq = $1 - 1)

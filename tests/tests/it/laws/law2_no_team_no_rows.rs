@@ -121,10 +121,10 @@ async fn a_row_for_another_team_is_refused() {
         .iter()
         .filter(|table| *table != "users" && *table != "teams")
     {
-        // The columns that the role may set at all; a transaction's number is refused in every team.
+        // The columns that the role may set at all; a transaction's number and a date are refused in every team.
         let columns: Vec<String> = sqlx::query_scalar(
             "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
-               AND attname <> 'transaction_id' AND has_column_privilege(attrelid, attnum, 'INSERT')",
+               AND attname NOT IN ('transaction_id', 'created_at') AND has_column_privilege(attrelid, attnum, 'INSERT')",
         )
         .bind(table)
         .fetch_all(&mut app)

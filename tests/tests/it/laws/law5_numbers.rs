@@ -124,6 +124,108 @@ async fn a_row_names_the_transaction_that_wrote_it_and_no_other() {
     refused(&mut app, action, NO_RIGHT).await;
 }
 
+/// Tables in which a program's own step could have forgotten it. Those that no reader sorts or shows by `created_at` are
+/// named.
+#[tokio::test]
+async fn when_a_row_was_made_is_the_database_s_to_say() {
+    let stage = Stage::new().await;
+    super::seed::seed(&stage.team).await;
+    let mut app = stage.team.connection().await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'created_at'
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+             AND has_column_privilege('daybook_app', c.oid, a.attnum, 'INSERT')
+         ORDER BY 1",
+    )
+    .fetch_all(&mut stage.db.owner().await)
+    .await
+    .unwrap();
+    // Housekeeping's own, and tables of the tests' programs.
+    let others = [
+        "campaigns",
+        "consumer_effects",
+        "idempotency_keys",
+        "jottings",
+        "widgets",
+    ];
+    let tables: Vec<_> = tables
+        .iter()
+        .filter(|table| !others.contains(&table.as_str()))
+        .collect();
+    assert!(tables.len() >= 10, "{tables:?}");
+    for table in tables {
+        let guarded: Vec<String> = sqlx::query_scalar(
+            "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = $1::regclass AND tgenabled = 'O'
+                 AND pg_get_triggerdef(oid) ~ 'daybook_(refuse_value|check_place)'",
+        )
+        .bind(table)
+        .fetch_all(&mut app)
+        .await
+        .unwrap();
+        for event in ["BEFORE INSERT ON", "BEFORE UPDATE OF created_at ON"] {
+            assert!(
+                guarded.iter().any(|guard| guard.contains(event)),
+                "{table}: {event}: {guarded:?}"
+            );
+        }
+        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
+            .fetch_one(&mut app)
+            .await
+            .unwrap();
+        if rows > 0 && table != "teams" && table != "users" {
+            let moved = format!("UPDATE {table} SET created_at = 'infinity'");
+            refused(&mut app, &moved, NO_RIGHT).await;
+        }
+    }
+    let watch = "INSERT INTO watches (team_id, user_id, object_type, created_at)
+        SELECT team_id, user_id, 'by_sql', '1970-01-01' FROM memberships";
+    refused(&mut app, watch, NO_RIGHT).await;
+    // The owner restores a dump.
+    let mut owner = owner_in(&stage).await;
+    for table in ["threads", "thread_messages"] {
+        let sql = format!("UPDATE {table} SET created_at = '2020-01-01'");
+        assert!(owner.execute(AssertSqlSafe(sql)).await.unwrap().rows_affected() > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_the_place_that_its_thread_gives_and_the_moment_of_the_clock() {
+    let stage = Stage::new().await;
+    let mut app = stage.team.connection().await;
+    let team = stage.team.id;
+    app.execute(AssertSqlSafe(format!(
+        "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
+         VALUES ('{team}', '{team}', 'widget', '1', 'w', 1)"
+    )))
+    .await
+    .unwrap();
+    let message = |seq: i64| {
+        format!(
+            "INSERT INTO thread_messages (team_id, thread_id, seq, kind, event_id, created_at)
+             VALUES ('{team}', '{team}', {seq}, 'system', '{team}', '1970-01-01')"
+        )
+    };
+    for seq in [0, -1, 2, i64::MAX] {
+        refused(&mut app, &message(seq), NO_RIGHT).await;
+    }
+    app.execute(AssertSqlSafe(message(1))).await.unwrap();
+    let old: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM thread_messages WHERE created_at < now() - interval '1 hour'")
+            .fetch_one(&mut app)
+            .await
+            .unwrap();
+    assert_eq!(old, 0, "the clock's moment took the place of the one that was sent");
+    for sql in [
+        "UPDATE thread_messages SET seq = 2",
+        "UPDATE thread_messages SET created_at = 'infinity'",
+        "UPDATE threads SET last_seq = 0",
+        "DELETE FROM thread_messages",
+        "DELETE FROM threads",
+    ] {
+        refused(&mut app, sql, NO_RIGHT).await;
+    }
+}
+
 /// Such rows were written by SQL before the database refused them.
 #[tokio::test]
 async fn an_event_whose_actor_has_lost_its_id_is_read_all_the_same() {
