@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::housekeeping::Retention;
 use crate::jobs::{WorkerOptions, Workers};
 use crate::tenancy::postgres::PrivatePostgres;
-use crate::tenancy::{Database, DatabaseOptions, SYSTEM_TEAM, WorkerDatabase};
+use crate::tenancy::{Database, DatabaseOptions, ErasedNames, SYSTEM_TEAM, WorkerDatabase};
 
 /// Where a running service leaves the address of its private cluster.
 const ADDRESS_FILE: &str = "database.url";
@@ -169,6 +169,10 @@ fn options(config: &Config, connect: PgConnectOptions, assume_app_role: bool) ->
         max_connections: config.database.pool_size,
         statement_cache: config.database.statement_cache,
         strict_roles: config.database.strict_roles,
+        erased_names: match config.database.erased_pseudonyms {
+            true => ErasedNames::Pseudonym,
+            false => ErasedNames::Keep,
+        },
         // A request that was given up ends in the database, too.
         statement_timeout: Some(config.http.request_timeout),
         ..DatabaseOptions::new(connect)

@@ -24,6 +24,8 @@ pub struct DatabaseConfig {
     pub migrate: bool,
     /// Connections of the pool that serves requests.
     pub pool_size: u32,
+    /// Whether readers show a pseudonym instead of the recorded names of people who were erased.
+    pub erased_pseudonyms: bool,
     /// Whether statements are prepared once and kept; not behind a pooler without prepared statements.
     pub statement_cache: bool,
 }
@@ -47,8 +49,19 @@ impl DatabaseConfig {
             strict_roles: settings.switch("DAYBOOK_STRICT_ROLES", false),
             migrate: settings.switch("DAYBOOK_MIGRATE", true),
             pool_size: settings.number("DAYBOOK_POOL_SIZE", 1..=1000, 10),
+            erased_pseudonyms: settings
+                .parsed("DAYBOOK_ERASED_NAMES", erased_pseudonyms)
+                .unwrap_or_default(),
             statement_cache: settings.switch("DAYBOOK_STATEMENT_CACHE", true),
         }
+    }
+}
+
+fn erased_pseudonyms(value: &str) -> Result<bool, String> {
+    match value {
+        "keep" => Ok(false),
+        "pseudonym" => Ok(true),
+        _ => Err("must be keep or pseudonym".to_owned()),
     }
 }
 
@@ -88,6 +101,20 @@ mod tests {
         ] {
             assert!(postgres_url(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn names_of_erased_people_are_kept_or_replaced() {
+        let read = |value: &'static str| {
+            let lookup = move |name: &str| (name == "DAYBOOK_ERASED_NAMES").then(|| value.to_owned());
+            let mut settings = Settings::new(&lookup);
+            let config = DatabaseConfig::read(&mut settings);
+            settings.finish(config.erased_pseudonyms)
+        };
+        assert_eq!(read("keep"), Ok(false));
+        assert_eq!(read("pseudonym"), Ok(true));
+        let refused = read("drop").unwrap_err().to_string();
+        assert!(refused.contains("must be keep or pseudonym"), "{refused}");
     }
 
     #[test]

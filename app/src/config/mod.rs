@@ -45,6 +45,7 @@
 //! | `DAYBOOK_KEEP_RUNS` | `90` | how long run logs are kept after the run's end, in days |
 //! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
 //! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
+//! | `DAYBOOK_ERASED_NAMES` | `keep` | the names that readers show of people who were erased: as recorded, or a `pseudonym` |
 //! | `DAYBOOK_POOL_SIZE` | `10` | connections of the pool that serves requests |
 //! | `DAYBOOK_STATEMENT_CACHE` | `on` | `off` behind a pooler that has no prepared statements |
 //! | `DAYBOOK_JWT_SECRET` | none | HS256: the secret that signs tokens, at least 32 bytes |

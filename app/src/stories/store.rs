@@ -51,6 +51,7 @@ pub struct StoryStep {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schema(as = StoryStepKind)]
+#[non_exhaustive]
 pub enum Step {
     /// Something changed.
     Event {
@@ -75,6 +76,7 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 #[schema(as = StoryCause)]
+#[non_exhaustive]
 pub enum Caused {
     /// An event.
     Event(Uuid),

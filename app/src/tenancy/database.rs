@@ -40,6 +40,19 @@ pub struct DatabaseOptions {
     pub statement_timeout: Option<Duration>,
     /// Refuse, rather than warn, when the session's login is a superuser.
     pub strict_roles: bool,
+    /// What is shown as the name of people who were erased.
+    pub erased_names: ErasedNames,
+}
+
+/// What readers show as the name of people who were erased. What was recorded stays as it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ErasedNames {
+    /// The name that was recorded.
+    #[default]
+    Keep,
+    /// A pseudonym that is the same wherever the person is named.
+    Pseudonym,
 }
 
 impl DatabaseOptions {
@@ -53,6 +66,7 @@ impl DatabaseOptions {
             statement_cache: true,
             statement_timeout: None,
             strict_roles: false,
+            erased_names: ErasedNames::Keep,
         }
     }
 }
@@ -64,6 +78,7 @@ pub struct Database {
     plans: Plans,
     persistent: bool,
     statement_timeout: Option<Duration>,
+    erased_names: ErasedNames,
     stats: Arc<Stats>,
     extensions: Arc<Extensions>,
 }
@@ -109,6 +124,7 @@ impl Database {
             plans,
             persistent: options.statement_cache,
             statement_timeout: options.statement_timeout,
+            erased_names: options.erased_names,
             stats: Arc::default(),
             extensions: Arc::default(),
         };
@@ -135,6 +151,7 @@ impl Database {
             plans: Plans::default(),
             persistent: true,
             statement_timeout: None,
+            erased_names: ErasedNames::Keep,
             stats: Arc::default(),
             extensions: Arc::default(),
         }
@@ -267,6 +284,10 @@ impl Database {
 
     pub(super) fn statement_timeout(&self) -> Option<Duration> {
         self.statement_timeout
+    }
+
+    pub(super) fn erased_names(&self) -> ErasedNames {
+        self.erased_names
     }
 
     pub(super) fn persistent(&self) -> bool {

@@ -9,14 +9,13 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row, pool::PoolConnection};
 use uuid::Uuid;
 
 use super::observer::Observer;
-use super::{Actor, Context, Database, Person, Role};
+use super::{Actor, Context, Database, ErasedNames, Person, Role};
 use crate::error::{Error, Result, StoredAnswer};
 
 /// Who presents themselves at a team's door, before the database has said whether they belong.
@@ -153,14 +152,14 @@ pub(super) enum Entered {
 pub(super) async fn enter(
     connection: &mut PoolConnection<Postgres>,
     entry: &Entry,
-    timeout: Option<Duration>,
+    database: &Database,
 ) -> Result<Entered> {
     let claim = entry
         .request
         .claim
         .as_ref()
         .filter(|claim| !entry.read_only && claim.holder().is_none());
-    let rows = sqlx::raw_sql(AssertSqlSafe(statements(entry, claim, timeout)))
+    let rows = sqlx::raw_sql(AssertSqlSafe(statements(entry, claim, database)))
         .fetch_all(&mut **connection)
         .await?;
 
@@ -253,12 +252,15 @@ fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Perso
     }
 }
 
-fn statements(entry: &Entry, claim: Option<&Claim>, timeout: Option<Duration>) -> String {
+fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> String {
     let team = entry.team_id;
     let mut sql = String::with_capacity(1_024);
     sql.push_str(if entry.read_only { "BEGIN READ ONLY" } else { "BEGIN" });
     let _ = write!(sql, "; SET LOCAL daybook.team_id = '{team}'");
-    if let Some(timeout) = timeout {
+    if database.erased_names() == ErasedNames::Pseudonym {
+        sql.push_str("; SET LOCAL daybook.erased_names = 'pseudonym'");
+    }
+    if let Some(timeout) = database.statement_timeout() {
         // Here and not when the connection is opened, because a pooler takes no startup options.
         let _ = write!(sql, "; SET LOCAL statement_timeout = {}", timeout.as_millis());
     }

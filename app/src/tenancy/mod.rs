@@ -28,6 +28,7 @@ mod numbered_rows;
 mod observer;
 mod own_teams;
 mod plans;
+mod rereading;
 mod schema;
 mod self_check;
 mod single;
@@ -40,7 +41,7 @@ mod write;
 pub mod postgres;
 
 pub use context::{Actor, Context, Person, Role};
-pub use database::{Database, DatabaseOptions, Writing};
+pub use database::{Database, DatabaseOptions, ErasedNames, Writing};
 pub use daybook_entity::SYSTEM_TEAM;
 pub use enter::{Claim, Entrant, Entry, Request, store_answer};
 pub use feed::{FeedPlace, FeedWindow};

@@ -130,7 +130,7 @@ impl TeamTx {
             };
             let mut connection = Entering(Some(acquired));
             let began = Instant::now();
-            let entered = match enter::enter(connection.get()?, entry, database.statement_timeout()).await {
+            let entered = match enter::enter(connection.get()?, entry, database).await {
                 Ok(entered) => entered,
                 Err(error) => {
                     not_entered(entry, began.elapsed());

@@ -24,6 +24,7 @@ const WINDOW: TimeDelta = TimeDelta::minutes(5);
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = ThreadItem)]
+#[non_exhaustive]
 pub enum Item {
     /// One message.
     Message(Box<Message>),
@@ -70,6 +71,7 @@ pub struct Group {
 /// Tells a group from messages by its `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum GroupKind {
     /// It is one.
     Group,

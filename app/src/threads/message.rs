@@ -38,6 +38,7 @@ pub struct Message {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schema(as = MessageContent)]
+#[non_exhaustive]
 pub enum Content {
     /// It tells of an event.
     System {

@@ -60,8 +60,9 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
     let query = sqlx::query(concat!(
         "SELECT t.last_seq, t.revision AS t_revision, t.id AS t_id, t.object_type AS t_object_type,
             t.object_id AS t_object_id, t.object_label AS t_object_label,
-            m.seq, m.revision, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
-            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
+            m.seq, m.revision, m.kind, m.event_id, m.author_kind, m.author_id, ",
+        message_names!(),
+        ", m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at, m.is_new, ",
         event_columns!("e."),
         " FROM threads t
@@ -197,8 +198,9 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
     let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.thread_id,
             t.id AS t_id, t.object_type AS t_object_type, t.object_id AS t_object_id, t.object_label AS t_object_label,
-            m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
-            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
+            m.seq, m.kind, m.event_id, m.author_kind, m.author_id, ",
+        message_names!(),
+        ", m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at, ",
         event_columns!("e."),
         " FROM (SELECT pg_current_snapshot()::text AS snapshot,

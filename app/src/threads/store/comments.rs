@@ -5,6 +5,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::events::shown_name;
 use crate::tenancy::{Moved, Person, TeamTx};
 
 /// A message as one sees it who wants to change it.
@@ -26,12 +27,15 @@ pub(in crate::threads) struct CommentRow {
 /// # Errors
 /// As any statement.
 pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<CommentRow>> {
-    let query = sqlx::query(
-        "SELECT kind = 'comment' AS is_comment, author_kind, author_id, author_name, on_behalf_of, on_behalf_of_name, body,
-             created_at, edited_at, deleted_at
+    let query = sqlx::query(concat!(
+        "SELECT kind = 'comment' AS is_comment, author_kind, author_id, ",
+        shown_name!("author_id", "author_name"),
+        " AS author_name, on_behalf_of, ",
+        shown_name!("on_behalf_of", "on_behalf_of_name"),
+        " AS on_behalf_of_name, body, created_at, edited_at, deleted_at
          FROM thread_messages WHERE team_id = $1 AND thread_id = $2 AND seq = $3
          FOR NO KEY UPDATE",
-    )
+    ))
     .bind(tx.team_id())
     .bind(thread_id)
     .bind(seq);

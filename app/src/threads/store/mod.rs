@@ -1,5 +1,17 @@
 //! The SQL of threads: posting, reading, changing comments, and who wants to hear what.
 
+/// SQL, as a literal for `concat!`, for the author of message `m` and in whose name they wrote, as people are shown.
+macro_rules! message_names {
+    () => {
+        concat!(
+            $crate::events::shown_name!("m.author_id", "m.author_name"),
+            " AS author_name, m.on_behalf_of AS m_on_behalf_of, ",
+            $crate::events::shown_name!("m.on_behalf_of", "m.on_behalf_of_name"),
+            " AS m_on_behalf_of_name"
+        )
+    };
+}
+
 mod changes;
 mod comments;
 mod following;

@@ -245,8 +245,9 @@ pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading:
         )
         SELECT page.last_seq, page.low, page.high,
             CASE WHEN $7 THEN page.low > page.bottom ELSE page.high < page.top END AS more, f.read_seq,
-            m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
-            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
+            m.seq, m.kind, m.event_id, m.author_kind, m.author_id, ",
+        message_names!(),
+        ", m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at, ",
         event_columns!("e."),
         " FROM page
@@ -326,8 +327,9 @@ fn within_bytes(mut page: PageRows, reading: Reading) -> Result<PageRows> {
 /// As any statement.
 pub(in crate::threads) async fn get_message(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<Message>> {
     let query = sqlx::query(concat!(
-        "SELECT m.seq, m.kind, m.event_id, m.author_kind, m.author_id, m.author_name,
-            m.on_behalf_of AS m_on_behalf_of, m.on_behalf_of_name AS m_on_behalf_of_name, m.body,
+        "SELECT m.seq, m.kind, m.event_id, m.author_kind, m.author_id, ",
+        message_names!(),
+        ", m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at,
             ",
         event_columns!("e."),

@@ -1,6 +1,7 @@
 //! Who has access to a team, and how it begins and ends.
 
 mod consent;
+mod erased_names;
 mod keys;
 mod names;
 mod secrets;
