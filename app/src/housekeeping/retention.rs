@@ -64,7 +64,7 @@ impl Job for PurgeIdempotencyKeys {
     async fn run(self, session: &JobSession) -> JobResult {
         let sql = "DELETE FROM idempotency_keys k WHERE ctid IN (
             SELECT ctid FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 hour' LIMIT $2)
-            RETURNING k.created_at";
+            RETURNING 1";
         purge(session, sql, KEYS_HOURS, "idempotency keys").await?;
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Job for RetainSessions {
         purge(session, sql, days, "jobs that were given up").await?;
         let sql = "DELETE FROM consumer_effects e WHERE ctid IN (
             SELECT ctid FROM consumer_effects WHERE created_at < now() - $1 * interval '1 day' LIMIT $2)
-            RETURNING e.created_at";
+            RETURNING 1";
         purge(session, sql, EFFECTS_DAYS, "notes of consumers").await?;
         Ok(())
     }

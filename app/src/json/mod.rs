@@ -5,16 +5,18 @@
 //! takes at most [`MAX_JSON_DEPTH`] levels: request bodies, events, jobs' inputs and actions, lines of runs. (Wide events
 //! have the same limit, in a constant of their own, since their module knows nothing of this crate.)
 //!
-//! - `fault_in` checks text as it was sent: the depth is counted exactly, and numbers are checked.
+//! - `fault_in` checks text as it was sent: the depth is counted exactly, numbers are checked, and so is that no key comes
+//!   twice in an object.
 //! - `is_too_deep` checks values.
 //! - `read_column` reads a column whose rows may have been written without these checks: by SQL, or by an older version.
 //!   What can't be read is [`Unreadable`], never an error: one such row must not fail a page, a batch or a sweep.
 
+mod keys;
 mod stored;
 mod text;
 
 pub use stored::Unreadable;
-pub(crate) use stored::{read_column, unreadable_reads};
+pub(crate) use stored::{count_unreadable_reads, is_unreadable, read_column, unreadable_reads};
 pub(crate) use text::fault_in;
 
 use serde_json::Value;

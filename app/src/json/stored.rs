@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use utoipa::ToSchema;
 
-use super::is_too_deep;
+use super::{MAX_JSON_DEPTH, fault_in, is_too_deep};
 use crate::error::Result;
 
 /// How often a value was read that can't be read, in this process.
@@ -34,6 +34,14 @@ impl Unreadable {
     /// As a JSON value: `{"unreadable": {"reason": …}}`.
     pub(crate) fn placeholder(&self) -> Value {
         json!({ "unreadable": self })
+    }
+
+    /// Whether a value is a placeholder.
+    pub(crate) fn is_placeholder(value: &Value) -> bool {
+        let reason = &value["unreadable"]["reason"];
+        [Self::TOO_DEEP.reason, Self::NO_JSON.reason]
+            .iter()
+            .any(|known| reason == known)
     }
 }
 
@@ -61,4 +69,16 @@ pub(crate) fn read_column(row: &PgRow, column: &str, limit: usize) -> Result<Res
     };
     UNREADABLE_READS.fetch_add(1, Ordering::Relaxed);
     Ok(Err(unreadable))
+}
+
+/// Counts values that were read as their placeholders, in this process.
+pub(crate) fn count_unreadable_reads(values: u64) {
+    UNREADABLE_READS.fetch_add(values, Ordering::Relaxed);
+}
+
+/// Whether stored JSON, as text, can't be read: the same as `unreadable_in_sql`.
+pub(crate) fn is_unreadable(text: &[u8]) -> bool {
+    // The doors are stricter in one thing: integers beyond 64 bits can be read.
+    fault_in(text).is_some()
+        && serde_json::from_slice::<Value>(text).map_or(true, |value| is_too_deep(&value, MAX_JSON_DEPTH))
 }

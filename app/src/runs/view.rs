@@ -7,6 +7,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::json::Unreadable;
+
 /// How many of a run's outputs lists, stories and frames show.
 pub(super) const LISTED_OUTPUTS: usize = 20;
 
@@ -44,6 +46,9 @@ pub struct RunView {
     pub output_paths: Value,
     /// True: it made more than the first 20 that are here; the run by itself has all of them.
     pub truncated: bool,
+    /// The fields among `failure` and `output_paths` that can't be read; they hold `{"unreadable": {"reason": …}}`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<&'static str>,
     /// Its log.
     pub log: RunLogView,
     /// After how many seconds of silence its writer is taken for dead.
@@ -86,6 +91,13 @@ impl RunView {
 
 impl From<run::Model> for RunView {
     fn from(run: run::Model) -> Self {
+        let mut unreadable = Vec::new();
+        if run.failure.as_ref().is_some_and(Unreadable::is_placeholder) {
+            unreadable.push("failure");
+        }
+        if Unreadable::is_placeholder(&run.output_paths) {
+            unreadable.push("output_paths");
+        }
         Self {
             id: run.id,
             name: run.name,
@@ -102,6 +114,7 @@ impl From<run::Model> for RunView {
             max_validation_severity: run.max_validation_severity,
             output_paths: run.output_paths,
             truncated: false,
+            unreadable,
             log: RunLogView {
                 state: run.log_state,
                 degraded: run.log_degraded,

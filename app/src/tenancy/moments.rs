@@ -1,13 +1,16 @@
 //! Dates and times that PostgreSQL holds and a program doesn't: `infinity`, and years outside 0001 to 9999.
 //!
 //! sqlx adds what it reads to an epoch, which panics for what chrono can't hold. And a year beyond 9999 is not RFC 3339,
-//! so no client could read it. Rows with such values are asked for once more, with the nearest moment that can be
-//! written; what can't be asked again is an error.
+//! so no client could read it. A query whose rows have such values runs once more, and then returns the nearest moment
+//! that can be written ([`replaced`]). A statement that must not run twice, because it changes rows, fails ([`readable`]).
 
-use chrono::Datelike;
-use sqlx::postgres::{PgRow, PgValueFormat};
-use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+use chrono::{DateTime, Datelike, Utc};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgValueFormat, Postgres};
+use sqlx::{Column as _, Encode, Row as _, Type, TypeInfo as _, ValueRef as _};
 
+use super::rereading::quoted;
 use crate::error::OutOfYears;
 
 /// The first moment that can be written, as PostgreSQL reads it for each of its types.
@@ -18,6 +21,8 @@ pub(crate) const LAST_MOMENT: &str = "'9999-12-31 23:59:59.999999+00'";
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// 0001-01-01, in days since PostgreSQL's epoch, 2000-01-01.
 const FIRST_DAY: i64 = -730_119;
+/// 0001-01-01, in seconds since 1970.
+const FIRST_SECOND: i64 = -62_135_596_800;
 /// 10000-01-01.
 const END_DAY: i64 = 2_921_940;
 /// Well within what chrono holds, which is the years −262143 to 262142.
@@ -53,6 +58,31 @@ struct Moments {
     are_lists: bool,
 }
 
+/// One end of a range of moments, as a parameter. What is later than any moment that can be written is `infinity`, so that
+/// a range to there has all rows. The first moment that can be written is `-infinity`: it stands for all that is earlier,
+/// and a page that begins behind it must not have those rows again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound(pub(crate) DateTime<Utc>);
+
+impl Type<Postgres> for Bound {
+    fn type_info() -> PgTypeInfo {
+        <DateTime<Utc> as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for Bound {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let first = DateTime::from_timestamp(FIRST_SECOND, 0);
+        let infinite = match self.0 {
+            at if at.year() > *YEARS.end() => i64::MAX,
+            at if first.is_some_and(|first| at <= first) => i64::MIN,
+            at => return at.encode_by_ref(buffer),
+        };
+        buffer.extend_from_slice(&infinite.to_be_bytes());
+        Ok(IsNull::No)
+    }
+}
+
 /// The rows, if all of them can be read.
 pub(crate) fn readable(rows: Vec<PgRow>) -> Result<Vec<PgRow>, sqlx::Error> {
     let columns = moments(&rows);
@@ -70,33 +100,26 @@ pub(crate) fn readable(rows: Vec<PgRow>) -> Result<Vec<PgRow>, sqlx::Error> {
     Ok(rows)
 }
 
-/// The query that gives the same rows with the nearest moments that can be written; none if these can.
-pub(crate) fn clamping(sql: &str, rows: &[PgRow]) -> Option<String> {
-    // Of lists nothing is replaced: what can't be read of them is an error.
-    let columns: Vec<_> = moments(rows).into_iter().filter(|column| !column.are_lists).collect();
-    let beyond = |row: &PgRow| columns.iter().any(|column| distance(row, column) > Distance::Within);
-    if columns.is_empty() || !rows.iter().any(beyond) {
-        return None;
-    }
-    let mut names = Vec::new();
-    for column in rows.first()?.columns() {
-        let name = format!("\"{}\"", column.name().replace('"', "\"\""));
-        // Columns of one name can't be told apart from outside.
-        if names.contains(&name) {
-            return None;
-        }
-        names.push(name);
-    }
-    for column in &columns {
-        let name = &names[column.index];
-        names[column.index] = format!(
-            "CASE WHEN {name} > {LAST_MOMENT} THEN {LAST_MOMENT} WHEN {name} < {FIRST_MOMENT} THEN {FIRST_MOMENT} \
-             ELSE {name} END AS {name}"
-        );
-    }
-    let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-    // A line of its own, should the query end with a comment.
-    Some(format!("SELECT {} FROM ({sql}\n) AS daybook_rows", names.join(", ")))
+/// The columns whose values can't all be written, each with the SQL that takes its place.
+///
+/// Of lists nothing is replaced: what can't be read of them is an error.
+pub(super) fn replaced(rows: &[PgRow]) -> Vec<(usize, String)> {
+    let columns = moments(rows)
+        .into_iter()
+        .filter(|column| !column.are_lists && rows.iter().any(|row| distance(row, column) > Distance::Within));
+    let with_name = columns.filter_map(|column| {
+        let name = rows.first()?.columns().get(column.index)?.name();
+        Some((column.index, clamped(&quoted(name))))
+    });
+    with_name.collect()
+}
+
+/// SQL for the nearest moment to that of an expression that RFC 3339 can write.
+pub(crate) fn clamped(expression: &str) -> String {
+    format!(
+        "CASE WHEN {expression} > {LAST_MOMENT} THEN {LAST_MOMENT} WHEN {expression} < {FIRST_MOMENT} THEN {FIRST_MOMENT} \
+         ELSE {expression} END"
+    )
 }
 
 /// The columns that hold moments. All rows of a result have the same columns.
@@ -185,6 +208,8 @@ mod tests {
             (NaiveDate::from_ymd_opt(year, 1, 1).unwrap() - epoch).num_days()
         };
         assert_eq!((day(1), day(10_000)), (FIRST_DAY, END_DAY));
+        let first = DateTime::from_timestamp(FIRST_SECOND, 0).unwrap();
+        assert_eq!(first.to_rfc3339(), "0001-01-01T00:00:00+00:00");
         assert!(READABLE_DAYS < day(262_142) && -READABLE_DAYS > day(-262_143));
         assert_eq!(distance_of(&i64::MAX.to_be_bytes(), false), Distance::Unreadable);
         assert_eq!(distance_of(&i64::MIN.to_be_bytes(), false), Distance::Unreadable);

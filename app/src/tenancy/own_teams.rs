@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::enter::text;
+use super::moments::clamped;
 use super::team_tx::Entering;
 use super::{Database, Role};
 use crate::error::{Error, Result};
@@ -119,10 +120,11 @@ impl Database {
     /// As any statement.
     pub async fn own_invitations(&self, issuer: &str, subject: &str, limit: u32) -> Result<Vec<OwnInvitation>> {
         let sql = format!(
-            "SELECT 'invitation' AS row, i.team_id, t.name, i.role, i.handle, i.invited_by_name, i.created_at
+            "SELECT 'invitation' AS row, i.team_id, t.name, i.role, i.handle, i.invited_by_name, {created_at} AS created_at
                FROM invitations i JOIN teams t ON t.id = i.team_id
                WHERE i.issuer = current_setting('daybook.issuer') AND i.subject = current_setting('daybook.subject')
-               ORDER BY i.created_at, i.team_id LIMIT {limit}"
+               ORDER BY i.created_at, i.team_id LIMIT {limit}",
+            created_at = clamped("i.created_at"),
         );
         let rows = self.as_person("BEGIN READ ONLY", issuer, subject, &sql).await?;
         let invitations = rows.iter().filter(|row| matches!(row.try_get("row"), Ok("invitation")));
@@ -192,15 +194,16 @@ impl Database {
         details(row.ok_or_else(|| Error::internal("an INSERT returned no row"))?)
     }
 
-    /// Deletes what is known of a person.
+    /// Deletes what is known of a person. Returns whether anything was.
     ///
     /// # Errors
     /// [`Error::Conflict`] `reference` for somebody who is still in a team.
-    pub async fn erase_person(&self, issuer: &str, subject: &str) -> Result<()> {
+    pub async fn erase_person(&self, issuer: &str, subject: &str) -> Result<bool> {
         let sql = "DELETE FROM users
-            WHERE issuer = current_setting('daybook.issuer') AND subject = current_setting('daybook.subject')";
-        self.as_person("BEGIN", issuer, subject, sql).await?;
-        Ok(())
+            WHERE issuer = current_setting('daybook.issuer') AND subject = current_setting('daybook.subject')
+            RETURNING 'person' AS row";
+        let rows = self.as_person("BEGIN", issuer, subject, sql).await?;
+        Ok(rows.iter().any(|row| matches!(row.try_get("row"), Ok("person"))))
     }
 
     /// Runs statements in a transaction without a team, which names one person: one round trip.

@@ -6,6 +6,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow
 use sqlx::query::Query;
 use sqlx::{ConnectOptions as _, Execute as _, Row as _, Transaction};
 
+use super::moments::readable;
 use super::plans::Plans;
 use crate::error::{Error, Result, is_stale_plan};
 
@@ -82,13 +83,14 @@ impl WorkerDatabase {
         let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
         let sql = query.sql();
         let first = sqlx::query_with(sql.clone(), arguments.clone());
-        match first.fetch_all(pool).await {
+        let rows = match first.fetch_all(pool).await {
             Err(error) if is_stale_plan(&error) => {
                 self.plans.discard();
-                Ok(sqlx::query_with(sql, arguments).fetch_all(pool).await?)
+                sqlx::query_with(sql, arguments).fetch_all(pool).await?
             }
-            outcome => Ok(outcome?),
-        }
+            outcome => outcome?,
+        };
+        Ok(readable(rows)?)
     }
 
     /// Closes the connections whose plans may be invalid, each when it is next taken.
@@ -139,17 +141,16 @@ pub(crate) struct WorkerTx {
 impl WorkerTx {
     pub(crate) async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         let outcome = query.fetch_all(&mut *self.transaction).await;
-        self.noted(outcome)
+        self.noted(outcome.and_then(readable))
     }
 
     pub(crate) async fn fetch_optional(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
-        let outcome = query.fetch_optional(&mut *self.transaction).await;
-        self.noted(outcome)
+        Ok(self.fetch_all(query).await?.into_iter().next())
     }
 
     pub(crate) async fn fetch_one(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow> {
-        let outcome = query.fetch_one(&mut *self.transaction).await;
-        self.noted(outcome)
+        let row = self.fetch_optional(query).await?;
+        Ok(row.ok_or(sqlx::Error::RowNotFound)?)
     }
 
     pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {

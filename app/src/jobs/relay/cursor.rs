@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::jobs::watch::{JobFigures, Lag};
+use crate::tenancy::moments::clamped;
 use crate::tenancy::{WorkerDatabase, WorkerTx};
 
 /// How many events a lag counts at most.
@@ -112,7 +113,7 @@ pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> 
                 c.restored OR c.system_identifier <> k.identifier AS elsewhere
             FROM consumer_cursors c, cluster k WHERE c.consumer <> ''
          )
-         SELECT c.consumer, c.updated_at, l.events, l.since
+         SELECT c.consumer, {updated_at} AS updated_at, l.events, {since} AS since
          FROM cursors c
          CROSS JOIN LATERAL (
             SELECT count(*) AS events, min(left_to_do.created_at) AS since FROM (
@@ -133,7 +134,9 @@ pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> 
             ) left_to_do
          ) l
          ORDER BY c.consumer",
-        restored = "(age(e.xmin) >= c.age)"
+        restored = "(age(e.xmin) >= c.age)",
+        updated_at = clamped("c.updated_at"),
+        since = clamped("l.since"),
     );
     let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(MAX_LAG_EVENTS);
     let rows = workers.fetch_all(query).await?;

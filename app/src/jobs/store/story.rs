@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{action_row, session_row};
 use crate::error::Result;
 use crate::jobs::view::{ActionView, SessionView};
+use crate::json::count_unreadable_reads;
 use crate::tenancy::TeamTx;
 
 /// How many actions of each session are told.
@@ -51,7 +52,7 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<(
         sessions.push(ToldSession {
             session: session_row(row)?.into(),
             actions: Vec::new(),
-            asked_by: row.try_get("asked_by")?,
+            asked_by: asked_by(row)?,
         });
     }
     let ids: Vec<Uuid> = sessions.iter().map(|told| told.session.id).collect();
@@ -68,6 +69,19 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<(
         }
     }
     Ok((sessions, truncated))
+}
+
+/// The session that asked for this one, from its context. None, and counted as unreadable, where SQL has written
+/// something else than an id.
+fn asked_by(row: &PgRow) -> Result<Option<Uuid>> {
+    let Some(id) = row.try_get::<Option<&str>, _>("asked_by")? else {
+        return Ok(None);
+    };
+    let id = Uuid::try_parse(id).ok();
+    if id.is_none() {
+        count_unreadable_reads(1);
+    }
+    Ok(id)
 }
 
 /// Whether more rows were found than fit.

@@ -7,7 +7,8 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::{Event, event_columns, event_from_row};
+use crate::events::{Event, event_columns, event_from_row, shown_name};
+use crate::tenancy::moments::Bound;
 use crate::tenancy::{Moved, Snapshot, TeamTx};
 
 /// A row of an inbox, with its thread and the newest message.
@@ -72,6 +73,7 @@ pub(in crate::notifications) async fn inbox(
 ) -> Result<InboxRows> {
     // Not `coalesce` in the statement: PostgreSQL takes it for leaky, and would walk the index from its top.
     let (before_at, before_id) = after.unwrap_or((DateTime::<Utc>::MAX_UTC, Uuid::max()));
+    let before_at = Bound(before_at);
     let query = sqlx::query(concat!(
         "WITH page AS (
             SELECT id, reason, event_id, seq, unread_count, version, read_at, created_at, updated_at, thread_id, why_seq,
@@ -85,7 +87,9 @@ pub(in crate::notifications) async fn inbox(
             n.created_at AS n_created_at, n.updated_at AS n_updated_at, n.why_seq, n.why_event_id, n.why_event_type,
             n.why_followed, n.why_rule_event_type, n.why_rule_object_type,
             t.id AS thread_id, t.object_type AS t_object_type, t.object_id AS t_object_id,
-            t.object_label AS t_object_label, m.author_kind, m.author_id, m.author_name,
+            t.object_label AS t_object_label, m.author_kind, m.author_id, ",
+        shown_name!("m.author_id", "m.author_name"),
+        " AS author_name,
             m.deleted_at IS NOT NULL AS m_deleted, ",
         event_columns!("e."),
         " FROM (SELECT count(*) AS unread, pg_current_snapshot()::text AS seen FROM notifications
@@ -189,7 +193,8 @@ pub(in crate::notifications) async fn mark_read(
     let query = sqlx::query(
         "WITH marked AS (
             UPDATE notifications SET
-                read_at = coalesce(read_at, now()),
+                -- An infinite one, written by SQL, could not be returned.
+                read_at = CASE WHEN isfinite(read_at) THEN read_at ELSE now() END,
                 unread_count = 0,
                 unread_seqs = '{}',
                 version = version + (read_at IS NULL)::int,

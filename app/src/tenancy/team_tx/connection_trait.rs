@@ -9,7 +9,8 @@ use sqlx::query::Query;
 use super::TeamTx;
 use super::connection::open;
 use super::report::{changes_rows, is_query};
-use crate::tenancy::moments::{self, readable};
+use crate::tenancy::moments::readable;
+use crate::tenancy::rereading::{Replaced, readable_query};
 
 fn exec_err(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
@@ -50,11 +51,11 @@ impl ConnectionTrait for TeamTx {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let changes = changes_rows(&statement.sql);
-        // What only reads can be asked once more, should it hold moments that a program can't.
+        // What only reads can run once more, should it return what a program can't read.
         let again = is_query(&statement.sql).then(|| statement.clone());
         let mut rows = self.rows(statement).await?;
         if let Some(again) = again
-            && let Some(sql) = moments::clamping(&again.sql, &rows)
+            && let Some(sql) = readable_query(&again.sql, &rows, Replaced::MomentsAndJson)
         {
             rows = self.rows(Statement { sql, ..again }).await?;
         }

@@ -145,7 +145,7 @@ impl TeamTx {
 }
 
 /// Whether a statement changes rows, by its words: an INSERT, UPDATE, DELETE or MERGE, by itself or behind WITH.
-pub(super) fn changes_rows(mut sql: &str) -> bool {
+pub(in crate::tenancy) fn changes_rows(mut sql: &str) -> bool {
     // A statement that is a file begins with a comment.
     while let Some(comment) = sql.trim_start().strip_prefix("--") {
         sql = comment.split_once('\n').map_or("", |(_, rest)| rest);

@@ -13,9 +13,12 @@ use super::{Admission, TeamTx};
 use crate::error::{Error, Result, is_stale_plan};
 use crate::tenancy::moments::readable;
 use crate::tenancy::observer::Ending;
+use crate::tenancy::rereading::{Replaced, readable_query};
 
 impl TeamTx {
     /// All rows of a query. A query with `persistent(false)` is planned at each call, with the values at hand.
+    ///
+    /// Moments that can't be written as RFC 3339 are read as the nearest ones that can: then the query runs twice.
     ///
     /// # Errors
     /// As [`Error::from_database`] sorts them.
@@ -25,21 +28,28 @@ impl TeamTx {
         let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
         let sql = query.sql();
         let changes = changes_rows(sql.as_str());
-        let copy = self.may_restart().then(|| arguments.clone());
+        let copy = (!changes || self.may_restart()).then(|| arguments.clone());
         let query = sqlx::query_with(sql.clone(), arguments).persistent(persistent);
         let mut slot = self.connection.lock().await;
-        let connection = open(&mut slot)?;
-        let error = match self.counted(query.fetch_all(&mut **connection)).await {
-            Ok(rows) => return Ok(readable(self.note_returned(changes, rows))?),
-            Err(error) => error,
+        let rows = match self.counted(query.fetch_all(&mut **open(&mut slot)?)).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                let Some(arguments) = copy.clone().filter(|_| self.restarts_after(&error)) else {
+                    return Err(error.into());
+                };
+                Box::pin(self.restart(&mut slot)).await?;
+                let again = sqlx::query_with(sql.clone(), arguments).persistent(persistent);
+                self.counted(again.fetch_all(&mut **open(&mut slot)?)).await?
+            }
         };
-        let Some(arguments) = copy.filter(|_| self.restarts_after(&error)) else {
-            return Err(error.into());
-        };
-        Box::pin(self.restart(&mut slot)).await?;
-        let connection = open(&mut slot)?;
-        let again = sqlx::query_with(sql, arguments).persistent(persistent);
-        let rows = self.counted(again.fetch_all(&mut **connection)).await?;
+        if !changes
+            && let Some(arguments) = copy
+            && let Some(sql) = readable_query(sql.as_str(), &rows, Replaced::Moments)
+        {
+            let again = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(false);
+            let rows = self.counted(again.fetch_all(&mut **open(&mut slot)?)).await?;
+            return Ok(readable(rows)?);
+        }
         Ok(readable(self.note_returned(changes, rows))?)
     }
 

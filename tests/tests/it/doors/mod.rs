@@ -5,6 +5,7 @@ mod clients;
 mod commits;
 mod cursors;
 mod deep;
+mod infinity;
 mod lists;
 mod queue;
 mod unreadable;

@@ -2,8 +2,8 @@
 
 use daybook::events::EventData;
 use daybook::prelude::*;
-use daybook_tests::eventually;
 use daybook_tests::live::LiveClient;
+use daybook_tests::{eventually, widget};
 use serde_json::{Value, json};
 
 use super::{Office, message, nested_text, subscribe};
@@ -201,4 +201,112 @@ async fn sessions_and_actions_that_cannot_be_read_fail_no_list() {
     for _ in 0..4 {
         assert_eq!(live.next().await["type"], "job-sessions:updated");
     }
+}
+
+#[tokio::test]
+async fn runs_that_cannot_be_read_fail_no_list() {
+    let office = Office::closed().await;
+    let mut team = office.app.team.connection().await;
+    let mut ids = Vec::new();
+    for wrong in ["", &nested_text(140), &nested_text(101), "{\"n\":1e999}"] {
+        let run = office.ada.post("/runs", json!({"name": "import"})).await.ok();
+        let id = run["id"].as_str().unwrap().to_owned();
+        if !wrong.is_empty() {
+            sqlx::query("UPDATE runs SET failure = $2::jsonb, output_paths = $2::jsonb WHERE id = $1::uuid")
+                .bind(&id)
+                .bind(wrong)
+                .execute(&mut team)
+                .await
+                .unwrap();
+        }
+        ids.push((id, run["correlation_id"].as_str().unwrap().to_owned()));
+    }
+
+    let shown = |run: &Value| {
+        run["unreadable"] == json!(["failure", "output_paths"]) && run["failure"]["unreadable"]["reason"].is_string()
+    };
+    let list = office.ada.get("/runs").await.ok();
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(
+        (items.len(), items.iter().filter(|run| shown(run)).count()),
+        (4, 3),
+        "{list:#}"
+    );
+    assert!(items.last().unwrap()["unreadable"].is_null(), "{list:#}");
+    for (id, correlation_id) in &ids[1..] {
+        let run = office.ada.get(&format!("/runs/{id}")).await.ok();
+        assert!(shown(&run), "{run:#}");
+        let story = office.ada.get(&format!("/stories/{correlation_id}")).await.ok();
+        let steps = story["steps"].as_array().unwrap();
+        assert!(steps.iter().any(|step| shown(&step["run"])), "{story:#}");
+    }
+    let address = office.app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &office.ada).await;
+    live.follow(json!({"type": "subscribe", "topic": "runs", "cursor": "0:0:"}))
+        .await;
+    for _ in 0..4 {
+        assert_eq!(live.next().await["type"], "runs:updated");
+    }
+    // It can still be ended.
+    let cancelled = office.ada.post(&format!("/runs/{}/cancel", ids[1].0), json!({})).await;
+    assert!(cancelled.status.is_success(), "{}", cancelled.text());
+}
+
+/// Any entity is read so, also one of a program's own.
+#[tokio::test]
+async fn models_with_json_that_cannot_be_read_are_found() {
+    let office = Office::closed().await;
+    let good = office.create("good", json!({"a": 1})).await.unwrap();
+    for wrong in [&nested_text(140), &nested_text(101), "[1e999]"] {
+        let made = office.create("w", json!({"a": 1})).await.unwrap();
+        sqlx::query("UPDATE widgets SET extra = $2::jsonb WHERE id = $1")
+            .bind(made.id)
+            .bind(wrong)
+            .execute(&mut office.app.team.connection().await)
+            .await
+            .unwrap();
+        let tx = office.app.database.begin(&office.context).await.unwrap();
+        let all = widget::Entity::find().all(&tx).await.unwrap();
+        let found = all.iter().find(|found| found.id == made.id).unwrap();
+        assert!(
+            found.extra.as_ref().unwrap()["unreadable"]["reason"].is_string(),
+            "{found:?}"
+        );
+        assert!(all.iter().any(|found| found.id == good.id && found.extra == good.extra));
+        tx.rollback().await.unwrap();
+    }
+}
+
+/// `jobs` write a UUID there. Something else means that nobody knows who asked for the session.
+#[tokio::test]
+async fn a_session_whose_context_names_no_id_fails_no_story() {
+    let office = Office::closed().await;
+    let spec = SessionSpec::new("sync").context(office.context.clone());
+    with_job_session(&office.app.database, spec, async |_| Ok(()))
+        .await
+        .unwrap();
+    let story = format!("/stories/{}", office.context.correlation_id);
+    for context in [
+        r#"{"actor":{"kind":"job","id":"not an id"}}"#,
+        r#"{"actor":{"kind":"job","id":{"a":[7]}}}"#,
+        r#"{"actor":{"kind":"job"}}"#,
+        "[]",
+        "null",
+    ] {
+        sqlx::query(
+            "INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, input,
+                context, correlation_id)
+             SELECT team_id, gen_random_uuid(), job_name, job_id, 1, 1, 'running', 'Wrong', '{}',
+                jsonb_build_object('team_id', team_id) || CASE jsonb_typeof($2::jsonb) WHEN 'object' THEN $2::jsonb ELSE '{}' END,
+                correlation_id
+             FROM job_sessions WHERE correlation_id = $1 LIMIT 1",
+        )
+        .bind(office.context.correlation_id)
+        .bind(context)
+        .execute(&mut office.app.team.connection().await)
+        .await
+        .unwrap();
+    }
+    let told = office.ada.get(&story).await.ok();
+    assert_eq!(told["steps"].as_array().unwrap().len(), 6, "{told:#}");
 }

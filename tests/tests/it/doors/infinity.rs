@@ -1,0 +1,159 @@
+//! Moments that no program of ours would write, in every column that can hold one: every list stays readable.
+
+use axum::http::StatusCode;
+use daybook::jobs::{SessionSpec, with_job_session};
+use daybook::prelude::*;
+use daybook_tests::http::{Client, TestApp};
+use daybook_tests::jobs::NoteAction;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Executor};
+
+/// A team with rows in most tables, and the paths that read them.
+async fn settled(app: &TestApp, ada: &Client) -> Vec<String> {
+    ada.put("/watches/campaign").await.ok();
+    let (campaign, thread) = ada.campaign_with_thread("Spring").await;
+    ada.put(&format!("{thread}/follow")).await.ok();
+    let grace = app.member("grace", Role::Member).await;
+    grace.comment(&thread, "hello @ada").await;
+    grace.comment(&thread, "again").await;
+    ada.make_key("robot", "viewer").await;
+    let rule = ada.put("/notification-preferences/CREATED/campaign");
+    rule.json(json!({"in_app": true})).await.ok();
+    ada.invite("barbara", "viewer").await.is(StatusCode::CREATED);
+    let run = ada.post("/runs", json!({"name": "import"})).await.ok();
+    let run = run["id"].as_str().unwrap().to_owned();
+    let context = app.team.member("watcher", Role::Viewer).await.context;
+    let correlation_id = context.correlation_id;
+    let outcome = with_job_session(
+        &app.database,
+        SessionSpec::new("sync").context(context),
+        |session| async move {
+            let text = "one".to_owned();
+            session.add_action(&NoteAction::Noted { text }).await?;
+            Ok(session.id())
+        },
+    );
+    let session = outcome.await.unwrap();
+    let of_comments = app.team.events().await[0].correlation_id;
+    vec![
+        "/api-keys".to_owned(),
+        "/campaigns".to_owned(),
+        campaign.path,
+        "/invitations".to_owned(),
+        "/job-sessions".to_owned(),
+        format!("/job-sessions/{session}"),
+        format!("/job-sessions/{session}/actions"),
+        "/members".to_owned(),
+        "/notification-preferences".to_owned(),
+        "/notifications".to_owned(),
+        "/notifications?unread=true".to_owned(),
+        "/runs".to_owned(),
+        format!("/runs/{run}"),
+        format!("/stories/{correlation_id}"),
+        format!("/stories/{of_comments}"),
+        "/threads".to_owned(),
+        "/threads?new=true".to_owned(),
+        thread.clone(),
+        format!("{thread}/messages"),
+        format!("{thread}/messages?group=true&order=desc"),
+        format!("{thread}/messages/2"),
+        "/watches".to_owned(),
+    ]
+}
+
+/// Every column that holds moments or days, with its table, but for events, whose moments nobody can change.
+async fn columns(owner: &mut PgConnection) -> Vec<(String, String)> {
+    sqlx::query_as(
+        "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+             AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
+             AND a.attnum > 0 AND NOT a.attisdropped AND c.relname <> 'events'
+         ORDER BY 1, 2",
+    )
+    .fetch_all(owner)
+    .await
+    .unwrap()
+}
+
+/// What a list says that is there: the pages' items, or a thing by itself.
+fn size(answer: &Value) -> usize {
+    answer["items"].as_array().map_or(1, Vec::len)
+}
+
+#[tokio::test]
+async fn an_infinite_moment_in_any_column_fails_no_list() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let paths = settled(&app, &ada).await;
+    let barbara = app.stranger("barbara");
+    let mut owner = app.db.owner().await;
+    let enter = format!("SELECT set_config('daybook.team_id', '{}', false)", app.team.id);
+    owner.execute(AssertSqlSafe(enter)).await.unwrap();
+    let columns = columns(&mut owner).await;
+    assert!(columns.len() > 30, "{columns:?}");
+
+    for (table, column) in &columns {
+        write(&mut owner, table, column, "infinity").await;
+        reads_all(&ada, &barbara, &paths, &format!("{table}.{column} = infinity")).await;
+        let rest = format!("UPDATE {table} SET {column} = now() WHERE {column} = 'infinity'");
+        owner.execute(AssertSqlSafe(rest)).await.unwrap();
+    }
+    // Also earlier than any moment that can be written, later than most, and all columns together.
+    for moment in ["-infinity", "20000-01-01", "infinity"] {
+        for (table, column) in &columns {
+            write(&mut owner, table, column, moment).await;
+        }
+        reads_all(&ada, &barbara, &paths, moment).await;
+    }
+}
+
+/// Writes a moment into a column. What is null stays null, since that means something of its own.
+async fn write(owner: &mut PgConnection, table: &str, column: &str, moment: &str) {
+    let sql = format!("UPDATE {table} SET {column} = '{moment}' WHERE {column} IS NOT NULL");
+    let written = owner.execute(AssertSqlSafe(sql)).await;
+    written.unwrap_or_else(|error| panic!("{table}.{column} = {moment}: {error}"));
+}
+
+async fn reads_all(reader: &Client, invited: &Client, paths: &[String], what: &str) {
+    for path in paths {
+        let answer = reader.get(path).await;
+        assert!(answer.status.is_success(), "{what}: {path}: {}", answer.text());
+        assert!(size(&answer.json()) > 0, "{what}: {path} is empty");
+    }
+    assert_eq!(invited.invitations().await.len(), 1, "{what}");
+}
+
+/// The first page begins beyond infinity, and no page has a row twice.
+#[tokio::test]
+async fn an_inbox_of_infinite_moments_is_paged() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    for n in 0..4 {
+        let (_, thread) = grace.campaign_with_thread(&format!("c{n}")).await;
+        ada.put(&format!("{thread}/follow")).await.ok();
+        grace.comment(&thread, "hello").await;
+    }
+    let mut owner = app.db.owner().await;
+    owner
+        .execute(AssertSqlSafe(format!(
+            "SELECT set_config('daybook.team_id', '{}', false);
+             UPDATE notifications SET updated_at = '-infinity' WHERE id IN (SELECT id FROM notifications LIMIT 2);
+             UPDATE notifications SET updated_at = 'infinity'
+                 WHERE id IN (SELECT id FROM notifications WHERE updated_at > '-infinity' LIMIT 1)",
+            app.team.id
+        )))
+        .await
+        .unwrap();
+    let (mut ids, mut path) = (Vec::new(), "/notifications?limit=1".to_owned());
+    loop {
+        let page = ada.get(&path).await.ok();
+        ids.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()));
+        assert!(ids.len() <= 4, "a row comes twice: {ids:?}");
+        let Some(cursor) = page["next"].as_str() else { break };
+        path = format!("/notifications?limit=1&cursor={cursor}");
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+}
