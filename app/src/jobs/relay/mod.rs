@@ -13,6 +13,7 @@ mod requests;
 
 pub(super) use self::cursor::lags;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub(super) struct Relay {
     durable: Vec<&'static ConsumerDef>,
     bell: Bell,
     poll: Duration,
+    /// How many requests the last pass left because of a lock.
+    blocked: AtomicU64,
 }
 
 impl Relay {
@@ -44,6 +47,7 @@ impl Relay {
             durable: consumers.map_or_else(Vec::new, |consumers| consumers.durable().collect()),
             bell: database.extension::<Bell>().cloned().unwrap_or_default(),
             poll,
+            blocked: AtomicU64::new(0),
         }
     }
 
@@ -103,7 +107,7 @@ impl Relay {
             }
             tx.execute(sqlx::query("SAVEPOINT one")).await?;
             match requests::hand_over(&mut tx, 1).await {
-                Ok(0) => break,
+                Ok(handed) if handed.done == 0 => break,
                 Ok(_) => {}
                 Err(error) if is_of_its_row(&error) => {
                     tracing::error!("jobs: a job that can't be handed over is set aside: {}", cause(&error));
@@ -126,7 +130,20 @@ impl Relay {
         let asked = requests::hand_over(&mut tx, BATCH).await?;
         let events = events::hand_over(&mut tx, &self.durable).await?;
         tx.commit().await?;
-        Ok(Some(asked + events))
+        self.note_blocked(asked.blocked);
+        Ok(Some(asked.done + events))
+    }
+
+    /// Logs when requests begin to wait for a lock, and when they go on.
+    fn note_blocked(&self, blocked: u64) {
+        match (self.blocked.swap(blocked, Ordering::Relaxed), blocked) {
+            (0, 0) => {}
+            (0, _) => tracing::warn!(
+                "jobs: {blocked} job requests wait: another session holds the advisory locks of their keys (pg_locks names it)"
+            ),
+            (_, 0) => tracing::info!("jobs: no job request waits for a lock any more"),
+            _ => {}
+        }
     }
 }
 

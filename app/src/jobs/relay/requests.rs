@@ -11,15 +11,33 @@ use crate::tenancy::WorkerTx;
 /// What `refused` says of an input that the queue could not decode.
 const UNREADABLE: &str = "the input can't be read as JSON: it is nested too deep, or has a number out of range";
 
-/// Moves what was asked for to the queue, oldest first. Returns how many. What could not be decoded there is quarantined
-/// here, and counts, too.
+/// SQL for the key that a request's job has in the queue; null for one without.
+const KEY: &str = "CASE WHEN action = 'retry' THEN team_id || ':retry:' || job_id
+    WHEN action = 'run' AND unique_key IS NOT NULL THEN team_id || ':' || job_name || ':' || unique_key END";
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HandedOver {
+    /// How many were moved, or quarantined.
+    pub(super) done: u64,
+    /// How many wait for a lock.
+    pub(super) blocked: u64,
+}
+
+/// Moves what was asked for to the queue, oldest first. What could not be decoded there is quarantined here.
+///
+/// The queue's own `add_jobs` waits for the advisory lock of a job's key, and any session of the database can hold such a
+/// lock. So the locks are tried first: what can't have its lock stays where it is, and the others don't wait for it.
 ///
 /// Of the jobs of one key there must be one in a batch: the newest, at the time that the first asked for.
-pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
+pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<HandedOver> {
     let sql = format!(
-        "WITH batch AS (
-            SELECT team_id, id, {unreadable} AS unreadable
+        "WITH oldest AS MATERIALIZED (
+            SELECT team_id, id, {unreadable} AS unreadable, {KEY} AS key
             FROM job_requests WHERE refused IS NULL ORDER BY id LIMIT $1
+        ), batch AS MATERIALIZED (
+            SELECT team_id, id, unreadable FROM oldest
+            WHERE unreadable OR key IS NULL OR pg_try_advisory_xact_lock(hashtext(key))
         ), quarantined AS (
             UPDATE job_requests r SET refused = $2 FROM batch b
             WHERE b.unreadable AND r.team_id = b.team_id AND r.id = b.id RETURNING r.id
@@ -30,7 +48,7 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
                 r.unique_key, r.run_at, r.priority, r.max_attempts
         ), keyed AS (
             SELECT team_id, id, job_name, job_id, input, context, queue_name, run_at, priority, max_attempts,
-                CASE WHEN unique_key IS NOT NULL THEN team_id || ':' || job_name || ':' || unique_key END AS key
+                {KEY} AS key
             FROM taken WHERE action = 'run'
         ), ranked AS (
             SELECT team_id, id, job_name, job_id, input, context, queue_name, priority, max_attempts, key,
@@ -48,6 +66,7 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
         )
         SELECT (SELECT count(*) FROM taken) AS taken, (SELECT count(*) FROM added) AS added,
             (SELECT count(*) FROM quarantined) AS quarantined,
+            (SELECT count(*) FROM oldest) - (SELECT count(*) FROM batch) AS blocked,
             coalesce((SELECT jsonb_agg(to_jsonb(t) ORDER BY t.id) FROM taken t WHERE action <> 'run'), '[]') AS asked",
         unreadable = unreadable_in_sql("input"),
     );
@@ -62,7 +81,11 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<u64> {
         let change = serde_json::from_value(change.clone())?;
         change_of_mind(tx, &change).await?;
     }
-    Ok(u64::try_from(taken + quarantined).unwrap_or_default())
+    let blocked: i64 = row.try_get("blocked")?;
+    Ok(HandedOver {
+        done: u64::try_from(taken + quarantined).unwrap_or_default(),
+        blocked: u64::try_from(blocked).unwrap_or_default(),
+    })
 }
 
 /// Sets the oldest aside, which can't be handed over: it must not hold up the others.

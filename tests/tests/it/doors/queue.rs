@@ -206,3 +206,29 @@ async fn the_jobs_of_a_queue_go_on_after_one_of_them_was_quarantined() {
     eventually("two notes", async || shop.stage.count("widgets").await == 2).await;
     eventually("the other's end", async || look(&shop).await.quarantined == 1).await;
 }
+
+/// Any session of the database can hold the advisory locks that the queue's `add_jobs` takes, also one that may do nothing
+/// else.
+#[tokio::test]
+async fn a_lock_of_a_job_s_key_that_somebody_holds_keeps_no_other_job_waiting() {
+    let shop = Shop::of(program(Consumers::none())).await;
+    let mut stranger = shop.stage.db.app_connection().await;
+    let key = format!("{}:note:daily", shop.stage.team.id);
+    sqlx::query("SELECT pg_advisory_lock(hashtext($1))")
+        .bind(key)
+        .execute(&mut stranger)
+        .await
+        .unwrap();
+    let note = |text: &str| Note { text: text.to_owned() };
+    let held = shop.ask_with(note("held"), JobOptions::new().unique("daily")).await;
+    for text in ["one", "two"] {
+        let free = shop.ask(note(text)).await;
+        shop.until(free, &["1 succeeded"]).await;
+    }
+    assert!(shop.attempts(held).await.is_empty());
+    sqlx::query("SELECT pg_advisory_unlock_all()")
+        .execute(&mut stranger)
+        .await
+        .unwrap();
+    shop.until(held, &["1 succeeded"]).await;
+}
