@@ -21,7 +21,7 @@ mod uploads;
 mod wide;
 
 pub use connections::{ConnectionCounts, ConnectionLimits, Connections, raise_descriptor_limit};
-pub(crate) use extract::{Acceptable, accepted, moment};
+pub(crate) use extract::{Acceptable, accepted, media_type, moment};
 pub use extract::{ByteBudget, IfMatch, Json, MAX_PAGE_BYTES, Page, PageParams, Path, Query, Version};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use extract::{cursor_of, fuzz_cursor};

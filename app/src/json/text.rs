@@ -1,5 +1,6 @@
 //! JSON as text: what in it not every reader takes, and where that is.
 
+use super::keys::OpenKeys;
 use super::{MAX_JSON_DEPTH, too_deep};
 use crate::error::FieldError;
 
@@ -14,10 +15,12 @@ const SURE_DIGITS: usize = 18;
 enum Fault {
     TooDeep,
     Number,
+    DoubledKey,
 }
 
-/// The first fault in JSON text, by its path (`$` for the whole): more than [`MAX_JSON_DEPTH`] levels, or a number that
-/// is neither a finite `f64` nor, if it is whole, an integer of 64 bits.
+/// The first fault in JSON text, by its path (`$` for the whole): more than [`MAX_JSON_DEPTH`] levels, a number that
+/// is neither a finite `f64` nor, if it is whole, an integer of 64 bits, or a key that an object has twice, of which
+/// readers take different values (RFC 8259 §4).
 ///
 /// What isn't JSON at all is for the parser to say.
 pub(crate) fn fault_in(text: &[u8]) -> Option<FieldError> {
@@ -27,6 +30,7 @@ pub(crate) fn fault_in(text: &[u8]) -> Option<FieldError> {
         Fault::Number => "is a number that not every reader of JSON takes: neither an integer of 64 bits nor a finite \
                           number of double precision; send it as a string"
             .to_owned(),
+        Fault::DoubledKey => "is given more than once".to_owned(),
     };
     Some(FieldError {
         field: path_to(text, at),
@@ -34,22 +38,39 @@ pub(crate) fn fault_in(text: &[u8]) -> Option<FieldError> {
     })
 }
 
-/// Finds the first fault, without memory of its own.
+/// Finds the first fault.
 fn scan(text: &[u8]) -> Option<(Fault, usize)> {
+    let mut keys = OpenKeys::default();
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(byte) = text.get(at) {
         match byte {
-            b'"' => at = after_string(text, at),
+            b'"' => {
+                let end = after_string(text, at);
+                if keys.are_next(depth)
+                    && let Some(doubled) = keys.add(depth, text, at..end)
+                {
+                    return Some((Fault::DoubledKey, doubled));
+                }
+                at = end;
+            }
             b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_JSON_DEPTH {
                     return Some((Fault::TooDeep, at));
                 }
+                keys.open(depth, *byte == b'{');
                 at += 1;
             }
             b'}' | b']' => {
+                if let Some(doubled) = keys.close(depth) {
+                    return Some((Fault::DoubledKey, doubled));
+                }
                 depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            b',' => {
+                keys.next_field(depth);
                 at += 1;
             }
             b'-' | b'0'..=b'9' => {
@@ -216,6 +237,26 @@ mod tests {
         }
         let digits = format!("[{}]", "9".repeat(400));
         assert_eq!(field(&digits).as_deref(), Some("[0]"));
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_named_by_its_path() {
+        let many: String = (0..40).map(|n| format!(r#""k{n}":{n},"#)).collect();
+        for good in [
+            r#"{"a":{"a":1},"b":{"a":[{"a":1},{"a":2}]}}"#.to_owned(),
+            r#"{"a":"a","b":["a","a"],"A":1}"#.to_owned(),
+            format!(r#"[{{{many}"z":0}},{{{many}"z":0}}]"#),
+        ] {
+            assert_eq!(field(&good), None, "{good}");
+        }
+        for (wrong, path) in [
+            (r#"{"a":1,"b":2,"a":3}"#.to_owned(), "a"),
+            (r#"{"a":1,"\u0061":3}"#.to_owned(), "a"),
+            (r#"{"x":[0,{"b":{},"b":[]}]}"#.to_owned(), "x[1].b"),
+            (format!(r#"{{"x":{{{many}"y":0,"k7":0}}}}"#), "x.k7"),
+        ] {
+            assert_eq!(field(&wrong).as_deref(), Some(path), "{wrong}");
+        }
     }
 
     #[test]

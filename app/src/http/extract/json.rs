@@ -20,7 +20,7 @@ use crate::json::fault_in;
 const AXUM_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 /// A JSON body, read or written.
 ///
-/// Reading refuses with 415 what isn't sent as JSON, with 413 what is too large, with 400 what isn't JSON (by
+/// Reading refuses with 415 what isn't sent as JSON in UTF-8, with 413 what is too large, with 400 what isn't JSON (by
 /// line and column), and with 422 what isn't a `T`, by the path of the field: also a list where a struct is expected,
 /// more than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH) levels, and numbers beyond 64 bits. `Option<Json<T>>` is
 /// `None` for a request without a `Content-Type`, or without a body.
@@ -77,9 +77,9 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        if !is_json(request.headers()) {
+        if !media_type(request.headers()).is_some_and(|essence| is_json(&essence)) {
             return Err(Error::UnsupportedMediaType {
-                expected: "application/json",
+                expected: "application/json in UTF-8",
             });
         }
         let limit_bytes = request
@@ -123,17 +123,23 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// `application/json` and `application/*+json`, whatever their parameters.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+/// What the body is, in lower case and without parameters, if it is in UTF-8: `Content-Type` names no other charset.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let mut parts = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';');
+    let essence = parts.next()?.trim().to_ascii_lowercase();
+    let parameters = parts.filter_map(|parameter| parameter.split_once('='));
+    let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    let is_utf_8 = charsets.all(|(_, charset)| {
+        let charset = charset.trim().trim_matches('"');
+        ["utf-8", "utf8"]
+            .iter()
+            .any(|known| charset.eq_ignore_ascii_case(known))
+    });
+    is_utf_8.then_some(essence)
+}
+
+/// `application/json` and `application/*+json`.
+fn is_json(essence: &str) -> bool {
     essence
         .strip_prefix("application/")
         .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
@@ -345,6 +351,7 @@ mod tests {
         for content_type in [
             "application/json",
             "Application/JSON; charset=utf-8",
+            "application/json;charset=\"UTF8\"; version=1",
             "application/merge-patch+json",
         ] {
             assert_eq!(send(Some(content_type), good).await.0, StatusCode::OK, "{content_type}");
@@ -353,6 +360,8 @@ mod tests {
             None,
             Some("text/plain"),
             Some("application/jsonx"),
+            Some("application/json; charset=iso-8859-1"),
+            Some("application/json;Charset=\"utf-16\""),
             Some("application/x-www-form-urlencoded"),
         ] {
             let (status, problem) = send(content_type, good).await;

@@ -32,6 +32,7 @@ pub(crate) use accept::{Acceptable, accepted};
 pub(crate) use fuzz::{cursor_of, fuzz_cursor};
 pub use json::Json;
 pub(super) use json::body_limit;
+pub(crate) use json::media_type;
 pub(crate) use moment::moment;
 pub use page::{ByteBudget, MAX_PAGE_BYTES, Page, PageParams};
 pub use path::Path;

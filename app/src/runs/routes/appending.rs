@@ -2,7 +2,7 @@
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::lasting::{lines_of, refusal};
 use super::{elsewhere, key};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team, access_epoch};
+use crate::http::{AppState, Json, Path, Problem, Team, access_epoch, media_type};
 use crate::runs::appending::{read, status_said_by};
 use crate::runs::keeper::{Found, OpenLog, Runs, not_here};
 use crate::runs::log::{Appended, LogError, RunKey, Said, Writer};
@@ -145,13 +145,11 @@ enum BodyForm {
 }
 
 fn form(headers: &HeaderMap) -> Result<BodyForm> {
-    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = sent.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    match essence.to_ascii_lowercase().as_str() {
+    match media_type(headers).unwrap_or_default().as_str() {
         "application/json" => Ok(BodyForm::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(BodyForm::Ndjson),
         _ => Err(Error::UnsupportedMediaType {
-            expected: "application/json, or application/x-ndjson for many lines",
+            expected: "application/json, or application/x-ndjson for many lines, in UTF-8",
         }),
     }
 }

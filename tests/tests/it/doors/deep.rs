@@ -138,6 +138,77 @@ async fn a_line_of_a_run_is_refused_one_level_beyond_the_limit() {
     }
 }
 
+/// Readers of a doubled key take different values, so that what is stored would mean different things to them.
+#[tokio::test]
+async fn a_key_that_comes_twice_is_refused_at_every_door() {
+    let office = Office::closed().await;
+    let run = office.ada.post("/runs", json!({"name": "import"})).await.ok();
+    let events = format!("/runs/{}/events", run["id"].as_str().unwrap());
+    for (path, kind, body, field) in [
+        (
+            "/widgets",
+            "application/json",
+            r#"{"name":"w","name":"v","extra":1}"#,
+            "name",
+        ),
+        (
+            "/widgets",
+            "application/json",
+            r#"{"name":"w","extra":{"a":[{"b":1,"b":2}]}}"#,
+            "extra.a[0].b",
+        ),
+        (
+            &events,
+            "application/json",
+            r#"{"type":"x","payload":{"a":1,"a":2}}"#,
+            "payload.a",
+        ),
+        (&events, "application/json", r#"{"type":"x","type":"y"}"#, "type"),
+        (
+            &events,
+            "application/x-ndjson",
+            "{\"type\":\"x\",\"payload\":{\"a\":1,\"\\u0061\":2}}\n",
+            "line 1: payload.a",
+        ),
+        (
+            &events,
+            "application/x-ndjson",
+            "{\"type\":\"x\",\"payload\":{},\"payload\":{}}\n",
+            "line 1: payload",
+        ),
+    ] {
+        let ask = office.ada.ask(Method::POST, path).header("content-type", kind);
+        assert_eq!(ask.body(body).await.wrong_fields(), [field], "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_another_charset_is_refused_at_every_door() {
+    let office = Office::closed().await;
+    let run = office.ada.post("/runs", json!({"name": "import"})).await.ok();
+    let events = format!("/runs/{}/events", run["id"].as_str().unwrap());
+    for (path, kind, body) in [
+        ("/widgets", "application/json", r#"{"name":"w","extra":1}"#),
+        (&events, "application/json", r#"{"type":"x"}"#),
+        (&events, "application/x-ndjson", "{\"type\":\"x\"}\n"),
+    ] {
+        let send = |charset: &str| {
+            let ask = office.ada.ask(Method::POST, path);
+            ask.header("content-type", &format!("{kind}{charset}")).body(body)
+        };
+        for charset in [
+            "; charset=iso-8859-1",
+            ";Charset=\"utf-16\"",
+            "; charset=utf-8; charset=latin1",
+        ] {
+            let refused = send(charset).await;
+            refused.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type");
+        }
+        let taken = send("; charset=UTF-8").await.status;
+        assert!(taken.is_success(), "{path}: {taken}");
+    }
+}
+
 /// The field that a refusal names.
 fn refused<T: std::fmt::Debug>(outcome: Result<T>) -> String {
     match outcome {
