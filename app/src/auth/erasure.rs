@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::tenancy::{Database, Entry, Role, TeamTx};
 
 /// Erases a person from these teams, and from `users`. `entry` says in whose name each team is entered: the person's own,
-/// or the service's. May be called again when it was interrupted.
+/// or the service's. May be called again when it was interrupted. Returns whether anything was known of them.
 ///
 /// # Errors
 /// [`Error::Conflict`] `last-owner`, before anything is done, when a team would be left without an owner.
@@ -24,7 +24,7 @@ pub async fn erase_person(
     issuer: &str,
     subject: &str,
     entry: impl Fn(Uuid) -> Entry,
-) -> Result<()> {
+) -> Result<bool> {
     let mut left_alone = Vec::new();
     for team_id in teams {
         let tx = database.enter(&entry(*team_id).read_only()).await?;
@@ -43,16 +43,17 @@ pub async fn erase_person(
             ),
         ));
     }
+    let mut was_known = false;
     for team_id in teams {
         let leave = async |tx: &TeamTx| {
-            decline_of(tx, issuer, subject).await?;
+            let was_invited = decline_of(tx, issuer, subject).await?;
             if let Some(member) = member_of_identity(tx, issuer, subject).await? {
                 let locked = lock_member(tx, member.user_id).await?;
                 remove_member(tx, locked).await?;
             }
-            Ok(())
+            Ok(was_invited)
         };
-        database.write_as(&entry(*team_id), Role::Viewer, leave).await?;
+        was_known |= database.write_as(&entry(*team_id), Role::Viewer, leave).await?;
     }
-    database.erase_person(issuer, subject).await
+    Ok(database.erase_person(issuer, subject).await? || was_known)
 }

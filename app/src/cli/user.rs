@@ -7,7 +7,7 @@ use super::{Outcome, say};
 use crate::app::App;
 use crate::auth::{NewMember, NewPerson, add_member, erase_person, list_members};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, Entrant, Entry, Request, Role};
 
 /// As many members as `user list` prints.
@@ -132,7 +132,13 @@ async fn erase(app: &App, config: &Config, issuer: &str, subject: &str) -> Outco
             let request = Request::of(&context);
             Entry::new(team_id, Entrant::Context(context), request)
         };
-        erase_person(database, &teams, issuer, subject, entry).await
+        match erase_person(database, &teams, issuer, subject, entry).await? {
+            true => Ok(()),
+            false => Err(Error::invalid(
+                "--subject",
+                format!("nobody is known here as {subject:?} of the issuer {issuer:?} (`--issuer`)"),
+            )),
+        }
     })
     .await?;
     Ok(())

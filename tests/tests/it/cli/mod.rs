@@ -213,6 +213,8 @@ fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
     );
     let again = folder.refusal(&["user", "add", "--subject", "mia", "--name", "Mia"]);
     assert!(again.contains("member already"), "{again}");
+    let nobody = folder.refusal(&["user", "erase", "--subject", "nobody"]);
+    assert!(nobody.contains("nobody is known here"), "{nobody}");
     let king = folder.refusal(&["user", "add", "--subject", "k", "--name", "K", "--role", "king"]);
     assert!(king.contains("viewer") && king.contains("owner"), "{king}");
 
