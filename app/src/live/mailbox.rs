@@ -83,6 +83,7 @@ impl Mailbox {
         };
         if let Some(bell) = &self.0.bell {
             bell.ring();
+            bell.access_changed_everywhere();
         }
         self.0.arrived.notify_one();
     }
@@ -110,6 +111,18 @@ mod tests {
         Hint {
             team_id: Uuid::nil(),
             moved: Moved::Thread(Uuid::from_u128(thread)),
+        }
+    }
+
+    /// What was lost may have said that somebody's access ended.
+    #[tokio::test]
+    async fn after_lost_hints_every_team_s_access_is_asked_for_again() {
+        let bell = Bell::default();
+        let teams = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::now_v7()];
+        let before = teams.map(|team| bell.access_epoch(team));
+        Mailbox::ringing(bell.clone()).put_everything();
+        for (team, before) in teams.iter().zip(before) {
+            assert_ne!(bell.access_epoch(*team), before);
         }
     }
 

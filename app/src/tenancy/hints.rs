@@ -24,6 +24,7 @@ pub struct Hint {
 /// What has moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Moved {
     /// A thread has new messages, or changed ones.
     Thread(Uuid),
@@ -85,6 +86,13 @@ impl Bell {
     /// Somebody's access to this team has ended or become less: whoever remembers that a credential holds asks again.
     pub fn access_changed(&self, team_id: Uuid) {
         self.access_slot(team_id).fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Any team's access may have changed: hints were lost.
+    pub fn access_changed_everywhere(&self) {
+        for slot in self.access.iter() {
+            slot.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// A number that is another one after each change of access to this team. It may change for another team's sake.
