@@ -31,6 +31,7 @@ pub type ConsumerFuture<'a> = Pin<Box<dyn Future<Output = ConsumerResult> + Send
 
 /// What becomes of the transaction when a consumer fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode {
     /// It can't commit any more: the change, its event and the consumer's rows go together.
     Abort,

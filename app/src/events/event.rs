@@ -27,6 +27,7 @@ use crate::tenancy::{Actor, Person, TeamTx};
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
 pub enum EventType {
     /// An object came to be.
     Created,

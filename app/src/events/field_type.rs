@@ -26,6 +26,7 @@ const VALUE_LIMIT: usize = 80;
 /// What kind of value a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FieldType {
     /// Words; also what has no type of its own here, such as an address of the network.
     Text,

@@ -22,6 +22,7 @@ use super::tracked::{Tracked, find_column};
 /// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Part {
     /// Words, with their spaces.
     Text {

@@ -17,6 +17,7 @@ pub type JobResult<T = ()> = Result<T, Cause>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = JobSessionStatus)]
+#[non_exhaustive]
 pub enum Status {
     /// It runs.
     Running,

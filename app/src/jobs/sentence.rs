@@ -28,6 +28,7 @@ const END: char = '\u{F8F2}';
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schema(as = JobSentencePart)]
+#[non_exhaustive]
 pub enum SentencePart {
     /// Words, with their spaces.
     Text {

@@ -51,6 +51,7 @@ pub enum ClientFrame {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(tag = "type")]
 #[schema(as = LiveServerFrame)]
+#[non_exhaustive]
 pub enum ServerFrame {
     /// A topic is followed. What was asked for comes next, then what happens.
     #[serde(rename = "subscribed")]

@@ -13,6 +13,7 @@ use uuid::Uuid;
 /// What one can follow, as a client names it: `thread:{id}`, `threads`, `notifications`, `job-sessions` or `runs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum Topic {
     /// The messages of one thread.
     Thread(Uuid),

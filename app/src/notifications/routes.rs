@@ -97,6 +97,7 @@ pub struct NotifiedThread {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = NotificationReason)]
+#[non_exhaustive]
 pub enum Reason {
     /// They follow the thread.
     Follower,

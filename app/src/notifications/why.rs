@@ -36,6 +36,7 @@ pub struct Why {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = FollowedBecause)]
+#[non_exhaustive]
 pub enum Followed {
     /// They created the object.
     Creator,

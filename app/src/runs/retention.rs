@@ -12,6 +12,7 @@ use crate::tenancy::{Context, Database, WorkerDatabase};
 
 /// What becomes of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fate {
     /// It is compressed.
     Sealed,

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = RunStatus)]
+#[non_exhaustive]
 pub enum RunStatus {
     /// It was asked for.
     Queued,

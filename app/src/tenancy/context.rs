@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 /// service's own code (the command line, background work) and can't be made from a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Actor {
     /// A person.
     User {

@@ -40,6 +40,7 @@ pub struct Transaction<'a> {
 
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ending {
     /// Nobody was let in: not a member, or a key that was used before.
     NotEntered,

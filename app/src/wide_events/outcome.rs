@@ -4,6 +4,7 @@ use super::fields::Value;
 
 /// How a request, or another unit of work, ended. Each has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Outcome {
     /// An answer below 400, sent whole.
     Success,
