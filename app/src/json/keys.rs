@@ -39,7 +39,7 @@ impl<'a> OpenKeys<'a> {
 
     /// A comma.
     pub(super) fn next_field(&mut self, depth: usize) {
-        self.in_key = depth > 0 && self.objects >> depth & 1 == 1;
+        self.in_key = depth > 0 && (self.objects >> depth) & 1 == 1;
     }
 
     /// Whether a string that begins here is a key.

@@ -80,5 +80,5 @@ pub(crate) fn count_unreadable_reads(values: u64) {
 pub(crate) fn is_unreadable(text: &[u8]) -> bool {
     // The doors are stricter in one thing: integers beyond 64 bits can be read.
     fault_in(text).is_some()
-        && serde_json::from_slice::<Value>(text).map_or(true, |value| is_too_deep(&value, MAX_JSON_DEPTH))
+        && !serde_json::from_slice::<Value>(text).is_ok_and(|value| !is_too_deep(&value, MAX_JSON_DEPTH))
 }
