@@ -8,8 +8,6 @@ use super::law2_self_check::said;
 
 /// `insufficient_privilege`.
 const NO_RIGHT: &str = "42501";
-/// How long the owner's work may take beside somebody who holds every lock that they can.
-
 const OPENED: &str = "SELECT NOT relrowsecurity FROM pg_class WHERE oid = 'public.campaigns'::regclass";
 const EVIL: &str = "CREATE FUNCTION pg_temp.evil(v anyelement) RETURNS bool LANGUAGE plpgsql AS
     $$BEGIN EXECUTE 'ALTER TABLE public.campaigns DISABLE ROW LEVEL SECURITY'; RETURN true; END$$";

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use daybook::auth::NewToken;
 use daybook::config::JwtKey;
@@ -109,17 +110,28 @@ impl Place {
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
+    /// Sends again what the service is too busy for, as it asks for.
+    async fn post_patiently(&self, port: u16, path: &str, body: &Value) -> (StatusCode, Value) {
+        let began = Instant::now();
+        loop {
+            let answer = self.post(port, path, body).await.unwrap();
+            if answer.0 != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > PATIENCE {
+                return answer;
+            }
+        }
+    }
+
     /// Says that a run has succeeded.
     pub async fn complete(&self, port: u16, run: Uuid) {
         let path = format!("/runs/{run}/complete");
         let end = serde_json::json!({"status": "succeeded"});
-        let (status, ended) = self.post(port, &path, &end).await.unwrap();
+        let (status, ended) = self.post_patiently(port, &path, &end).await;
         assert_eq!(status, StatusCode::OK, "{ended}");
     }
 
     /// A run that has begun there.
     pub async fn run(&self, port: u16, new: Value) -> Uuid {
-        let (status, run) = self.post(port, "/runs", &new).await.unwrap();
+        let (status, run) = self.post_patiently(port, "/runs", &new).await;
         assert_eq!(status, StatusCode::CREATED, "{run}");
         run["id"].as_str().unwrap().parse().unwrap()
     }
