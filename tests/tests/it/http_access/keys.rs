@@ -115,7 +115,7 @@ async fn a_member_has_a_limited_number_of_keys() {
     app.team.connection().await.execute(copies).await.unwrap();
 
     let refused = ada
-        .post("/api-keys", &json!({"name": "one more", "role": "viewer"}))
+        .post("/api-keys", json!({"name": "one more", "role": "viewer"}))
         .await;
     refused.problem(StatusCode::CONFLICT, "too-many-api-keys");
     let adopted = ada.post(&format!("/api-keys/{bobs_id}/adopt"), json!(null)).await;
