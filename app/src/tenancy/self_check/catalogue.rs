@@ -90,8 +90,12 @@ pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
     }
     let owner: &str = server.try_get("owner")?;
     let is_compared_release = COMPARED_RELEASES.contains(&(server.try_get::<i32, _>("version")? / 10_000));
-    for difference in differences {
-        if difference.is_harmless() || !is_compared_release && difference.is_of_texts_alone() {
+    for mut difference in differences {
+        findings.warned.extend(difference.take_own_triggers());
+        if difference.is_empty() {
+            continue;
+        }
+        if !is_compared_release && difference.is_of_texts_alone() {
             findings.warned.push(difference.text(owner));
         } else {
             findings.refused.push(difference.text(owner));
@@ -167,7 +171,7 @@ fn differences<'a>(expected: &'a BTreeMap<&'static str, Vec<&'static str>>, foun
                 .filter(|fact| !expected.contains(&fact.made.as_str()))
                 .collect(),
         })
-        .filter(|difference| !(difference.missing.is_empty() && difference.extra.is_empty()))
+        .filter(|difference| !difference.is_empty())
         .collect()
 }
 
@@ -188,15 +192,29 @@ fn open_policies(expected: &BTreeMap<&'static str, Vec<&'static str>>, found: &[
 }
 
 impl Difference<'_> {
-    /// Triggers that a user's own migrations added: they may be meant.
-    fn is_harmless(&self) -> bool {
-        self.missing.is_empty()
-            && self.extra.iter().all(|fact| {
-                fact.kind.strip_prefix("trigger ").is_some_and(|name| {
-                    let named = format!("TRIGGER {name} ");
-                    !self.expected.iter().any(|line| line.contains(&named))
-                })
+    fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.extra.is_empty()
+    }
+
+    /// Leaves out triggers that a user's own migrations added, since they may be meant, and returns a warning for each.
+    fn take_own_triggers(&mut self) -> Vec<String> {
+        let (own, others): (Vec<&Fact>, Vec<&Fact>) = self.extra.drain(..).partition(|fact| {
+            fact.kind.strip_prefix("trigger ").is_some_and(|name| {
+                let named = format!("TRIGGER {name} ");
+                !self.expected.iter().any(|line| line.contains(&named))
             })
+        });
+        self.extra = others;
+        let drops = own.into_iter().filter_map(|fact| fact.undone.as_deref());
+        drops
+            .filter(|undone| undone.starts_with("DROP TRIGGER "))
+            .map(|drop| {
+                format!(
+                    "{} has a trigger that no migration of Daybook made; if it is not meant, {drop}",
+                    self.object
+                )
+            })
+            .collect()
     }
 
     /// Whether each statement differs from one of the same policy or trigger in its text only.
