@@ -203,34 +203,3 @@ async fn a_job_that_the_queue_has_forgotten_is_there_once_however_often_it_is_re
     }
     workers.stop().await;
 }
-
-#[tokio::test]
-async fn a_cancelled_job_that_a_worker_has_taken_a_moment_ago_gets_no_further_attempt() {
-    let app = app().await;
-    let ada = app.member("ada", Role::Owner).await;
-    let patient = daybook::jobs::WorkerOptions {
-        lost_after: Duration::from_secs(600),
-        ..quick()
-    };
-    let workers = hire(&app.db, &app.database, &patient).await;
-    let waiting = ask_with(&app, &ada, Poisoned, JobOptions::new().max_attempts(9)).await;
-    let path = once(&ada, waiting, 1, "failed").await;
-    workers.stop().await;
-    let mut owner = app.db.owner().await;
-    sqlx::query("UPDATE graphile_worker._private_jobs SET locked_at = now(), locked_by = 'another'")
-        .execute(&mut owner)
-        .await
-        .unwrap();
-    ada.post(&format!("{path}/cancel"), Value::Null)
-        .await
-        .is(StatusCode::ACCEPTED);
-    let workers = hire(&app.db, &app.database, &patient).await;
-    eventually("its last attempt", async || {
-        sqlx::query_scalar("SELECT max_attempts = attempts FROM graphile_worker._private_jobs")
-            .fetch_one(&mut owner)
-            .await
-            .unwrap()
-    })
-    .await;
-    workers.stop().await;
-}

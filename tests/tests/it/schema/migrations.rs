@@ -109,33 +109,6 @@ async fn a_server_s_timeouts_do_not_end_the_lock_while_migrations_run() {
     }
 }
 
-/// A running service holds what a step needs, for longer than the step waits.
-#[tokio::test]
-async fn a_step_whose_lock_is_not_free_is_tried_again() {
-    let db = daybook_tests::test_db().await;
-    let (owner, all) = (db.owner_options(), migrations());
-    all.down(&owner, 1).await.unwrap();
-    let mut service = db.owner().await;
-    let sql = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 500', current_database()); END $$;
-         BEGIN; LOCK TABLE teams IN ACCESS EXCLUSIVE MODE";
-    sqlx::raw_sql(sql).execute(&mut service).await.unwrap();
-    let migrating = tokio::spawn(async move { all.up(&owner).await });
-    daybook_tests::somebody_waits_for_a_lock(&db).await;
-    let mut watching = db.owner().await;
-    daybook_tests::eventually("the end of its waiting, in vain", async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .fetch_one(&mut watching)
-        .await
-        .unwrap();
-        waiting == 0
-    })
-    .await;
-    sqlx::raw_sql("COMMIT").execute(&mut service).await.unwrap();
-    migrating.await.unwrap().unwrap();
-}
-
 #[tokio::test]
 async fn a_template_is_made_for_each_set_of_migrations() {
     let (plain, full) = (TestDb::new().await, daybook_tests::test_db().await);
