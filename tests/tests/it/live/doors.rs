@@ -10,7 +10,6 @@ use daybook_tests::live::LiveClient;
 use daybook_tests::{PATIENCE, eventually};
 use serde_json::json;
 use sqlx::Executor;
-use std::time::Duration;
 use uuid::Uuid;
 
 use super::Scene;
