@@ -12,12 +12,17 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
 
 use crate::error::{Error, Result};
 
-/// Takes the lock under which migrations run, for the rest of the transaction.
+/// Takes the lock under which migrations run, for the rest of the transaction, or fails at once.
 ///
 /// It is a lock on a table that belongs to the owner and that nobody else has a right to. An advisory lock could be held
 /// by anybody who can connect. The mode conflicts with itself, and gives the transaction no number, which would hold back
-/// the relay.
-const LOCK: &str = "LOCK TABLE public.daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE";
+/// the relay. A statement that waits for a lock keeps a snapshot, for which `CREATE INDEX CONCURRENTLY` in the process that
+/// has the lock would wait for ever; so nobody waits in the database.
+const LOCK: &str = "LOCK TABLE public.daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE NOWAIT";
+/// How often a process tries to take the lock that another one has.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// The SQLSTATE of a lock that is not free.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// How often two processes that both make the lock's table may disturb each other.
 const MAX_LOCK_TABLE_ATTEMPTS: u32 = 10;
 /// How often a step is tried that meets the transactions of a running service.
@@ -212,7 +217,7 @@ fn met_others(error: &DbErr) -> bool {
         return false;
     };
     let code = error.as_database_error().and_then(|refusal| refusal.code());
-    matches!(code.as_deref(), Some("40P01" | "55P03"))
+    matches!(code.as_deref(), Some("40P01" | LOCK_NOT_AVAILABLE))
 }
 
 /// Makes the table that is locked, as far as it is missing.
@@ -243,11 +248,25 @@ async fn make_lock_table(connection: &mut PgConnection) -> Result<()> {
     }
 }
 
+/// Begins a transaction that has the lock, as soon as no other process has it.
 async fn take_lock(connection: &mut PgConnection) -> Result<()> {
-    connection.execute("BEGIN").await?;
-    connection.execute(without_timeouts!("true")).await?;
-    connection.execute(LOCK).await?;
-    Ok(())
+    let mut waits = false;
+    loop {
+        connection.execute("BEGIN").await?;
+        connection.execute(without_timeouts!("true")).await?;
+        match connection.execute(LOCK).await {
+            Ok(_) => return Ok(()),
+            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+                connection.execute("ROLLBACK").await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if !waits {
+            tracing::info!("migrations: another process migrates this database; waiting for it to finish");
+            waits = true;
+        }
+        tokio::time::sleep(LOCK_RETRY_INTERVAL).await;
+    }
 }
 
 /// The one thing that a migration needs and an owner may lack, said before a step fails halfway.

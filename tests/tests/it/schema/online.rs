@@ -75,10 +75,13 @@ async fn count(owner: &mut PgConnection, team: Uuid, what: &str) -> i64 {
         .execute(&mut *tx)
         .await
         .unwrap();
-    sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {what}")))
+    let count = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {what}")))
         .fetch_one(&mut *tx)
         .await
-        .unwrap()
+        .unwrap();
+    // A transaction that is dropped ends with the next use of its connection, and holds its locks until then.
+    tx.rollback().await.unwrap();
+    count
 }
 
 fn migrate(db: &TestDb) -> JoinHandle<daybook::Result<()>> {
