@@ -165,10 +165,10 @@ async fn pages_of_a_thread_end_where_their_bytes_do_and_fit_together() {
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     let mut connection = app.team.connection().await;
     for sql in [
+        "UPDATE threads SET last_seq = 150",
         "INSERT INTO thread_messages (team_id, thread_id, seq, kind, author_kind, author_name, body)
          SELECT team_id, id, 1 + n, 'comment', 'system', 'test', repeat('x', 20000)
          FROM threads, generate_series(1, 149) n",
-        "UPDATE threads SET last_seq = 150",
     ] {
         sqlx::query(sql).execute(&mut connection).await.unwrap();
     }

@@ -27,12 +27,11 @@ mod postmaster;
 mod programs;
 mod server;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use sqlx::postgres::PgConnectOptions;
 
-use self::place::Place;
+use self::place::{FolderLock, Place};
 use self::programs::Programs;
 use self::server::Server;
 
@@ -53,7 +52,7 @@ pub struct PrivatePostgres {
     // Before the lock, so that a drop asks the server to end before another service may look at it.
     server: Server,
     home: PathBuf,
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl PrivatePostgres {

@@ -148,8 +148,19 @@ impl Place {
     }
 }
 
-/// Holds the data folder for one service; freed by the kernel when the process ends, however it ends.
-pub(super) fn lock(data_dir: &Path) -> Result<File, StartError> {
+/// The lock on a data folder. The kernel releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a program that another thread is starting has it open until its exec.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Holds the data folder for one service.
+pub(super) fn lock(data_dir: &Path) -> Result<FolderLock, StartError> {
     let path = data_dir.join("postgres.lock");
     let mut file = open_own(
         &path,
@@ -174,7 +185,7 @@ pub(super) fn lock(data_dir: &Path) -> Result<File, StartError> {
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(StartError::file("write", &path))?;
-    Ok(file)
+    Ok(FolderLock(file))
 }
 
 /// Opens or makes a file of the service's own, for its user alone.

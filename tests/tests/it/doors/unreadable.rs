@@ -257,7 +257,11 @@ async fn runs_that_cannot_be_read_fail_no_list() {
 async fn models_with_json_that_cannot_be_read_are_found() {
     let office = Office::closed().await;
     let good = office.create("good", json!({"a": 1})).await.unwrap();
-    for (name, wrong) in [("deep", nested_text(140).as_str()), ("deeper", &nested_text(101)), ("vast", "[1e999]")] {
+    for (name, wrong) in [
+        ("deep", nested_text(140).as_str()),
+        ("deeper", &nested_text(101)),
+        ("vast", "[1e999]"),
+    ] {
         let made = office.create(name, json!({"a": 1})).await.unwrap();
         sqlx::query("UPDATE widgets SET extra = $2::jsonb WHERE id = $1")
             .bind(made.id)

@@ -153,6 +153,19 @@ impl Observer for Endings {
 #[tokio::test]
 async fn a_commit_that_nobody_waits_for_any_more_is_carried_out_and_reported() {
     let stage = Stage::new().await;
+    // COMMIT waits for a lock: it is under way when it is given up.
+    let mut holder = stage.db.owner().await;
+    holder
+        .execute(
+            "CREATE TABLE held ();
+             GRANT SELECT ON held TO PUBLIC;
+             CREATE FUNCTION wait_for_held() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM FROM held; RETURN NULL; END';
+             CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON widgets DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION wait_for_held()",
+        )
+        .await
+        .unwrap();
+    holder.execute("BEGIN; LOCK TABLE held").await.unwrap();
     let endings = Arc::new(Endings::default());
     let request = Request {
         observer: Some(endings.clone()),
@@ -170,6 +183,7 @@ async fn a_commit_that_nobody_waits_for_any_more_is_carried_out_and_reported() {
     let mut commit = Box::pin(tx.commit());
     assert!(commit.as_mut().now_or_never().is_none(), "COMMIT is under way");
     drop(commit);
+    holder.execute("ROLLBACK").await.unwrap();
     eventually("the report", async || *endings.0.lock().unwrap() == [Ending::Committed]).await;
     assert_eq!(stage.count("widgets").await, 1);
 }

@@ -144,6 +144,7 @@ async fn when_a_row_was_made_is_the_database_s_to_say() {
     let others = [
         "campaigns",
         "consumer_effects",
+        "consumer_failures",
         "idempotency_keys",
         "jottings",
         "widgets",

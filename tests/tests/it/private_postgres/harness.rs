@@ -147,9 +147,15 @@ impl Drop for Folder {
 pub fn programs_of_version(version: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
     for name in ["postgres", "initdb"] {
-        let path = folder.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let program = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'");
+        // By another process: a file that this one has open for writing while a test forks can't be executed (ETXTBSY).
+        let written = Command::new("sh")
+            .args(["-c", r#"printf '%s\n' "$1" > "$0" && chmod 755 "$0""#])
+            .arg(folder.path().join(name))
+            .arg(program)
+            .status()
+            .unwrap();
+        assert!(written.success());
     }
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
