@@ -1,6 +1,6 @@
 //! Runs a query again whose rows hold values that a program can't read.
 //!
-//! PostgreSQL holds moments and JSON that Rust's types don't: see [`moments`](super::moments) and [`json`](crate::json).
+//! PostgreSQL holds moments and JSON that Rust's types don't: see [`moments`] and [`json`](crate::json).
 //! One such value, written by SQL, must not fail the page that it is on. So the query runs once more as a subquery, and
 //! readable SQL takes the place of the columns that can't be read.
 
