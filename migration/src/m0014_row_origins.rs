@@ -79,7 +79,7 @@ impl MigrationTrait for Migration {
         for table in NUMBERED_AFTER_EVENTS {
             refuse_transaction(connection, table).await?;
         }
-        connection.execute_unprepared("RESET lock_timeout").await?;
+        connection.execute_unprepared("SET LOCAL lock_timeout = 0").await?;
         Ok(())
     }
 

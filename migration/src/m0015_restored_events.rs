@@ -47,7 +47,7 @@ async fn know(manager: &SchemaManager<'_>, types: &str) -> Result<(), DbErr> {
              ALTER TABLE notification_preferences DROP CONSTRAINT notification_preferences_event_type_check;
              ALTER TABLE notification_preferences ADD CONSTRAINT notification_preferences_event_type_check
                  CHECK (event_type IN ('*', {types}, 'COMMENT', 'MENTION')) NOT VALID;
-             RESET lock_timeout;"
+             SET LOCAL lock_timeout = 0;"
         ))
         .await?;
     Ok(())

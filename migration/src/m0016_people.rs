@@ -72,7 +72,7 @@ impl MigrationTrait for Migration {
                  );
                  -- \"Who has invited me?\" is asked without a team.
                  CREATE INDEX invitations_identity_idx ON invitations (issuer, subject);
-                 RESET lock_timeout;",
+                 SET LOCAL lock_timeout = 0;",
             )
             .await?;
         enable_team_rls(manager, "invitations").await?;

@@ -66,7 +66,7 @@ impl MigrationTrait for Migration {
                 "SET LOCAL lock_timeout = '5s';
                 ALTER TABLE thread_messages ADD COLUMN mentioned uuid[];
                 ALTER TABLE notifications ADD COLUMN unread_seqs bigint[] NOT NULL DEFAULT '{}';
-                RESET lock_timeout;",
+                SET LOCAL lock_timeout = 0;",
             )
             .await?;
         let grants = format!(

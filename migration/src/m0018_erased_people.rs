@@ -23,7 +23,7 @@ impl MigrationTrait for Migration {
             .execute_unprepared(&format!(
                 "REVOKE ALL ON FUNCTION public.daybook_remember_erased(), public.daybook_shown_name(uuid, text) FROM PUBLIC;
                  GRANT EXECUTE ON FUNCTION public.daybook_shown_name(uuid, text) TO {APP_ROLE};
-                 RESET lock_timeout;"
+                 SET LOCAL lock_timeout = 0;"
             ))
             .await?;
         Ok(())

@@ -80,7 +80,7 @@ impl MigrationTrait for Migration {
                 "CREATE TRIGGER check_place BEFORE INSERT ON public.thread_messages FOR EACH ROW
                      EXECUTE FUNCTION public.daybook_check_place();
                  REVOKE DELETE ON public.thread_messages, public.threads FROM {APP_ROLE};
-                 RESET lock_timeout;"
+                 SET LOCAL lock_timeout = 0;"
             ))
             .await?;
         Ok(())

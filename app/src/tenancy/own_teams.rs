@@ -68,7 +68,6 @@ pub struct OwnTeam {
     pub handle: String,
 }
 
-/// The columns of [`OwnDetails`].
 /// What becomes of a person's row where it was there before: what they gave by hand is changed by hand only.
 pub(crate) const TAKE_OVER_DETAILS: &str = "
     own_name = CASE WHEN users.named_by = 'self' AND excluded.named_by IS DISTINCT FROM 'self' THEN users.own_name
@@ -76,6 +75,7 @@ pub(crate) const TAKE_OVER_DETAILS: &str = "
     own_email = coalesce(excluded.own_email, users.own_email),
     named_by = CASE WHEN users.named_by = 'self' THEN 'self' ELSE coalesce(excluded.named_by, users.named_by) END";
 
+/// The columns of [`OwnDetails`].
 const DETAILS: &str = "id, own_name, display_name, own_email, coalesce(named_by = 'self', false) AS named_by_self";
 
 impl Database {
