@@ -1,7 +1,7 @@
 //! Law 2: a run-time role can't act with the rights of the tables' owner, and can't hold up the owner's work.
 
 use daybook::tenancy::{Database, DatabaseOptions};
-use daybook_tests::{PATIENCE, migrations, refusal, somebody_waits_for_a_lock, test_db};
+use daybook_tests::{PATIENCE, eventually, migrations, refusal, test_db};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 
 use super::law2_self_check::said;
@@ -222,7 +222,12 @@ async fn migrations_wait_for_those_that_run() {
         .unwrap();
     let options = db.owner_options();
     let waiting = tokio::spawn(async move { migrations().status(&options).await });
-    somebody_waits_for_a_lock(&db).await;
+    eventually("a refused attempt to take the lock", async || {
+        let attempt = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+            AND application_name = 'daybook migrate' AND query = 'ROLLBACK')";
+        sqlx::query_scalar(attempt).fetch_one(&mut owner).await.unwrap()
+    })
+    .await;
     assert!(!waiting.is_finished());
     owner.close().await.unwrap();
     assert!(waiting.await.unwrap().unwrap().pending.is_empty());

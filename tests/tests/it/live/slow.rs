@@ -45,7 +45,11 @@ async fn a_client_that_does_not_read_is_told_so_and_let_go() {
     let mut comments = 0;
     while !written.text().contains("a socket ends: NotReading") {
         comments += 1;
-        assert!(comments < 2_000, "the service waits for a client that does not read");
+        assert!(
+            comments < 2_000,
+            "the service waits for a client that does not read: {}",
+            written.text()
+        );
         let comment = scene.ada.comment(&scene.thread, &long()).await;
         assert_eq!(ada.next().await["seq"], comment["seq"], "others are not kept waiting");
     }
