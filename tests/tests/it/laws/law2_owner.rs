@@ -222,10 +222,12 @@ async fn migrations_wait_for_those_that_run() {
         .unwrap();
     let options = db.owner_options();
     let waiting = tokio::spawn(async move { migrations().status(&options).await });
+    // A transaction sees the activity as it was at its first look.
+    let mut other = db.owner().await;
     eventually("a refused attempt to take the lock", async || {
         let attempt = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
             AND application_name = 'daybook migrate' AND query = 'ROLLBACK')";
-        sqlx::query_scalar(attempt).fetch_one(&mut owner).await.unwrap()
+        sqlx::query_scalar(attempt).fetch_one(&mut other).await.unwrap()
     })
     .await;
     assert!(!waiting.is_finished());
