@@ -8,14 +8,14 @@ use daybook_entity::run;
 use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::auth::with_words_of_access;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::events::{Consumers, Sentences, Tracked};
 use crate::housekeeping;
-use crate::http::{self, AppState};
 use crate::jobs::{self, Job, Jobs, LastWatched};
 use crate::live::Hearing;
+use crate::server::{self, AppState};
+use crate::teams::with_words_of_access;
 use crate::tenancy::{Bell, Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
 
@@ -179,6 +179,6 @@ impl App {
 
     /// The whole HTTP service of the program, to be served or called in a test.
     pub fn into_router(self, state: AppState) -> Router {
-        http::router(state, self.routes)
+        server::router(state, self.routes)
     }
 }

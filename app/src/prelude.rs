@@ -30,9 +30,10 @@ pub use crate::events::{
     create_models_with_events, delete_model_with_event, emit_event, emit_events, make_field_changes,
     restore_model_with_event, transition_model_with_event, update_model_with_event, update_models_with_events,
 };
-pub use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
+pub use crate::http::{IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
 pub use crate::jobs::{
     ConsumerActions, Enqueue, Job, JobOptions, JobResult, JobSession, SessionSpec, badge, with_job_session,
 };
+pub use crate::server::AppState;
 pub use crate::tenancy::{Actor, Context, Database, Person, Role, TeamTx};
 pub use crate::wide_events::{Sensitive, WideEvent};

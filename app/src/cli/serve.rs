@@ -16,10 +16,10 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::Consumers;
-use crate::http::{self, AppState, ConnectionLimits, Connections, raise_descriptor_limit, wide_event_config};
 use crate::jobs::{Heartbeat, Workers};
 use crate::live::{Live, LiveOptions};
 use crate::runs::{Runs, RunsOptions};
+use crate::server::{self, AppState, ConnectionLimits, Connections, raise_descriptor_limit, wide_event_config};
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{WideEventConfig, WideEvents};
 
@@ -155,7 +155,7 @@ pub(super) async fn serve(
     tracing::info!("connections: at most {}", connections.counts().limit);
     tracing::info!("listening on http://{address}");
     let router = match role {
-        Some(ServiceRole::Worker) => http::worker_router(state),
+        Some(ServiceRole::Worker) => server::worker_router(state),
         _ => app.into_router(state),
     };
     let runs = database.extension::<Runs>().cloned();

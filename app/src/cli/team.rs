@@ -6,8 +6,8 @@ use super::service::{Server, with_database};
 use super::user::PersonArgs;
 use super::{Outcome, say};
 use crate::app::App;
-use crate::auth::{NewTeam, found_team};
 use crate::config::Config;
+use crate::teams::{NewTeam, found_team};
 use crate::tenancy::Database;
 
 #[derive(Debug, ClapArgs)]

@@ -5,9 +5,9 @@ use clap::{Args as ClapArgs, Subcommand};
 use super::service::{Server, with_database, with_team};
 use super::{Outcome, say};
 use crate::app::App;
-use crate::auth::{NewMember, NewPerson, add_member, erase_person, list_members};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::teams::{NewMember, NewPerson, add_member, erase_person, list_members};
 use crate::tenancy::{Context, Database, Entrant, Entry, Request, Role};
 
 /// As many members as `user list` prints.

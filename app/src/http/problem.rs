@@ -149,7 +149,7 @@ fn without_values(message: &str) -> String {
 }
 
 /// Completes a problem's body with the request's id; any other response is left as it is.
-pub(super) fn set_request_id(response: Response, request_id: &str) -> Response {
+pub(crate) fn set_request_id(response: Response, request_id: &str) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else {
         return response;
     };

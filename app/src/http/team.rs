@@ -8,9 +8,9 @@ use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::connections::Client;
-use super::state::AppState;
-use super::wide::Record;
+use super::client::Client;
+use super::core::{Core, ServiceState};
+use super::record::Record;
 use crate::auth::Principal;
 use crate::error::{Error, Result};
 use crate::tenancy::{Bell, Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
@@ -143,17 +143,12 @@ impl Team {
     }
 
     /// Somebody whose context was kept, such as a ticket's. Entering proves anew that they belong.
-    pub(crate) fn of_context(
-        state: &AppState,
-        parts: &Parts,
-        context: Context,
-        expires_at: Option<DateTime<Utc>>,
-    ) -> Self {
+    pub(crate) fn of_context(core: &Core, parts: &Parts, context: Context, expires_at: Option<DateTime<Utc>>) -> Self {
         let id = context.team_id;
         let request = request(parts);
         Self {
-            access_epoch: access_epoch(state.database(), id),
-            database: state.database().clone(),
+            access_epoch: access_epoch(core.database(), id),
+            database: core.database().clone(),
             entry: Entry::new(id, Entrant::Context(context), request),
             id,
             expires_at,
@@ -161,8 +156,8 @@ impl Team {
     }
 
     /// The team that the path names.
-    pub(crate) async fn id_in_path(parts: &mut Parts, state: &AppState) -> Result<Uuid> {
-        let captures = RawPathParams::from_request_parts(parts, state)
+    pub(crate) async fn id_in_path(parts: &mut Parts) -> Result<Uuid> {
+        let captures = RawPathParams::from_request_parts(parts, &())
             .await
             .map_err(|rejection| match rejection {
                 // As no id and no name of ours is.
@@ -206,20 +201,21 @@ async fn allowed(tx: TeamTx, role: Role) -> Result<TeamTx> {
     Ok(tx)
 }
 
-impl FromRequestParts<AppState> for Team {
+impl<S: ServiceState> FromRequestParts<S> for Team {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
-        let principal = state.authenticator().authenticate(&parts.headers)?;
-        let id = Self::id_in_path(parts, state).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let core = state.core();
+        let principal = core.authenticator().authenticate(&parts.headers)?;
+        let id = Self::id_in_path(parts).await?;
         let expires_at = match &principal {
             Principal::User(user) => Some(user.holds_until(Utc::now())),
             Principal::ApiKey(_) => None,
         };
         let entry = Entry::new(id, entrant(principal), request(parts));
         Ok(Self {
-            access_epoch: access_epoch(state.database(), id),
-            database: state.database().clone(),
+            access_epoch: access_epoch(core.database(), id),
+            database: core.database().clone(),
             entry,
             id,
             expires_at,

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,15 +14,20 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Live;
 use super::limits::MAX_MESSAGE_BYTES;
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, NoStore, Problem, Query, Team};
+use crate::http::{Core, Json, NoStore, Problem, Query, ServiceState, Team};
 use crate::tenancy::Role;
 use crate::wide_events::WideEvent;
 
 /// The live socket's routes, under `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S>() -> OpenApiRouter<S>
+where
+    S: ServiceState,
+    Live: FromRef<S>,
+{
     OpenApiRouter::new()
         .routes(routes!(open_live_socket))
         .routes(routes!(issue_live_ticket))
@@ -69,18 +74,18 @@ async fn issue_live_ticket(team: Team) -> Result<impl IntoResponse> {
 /// Who asks, by their ticket or by their Authorization header.
 struct Caller(Team);
 
-impl FromRequestParts<AppState> for Caller {
+impl<S: ServiceState> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let Query(LiveParams { ticket }) = Query::from_request_parts(parts, state).await?;
         let Some(ticket) = ticket else {
             return Team::from_request_parts(parts, state).await.map(Self);
         };
-        let team_id = Team::id_in_path(parts, state).await?;
-        let ticketed = tickets::redeem(state.database(), team_id, &ticket).await?;
+        let team_id = Team::id_in_path(parts).await?;
+        let ticketed = tickets::redeem(state.core().database(), team_id, &ticket).await?;
         Ok(Self(Team::of_context(
-            state,
+            state.core(),
             parts,
             ticketed.context,
             ticketed.credential_expires_at,
@@ -101,19 +106,20 @@ impl FromRequestParts<AppState> for Caller {
     )
 )]
 async fn open_live_socket(
-    State(state): State<AppState>,
+    State(core): State<Core>,
+    State(live): State<Live>,
     headers: HeaderMap,
     event: WideEvent,
     Caller(team): Caller,
     upgrade: Result<Upgrade>,
 ) -> Result<Response> {
-    refuse_foreign_origin(&headers, &state.live().options().allowed_origins)?;
+    refuse_foreign_origin(&headers, core.allowed_origins())?;
     let tx = team.read().await?;
     let context = tx.context().clone();
     tx.commit().await?;
     // Not before it is known that they may be here: a team that isn't theirs has no address either.
     let Upgrade(upgrade) = upgrade?;
-    let seat = state.live().admit(&team, &context)?;
+    let seat = live.admit(&team, &context)?;
     let upgrade = upgrade
         // Most sockets are idle, and a frame of a client's is short.
         .read_buffer_size(4 * 1024)
@@ -127,10 +133,10 @@ async fn open_live_socket(
 /// A request for a WebSocket; what is none is refused in our words.
 struct Upgrade(WebSocketUpgrade);
 
-impl FromRequestParts<AppState> for Upgrade {
+impl<S: ServiceState> FromRequestParts<S> for Upgrade {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         check_key(&parts.headers)?;
         WebSocketUpgrade::from_request_parts(parts, state)
             .await

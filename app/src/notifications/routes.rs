@@ -11,11 +11,11 @@ use super::store::{self, InboxRow, ReadRow};
 use super::why::Why;
 use crate::error::{Error, Result};
 use crate::events::{Part, Sentence, Sentences};
-use crate::http::{AppState, ByteBudget, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{ByteBudget, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
 use crate::tenancy::{Role, Snapshot, TeamTx};
 
 /// The inbox's routes, under `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list_notifications))
         .routes(routes!(read_all_notifications))

@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::store::{self, Story};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team};
+use crate::http::{Json, Path, Problem, ServiceState, Team};
 
 /// The route of stories, under `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(get_story))
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use daybook::App;
-use daybook::auth::{NewPerson, NewTeam, found_team};
 use daybook::events::Consumers;
 use daybook::jobs::{WorkerOptions, Workers};
 use daybook::prelude::*;
+use daybook::teams::{NewPerson, NewTeam, found_team};
 use daybook::tenancy::postgres::PrivatePostgres;
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
 use daybook_entity::campaign;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use daybook::App;
-use daybook::auth::{Authenticator, NewMember, NewPerson, NewTeam, NewToken, add_member, found_team, mint};
+use daybook::auth::{Authenticator, NewToken, mint};
 use daybook::config::Config;
 use daybook::events::{Consumers, Track, create_models_with_events};
-use daybook::http::AppState;
 use daybook::live::{Live, LiveOptions};
+use daybook::server::AppState;
+use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
 use daybook::tenancy::postgres::PrivatePostgres;
 use daybook::tenancy::{Context, Database, DatabaseOptions, Role};
 use daybook_entity::campaign;

@@ -184,7 +184,7 @@ impl Parts {
 
 /// A team with somebody who acts and three who watch campaigns.
 async fn people(database: &Database) -> (Uuid, Uuid, String) {
-    use daybook::auth::{NewMember, NewPerson, NewTeam, add_member, found_team};
+    use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
     let person = |subject: &str| NewPerson {
         issuer: "daybook".to_owned(),
         subject: subject.to_owned(),

@@ -5,8 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use daybook::App;
-use daybook::auth::{NewPerson, NewTeam, NewToken, found_team, mint};
+use daybook::auth::{NewToken, mint};
 use daybook::config::Config;
+use daybook::teams::{NewPerson, NewTeam, found_team};
 use daybook::tenancy::postgres::PrivatePostgres;
 use daybook::tenancy::{Database, DatabaseOptions};
 use daybook_migration::sample;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::routing::get;
 use daybook::config::Config;
-use daybook::http::wide_event_config;
+use daybook::server::wide_event_config;
 use daybook::wide_events::{Sink, WideEvent, WideEventLayer};
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
 use tracing::{Level, Span, field};

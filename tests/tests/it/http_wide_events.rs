@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use axum::routing::{any, post};
-use daybook::http::event_schema;
 use daybook::prelude::*;
+use daybook::server::event_schema;
 use daybook::tenancy::DatabaseOptions;
 use daybook::testing::TestDb;
 use daybook::wide_events::{EventSchema, HashKey, Redaction, Treatment};
@@ -412,6 +412,6 @@ async fn metrics_have_the_sum() {
 
 #[test]
 fn the_schema_of_our_events_is_golden() {
-    let schema = serde_json::to_string_pretty(&daybook::http::event_schema()).unwrap();
+    let schema = serde_json::to_string_pretty(&daybook::server::event_schema()).unwrap();
     assert_golden("wide_event.schema.json", &format!("{schema}\n"));
 }

@@ -7,13 +7,13 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team};
+use crate::http::{Json, Path, Problem, ServiceState, Team};
 use crate::jobs::store::{self, changes};
 use crate::jobs::view::SessionView;
 use crate::tenancy::TeamTx;
 use axum::http::StatusCode;
 
-pub(super) fn routes() -> OpenApiRouter<AppState> {
+pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(retry_job))
         .routes(routes!(retry_jobs))

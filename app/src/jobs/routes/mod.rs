@@ -14,12 +14,12 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team, moment};
+use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Team, moment};
 use crate::jobs::store::{self, Filter};
 use crate::jobs::view::{ActionView, SessionView};
 
 /// The routes of job sessions, under `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list_job_sessions))
         .routes(routes!(get_job_session))

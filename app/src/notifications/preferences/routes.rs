@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::store::{self, PreferenceRow};
 use super::{Rule, require_object_type};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
-pub(in crate::notifications) fn routes() -> OpenApiRouter<AppState> {
+pub(in crate::notifications) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list_preferences))
         .routes(routes!(set_preference, delete_preference))

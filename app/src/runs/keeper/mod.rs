@@ -72,6 +72,17 @@ pub(super) enum Found {
 }
 
 impl Runs {
+    /// The logs that the process of this database keeps.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] in a process that keeps none.
+    pub(crate) fn of(database: &Database) -> Result<&Self> {
+        database.extension().ok_or_else(|| Error::Unavailable {
+            detail: "this process keeps no run logs".into(),
+            source: None,
+        })
+    }
+
     /// The logs of a process, none of which is open yet.
     pub fn new(options: RunsOptions) -> Self {
         Self(Arc::new(Shared {

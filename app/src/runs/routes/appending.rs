@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::lasting::{lines_of, refusal};
 use super::{elsewhere, key};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team, access_epoch, media_type};
+use crate::http::{Core, Json, Path, Problem, ServiceState, Team, access_epoch, media_type};
 use crate::runs::appending::{read, status_said_by};
 use crate::runs::keeper::{Found, OpenLog, Runs, not_here};
 use crate::runs::log::{Appended, LogError, RunKey, Said, Writer};
@@ -29,7 +29,7 @@ const TOGETHER: usize = 256 << 10;
 /// What part of a program says it, if it doesn't say so.
 const SOURCE: &str = "api";
 
-pub(super) fn routes() -> OpenApiRouter<AppState> {
+pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(append_run_events))
 }
 
@@ -99,7 +99,7 @@ impl RunEventsAppended {
     )
 )]
 async fn append_run_events(
-    State(state): State<AppState>,
+    State(core): State<Core>,
     team: Team,
     Path(run_id): Path<Uuid>,
     OriginalUri(uri): OriginalUri,
@@ -110,8 +110,8 @@ async fn append_run_events(
     let form = form(&parts.headers)?;
     let writer = writer(&parts.headers)?;
     let writing = Writing {
-        runs: state.runs()?,
-        database: state.database(),
+        runs: Runs::of(core.database())?,
+        database: core.database(),
         team: &team,
         parts: &parts,
         run,

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{elsewhere, key};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team};
-use crate::runs::keeper::Over;
+use crate::http::{Core, Json, Path, Problem, ServiceState, Team};
+use crate::runs::keeper::{Over, Runs};
 use crate::runs::new_run::{Ending, Failure};
 use crate::runs::status::RunStatus;
 use crate::runs::view::RunView;
@@ -22,7 +22,7 @@ const MAX_OUTPUTS: usize = 1_000;
 const MAX_OUTPUT_CHARS: usize = 1_000;
 const MAX_REASON_CHARS: usize = 1_000;
 
-pub(super) fn routes() -> OpenApiRouter<AppState> {
+pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(complete_run))
         .routes(routes!(cancel_run))
@@ -81,7 +81,7 @@ fn checked(field: &str, text: &str, most: usize) -> Result<()> {
     )
 )]
 async fn complete_run(
-    State(state): State<AppState>,
+    State(core): State<Core>,
     team: Team,
     Path(run_id): Path<Uuid>,
     OriginalUri(uri): OriginalUri,
@@ -114,7 +114,7 @@ async fn complete_run(
         output_paths: body.output_paths,
         reason: None,
     };
-    end(&state, &team, run_id, &uri, ending).await
+    end(&core, &team, run_id, &uri, ending).await
 }
 
 /// Cancels a run: its log takes no more lines, which its writer is told at its next one.
@@ -130,7 +130,7 @@ async fn complete_run(
     )
 )]
 async fn cancel_run(
-    State(state): State<AppState>,
+    State(core): State<Core>,
     team: Team,
     Path(run_id): Path<Uuid>,
     OriginalUri(uri): OriginalUri,
@@ -138,17 +138,21 @@ async fn cancel_run(
 ) -> Result<Response> {
     let Json(Cancellation { reason }) = body.unwrap_or(Json(Cancellation::default()));
     checked("reason", reason.as_deref().unwrap_or_default(), MAX_REASON_CHARS)?;
-    end(&state, &team, run_id, &uri, Ending::cancelled(reason)).await
+    end(&core, &team, run_id, &uri, Ending::cancelled(reason)).await
 }
 
-async fn end(state: &AppState, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) -> Result<Response> {
+async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) -> Result<Response> {
     let run = key(team, run_id);
     // Who asks may do it, and the run is theirs: before anything is done to the log.
     let tx = team.begin().await?;
     crate::runs::store::get(&tx, run_id).await?;
     let context = tx.context().clone();
     tx.commit().await?;
-    let (runs, database, status) = (state.runs()?.clone(), state.database().clone(), ending.status);
+    let (runs, database, status) = (
+        Runs::of(core.database())?.clone(),
+        core.database().clone(),
+        ending.status,
+    );
     // It is done to its end, also if the client hangs up.
     let ended = tokio::spawn(async move { runs.end(&database, &context, run, ending).await });
     match ended.await.map_err(Error::internal)?? {

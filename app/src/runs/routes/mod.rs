@@ -25,6 +25,7 @@ use uuid::Uuid;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::fuzz::fuzz_filters;
 use self::wanted::{Place, Wanted};
+use super::keeper::Runs;
 use super::log::RunKey;
 use super::new_run::NewRun;
 use super::reading::{Form, LineFilter};
@@ -33,12 +34,12 @@ use super::store::{self, Filter};
 use super::summary::RunSummary;
 use super::view::RunView;
 use crate::error::{Error, Result};
-use crate::http::{self, AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{self, Core, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
 use crate::tenancy::Claim;
 use crate::wide_events::WideEvent;
 
 /// The routes of runs.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(create_run, list_runs))
         .routes(routes!(get_run))
@@ -109,7 +110,7 @@ struct CreateParams {
     )
 )]
 async fn create_run(
-    State(state): State<AppState>,
+    State(core): State<Core>,
     team: Team,
     Query(params): Query<CreateParams>,
     claim: Option<Extension<Claim>>,
@@ -126,14 +127,14 @@ async fn create_run(
         new = new.lost_after(Duration::from_secs(seconds));
     }
     let new = new.checked()?;
-    let runs = state.runs()?;
+    let runs = Runs::of(core.database())?;
     let tx = team.begin().await?;
     let run = runs.begin(&tx, &new).await?;
     tx.commit().await?;
     let key = key(&team, run.id);
     let location = [(header::LOCATION, format!("/v1/teams/{}/runs/{}", team.id(), run.id))];
     // The run is there, whatever becomes of its log: who writes to it is told.
-    if let Err(error) = runs.find(state.database(), key).await {
+    if let Err(error) = runs.find(core.database(), key).await {
         tracing::warn!(run = %run.id, "a run's log could not be begun: {error}");
     }
     if params.stream {
@@ -141,7 +142,7 @@ async fn create_run(
             place: Place::From(1),
             filter: LineFilter::default(),
         };
-        let lines = reading::lines(&state, &team, key, &wanted, Form::Sse).await?;
+        let lines = reading::lines(&core, &team, key, &wanted, Form::Sse).await?;
         return Ok((StatusCode::CREATED, location, lines).into_response());
     }
     Ok((StatusCode::CREATED, location, Json(RunView::from(run))).into_response())

@@ -21,8 +21,8 @@ use super::wanted::{Admitted, Answer, Caller, Place, ReadParams, Wanted};
 use super::{elsewhere, key};
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, NoStore, Path, Problem, Team};
-use crate::runs::keeper::{Found, not_here};
+use crate::http::{Core, Json, NoStore, Path, Problem, ServiceState, Team};
+use crate::runs::keeper::{Found, Runs, not_here};
 use crate::runs::log::{Durable, End, RunKey, Source, offset_of};
 use crate::runs::reading::{Form, Live, Reader, bytes, stream};
 use crate::runs::store;
@@ -38,7 +38,7 @@ const UNBUFFERED: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("no"),
 );
 
-pub(super) fn routes() -> OpenApiRouter<AppState> {
+pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(read_run_events))
         .routes(routes!(issue_run_ticket))
@@ -106,7 +106,7 @@ struct RunEventsPage {
     )
 )]
 async fn read_run_events(
-    State(state): State<AppState>,
+    State(core): State<Core>,
     caller: Result<Caller>,
     Path(run_id): Path<Uuid>,
     headers: HeaderMap,
@@ -117,7 +117,7 @@ async fn read_run_events(
     let read = async {
         let Caller(team, params) = caller?;
         match answer {
-            Some(answer) => read_events(&state, &team, &params, run_id, &headers, &uri, answer).await,
+            Some(answer) => read_events(&core, &team, &params, run_id, &headers, &uri, answer).await,
             None => Ok(not_acceptable()),
         }
     };
@@ -127,7 +127,7 @@ async fn read_run_events(
         read => read?,
     };
     let origin = headers.get(header::ORIGIN);
-    let allowed = &state.live().options().allowed_origins;
+    let allowed = core.allowed_origins();
     if let Some(origin) = origin.filter(|origin| allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()))
     {
         let headers = response.headers_mut();
@@ -159,7 +159,7 @@ fn come_again(error: &Error) -> Response {
 }
 
 async fn read_events(
-    state: &AppState,
+    core: &Core,
     team: &Team,
     params: &ReadParams,
     run_id: Uuid,
@@ -180,26 +180,26 @@ async fn read_events(
     }
     // Before the log is opened: a reader that is refused costs no descriptor.
     let reader = match answer {
-        Answer::EventStream | Answer::Ndjson => Some(Admitted::of(state, team)?),
+        Answer::EventStream | Answer::Ndjson => Some(Admitted::of(core, team)?),
         Answer::Page => None,
     };
-    let opened = match Opened::of(state, run).await? {
+    let opened = match Opened::of(core, run).await? {
         Ok(opened) => opened,
         Err(url) => return Ok(elsewhere(&url, uri)),
     };
     match (answer, reader) {
-        (Answer::EventStream, Some(reader)) => opened.lines(state, reader, &wanted, Form::Sse).await,
-        (Answer::Ndjson, Some(reader)) if params.follow => opened.lines(state, reader, &wanted, Form::Ndjson).await,
-        (Answer::Ndjson, Some(reader)) => opened.ndjson(state, reader, &wanted, headers).await,
+        (Answer::EventStream, Some(reader)) => opened.lines(core, reader, &wanted, Form::Sse).await,
+        (Answer::Ndjson, Some(reader)) if params.follow => opened.lines(core, reader, &wanted, Form::Ndjson).await,
+        (Answer::Ndjson, Some(reader)) => opened.ndjson(core, reader, &wanted, headers).await,
         (Answer::Page, _) | (_, None) => opened.page(&wanted, limit).await,
     }
 }
 
 /// The lines of a run that this process has, from its first one on.
-pub(super) async fn lines(state: &AppState, team: &Team, run: RunKey, wanted: &Wanted, form: Form) -> Result<Response> {
-    let reader = Admitted::of(state, team)?;
-    match Opened::of(state, run).await? {
-        Ok(opened) => opened.lines(state, reader, wanted, form).await,
+pub(super) async fn lines(core: &Core, team: &Team, run: RunKey, wanted: &Wanted, form: Form) -> Result<Response> {
+    let reader = Admitted::of(core, team)?;
+    match Opened::of(core, run).await? {
+        Ok(opened) => opened.lines(core, reader, wanted, form).await,
         Err(_) => Err(Error::not_found("run log")),
     }
 }
@@ -217,9 +217,9 @@ struct Opened {
 
 impl Opened {
     /// Or the address of the process that has it.
-    async fn of(state: &AppState, run: RunKey) -> Result<Result<Self, String>> {
-        let runs = state.runs()?;
-        let (durable, bytes, ended) = match runs.find(state.database(), run).await {
+    async fn of(core: &Core, run: RunKey) -> Result<Result<Self, String>> {
+        let runs = Runs::of(core.database())?;
+        let (durable, bytes, ended) = match runs.find(core.database(), run).await {
             Ok(Found::Elsewhere(url)) => return Ok(Err(url)),
             Ok(Found::Open(open)) => {
                 let durable = open.log.durable();
@@ -277,7 +277,7 @@ impl Opened {
         Ok((opened, offset.map_err(Error::internal)?))
     }
 
-    async fn lines(self, state: &AppState, reads: Admitted, wanted: &Wanted, form: Form) -> Result<Response> {
+    async fn lines(self, core: &Core, reads: Admitted, wanted: &Wanted, form: Form) -> Result<Response> {
         let (opened, offset) = self.seek(wanted.place).await?;
         if form == Form::Sse && opened.has_ended() && offset >= opened.bytes {
             // A browser that has seen the end is not to come again.
@@ -299,7 +299,7 @@ impl Opened {
         let live = Live {
             durable: opened.durable,
             complete: opened.ended,
-            closing: state.runs()?.closing(),
+            closing: Runs::of(core.database())?.closing(),
             reader: reads.permission,
             place: reads.place,
         };
@@ -321,7 +321,7 @@ impl Opened {
 
     /// The file as it is now, or a range of it.
     /// The lines from `wanted.place` on are what is asked for, so ranges are of them.
-    async fn ndjson(self, state: &AppState, reads: Admitted, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
+    async fn ndjson(self, core: &Core, reads: Admitted, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
         let ended = self.has_ended();
         let (opened, offset) = self.seek(wanted.place).await?;
         let (total, run_id) = (opened.bytes.saturating_sub(offset), opened.run.run_id);
@@ -339,7 +339,7 @@ impl Opened {
             let live = Live {
                 durable: None,
                 complete: true,
-                closing: state.runs()?.closing(),
+                closing: Runs::of(core.database())?.closing(),
                 reader: reads.permission,
                 place: reads.place,
             };

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{Acceptable, AppState, Path, Query, Team, accepted};
+use crate::http::{Acceptable, Core, Path, Query, ServiceState, Team, accepted};
+use crate::runs::keeper::Runs;
 use crate::runs::readers::{Permission, Place as ReaderPlace};
 use crate::runs::reading::{Level, LineFilter};
 
@@ -157,18 +158,18 @@ impl ReadParams {
 /// Who reads, by a ticket or by their Authorization header.
 pub(super) struct Caller(pub(super) Team, pub(super) ReadParams);
 
-impl FromRequestParts<AppState> for Caller {
+impl<S: ServiceState> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let Query(params) = Query::<ReadParams>::from_request_parts(parts, state).await?;
         let Some(ticket) = &params.ticket else {
             return Ok(Self(Team::from_request_parts(parts, state).await?, params));
         };
-        let team_id = Team::id_in_path(parts, state).await?;
+        let team_id = Team::id_in_path(parts).await?;
         let Path(run_id) = Path::<Uuid>::from_request_parts(parts, state).await?;
-        let ticketed = tickets::look_at(state.database(), team_id, run_id, ticket).await?;
-        let team = Team::of_context(state, parts, ticketed.context, ticketed.credential_expires_at);
+        let ticketed = tickets::look_at(state.core().database(), team_id, run_id, ticket).await?;
+        let team = Team::of_context(state.core(), parts, ticketed.context, ticketed.credential_expires_at);
         Ok(Self(team, params))
     }
 }
@@ -182,9 +183,9 @@ pub(super) struct Admitted {
 impl Admitted {
     /// # Errors
     /// [`Error::Unavailable`] when there are as many readers as there may be.
-    pub(super) fn of(state: &AppState, team: &Team) -> Result<Self> {
+    pub(super) fn of(core: &Core, team: &Team) -> Result<Self> {
         Ok(Self {
-            place: state.runs()?.readers().admit(team.id())?,
+            place: Runs::of(core.database())?.readers().admit(team.id())?,
             permission: Permission::new(team.clone()),
         })
     }

@@ -9,14 +9,14 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::AppState;
+use crate::http::ServiceState;
 use crate::tenancy::TeamTx;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::reading::fuzz_filters;
 
 /// The routes of threads, their messages, followers and watches.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(reading::list_threads))
         .routes(routes!(reading::get_thread))

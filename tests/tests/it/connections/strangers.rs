@@ -65,7 +65,7 @@ fn open_descriptors(service: &Service) -> usize {
 
 #[tokio::test]
 async fn strangers_that_hold_connections_stop_nobody() {
-    daybook::http::raise_descriptor_limit();
+    daybook::server::raise_descriptor_limit();
     let place = Place::new().await;
     let port = free_port();
     let service = service(&place, port).await;
@@ -133,7 +133,7 @@ async fn the_soft_limit_of_open_files_is_raised() {
 
 #[tokio::test]
 async fn without_descriptors_it_is_logged_and_counted_and_gets_over_it() {
-    daybook::http::raise_descriptor_limit();
+    daybook::server::raise_descriptor_limit();
     let place = Place::new().await;
     let port = free_port();
     let mut command = Command::new("sh");

@@ -175,8 +175,8 @@ async fn an_invitation_is_declined_withdrawn_or_not_there() {
 async fn only_the_operator_adds_without_asking() {
     let app = TestApp::start().await;
     let ada = app.team.member("ada", Role::Owner).await;
-    let new = daybook::auth::NewMember {
-        person: daybook::auth::NewPerson {
+    let new = daybook::teams::NewMember {
+        person: daybook::teams::NewPerson {
             issuer: ISSUER.to_owned(),
             subject: "mia".to_owned(),
             display_name: "Mia".to_owned(),
@@ -186,15 +186,15 @@ async fn only_the_operator_adds_without_asking() {
         role: Role::Member,
     };
     let tx = app.database.begin(&ada.context).await.unwrap();
-    let refused = daybook::auth::add_member(&tx, &new).await.unwrap_err();
+    let refused = daybook::teams::add_member(&tx, &new).await.unwrap_err();
     assert!(refused.to_string().contains("invite"), "{refused}");
     tx.rollback().await.unwrap();
     // She is invited, too, which ends with it.
     let tx = app.database.begin(&ada.context).await.unwrap();
-    daybook::auth::invite(&tx, &new).await.unwrap();
+    daybook::teams::invite(&tx, &new).await.unwrap();
     tx.commit().await.unwrap();
     let tx = app.database.begin(&app.team.system()).await.unwrap();
-    daybook::auth::add_member(&tx, &new).await.unwrap();
+    daybook::teams::add_member(&tx, &new).await.unwrap();
     tx.commit().await.unwrap();
     assert!(app.stranger("mia").invitations().await.is_empty());
     assert_eq!(

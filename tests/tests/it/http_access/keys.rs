@@ -1,7 +1,7 @@
 //! API keys go with whoever answers for them.
 
 use axum::http::StatusCode;
-use daybook::auth::{KeyRole, NewKey, make_key};
+use daybook::teams::{KeyRole, NewKey, make_key};
 use daybook::tenancy::Role;
 use daybook_tests::http::{Client, TestApp, impersonation};
 use daybook_tests::somebody_waits_for_a_lock;

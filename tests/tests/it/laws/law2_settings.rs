@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use daybook::auth::{KeyRole, NewKey, make_key};
 use daybook::events::{Consumers, Track, create_model_with_event};
+use daybook::teams::{KeyRole, NewKey, make_key};
 use daybook::tenancy::{Database, DatabaseOptions, Entrant, Entry, Request, Role};
 use daybook::testing::{TestMember, TestTeam};
 use daybook_tests::{test_db, widget};

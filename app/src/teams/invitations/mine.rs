@@ -12,16 +12,16 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::store;
-use crate::auth::me::{OwnTeamBody, caller, in_own_name, service_entry};
 use crate::error::Result;
-use crate::http::{AppState, Json, Problem, Team};
+use crate::http::{Core, Json, Problem, ServiceState, Team};
+use crate::teams::me::{OwnTeamBody, caller, in_own_name, service_entry};
 use crate::tenancy::{OwnInvitation, Role, TeamTx};
 
 /// How many invitations a person is shown.
 const MAX_SHOWN: u32 = 100;
 
 /// The routes, which belong to no team.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(accept))
@@ -73,9 +73,9 @@ struct OwnInvitations {
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
-async fn list(State(state): State<AppState>, headers: HeaderMap) -> Result<impl IntoResponse> {
-    let person = caller(&state, &headers)?;
-    let own = state
+async fn list(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoResponse> {
+    let person = caller(&core, &headers)?;
+    let own = core
         .database()
         .own_invitations(&person.issuer, &person.subject, MAX_SHOWN)
         .await?;
@@ -96,13 +96,13 @@ async fn list(State(state): State<AppState>, headers: HeaderMap) -> Result<impl 
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
-async fn accept(State(state): State<AppState>, mut parts: Parts) -> Result<impl IntoResponse> {
-    let person = in_own_name(caller(&state, &parts.headers)?)?;
-    let team_id = Team::id_in_path(&mut parts, &state).await?;
+async fn accept(State(core): State<Core>, mut parts: Parts) -> Result<impl IntoResponse> {
+    let person = in_own_name(caller(&core, &parts.headers)?)?;
+    let team_id = Team::id_in_path(&mut parts).await?;
     let entry = service_entry(team_id, &parts);
     let accept = async |tx: &TeamTx| store::accept(tx, &person).await;
-    let member = state.database().write_as(&entry, Role::Viewer, accept).await?;
-    let own = state.database().own_teams(&person.issuer, &person.subject).await?;
+    let member = core.database().write_as(&entry, Role::Viewer, accept).await?;
+    let own = core.database().own_teams(&person.issuer, &person.subject).await?;
     let team = own.and_then(|own| own.teams.into_iter().find(|team| team.id == team_id));
     Ok(Json(OwnTeamBody {
         id: team_id,
@@ -121,11 +121,11 @@ async fn accept(State(state): State<AppState>, mut parts: Parts) -> Result<impl 
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
-async fn decline(State(state): State<AppState>, mut parts: Parts) -> Result<StatusCode> {
-    let person = in_own_name(caller(&state, &parts.headers)?)?;
-    let team_id = Team::id_in_path(&mut parts, &state).await?;
+async fn decline(State(core): State<Core>, mut parts: Parts) -> Result<StatusCode> {
+    let person = in_own_name(caller(&core, &parts.headers)?)?;
+    let team_id = Team::id_in_path(&mut parts).await?;
     let entry = service_entry(team_id, &parts);
     let decline = async |tx: &TeamTx| store::decline(tx, &person).await;
-    state.database().write_as(&entry, Role::Viewer, decline).await?;
+    core.database().write_as(&entry, Role::Viewer, decline).await?;
     Ok(StatusCode::NO_CONTENT)
 }

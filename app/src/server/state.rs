@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::extract::FromRef;
+
 use super::connections::Connections;
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
-use crate::error::{Error, Result};
 use crate::events::Sentences;
+use crate::http::{Core, ServiceState};
 use crate::live::Live;
-use crate::runs::Runs;
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{Sink, WideEventConfig, WideEvents};
 
@@ -18,8 +19,7 @@ pub struct AppState(Arc<Parts>, WideEvents, Option<Connections>);
 
 #[derive(Debug)]
 struct Parts {
-    database: Database,
-    authenticator: Authenticator,
+    core: Core,
     http: HttpConfig,
     live: Live,
     pending: Option<Pending>,
@@ -37,9 +37,9 @@ impl AppState {
         pending: Option<Pending>,
     ) -> Self {
         let nowhere = WideEventConfig::new("daybook").sink(Sink::new(std::io::sink()));
+        let allowed_origins = live.options().allowed_origins.clone();
         let parts = Parts {
-            database,
-            authenticator,
+            core: Core::new(database, authenticator, allowed_origins),
             http,
             live,
             pending,
@@ -68,12 +68,12 @@ impl AppState {
 
     /// The run-time database.
     pub fn database(&self) -> &Database {
-        &self.0.database
+        self.0.core.database()
     }
 
     /// Who believes which token.
     pub fn authenticator(&self) -> &Authenticator {
-        &self.0.authenticator
+        self.0.core.authenticator()
     }
 
     /// How requests are taken.
@@ -86,17 +86,6 @@ impl AppState {
         &self.0.live
     }
 
-    /// The logs that this process keeps.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] in one that keeps none.
-    pub fn runs(&self) -> Result<&Runs> {
-        self.database().extension().ok_or_else(|| Error::Unavailable {
-            detail: "this process keeps no run logs".into(),
-            source: None,
-        })
-    }
-
     /// Where the events of requests come together.
     pub fn wide_events(&self) -> &WideEvents {
         &self.1
@@ -104,11 +93,23 @@ impl AppState {
 
     /// What words the models have for their events.
     pub fn sentences(&self) -> Sentences {
-        self.0.database.extension().cloned().unwrap_or_default()
+        self.database().extension().cloned().unwrap_or_default()
     }
 
     /// Migrations that are not applied, if some are not.
     pub fn pending(&self) -> Option<&Pending> {
         self.0.pending.as_ref().filter(|status| !status.pending.is_empty())
+    }
+}
+
+impl ServiceState for AppState {
+    fn core(&self) -> &Core {
+        &self.0.core
+    }
+}
+
+impl FromRef<AppState> for Live {
+    fn from_ref(state: &AppState) -> Self {
+        state.live().clone()
     }
 }

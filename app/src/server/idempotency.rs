@@ -16,8 +16,9 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{AppState, NoStore};
+use super::AppState;
 use crate::error::{Error, Result, StoredAnswer};
+use crate::http::NoStore;
 use crate::tenancy::{Claim, DroppedWrites, store_answer};
 use crate::wide_events::{Outcome, WideEvent};
 

@@ -2,13 +2,11 @@
 //!
 //! `wide_events` knows nothing of teams and databases; whatever it is told of them is told from here.
 
-mod record;
 mod schema;
 mod sentence;
 
 use axum::http::HeaderName;
 
-pub(in crate::http) use record::Record;
 pub use schema::event_schema;
 pub use sentence::sentence;
 

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::owners::{lock_key, lock_owner, require_room};
 use crate::auth::ApiKey;
-use crate::auth::person::is_line;
-use crate::auth::record::{AccessEvent, record};
 use crate::error::{Error, FieldError, Result};
+use crate::teams::person::is_line;
+use crate::teams::record::{AccessEvent, record};
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 use crate::tenancy::{Moved, Role, TeamTx};
 

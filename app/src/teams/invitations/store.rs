@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::auth::UserPrincipal;
-use crate::auth::api_keys::lock_owner;
-use crate::auth::members::{Member, NewMember, insert_member, member_of_identity, require_owner};
-use crate::auth::person::{NewPerson, find_or_make};
-use crate::auth::record::{AccessEvent, record, record_as};
 use crate::error::{Error, Result};
+use crate::teams::api_keys::lock_owner;
+use crate::teams::members::{Member, NewMember, insert_member, member_of_identity, require_owner};
+use crate::teams::person::{NewPerson, find_or_make};
+use crate::teams::record::{AccessEvent, record, record_as};
 use crate::tenancy::{Actor, Role, TeamTx};
 
 const COLUMNS: &str = "id, issuer, subject, role, handle, display_name, email, invited_by, invited_by_name, created_at";
@@ -133,7 +133,7 @@ pub async fn withdraw(tx: &TeamTx, id: Uuid) -> Result<()> {
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::auth) async fn withdraw_invitations_of(
+pub(in crate::teams) async fn withdraw_invitations_of(
     tx: &TeamTx,
     user_id: Uuid,
     left: Option<Role>,
@@ -211,7 +211,7 @@ pub async fn decline(tx: &TeamTx, person: &UserPrincipal) -> Result<()> {
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::auth) async fn decline_of(tx: &TeamTx, issuer: &str, subject: &str) -> Result<bool> {
+pub(in crate::teams) async fn decline_of(tx: &TeamTx, issuer: &str, subject: &str) -> Result<bool> {
     let Some(invitation) = take(tx, issuer, subject).await? else {
         return Ok(false);
     };

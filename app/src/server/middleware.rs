@@ -13,8 +13,9 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use super::{AppState, extract, head, idempotency, problem, uploads};
+use super::{AppState, head, idempotency, uploads};
 use crate::error::Error;
+use crate::http::{body_limit, set_request_id};
 use crate::tenancy::{ADVICE, Database, DroppedWrites};
 use crate::wide_events::{EventError, Outcome, WideEvent, WideEventLayer};
 
@@ -33,7 +34,7 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
         // body that makes no progress ends sooner.
         .layer(from_fn_with_state(Times::of(state), in_time))
         // Bodies over the limit are refused while they are read.
-        .layer(extract::body_limit(state.http().body_limit_bytes))
+        .layer(body_limit(state.http().body_limit_bytes))
         // Answers a repeated POST as it was answered before.
         .layer(from_fn_with_state(state.clone(), idempotency::once));
     router.layer(layers)
@@ -97,7 +98,7 @@ async fn name(event: WideEvent, request: Request, next: Next) -> Response {
     };
     let span = tracing::error_span!("request", request_id = ids.request_id);
     let response = next.run(request).instrument(span).await;
-    problem::set_request_id(response, &ids.request_id)
+    set_request_id(response, &ids.request_id)
 }
 
 /// Tells of commits that were forgotten: the handler has answered success, and what it wrote is lost.

@@ -5,8 +5,8 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::store::KeyInfo;
-use crate::auth::record::{AccessEvent, record};
 use crate::error::{Error, Result};
+use crate::teams::record::{AccessEvent, record};
 use crate::tenancy::{Actor, Moved, Role, TeamTx};
 
 /// Of the keys that a member answers for: those they own, and those they made, in another person's name too, that nobody
@@ -25,7 +25,7 @@ const COLUMNS: &str = "id, name, prefix, role, created_by, owned_by, adopted_at,
 /// # Errors
 /// [`Error::NotFound`] of the team, or [`Error::Unauthenticated`] for a key, when the actor was removed meanwhile;
 /// [`Error::Forbidden`] when they have less than `needed` by now.
-pub(in crate::auth) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Option<Uuid>> {
+pub(in crate::teams) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Option<Uuid>> {
     let key_id = match &tx.context().actor {
         Actor::ApiKey { id, .. } => Some(*id),
         Actor::User { .. } => None,
@@ -163,7 +163,7 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::auth) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Result<Vec<KeyInfo>> {
+pub(in crate::teams) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Result<Vec<KeyInfo>> {
     let sql = format!("UPDATE api_keys SET revoked_at = now() WHERE {KEYS_OF} RETURNING {COLUMNS}");
     let keys = keys(
         tx,
@@ -179,7 +179,7 @@ pub(in crate::auth) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Resul
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::auth) async fn lower_keys_of(tx: &TeamTx, user_id: Uuid, role: Role) -> Result<Vec<KeyInfo>> {
+pub(in crate::teams) async fn lower_keys_of(tx: &TeamTx, user_id: Uuid, role: Role) -> Result<Vec<KeyInfo>> {
     tx.hint(Moved::Access);
     let too_high: &[&str] = match role {
         Role::Admin | Role::Owner => return Ok(Vec::new()),

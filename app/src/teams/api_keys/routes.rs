@@ -12,11 +12,11 @@ use uuid::Uuid;
 use super::owners::adopt_key;
 use super::store::{self, KeyInfo, NewKey};
 use crate::error::Result;
-use crate::http::{AppState, Json, NoStore, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{Json, NoStore, Page, PageParams, Path, Problem, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
 /// The routes of this slice.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(revoke))

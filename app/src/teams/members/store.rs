@@ -7,11 +7,11 @@ use sqlx::postgres::PgRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::auth::api_keys::{KeyInfo, lower_keys_of, revoke_keys_of};
-use crate::auth::invitations::{Invitation, withdraw_invitations_of};
-use crate::auth::person::{KnownPerson, NewPerson, find_or_make};
-use crate::auth::record::{AccessEvent, record};
 use crate::error::{Error, Result};
+use crate::teams::api_keys::{KeyInfo, lower_keys_of, revoke_keys_of};
+use crate::teams::invitations::{Invitation, withdraw_invitations_of};
+use crate::teams::person::{KnownPerson, NewPerson, find_or_make};
+use crate::teams::record::{AccessEvent, record};
 use crate::tenancy::{Actor, Role, TeamTx};
 
 /// Somebody in a team.
@@ -115,7 +115,7 @@ pub async fn find_member(tx: &TeamTx, user_id: Uuid) -> Result<Member> {
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::auth) async fn member_of_identity(tx: &TeamTx, issuer: &str, subject: &str) -> Result<Option<Member>> {
+pub(in crate::teams) async fn member_of_identity(tx: &TeamTx, issuer: &str, subject: &str) -> Result<Option<Member>> {
     let query = sqlx::query(members!("WHERE m.team_id = $1 AND u.issuer = $2 AND u.subject = $3"))
         .bind(tx.team_id())
         .bind(issuer)
@@ -127,14 +127,14 @@ pub(in crate::auth) async fn member_of_identity(tx: &TeamTx, issuer: &str, subje
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::auth) async fn owners_of(tx: &TeamTx) -> Result<i64> {
+pub(in crate::teams) async fn owners_of(tx: &TeamTx) -> Result<i64> {
     let query = sqlx::query("SELECT count(*) AS owners FROM memberships WHERE team_id = $1 AND role = 'owner'");
     let row = tx.fetch_optional(query.bind(tx.team_id())).await?;
     Ok(row.map(|row| row.try_get("owners")).transpose()?.unwrap_or_default())
 }
 
 /// Makes somebody a member at once, by their identity: the operator's right. An admin of a team invites instead
-/// ([`invite`](crate::auth::invite)), and the person accepts.
+/// ([`invite`](crate::teams::invite)), and the person accepts.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for whoever isn't the service itself (the command line, a seed, a test); [`Error::Conflict`]
@@ -163,7 +163,7 @@ pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
 ///
 /// # Errors
 /// [`Error::Conflict`] `already-member` or `handle-taken`; [`Error::Invalid`] for a handle that can't be.
-pub(in crate::auth) async fn insert_member(tx: &TeamTx, person: &KnownPerson, new: &NewMember) -> Result<Member> {
+pub(in crate::teams) async fn insert_member(tx: &TeamTx, person: &KnownPerson, new: &NewMember) -> Result<Member> {
     let query = sqlx::query(
         "INSERT INTO memberships (team_id, user_id, role, handle, display_name, email)
          VALUES ($1, $2, $3, $4, $5, $6) RETURNING created_at",
@@ -385,7 +385,7 @@ fn acting_member(tx: &TeamTx) -> Option<Uuid> {
     Some(context.on_behalf_of.as_ref().map_or(actor, |person| person.id))
 }
 
-pub(in crate::auth) fn require_owner(role: Role) -> Result<()> {
+pub(in crate::teams) fn require_owner(role: Role) -> Result<()> {
     if role == Role::Owner {
         Ok(())
     } else {

@@ -21,6 +21,7 @@ use super::connections::ConnectionCounts;
 use crate::error::{Error, Result};
 use crate::jobs::{LastWatched, Watched};
 use crate::json::unreadable_reads;
+use crate::runs::Runs;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -113,7 +114,7 @@ impl Collector for Numbers {
         if let Some(connections) = self.state.connections() {
             encode_connections(&mut encoder, &connections.counts())?;
         }
-        if let Ok(runs) = self.state.runs() {
+        if let Ok(runs) = Runs::of(self.state.database()) {
             let help = "Streams and downloads of run logs under way";
             gauge(&mut encoder, "log_readers", help, runs.open_readers() as f64)?;
         }

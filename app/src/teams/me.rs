@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use super::erasure::erase_person;
 use super::person::check_name;
-use super::{Principal, UserPrincipal};
+use crate::auth::{Principal, UserPrincipal};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Problem, request};
+use crate::http::{Core, Json, Problem, ServiceState, request};
 use crate::tenancy::{Context, Entrant, Entry, OwnDetails, OwnTeam, OwnTeams, Role};
 
 /// The routes, which belong to no team.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(show, rename, erase))
 }
 
@@ -71,8 +71,8 @@ impl From<OwnTeam> for OwnTeamBody {
 ///
 /// # Errors
 /// [`Error::Unauthenticated`]; [`Error::Forbidden`] for an API key.
-pub(super) fn caller(state: &AppState, headers: &HeaderMap) -> Result<UserPrincipal> {
-    match state.authenticator().authenticate(headers)? {
+pub(super) fn caller(core: &Core, headers: &HeaderMap) -> Result<UserPrincipal> {
+    match core.authenticator().authenticate(headers)? {
         Principal::User(person) => Ok(person),
         Principal::ApiKey(_) => Err(Error::Forbidden {
             detail: "an API key has no teams of its own".to_owned(),
@@ -130,12 +130,12 @@ fn own_entry(team_id: Uuid, person: &UserPrincipal, parts: &Parts) -> Entry {
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
-async fn show(State(state): State<AppState>, headers: HeaderMap) -> Result<impl IntoResponse> {
-    let person = caller(&state, &headers)?;
-    let own = state.database().own_teams(&person.issuer, &person.subject).await?;
+async fn show(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoResponse> {
+    let person = caller(&core, &headers)?;
+    let own = core.database().own_teams(&person.issuer, &person.subject).await?;
     let own = match own {
         Some(own) if has_news(&person, &own.details) => {
-            let details = state
+            let details = core
                 .database()
                 .describe_person(
                     &person.issuer,
@@ -194,13 +194,13 @@ struct MyChanges {
     )
 )]
 async fn rename(
-    State(state): State<AppState>,
+    State(core): State<Core>,
     headers: HeaderMap,
     Json(changes): Json<MyChanges>,
 ) -> Result<impl IntoResponse> {
-    let person = in_own_name(caller(&state, &headers)?)?;
+    let person = in_own_name(caller(&core, &headers)?)?;
     check_name("display_name", &changes.display_name)?;
-    let database = state.database();
+    let database = core.database();
     database
         .rename_person(
             &person.issuer,
@@ -224,9 +224,9 @@ async fn rename(
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
-async fn erase(State(state): State<AppState>, parts: Parts) -> Result<StatusCode> {
-    let person = in_own_name(caller(&state, &parts.headers)?)?;
-    let database = state.database();
+async fn erase(State(core): State<Core>, parts: Parts) -> Result<StatusCode> {
+    let person = in_own_name(caller(&core, &parts.headers)?)?;
+    let database = core.database();
     let own = database.own_teams(&person.issuer, &person.subject).await?;
     // All of them: what is left behind would still name the person.
     let invitations = database

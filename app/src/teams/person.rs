@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::UserPrincipal;
+use crate::auth::UserPrincipal;
 use crate::error::{Error, FieldError, Result};
 use crate::tenancy::{TAKE_OVER_DETAILS, TeamTx};
 

@@ -6,7 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
-use crate::{auth, jobs, live, notifications, runs, stories, threads};
+use crate::{jobs, live, notifications, runs, stories, teams, threads};
 
 /// What a process serves that only runs jobs: whether it lives, and how it goes.
 pub fn worker_router(state: AppState) -> Router {
@@ -31,16 +31,16 @@ pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
         .merge(jobs::routes())
         .merge(runs::routes())
         .merge(stories::routes())
-        .merge(auth::member_routes())
-        .merge(auth::invitation_routes())
-        .merge(auth::api_key_routes())
+        .merge(teams::member_routes())
+        .merge(teams::invitation_routes())
+        .merge(teams::api_key_routes())
         .merge(team_routes);
 
     let (router, mut document) = OpenApiRouter::new()
         .merge(health::routes())
         .merge(metrics::routes())
-        .merge(auth::me_routes())
-        .merge(auth::own_invitation_routes())
+        .merge(teams::me_routes())
+        .merge(teams::own_invitation_routes())
         .nest("/v1/teams/{team_id}", team)
         .split_for_parts();
 

@@ -9,8 +9,8 @@ use axum::http::header::{
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
 
-use super::connections::Client;
 use crate::error::{Error, Result};
+use crate::http::Client;
 
 /// Headers that may be there once. Of two, a proxy would check one and this service believe the other.
 const SINGLE: [HeaderName; 12] = [

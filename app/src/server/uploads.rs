@@ -14,8 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::connections::Client;
-use super::problem::Problem;
+use crate::http::{Client, Problem};
 use crate::wide_events::{EventError, Outcome, WideEvent};
 
 /// What is to be said of a request's body once the request has been handled.

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::store::{self, Invitation};
 use crate::error::Result;
-use crate::http::{AppState, Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
 /// The routes of this slice.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(withdraw))
 }
 

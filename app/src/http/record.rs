@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Client;
 use crate::error::DatabaseError;
-use crate::http::connections::Client;
 use crate::tenancy::{Actor, Context, Ending, Observer, Transaction};
 use crate::wide_events::WideEvent;
 
@@ -12,11 +12,11 @@ const MAX_IDS: usize = 20;
 
 /// Enriches the request's wide event with what its transactions tell.
 #[derive(Debug)]
-pub(in crate::http) struct Record(WideEvent, Option<Client>);
+pub(super) struct Record(WideEvent, Option<Client>);
 
 impl Record {
     /// For the request that is being handled, which came by this connection.
-    pub(in crate::http) fn of(event: WideEvent, client: Option<Client>) -> Arc<dyn Observer> {
+    pub(super) fn of(event: WideEvent, client: Option<Client>) -> Arc<dyn Observer> {
         Arc::new(Self(event, client))
     }
 }

@@ -10,14 +10,14 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::store::{self, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember};
-use crate::auth::invitations::{Invitation, invite};
-use crate::auth::person::NewPerson;
 use crate::error::Result;
-use crate::http::{AppState, IfMatch, Json, Page, PageParams, Path, Problem, Query, Team, Version};
+use crate::http::{Core, IfMatch, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team, Version};
+use crate::teams::invitations::{Invitation, invite};
+use crate::teams::person::NewPerson;
 use crate::tenancy::{Role, TeamTx};
 
 /// The routes of this slice.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(show, update, remove))
@@ -95,10 +95,10 @@ struct NewMemberBody {
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
-async fn add(team: Team, State(state): State<AppState>, Json(body): Json<NewMemberBody>) -> Result<impl IntoResponse> {
+async fn add(team: Team, State(core): State<Core>, Json(body): Json<NewMemberBody>) -> Result<impl IntoResponse> {
     let new = NewMember {
         person: NewPerson {
-            issuer: body.issuer.unwrap_or_else(|| state.authenticator().issuer().to_owned()),
+            issuer: body.issuer.unwrap_or_else(|| core.authenticator().issuer().to_owned()),
             subject: body.subject,
             display_name: body.display_name,
             email: body.email,

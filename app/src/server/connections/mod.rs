@@ -29,7 +29,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::activity::Activity;
-pub(super) use self::activity::Client;
 pub use self::counts::ConnectionCounts;
 use self::counts::Counts;
 pub use self::descriptors::raise_descriptor_limit;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{ConnectionLimits, Shared};
+use crate::http::{Client, Connection};
 
 /// How often at least it is looked at what a connection is at.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
@@ -168,10 +169,7 @@ pub(super) struct RequestGuard {
 impl RequestGuard {
     /// For whoever handles the request.
     pub(super) fn client(&self) -> Client {
-        Client {
-            activity: self.activity.clone(),
-            request: self.id,
-        }
+        Client::new(self.activity.clone(), self.id)
     }
 
     /// A piece of the answer waits for the client to take it, or none does.
@@ -190,24 +188,15 @@ impl Drop for RequestGuard {
     }
 }
 
-/// The connection that a request has come by, as an extension of the request. In-process requests have none.
-#[derive(Debug, Clone)]
-pub(in crate::http) struct Client {
-    activity: Arc<Activity>,
-    request: u64,
-}
-
-impl Client {
-    /// A request has entered a team: the connection is a member's.
-    pub(in crate::http) fn authenticated(&self) {
-        if !self.activity.authenticated.load(Ordering::Acquire) {
-            self.activity.keep();
+impl Connection for Activity {
+    fn authenticated(&self) {
+        if !self.authenticated.load(Ordering::Acquire) {
+            self.keep();
         }
     }
 
-    /// The request's body is waited for, or not any longer.
-    pub(in crate::http) fn waits_for_body(&self, waits: bool) {
-        self.activity.change(self.request, |request| request.needs_body = waits);
+    fn waits_for_body(&self, request: u64, waits: bool) {
+        self.change(request, |request| request.needs_body = waits);
     }
 }
 

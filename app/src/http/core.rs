@@ -1,0 +1,59 @@
+//! What every slice's routes may take from the service's state.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::auth::Authenticator;
+use crate::tenancy::Database;
+
+/// The parts of the service that extractors and handlers of all slices use. Cheap to clone.
+///
+/// A handler takes it as `State(core): State<Core>`, so that a slice doesn't depend on the state of the whole service.
+#[derive(Debug, Clone)]
+pub struct Core(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    database: Database,
+    authenticator: Authenticator,
+    allowed_origins: Vec<String>,
+}
+
+impl Core {
+    /// Combines the parts. `allowed_origins` are the web origins, beside the service's own, whose pages may use it.
+    pub fn new(database: Database, authenticator: Authenticator, allowed_origins: Vec<String>) -> Self {
+        Self(Arc::new(Parts {
+            database,
+            authenticator,
+            allowed_origins,
+        }))
+    }
+
+    /// The run-time database.
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// Verifies credentials.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    /// The web origins, beside the service's own, whose pages may use the service.
+    pub fn allowed_origins(&self) -> &[String] {
+        &self.0.allowed_origins
+    }
+}
+
+/// A router's state that has a [`Core`]: what the routes of a slice ask of the state that they are served with.
+pub trait ServiceState: Clone + Send + Sync + 'static {
+    /// The parts that all slices use.
+    fn core(&self) -> &Core;
+}
+
+impl<S: ServiceState> FromRef<S> for Core {
+    fn from_ref(state: &S) -> Self {
+        state.core().clone()
+    }
+}
