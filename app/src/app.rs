@@ -1,14 +1,12 @@
 //! A program on Daybook: its models, migrations, routes and consumers, put together.
 
 use std::pin::Pin;
-use std::process::ExitCode;
 
 use axum::Router;
 use daybook_entity::run;
 use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::cli;
 use crate::error::{Error, Result};
 use crate::events::{Consumers, Sentences, Tracked};
 use crate::housekeeping;
@@ -128,11 +126,6 @@ impl App {
     pub fn wide_events(mut self, configure: impl FnOnce(WideEventConfig) -> WideEventConfig + Send + 'static) -> Self {
         self.wide_events = Some(Box::new(configure));
         self
-    }
-
-    /// Runs the command line: `serve`, `dev`, `migrate` and the others.
-    pub async fn run(self) -> ExitCode {
-        cli::run(self).await
     }
 
     /// Gives a database what this program's transactions carry: its consumers, its models' words, and where to say

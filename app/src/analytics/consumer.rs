@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use daybook_macros::event_consumer;
 use serde::Serialize;
 
 use super::store;
 use crate::events::{ConsumerContext, ConsumerResult, Event};
 use crate::jobs::ConsumerActions as _;
-use crate::prelude::event_consumer;
 
 /// What it did.
 #[derive(Debug, Serialize)]

@@ -79,8 +79,16 @@ enum Command {
     Tail(tail::Args),
 }
 
+impl App {
+    /// Runs the command line: `serve`, `dev`, `migrate` and the others.
+    // Here, since a program's parts know nothing of the commands that run it.
+    pub async fn run(self) -> ExitCode {
+        run(self).await
+    }
+}
+
 /// Parses the arguments, reads the settings, and runs one command.
-pub(crate) async fn run(app: App) -> ExitCode {
+async fn run(app: App) -> ExitCode {
     let cli = Cli::parse();
     if let Err(error) = log_to_stderr() {
         return failed(&error);

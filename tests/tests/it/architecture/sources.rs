@@ -128,7 +128,7 @@ fn the_reader_of_sources_sees_what_is_there() {
     let text = r#"
         use crate::http::{self, Json, extract::{Path, Query as Q}};
         // crate::comment::is_none
-        fn f() { crate::auth::person::is_line("crate::string::is_none \" crate::x"); }
+        fn f() { crate::teams::person::is_line("crate::string::is_none \" crate::x"); }
     "#;
     let source = Source {
         path: "threads/store/a.rs".to_owned(),
@@ -143,7 +143,7 @@ fn the_reader_of_sources_sees_what_is_there() {
             "http::Json",
             "http::extract::Path",
             "http::extract::Query",
-            "auth::person::is_line"
+            "teams::person::is_line"
         ]
     );
 }
