@@ -1,5 +1,5 @@
-//! Writing many models and their events: the number of statements does not grow with the number of rows, up
-//! to five thousand; then one more of each kind per five thousand.
+//! Writes many models and their events. The number of statements is constant for up to five thousand rows; each further
+//! five thousand rows need one more statement of each kind.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,16 +19,15 @@ use super::tracked::{ActiveModelOf, Track, Tracked, capture_values, column_named
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 
-/// How many values one statement can bind.
+/// The number of values that one statement can bind.
 const MAX_BINDS: usize = 65_535;
 
-/// Inserts models and records that each came to be. Results are in the order of `models`.
+/// Inserts models and records the creation of each. The results are in the order of `models`.
 ///
-/// Rows that set other columns than their neighbours go in statements of their own, so that each column that
-/// isn't set gets the database's default.
+/// Rows that set different columns go in separate statements, so that each column that isn't set gets the database's
+/// default.
 ///
-/// # Errors
-/// As [`create_model_with_event`](super::create_model_with_event); the field of a refused row is
+/// # Errors As [`create_model_with_event`](super::create_model_with_event); the field of a refused row is
 /// `[index].field`.
 pub async fn create_models_with_events<E, M, A>(tx: &TeamTx, models: Vec<A>, track: Track<E::Column>) -> Result<Vec<M>>
 where
@@ -79,15 +78,14 @@ where
     Ok(created)
 }
 
-/// Changes all rows of a selection in the same way and records, for each, what really changed.
+/// Changes all selected rows in the same way and records, for each row, the values that really changed.
 ///
-/// The rows are locked in the order of their ids and read as they are; those that have the values already are
-/// left alone, and given back as they are. `select` may filter and limit; its order is the ids'. Rows that are deleted
-/// softly are not there for it.
+/// The rows are locked in the order of their ids and read as they are. Rows that already have the values are not
+/// written, and are returned as they are. `select` may filter and limit; its order is replaced by the order of the ids.
+/// Softly deleted rows are not selected.
 ///
-/// # Errors
-/// As [`update_model_with_event`](super::update_model_with_event), but for rows that aren't there or are deleted, which
-/// are none; and `changes` may not set the model's `deleted_at` to anything.
+/// # Errors As [`update_model_with_event`](super::update_model_with_event), but rows that don't exist or are deleted
+/// are no error; and `changes` may not set the model's `deleted_at` at all.
 pub async fn update_models_with_events<E, M>(
     tx: &TeamTx,
     select: Select<E>,

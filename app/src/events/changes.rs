@@ -1,4 +1,4 @@
-//! What changed, field by field, for a page that wants more than a sentence; and what several changes come to.
+//! What changed, field by field, for a page that needs more than a sentence; and the net change of several events.
 
 use std::collections::BTreeMap;
 
@@ -18,33 +18,34 @@ pub struct ChangedField {
     /// The column; `state` for the state of a `STATE_CHANGED` event.
     #[schema(example = "budget")]
     pub field: String,
-    /// The column, for people.
+    /// The column's name, as people read it.
     pub label: String,
     /// What kind of value it holds.
     #[serde(rename = "type")]
     pub field_type: FieldType,
-    /// True: that it changed was recorded, but no value; the four below are null.
+    /// True: the event recorded that the field changed, but not its values; the next four fields are null.
     pub redacted: bool,
     /// Before, as recorded.
     pub old: Value,
     /// After, as recorded.
     pub new: Value,
-    /// Before, for people. It differs from `new_text` wherever the values differ.
+    /// Before, as people read it. It differs from `new_text` wherever the values differ.
     pub old_text: Option<String>,
-    /// After, for people.
+    /// After, as people read it.
     pub new_text: Option<String>,
-    /// True: a value is long, and `old` or `new` is only its beginning, as text. The message by itself
-    /// (`GET /threads/{id}/messages/{seq}`) has all of it.
+    /// True: a value is long, and `old` or `new` is only its beginning, as text. The single message (`GET
+    /// /threads/{id}/messages/{seq}`) has the whole value.
     pub truncated: bool,
 }
 
 /// A field before the first and after the last of several changes.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct NetChange {
-    /// Before the first, after the last.
+    /// The field before the first and after the last change.
     #[serde(flatten)]
     pub change: ChangedField,
-    /// It was changed, and is what it was before. Never true of a redacted or a truncated field, of which that isn't known.
+    /// The field was changed and has its first value again. Never true for a redacted or truncated field, because the
+    /// values are not known.
     pub came_back: bool,
 }
 
@@ -81,7 +82,7 @@ impl ChangedField {
 }
 
 impl Sentences {
-    /// What an event changed, by field; nothing for one that isn't of a typed change.
+    /// Returns what an event changed, by field; empty if the event has no typed changes.
     pub fn changes(&self, event: &Event) -> Vec<ChangedField> {
         let changes = match event.data() {
             Ok(EventData::Updated(data)) => data.changes,
@@ -94,8 +95,8 @@ impl Sentences {
             .collect()
     }
 
-    /// What several `UPDATED` events of one object come to, oldest first: each field before the first and after the
-    /// last. A field that one of them keeps to itself is redacted in the sum, too.
+    /// Returns the net change of several `UPDATED` events of one object, oldest first: each field before the first and
+    /// after the last event. A field that is redacted in one of them is redacted in the result.
     pub fn net_changes(&self, events: &[&Event]) -> Vec<NetChange> {
         let mut net: BTreeMap<String, FieldChange> = BTreeMap::new();
         let mut object_type = "";
@@ -117,7 +118,7 @@ impl Sentences {
         net.into_iter()
             .map(|(field, change)| {
                 let change = ChangedField::new(self.column(object_type, &field), field, change);
-                // Of two beginnings that are equal nothing is known of the rest.
+                // If two shortened values have the same beginning, the rest may still differ.
                 let came_back =
                     !change.redacted && !change.truncated && change.field_type.same(&change.old, &change.new);
                 NetChange { change, came_back }

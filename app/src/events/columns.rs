@@ -1,10 +1,10 @@
-//! The columns of `events` that programs read, by name, and the names of people as they are shown.
+//! The columns of `events` that programs read, by name, with the names of people as they are shown.
 //!
-//! Not `*`: an operator may add a column beside running services, and a kept plan of `SELECT *` would be refused from
-//! then on.
+//! They are listed by name instead of `*`: an operator may add a column while services run, and a cached plan of
+//! `SELECT *` would then fail from that time on.
 
-/// SQL, as a literal for `concat!`, for a person's name as it is shown: the one that was recorded, or the pseudonym of
-/// somebody who was erased, if the transaction says so (`DAYBOOK_ERASED_NAMES`). The setting is read first, since it is
+/// SQL for the shown name of a person, as a literal for `concat!`: the recorded name, or the pseudonym of an erased
+/// person if the transaction's settings say so (`DAYBOOK_ERASED_NAMES`). It reads the setting first, because that is
 /// cheaper than the function.
 macro_rules! shown_name {
     ($id:expr, $name:expr) => {
@@ -21,9 +21,9 @@ macro_rules! shown_name {
 }
 pub(crate) use shown_name;
 
-/// The list of columns that [`event_from_row`](super::event_from_row) reads, each behind a prefix such as `"e."`, as a
-/// literal for `concat!`. All that reads events for somebody reads them by this list, which has people's names as they
-/// are shown.
+/// The list of columns that [`event_from_row`](super::event_from_row) reads, each with a prefix such as `"e."`, as a
+/// literal for `concat!`. All code that reads events for somebody uses this list, because it has the shown names of
+/// people.
 macro_rules! event_columns {
     ($prefix:literal) => {
         $crate::events::event_columns!(@ $prefix, "team_id", "event_type", "event_name", "object_type", "object_id",

@@ -1,14 +1,13 @@
 //! The registry of event consumers.
 //!
-//! A consumer is an `async fn` under [`#[event_consumer]`](macro@daybook_macros::event_consumer). The
-//! attribute makes a [`ConsumerDef`] of it, which can be reached in two ways: by name as
-//! `greet::CONSUMER`, and by the linker, which gathers every consumer of the program. A [`Consumers`] is
-//! the set that one app runs: [`Consumers::linked`] in a service, [`Consumers::of`] in a test. It is a
-//! value, so two apps in one process can run different sets.
+//! A consumer is an `async fn` under [`#[event_consumer]`](macro@daybook_macros::event_consumer). The attribute
+//! generates a [`ConsumerDef`], which is available in two ways: by name, as `greet::CONSUMER`, and by the linker, which
+//! collects all consumers of the program. A [`Consumers`] is the set that one app runs: [`Consumers::linked`] in a
+//! service, [`Consumers::of`] in a test. It is a value, so two apps in one process can run different sets.
 //!
-//! **Invariant:** a set is sorted by name and no name occurs twice. Consumers therefore run in the same
-//! order on every start and on every machine, whatever order the linker found them in, and what is stored
-//! under a consumer's name belongs to one function.
+//! **Invariant:** a set is sorted by name, and each name occurs once. So the order in which consumers run is the same
+//! on every start and every machine and does not depend on the linker. Data that is stored under a consumer's name
+//! belongs to one function.
 
 use std::panic::Location;
 use std::pin::Pin;
@@ -19,69 +18,70 @@ use crate::events::durable::ConsumerContext;
 use crate::events::event::{Event, EventType};
 use crate::tenancy::TeamTx;
 
-/// What a consumer returns.
+/// The result of a consumer.
 ///
-/// `?` works on [`crate::Error`] and on any other error that can be sent between threads, and
-/// `Err("no budget left".into())` refuses in words. A [`crate::Error`] of the client's kind, such
-/// as [`Error::Conflict`], keeps its status when the consumer's mode is [`Mode::Abort`].
+/// `?` works on [`crate::Error`] and on any other error that can be sent between threads, and `Err("no budget
+/// left".into())` fails with a message. A [`crate::Error`] that is the client's mistake, such as [`Error::Conflict`],
+/// keeps its status if the consumer's mode is [`Mode::Abort`].
 pub type ConsumerResult = std::result::Result<(), Cause>;
 
-/// A consumer at work.
+/// The future that a consumer's function returns.
 pub type ConsumerFuture<'a> = Pin<Box<dyn Future<Output = ConsumerResult> + Send + 'a>>;
 
-/// What becomes of the transaction when a consumer fails.
+/// What happens to the transaction when a consumer fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// It can't commit any more: the change, its event and the consumer's rows go together.
+    /// The transaction can't commit any more: the change, its event and the consumer's rows are rolled back together.
     Abort,
-    /// The consumer's own writes are undone, the failure is kept, and the rest commits. It is tried again as a job.
+    /// The consumer's own writes are undone, its failure is recorded, and the rest commits. A job runs the consumer
+    /// again.
     Isolate,
-    /// It runs after the commit, as a job of the queue: at least once.
+    /// The consumer runs after the commit, as a job of the queue, at least once.
     Durable,
 }
 
-/// The consumer's function, by what it is given.
+/// The consumer's function, by its parameters.
 #[derive(Debug, Clone, Copy)]
 pub enum RunFn {
     /// `&Event`: called once for each event.
     Each(for<'a> fn(&'a TeamTx, &'a Event) -> ConsumerFuture<'a>),
-    /// `&[Event]`: called once for all the events of one helper call that match, never with none.
+    /// `&[Event]`: called once for all matching events of one helper call, never with an empty slice.
     Slice(for<'a> fn(&'a TeamTx, &'a [Event]) -> ConsumerFuture<'a>),
     /// `&Event`, after the commit: one job for each event.
     DurableEach(for<'a> fn(&'a ConsumerContext, &'a Event) -> ConsumerFuture<'a>),
-    /// `&[Event]`, after the commit: one job for those of a team that the relay found together.
+    /// `&[Event]`, after the commit: one job for the events of a team that the relay found together.
     DurableSlice(for<'a> fn(&'a ConsumerContext, &'a [Event]) -> ConsumerFuture<'a>),
 }
 
-/// A consumer: its function and which events it is for.
+/// A consumer: its function and the events that it receives.
 ///
-/// Made by [`#[event_consumer]`](macro@daybook_macros::event_consumer). The fields are public because the
+/// [`#[event_consumer]`](macro@daybook_macros::event_consumer) generates it. The fields are public because the
 /// attribute fills them in from other crates; a later version may have more.
 #[derive(Debug)]
 pub struct ConsumerDef {
-    /// Unique in the program. The function's path (`shop::mail::greet`) unless the attribute says
-    /// `name = "…"`, which lets the function move without its stored failures losing their owner.
+    /// Unique in the program. It is the function's path (`shop::mail::greet`), unless the attribute has `name = "…"`.
+    /// With a name, the function can move, and its stored failures still belong to it.
     pub name: &'static str,
-    /// Where the attribute stands, to tell two consumers of one name apart.
+    /// Where the attribute is in the source, to tell two consumers of the same name apart.
     pub location: &'static Location<'static>,
-    /// The types it is for, at least one.
+    /// The event types that the consumer receives, at least one.
     pub event_types: &'static [EventType],
-    /// The only `OBJECT_TYPE` it is for; `None` is every one.
+    /// The only `OBJECT_TYPE` that the consumer receives; `None` for all types.
     pub object_type: Option<&'static str>,
-    /// What its failure does to the transaction.
+    /// What happens to the transaction if the consumer fails.
     pub mode: Mode,
-    /// What to call.
+    /// The function to call.
     pub run: RunFn,
 }
 
 impl ConsumerDef {
-    /// Whether the consumer is for this event, by its type and its object's type.
+    /// Returns whether the consumer receives this event, by its type and its object's type.
     pub fn matches(&self, event: &Event) -> bool {
         self.is_for(event.event_type, &event.object_type)
     }
 
-    /// Whether the consumer is for events of this type on objects of this type.
+    /// Returns whether the consumer receives events of this type about objects of this type.
     pub fn is_for(&self, event_type: EventType, object_type: &str) -> bool {
         self.event_types.contains(&event_type) && self.object_type.is_none_or(|only| only == object_type)
     }
@@ -89,15 +89,15 @@ impl ConsumerDef {
 
 inventory::collect!(&'static ConsumerDef);
 
-/// Two consumers of one name, found when a set is put together.
+/// Two consumers have the same name. The error occurs when a set is built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.sentence())]
 pub struct DuplicateConsumer {
-    /// The name both have.
+    /// The name of both.
     pub name: &'static str,
-    /// Where the first is.
+    /// Where the first one is.
     pub first: &'static Location<'static>,
-    /// Where the second is; equal to `first` if one consumer was given twice.
+    /// Where the second one is; equal to `first` if one consumer was given twice.
     pub second: &'static Location<'static>,
 }
 
@@ -125,10 +125,10 @@ impl From<DuplicateConsumer> for Error {
 pub struct Consumers(Arc<[&'static ConsumerDef]>);
 
 impl Consumers {
-    /// Every consumer that is linked into the program, from this crate and from its users'.
+    /// Returns all consumers that are linked into the program, from this crate and from the crates that use it.
     ///
-    /// A library that the program's source never names isn't linked, and its consumers are missing:
-    /// `use my_consumers as _;` is enough to have them.
+    /// The linker leaves out a library that the program's source never names, and with it the library's consumers: `use
+    /// my_consumers as _;` is enough to include them.
     ///
     /// # Errors
     /// [`DuplicateConsumer`] if two have the same name.
@@ -136,13 +136,13 @@ impl Consumers {
         Self::of(inventory::iter::<&'static ConsumerDef>.into_iter().copied())
     }
 
-    /// These and no others: `Consumers::of([greet::CONSUMER, count::CONSUMER])`.
+    /// Returns a set of exactly these: `Consumers::of([greet::CONSUMER, count::CONSUMER])`.
     ///
     /// # Errors
     /// [`DuplicateConsumer`] if two have the same name, or one is given twice.
     pub fn of(consumers: impl IntoIterator<Item = &'static ConsumerDef>) -> Result<Self, DuplicateConsumer> {
         let mut sorted: Vec<_> = consumers.into_iter().collect();
-        // The location decides between equal names so that the error reads the same on every start.
+        // The location orders equal names, so that the error is the same on every start.
         sorted.sort_by_key(|consumer| (consumer.name, consumer.location));
         for pair in sorted.windows(2) {
             if let [first, second] = pair
@@ -158,27 +158,27 @@ impl Consumers {
         Ok(Self(sorted.into()))
     }
 
-    /// No consumers: events are recorded and nothing follows from them.
+    /// Returns an empty set: events are recorded, and no consumer runs.
     pub fn none() -> Self {
         Self(Arc::default())
     }
 
-    /// The consumers, by name.
+    /// Returns the consumers, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &'static ConsumerDef> + '_ {
         self.0.iter().copied()
     }
 
-    /// The one of this name.
+    /// Returns the consumer with this name.
     pub fn named(&self, name: &str) -> Option<&'static ConsumerDef> {
         self.iter().find(|consumer| consumer.name == name)
     }
 
-    /// Those that run after the commit.
+    /// Returns the consumers that run after the commit.
     pub fn durable(&self) -> impl Iterator<Item = &'static ConsumerDef> + '_ {
         self.iter().filter(|consumer| consumer.mode == Mode::Durable)
     }
 
-    /// Their names, in the order of [`Consumers::iter`].
+    /// Returns the consumers' names, in the order of [`Consumers::iter`].
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.iter().map(|consumer| consumer.name)
     }

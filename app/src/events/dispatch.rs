@@ -1,4 +1,4 @@
-//! Handing recorded events to their consumers, inside the transaction.
+//! Calls the consumers for recorded events, inside the transaction.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -11,17 +11,17 @@ use super::event::Event;
 use crate::error::{Cause, Error, Result, without_database_words};
 use crate::tenancy::{Moved, TeamTx};
 
-/// How many levels deep consumers may cause each other before it is taken for a loop.
+/// The number of levels to which consumers may cause each other; more than this is treated as a loop.
 pub const MAX_CONSUMER_DEPTH: usize = 8;
 
-/// Calls each consumer, in the order of their names, with the events that it is for.
+/// Calls each consumer, in the order of their names, with the events that match it.
 pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
     let Some(consumers) = tx.extension::<Consumers>() else {
         return Ok(());
     };
     for consumer in consumers.iter() {
         if consumer.mode == Mode::Durable {
-            // After the commit: the relay finds them, and is told that there is something to find.
+            // It runs after the commit. The signal makes the relay look for the events.
             if events.iter().any(|event| consumer.matches(event)) {
                 tx.hint(Moved::Work);
             }
@@ -37,7 +37,7 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
         }
         match consumer.mode {
             Mode::Abort => run(tx, consumer, &matching).await.map_err(|cause| {
-                // Not even a caller who doesn't look at the error can commit.
+                // Then even a caller that ignores the error can't commit.
                 tx.doom();
                 failed(consumer, cause)
             })?,
@@ -48,14 +48,14 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
     Ok(())
 }
 
-/// One savepoint per consumer and call, however many events there are: its failure undoes what it did, is
-/// kept and told, and the change stands.
+/// Runs an isolated consumer in one savepoint, for any number of events. If it fails, its writes are undone, the
+/// failure is stored and logged, and the change stays.
 async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> Result<()> {
     let work = async {
         run(tx, consumer, events).await?;
-        // Its statements are undone, so it has not done its work, whatever it says.
+        // Its statements are rolled back, so it has not done its work, even if it returned `Ok`.
         if tx.is_doomed() {
-            return Err("a statement of it failed, and it went on all the same".into());
+            return Err("one of its statements failed, and it continued".into());
         }
         Ok(())
     };
@@ -65,21 +65,21 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
     };
     let error = failed(consumer, cause);
     if error.is_retryable() {
-        // The whole transaction is begun anew, and the consumer with it.
+        // The whole transaction is run again, and the consumer with it.
         tx.doom();
         return Err(error);
     }
-    let mut told = chain(&error);
+    let mut message = chain(&error);
     if let Some(refusal) = tx.take_refusal().map(|refusal| refusal.to_string())
-        && !told.contains(&refusal)
+        && !message.contains(&refusal)
     {
-        told.push_str(": ");
-        told.push_str(&refusal);
+        message.push_str(": ");
+        message.push_str(&refusal);
     }
     tracing::error!(
         consumer = consumer.name,
         events = events.len(),
-        "isolated consumer failed: {told}"
+        "isolated consumer failed: {message}"
     );
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
     let failure_id = Uuid::now_v7();
@@ -92,7 +92,7 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
         .bind(failure_id)
         .bind(consumer.name)
         .bind(&ids)
-        .bind(told.replace('\0', ""))
+        .bind(message.replace('\0', ""))
         .bind(tx.context().correlation_id),
     )
     .await?;
@@ -102,19 +102,19 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
     }
 }
 
-/// Asks, in the transaction in which an isolated consumer has failed, for another attempt after its commit.
-type AskAgain =
+/// The type of a function that requests another attempt of a failed isolated consumer, in the same transaction. The
+/// attempt runs after the commit.
+type RequestRetry =
     for<'a> fn(&'a TeamTx, Uuid, &'static str, Vec<Uuid>) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-/// What becomes of the failures of isolated consumers, beside being kept: an extension of the
+/// What to do with the failures of isolated consumers after they are stored: an extension of the
 /// [`Database`](crate::tenancy::Database).
 #[derive(Debug, Clone, Copy)]
-pub struct IsolatedFailures(pub AskAgain);
+pub struct IsolatedFailures(pub RequestRetry);
 
-/// Runs a consumer of mode `abort` or `isolate` for events that are there already.
+/// Runs a consumer of mode `abort` or `isolate` for events that are already recorded.
 ///
-/// # Errors
-/// What it failed with; [`Error::Internal`] for a durable one, which runs in no transaction.
+/// # Errors The consumer's error; [`Error::Internal`] for a durable consumer, which does not run in a transaction.
 pub async fn run_consumer(tx: &TeamTx, consumer: &'static ConsumerDef, events: &[Event]) -> Result<()> {
     run(tx, consumer, events).await.map_err(|cause| failed(consumer, cause))
 }
@@ -127,10 +127,10 @@ async fn run(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> ConsumerR
             }
             Ok(())
         }
-        // What a slice's consumer emits is taken to be caused by the first of its events.
+        // The first event of a slice counts as the cause of everything that the consumer emits.
         RunFn::Slice(run) => caused_by(tx, &events[0], async { run(tx, events).await }).await,
         RunFn::DurableEach(_) | RunFn::DurableSlice(_) => {
-            Err(format!("{} is durable, and runs in no transaction", consumer.name).into())
+            Err(format!("{} is durable, so it can't run in a transaction", consumer.name).into())
         }
     }
 }
@@ -147,8 +147,8 @@ async fn caused_by(tx: &TeamTx, event: &Event, work: impl Future<Output = Consum
     work.await
 }
 
-/// A consumer's `?` boxes the driver's errors as they are; sorted here, a deadlock in a consumer is retried
-/// and a named constraint is the client's error, as anywhere else.
+/// Converts a consumer's error into [`Error::Consumer`]. The `?` in a consumer boxes the driver's errors unchanged;
+/// they are sorted here, so that a deadlock in a consumer is retried and a named constraint becomes a client error.
 fn failed(consumer: &ConsumerDef, cause: Cause) -> Error {
     let cause = match cause.downcast::<DbErr>() {
         Ok(error) => Error::from(*error).into(),
@@ -158,7 +158,7 @@ fn failed(consumer: &ConsumerDef, cause: Cause) -> Error {
         Ok(error) => Error::from(*error).into(),
         Err(cause) => cause,
     };
-    // A loop is told as what it is, not once per level.
+    // A loop is reported once, not once per level.
     match source.downcast::<Error>() {
         Ok(error) if matches!(*error, Error::ConsumerDepth { .. }) => *error,
         Ok(error) => match *error {
@@ -182,12 +182,12 @@ fn is_depth(cause: &Cause) -> bool {
 }
 
 fn chain(error: &Error) -> String {
-    let mut told = error.to_string();
+    let mut message = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        told.push_str(": ");
-        told.push_str(&cause.to_string());
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
         source = cause.source();
     }
-    without_database_words(&told).into_owned()
+    without_database_words(&message).into_owned()
 }

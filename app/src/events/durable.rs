@@ -1,4 +1,4 @@
-//! What a consumer has that runs after the commit.
+//! The context of a consumer that runs after the commit.
 
 use std::collections::HashSet;
 
@@ -10,11 +10,12 @@ use super::event::Event;
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, TeamTx};
 
-/// What a durable consumer is given beside its events: the way back into the team, and what it has done before.
+/// What a durable consumer receives beside its events: a way to begin transactions in the team, and a record of the
+/// work that it has already done.
 ///
-/// It is called **at least once** for each event: a worker may die after the work and before it could say so. What must
-/// happen once is guarded by [`ConsumerContext::once`], in the transaction that does it. What lies outside the database
-/// is told its delivery's id, [`ConsumerContext::delivery_id`], which is the same each time.
+/// The consumer is called **at least once** for each event: a worker may die after the work and before it records that.
+/// Use [`ConsumerContext::once`] for work that must happen once, in the transaction that does the work. Send the id of
+/// the delivery, [`ConsumerContext::delivery_id`], to systems outside the database: it is the same at each attempt.
 #[derive(Debug)]
 pub struct ConsumerContext {
     consumer: &'static str,
@@ -43,29 +44,30 @@ impl ConsumerContext {
         }
     }
 
-    /// Adds a value for the layers above: [`ConsumerContext::extension`].
+    /// Adds a value for the layers above, which [`ConsumerContext::extension`] returns.
     #[must_use]
     pub(crate) fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
         self
     }
 
-    /// A value of this delivery, else one that the program gave its [`Database`].
+    /// Returns a value of this delivery, or else one that the program gave its [`Database`].
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get().or_else(|| self.database.extension())
     }
 
-    /// The consumer's name.
+    /// Returns the consumer's name.
     pub fn consumer(&self) -> &'static str {
         self.consumer
     }
 
-    /// Of this delivery, the same at every attempt: for the other side, to recognise what it has had.
+    /// Returns the id of this delivery, the same at every attempt. With it, a receiver can recognise what it already
+    /// has.
     pub fn delivery_id(&self) -> Uuid {
         self.delivery_id
     }
 
-    /// As what it acts: a job, in the story of the event that caused it.
+    /// Returns the context in which the consumer acts: as a job, in the story of the event that caused it.
     pub fn context(&self) -> &Context {
         &self.context
     }
@@ -78,8 +80,9 @@ impl ConsumerContext {
         self.database.begin(&self.context).await
     }
 
-    /// Whether this consumer has not yet done its work for these events. Says so once: a row that commits with the
-    /// effect. If another attempt is at it at this moment, waits until that has committed or not.
+    /// Returns whether this consumer has not yet done its work for these events, and records that it does it now. It
+    /// returns true once: the record is a row that commits with the effect. If another attempt runs at the same time,
+    /// it waits until that attempt commits or rolls back.
     ///
     /// ```ignore
     /// let tx = ctx.begin().await?;
@@ -89,9 +92,8 @@ impl ConsumerContext {
     /// tx.commit().await?;
     /// ```
     ///
-    /// # Errors
-    /// [`Error::Conflict`] for a slice of which some events are done and others are not, as after a replay: use
-    /// [`ConsumerContext::fresh`] there.
+    /// # Errors [`Error::Conflict`] if some events of a slice are done and others are not, as after a replay: use
+    /// [`ConsumerContext::fresh`] for that.
     pub async fn once(&self, tx: &TeamTx) -> Result<bool> {
         let claimed = self.claim(tx, &self.event_ids).await?;
         match claimed.len() {
@@ -100,7 +102,7 @@ impl ConsumerContext {
             some => Err(Error::conflict(
                 "partly-done",
                 format!(
-                    "{} of {} events of this slice are done; ask ctx.fresh(&tx, events) for the others",
+                    "{} of {} events of this slice are done; get the others with ctx.fresh(&tx, events)",
                     self.event_ids.len() - some,
                     self.event_ids.len()
                 ),
@@ -108,11 +110,10 @@ impl ConsumerContext {
         }
     }
 
-    /// Of `events`, those for which this consumer has not done its work yet, in order. Says so once, as
-    /// [`ConsumerContext::once`] does.
+    /// Returns those of `events` for which this consumer has not done its work yet, in order. It returns each event
+    /// once, as [`ConsumerContext::once`] does.
     ///
-    /// # Errors
-    /// As any statement.
+    /// # Errors The errors of any statement.
     pub async fn fresh<'e>(&self, tx: &TeamTx, events: &'e [Event]) -> Result<Vec<&'e Event>> {
         let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
         let claimed = self.claim(tx, &ids).await?;
@@ -120,7 +121,7 @@ impl ConsumerContext {
     }
 
     async fn claim(&self, tx: &TeamTx, event_ids: &[Uuid]) -> Result<HashSet<Uuid>> {
-        // In one order, so that two attempts at overlapping slices don't wait for each other.
+        // All attempts claim in the same order, so that overlapping slices don't deadlock.
         let query = sqlx::query(
             "INSERT INTO consumer_effects (team_id, consumer, event_id)
              SELECT $1, $2, id FROM unnest($3::uuid[]) AS id ORDER BY id

@@ -1,4 +1,4 @@
-//! Recording events: one statement, whatever their number up to five thousand.
+//! Records events: one statement for up to five thousand events.
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -15,29 +15,27 @@ use crate::error::{Error, Result};
 use crate::json::{MAX_ENVELOPE_DEPTH, MAX_JSON_DEPTH, is_too_deep, read_column, too_deep};
 use crate::tenancy::{Actor, Person, TeamTx};
 
-/// How many rows one statement carries; more need one more statement per this many.
+/// The number of rows in one statement; each further group of this size needs one more statement.
 pub(super) const ROWS_PER_STATEMENT: usize = 5_000;
 
-/// Records an event of an object and hands it to the consumers, all in the caller's transaction.
+/// Records an event about an object and passes it to the consumers, all in the caller's transaction.
 ///
-/// The actor, the correlation and the cause come from the transaction's context, the reason from the
-/// payload if it gives one.
+/// The actor, the correlation and the cause come from the transaction's context. The reason comes from the payload, if
+/// it has one, else from the context.
 ///
-/// # Errors
-/// What a consumer of mode `abort` failed with, as [`Error::Consumer`]: roll the transaction back.
-/// [`Error::ConsumerDepth`] when consumers have caused each other too deep.
-/// [`Error::Invalid`] for a payload with U+0000, or with values deeper than
-/// [`MAX_JSON_DEPTH`].
+/// # Errors [`Error::Consumer`] with the error of a consumer of mode `abort`: roll the transaction back.
+/// [`Error::ConsumerDepth`] if consumers cause each other too many levels deep. [`Error::Invalid`] for a payload with
+/// U+0000, or with values deeper than [`MAX_JSON_DEPTH`].
 pub async fn emit_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
     let event = new_event(tx, object, payload)?;
     let mut events = record(tx, vec![event]).await?;
     events
         .pop()
-        .ok_or_else(|| Error::internal("an event was recorded and is not there"))
+        .ok_or_else(|| Error::internal("an event was inserted, but not returned"))
 }
 
-/// Records an event for each of many objects, set-based: one statement per five thousand, and each consumer
-/// that takes a slice is called once.
+/// Records an event for each of many objects: one statement per five thousand events, and one call of each consumer
+/// that takes a slice.
 ///
 /// # Errors
 /// As [`emit_event`].
@@ -53,7 +51,7 @@ where
     record(tx, events).await
 }
 
-/// An object that events name without a model: a member, an invitation, an API key.
+/// An object without a model that events are about: a member, an invitation, an API key.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
     pub(crate) object_type: &'static str,
@@ -61,8 +59,8 @@ pub(crate) struct Subject {
     pub(crate) label: String,
 }
 
-/// Records events of objects without a model, which have no thread. `actor` stands for a person whom the transaction
-/// can't have as its actor, because they are not a member yet.
+/// Records events about objects without a model, which have no thread. `actor` is a person who can't be the actor of
+/// the transaction because they are not a member yet.
 ///
 /// # Errors
 /// As [`emit_event`].
@@ -77,7 +75,7 @@ pub(crate) async fn emit_subject_events<P: EventPayload>(
         if let Some(actor) = actor {
             event.actor = actor.clone();
         }
-        // One by one: a statement of many has one actor, the transaction's.
+        // One at a time, because a statement for many events has one actor, the transaction's.
         recorded.extend(record(tx, vec![event]).await?);
     }
     Ok(recorded)
@@ -93,7 +91,7 @@ pub(super) fn new_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl Event
     })
 }
 
-/// An event without thread and scope.
+/// Builds an event without thread and scope.
 fn envelope(
     tx: &TeamTx,
     object_type: &str,
@@ -135,7 +133,7 @@ fn envelope(
         correlation_id: context.correlation_id,
         causation_id: tx.cause(),
         request_id: context.request_id.clone(),
-        // These two are the database's; `record` fills them in.
+        // The database sets these two; `record` fills them in.
         transaction_id: 0,
         created_at: chrono::DateTime::UNIX_EPOCH,
     })
@@ -155,7 +153,8 @@ pub(super) async fn record(tx: &TeamTx, mut events: Vec<Event>) -> Result<Vec<Ev
     .await
 }
 
-/// One statement. All rows of a transaction have its id and its time, so one row of them comes back.
+/// Inserts events with one statement. All rows of a transaction have the same transaction id and time, so one returned
+/// row is enough.
 async fn insert(tx: &TeamTx, events: &mut [Event]) -> Result<()> {
     let row = match &*events {
         [event] => insert_one(tx, event).await?,
@@ -171,7 +170,7 @@ async fn insert(tx: &TeamTx, events: &mut [Event]) -> Result<()> {
     Ok(())
 }
 
-/// The hot path: plain values, which PostgreSQL plans and runs faster than arrays of one.
+/// Inserts one event. This is the hot path: PostgreSQL plans and runs plain values faster than arrays of one.
 async fn insert_one(tx: &TeamTx, event: &Event) -> Result<Option<PgRow>> {
     tx.fetch_optional(
         sqlx::query(
@@ -249,7 +248,7 @@ async fn insert_many(tx: &TeamTx, events: &[Event]) -> Result<Option<PgRow>> {
     tx.fetch_optional(query).await
 }
 
-/// The columns that differ from row to row.
+/// The columns that differ between the rows.
 #[derive(Default)]
 struct Rows<'a> {
     ids: Vec<Uuid>,
@@ -284,11 +283,10 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// An event from a row with all columns of `events`, by their names. A payload that can't be read is
-/// [`EventData::Unreadable`](super::EventData::Unreadable): it fails neither a page nor a batch.
+/// Reads an event from a row with all columns of `events`, by their names. A payload that can't be read becomes
+/// [`EventData::Unreadable`](super::EventData::Unreadable), so that it doesn't fail a whole page or batch.
 ///
-/// # Errors
-/// [`Error::Internal`] if a column is missing or holds what this program doesn't know.
+/// # Errors [`Error::Internal`] if a column is missing or has a value that this program doesn't know.
 pub fn event_from_row(row: &PgRow) -> Result<Event> {
     let (actor_id, actor_name): (Option<Uuid>, String) = (row.try_get("actor_id")?, row.try_get("actor_name")?);
     let kind: &str = row.try_get("actor_kind")?;
@@ -297,8 +295,8 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
         ("api_key", Some(id)) => Actor::ApiKey { id, name: actor_name },
         ("job", Some(id)) => Actor::Job { id, name: actor_name },
         ("system", _) => Actor::System { name: actor_name },
-        // Written by SQL before the table had a check for it. The event must stay readable, and its kind true: nobody
-        // has the id of zeros.
+        // SQL wrote these before the table had a check for it. The event must stay readable and keep its actor's kind;
+        // no actor has the nil id.
         ("user", None) => Actor::User {
             id: Uuid::nil(),
             name: actor_name,
@@ -354,12 +352,11 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
     })
 }
 
-/// Events of the transaction's team by their ids, oldest first. What is not there any more is left out.
+/// Reads events of the transaction's team by their ids, oldest first. Leaves out events that no longer exist.
 ///
-/// # Errors
-/// As any statement, and as [`event_from_row`].
+/// # Errors The errors of any statement, and those of [`event_from_row`].
 pub async fn events_by_id(tx: &TeamTx, ids: &[Uuid]) -> Result<Vec<Event>> {
-    // Their months' partitions are found by each id, which an array would hide from the planner.
+    // Each id selects its month's partition. With an array, the planner could not see that.
     let query = sqlx::query(concat!(
         "SELECT ",
         event_columns!("e."),

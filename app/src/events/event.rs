@@ -1,4 +1,4 @@
-//! An event as it was recorded.
+//! The recorded event, its type, and the reference to its object.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -11,7 +11,7 @@ use crate::events::tracked::{Tracked, column_named};
 use crate::json::Unreadable;
 use crate::tenancy::{Actor, Person, TeamTx};
 
-/// What kind of change an event tells of.
+/// The kind of change that an event records.
 #[derive(
     Debug,
     Clone,
@@ -29,17 +29,17 @@ use crate::tenancy::{Actor, Person, TeamTx};
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[non_exhaustive]
 pub enum EventType {
-    /// An object came to be.
+    /// An object was created.
     Created,
     /// Fields changed.
     Updated,
-    /// An object went, softly or for good.
+    /// An object was deleted, softly or permanently.
     Deleted,
     /// An object moved from one state to another.
     StateChanged,
-    /// A softly deleted object came back.
+    /// A softly deleted object was restored.
     Restored,
-    /// Something of the domain's own; `event_name` says what.
+    /// An event that the domain defines itself; `event_name` names it.
     Custom,
 }
 
@@ -54,7 +54,7 @@ impl EventType {
         Self::Custom,
     ];
 
-    /// As in the column `event_type`: `CREATED`, `STATE_CHANGED`, …
+    /// The value in the column `event_type`: `CREATED`, `STATE_CHANGED`, …
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "CREATED",
@@ -80,13 +80,13 @@ impl std::str::FromStr for EventType {
         Self::ALL.into_iter().find(|t| t.as_str() == s).ok_or_else(|| {
             Error::invalid(
                 "event_type",
-                format!("{s:?} is none of CREATED, UPDATED, DELETED, STATE_CHANGED, RESTORED, CUSTOM"),
+                format!("{s:?} is not one of CREATED, UPDATED, DELETED, STATE_CHANGED, RESTORED, CUSTOM"),
             )
         })
     }
 }
 
-/// An object by its type and id, as events, threads and scopes name it.
+/// An object by its type and id, as events, threads and scopes refer to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ObjectRef {
     /// The model's `OBJECT_TYPE`.
@@ -96,14 +96,14 @@ pub struct ObjectRef {
     pub id: String,
 }
 
-/// One entry of the book: what happened to which object, by whom, why, and what belongs together.
+/// One recorded event: what happened to which object, by whom and why, and the ids that relate it to other events.
 ///
-/// It is what a consumer is given and what `daybook activity --json` prints.
+/// Consumers receive it, and `daybook activity --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// UUIDv7, made in the app: ids sort by time.
     pub id: Uuid,
-    /// The team it belongs to.
+    /// The team that the event belongs to.
     pub team_id: Uuid,
     /// The kind of change.
     pub event_type: EventType,
@@ -113,54 +113,52 @@ pub struct Event {
     pub object_type: String,
     /// The object's id, as text.
     pub object_id: String,
-    /// What the object was called at that moment.
+    /// The label of the object when the event was recorded.
     pub object_label: String,
     /// Whether the object has a thread.
     pub threadable: bool,
-    /// The object it belongs to, if the model names one.
+    /// The object that this object belongs to, if the model names one.
     pub scope: Option<ObjectRef>,
-    /// Who did it.
+    /// Who made the change.
     pub actor: Actor,
-    /// In whose name, where that is another person.
+    /// The person for whom the actor acts, if that is another person.
     pub on_behalf_of: Option<Person>,
-    /// The way in: `http`, `cli`, a job's name.
+    /// How the change came in: `http`, `cli`, or the name of a job.
     pub via: Option<String>,
-    /// Why, in a person's words.
+    /// The reason, as a person wrote it.
     pub reason: Option<String>,
-    /// The payload, as stored. [`Event::data`] gives it typed.
+    /// The payload, as stored. [`Event::data`] returns it typed.
     pub event_data: serde_json::Value,
-    /// The payload's version; 0 for a raw one, below 0 for one that can't be read.
+    /// The payload's version; 0 for a raw payload, below 0 for one that can't be read.
     pub schema_version: i16,
-    /// The story it belongs to.
+    /// The story that the event belongs to.
     pub correlation_id: Uuid,
     /// The event that caused it.
     pub causation_id: Option<Uuid>,
-    /// The request it was recorded in.
+    /// The request in which the event was recorded.
     pub request_id: Option<String>,
-    /// The database transaction it was recorded in.
+    /// The database transaction in which the event was recorded.
     pub transaction_id: i64,
     /// When its transaction began, by the database's clock.
     pub created_at: DateTime<Utc>,
 }
 
 impl Event {
-    /// The payload, typed by the event's type and version.
+    /// Returns the payload, typed by the event's type and version.
     ///
-    /// # Errors
-    /// [`Error::Internal`] if the stored payload has a version that this program doesn't know, which means
-    /// that a newer program wrote it.
+    /// # Errors [`Error::Internal`] if this program doesn't know the version of the stored payload, which means that a
+    /// newer program wrote it.
     pub fn data(&self) -> Result<EventData> {
         EventData::from_stored(self.event_type, self.schema_version, &self.event_data)
     }
 
-    /// The model it tells of, as it is in the database; `None` if it is gone.
+    /// Reads the model that the event is about, as it is in the database now; returns `None` if it no longer exists.
     ///
-    /// # Errors
-    /// [`Error::Internal`] if the event is of another type of object than `M`.
+    /// # Errors [`Error::Internal`] if the event is about another type of object than `M`.
     pub async fn object<M: Tracked>(&self, tx: &TeamTx) -> Result<Option<M>> {
         if self.object_type != M::OBJECT_TYPE {
             return Err(Error::internal(format!(
-                "the event is of a {}, not of a {}",
+                "the event is about a {}, not about a {}",
                 self.object_type,
                 M::OBJECT_TYPE
             )));
@@ -174,12 +172,13 @@ impl Event {
         Ok(found)
     }
 
-    /// Why the stored payload can't be read, if it can't: `event_data` then holds `{"unreadable": {"reason": …}}`.
+    /// Returns the reason why the stored payload can't be read, if it can't. `event_data` then holds `{"unreadable":
+    /// {"reason": …}}`.
     pub fn unreadable(&self) -> Option<Unreadable> {
         unreadable_reason(self.schema_version)
     }
 
-    /// The object it tells of.
+    /// Returns the reference to the event's object.
     pub fn object_ref(&self) -> ObjectRef {
         ObjectRef {
             object_type: self.object_type.clone(),

@@ -1,9 +1,9 @@
-//! What kind of value a field holds, so that a page can show it as such.
+//! The kind of value that a field holds, so that a page can show it accordingly.
 //!
-//! The recorded JSON alone can't tell: a decimal, an instant and a name are strings there. So the type is the
-//! model's: that of the entity's column. But an event is older than the entity that explains it, and a column may
-//! have changed its type since, or be gone; then what is recorded doesn't fit, or there is nothing it could fit, and
-//! the type is what the JSON shows. Nothing is ever shown as what it is not.
+//! The recorded JSON is not enough: a decimal, an instant and a name are all strings there. So the type is that of the
+//! entity's column. But an event can be older than the entity, and the column may have another type now, or may be
+//! gone. If the recorded values don't fit the column's type, or there is no column, the type is what the JSON shows. So
+//! a value is never shown as something that it is not.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,19 +18,19 @@ use super::payload::is_json_null;
 use super::values::json_same;
 use crate::text::{cut, cut_apart};
 
-/// A moment to the microsecond.
-const PRECISE: &str = "%F %T%.f";
-/// Values longer than this many graphemes are cut short in sentences; the event has them whole.
+/// The format of a moment, to the microsecond.
+const PRECISE_FORMAT: &str = "%F %T%.f";
+/// Sentences shorten values that have more graphemes than this; the event has the whole value.
 const VALUE_LIMIT: usize = 80;
 
-/// What kind of value a field holds.
+/// The kind of value that a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FieldType {
-    /// Words; also what has no type of its own here, such as an address of the network.
+    /// Text; also every type that has no variant here, such as a network address.
     Text,
-    /// A whole number; beyond 2^53−1 as a string.
+    /// An integer; a string above 2^53−1.
     Integer,
     /// A number that may be rounded; NaN and infinities as strings.
     Number,
@@ -42,7 +42,7 @@ pub enum FieldType {
     Timestamp,
     /// A date with a time, in a zone that is not recorded.
     Datetime,
-    /// A day.
+    /// A date without a time.
     Date,
     /// A time of day.
     Time,
@@ -57,7 +57,7 @@ pub enum FieldType {
 }
 
 impl FieldType {
-    /// The type of an entity's column.
+    /// Returns the type of an entity's column.
     pub(super) fn of_column(column: &ColumnType) -> Self {
         use ColumnType as C;
         match column {
@@ -73,7 +73,7 @@ impl FieldType {
             C::Float | C::Double => Self::Number,
             C::Decimal(_) | C::Money(_) => Self::Decimal,
             C::Boolean => Self::Boolean,
-            // SeaORM's `Timestamp` is PostgreSQL's without a zone.
+            // SeaORM's `Timestamp` is PostgreSQL's `timestamp` without a zone.
             C::TimestampWithTimeZone => Self::Timestamp,
             C::DateTime | C::Timestamp => Self::Datetime,
             C::Date => Self::Date,
@@ -86,7 +86,7 @@ impl FieldType {
         }
     }
 
-    /// What the JSON alone shows; of null, nothing.
+    /// Returns the type that the JSON alone shows; `None` for null.
     fn of_json(value: &Value) -> Option<Self> {
         match value {
             Value::Null => None,
@@ -99,10 +99,10 @@ impl FieldType {
         }
     }
 
-    /// The type of values that are one field's: the column's, if all of them fit it, else what they show.
+    /// Returns the type of values of one field: the column's type if all of them fit it, else the type that they show.
     pub(super) fn of(column: Option<Self>, values: &[&Value]) -> Self {
         let fitting = |of: &Self| values.iter().all(|value| of.fits(value));
-        // Whether an instant is kept with its zone is the database's to say, and its name in SeaORM misleads.
+        // Only the database knows whether it keeps an instant with its zone; the name in SeaORM is misleading.
         let column_or_like = match column {
             Some(Self::Datetime) => [column, Some(Self::Timestamp)],
             _ => [column, None],
@@ -119,7 +119,7 @@ impl FieldType {
         }
     }
 
-    /// Whether a value could have been recorded of a column of this type.
+    /// Returns whether the value could have been recorded for a column of this type.
     fn fits(self, value: &Value) -> bool {
         if value.is_null() {
             return true;
@@ -142,7 +142,7 @@ impl FieldType {
         }
     }
 
-    /// Whether two values of this type are the same to the database: 44.0 is 44.00.
+    /// Returns whether two values of this type are equal for the database: 44.0 is 44.00.
     pub(super) fn same(self, one: &Value, other: &Value) -> bool {
         match (self, decimal(one), decimal(other)) {
             (Self::Decimal, Some(one), Some(other)) => one == other,
@@ -150,13 +150,13 @@ impl FieldType {
         }
     }
 
-    /// A value for people.
+    /// Returns a value as people read it.
     pub(super) fn shown(self, value: &Value) -> String {
         cut(&self.words(value), VALUE_LIMIT).into_owned()
     }
 
-    /// Two values for people, in such a way that they look different if they are: from where they begin to differ on,
-    /// with the seconds' parts, or as JSON.
+    /// Returns two values as people read them, so that different values look different. If their texts are the same, it
+    /// shows them from the place where they differ, then with fractions of seconds, then as JSON.
     pub(super) fn shown_apart(self, one: &Value, other: &Value) -> (String, String) {
         let forms: [fn(Self, &Value) -> String; 3] = [Self::words, Self::precise_words, |_, value| value.to_string()];
         let mut shown = (self.shown(one), self.shown(other));
@@ -169,12 +169,12 @@ impl FieldType {
         shown
     }
 
-    /// As [`words`](Self::words), with all that a moment has.
+    /// As [`words`](Self::words), with the fractions of seconds.
     fn precise_words(self, value: &Value) -> String {
         let text = value.as_str().unwrap_or_default();
         match self {
             Self::Timestamp => match DateTime::parse_from_rfc3339(text) {
-                Ok(at) => format!("{} UTC", at.with_timezone(&Utc).format(PRECISE)),
+                Ok(at) => format!("{} UTC", at.with_timezone(&Utc).format(PRECISE_FORMAT)),
                 Err(_) => self.words(value),
             },
             Self::Datetime => match text.parse::<NaiveDateTime>() {
@@ -185,7 +185,7 @@ impl FieldType {
         }
     }
 
-    /// A value for people, at its full length.
+    /// Returns a value as people read it, at its full length.
     fn words(self, value: &Value) -> String {
         match (self, value) {
             (_, value) if is_json_null(value) => "JSON null".to_owned(),
@@ -212,7 +212,7 @@ impl FieldType {
     }
 }
 
-/// A number with all its digits, as decimals are recorded, or as they may be written by hand.
+/// Parses a number with all its digits, as events record decimals, or as a person may have written it.
 fn decimal(value: &Value) -> Option<Decimal> {
     match value {
         Value::String(text) => Decimal::from_str_exact(text).ok(),
@@ -221,7 +221,7 @@ fn decimal(value: &Value) -> Option<Decimal> {
     }
 }
 
-/// `2026-03-01 10:00 UTC`.
+/// Returns an instant as `2026-03-01 10:00 UTC`.
 fn instant(text: &str) -> String {
     match DateTime::parse_from_rfc3339(text) {
         Ok(at) => {
@@ -232,7 +232,7 @@ fn instant(text: &str) -> String {
     }
 }
 
-/// Seconds only where there are some, and parts of them never.
+/// Returns a format with seconds only if they are not zero, and without fractions.
 fn to_the_second(at: &impl Timelike) -> &'static str {
     if at.second() == 0 { "%F %H:%M" } else { "%F %T" }
 }
@@ -370,7 +370,7 @@ mod tests {
                 json!(format!("{long}blue")),
                 "…rds words red → …rds words blue",
             ),
-            // What can be told apart at the beginning is.
+            // Values that differ at the beginning stay as they are.
             (FieldType::Text, json!("a"), json!("b"), "a → b"),
             (FieldType::Integer, json!(null), json!(null), "nothing → nothing"),
         ] {

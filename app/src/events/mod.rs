@@ -1,21 +1,22 @@
-//! Domain events: what changed, by whom, why, recorded in the same commit as the change.
+//! Domain events: what changed, by whom and why, recorded in the same commit as the change.
 //!
-//! **Who plays.** A [`Tracked`] model says which of its columns may be recorded. The `*_with_event` helpers
-//! write the model, build the payload from what really changed and [`emit_event`]. A payload's type is the
-//! event's type, so the two can't disagree. [`Consumers`] are functions that are given what was recorded,
-//! inside the same transaction.
+//! **Parts.** A [`Tracked`] model says which of its columns events may record. The `*_with_event` helpers write the
+//! model, build the payload from the values that really changed, and call [`emit_event`]. The type of a payload
+//! determines the type of its event, so the two can't disagree. [`Consumers`] are functions that receive the recorded
+//! events, inside the same transaction.
 //!
-//! **The life of an event.** `update_model_with_event` locks the row and reads it typed, writes what differs,
-//! and compares the row before with the row after → one `INSERT` into `events` → every matching consumer, in
-//! the order of their names: `abort` fails the transaction, `isolate` is undone to its savepoint and kept in
-//! `consumer_failures` → the caller commits all of it, or nothing. Events that a consumer emits carry the
-//! event that caused them, and are dispatched the same way, up to [`MAX_CONSUMER_DEPTH`] levels deep.
+//! **The life of an event.** `update_model_with_event` locks the row, reads it with its types, writes the columns that
+//! differ, and compares the row before with the row after. Then one `INSERT` writes into `events`, and each matching
+//! consumer is called, in the order of the consumers' names. A failed `abort` consumer fails the transaction. A failed
+//! `isolate` consumer is rolled back to its savepoint, and its failure is kept in `consumer_failures`. At the end, the
+//! caller commits all of it, or nothing. An event that a consumer emits carries the id of the event that caused it. It
+//! is dispatched in the same way, up to [`MAX_CONSUMER_DEPTH`] levels deep.
 //!
-//! **Invariant:** an event is never changed and never deleted; the database refuses it.
 //! A `durable` consumer runs after the commit instead, as a job: see [`jobs`](crate::jobs).
 //!
-//! **Invariant:** nothing here does I/O but to the database: what happens inside a transaction can be undone.
-//! **Invariant:** this module knows no slice: threads and notifications are consumers like any user's.
+//! **Invariant:** an event is never changed and never deleted; the database refuses it.
+//! **Invariant:** this module does no I/O except to the database, so everything in a transaction can be undone.
+//! **Invariant:** this module knows no slice: threads and notifications are consumers like those of any user.
 
 mod bulk;
 mod changes;

@@ -1,8 +1,8 @@
-//! What an event says: one type a kind, so that an event's type and its payload can't disagree.
+//! The payloads of events: one type for each event type, so that an event's type and its payload can't disagree.
 //!
-//! Payloads are stored as JSON with a `schema_version`. Changing a type's shape means a new version, and a
-//! branch in [`EventData::from_stored`] that still reads the old one: stored events are never rewritten.
-//! The JSON Schemas of the current version are golden files of the tests.
+//! Payloads are stored as JSON with a `schema_version`. A change of a type's shape needs a new version, and a branch in
+//! [`EventData::from_stored`] that still reads the old one: stored events are never rewritten. The JSON Schemas of the
+//! current version are golden files of the tests.
 
 use std::collections::BTreeMap;
 
@@ -16,36 +16,36 @@ use crate::json::{MAX_ENVELOPE_DEPTH, Unreadable};
 
 /// The version that this program writes.
 pub(super) const SCHEMA_VERSION: i16 = 1;
-/// The version of payloads with no type.
+/// The version of payloads without a type.
 const RAW_VERSION: i16 = 0;
-/// Stand for the versions of payloads that can't be read, by the reason: no row has them.
+/// In-memory versions that mark payloads that can't be read, by the reason. No row has them.
 const UNREADABLE_VERSIONS: [(i16, Unreadable); 2] = [(-1, Unreadable::TOO_DEEP), (-2, Unreadable::NO_JSON)];
 
-/// What stands for the version of a payload that can't be read.
+/// Returns the version that marks a payload as unreadable for this reason.
 pub(super) fn unreadable_version(unreadable: &Unreadable) -> i16 {
     let known = UNREADABLE_VERSIONS.iter().find(|(_, reason)| reason == unreadable);
     known.map_or(-1, |(version, _)| *version)
 }
 
-/// Why a payload can't be read that such a version stands for.
+/// Returns the reason that such a version stands for.
 pub(super) fn unreadable_reason(version: i16) -> Option<Unreadable> {
     let known = UNREADABLE_VERSIONS.into_iter().find(|(of, _)| *of == version);
     known.map(|(_, reason)| reason)
 }
 
-/// Values by field name, as recorded: decimals and integers beyond 2^53−1 as strings, instants as RFC 3339 in
-/// UTC, redacted ones as `{"redacted": true}`, the null of a JSON column as `{"json_null": true}`.
+/// Values by field name, as recorded: decimals and integers above 2^53−1 as strings, instants as RFC 3339 in UTC,
+/// redacted values as `{"redacted": true}`, the null of a JSON column as `{"json_null": true}`.
 pub type FieldValues = BTreeMap<String, Value>;
 
 /// Changes by field name.
 pub type FieldChanges = BTreeMap<String, FieldChange>;
 
-/// What is recorded in place of a value that must not be.
+/// Returns what is recorded instead of a redacted value.
 pub(super) fn redacted() -> Value {
     json!({ "redacted": true })
 }
 
-/// What is recorded for the null of a JSON column. The absence of a value is null.
+/// Returns what is recorded for the null of a JSON column, because null itself means that there is no value.
 pub(super) fn json_null() -> Value {
     json!({ "json_null": true })
 }
@@ -56,7 +56,7 @@ pub(super) fn is_json_null(value: &Value) -> bool {
         .is_some_and(|object| object.len() == 1 && object.get("json_null") == Some(&Value::Bool(true)))
 }
 
-/// Without making one to compare with.
+/// Compares in place, without building a [`redacted`] value.
 fn is_redacted(value: &Value) -> bool {
     value
         .as_object()
@@ -65,7 +65,7 @@ fn is_redacted(value: &Value) -> bool {
 
 /// A field before and after.
 ///
-/// Stored as `{"old": …, "new": …}`; of a redacted field only that it changed, as `{"redacted": true}`.
+/// Stored as `{"old": …, "new": …}`, or as `{"redacted": true}` for a redacted field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "StoredChange", into = "StoredChange")]
 pub struct FieldChange {
@@ -76,7 +76,7 @@ pub struct FieldChange {
 }
 
 impl FieldChange {
-    /// That a field changed, and nothing more.
+    /// Returns a change that records only that the field changed.
     pub fn redacted() -> Self {
         Self {
             old: redacted(),
@@ -84,7 +84,7 @@ impl FieldChange {
         }
     }
 
-    /// Whether the values were kept out of the record.
+    /// Returns whether the values were left out of the record.
     pub fn is_redacted(&self) -> bool {
         is_redacted(&self.old) && is_redacted(&self.new)
     }
@@ -118,10 +118,10 @@ impl From<FieldChange> for StoredChange {
     }
 }
 
-/// An object came to be.
+/// An object was created.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedEventData {
-    /// The tracked fields as they were at first.
+    /// The tracked fields after the creation.
     pub initial_values: FieldValues,
 }
 
@@ -132,10 +132,10 @@ pub struct UpdatedEventData {
     pub changes: FieldChanges,
 }
 
-/// An object went.
+/// An object was deleted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeletedEventData {
-    /// The tracked fields as they were at last.
+    /// The tracked fields before the deletion.
     pub final_values: FieldValues,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,26 +152,26 @@ pub struct StateChangedEventData {
     pub reason: Option<String>,
 }
 
-/// A deleted object came back.
+/// A deleted object was restored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RestoredEventData {
-    /// The tracked fields with which it is back.
+    /// The tracked fields after the restoration.
     pub restored_values: FieldValues,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Something of the domain's own: a payment, an approval.
+/// An event that the domain defines itself: a payment, an approval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomEventData {
-    /// What happened, in a word or two: `payment_received`.
+    /// What happened, in one or two words: `payment_received`.
     pub name: String,
-    /// Its particulars.
+    /// The details.
     pub data: Value,
 }
 
-/// Plain JSON, for what has no type yet. Recorded as it is, with version 0.
+/// A payload of plain JSON, for events without a payload type. It is recorded as it is, with version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawEventData {
     event_type: EventType,
@@ -179,7 +179,8 @@ pub struct RawEventData {
 }
 
 impl RawEventData {
-    /// Plain JSON of a kind. A [`EventType::Custom`] one is named by its field `name`, else `custom`.
+    /// Creates a plain payload for an event type. The name of a [`EventType::Custom`] event is the field `name`, else
+    /// `custom`.
     pub fn new(event_type: EventType, data: Value) -> Self {
         Self { event_type, data }
     }
@@ -189,21 +190,21 @@ impl RawEventData {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventData {
-    /// Of [`EventType::Created`].
+    /// The payload of an [`EventType::Created`] event.
     Created(CreatedEventData),
-    /// Of [`EventType::Updated`].
+    /// The payload of an [`EventType::Updated`] event.
     Updated(UpdatedEventData),
-    /// Of [`EventType::Deleted`].
+    /// The payload of an [`EventType::Deleted`] event.
     Deleted(DeletedEventData),
-    /// Of [`EventType::StateChanged`].
+    /// The payload of an [`EventType::StateChanged`] event.
     StateChanged(StateChangedEventData),
-    /// Of [`EventType::Restored`].
+    /// The payload of an [`EventType::Restored`] event.
     Restored(RestoredEventData),
-    /// Of [`EventType::Custom`].
+    /// The payload of an [`EventType::Custom`] event.
     Custom(CustomEventData),
-    /// Of any type, recorded as plain JSON.
+    /// The payload of an event of any type, recorded as plain JSON.
     Raw(Value),
-    /// Of any type: what was recorded can't be read.
+    /// The payload of an event of any type that can't be read.
     Unreadable(Unreadable),
 }
 
@@ -222,7 +223,7 @@ impl EventData {
             (SCHEMA_VERSION, EventType::Restored) => Ok(Self::Restored(serde_json::from_value(data)?)),
             (SCHEMA_VERSION, EventType::Custom) => Ok(Self::Custom(serde_json::from_value(data)?)),
             (newer, _) => Err(Error::internal(format!(
-                "a {event_type} event has schema version {newer}; this program knows 0 and {SCHEMA_VERSION}"
+                "a {event_type} event has schema version {newer}; this program reads versions 0 and {SCHEMA_VERSION}"
             ))),
         }
     }
@@ -232,7 +233,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What can be emitted. The payload's type is the event's type.
+/// A payload that can be emitted. Its type determines the event's type.
 pub trait EventPayload: sealed::Sealed + Send {
     /// The event's type.
     fn event_type(&self) -> EventType;
@@ -240,18 +241,18 @@ pub trait EventPayload: sealed::Sealed + Send {
     fn event_name(&self) -> Option<String> {
         None
     }
-    /// The reason it gives, which beats the context's.
+    /// The payload's own reason, which takes precedence over the context's.
     fn reason(&self) -> Option<&str> {
         None
     }
-    /// 0 for a raw payload.
+    /// The schema version; 0 for a raw payload.
     fn schema_version(&self) -> i16 {
         SCHEMA_VERSION
     }
-    /// How many levels it adds around the values that it records.
+    /// The number of JSON levels that the payload adds around the recorded values.
     #[doc(hidden)]
     fn envelope_depth(&self) -> usize;
-    /// As stored.
+    /// Returns the payload as it is stored.
     ///
     /// # Errors
     /// [`Error::Internal`] for a value that JSON can't hold.
@@ -282,7 +283,7 @@ payload!(DeletedEventData, EventType::Deleted, 2, reason);
 payload!(StateChangedEventData, EventType::StateChanged, 2, reason);
 payload!(RestoredEventData, EventType::Restored, 2, reason);
 
-// The two of bulk changes are moved into their JSON, by hand: serde would copy every name and value.
+// These two payloads, which bulk changes use, are moved into their JSON by hand: serde would copy all names and values.
 
 impl sealed::Sealed for CreatedEventData {}
 impl EventPayload for CreatedEventData {

@@ -1,7 +1,7 @@
-//! Inserting many rows by one statement with one bind: the rows as JSON, taken apart by `json_to_recordset`.
+//! Inserts many rows with one statement and one bind: the rows are sent as JSON and split by `json_to_recordset`.
 //!
-//! Each column of the record has the type that the driver would bind its value with, and the entity says how that becomes
-//! the column's (`save_as`, enums), so that a row is written as it would be by itself.
+//! Each column of the record has the type with which the driver would bind its value. The entity says how to convert
+//! that into the column's type (`save_as`, enums). So a row is written exactly as a single insert would write it.
 
 use sea_orm::sea_query::{Expr, ExprTrait, PostgresQueryBuilder, Query};
 use sea_orm::{
@@ -16,13 +16,13 @@ use super::values::recorded;
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 
-/// The record's name in the statement.
+/// The name of the record in the statement.
 const ROWS: &str = "daybook_rows";
 
-/// The columns that a model sets, each with its type in the record; none of a value that JSON can't carry.
+/// The columns that a model sets, each with its type in the record; `None` for a value that JSON can't carry.
 pub(super) type Columns = Vec<(&'static str, Option<&'static str>)>;
 
-/// The columns that a model sets.
+/// Returns the columns that a model sets.
 pub(super) fn columns_of<M, A>(model: &A) -> Columns
 where
     M: Tracked<Entity = A::Entity>,
@@ -54,7 +54,7 @@ where
         let in_record = in_record.ok_or_else(|| Error::internal(format!("{name} can't be sent as JSON")))?;
         record.push(format!("\"{}\" {in_record}", name.replace('"', "\"\"")));
         let sent = Expr::col((ROWS, column));
-        // JSON goes as text: `json_to_recordset` takes JSON's null for none.
+        // JSON is sent as text, because `json_to_recordset` reads a JSON null as NULL.
         let sent = match (is_json::<M>(column), is_json_list::<M>(column)) {
             (true, _) => sent.cast_as("jsonb"),
             (_, true) => sent.cast_as("jsonb[]"),
@@ -106,7 +106,7 @@ where
 {
     let fields = values_of::<M, A>(model).map(|(column, value)| {
         let value = match value {
-            // SeaORM keeps a list of JSON in one JSON column, too.
+            // SeaORM also keeps a list of JSON values in one JSON column.
             Value::Array(_, Some(items)) if is_json::<M>(column) => {
                 let items = items.into_iter().map(|item| match item {
                     Value::Json(json) => json.map_or(Json::Null, |json| *json),
@@ -114,31 +114,32 @@ where
                 });
                 Json::String(Json::Array(items.collect()).to_string())
             }
-            value => sent(value),
+            value => to_record_json(value),
         };
         (column.as_str().to_owned(), value)
     });
     Json::Object(fields.collect::<Map<_, _>>())
 }
 
-/// A value as `json_to_recordset` reads it.
-fn sent(value: Value) -> Json {
+/// Returns a value in the form that `json_to_recordset` reads.
+fn to_record_json(value: Value) -> Json {
     match value {
         Value::Json(Some(json)) => Json::String(json.to_string()),
-        // PostgreSQL reads bytes in hex, events show them in base64.
+        // PostgreSQL reads bytes in hexadecimal, but events show them in base64.
         Value::Bytes(Some(bytes)) => Json::String(bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
             use std::fmt::Write as _;
             let _ = write!(hex, "{byte:02x}");
             hex
         })),
-        // PostgreSQL would round what the driver cuts.
+        // The driver truncates to microseconds, but PostgreSQL would round.
         Value::ChronoTime(Some(time)) => Json::String(time.format("%H:%M:%S%.6f").to_string()),
-        Value::Array(_, Some(items)) => Json::Array(items.into_iter().map(sent).collect()),
+        Value::Array(_, Some(items)) => Json::Array(items.into_iter().map(to_record_json).collect()),
         value => recorded(value),
     }
 }
 
-/// The type that the driver binds a value with; none for one that can't go as JSON, or that it can't bind.
+/// Returns the type with which the driver binds a value; `None` for a value that can't be sent as JSON, or that the
+/// driver can't bind.
 fn record_type(value: &Value) -> Option<&'static str> {
     use sea_orm::sea_query::ArrayType as Of;
     Some(match value {

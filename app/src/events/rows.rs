@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 use crate::tenancy::moments::{FIRST_MOMENT, LAST_MOMENT};
 
-/// Fills `id` and `team_id`, and refuses what can't be stored.
+/// Fills in `id` and `team_id`, and refuses values that can't be stored.
 pub(super) fn prepare_insert<M, A>(tx: &TeamTx, model: &mut A) -> Result<()>
 where
     M: Tracked<Entity = A::Entity>,
@@ -55,12 +55,13 @@ where
     Ok(())
 }
 
-/// Before anything is written: a change whose event is refused afterwards would stand without it.
+/// Refuses a reason that can't be stored. This must happen before anything is written: if the event were refused later,
+/// the change would remain without an event.
 pub(super) fn refuse_unstorable_reason(reason: Option<&str>) -> Result<()> {
     reason.map_or(Ok(()), |reason| refuse_unstorable("reason", &reason.into()))
 }
 
-/// The row as it is, locked until the transaction ends.
+/// Reads the current row and locks it until the transaction ends.
 pub(super) async fn lock<M: Tracked>(tx: &TeamTx, model: &M) -> Result<M> {
     let id = column_named::<M>("id")?;
     M::Entity::find()
@@ -72,7 +73,7 @@ pub(super) async fn lock<M: Tracked>(tx: &TeamTx, model: &M) -> Result<M> {
         .ok_or_else(|| Error::not_found(M::OBJECT_TYPE))
 }
 
-/// Refuses a row that is deleted softly: it is to be restored before it is changed.
+/// Refuses a softly deleted row, which must be restored before it is changed.
 pub(super) fn refuse_deleted<M: Tracked>(row: &M) -> Result<()> {
     match M::deleted_at() {
         Some(column) if !is_null(&row.get(column)) => Err(Error::conflict(
@@ -83,7 +84,7 @@ pub(super) fn refuse_deleted<M: Tracked>(row: &M) -> Result<()> {
     }
 }
 
-/// Refuses changes that would delete or restore the row, which have events of their own.
+/// Refuses changes that would delete or restore the row, because deletion and restoration have their own events.
 pub(super) fn refuse_deletion_by_hand<M: Tracked>(old: &M, changes: &ActiveModelOf<M>) -> Result<()> {
     match M::deleted_at().map(|column| (column, changes.get(column))) {
         Some((column, ActiveValue::Set(value))) if !same(&old.get(column), &value) => Err(deletion_by_hand(column)),
@@ -99,7 +100,7 @@ pub(super) fn deletion_by_hand(column: impl IdenStatic) -> Error {
     )
 }
 
-/// The columns of `changes` that are set to something else than what `old` holds.
+/// Returns the columns that `changes` sets to values that differ from `old`.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a change of `id` or `team_id`.
@@ -125,7 +126,7 @@ pub(super) fn differing<M: Tracked>(
     Ok(differing)
 }
 
-/// Writes what differs and gives the row as the database now has it; `None` if nothing differs.
+/// Writes the columns that differ and returns the new row as it is in the database; `None` if nothing differs.
 pub(super) async fn write_changes<M: Tracked>(tx: &TeamTx, old: &M, changes: &ActiveModelOf<M>) -> Result<Option<M>>
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,
@@ -151,7 +152,7 @@ where
     Ok(Some(written.ok_or_else(|| Error::not_found(M::OBJECT_TYPE))?))
 }
 
-/// Sets `updated_at`, where the model has one and nobody set it.
+/// Sets `updated_at` to now if the model has such a column and the update doesn't set it.
 pub(super) fn touch<M: Tracked>(update: &mut ActiveModelOf<M>) -> Result<()> {
     match find_column::<M>("updated_at") {
         Some(column) if update.is_not_set(column) => set_now::<M>(update, column),
@@ -159,7 +160,8 @@ pub(super) fn touch<M: Tracked>(update: &mut ActiveModelOf<M>) -> Result<()> {
     }
 }
 
-/// All columns of a row that is written, each as the entity reads it, with moments that can be written as RFC 3339.
+/// Returns a `RETURNING` clause with all columns, each as the entity reads it, and with moments limited to those that
+/// RFC 3339 can write.
 pub(super) fn returning<M: Tracked>() -> ReturningClause {
     Query::returning().exprs(ColumnOf::<M>::iter().map(|column| {
         let plain = Expr::col(column);
@@ -171,7 +173,7 @@ pub(super) fn returning<M: Tracked>() -> ReturningClause {
         if !is_moment || read != plain {
             return read;
         }
-        // PostgreSQL names the result after its last part.
+        // PostgreSQL names the result column after its last part.
         let clamped = Expr::case(plain.clone().gt(Expr::cust(LAST_MOMENT)), Expr::cust(LAST_MOMENT))
             .case(plain.clone().lt(Expr::cust(FIRST_MOMENT)), Expr::cust(FIRST_MOMENT))
             .finally(plain);
@@ -179,7 +181,7 @@ pub(super) fn returning<M: Tracked>() -> ReturningClause {
     }))
 }
 
-/// The rows of a statement that ends with [`returning`].
+/// Returns the rows of a statement that ends with [`returning`].
 pub(super) async fn returned<M: Tracked>(tx: &TeamTx, statement: &impl StatementBuilder) -> Result<Vec<M>> {
     let rows = tx.query_all(statement).await?;
     Ok(rows
@@ -188,7 +190,7 @@ pub(super) async fn returned<M: Tracked>(tx: &TeamTx, statement: &impl Statement
         .collect::<Result<_, DbErr>>()?)
 }
 
-/// Sets an instant column to now, in whichever of SeaORM's types the model has it.
+/// Sets an instant column to now, in the SeaORM type that the model uses for it.
 pub(super) fn set_now<M: Tracked>(update: &mut ActiveModelOf<M>, column: ColumnOf<M>) -> Result<()> {
     let now = chrono::Utc::now();
     if update.try_set(column, now.into()).is_ok() || update.try_set(column, now.fixed_offset().into()).is_ok() {
@@ -201,7 +203,7 @@ pub(super) fn is_null(value: &Value) -> bool {
     *value == value.as_null()
 }
 
-/// The id column equals one of these: one bind, however many there are.
+/// Returns the condition that the id is one of these: one bind for any number of ids.
 pub(super) fn id_is_any<M: Tracked>(ids: Vec<Uuid>) -> Result<Expr> {
     let id = column_named::<M>("id")?;
     Ok(Expr::col(id.as_column_ref()).eq(PgFunc::any(ids)))

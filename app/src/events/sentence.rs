@@ -1,7 +1,7 @@
-//! The one place that says an event in words.
+//! Turns events into sentences. No other module does this.
 //!
-//! A sentence is made of parts, and the parts carry ids: a page can link the object, show the actor's face,
-//! or write "You" for the reader. Its text is the parts in a row.
+//! A sentence consists of parts, and the parts carry ids: a page can link the object, show the actor's picture, or
+//! write "You" for the reader. The text of a sentence is its parts, one after the other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,23 +19,23 @@ use super::field_type::FieldType;
 use super::payload::{EventData, EventPayload, FieldChange, FieldChanges, UpdatedEventData};
 use super::tracked::{Tracked, find_column};
 
-/// A piece of a sentence.
+/// A part of a sentence.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Part {
-    /// Words, with their spaces.
+    /// Plain text, with its spaces.
     Text {
-        /// The words.
+        /// The text.
         text: String,
     },
-    /// Who acts, or in whose name.
+    /// The actor, or the person for whom it acts.
     Actor {
         /// `user`, `api_key`, `job` or `system`.
         actor_kind: String,
-        /// The actor's row, where it has one.
+        /// The actor's id, if it has one.
         id: Option<Uuid>,
-        /// What it was called then.
+        /// The actor's name when the event was recorded.
         text: String,
     },
     /// The object, as `campaign “Spring”`.
@@ -44,24 +44,24 @@ pub enum Part {
         object_type: String,
         /// The object's id.
         id: String,
-        /// Type and label.
+        /// The type and the label.
         text: String,
     },
     /// A field's name.
     Field {
-        /// The column.
+        /// The column's name.
         name: String,
-        /// The column, for people.
+        /// The column's name, as people read it.
         text: String,
     },
     /// A field's value.
     Value {
-        /// What kind of value it is.
+        /// The kind of value.
         #[serde(rename = "type")]
         value_type: FieldType,
-        /// As recorded.
+        /// The value, as recorded.
         value: Value,
-        /// For people.
+        /// The value, as people read it.
         text: String,
     },
 }
@@ -92,19 +92,19 @@ impl fmt::Display for Sentence {
 }
 
 impl Sentence {
-    /// A sentence that begins with words: `Sentence::text("approved ").object(event)`.
+    /// Starts a sentence with a text: `Sentence::text("approved ").object(event)`.
     pub fn text(words: impl Into<String>) -> Self {
         Self::default().and(words)
     }
 
-    /// More words.
+    /// Adds a text.
     #[must_use]
     pub fn and(mut self, words: impl Into<String>) -> Self {
         self.parts.push(Part::Text { text: words.into() });
         self
     }
 
-    /// The event's object, as `campaign “Spring”`.
+    /// Adds the event's object, as `campaign “Spring”`.
     #[must_use]
     pub fn object(mut self, event: &Event) -> Self {
         self.parts.push(Part::Object {
@@ -115,7 +115,7 @@ impl Sentence {
         self
     }
 
-    /// A field, by its column's name.
+    /// Adds a field, by its column's name.
     #[must_use]
     pub fn field(mut self, name: &str) -> Self {
         self.parts.push(Part::Field {
@@ -125,13 +125,13 @@ impl Sentence {
         self
     }
 
-    /// A value as recorded, shown as what its JSON is.
+    /// Adds a value as recorded, shown by the type of its JSON.
     #[must_use]
     pub fn value(self, value: &Value) -> Self {
         self.value_of(FieldType::of(None, &[value]), value)
     }
 
-    /// A value as recorded, of a field of this type.
+    /// Adds a value as recorded, of a field of this type.
     #[must_use]
     pub fn value_of(self, value_type: FieldType, value: &Value) -> Self {
         self.value_as(value_type, value, value_type.shown(value))
@@ -147,11 +147,11 @@ impl Sentence {
         self
     }
 
-    /// ` from 100 to 250`; nothing for a redacted change.
+    /// Adds ` from 100 to 250`; nothing for a redacted change.
     #[must_use]
     fn change(self, change: &ChangedField) -> Self {
         match (&change.old_text, &change.new_text) {
-            // Older programs recorded both NULL and JSON's null as null.
+            // Older programs recorded both NULL and a JSON null as null.
             (Some(old_text), Some(new_text)) if old_text != new_text => self
                 .and(" from ")
                 .value_as(change.field_type, &change.old, old_text.clone())
@@ -161,7 +161,7 @@ impl Sentence {
         }
     }
 
-    /// ` from 100 to 250`, or ` (changed back to 100)`.
+    /// Adds ` from 100 to 250`, or ` (changed back to 100)`.
     #[must_use]
     fn net_change(self, net: &NetChange) -> Self {
         if !net.came_back {
@@ -172,15 +172,15 @@ impl Sentence {
             .and(")")
     }
 
-    /// `changed budget of campaign “Spring”…`, or `changed campaign “Spring”: budget…, name…`.
-    fn changed<C>(event: &Event, changes: &[C], name: fn(&C) -> &str, tell: fn(Self, &C) -> Self) -> Self {
+    /// Returns `changed budget of campaign “Spring”…`, or `changed campaign “Spring”: budget…, name…`.
+    fn changed<C>(event: &Event, changes: &[C], name: fn(&C) -> &str, append: fn(Self, &C) -> Self) -> Self {
         match changes {
-            [one] => tell(Self::text("changed ").field(name(one)).and(" of ").object(event), one),
+            [one] => append(Self::text("changed ").field(name(one)).and(" of ").object(event), one),
             many => {
                 let mut sentence = Self::text("changed ").object(event);
                 for (i, change) in many.iter().enumerate() {
                     let between = if i == 0 { ": " } else { ", " };
-                    sentence = tell(sentence.and(between).field(name(change)), change);
+                    sentence = append(sentence.and(between).field(name(change)), change);
                 }
                 sentence
             }
@@ -196,14 +196,14 @@ impl Sentence {
     }
 }
 
-type OwnWords = fn(&Event) -> Option<Sentence>;
+type SentenceFn = fn(&Event) -> Option<Sentence>;
 
-/// What a model says of itself.
+/// What sentences need to know about a model.
 #[derive(Clone, Copy)]
-struct Model {
-    own_words: OwnWords,
+struct SentenceModel {
+    own_sentence: SentenceFn,
     column: fn(&str) -> Option<FieldType>,
-    /// Whether its objects may have threads: people can watch only for those.
+    /// Whether its objects may have threads: people can watch only such types.
     has_threads: bool,
 }
 
@@ -211,11 +211,11 @@ fn column_type<M: Tracked>(name: &str) -> Option<FieldType> {
     find_column::<M>(name).map(|column| FieldType::of_column(column.def().get_column_type()))
 }
 
-/// The program's models, as far as they are read of: their own words and the types of their fields. What has no
-/// words of its own is said in the usual ones.
+/// The program's models, as far as sentences need them: their own sentences and the types of their fields. A model
+/// without a sentence of its own gets the default one.
 #[derive(Clone, Default)]
 pub struct Sentences {
-    models: Arc<BTreeMap<&'static str, Model>>,
+    models: Arc<BTreeMap<&'static str, SentenceModel>>,
 }
 
 impl fmt::Debug for Sentences {
@@ -228,8 +228,8 @@ impl Sentences {
     /// Adds a model.
     #[must_use]
     pub fn with<M: Tracked>(mut self) -> Self {
-        let model = Model {
-            own_words: M::sentence,
+        let model = SentenceModel {
+            own_sentence: M::sentence,
             column: column_type::<M>,
             has_threads: true,
         };
@@ -237,11 +237,11 @@ impl Sentences {
         self
     }
 
-    /// Adds words for objects without a model and without threads, unless the program has a model of that name.
+    /// Adds a sentence for objects without a model and without threads, unless the program has a model of that name.
     #[must_use]
-    pub(crate) fn with_words(mut self, object_type: &'static str, own_words: OwnWords) -> Self {
-        let words = Model {
-            own_words,
+    pub(crate) fn with_words(mut self, object_type: &'static str, own_sentence: SentenceFn) -> Self {
+        let words = SentenceModel {
+            own_sentence,
             column: |_| None,
             has_threads: false,
         };
@@ -249,47 +249,47 @@ impl Sentences {
         self
     }
 
-    /// The types of objects that the program has models of, by name: those that may have threads.
+    /// Returns the types of the objects for which the program has a model, by name: only these may have threads.
     pub fn object_types(&self) -> impl Iterator<Item = &'static str> {
         let models = self.models.iter().filter(|(_, model)| model.has_threads);
         models.map(|(object_type, _)| *object_type)
     }
 
-    /// The whole sentence: who, in whose name, did what, why.
+    /// Returns the whole sentence: who did what, on whose behalf, and why.
     pub fn render(&self, event: &Event) -> Sentence {
-        let said = self.own_words(event).unwrap_or_else(|| self.usual(event));
-        let said = match event.unreadable() {
-            Some(_) => said.and(" (what was recorded can't be read)"),
-            None => said,
+        let action = self.own_sentence(event).unwrap_or_else(|| self.default_sentence(event));
+        let action = match event.unreadable() {
+            Some(_) => action.and(" (what was recorded can't be read)"),
+            None => action,
         };
-        whole(event, said)
+        with_actor_and_reason(event, action)
     }
 
-    /// What several `UPDATED` events of one object and one actor come to, oldest first, and the one sentence for
-    /// them, in the words for an event that had made all these changes at once. A field that came back to what it
-    /// was is told after that.
+    /// Returns the net changes of several `UPDATED` events of one object and one actor, oldest first, and one sentence
+    /// for them. The sentence is the same as for one event with all these changes. The default sentence shows a field
+    /// that has its first value again as changed back; a model's own sentence does not mention it.
     pub fn render_net(&self, events: &[&Event]) -> (Vec<NetChange>, Sentence) {
         let net = self.net_changes(events);
         let Some(newest) = events.last() else {
             return (net, Sentence::default());
         };
-        let own_words = at_once(newest, &net).and_then(|event| self.own_words(&event));
-        let said =
-            own_words.unwrap_or_else(|| Sentence::changed(newest, &net, |net| &net.change.field, Sentence::net_change));
-        (net, whole(newest, said))
+        let own_sentence = at_once(newest, &net).and_then(|event| self.own_sentence(&event));
+        let action = own_sentence
+            .unwrap_or_else(|| Sentence::changed(newest, &net, |net| &net.change.field, Sentence::net_change));
+        (net, with_actor_and_reason(newest, action))
     }
 
-    fn own_words(&self, event: &Event) -> Option<Sentence> {
-        (self.models.get(event.object_type.as_str())?.own_words)(event)
+    fn own_sentence(&self, event: &Event) -> Option<Sentence> {
+        (self.models.get(event.object_type.as_str())?.own_sentence)(event)
     }
 
-    /// The type of a model's column.
+    /// Returns the type of a model's column.
     pub(super) fn column(&self, object_type: &str, name: &str) -> Option<FieldType> {
         (self.models.get(object_type)?.column)(name)
     }
 
-    /// Everything but the actor and the reason.
-    fn usual(&self, event: &Event) -> Sentence {
+    /// Returns the default sentence, without the actor and the reason.
+    fn default_sentence(&self, event: &Event) -> Sentence {
         match event.data() {
             Ok(EventData::Updated(_)) => {
                 Sentence::changed(event, &self.changes(event), |change| &change.field, Sentence::change)
@@ -299,7 +299,7 @@ impl Sentences {
                 .iter()
                 .fold(Sentence::text("moved ").object(event), Sentence::change),
             Ok(EventData::Custom(data)) => Sentence::text(format!("recorded {} on ", spaced(&data.name))).object(event),
-            // A raw payload, or one that a newer program wrote: what happened is known all the same.
+            // A raw payload, or one that a newer program wrote: the event's type is still known.
             _ => match event.event_type {
                 EventType::Created => Sentence::text("created ").object(event),
                 EventType::Updated => Sentence::text("changed ").object(event),
@@ -315,7 +315,8 @@ impl Sentences {
     }
 }
 
-/// The event that would have made these changes at once, with the newest one's envelope; `None` if all came back.
+/// Returns an event that makes all these changes at once, with the envelope of the newest event; `None` if every field
+/// has its first value again.
 fn at_once(newest: &Event, net: &[NetChange]) -> Option<Event> {
     let changes: FieldChanges = net
         .iter()
@@ -341,8 +342,8 @@ fn at_once(newest: &Event, net: &[NetChange]) -> Option<Event> {
     })
 }
 
-/// Who, in whose name, and why, around what was done.
-fn whole(event: &Event, said: Sentence) -> Sentence {
+/// Adds the actor, the person on whose behalf it acts, and the reason.
+fn with_actor_and_reason(event: &Event, action: Sentence) -> Sentence {
     let mut sentence = Sentence::default();
     sentence.parts.push(Part::Actor {
         actor_kind: event.actor.kind().to_owned(),
@@ -358,11 +359,11 @@ fn whole(event: &Event, said: Sentence) -> Sentence {
         });
     }
     sentence = sentence.and(" ");
-    sentence.parts.extend(said.parts);
+    sentence.parts.extend(action.parts);
     sentence.because(event.reason.as_deref())
 }
 
-/// A name in the database for people: `client_email` is `client email`.
+/// Returns a database name as people read it: `client_email` is `client email`.
 pub(super) fn spaced(name: &str) -> String {
     name.replace('_', " ")
 }

@@ -1,4 +1,4 @@
-//! Which columns of a model may be recorded, and the values and changes that come of it.
+//! Says which columns of a model events may record, and computes the recorded values and changes.
 
 use std::str::FromStr;
 
@@ -13,12 +13,12 @@ use super::sentence::Sentence;
 use super::values::{json_same, recorded, same};
 use crate::error::{Error, Result};
 
-/// What may be recorded of a column.
+/// What events may record of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FieldPolicy {
-    /// Its values, in events for ever.
+    /// Its values. Events keep them forever.
     Track,
-    /// That it changed, never the value: recorded as `{"redacted": true}`.
+    /// Only that it changed, never the value: recorded as `{"redacted": true}`.
     Redact,
     /// Nothing.
     Ignore,
@@ -31,7 +31,7 @@ pub type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveMo
 
 /// A model whose changes are recorded as events.
 ///
-/// Its table has the columns `team_id uuid` and `id uuid`; its entity declares `id` alone as key.
+/// Its table has the columns `team_id uuid` and `id uuid`; its entity declares only `id` as key.
 ///
 /// ```ignore
 /// impl Tracked for campaign::Model {
@@ -52,13 +52,13 @@ pub type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveMo
 pub trait Tracked:
     ModelTrait<Entity: EntityTrait<Model = Self>> + FromQueryResult + IntoActiveModel<ActiveModelOf<Self>> + Sync
 {
-    /// What events, threads and watches call this kind of object: lower-case letters, digits and `_`.
+    /// The name of this type of object in events, threads and watches: lower-case letters, digits and `_`.
     const OBJECT_TYPE: &'static str;
 
-    /// How sentences call this one.
+    /// The name of this object in sentences.
     fn label(&self) -> String;
 
-    /// What may be recorded of a column. Write it as a match without a wildcard: then a new column without a
+    /// What events may record of a column. Write it as a match without a wildcard, so that a new column without a
     /// decision does not compile.
     fn field_policy(column: &ColumnOf<Self>) -> FieldPolicy;
 
@@ -72,31 +72,31 @@ pub trait Tracked:
         None
     }
 
-    /// The column that holds when an object was deleted, for models that are deleted softly. Its policy is
-    /// best [`FieldPolicy::Ignore`]: the event says it.
+    /// The column with the time of deletion, for models that are deleted softly. Its policy should be
+    /// [`FieldPolicy::Ignore`], because the event itself records the deletion.
     fn deleted_at() -> Option<ColumnOf<Self>> {
         None
     }
 
-    /// The model's own words for an event ("approved", "moved to Done"); none for the usual ones. What it
-    /// gives follows the actor's name.
+    /// A sentence of the model's own for an event ("approved", "moved to Done"); `None` for the default sentence. The
+    /// text follows the actor's name.
     fn sentence(event: &Event) -> Option<Sentence> {
         let _ = event;
         None
     }
 }
 
-/// Which of the tracked columns an event is to record.
+/// The tracked columns that an event records.
 #[derive(Debug, Clone)]
 pub enum Track<C> {
-    /// All that the model's policy allows.
+    /// All columns that the model's policy allows.
     All,
-    /// These, as far as the policy allows.
+    /// These columns, if the model's policy allows them.
     Only(Vec<C>),
 }
 
 impl<C> Track<C> {
-    /// These columns: `Track::only([C::Name, C::Budget])`.
+    /// Selects these columns: `Track::only([C::Name, C::Budget])`.
     pub fn only(columns: impl IntoIterator<Item = C>) -> Self {
         Self::Only(columns.into_iter().collect())
     }
@@ -111,7 +111,7 @@ impl<C: ColumnTrait> Track<C> {
     }
 }
 
-/// The columns that an event of `M` records under `track`, each with its policy.
+/// Returns the columns that an event of `M` records under `track`, each with its policy.
 pub(super) fn recorded_columns<M: Tracked>(
     track: &Track<ColumnOf<M>>,
 ) -> impl Iterator<Item = (ColumnOf<M>, FieldPolicy)> {
@@ -123,7 +123,8 @@ pub(super) fn recorded_columns<M: Tracked>(
         .filter(move |(column, policy)| *policy != FieldPolicy::Ignore && track.includes(column))
 }
 
-/// The values of a model that may be recorded. Take them **before** a change to compare them with after.
+/// Returns the values of a model that events may record. Call it **before** a change, to compare with the values after
+/// it.
 pub fn capture_values<M: Tracked>(model: &M, track: &Track<ColumnOf<M>>) -> FieldValues {
     recorded_columns::<M>(track)
         .map(|(column, policy)| {
@@ -136,9 +137,9 @@ pub fn capture_values<M: Tracked>(model: &M, track: &Track<ColumnOf<M>>) -> Fiel
         .collect()
 }
 
-/// The fields that differ between two captures. A field that only one of them has is compared with null.
+/// Returns the fields that differ between two captures. A field that only one of them has is compared with null.
 ///
-/// Redacted values look alike, so whether one changed can't be told from captures: the helpers compare the
+/// All redacted values look the same, so captures don't show whether one has changed. The helpers therefore compare the
 /// models instead.
 pub fn make_field_changes(old: &FieldValues, new: &FieldValues) -> FieldChanges {
     let null = serde_json::Value::Null;
@@ -155,7 +156,7 @@ pub fn make_field_changes(old: &FieldValues, new: &FieldValues) -> FieldChanges 
         .collect()
 }
 
-/// The recorded fields that differ between two states of one row, typed values compared.
+/// Returns the recorded fields that differ between two states of one row, by comparing typed values.
 pub(super) fn model_changes<M: Tracked>(old: &M, new: &M, track: &Track<ColumnOf<M>>) -> FieldChanges {
     recorded_columns::<M>(track)
         .filter_map(|(column, policy)| {
@@ -175,10 +176,9 @@ pub(super) fn model_changes<M: Tracked>(old: &M, new: &M, track: &Track<ColumnOf
         .collect()
 }
 
-/// A model's column by its name in the database.
+/// Returns a model's column by its name in the database.
 ///
-/// # Errors
-/// [`Error::Internal`] that says which table must have which column.
+/// # Errors [`Error::Internal`] that names the model and the missing column.
 pub(super) fn column_named<M: Tracked>(name: &str) -> Result<ColumnOf<M>> {
     find_column::<M>(name).ok_or_else(|| {
         Error::internal(format!(
@@ -192,7 +192,7 @@ pub(super) fn find_column<M: Tracked>(name: &str) -> Option<ColumnOf<M>> {
     ColumnOf::<M>::from_str(name).ok()
 }
 
-/// The object's id as events hold it.
+/// Returns the object's id as events hold it.
 ///
 /// # Errors
 /// [`Error::Internal`] if the model has no column `id`.

@@ -1,4 +1,4 @@
-//! Column values as they are recorded, and the one comparison that decides whether a field changed.
+//! Encodes column values for events, and compares two values to decide whether a field has changed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,14 +13,14 @@ use crate::json::{MAX_JSON_DEPTH, Unreadable, is_too_deep, refuse_too_deep};
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 
 /// The largest integer that every JSON reader keeps exactly (2^53−1).
-const MAX_EXACT: u64 = (1 << 53) - 1;
+const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
 
-/// A column's value as events record it.
+/// Returns a column's value as events record it.
 ///
-/// Decimals are strings, with the digits that the database holds. Integers are numbers up to 2^53−1 and
-/// strings beyond. Instants are RFC 3339 in UTC with microseconds. Bytes are base64. Numbers that JSON
-/// doesn't know (NaN, infinities) are strings. A JSON column's null is `{"json_null": true}`, since the absence of a value
-/// is recorded as null.
+/// Decimals are strings, with the digits that the database holds. Integers are numbers up to 2^53−1 and strings above
+/// it. Instants are RFC 3339 in UTC with microseconds. Bytes are base64. Numbers that JSON doesn't have (NaN,
+/// infinities) are strings. The null of a JSON column is `{"json_null": true}`, because null itself means that there is
+/// no value.
 pub(super) fn recorded(value: Value) -> Json {
     match value {
         Value::Bool(v) => json!(v),
@@ -42,7 +42,7 @@ pub(super) fn recorded(value: Value) -> Json {
         Value::Json(v) => match v.map(|v| *v) {
             None => Json::Null,
             Some(Json::Null) => json_null(),
-            // Only what was written by SQL, since the helpers refuse it: its event must be readable all the same.
+            // Only SQL can have written this value, because the helpers refuse it. Its event must still be readable.
             Some(v) if is_too_deep(&v, MAX_JSON_DEPTH) => Unreadable::TOO_DEEP.placeholder(),
             Some(v) => v,
         },
@@ -61,7 +61,7 @@ pub(super) fn recorded(value: Value) -> Json {
 }
 
 fn signed(value: i64) -> Json {
-    if value.unsigned_abs() > MAX_EXACT {
+    if value.unsigned_abs() > MAX_EXACT_INTEGER {
         Json::String(value.to_string())
     } else {
         json!(value)
@@ -69,7 +69,7 @@ fn signed(value: i64) -> Json {
 }
 
 fn unsigned(value: u64) -> Json {
-    if value > MAX_EXACT {
+    if value > MAX_EXACT_INTEGER {
         Json::String(value.to_string())
     } else {
         json!(value)
@@ -77,7 +77,7 @@ fn unsigned(value: u64) -> Json {
 }
 
 fn float(value: f64, shown: &impl ToString) -> Json {
-    // By its shortest text, so that an f32 0.1 is 0.1 and not 0.10000000149011612.
+    // Use the shortest text, so that an f32 0.1 is 0.1 and not 0.10000000149011612.
     let text = shown.to_string();
     if value.is_finite() {
         text.parse::<serde_json::Number>()
@@ -91,8 +91,8 @@ fn instant<Tz: TimeZone>(at: DateTime<Tz>) -> Json {
     Json::String(at.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
-/// Whether two values of one column are the same to the database: 44.00 and 44.0, one instant in two zones,
-/// moments that differ below the microsecond that PostgreSQL keeps, `1` and `1.0` in JSON, a NaN and a NaN.
+/// Returns whether two values of one column are equal for the database: 44.00 and 44.0, one instant in two zones,
+/// moments that differ by less than PostgreSQL's microsecond, `1` and `1.0` in JSON, two NaNs.
 pub(super) fn same(a: &Value, b: &Value) -> bool {
     if let (Some(a), Some(b)) = (instant_of(a), instant_of(b)) {
         return a.timestamp_micros() == b.timestamp_micros();
@@ -112,7 +112,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Whether PostgreSQL's jsonb takes two values for the same: numbers by their value, objects whatever their order.
+/// Returns whether two values are equal as jsonb: numbers by their value, objects in any order of their fields.
 pub(super) fn json_same(a: &Json, b: &Json) -> bool {
     match (a, b) {
         (Json::Number(a), Json::Number(b)) => a == b || number_same(&a.to_string(), &b.to_string()),
@@ -124,24 +124,24 @@ pub(super) fn json_same(a: &Json, b: &Json) -> bool {
     }
 }
 
-/// Compares numbers by their digits: two that are one as doubles may be two in the database.
+/// Compares numbers by their digits: two numbers that are equal as doubles may differ in the database.
 fn number_same(a: &str, b: &str) -> bool {
-    match (Number::parse(a), Number::parse(b)) {
+    match (NormalizedNumber::parse(a), NormalizedNumber::parse(b)) {
         (Some(a), Some(b)) => a == b,
         _ => a == b,
     }
 }
 
-/// A number as its digits without zeros at either end, and the power of ten of the last one.
+/// A number as its digits without zeros at either end, and the power of ten of the last digit.
 #[derive(Debug, PartialEq, Eq)]
-struct Number {
+struct NormalizedNumber {
     is_negative: bool,
     digits: String,
     exponent: i64,
 }
 
-impl Number {
-    /// From a number as JSON writes it; none for an exponent that is out of all bounds.
+impl NormalizedNumber {
+    /// Parses a number as JSON writes it; returns `None` if its exponent does not fit an `i64`.
     fn parse(text: &str) -> Option<Self> {
         let (is_negative, text) = match text.strip_prefix('-') {
             Some(text) => (true, text),
@@ -179,12 +179,11 @@ fn instant_of(value: &Value) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Refuses, before a statement fails on it, U+0000, which PostgreSQL can't store in text or JSON; JSON that is too deep for
-/// its event to be read; a moment outside the years 0001 to 9999, which RFC 3339 can't write; and an integer beyond
-/// PostgreSQL's, which the driver panics on.
+/// Refuses a value that can't be stored or recorded, before a statement fails on it: U+0000, which PostgreSQL can't
+/// store in text or JSON; JSON that is too deep for its event to be read; a moment outside the years 0001 to 9999,
+/// which RFC 3339 can't write; and an integer larger than PostgreSQL's, on which the driver panics.
 ///
-/// # Errors
-/// [`Error::Invalid`] that names the field.
+/// # Errors [`Error::Invalid`] that names the field.
 pub(super) fn refuse_unstorable(field: &str, value: &Value) -> Result<()> {
     let can_be_written = match value {
         Value::ChronoDate(Some(day)) => is_writable(day),
@@ -249,7 +248,7 @@ mod tests {
             ("1", "\"1\""),
             ("10", "1"),
             ("0", "null"),
-            // One double, two numbers.
+            // Equal as doubles, but two numbers.
             ("18446744073709551615", "18446744073709551616"),
             ("9007199254740993", "9007199254740992.0"),
             ("[1,2]", "[2,1]"),

@@ -1,4 +1,4 @@
-//! Writing one model and its event: the change, what it changed, and the record of it, in one transaction.
+//! Writes one model and its event in one transaction.
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ColumnTrait, EntityTrait, IdenStatic, QueryFilter, QueryTrait, Value,
@@ -19,13 +19,14 @@ use super::values::recorded;
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 
-/// Inserts a model and records that it came to be.
+/// Inserts a model and records its creation.
 ///
-/// `id` (UUIDv7) and `team_id` are filled in when not set. Round trips: the insert, the event, the consumers'.
+/// Fills in `id` (UUIDv7) and `team_id` if they are not set. Round trips: the insert, the event, and those of the
+/// consumers.
 ///
-/// # Errors
-/// [`Error::Invalid`] for another team's `team_id`, a text with U+0000, JSON that is too deep or a moment outside the
-/// years 0001 to 9999; what the database refuses, as [`Error::from_database`] sorts it; what [`emit_event`] fails with.
+/// # Errors [`Error::Invalid`] for another team's `team_id`, a text with U+0000, JSON that is too deep, or a moment
+/// outside the years 0001 to 9999. What the database refuses, as [`Error::from_database`] sorts it. The errors of
+/// [`emit_event`].
 pub async fn create_model_with_event<E, M, A>(tx: &TeamTx, mut model: A, track: Track<E::Column>) -> Result<M>
 where
     E: EntityTrait<Model = M, ActiveModel = A>,
@@ -44,17 +45,16 @@ where
     Ok(created)
 }
 
-/// Changes a model and records what really changed.
+/// Changes a model and records the values that really changed.
 ///
-/// The row is locked and read as it is in the database; `changes` is compared with that, typed, and only what
-/// differs is written. Nothing differs: nothing is written. Nothing tracked differs: no event. A column
-/// `updated_at` is set to now when something is written and `changes` doesn't set it. Round trips: the
-/// locking read, the update, the event, the consumers'.
+/// It locks the row, reads it as it is in the database, compares `changes` with it by typed values, and writes only the
+/// columns that differ. If no column differs, it writes nothing. If no tracked column differs, it records no event. If
+/// it writes and `changes` doesn't set a column `updated_at`, it sets that column to now. Round trips: the locking
+/// read, the update, the event, and those of the consumers.
 ///
-/// # Errors
-/// [`Error::NotFound`] if the row is gone; [`Error::Conflict`] with the code `deleted` if it is deleted softly: restore it
-/// first. [`Error::Invalid`] for a change of `id`, `team_id` or the model's `deleted_at`, which
-/// [`delete_model_with_event`] and [`restore_model_with_event`] set; otherwise as [`create_model_with_event`].
+/// # Errors [`Error::NotFound`] if the row no longer exists. [`Error::Conflict`] with the code `deleted` if it is
+/// softly deleted: restore it first. [`Error::Invalid`] for a change of `id`, `team_id` or the model's `deleted_at`,
+/// which [`delete_model_with_event`] and [`restore_model_with_event`] set. Otherwise as [`create_model_with_event`].
 pub async fn update_model_with_event<M: Tracked>(
     tx: &TeamTx,
     model: &M,
@@ -77,11 +77,11 @@ where
     Ok(new)
 }
 
-/// Moves a model to another state and records that, with a reason. In that state already: no event.
+/// Moves a model to another state and records that, with a reason. If the model is already in that state, it records no
+/// event.
 ///
-/// # Errors
-/// [`Error::NotFound`] if the row is gone; [`Error::Conflict`] with the code `deleted` if it is deleted softly;
-/// [`Error::Internal`] if the model's policy ignores the column.
+/// # Errors [`Error::NotFound`] if the row no longer exists; [`Error::Conflict`] with the code `deleted` if it is
+/// softly deleted; [`Error::Internal`] if the model's policy ignores the column.
 pub async fn transition_model_with_event<M: Tracked>(
     tx: &TeamTx,
     model: &M,
@@ -95,7 +95,7 @@ where
     let policy = M::field_policy(&column);
     if policy == FieldPolicy::Ignore {
         return Err(Error::internal(format!(
-            "{} is not tracked, so a transition of it can't be",
+            "{} is not tracked, so its transitions can't be recorded",
             column.as_str()
         )));
     }
@@ -127,10 +127,10 @@ where
     Ok(new)
 }
 
-/// Deletes a model and records its last values: softly where the model has a `deleted_at`, else for good.
+/// Deletes a model and records its last values: softly if the model has a `deleted_at`, else permanently.
 ///
-/// # Errors
-/// [`Error::NotFound`] if the row is gone; [`Error::Conflict`] with the code `deleted` if it is deleted softly already.
+/// # Errors [`Error::NotFound`] if the row no longer exists; [`Error::Conflict`] with the code `deleted` if it is
+/// already softly deleted.
 pub async fn delete_model_with_event<M: Tracked>(tx: &TeamTx, model: M, reason: Option<&str>) -> Result<()>
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,
@@ -165,18 +165,18 @@ where
     Ok(())
 }
 
-/// Undoes a soft deletion and records the values with which the model is back. Not deleted: no event.
+/// Undoes a soft deletion and records the restored values. If the model is not deleted, it records no event.
 ///
-/// # Errors
-/// [`Error::NotFound`] if the row is gone; [`Error::Internal`] if the model has no `deleted_at`, so that its rows are
-/// deleted for good; what the database refuses, such as a name that another row has taken meanwhile.
+/// # Errors [`Error::NotFound`] if the row no longer exists; [`Error::Internal`] if the model has no `deleted_at`,
+/// because its rows are then deleted permanently; what the database refuses, such as a name that another row has taken
+/// in the meantime.
 pub async fn restore_model_with_event<M: Tracked>(tx: &TeamTx, model: M, reason: Option<&str>) -> Result<M>
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,
 {
     let Some(column) = M::deleted_at() else {
         return Err(Error::internal(format!(
-            "a {} is deleted for good, since its model names no deleted_at; it can't be restored",
+            "a {} is deleted permanently, because its model has no deleted_at; it can't be restored",
             M::OBJECT_TYPE
         )));
     };

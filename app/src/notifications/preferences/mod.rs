@@ -191,7 +191,7 @@ mod tests {
         }
         let wrong = Rule::parse("updated", "*".to_owned()).unwrap_err().to_string();
         assert!(
-            wrong.starts_with("event_type: \"updated\" is none of CREATED, UPDATED,"),
+            wrong.starts_with("event_type: \"updated\" is not one of CREATED, UPDATED,"),
             "{wrong}"
         );
         assert!(wrong.contains("COMMENT, MENTION"), "{wrong}");
