@@ -1,6 +1,6 @@
-//! What stands in the attribute's parentheses.
+//! Parses the attribute's arguments.
 //!
-//! Each mistake becomes an error at the argument that is wrong, and all of them are reported at once.
+//! Each mistake becomes an error at the wrong argument, and all errors are reported at once.
 
 use proc_macro2::{Span, TokenStream};
 use syn::parse::{Parse, ParseStream, Parser};
@@ -9,11 +9,11 @@ use syn::{Error, Expr, ExprLit, Lit, LitStr, Meta, MetaNameValue, Path, Result, 
 
 use crate::errors::Errors;
 
-/// The variants of `daybook::events::EventType`, which this crate can't depend on. `compile_pass/forms.rs`
-/// of the tests fails if they fall apart.
+/// The variants of `daybook::events::EventType`, on which this crate can't depend. The program `forms.rs` in
+/// `tests/tests/programs` fails if the two lists differ.
 const EVENT_TYPES: [&str; 6] = ["Created", "Updated", "Deleted", "StateChanged", "Restored", "Custom"];
 
-/// The attribute's arguments, checked.
+/// The checked arguments of the attribute.
 pub struct Arguments {
     pub event_types: EventTypes,
     pub object_type: Option<LitStr>,
@@ -24,7 +24,7 @@ pub struct Arguments {
 pub enum EventTypes {
     /// The word `all`.
     All,
-    /// Paths as they were written, so that the compiler resolves them where they stand.
+    /// Paths as they were written, so that the compiler resolves them at their place.
     Listed(Vec<Path>),
 }
 
@@ -40,7 +40,7 @@ impl Arguments {
         let arguments = Punctuated::<Argument, Token![,]>::parse_terminated.parse2(tokens)?;
 
         let mut errors = Errors::default();
-        let mut found = Found::default();
+        let mut found = ParsedArguments::default();
         for Argument(argument) in arguments {
             errors.take(found.add(argument));
         }
@@ -52,7 +52,7 @@ impl Arguments {
                 "`all` already stands for every event type; leave the others out",
             ));
         }
-        // A mistyped event type is one mistake, not two.
+        // A mistyped event type should give one error, not two.
         if found.all.is_none() && found.listed.is_empty() && errors.is_empty() {
             errors.push(Error::new(
                 Span::call_site(),
@@ -78,12 +78,13 @@ impl Arguments {
     }
 }
 
-/// What is kept of a durable consumer is kept under its name: it must stay when the function moves, and is a job's.
+/// Checks the name of a durable consumer. Its cursor and its jobs are kept under the name, so the name must stay the
+/// same when the function moves, and it must be valid as a job's name.
 fn durable_name(name: Option<&LitStr>) -> Result<()> {
     let Some(name) = name else {
         return Err(Error::new(
             Span::call_site(),
-            "a durable consumer needs a name, under which is kept how far it has come: `name = \"crm\"`",
+            "a durable consumer needs a name, because its progress is stored under the name: `name = \"crm\"`",
         ));
     };
     let text = name.value();
@@ -97,11 +98,11 @@ fn durable_name(name: Option<&LitStr>) -> Result<()> {
     }
     Err(Error::new_spanned(
         name,
-        "the name of a durable consumer is 1 to 63 of a-z, 0-9, `_`, `-` and `.`, beginning with a letter",
+        "the name of a durable consumer has 1 to 63 characters of a-z, 0-9, `_`, `-` and `.`, and begins with a letter",
     ))
 }
 
-/// One argument, not looked at closely.
+/// One argument, not yet checked.
 struct Argument(Meta);
 
 impl Parse for Argument {
@@ -113,9 +114,9 @@ impl Parse for Argument {
     }
 }
 
-/// The arguments seen so far.
+/// The arguments that were parsed so far.
 #[derive(Default)]
-struct Found {
+struct ParsedArguments {
     all: Option<Path>,
     listed: Vec<Path>,
     object_type: Option<LitStr>,
@@ -123,7 +124,7 @@ struct Found {
     name: Option<LitStr>,
 }
 
-impl Found {
+impl ParsedArguments {
     fn add(&mut self, argument: Meta) -> Result<()> {
         match argument {
             Meta::Path(path) => self.add_word(path),
@@ -142,7 +143,7 @@ impl Found {
         if path.is_ident("all") {
             return match self.all.replace(path.clone()) {
                 None => Ok(()),
-                Some(_) => Err(Error::new_spanned(path, "`all` is there twice")),
+                Some(_) => Err(Error::new_spanned(path, "`all` is given twice")),
             };
         }
         if let Some(word) = path.get_ident() {
@@ -168,7 +169,7 @@ impl Found {
         if self.listed.iter().any(|listed| last_word(listed) == variant) {
             return Err(Error::new_spanned(
                 &path,
-                format!("event type `{variant}` is there twice"),
+                format!("event type `{variant}` is given twice"),
             ));
         }
         self.listed.push(path);
@@ -183,7 +184,7 @@ fn last_word(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// An argument without its value, or with the value in parentheses, or one that isn't there at all.
+/// The error for an unknown argument, an argument without its value, or one with its value in parentheses.
 fn not_an_argument(path: &Path) -> Error {
     let key = last_word(path);
     let message = match key.as_str() {
@@ -197,12 +198,12 @@ fn not_an_argument(path: &Path) -> Error {
     Error::new_spanned(path, message)
 }
 
-/// Fills `slot` with the argument's value; a second time is a mistake, whatever the value.
+/// Fills `slot` with the argument's value; a second value is an error, even if it is the same.
 fn set_once<T>(slot: &mut Option<T>, pair: &MetaNameValue, value: Result<T>) -> Result<()> {
     if slot.is_some() {
         return Err(Error::new_spanned(
             &pair.path,
-            format!("`{}` is there twice", last_word(&pair.path)),
+            format!("`{}` is given twice", last_word(&pair.path)),
         ));
     }
     *slot = Some(value?);

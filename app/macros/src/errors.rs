@@ -1,4 +1,4 @@
-//! Several mistakes reported as one error, each at its own place.
+//! Collects several mistakes in one error, each at its own place.
 
 use syn::{Error, Result};
 
@@ -14,7 +14,7 @@ impl Errors {
         }
     }
 
-    /// Keeps the error of a result and hands on its value.
+    /// Keeps the error of a result, or returns its value.
     pub fn take<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }

@@ -1,4 +1,4 @@
-//! The function under the attribute.
+//! Parses and checks the function under the attribute.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::parse::{Parse, ParseStream, Parser};
@@ -9,38 +9,39 @@ use crate::errors::Errors;
 const PARAMETERS: &str = "a consumer takes `tx: &TeamTx` (or `ctx: &ConsumerContext`, with `mode = durable`) and then \
                           `event: &Event` or `events: &[Event]`";
 
-/// What the generated code has to know of the function, its signature checked.
+/// What the generated code needs from the function, after its signature was checked.
 pub struct Function {
-    /// The `#[cfg]`s that stand below the attribute: what is generated is there when the function is.
+    /// The `#[cfg]`s below the attribute: the generated code has them too, so that it exists only when the function
+    /// does.
     pub cfgs: Vec<Attribute>,
     pub vis: Visibility,
     pub ident: Ident,
-    /// The first parameter, for what is wrong with it.
+    /// The type of the first parameter, for errors about it.
     pub first: Type,
-    pub by: By,
-    pub takes: Takes,
+    pub access: Access,
+    pub takes: EventParameter,
     pub output: Type,
 }
 
-/// By what the function reaches the database.
+/// How the function reaches the database.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum Access {
     /// `&TeamTx`: in the transaction.
     Transaction,
     /// `&ConsumerContext`: after its commit.
     Context,
 }
 
-/// What the function is given.
+/// What the function receives in one call.
 #[derive(Clone, Copy)]
-pub enum Takes {
+pub enum EventParameter {
     /// `&Event`
     Each,
     /// `&[Event]`
     Slice,
 }
 
-/// An item up to its body. The body is the compiler's business: it may use syntax that `syn` doesn't know.
+/// An item without its body. The body is left to the compiler: it may use syntax that `syn` doesn't know.
 struct Head {
     attrs: Vec<Attribute>,
     vis: Visibility,
@@ -72,12 +73,12 @@ impl Function {
         errors.into_result()?;
 
         match (parameters, output) {
-            (Some((first, by, takes)), Some(output)) => Ok(Self {
+            (Some((first, access, takes)), Some(output)) => Ok(Self {
                 cfgs: attrs.into_iter().filter(is_cfg).collect(),
                 vis,
                 ident: sig.ident,
                 first,
-                by,
+                access,
                 takes,
                 output,
             }),
@@ -90,7 +91,8 @@ fn is_cfg(attribute: &Attribute) -> bool {
     matches!(&attribute.meta, Meta::List(list) if list.path.is_ident("cfg"))
 }
 
-/// A plain `async fn` without type parameters: anything else can't be called by the registry.
+/// Checks that the function is a plain `async fn` without type parameters, because the registry can't call anything
+/// else.
 fn check_kind(sig: &Signature) -> Result<()> {
     let mut errors = Errors::default();
     if sig.asyncness.is_none() {
@@ -111,18 +113,18 @@ fn check_kind(sig: &Signature) -> Result<()> {
     if !sig.generics.params.is_empty() {
         errors.push(Error::new_spanned(
             &sig.generics,
-            "a consumer has no type parameters or lifetimes: nobody could choose them",
+            "a consumer has no type parameters or lifetimes: the registry could not choose them",
         ));
     } else if let Some(clause) = &sig.generics.where_clause {
         errors.push(Error::new_spanned(
             clause,
-            "a consumer has no type parameters, so nothing to constrain",
+            "a consumer has no type parameters, so it has nothing to constrain",
         ));
     }
     errors.into_result()
 }
 
-fn check_parameters(sig: &Signature) -> Result<(Type, By, Takes)> {
+fn check_parameters(sig: &Signature) -> Result<(Type, Access, EventParameter)> {
     if let Some(receiver) = sig.receiver() {
         return Err(Error::new_spanned(
             receiver,
@@ -146,20 +148,20 @@ fn check_parameters(sig: &Signature) -> Result<(Type, By, Takes)> {
     };
 
     let mut errors = Errors::default();
-    let by = match behind_reference(tx) {
-        Some(first) if is_named(first, "TeamTx") => Some(By::Transaction),
-        Some(first) if is_named(first, "ConsumerContext") => Some(By::Context),
+    let access = match behind_reference(tx) {
+        Some(first) if is_named(first, "TeamTx") => Some(Access::Transaction),
+        Some(first) if is_named(first, "ConsumerContext") => Some(Access::Context),
         _ => None,
     };
-    if by.is_none() {
+    if access.is_none() {
         errors.push(Error::new_spanned(
             tx,
             "the first parameter of a consumer is `tx: &TeamTx`, or `ctx: &ConsumerContext` with `mode = durable`",
         ));
     }
     let takes = match behind_reference(events) {
-        Some(event) if is_named(event, "Event") => Some(Takes::Each),
-        Some(Type::Slice(slice)) if is_named(plain(&slice.elem), "Event") => Some(Takes::Slice),
+        Some(event) if is_named(event, "Event") => Some(EventParameter::Each),
+        Some(Type::Slice(slice)) if is_named(plain(&slice.elem), "Event") => Some(EventParameter::Slice),
         _ => None,
     };
     if takes.is_none() {
@@ -170,8 +172,8 @@ fn check_parameters(sig: &Signature) -> Result<(Type, By, Takes)> {
         ));
     }
     errors.into_result()?;
-    match (by, takes) {
-        (Some(by), Some(takes)) => Ok((tx.clone(), by, takes)),
+    match (access, takes) {
+        (Some(access), Some(takes)) => Ok((tx.clone(), access, takes)),
         _ => Err(Error::new_spanned(events, PARAMETERS)),
     }
 }
@@ -183,7 +185,7 @@ fn check_output(sig: &Signature) -> Result<Type> {
     }
 }
 
-/// The type behind `&` or `&'_`; a named lifetime would ask for more than the registry can promise.
+/// Returns the type behind `&` or `&'_`. A named lifetime could require more than the registry can promise.
 fn behind_reference(ty: &Type) -> Option<&Type> {
     match plain(ty) {
         Type::Reference(reference)
@@ -195,7 +197,7 @@ fn behind_reference(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// The type without the invisible or visible parentheses that a `macro_rules!` leaves around it.
+/// Returns the type without the invisible or visible parentheses that a `macro_rules!` leaves around it.
 fn plain(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => plain(&group.elem),
@@ -204,7 +206,7 @@ fn plain(ty: &Type) -> &Type {
     }
 }
 
-/// Whether a type's path ends in `name`. A macro sees words, not types; the compiler checks the rest.
+/// Returns whether a type's path ends in `name`. A macro sees names, not types; the compiler checks the types.
 fn is_named(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(TypePath { qself: None, path })
         if path.segments.last().is_some_and(|last| last.ident == name && last.arguments.is_none()))

@@ -1,4 +1,5 @@
-//! `#[event_consumer]`. Use it as `daybook::prelude::event_consumer`: what it generates names `::daybook`.
+//! The attribute `#[event_consumer]`. Use it as `daybook::prelude::event_consumer`: the generated code names
+//! `::daybook`.
 
 mod arguments;
 mod errors;
@@ -11,7 +12,7 @@ use syn::spanned::Spanned;
 
 use crate::arguments::{Arguments, EventTypes, Mode};
 use crate::errors::Errors;
-use crate::function::{By, Function, Takes};
+use crate::function::{Access, EventParameter, Function};
 
 /// Makes an `async fn` a consumer of events.
 ///
@@ -31,24 +32,24 @@ use crate::function::{By, Function, Takes};
 ///
 /// | argument | meaning | without it |
 /// |---|---|---|
-/// | `EventType::…`, one or more, or `all` | the types of event it is for | an error |
-/// | `object_type = "…"` | only events of this `OBJECT_TYPE` | of every one |
-/// | `mode = abort` or `isolate` | whether its failure stops the commit, or undoes its own writes alone | `abort` |
-/// | `mode = durable` | after the commit, as a job, at least once | |
-/// | `name = "…"` | its name, unique in the program, kept with its failures | the function's path; a durable one needs it |
+/// | `EventType::…`, one or more, or `all` | the types of the events that it receives | an error |
+/// | `object_type = "…"` | it receives only events of this `OBJECT_TYPE` | events of every type |
+/// | `mode = abort` or `isolate` | its failure stops the commit, or undoes only its own writes | `abort` |
+/// | `mode = durable` | it runs after the commit, as a job, at least once | |
+/// | `name = "…"` | its name, unique in the program; its failures are stored under it | the function's path; a durable consumer must have it |
 ///
-/// A consumer of `&Event` is called once for each event, one of `&[Event]` once for all events of one call
-/// of a helper.
+/// A consumer that takes `&Event` is called once for each event. One that takes `&[Event]` is called once for all
+/// events of one call of a helper.
 ///
-/// The function stays what it is and can be called by a test. Beside it, as visible as it is, there is
-/// a type of the same name with one constant, `greet::CONSUMER`, for `Consumers::of([greet::CONSUMER])`;
-/// `use notices::greet` brings both. A module or another type of that name can't be in the same scope. The
-/// consumer is also handed to the linker, so that `Consumers::linked()` finds it.
+/// The function itself does not change, so a test can call it. The attribute adds a type with the function's name and
+/// visibility and one constant, `greet::CONSUMER`, for `Consumers::of([greet::CONSUMER])`; `use notices::greet` imports
+/// both. So no module or other type of that name can be in the same scope. The attribute also registers the consumer
+/// with the linker, so that `Consumers::linked()` finds it.
 #[proc_macro_attribute]
 pub fn event_consumer(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
     let registration = register(arguments.into(), &item).unwrap_or_else(syn::Error::into_compile_error);
-    // The function goes through even if something is wrong, so that its callers don't fail as well.
+    // Emit the function even if there are errors, so that its callers don't fail as well.
     quote! { #item #registration }.into()
 }
 
@@ -59,26 +60,26 @@ fn register(arguments: TokenStream, item: &TokenStream) -> syn::Result<TokenStre
     errors.into_result()?;
     Ok(match (arguments, function) {
         (Some(arguments), Some(function)) => {
-            check_by(&arguments, &function)?;
+            check_access(&arguments, &function)?;
             registration(&arguments, &function)
         }
         _ => TokenStream::new(),
     })
 }
 
-/// In the transaction there is nothing but the transaction; after it, nothing of it.
-fn check_by(arguments: &Arguments, function: &Function) -> syn::Result<()> {
-    let told = match (arguments.mode, function.by) {
-        (Mode::Durable, By::Transaction) => {
+/// Checks that the first parameter fits the mode: a transaction for `abort` and `isolate`, a context for `durable`.
+fn check_access(arguments: &Arguments, function: &Function) -> syn::Result<()> {
+    let message = match (arguments.mode, function.access) {
+        (Mode::Durable, Access::Transaction) => {
             "a durable consumer runs after the commit: its first parameter is `ctx: &ConsumerContext`, and `ctx.begin()` \
              begins a transaction"
         }
-        (Mode::Abort | Mode::Isolate, By::Context) => {
-            "a consumer that takes `ctx: &ConsumerContext` runs after the commit: say `mode = durable` and a `name`"
+        (Mode::Abort | Mode::Isolate, Access::Context) => {
+            "a consumer that takes `ctx: &ConsumerContext` runs after the commit: write `mode = durable` and a `name`"
         }
         _ => return Ok(()),
     };
-    Err(syn::Error::new_spanned(&function.first, told))
+    Err(syn::Error::new_spanned(&function.first, message))
 }
 
 fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
@@ -87,7 +88,7 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
         vis,
         ident,
         takes,
-        by,
+        access,
         output,
         first: _,
     } = function;
@@ -110,21 +111,22 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
         Some(name) => quote! { #name },
         None => quote! { ::core::concat!(::core::module_path!(), "::", #function_name) },
     };
-    let takes = match (by, takes) {
-        (By::Transaction, Takes::Each) => quote! { Each },
-        (By::Transaction, Takes::Slice) => quote! { Slice },
-        (By::Context, Takes::Each) => quote! { DurableEach },
-        (By::Context, Takes::Slice) => quote! { DurableSlice },
+    let takes = match (access, takes) {
+        (Access::Transaction, EventParameter::Each) => quote! { Each },
+        (Access::Transaction, EventParameter::Slice) => quote! { Slice },
+        (Access::Context, EventParameter::Each) => quote! { DurableEach },
+        (Access::Context, EventParameter::Slice) => quote! { DurableSlice },
     };
-    // At the return type, because that is what is wrong if the future doesn't fit.
+    // The span is that of the return type, because the return type is wrong if the future doesn't fit.
     let call = quote_spanned! { output.span() => |tx, events| ::std::boxed::Box::pin(#ident(tx, events)) };
     let type_doc = format!("The consumer `{function_name}` as a value: `{function_name}::CONSUMER`.");
 
-    // A type without values, not a module: a module inside a function's body couldn't see the function.
+    // A type without values is used instead of a module, because a module inside a function's body couldn't see the
+    // function.
     quote! {
         #(#cfgs)*
         #[doc = #type_doc]
-        #[allow(non_camel_case_types, reason = "it goes by the function's name")]
+        #[allow(non_camel_case_types, reason = "it has the function's name")]
         #vis enum #ident {}
 
         #(#cfgs)*

@@ -239,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_is_for_its_event_types_on_any_object() {
+    fn a_consumer_receives_its_event_types_for_any_object() {
         assert!(GREET.matches(&event(EventType::Created, "campaign")));
         assert!(GREET.matches(&event(EventType::Created, "invoice")));
         assert!(!GREET.matches(&event(EventType::Updated, "campaign")));
     }
 
     #[test]
-    fn a_consumer_with_an_object_type_is_for_that_one_alone() {
+    fn a_consumer_with_an_object_type_receives_only_that_type() {
         assert!(
             EventType::ALL
                 .into_iter()
@@ -257,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_sorted_by_name_whatever_order_it_was_given_in() {
+    fn a_set_is_sorted_by_name_in_whatever_order_it_was_given() {
         let consumers = Consumers::of([&GREET, &COUNT]).expect("two names");
         assert_eq!(consumers.names().collect::<Vec<_>>(), ["shop::count", "shop::greet"]);
         assert_eq!(Consumers::none().iter().count(), 0);
     }
 
     #[test]
-    fn two_of_one_name_are_refused_and_both_are_pointed_at() {
+    fn two_consumers_with_one_name_are_refused_with_both_locations() {
         let refused = Consumers::of([&OTHER_GREET, &COUNT, &GREET]).expect_err("a name occurs twice");
         assert_eq!(
             refused,
@@ -285,8 +285,8 @@ mod tests {
     }
 
     #[test]
-    fn one_given_twice_is_refused_as_that() {
-        let refused = Consumers::of([&GREET, &GREET]).expect_err("it is there twice");
+    fn a_consumer_that_is_given_twice_is_refused() {
+        let refused = Consumers::of([&GREET, &GREET]).expect_err("it was given twice");
         assert_eq!(
             refused.to_string(),
             format!("consumer `shop::greet` ({}) is given twice", GREET.location)

@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_columns_type_holds_for_what_fits_it() {
+    fn a_columns_type_is_used_for_values_that_fit_it() {
         for (column, fitting, other, shows) in [
             (FieldType::Decimal, json!("44.00"), json!("cheap"), FieldType::Text),
             (
@@ -277,13 +277,13 @@ mod tests {
             assert_eq!(
                 FieldType::of(Some(column), &[&other]),
                 shows,
-                "{other} is no {column:?}"
+                "{other} does not fit {column:?}"
             );
         }
     }
 
     #[test]
-    fn without_a_column_the_type_is_what_is_seen() {
+    fn without_a_column_the_type_comes_from_the_json() {
         let of = |old: Value, new: Value| FieldType::of(None, &[&old, &new]);
         assert_eq!(of(json!("1"), json!(null)), FieldType::Text);
         assert_eq!(of(json!(1), json!(2)), FieldType::Integer);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_as_what_they_are() {
+    fn values_are_shown_by_their_type() {
         for (of, value, shown) in [
             (FieldType::Boolean, json!(true), "yes"),
             (FieldType::Decimal, json!("250.00"), "250.00"),

@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_moved_by_hand_is_what_serde_would_write() {
+    fn the_hand_written_json_equals_that_of_serde() {
         let created = CreatedEventData {
             initial_values: FieldValues::from([("name".to_owned(), json!("Spring")), ("email".to_owned(), redacted())]),
         };
