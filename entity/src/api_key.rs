@@ -1,8 +1,8 @@
-//! A program's key to one team. The secret itself is kept nowhere.
+//! A program's key for one team. The secret itself is not stored.
 
 use sea_orm::entity::prelude::*;
 
-/// A program's key to one team. The secret itself is kept nowhere.
+/// A program's key for one team. The secret itself is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_keys")]
 pub struct Model {
@@ -11,30 +11,30 @@ pub struct Model {
     pub id: Uuid,
     /// The team.
     pub team_id: Uuid,
-    /// What sentences call it.
+    /// The key's name in sentences.
     pub name: String,
-    /// The part that is shown and looked up.
+    /// The part of the key that is shown, and by which it is found.
     pub prefix: String,
     /// SHA-256 of the secret part, 32 bytes.
     #[sea_orm(column_type = "VarBinary(StringLen::None)")]
     pub secret_sha256: Vec<u8>,
-    /// `viewer`, `member` or `admin`: what it may do.
+    /// What the key may do: `viewer`, `member` or `admin`.
     pub role: String,
-    /// The person who made it.
+    /// The person who created it.
     pub created_by: Option<Uuid>,
-    /// The member who answers for it: it is revoked with them.
+    /// The member who is responsible for the key: it is revoked with them.
     pub owned_by: Option<Uuid>,
-    /// When that member took it over from another.
+    /// When that member took over the key from another.
     pub adopted_at: Option<DateTimeUtc>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTimeUtc,
-    /// When it stops to hold, if it does.
+    /// When it expires, if it does.
     pub expires_at: Option<DateTimeUtc>,
-    /// When somebody took it back.
+    /// When somebody revoked it.
     pub revoked_at: Option<DateTimeUtc>,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

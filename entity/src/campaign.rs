@@ -15,17 +15,17 @@ pub struct Model {
     /// The team.
     #[schema(value_type = String, format = Uuid)]
     pub team_id: Uuid,
-    /// What people call it.
+    /// The campaign's name.
     pub name: String,
     /// `draft`, `active`, `paused`, `approved` or `done`.
     pub state: String,
-    /// What may be spent, zero or more.
+    /// The amount that may be spent, zero or more.
     #[sea_orm(column_type = "Decimal(None)")]
     #[schema(value_type = String, example = "250")]
     pub budget: Decimal,
-    /// Whom it is for; never recorded in events.
+    /// The client's address; events never record it.
     pub client_email: Option<String>,
-    /// When it was made.
+    /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: DateTimeUtc,
     /// When it last changed.
@@ -33,7 +33,7 @@ pub struct Model {
     pub updated_at: DateTimeUtc,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

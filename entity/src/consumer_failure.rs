@@ -1,9 +1,9 @@
-//! A failure of a consumer of mode `isolate`: its work was undone, the change was kept.
+//! A failure of a consumer of mode `isolate`: the consumer's work was undone, and the change was kept.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// A failure of a consumer of mode `isolate`: its work was undone, the change was kept.
+/// A failure of a consumer of mode `isolate`: the consumer's work was undone, and the change was kept.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "consumer_failures")]
 pub struct Model {
@@ -14,11 +14,11 @@ pub struct Model {
     pub team_id: Uuid,
     /// The consumer's name.
     pub consumer: String,
-    /// The events it was given.
+    /// The events that the consumer received.
     pub event_ids: Vec<Uuid>,
-    /// What it said.
+    /// The error's text.
     pub error: String,
-    /// The story it belongs to.
+    /// The story that the failure belongs to.
     pub correlation_id: Uuid,
     /// When it failed.
     pub created_at: DateTimeUtc,
@@ -26,7 +26,7 @@ pub struct Model {
     pub resolved_at: Option<DateTimeUtc>,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

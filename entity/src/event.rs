@@ -1,13 +1,13 @@
-//! An entry of the book. Append-only: the database refuses every change.
+//! A recorded event. Append-only: the database refuses every change.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// An entry of the book. Append-only: the database refuses every change.
+/// A recorded event. Append-only: the database refuses every change.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "events")]
 pub struct Model {
-    /// UUIDv7; the table is partitioned by month on it.
+    /// UUIDv7; the table is partitioned by month on this column.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The team.
@@ -20,46 +20,46 @@ pub struct Model {
     pub object_type: String,
     /// The object's id, as text.
     pub object_id: String,
-    /// What the object was called at that moment.
+    /// The object's label when the event was recorded.
     pub object_label: String,
     /// Whether the object has a thread.
     pub threadable: bool,
-    /// The type of the object it belongs to.
+    /// The type of the object that this object belongs to.
     pub scope_type: Option<String>,
-    /// The id of the object it belongs to.
+    /// The id of the object that this object belongs to.
     pub scope_id: Option<String>,
     /// `user`, `api_key`, `job` or `system`.
     pub actor_kind: String,
-    /// The actor's row, where it has one.
+    /// The actor's id, if it has one.
     pub actor_id: Option<Uuid>,
-    /// What the actor was called at that moment.
+    /// The actor's name when the event was recorded.
     pub actor_name: String,
-    /// The person in whose name the actor acted.
+    /// The person for whom the actor acted.
     pub on_behalf_of: Option<Uuid>,
-    /// What that person was called at that moment.
+    /// That person's name when the event was recorded.
     pub on_behalf_of_name: Option<String>,
-    /// The way in.
+    /// How the change came in.
     pub via: Option<String>,
-    /// Why, in a person's words.
+    /// The reason, as a person wrote it.
     pub reason: Option<String>,
     /// The payload.
     #[sea_orm(column_type = "JsonBinary")]
     pub event_data: Json,
-    /// The payload's version; 0 for a raw one.
+    /// The payload's version; 0 for a raw payload.
     pub schema_version: i16,
-    /// The story it belongs to.
+    /// The story that the event belongs to.
     pub correlation_id: Uuid,
     /// The event that caused it.
     pub causation_id: Option<Uuid>,
-    /// The request it was recorded in.
+    /// The request in which the event was recorded.
     pub request_id: Option<String>,
-    /// The database transaction it was recorded in.
+    /// The database transaction in which the event was recorded.
     pub transaction_id: i64,
     /// When its transaction began.
     pub created_at: DateTimeUtc,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,9 +1,9 @@
-//! One thing that a session did.
+//! One recorded step of a session.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// One thing that a session did.
+/// One recorded step of a session.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "job_actions")]
 pub struct Model {
@@ -13,24 +13,24 @@ pub struct Model {
     /// The session.
     #[sea_orm(primary_key, auto_increment = false)]
     pub session_id: Uuid,
-    /// Its place in the session, from 1 on, without gaps.
+    /// The position in the session, from 1, without gaps.
     #[sea_orm(primary_key, auto_increment = false)]
     pub seq: i64,
-    /// When it was done.
+    /// When the step was done.
     pub at: DateTimeUtc,
-    /// Which of the job's kinds of action.
+    /// The kind of action, as the job names it.
     pub action_type: String,
-    /// What was done, as people read it, in the words of that time.
+    /// The sentence that describes the step, as it was when the step was done.
     pub sentence: String,
-    /// The same in pieces, if it has badges.
+    /// The sentence in parts, if it has badges.
     pub parts: Option<Json>,
-    /// All of it.
+    /// The complete payload.
     pub payload: Json,
-    /// The transaction that wrote it.
+    /// The transaction that wrote the row.
     pub transaction_id: i64,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

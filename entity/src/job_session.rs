@@ -1,9 +1,9 @@
-//! One attempt of a job, or other work in the background.
+//! One attempt at a job, or other background work.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// One attempt of a job, or other work in the background.
+/// One attempt at a job, or other background work.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "job_sessions")]
 pub struct Model {
@@ -12,47 +12,47 @@ pub struct Model {
     pub id: Uuid,
     /// The team.
     pub team_id: Uuid,
-    /// What job it is.
+    /// The name of the job's type.
     pub job_name: String,
-    /// The job: all its attempts have the same.
+    /// The job's id, the same for all its attempts.
     pub job_id: Uuid,
-    /// The queue's id of the job, if it came from the queue.
+    /// The job's id in the queue, if it came from the queue.
     pub queue_job_id: Option<i64>,
-    /// Which attempt, from 1 on.
+    /// The number of this attempt, from 1.
     pub attempt: i32,
-    /// How many attempts there are before it is given up.
+    /// The maximum number of attempts.
     pub max_attempts: i32,
     /// `running`, `succeeded`, `failed`, `cancelled` or `lost`.
     pub status: String,
-    /// What it does, as people read it.
+    /// What the session does, as people read it.
     pub sentence: String,
-    /// The same in pieces, if it has badges.
+    /// The title in parts, if it has badges.
     pub parts: Option<Json>,
-    /// What it was given.
+    /// The job's input.
     pub input: Json,
-    /// Who it acts for, and what it belongs to.
+    /// The context: who the session acts for, and what it belongs to.
     pub context: Json,
-    /// What it failed with: type, message, causes.
+    /// The error: type, message, causes.
     pub error: Option<Json>,
-    /// The story it belongs to.
+    /// The story that the session belongs to.
     pub correlation_id: Uuid,
-    /// The event that caused it, if one did.
+    /// The event that caused it, if there was one.
     pub causation_id: Option<Uuid>,
-    /// When it was due in the queue.
+    /// When the job was due in the queue.
     pub queued_at: Option<DateTimeUtc>,
-    /// When it began.
+    /// When the session began.
     pub started_at: DateTimeUtc,
-    /// When its worker last said that it lives.
+    /// The time of the worker's last heartbeat.
     pub heartbeat_at: DateTimeUtc,
-    /// When it ended; null while it runs.
+    /// When the session ended; null while it runs.
     pub finished_at: Option<DateTimeUtc>,
-    /// When somebody asked for its end.
+    /// When somebody requested its cancellation.
     pub cancel_requested_at: Option<DateTimeUtc>,
-    /// The transaction that last changed more than its heartbeat.
+    /// The last transaction that changed more than the heartbeat.
     pub transaction_id: i64,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,7 +1,7 @@
-//! Daybook's tables as SeaORM entities: one file a table, no behaviour.
+//! Daybook's tables as SeaORM entities: one file per table, without behaviour.
 //!
-//! Entities declare `id` alone as SeaORM's key, so that `find_by_id(id)` reads well; the database's key is
-//! `(team_id, id)` and row-level security supplies the team. Tables whose key is not an `id` declare all of it.
+//! Entities declare only `id` as SeaORM's key, so that `find_by_id(id)` is easy to use. The database's key is
+//! `(team_id, id)`, and row-level security supplies the team. Tables whose key is not an `id` declare the whole key.
 
 use sea_orm::prelude::Uuid;
 
@@ -23,5 +23,5 @@ pub mod thread_message;
 pub mod user;
 pub mod watch;
 
-/// The reserved team of the service itself, whose members are its operators, so that `team_id` is never null.
+/// The reserved team of the service itself, whose members are its operators. Because of it, `team_id` is never null.
 pub const SYSTEM_TEAM: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);

@@ -15,17 +15,17 @@ pub struct Model {
     pub user_id: Uuid,
     /// `viewer`, `member`, `admin` or `owner`.
     pub role: String,
-    /// What `@handle` mentions them by; unique in the team, lower case.
+    /// The name for `@handle` mentions; unique in the team, lower case.
     pub handle: String,
-    /// How the team calls them, as long as they have no name of their own.
+    /// The name that the team gave the person, used until the person has a name of their own.
     pub display_name: Option<String>,
-    /// Where the team reaches them, as long as they have no address of their own.
+    /// The address that the team entered, used until the person has an address of their own.
     pub email: Option<String>,
     /// When they were added.
     pub created_at: DateTimeUtc,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,9 +1,9 @@
-//! What a person should look at: one row a thread, counting while it is unread.
+//! Something that a person should look at: one row per thread, which counts messages while it is unread.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// What a person should look at: one row a thread, counting while it is unread.
+/// Something that a person should look at: one row per thread, which counts messages while it is unread.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "notifications")]
 pub struct Model {
@@ -18,25 +18,25 @@ pub struct Model {
     pub thread_id: Uuid,
     /// `follower`, `watcher` or `mentioned`.
     pub reason: String,
-    /// The newest event; none if the newest message is a comment.
+    /// The newest event; null if the newest message is a comment.
     pub event_id: Option<Uuid>,
-    /// The newest message's place in the thread.
+    /// The newest message's position in the thread.
     pub seq: i64,
-    /// How many messages since it was last read.
+    /// The number of messages since the person last read the notification.
     pub unread_count: i32,
-    /// Counts every change of this row, so that the newest state wins.
+    /// Increases with every change of this row, so that the newest state wins.
     pub version: i64,
-    /// When it was read; none while unread.
+    /// When it was read; null while it is unread.
     pub read_at: Option<DateTimeUtc>,
-    /// When the thread first called for attention.
+    /// When the notification was first due.
     pub created_at: DateTimeUtc,
-    /// When the thread last called for attention.
+    /// When the notification was last due.
     pub updated_at: DateTimeUtc,
     /// The transaction that last changed it.
     pub transaction_id: i64,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,10 +1,10 @@
-//! A long run: what is known of it, and where its log is. Its `summary_json` is read by itself: it is long, and a text that is
-//! compared byte by byte.
+//! A long run: what is known about it, and where its log is. Code reads `summary_json` separately: it is long, and it
+//! is a text that is compared byte by byte.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// A long run: what is known of it, and where its log is.
+/// A long run: what is known about it, and where its log is.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "runs")]
 pub struct Model {
@@ -13,51 +13,51 @@ pub struct Model {
     pub id: Uuid,
     /// The team.
     pub team_id: Uuid,
-    /// What people call it.
+    /// The run's title for people.
     pub name: String,
-    /// What it runs, as its program knows it.
+    /// The kind of run, as its program names it.
     pub configuration_id: Option<String>,
     /// `queued`, `building`, `running`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
-    /// What its program ended with.
+    /// The program's exit code.
     pub exit_code: Option<i32>,
-    /// Why it failed: `{stage, code, message}`.
+    /// Why the run failed: `{stage, code, message}`.
     pub failure: Option<Json>,
-    /// When it was asked for.
+    /// When the run was requested.
     pub created_at: DateTimeUtc,
-    /// When it began.
+    /// When the run began.
     pub started_at: Option<DateTimeUtc>,
-    /// When it ended.
+    /// When the run ended.
     pub completed_at: Option<DateTimeUtc>,
-    /// How many files its tables came from.
+    /// The number of files from which its tables came.
     pub input_file_count: Option<i32>,
-    /// How many tables.
+    /// The number of tables.
     pub table_count: Option<i32>,
-    /// How many rows these had.
+    /// The number of rows in these tables.
     pub row_count: Option<i64>,
-    /// The worst of what was found: `info`, `warning` or `error`.
+    /// The highest severity that was found: `info`, `warning` or `error`.
     pub max_validation_severity: Option<String>,
-    /// Where its log is, under the storage's root.
+    /// The path of its log, below the storage's root.
     pub events_path: String,
-    /// What it made, as its program names it.
+    /// The result, as its program names it.
     pub output_paths: Json,
     /// `open`, `closed`, `sealed` or `deleted`.
     pub log_state: String,
-    /// Its log could not be written for a while.
+    /// True if the log could not be written for a while.
     pub log_degraded: bool,
-    /// How many lines the log has, once it is closed.
+    /// The number of lines in the log, set when it is closed.
     pub log_lines: Option<i64>,
-    /// How many bytes these are.
+    /// The number of bytes of these lines.
     pub log_bytes: Option<i64>,
-    /// The process that holds its log.
+    /// The process that holds the run's log.
     pub home: Option<Uuid>,
-    /// After how many seconds of silence its writer is taken for dead.
+    /// The number of seconds without a heartbeat after which the writer is considered lost.
     pub lost_after_seconds: i32,
     /// The job session that it is part of.
     pub job_session_id: Option<Uuid>,
-    /// The story it belongs to.
+    /// The story that the run belongs to.
     pub correlation_id: Uuid,
-    /// The event that caused it, if one did.
+    /// The event that caused it, if there was one.
     pub causation_id: Option<Uuid>,
     /// When its row last changed.
     pub updated_at: DateTimeUtc,
@@ -65,7 +65,7 @@ pub struct Model {
     pub transaction_id: i64,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

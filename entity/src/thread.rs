@@ -1,9 +1,9 @@
-//! Where an object's events and people's comments are read: one an object.
+//! The place where people read an object's events and comments: one thread per object.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// Where an object's events and people's comments are read: one an object.
+/// The place where people read an object's events and comments: one thread per object.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "threads")]
 pub struct Model {
@@ -16,23 +16,23 @@ pub struct Model {
     pub object_type: String,
     /// The object's id, as text.
     pub object_id: String,
-    /// What the object was last called.
+    /// The object's last known label.
     pub object_label: String,
-    /// The type of the object it belongs to.
+    /// The type of the object that this object belongs to.
     pub scope_type: Option<String>,
-    /// The id of the object it belongs to.
+    /// The id of the object that this object belongs to.
     pub scope_id: Option<String>,
     /// The newest message's `seq`.
     pub last_seq: i64,
-    /// How often messages have been changed.
+    /// The number of changes of its messages.
     pub revision: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTimeUtc,
-    /// When the newest message came.
+    /// When the newest message was posted.
     pub updated_at: DateTimeUtc,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

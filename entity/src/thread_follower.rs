@@ -1,9 +1,9 @@
-//! A person who follows a thread, has said that they don't want to, or has only read it.
+//! A person who follows a thread, has chosen not to follow it, or has only read it.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// A person who follows a thread, has said that they don't want to, or has only read it.
+/// A person who follows a thread, has chosen not to follow it, or has only read it.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "thread_followers")]
 pub struct Model {
@@ -16,19 +16,20 @@ pub struct Model {
     /// The person.
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Uuid,
-    /// False once unfollowed by hand: what would follow by itself leaves it so, unless they have only read.
+    /// False after the person stopped following. Automatic following does not change that, except for the reason
+    /// `reader`.
     pub following: bool,
-    /// True: no notification, whatever happens.
+    /// True: the person gets no notifications of the thread.
     pub muted: bool,
-    /// `creator`, `commenter`, `mentioned`, `manual`, or `reader` for who has only read so far.
+    /// `creator`, `commenter`, `mentioned`, `manual`, or `reader` for a person who has only read the thread.
     pub reason: String,
-    /// Up to where they have read.
+    /// The position up to which the person has read.
     pub read_seq: i64,
-    /// Since when.
+    /// When the row was created.
     pub created_at: DateTimeUtc,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

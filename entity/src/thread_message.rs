@@ -13,38 +13,38 @@ pub struct Model {
     /// The thread.
     #[sea_orm(primary_key, auto_increment = false)]
     pub thread_id: Uuid,
-    /// The place in the thread.
+    /// The position in the thread.
     #[sea_orm(primary_key, auto_increment = false)]
     pub seq: i64,
-    /// `system` (tells of an event) or `comment`.
+    /// `system` (about an event) or `comment`.
     pub kind: String,
-    /// The event that a system message tells of.
+    /// The event that a system message is about.
     pub event_id: Option<Uuid>,
     /// A comment's author: `user`, `api_key`, `job` or `system`.
     pub author_kind: Option<String>,
-    /// The author's row.
+    /// The author's id.
     pub author_id: Option<Uuid>,
-    /// What the author was called at that moment.
+    /// The author's name when the comment was written.
     pub author_name: Option<String>,
-    /// The person in whose name a comment's author wrote.
+    /// The person for whom a comment's author wrote.
     pub on_behalf_of: Option<Uuid>,
-    /// What that person was called at that moment.
+    /// That person's name when the comment was written.
     pub on_behalf_of_name: Option<String>,
-    /// A comment's text; none once it is deleted.
+    /// A comment's text; null once it is deleted.
     pub body: Option<String>,
     /// When it was posted.
     pub created_at: DateTimeUtc,
     /// When its text last changed.
     pub edited_at: Option<DateTimeUtc>,
-    /// When it was taken back.
+    /// When it was deleted.
     pub deleted_at: Option<DateTimeUtc>,
-    /// The thread's `revision` with its last change; 0 for one that never changed.
+    /// The thread's `revision` at the message's last change; 0 if it has never changed.
     pub revision: i64,
     /// The transaction that wrote or last changed it.
     pub transaction_id: i64,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,36 +1,37 @@
-//! A person, as their identity provider knows them. Visible through a common team only.
+//! A person, as their identity provider knows them. Others see a person only through a common team.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// A person, as their identity provider knows them. Visible through a common team only.
+/// A person, as their identity provider knows them. Others see a person only through a common team.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "users")]
 pub struct Model {
     /// UUIDv7.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Who vouches for the person: the token's `iss`.
+    /// The issuer that vouches for the person: the token's `iss`.
     pub issuer: String,
-    /// Who the person is to the issuer: the token's `sub`.
+    /// The person's id at the issuer: the token's `sub`.
     pub subject: String,
-    /// The subject, or the name of whoever added them before names belonged to memberships.
+    /// The subject, or, in rows from before names belonged to memberships, the name that the adding person entered.
     pub display_name: String,
-    /// The address of whoever added them before addresses belonged to memberships.
+    /// The address that the adding person entered, in rows from before addresses belonged to memberships.
     pub email: Option<String>,
-    /// How they call themselves: by their own verified token, or by hand. None: teams use the name that they gave.
+    /// The person's own name, from their verified token or entered by themselves. Null: teams use the name that they
+    /// entered.
     pub own_name: Option<String>,
-    /// Their address, by their own verified token.
+    /// The person's own address, from their verified token.
     pub own_email: Option<String>,
-    /// Who gave `own_name`: `token` or `self`.
+    /// The source of `own_name`: `token` or `self`.
     pub named_by: Option<String>,
-    /// When they were first named here.
+    /// When the person was first added here.
     pub created_at: DateTimeUtc,
-    /// When name or address last changed.
+    /// When the name or address last changed.
     pub updated_at: DateTimeUtc,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

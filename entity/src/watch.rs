@@ -1,9 +1,9 @@
-//! "Tell me of every new campaign."
+//! A rule such as "notify me of every new campaign".
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// "Tell me of every new campaign."
+/// A rule such as "notify me of every new campaign".
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "watches")]
 pub struct Model {
@@ -13,14 +13,14 @@ pub struct Model {
     /// The person.
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Uuid,
-    /// The type of objects they want to hear of.
+    /// The type of objects that the person watches.
     #[sea_orm(primary_key, auto_increment = false)]
     pub object_type: String,
-    /// Since when.
+    /// When the person began to watch.
     pub created_at: DateTimeUtc,
 }
 
-/// Daybook's tables are joined by hand.
+/// No relations: queries join Daybook's tables explicitly.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

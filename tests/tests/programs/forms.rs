@@ -1,4 +1,4 @@
-//! Every form of `#[event_consumer]`, and what becomes of it.
+//! Every form of `#[event_consumer]`, and what each form generates.
 
 #![expect(clippy::expect_used, reason = "a program that tests")]
 
@@ -19,7 +19,7 @@ async fn count(_tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     Ok(())
 }
 
-/// In a module of its own, as visible as the function.
+/// In a module, with the function's visibility.
 mod notices {
     use daybook::prelude::*;
 
@@ -48,7 +48,7 @@ async fn left_out(_tx: &TeamTx, _event: &NoSuchType) -> ConsumerResult {
     Ok(())
 }
 
-/// Consumers can be made by a user's own macro.
+/// A user's own macro can generate consumers.
 macro_rules! quiet_consumer {
     ($name:ident, $what:ty, $result:ty) => {
         #[event_consumer(EventType::Custom)]
@@ -92,7 +92,7 @@ fn main() {
     assert_eq!(is_for(mirror::CONSUMER), EventType::ALL);
     assert_eq!(is_for(listed::CONSUMER), EventType::ALL);
 
-    // In a test's body, where a consumer sees what stands beside it.
+    // In a test's body, where the consumer can use the names beside it.
     #[event_consumer(EventType::Deleted)]
     async fn local(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
         Ok(())
@@ -118,7 +118,7 @@ fn main() {
     }
     assert!(linked.names().is_sorted());
 
-    // The functions are still functions.
+    // The functions can still be called.
     async fn by_hand(tx: &TeamTx, event: &Event) -> ConsumerResult {
         greet(tx, event).await?;
         count(tx, std::slice::from_ref(event)).await?;

@@ -1,4 +1,4 @@
-//! Two linked consumers of one name: the set is refused, and the error says where both are.
+//! Two linked consumers have the same name: the set is refused, and the error names both places.
 
 #![expect(clippy::expect_used, reason = "a program that tests")]
 
@@ -15,7 +15,7 @@ async fn mourn(_tx: &TeamTx, _event: &Event) -> ConsumerResult {
 }
 
 fn main() {
-    let refused = Consumers::linked().expect_err("`crm` is there twice").to_string();
+    let refused = Consumers::linked().expect_err("`crm` occurs twice").to_string();
     assert!(
         refused.starts_with("two consumers are called `crm`: one at "),
         "{refused}"
@@ -25,6 +25,6 @@ fn main() {
 
     assert!(
         Consumers::of([greet::CONSUMER]).is_ok(),
-        "a set without the other is fine"
+        "a set with only one of them is accepted"
     );
 }
