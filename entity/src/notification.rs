@@ -28,9 +28,9 @@ pub struct Model {
     pub version: i64,
     /// When it was read; null while it is unread.
     pub read_at: Option<DateTimeUtc>,
-    /// When the notification was first due.
+    /// When the thread first needed attention.
     pub created_at: DateTimeUtc,
-    /// When the notification was last due.
+    /// When the thread last needed attention.
     pub updated_at: DateTimeUtc,
     /// The transaction that last changed it.
     pub transaction_id: i64,

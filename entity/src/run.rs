@@ -15,7 +15,7 @@ pub struct Model {
     pub team_id: Uuid,
     /// The run's title for people.
     pub name: String,
-    /// The kind of run, as its program names it.
+    /// What the run executes, as its program names it.
     pub configuration_id: Option<String>,
     /// `queued`, `building`, `running`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
@@ -39,7 +39,7 @@ pub struct Model {
     pub max_validation_severity: Option<String>,
     /// The path of its log, below the storage's root.
     pub events_path: String,
-    /// The result, as its program names it.
+    /// The outputs, as its program names them.
     pub output_paths: Json,
     /// `open`, `closed`, `sealed` or `deleted`.
     pub log_state: String,

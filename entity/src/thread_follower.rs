@@ -16,8 +16,8 @@ pub struct Model {
     /// The person.
     #[sea_orm(primary_key, auto_increment = false)]
     pub user_id: Uuid,
-    /// False after the person stopped following. Automatic following does not change that, except for the reason
-    /// `reader`.
+    /// False if the person stopped following by hand, or has only read. Automatic following sets it only in the second
+    /// case.
     pub following: bool,
     /// True: the person gets no notifications of the thread.
     pub muted: bool,

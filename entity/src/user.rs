@@ -14,9 +14,9 @@ pub struct Model {
     pub issuer: String,
     /// The person's id at the issuer: the token's `sub`.
     pub subject: String,
-    /// The subject, or, in rows from before names belonged to memberships, the name that the adding person entered.
+    /// The subject. In rows from before names belonged to memberships: the name that the person who added them entered.
     pub display_name: String,
-    /// The address that the adding person entered, in rows from before addresses belonged to memberships.
+    /// In rows from before addresses belonged to memberships: the address that the person who added them entered.
     pub email: Option<String>,
     /// The person's own name, from their verified token or entered by themselves. Null: teams use the name that they
     /// entered.
