@@ -1,7 +1,7 @@
-//! Daybook's schema: one file a step, expand-only, each with its `down()`.
+//! Daybook's schema: one file per step. Each step only expands the schema, and has a `down()`.
 //!
-//! [`Migrator`] holds Daybook's own steps; [`sample::Migrator`] the sample domain's, as a user's would be.
-//! Each keeps its own table of what has run, so that they can be applied side by side.
+//! [`Migrator`] has Daybook's own steps; [`sample::Migrator`] has those of the sample domain, as a user's migrator
+//! would. Each has its own table of applied steps, so both can be applied to one database.
 
 mod m0001_tenancy;
 mod m0002_events;

@@ -1,7 +1,7 @@
 //! Roles, teams, people, memberships and API keys, and who may see them.
 //!
-//! `teams` and `users` have no `team_id`, so their policies are their own: a team is seen from inside it or
-//! by its members, a person through a common team or by whoever names their exact identity.
+//! `teams` and `users` have no `team_id`, so they have their own policies. A team is visible from inside it and to its
+//! members. A person is visible through a common team, and to a caller that names their exact identity.
 
 use sea_orm_migration::prelude::*;
 
@@ -64,13 +64,13 @@ impl MigrationTrait for Migration {
         enable_team_rls(manager, "memberships").await?;
         enable_team_rls(manager, "api_keys").await?;
 
-        // A person is named exactly, by issuer and subject, when they sign in and when they are added to a
-        // team: whoever can name them so may see, make and update that one row.
+        // At sign-in and when a person is added to a team, the caller names the person exactly, by issuer and subject.
+        // A caller that can name them may see, create and update that one row.
         let named = "issuer = nullif(current_setting('daybook.issuer', true), '')
                  AND subject = nullif(current_setting('daybook.subject', true), '')";
         connection
             .execute_unprepared(&format!(
-                // Outside a team only: inside one, a person's other teams are none of its business.
+                // Only outside a team: code inside a team has no reason to see a person's other teams.
                 "CREATE POLICY own_memberships ON memberships FOR SELECT
                      USING ({CURRENT_TEAM} IS NULL AND user_id = {CURRENT_USER_ID});
 
@@ -114,8 +114,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Who acts, in PL/pgSQL so that each connection plans it once: planned anew at every entry, the policies made
-/// it seven times as slow. With the caller's rights, under the caller's policies.
+/// The functions that set who acts. They are in PL/pgSQL so that each connection plans them once: when they were
+/// planned at every entry, the policies made them seven times as slow. They run with the caller's rights, under the
+/// caller's policies.
 pub(crate) const ENTRY_FUNCTIONS: &str = "
     -- A person by their identity: sets who acts, and gives their row, and their role if they are a member.
     CREATE FUNCTION daybook_enter_person(team uuid, named_issuer text, named_subject text)

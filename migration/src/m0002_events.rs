@@ -1,17 +1,17 @@
-//! The book itself: events, append-only and partitioned by month, and what failed beside them.
+//! The events, append-only and partitioned by month, and the failures of consumers.
 //!
-//! Partitioned **on the UUIDv7 id**, whose first 48 bits are milliseconds, so that the key stays
-//! `(team_id, id)` and pages read the partitions' keys backwards in order. The indexes serve, in order: a
-//! team's feed (the key), an object's timeline, an actor's events, the relay.
+//! The table is partitioned **on the UUIDv7 id**, whose first 48 bits are milliseconds. So the key stays `(team_id,
+//! id)`, and pages read the partitions' keys backwards in order. The indexes serve, in this order: a team's feed (the
+//! key), an object's timeline, an actor's events, the relay.
 //!
-//! Nothing may have a foreign key to `events`, and `events` has none: a cascade runs with the owner's
-//! rights, whatever the caller's are.
+//! No table may have a foreign key to `events`, and `events` has none: a cascade runs with the owner's rights, not with
+//! those of the caller.
 
 use sea_orm_migration::prelude::*;
 
 use crate::rls::{APP_ROLE, CURRENT_TEAM, RELAY_ROLE, WORKER_ROLE, enable_team_rls};
 
-/// How many months of partitions are made ahead.
+/// The number of months for which partitions are created in advance.
 const MONTHS_AHEAD: u32 = 3;
 
 #[derive(DeriveMigrationName)]
@@ -128,8 +128,9 @@ fn events_table() -> String {
     )
 }
 
-/// `CREATE TABLE … PARTITION OF` would take ACCESS EXCLUSIVE on `events` and freeze every write behind a
-/// long read; `LIKE` and `ATTACH` take SHARE UPDATE EXCLUSIVE. The lock timeout bounds what is left.
+/// The functions that create partitions. `CREATE TABLE … PARTITION OF` would take ACCESS EXCLUSIVE on `events`, and
+/// every write would wait behind a long read; `LIKE` and `ATTACH` take SHARE UPDATE EXCLUSIVE. The lock timeout limits
+/// the waiting that remains.
 const PARTITION_FUNCTIONS: &str = "
     -- The smallest UUIDv7 of a moment: 48 bits of milliseconds, then zeros.
     CREATE FUNCTION daybook_uuid7_floor(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE

@@ -1,7 +1,7 @@
-//! Threads, their messages, who follows them, and who watches for new ones.
+//! Threads, their messages and followers, and the people who watch for new threads.
 //!
-//! A thread's row is locked from the moment a message takes its `seq` until the commit, so `seq` order is
-//! commit order, without gaps. What belongs to a member goes with the membership.
+//! A thread's row is locked from the moment when a message takes its `seq` until the commit. So the order of `seq` is
+//! the commit order, without gaps. Rows that belong to a member are deleted with the membership.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Requests that must not happen twice: the key commits with the work, the answer is stored right after.
+//! Requests that must not be executed twice: the key commits with the work, and the response is stored right after.
 
 use sea_orm_migration::prelude::*;
 

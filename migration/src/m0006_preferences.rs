@@ -1,10 +1,11 @@
-//! What a person wants to be told of, why they were told, and up to where they have read.
+//! What a person wants to be notified of, why they were notified, and up to where they have read.
 //!
-//! Why is kept with the notification at the moment it is written: a preference that changes later must not rewrite
-//! what was true then. Who only reads a thread gets a row among its followers with the reason `reader`: it neither
-//! follows nor has it said no. A message's `created_at` is taken under the lock of its thread's row, so that within
-//! a thread the order of moments is the order of `seq`, and a moment's place is found by halving. Preferences are
-//! ordered by their bytes: there `*` comes before every name, so that the last of the rules that match is the strongest.
+//! The reason is stored with the notification when it is written: a preference that changes later must not rewrite what
+//! was true then. A person who only reads a thread gets a row among its followers with the reason `reader`: they
+//! neither follow it nor have chosen not to. A message's `created_at` is taken while its thread's row is locked. So
+//! within a thread, the order of times is the order of `seq`, and a time's position is found by binary search.
+//! Preferences are ordered by their bytes: in that order, `*` comes before every name, so the last matching rule is the
+//! strongest.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::ConnectionTrait;
@@ -49,7 +50,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // The older program would take a reader for somebody who has said that they don't want to follow.
+        // The older program would treat a reader as a person who has chosen not to follow.
         for_each_team(manager, async |transaction, _| {
             transaction
                 .execute_unprepared("DELETE FROM thread_followers WHERE reason = 'reader'")

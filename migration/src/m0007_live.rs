@@ -1,9 +1,9 @@
-//! What the live socket asks for: what has changed in a thread, in a team, in an inbox, since it last looked; and
-//! the tickets that open it.
+//! What the live socket needs to read: the changes in a thread, a team or an inbox since the last read; and the tickets
+//! that open the socket.
 //!
-//! A thread's `revision` counts changes of its messages, as `last_seq` counts the messages. Across a team there is
-//! no such number, since whoever counts it up would make all others wait: there, rows name the transaction that
-//! wrote them, and who looks goes back to the oldest transaction that was still open when they last did.
+//! A thread's `revision` counts changes of its messages, as `last_seq` counts the messages. There is no such number for
+//! a whole team, because each transaction that increased it would make all others wait. Instead, rows name the
+//! transaction that wrote them, and a reader goes back to the oldest transaction that was still open at its last read.
 
 use sea_orm_migration::prelude::*;
 
@@ -18,7 +18,7 @@ impl MigrationTrait for Migration {
         manager
             .get_connection()
             .execute_unprepared(
-                // First a default that rewrites no table, then the one for new rows.
+                // The first default rewrites no table; the second one is for new rows.
                 "ALTER TABLE threads ADD COLUMN revision bigint NOT NULL DEFAULT 0;
                 ALTER TABLE thread_messages
                     ADD COLUMN revision bigint NOT NULL DEFAULT 0,

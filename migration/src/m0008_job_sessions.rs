@@ -1,7 +1,7 @@
-//! What the system did in the background: a session for each attempt of a job, and its actions in order.
+//! What the system did in the background: a session for each attempt at a job, and its actions in order.
 //!
-//! Actions are rows of their own, since rewriting a growing array costs more with each of them. They are written once
-//! and never changed. The view gives a session with its actions as one array.
+//! Actions are separate rows, because rewriting a growing array costs more with each action. They are written once and
+//! never changed. The view returns a session with its actions as one array.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,14 +1,15 @@
-//! What leads from a team's transactions to the queue: jobs that are asked for, and how far consumers have come.
+//! The tables between a team's transactions and the queue: job requests, and the consumers' cursors.
 //!
-//! `daybook_worker` hands both over across teams. Its policies ask for `current_user`, not for membership: the owner is
-//! a member, so that one login can open the workers' connections, and must not see across teams by that.
+//! `daybook_worker` hands both over for all teams. Its policies check `current_user`, not membership: the owner is a
+//! member, so that one login can open the workers' connections, but that membership must not let it see the rows of all
+//! teams.
 
 use sea_orm_migration::prelude::*;
 
 use crate::queue::SCHEMA;
 use crate::rls::{APP_ROLE, RELAY_ROLE, WORKER_ROLE, enable_team_rls, grant_role};
 
-/// Whose connection it is, whatever else its login may be.
+/// A condition on the role of the connection, whatever other roles its login has.
 const AS_WORKER: &str = "current_user = 'daybook_worker'";
 
 #[derive(DeriveMigrationName)]
@@ -17,7 +18,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // The workers see what the relay may see: that something happened in which team, never what.
+        // The workers see what the relay may see: that something happened in a team, but not what.
         grant_role(manager, RELAY_ROLE, WORKER_ROLE).await?;
         grant_role(manager, WORKER_ROLE, "CURRENT_USER").await?;
         let connection = manager.get_connection();
@@ -97,7 +98,7 @@ impl MigrationTrait for Migration {
         manager
             .get_connection()
             .execute_unprepared(&format!(
-                // The queue is of no use without what leads to it; its own migrations can't be taken back.
+                // The queue is useless without these tables; its own migrations can't be undone.
                 "DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;
                  DROP POLICY workers ON job_sessions;
                  REVOKE ALL ON job_sessions, idempotency_keys FROM {WORKER_ROLE};

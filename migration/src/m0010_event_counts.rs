@@ -1,4 +1,4 @@
-//! How often what happened, by day: what a durable consumer counts.
+//! The number of events of each kind per day, which a durable consumer counts.
 
 use sea_orm_migration::prelude::*;
 
@@ -13,7 +13,7 @@ impl MigrationTrait for Migration {
         manager
             .get_connection()
             .execute_unprepared(
-                // The system is an actor without an id: its counts have zeros there, since a key can't have nulls.
+                // The system is an actor without an id. Its counts have the nil id, because a key can't have nulls.
                 "CREATE TABLE event_counts (
                     team_id uuid NOT NULL,
                     day date NOT NULL,

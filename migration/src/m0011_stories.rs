@@ -1,4 +1,4 @@
-//! What belongs to one story is found by its correlation id.
+//! Indexes by which everything that belongs to one story is found by its correlation id.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,13 +1,13 @@
-//! Runs: what is known of a long run, and where its log is. No line of a log is ever a row.
+//! Runs: what is known about a long run, and where its log is. The lines of a log are never rows.
 //!
-//! A log has one writer at a time. Who takes it up writes the next `epoch` into `run_leases`; of two who try, one meets
-//! the other's row. `run_homes` says which processes hold logs, and that they live.
+//! A log has one writer at a time. A process that acquires a log writes the next `epoch` into `run_leases`; if two try,
+//! one of them finds the other's row. `run_homes` records which processes hold logs, and their heartbeats.
 
 use sea_orm_migration::prelude::*;
 
 use crate::rls::{APP_ROLE, WORKER_ROLE, enable_team_rls};
 
-/// Whose connection it is, whatever else its login may be.
+/// A condition on the role of the connection, whatever other roles its login has.
 const AS_WORKER: &str = "current_user = 'daybook_worker'";
 
 #[derive(DeriveMigrationName)]

@@ -1,15 +1,16 @@
-//! Closes the ways by which the run-time role could act with the owner's rights.
+//! Closes the ways in which the run-time role could act with the owner's rights.
 //!
 //! A function that runs as its owner resolves every type and function name by `search_path`. PostgreSQL searches
-//! `pg_temp` first unless the path names it, so a caller who can create temporary objects could replace `text` by a
-//! domain of their own, whose CHECK then ran as the owner. Three changes, each sufficient alone:
+//! `pg_temp` first unless the path names it. So a caller that can create temporary objects could replace `text` by its
+//! own domain, and the CHECK of that domain would run as the owner. Three changes prevent this, and each one is
+//! sufficient alone:
 //!
 //! 1. every function of ours has `search_path = pg_catalog, pg_temp`, with `pg_temp` last, and schema-qualified names;
 //! 2. PUBLIC has no TEMP on the database, so that a run-time role can't create temporary objects;
 //! 3. only the roles that call a function may execute it.
 //!
-//! Partitions are made under a lock on `events` that needs more than the run-time roles' rights on it. The advisory lock
-//! that it replaces could be held by anybody who can connect.
+//! Partitions are created under a lock on `events` that the run-time roles have no right to take. It replaces an
+//! advisory lock, which anybody who can connect could hold.
 
 use sea_orm_migration::prelude::*;
 
@@ -33,13 +34,13 @@ impl MigrationTrait for Migration {
                      public.daybook_enter_member(uuid, uuid), public.daybook_uuid7_floor(timestamptz) TO {APP_ROLE};"
             ))
             .await?;
-        // Of a database that has the queue already; elsewhere the queue's own migrations do it.
+        // For a database that already has the queue; otherwise the queue's own migrations do it.
         connection.execute_unprepared(&queue::function_rights()).await?;
         revoke_temp(connection).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // PUBLIC doesn't get TEMP back: the program before this step doesn't need it, and is safer without.
+        // PUBLIC doesn't get TEMP back: the program before this step doesn't need it, and is safer without it.
         manager.get_connection().execute_unprepared(AS_BEFORE).await?;
         Ok(())
     }

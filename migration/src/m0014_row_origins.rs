@@ -1,11 +1,11 @@
-//! Keeps the run-time roles from writing rows that no program of ours would write.
+//! Prevents the run-time roles from writing rows that none of our programs would write.
 //!
-//! `transaction_id` and `created_at` of events are the database's to give: the relay and live feeds order by the first,
-//! and a row with a number from the future would be new for ever. The run-time role may insert the other columns only.
-//! A later step that adds a column to `events` has to `GRANT INSERT (column)` on it if programs are to set it.
+//! The database sets `transaction_id` and `created_at` of events. The relay and live feeds order by the first, and a
+//! row with a future number would stay new forever. The run-time role may insert only the other columns. A later step
+//! that adds a column to `events` has to `GRANT INSERT (column)` on it if programs are to set it.
 //!
-//! Other tables whose rows name their transaction are updated, too: a trigger refuses any number but the current
-//! transaction's. Rows that exist, restored ones among them, keep theirs.
+//! Other tables whose rows name their transaction are also updated: a trigger refuses every number except that of the
+//! current transaction. Existing rows, including restored ones, keep their numbers.
 //!
 //! The checks are added without a scan of existing rows; `m0019_existing_rows` validates them without blocking writers.
 
@@ -16,14 +16,14 @@ use crate::rls::APP_ROLE;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// What a program may set of an event: all columns but `transaction_id` and `created_at`.
+/// The columns of an event that a program may set: all except `transaction_id` and `created_at`.
 const EVENT_COLUMNS: &str = "team_id, id, event_type, event_name, object_type, object_id, object_label, threadable, \
      scope_type, scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data, \
      schema_version, correlation_id, causation_id, request_id";
 
-/// Tables whose rows name the transaction that last changed them: those that requests lock before `events`.
+/// The tables whose rows name the transaction that last changed them: those that requests lock before `events`.
 const NUMBERED_BEFORE_EVENTS: [&str; 3] = ["runs", "job_sessions", "job_actions"];
-/// Those that they lock after `events`.
+/// The tables of this kind that requests lock after `events`.
 const NUMBERED_AFTER_EVENTS: [&str; 2] = ["thread_messages", "notifications"];
 
 /// Table, constraint and condition.
@@ -58,8 +58,8 @@ impl MigrationTrait for Migration {
         let connection = manager.get_connection();
         connection.execute_unprepared("SET LOCAL lock_timeout = '5s'").await?;
         connection.execute_unprepared(REFUSE_TRANSACTION).await?;
-        // In the order in which requests lock these tables: what an event is about comes before the event, and what is
-        // posted of it after.
+        // In the order in which requests lock these tables: first the objects of events, then the events, then what is
+        // posted about them.
         for table in NUMBERED_BEFORE_EVENTS {
             refuse_transaction(connection, table).await?;
         }
@@ -109,7 +109,7 @@ impl MigrationTrait for Migration {
 }
 
 async fn refuse_transaction(connection: &SchemaManagerConnection<'_>, table: &str) -> Result<(), DbErr> {
-    // The condition is evaluated without a call of the function, which is for rows that break it.
+    // The condition is evaluated without a call of the function. The function is only called for rows that violate it.
     let trigger = format!(
         "CREATE TRIGGER refuse_transaction BEFORE INSERT OR UPDATE OF transaction_id ON public.{table}
              FOR EACH ROW WHEN (NEW.transaction_id <> pg_current_xact_id()::text::bigint)
@@ -118,7 +118,7 @@ async fn refuse_transaction(connection: &SchemaManagerConnection<'_>, table: &st
     connection.execute_unprepared(&trigger).await.map(drop)
 }
 
-/// The owner may: a restored dump brings the numbers of another cluster.
+/// The owner may write any number: a restored dump has the numbers of another cluster.
 const REFUSE_TRANSACTION: &str = "
     CREATE FUNCTION public.daybook_refuse_transaction() RETURNS trigger LANGUAGE plpgsql
         SET search_path = pg_catalog, pg_temp AS $$

@@ -1,8 +1,9 @@
-//! The event type `RESTORED`: a softly deleted object came back.
+//! The event type `RESTORED`: a softly deleted object was restored.
 //!
-//! The checks of the known types are made wider. `NOT VALID`, since every row has passed the narrower check and events are
-//! never changed: nothing has to be read while the table is locked, and `m0019_existing_rows` validates them later. Each partition has the check as its own, too, because
-//! partitions are made `LIKE` the table, so it is dropped there by itself.
+//! The checks of the known types are widened. They are `NOT VALID`, because every row has passed the narrower check and
+//! events are never changed. So nothing has to be read while the table is locked, and `m0019_existing_rows` validates
+//! the checks later. Each partition also has the check itself, because partitions are created `LIKE` the table, so it
+//! is dropped separately there.
 
 use sea_orm_migration::prelude::*;
 
@@ -24,7 +25,7 @@ impl MigrationTrait for Migration {
         know(manager, WITH).await
     }
 
-    /// Rows of the type stay, since events are never deleted.
+    /// Rows of this type stay, because events are never deleted.
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         know(manager, WITHOUT).await
     }

@@ -1,21 +1,22 @@
-//! Invitations, names that belong to a membership, and API keys that somebody answers for.
+//! Invitations, names that belong to a membership, and API keys with an owner.
 //!
-//! **Invitations.** Adding somebody to a team writes a row of `invitations`, and only the person's own token turns it into
-//! a membership. Pending invitations are a table of their own, so that no query over `memberships` can take one for a member.
+//! **Invitations.** Adding a person to a team writes a row of `invitations`, and only the person's own token turns it
+//! into a membership. Pending invitations have their own table, so that no query over `memberships` can treat one as a
+//! member.
 //!
-//! **Names.** `users.own_name` and `own_email` are what the person's own verified token, or the person, said. Until then
-//! a team sees the name that it gave itself, `memberships.display_name`. `users.display_name` and `users.email` stay for
-//! processes of an older version; new rows have the subject there.
+//! **Names.** `users.own_name` and `own_email` come from the person's own verified token, or from the person. Until
+//! they exist, a team sees the name that it entered itself, `memberships.display_name`. `users.display_name` and
+//! `users.email` stay for processes of an older version; new rows have the subject there.
 //!
-//! **Keys.** `api_keys.owned_by` is the member whose rights the key was made with. It is revoked with that member. A key
-//! that was made by another key is owned by that key's owner; one from before whose maker isn't known has no owner.
+//! **Keys.** `api_keys.owned_by` is the member with whose rights the key was made. The key is revoked with that member.
+//! A key that another key made is owned by that key's owner. An older key whose maker isn't known has no owner.
 
 use sea_orm_migration::prelude::*;
 
 use crate::m0001_tenancy::ENTRY_FUNCTIONS;
 use crate::rls::{APP_ROLE, CURRENT_TEAM, enable_team_rls};
 
-/// Table and constraint, of columns that are empty as yet.
+/// Table and constraint, for columns that are still empty.
 pub(crate) const CHECKS: [(&str, &str); 3] = [
     ("users", "users_own_name_length"),
     ("users", "users_named_by_known"),
@@ -25,7 +26,7 @@ pub(crate) const CHECKS: [(&str, &str); 3] = [
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The person whom the transaction names exactly, as the policy `named` on `users` has it.
+/// The person whom the transaction names exactly, as in the policy `named` on `users`.
 const NAMED: &str = "issuer = nullif(current_setting('daybook.issuer', true), '')
                  AND subject = nullif(current_setting('daybook.subject', true), '')";
 
@@ -78,7 +79,7 @@ impl MigrationTrait for Migration {
         enable_team_rls(manager, "invitations").await?;
         connection
             .execute_unprepared(&format!(
-                // Outside a team only: inside one, a person's other invitations are none of its business.
+                // Only outside a team: code inside a team has no reason to see a person's other invitations.
                 "CREATE POLICY own_invitations ON invitations FOR SELECT USING ({CURRENT_TEAM} IS NULL AND {NAMED});
                  CREATE POLICY inviting_teams ON teams FOR SELECT USING ({CURRENT_TEAM} IS NULL AND EXISTS (
                      SELECT FROM invitations i WHERE i.team_id = teams.id AND {NAMED}));
@@ -101,7 +102,7 @@ impl MigrationTrait for Migration {
                  REVOKE DELETE ON users FROM {APP_ROLE};"
             ))
             .await?;
-        // Replaced, not made again: who may execute them stays as it is.
+        // The functions are replaced, not created again, so that the rights to execute them stay as they are.
         let replaced = ENTRY_FUNCTIONS.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION");
         connection
             .execute_unprepared(&format!(
@@ -114,8 +115,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// As the entry functions of the first migration, with the name that the person has in this team. With the caller's
-/// rights, under the caller's policies.
+/// The entry functions of the first migration, extended by the name that the person has in this team. They run with the
+/// caller's rights, under the caller's policies.
 const NAMES_OF_MEMBERS: &str = "
     CREATE OR REPLACE FUNCTION public.daybook_enter_person(team uuid, named_issuer text, named_subject text)
         RETURNS TABLE (id uuid, name text, role text) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

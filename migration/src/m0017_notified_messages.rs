@@ -1,16 +1,17 @@
-//! Notifications that can be taken back, mentions that are notified once, and values as lists show them.
+//! Notifications that can be taken back, mentions that notify once, and values as lists show them.
 //!
-//! `unread_seqs` are the places of the newest messages that a notification counts, so that a comment that is deleted
-//! leaves the count; `mentioned` are the people whom a comment has mentioned so far, so that an edit notifies only
+//! `unread_seqs` has the positions of the newest messages that a notification counts, so that a deleted comment is no
+//! longer counted. `mentioned` has the people whom a comment has mentioned so far, so that an edit notifies only the
+//! people that it adds.
 //! those whom it adds.
 
 use sea_orm_migration::prelude::*;
 
 use crate::rls::APP_ROLE;
 
-/// `daybook_short_json` gives a value as a list shows it: as it is up to 16 KiB, and shorter beyond, 64 KiB at most. What
-/// is cut is a text that ends in an ellipsis; a list or an object in the place of a field's value becomes the beginning
-/// of its text. The numbers are known to the service, too (`events/shortened.rs`).
+/// `daybook_short_json` returns a value as a list shows it: unchanged up to 16 KiB, and shortened above that, to at
+/// most 64 KiB. A shortened text ends with an ellipsis; a list or an object that is the value of a field becomes the
+/// beginning of its text. The service also knows these numbers (`events/shortened.rs`).
 const SHORT_JSON: &str = "
     CREATE FUNCTION daybook_shorten_json(value jsonb, max_chars int, max_keys int, depth int) RETURNS jsonb
         LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

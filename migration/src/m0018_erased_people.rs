@@ -1,10 +1,11 @@
-//! Remembers which ids belonged to people who were erased.
+//! Records the ids of people who were erased.
 //!
-//! Events and comments keep the name that was true when they were written. An operator may have readers show a pseudonym
-//! instead (`DAYBOOK_ERASED_NAMES=pseudonym`), which needs to know whom it is for. A row has the id alone, and a trigger
-//! writes it: no way of deleting a person leaves it out, and no program can declare somebody erased.
+//! Events and comments keep the name that was true when they were written. An operator can choose that readers see a
+//! pseudonym instead (`DAYBOOK_ERASED_NAMES=pseudonym`); for that, the service must know which people were erased. A
+//! row has only the id, and a trigger writes it: every way to delete a person is covered, and no program can declare a
+//! person erased.
 //!
-//! The run-time role can't read the table. It asks for one id at a time, by `daybook_shown_name`.
+//! The run-time role can't read the table. It queries one id at a time, with `daybook_shown_name`.
 
 use sea_orm_migration::prelude::*;
 
@@ -43,7 +44,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// The pseudonym is made of the id's last digits, which are random and already stand beside the name.
+/// The table, its trigger and its functions. The pseudonym is made from the last digits of the id, which are random and
+/// are already stored beside the name.
 const ERASED_PEOPLE: &str = "
     CREATE TABLE public.erased_people (
         user_id uuid PRIMARY KEY,

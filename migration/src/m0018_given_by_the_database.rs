@@ -1,10 +1,10 @@
-//! Refuses values that the database gives: when a row was made, and where a message is in its thread.
+//! Refuses values that the database must set: when a row was created, and a message's position in its thread.
 //!
-//! Clients page and sort by `created_at`, and rely on the places of a thread having no gaps. `m0014_row_origins` closed
-//! this for events. Here triggers do it for the other tables: they leave the rights as they are, so that a later step may
-//! add columns to these tables. The tables' owner may write anything: a dump brings its rows along.
+//! Clients page and sort by `created_at`, and rely on a thread's positions having no gaps. `m0014_row_origins` ensured
+//! this for events. For the other tables, triggers ensure it here. They don't change the rights, so a later step can
+//! add columns to these tables. The tables' owner may write anything, because a dump contains its own rows.
 //!
-//! SQL written on purpose can still make gaps, by raising `threads.last_seq` without posting a message.
+//! SQL that is written on purpose can still make gaps: it can raise `threads.last_seq` without posting a message.
 
 use sea_orm_migration::prelude::*;
 
@@ -27,7 +27,8 @@ const DATED: [&str; 10] = [
     "notifications",
 ];
 
-/// Trigger, table, event and condition: what the run-time role may not write of a message's place and moment.
+/// Trigger, table, event and condition: the values of a message's position and time that the run-time role may not
+/// write.
 const PLACED: [(&str, &str, &str, &str); 3] = [
     (
         "refuse_lower_place",
@@ -56,7 +57,8 @@ impl MigrationTrait for Migration {
         connection.execute_unprepared("SET LOCAL lock_timeout = '5s'").await?;
         connection.execute_unprepared(FUNCTIONS).await?;
         for table in DATED {
-            // The conditions are evaluated without a call of the function, which is for rows that break them.
+            // The conditions are evaluated without a call of the function. The function is only called for rows that
+            // violate them.
             connection
                 .execute_unprepared(&format!(
                     "CREATE TRIGGER refuse_date BEFORE INSERT ON public.{table} FOR EACH ROW
@@ -113,8 +115,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// A thread's row names the last place before a message takes it, in the same statement: a trigger sees that. A message's
-/// moment is the clock's, which may be turned back while a transaction runs: so another moment is replaced, not refused.
+/// Within one statement, a thread's row gets the new last position before the message takes it, so a trigger can check
+/// that. A message's time comes from the clock, which may be turned back while a transaction runs; so a different time
+/// is replaced, not refused.
 const FUNCTIONS: &str = "
     CREATE FUNCTION public.daybook_refuse_value() RETURNS trigger LANGUAGE plpgsql
         SET search_path = pg_catalog, pg_temp AS $$

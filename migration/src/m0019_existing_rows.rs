@@ -1,9 +1,9 @@
-//! Brings existing rows up to what the steps from `m0014` to `m0016` expect of new ones, beside a running service.
+//! Updates existing rows to meet what the steps from `m0014` to `m0016` require of new rows, while the service runs.
 //!
-//! The step runs outside a transaction: names and owners of keys are filled in in batches, and each check is validated by a
-//! statement of its own, which blocks no writer. If it ends in the middle, the next run goes on from there.
+//! The step runs outside a transaction. It fills in names and owners of keys in batches, and validates each check with
+//! a separate statement, which blocks no writer. If it stops in the middle, the next run continues from there.
 //!
-//! A check stays unvalidated where older rows break it: new rows are checked, and the old ones stay readable.
+//! If older rows violate a check, the check stays unvalidated: new rows are checked, and the old ones stay readable.
 
 use sea_orm_migration::prelude::*;
 
@@ -13,11 +13,11 @@ use crate::{m0014_row_origins, m0015_restored_events, m0016_people};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// Teams go on seeing the names that they have seen.
+/// Teams continue to see the names that they have seen so far.
 const NAMES: &str = "UPDATE memberships m SET display_name = u.display_name, email = u.email FROM users u
     WHERE m.team_id = $1 AND u.id = m.user_id AND m.user_id IN (
         SELECT user_id FROM memberships WHERE team_id = $1 AND display_name IS NULL LIMIT $2)";
-/// Keys of people who have left stay without an owner: an admin adopts or revokes them.
+/// Keys of people who have left stay without an owner, until an admin adopts or revokes them.
 const OWNERS_OF_KEYS: &str = "UPDATE api_keys SET owned_by = created_by WHERE team_id = $1 AND id IN (
     SELECT k.id FROM api_keys k JOIN memberships m ON m.team_id = k.team_id AND m.user_id = k.created_by
         WHERE k.team_id = $1 AND k.owned_by IS NULL LIMIT $2)";
@@ -50,7 +50,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
-        // The constraints and columns go with the steps that added them.
+        // The constraints and columns are removed by the steps that added them.
         Ok(())
     }
 }

@@ -1,8 +1,10 @@
-//! Builds the indexes of the columns that the steps before added, and keys that no other index imitates.
+//! Builds the indexes of the columns that the steps before added, and changes the keys of those indexes that the
+//! planner could choose instead of the primary key.
 //!
-//! The other indexes of `threads`, `thread_followers` and `memberships` no longer begin with `team_id`. Of a team that
-//! the statistics have not seen yet the planner expects one row, so that a search by the key `(team_id, id)` looks as
-//! cheap through any index that begins with `team_id`: it took the wrong one, and each search read all of the team.
+//! The other indexes of `threads`, `thread_followers` and `memberships` no longer begin with `team_id`. If the
+//! statistics don't have a team yet, the planner expects one row of it. Then a search by the key `(team_id, id)` looks
+//! equally cheap through any index that begins with `team_id`. The planner chose the wrong index, and each search read
+//! the whole team.
 //!
 //! The step runs outside a transaction and builds each index beside the service's writes; see [`crate::online`].
 
@@ -24,7 +26,7 @@ const UNREAD_OF_A_THREAD: Index = Index {
     keys: "(thread_id, team_id) WHERE read_at IS NULL",
 };
 
-/// Indexes and unique constraints with their keys, as this step leaves them.
+/// The indexes and unique constraints with the keys that they have after this step.
 const FOLLOWERS: Index = Index {
     name: "thread_followers_user_idx",
     table: "thread_followers",

@@ -1,16 +1,18 @@
-//! What a step does beside a running service, without blocking its writers: build and replace indexes, and fill in columns.
+//! Changes that run beside the service without blocking its writers: they build and replace indexes, and fill in
+//! columns.
 //!
-//! For steps outside a transaction (`use_transaction` is `Some(false)`). Each function can be called again after it ended at
-//! any point: it goes on with what is there, and builds an index again that was left invalid.
+//! They are for steps outside a transaction (`use_transaction` is `Some(false)`). Each function can be called again
+//! after it stopped at any point: it continues with what exists, and rebuilds an index that was left invalid.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement, TransactionTrait};
 
 use crate::rls::{begin_in, team_ids};
 
-/// How many rows one transaction of a backfill changes at most.
+/// The maximum number of rows that one transaction of a backfill changes.
 const BATCH_ROWS: i64 = 1_000;
-/// How long the exchange of an index may wait for the service's transactions. Others wait behind it.
+/// The maximum time for which the exchange of an index waits for the service's transactions. Other transactions wait
+/// behind it.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '5s'";
 
 /// An index of a table in `public`.
@@ -22,28 +24,25 @@ pub(crate) struct Index {
     pub(crate) keys: &'static str,
 }
 
-/// Builds an index that is not there, or was left invalid.
+/// Builds an index that does not exist, or was left invalid.
 ///
-/// # Errors
-/// As any statement.
+/// # Errors The errors of any statement.
 pub(crate) async fn build_index(connection: &SchemaManagerConnection<'_>, index: &Index) -> Result<(), DbErr> {
     build(connection, "INDEX", index.name, index).await
 }
 
-/// Drops an index, if it is there.
+/// Drops an index, if it exists.
 ///
-/// # Errors
-/// As any statement.
+/// # Errors The errors of any statement.
 pub(crate) async fn drop_index(connection: &SchemaManagerConnection<'_>, name: &str) -> Result<(), DbErr> {
     let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{name}");
     connection.execute_unprepared(&drop).await?;
     Ok(())
 }
 
-/// Gives an index other keys: builds the new one under another name, then exchanges them.
+/// Changes the keys of an index: builds the new index under another name, then exchanges the two.
 ///
-/// # Errors
-/// As any statement.
+/// # Errors The errors of any statement.
 pub(crate) async fn replace_index(connection: &SchemaManagerConnection<'_>, index: &Index) -> Result<(), DbErr> {
     let Index { name, .. } = index;
     let exchange = format!(
@@ -53,10 +52,10 @@ pub(crate) async fn replace_index(connection: &SchemaManagerConnection<'_>, inde
     replace(connection, "INDEX", index, &exchange).await
 }
 
-/// Gives a unique constraint its columns in another order, as [`replace_index`] does. The constraint holds all the time.
+/// Changes the order of a unique constraint's columns, as [`replace_index`] does. The constraint is in force all the
+/// time.
 ///
-/// # Errors
-/// As any statement.
+/// # Errors The errors of any statement.
 pub(crate) async fn replace_unique_constraint(
     connection: &SchemaManagerConnection<'_>,
     index: &Index,
@@ -96,7 +95,7 @@ async fn build(connection: &SchemaManagerConnection<'_>, kind: &str, name: &str,
     Ok(())
 }
 
-/// Whether an index is there and its build did not come to its end.
+/// Returns whether an index exists whose build was not completed.
 async fn is_invalid(connection: &SchemaManagerConnection<'_>, name: &str) -> Result<bool, DbErr> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('public.{name}') AND NOT indisvalid) AS yes"
@@ -116,11 +115,10 @@ async fn yes(connection: &SchemaManagerConnection<'_>, sql: String) -> Result<bo
     row.map_or(Ok(false), |row| row.try_get("", "yes"))
 }
 
-/// Runs an `UPDATE` in every team until it finds no more rows, each time in a transaction of its own. `$1` is the team and
-/// `$2` the number of rows that it may change; what it has changed it must not find again.
+/// Runs an `UPDATE` in each team until it finds no more rows, each time in a separate transaction. `$1` is the team and
+/// `$2` the number of rows that it may change. It must not find the rows again that it has changed.
 ///
-/// # Errors
-/// As the statement. What earlier transactions changed stays.
+/// # Errors The errors of the statement. The changes of earlier transactions are kept.
 pub(crate) async fn update_in_batches(manager: &SchemaManager<'_>, update: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
     for team_id in team_ids(manager).await? {

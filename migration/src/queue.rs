@@ -1,17 +1,16 @@
-//! The queue's own schema, `graphile_worker`, which its crate brings along, and who may use it.
+//! The schema of the queue, `graphile_worker`, which comes from the crate of that name, and the rights to use it.
 
 use graphile_worker_migrations::sql::GRAPHILE_WORKER_MIGRATIONS;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
 use crate::rls::WORKER_ROLE;
 
-/// Where the queue's tables are.
+/// The schema of the queue's tables.
 pub const SCHEMA: &str = "graphile_worker";
 
-/// Applies the queue's migrations, and lets the workers, and nobody else, use its tables.
+/// Applies the queue's migrations, and lets only the workers use its tables.
 ///
-/// # Errors
-/// The first step that failed; the ones before it stay applied.
+/// # Errors The error of the first step that failed; the steps before it stay applied.
 pub async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
     if status(connection).await?.1.is_none() {
         return Ok(());
@@ -25,10 +24,10 @@ pub async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// What the queue's schema is, and what it is still to become, by names such as `graphile_worker_22`.
+/// Returns the applied version of the queue's schema, and the version that is still to be applied, by names such as
+/// `graphile_worker_22`.
 ///
-/// # Errors
-/// As any statement.
+/// # Errors The errors of any statement.
 pub async fn status(connection: &DatabaseConnection) -> Result<(Option<String>, Option<String>), DbErr> {
     let newest = GRAPHILE_WORKER_MIGRATIONS
         .iter()
@@ -49,7 +48,7 @@ async fn applied(connection: &DatabaseConnection) -> Result<i64, DbErr> {
             .query_one_raw(Statement::from_string(connection.get_database_backend(), sql))
             .await
     };
-    // Rights come last: until they are there, nothing is.
+    // The rights are granted last: without them, the queue counts as not migrated.
     let there = one(format!(
         "SELECT to_regclass('{SCHEMA}.migrations') IS NOT NULL
             AND has_schema_privilege('{WORKER_ROLE}', '{SCHEMA}', 'USAGE') AS there
@@ -67,8 +66,8 @@ async fn applied(connection: &DatabaseConnection) -> Result<i64, DbErr> {
     row.map_or(Ok(0), |row| row.try_get("", "id"))
 }
 
-/// Lets the workers, and nobody else, call the queue's functions, and pins the search path of those that run as their
-/// owner or in a trigger. Does nothing where there is no queue yet.
+/// Returns SQL that lets only the workers call the queue's functions, and that pins the search path of those that run
+/// as their owner or in a trigger. It does nothing if there is no queue yet.
 pub(crate) fn function_rights() -> String {
     format!(
         "DO $$
@@ -88,7 +87,8 @@ pub(crate) fn function_rights() -> String {
     )
 }
 
-/// The queue's tables have row-level security and no policy: nobody but their owner can use them, until now.
+/// Returns SQL that grants the workers their rights on the queue's tables. The tables have row-level security without a
+/// policy, so without this only their owner can use them.
 fn rights() -> String {
     format!(
         "DO $$

@@ -1,28 +1,28 @@
-//! What makes a table a team table, for Daybook's own migrations and for a user's.
+//! Turns a table into a team table, for Daybook's own migrations and for a user's.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, TransactionTrait};
 use uuid::Uuid;
 
-/// Sees one team's rows and nothing without a team: requests and consumers.
+/// The role of requests and consumers. It sees the rows of one team, and nothing without a team.
 pub const APP_ROLE: &str = "daybook_app";
-/// Sees envelope columns of events across teams, never contents: the relay.
+/// The role of the relay. It sees the envelope columns of events of all teams, never their contents.
 pub const RELAY_ROLE: &str = "daybook_relay";
-/// Owns the queue's work and makes partitions: the workers.
+/// The role of the workers. It owns the queue's work and creates partitions.
 pub const WORKER_ROLE: &str = "daybook_worker";
 
-/// The team that the transaction has entered; null, and so equal to nothing, when it has entered none.
+/// The team that the transaction has entered; null, and so equal to nothing, if it has entered none.
 ///
-/// After a commit a custom setting is `''`, not null, hence the `nullif`. The bare form, without a
-/// sub-select, lets the planner see the value.
+/// After a commit, a custom setting is `''` instead of null; hence the `nullif`. There is no sub-select, so that the
+/// planner sees the value.
 pub const CURRENT_TEAM: &str = "nullif(current_setting('daybook.team_id', true), '')::uuid";
 
-/// The person that the transaction acts for; null when there is none.
+/// The person for whom the transaction acts; null if there is none.
 pub const CURRENT_USER_ID: &str = "nullif(current_setting('daybook.user_id', true), '')::uuid";
 
-/// Makes `table`, which must have a column `team_id uuid`, a team table: row-level security enabled and
-/// forced (so that its owner is bound by it too), one policy, and the run-time role's rights. A table of another schema than
-/// `public` is named with it: `shop.guests`.
+/// Turns `table`, which must have a column `team_id uuid`, into a team table. It enables row-level security, and forces
+/// it so that it also binds the table's owner. It adds one policy and the run-time role's rights. A table of a schema
+/// other than `public` is named with its schema: `shop.guests`.
 ///
 /// ```ignore
 /// async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -57,13 +57,12 @@ pub async fn enable_team_rls(manager: &SchemaManager<'_>, table: &str) -> Result
     Ok(())
 }
 
-/// Runs `work` once for every team, inside a transaction that has entered it: the way to backfill.
+/// Runs `work` once for each team, in a transaction that has entered the team. Use it to backfill.
 ///
-/// Under forced row-level security an owner's plain `UPDATE` silently touches nothing, because no team is
-/// set. `work` gets a connection on which that team's rows, and only those, can be read and written.
+/// Under forced row-level security, a plain `UPDATE` by the owner changes no row and reports no error, because no team
+/// is set. `work` receives a connection that can read and write the rows of that team, and no others.
 ///
-/// # Errors
-/// The first error of `work`; teams before it keep what was done.
+/// # Errors The first error of `work`. The changes in earlier teams are kept.
 pub async fn for_each_team<F>(manager: &SchemaManager<'_>, mut work: F) -> Result<(), DbErr>
 where
     F: AsyncFnMut(&DatabaseTransaction, Uuid) -> Result<(), DbErr>,
@@ -74,16 +73,16 @@ where
         work(&transaction, team_id).await?;
         transaction.commit().await?;
     }
-    // Inside a migration's own transaction the setting outlives the savepoints above.
+    // In a migration's own transaction, the setting would outlive the savepoints above.
     connection
         .execute_unprepared("SELECT set_config('daybook.team_id', '', true)")
         .await?;
     Ok(())
 }
 
-/// Every team, the service's own included.
+/// Returns the ids of all teams, including the service's own team.
 pub(crate) async fn team_ids(manager: &SchemaManager<'_>) -> Result<Vec<Uuid>, DbErr> {
-    // `teams` has a policy of its own that lets its owner list it.
+    // `teams` has its own policy, which lets its owner list it.
     let query = Statement::from_string(manager.get_database_backend(), "SELECT id FROM teams ORDER BY id");
     let rows = manager.get_connection().query_all_raw(query).await?;
     rows.iter().map(|row| row.try_get("", "id")).collect()
@@ -104,14 +103,13 @@ pub(crate) async fn begin_in(
     Ok(transaction)
 }
 
-/// Takes TEMP on the database from PUBLIC, where the login may: it owns the database, or is a superuser. Otherwise it
-/// changes nothing, and the service refuses to start until the database's owner has done it.
+/// Revokes TEMP on the database from PUBLIC, if the login may do that: as the database's owner or a superuser.
+/// Otherwise it changes nothing, and the service refuses to start until the database's owner has done it.
 ///
-/// Rights on a database are kept neither by a dump of it nor by a copy made with `CREATE DATABASE … TEMPLATE`, so it is
-/// called by every migration run, too.
+/// Neither a dump of a database nor a copy with `CREATE DATABASE … TEMPLATE` keeps the rights on the database, so every
+/// migration run calls this too.
 ///
-/// # Errors
-/// As any statement.
+/// # Errors The errors of any statement.
 pub async fn revoke_temp(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
     connection
         .execute_unprepared(
@@ -128,11 +126,10 @@ pub async fn revoke_temp(connection: &impl ConnectionTrait) -> Result<(), DbErr>
     Ok(())
 }
 
-/// Lets the run-time role read which of Daybook's steps are applied: the self-check compares the schema with those that the
-/// program knows. Called by every migration run, as [`revoke_temp`] is.
+/// Lets the run-time role read which of Daybook's steps are applied: the self-check compares the schema with the steps
+/// that the program knows. Every migration run calls this, as it calls [`revoke_temp`].
 ///
-/// # Errors
-/// As any statement.
+/// # Errors The errors of any statement.
 pub async fn grant_reading_steps(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
     connection
         .execute_unprepared(&format!(
@@ -146,10 +143,10 @@ pub async fn grant_reading_steps(connection: &impl ConnectionTrait) -> Result<()
     Ok(())
 }
 
-/// Makes the three run-time roles, once per cluster, and lets the migrating role take the app's.
+/// Creates the three run-time roles, once per cluster, and grants the app's role to the migrating role.
 ///
-/// Roles belong to the cluster, not to the database: another database's migration may be making them at
-/// this moment, so both ways in which that race ends are accepted. `down()` never drops them.
+/// Roles belong to the cluster, not to the database, so the migration of another database may create them at the same
+/// time. Both possible results of that race are accepted. `down()` never drops the roles.
 pub(crate) async fn ensure_roles(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     for role in [APP_ROLE, RELAY_ROLE, WORKER_ROLE] {
         manager
@@ -164,7 +161,7 @@ pub(crate) async fn ensure_roles(manager: &SchemaManager<'_>) -> Result<(), DbEr
             ))
             .await?;
     }
-    // Only the app's role: a member of the relay's would see across teams by its policy.
+    // Only the app's role: the relay's policy would let its members see the rows of all teams.
     grant_role(manager, APP_ROLE, "CURRENT_USER").await?;
     manager
         .get_connection()
@@ -182,7 +179,7 @@ pub(crate) async fn grant_role(manager: &SchemaManager<'_>, role: &str, member: 
     } else {
         format!("'{member}'")
     };
-    // From PostgreSQL 16 on, who makes a role is a member of it who may not take it with SET ROLE.
+    // Since PostgreSQL 16, the creator of a role is a member of it, but without the right to `SET ROLE` to it.
     manager
         .get_connection()
         .execute_unprepared(&format!(

@@ -1,4 +1,4 @@
-//! The sample domain's schema: campaigns, made a team table the way a user's table is.
+//! The sample domain's schema: campaigns, made a team table in the same way as a user's table.
 
 use sea_orm_migration::prelude::*;
 
@@ -30,8 +30,8 @@ impl MigrationName for CreateCampaigns {
 #[async_trait::async_trait]
 impl MigrationTrait for CreateCampaigns {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // `budget` has no fixed scale, so a client reads back the digits it sent; the check keeps it within
-        // what a decimal in Rust can hold.
+        // `budget` has no fixed scale, so that a client reads the same digits that it sent. The check keeps it in the
+        // range of a decimal in Rust.
         manager
             .get_connection()
             .execute_unprepared(
