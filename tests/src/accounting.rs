@@ -1,4 +1,5 @@
-//! Load with clients that leave at random, and what every request must come to: emitted, sampled out or dropped.
+//! Runs a load with clients that disconnect at random, and checks that each request was emitted, sampled out or
+//! dropped.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -21,18 +22,18 @@ use crate::PATIENCE;
 
 const CONNECTIONS: u64 = 16;
 
-/// Counts lines by the number in their request id, which nothing else keeps so many of.
+/// Counts written lines by the number in their request id, because the lines themselves are too many to keep.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Tally>>);
+struct LineCounter(Arc<Mutex<LineCounts>>);
 
 #[derive(Default)]
-struct Tally {
+struct LineCounts {
     rest: Vec<u8>,
     lines: u64,
     times: Vec<u8>,
 }
 
-impl Write for Seen {
+impl Write for LineCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut tally = self.0.lock().unwrap();
         tally.rest.extend_from_slice(bytes);
@@ -82,29 +83,29 @@ fn router() -> Router {
         .layer(caught)
 }
 
-/// What one client does with one request.
-enum Way {
+/// What a client does with one request.
+enum ClientAction {
     Answered(&'static str, &'static str),
-    Leaves(&'static str),
-    Breaks,
+    Disconnects(&'static str),
+    BreaksOff,
 }
 
-fn way() -> Way {
+fn random_action() -> ClientAction {
     match rand::rng().random_range(0..100) {
-        0..60 => Way::Answered("GET", "/"),
-        60..70 => Way::Answered("GET", "/nowhere"),
-        70..75 => Way::Answered("HEAD", "/"),
-        75..80 => Way::Answered("GET", "/down"),
-        80..85 => Way::Answered("GET", "/panic"),
-        85..90 => Way::Answered("GET", "/slow"),
-        90..94 => Way::Leaves("/slow"),
-        94..96 => Way::Leaves("/large"),
-        96..98 => Way::Leaves("/"),
-        _ => Way::Breaks,
+        0..60 => ClientAction::Answered("GET", "/"),
+        60..70 => ClientAction::Answered("GET", "/nowhere"),
+        70..75 => ClientAction::Answered("HEAD", "/"),
+        75..80 => ClientAction::Answered("GET", "/down"),
+        80..85 => ClientAction::Answered("GET", "/panic"),
+        85..90 => ClientAction::Answered("GET", "/slow"),
+        90..94 => ClientAction::Disconnects("/slow"),
+        94..96 => ClientAction::Disconnects("/large"),
+        96..98 => ClientAction::Disconnects("/"),
+        _ => ClientAction::BreaksOff,
     }
 }
 
-/// Sends its share of requests, and says how many were answered whole.
+/// Sends its share of requests, and returns the number of complete responses.
 async fn client(address: SocketAddr, numbers: impl Iterator<Item = u64>) -> u64 {
     let mut answered = 0;
     let mut socket: Option<TcpStream> = None;
@@ -115,21 +116,21 @@ async fn client(address: SocketAddr, numbers: impl Iterator<Item = u64>) -> u64 
             None => TcpStream::connect(address).await.unwrap(),
         };
         let head = |method, path| format!("{method} {path} HTTP/1.1\r\nhost: a\r\nx-request-id: n-{number}\r\n");
-        match way() {
-            Way::Answered(method, path) => {
+        match random_action() {
+            ClientAction::Answered(method, path) => {
                 open.write_all(format!("{}\r\n", head(method, path)).as_bytes())
                     .await
                     .unwrap();
                 let mut read = 0;
-                while !whole(&buffer[..read], method) {
+                while !is_complete(&buffer[..read], method) {
                     let bytes = open.read(&mut buffer[read..]).await.unwrap();
-                    assert!(bytes > 0, "an answer broke off");
+                    assert!(bytes > 0, "a response was cut off");
                     read += bytes;
                 }
                 answered += 1;
                 socket = Some(open);
             }
-            Way::Leaves(path) => {
+            ClientAction::Disconnects(path) => {
                 open.write_all(format!("{}\r\n", head("GET", path)).as_bytes())
                     .await
                     .unwrap();
@@ -137,7 +138,7 @@ async fn client(address: SocketAddr, numbers: impl Iterator<Item = u64>) -> u64 
                     let _ = open.read(&mut buffer).await;
                 }
             }
-            Way::Breaks => {
+            ClientAction::BreaksOff => {
                 let cut = format!("{}content-length: 1000\r\n\r\nonly this", head("POST", "/upload"));
                 open.write_all(cut.as_bytes()).await.unwrap();
             }
@@ -146,8 +147,8 @@ async fn client(address: SocketAddr, numbers: impl Iterator<Item = u64>) -> u64 
     answered
 }
 
-/// Whether an answer is all there.
-fn whole(answer: &[u8], method: &str) -> bool {
+/// Returns whether a response is complete.
+fn is_complete(answer: &[u8], method: &str) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
@@ -156,9 +157,9 @@ fn whole(answer: &[u8], method: &str) -> bool {
     method == "HEAD" || body.len() >= length.map_or(0, |length| length.parse().unwrap())
 }
 
-/// Sends so many requests of all kinds, and refuses a sum that isn't right. Says what became of them.
+/// Sends `requests` requests of all kinds, panics if the counts are wrong, and returns a summary.
 pub async fn account(requests: u64, sampling: Sampling) -> String {
-    let seen = Seen::default();
+    let seen = LineCounter::default();
     let config = WideEventConfig::new("shop")
         .sink(Sink::new(seen.clone()))
         .sampling(sampling);
@@ -192,13 +193,13 @@ pub async fn account(requests: u64, sampling: Sampling) -> String {
     let ended: Vec<_> = ended
         .map(|(outcome, times)| format!("{} {times}", outcome.as_str()))
         .collect();
-    let told = format!(
-        "{requests} requests, {answered} answered whole: {counts:?}; {}",
+    let summary = format!(
+        "{requests} requests, {answered} answered completely: {counts:?}; {}",
         ended.join(", ")
     );
     assert_eq!(counts.received, counts.emitted + counts.sampled_out + counts.dropped);
     assert_eq!(events.outcomes().map(|(_, times)| times).sum::<u64>(), counts.received);
-    // A client that leaves at once may do so before its request is read.
+    // A client that disconnects at once may do so before the service has read its request.
     assert!((answered..=requests).contains(&counts.received), "{counts:?}");
     assert!(counts.received > requests * 9 / 10, "{counts:?}");
     let tally = seen.0.lock().unwrap();
@@ -217,5 +218,5 @@ pub async fn account(requests: u64, sampling: Sampling) -> String {
         assert!(times > 0, "{outcome:?} was not tried");
     }
     serving.abort();
-    told
+    summary
 }

@@ -1,6 +1,7 @@
-//! What benches share.
+//! Functions that the benchmarks share.
 
-/// Whether the command line asks for the part of this name: `cargo bench … -- latency`; all of them if it names none.
+/// Returns whether the command line selects the part with this name: `cargo bench … -- latency`. Without a name, it
+/// selects all parts.
 pub fn wanted(name: &str) -> bool {
     let mut filters = std::env::args()
         .skip(1)
@@ -9,14 +10,14 @@ pub fn wanted(name: &str) -> bool {
     filters.peek().is_none() || filters.any(|filter| name.contains(&filter))
 }
 
-/// The middle of some figures.
+/// Returns the median of the figures.
 pub fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
 
-/// The line of a comparison: how ours stands to the bare way, and whether that is what was aimed at. An aim is a ratio, and
-/// whether it is the most that ours may have; else it is the least.
+/// Prints one line of a comparison: the bare way, Daybook's way, their ratio, and whether the ratio meets the aim. The
+/// boolean of an aim says whether the aim is the maximum of the ratio; otherwise it is the minimum.
 #[expect(clippy::print_stdout, reason = "a bench prints its figures")]
 pub fn compared(name: &str, bare: &str, ours: &str, ratio: f64, aim: Option<(f64, bool)>) {
     let verdict = match aim {

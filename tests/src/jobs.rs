@@ -1,4 +1,4 @@
-//! A program with jobs, and workers that run them.
+//! A program with jobs, and the workers that run them.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use tokio::runtime::Runtime;
 
 use crate::{Stage, count, eventually, migrations, widget};
 
-/// Says that it was done, with a widget whose name is the note's.
+/// A job that creates a widget with the given name and records an action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Note {
-    /// The name.
+    /// The widget's name.
     pub text: String,
 }
 
-/// What [`Note`] does.
+/// The actions of [`Note`].
 #[derive(Debug, Serialize)]
 pub enum NoteAction {
-    /// A widget was made.
+    /// A widget was created.
     Noted {
         /// Its name.
         text: String,
@@ -57,7 +57,7 @@ impl Job for Note {
     }
 }
 
-/// Fails until there is a widget called `mended`.
+/// A job that fails until there is a widget with the name `mended`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Poisoned;
 
@@ -79,7 +79,7 @@ impl Job for Poisoned {
     }
 }
 
-/// Runs until it is stopped.
+/// A job that runs until it is stopped.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Endless;
 
@@ -92,10 +92,11 @@ impl Job for Endless {
     }
 }
 
-/// Where [`scribe()`] notes what it was told to be there: an action that was acknowledged, a line each.
+/// The environment variable with the path of a file to which [`scribe()`] writes a line for each acknowledged action.
 pub const ACKNOWLEDGED: &str = "DAYBOOK_TEST_ACKNOWLEDGED";
 
-/// Notes an event's object once, says so, and then notes that saying so was acknowledged.
+/// Writes the event's object label to `jottings` once, adds an action, and records in a file that the action was
+/// acknowledged.
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "scribe")]
 pub async fn scribe(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     let tx = ctx.begin().await?;
@@ -109,13 +110,13 @@ pub async fn scribe(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     ctx.add_action(&NoteAction::Noted { text: text.clone() }).await?;
     if let Some(file) = std::env::var_os(ACKNOWLEDGED) {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file)?;
-        // In one write, so that a kill leaves whole lines.
+        // One write, so that a kill leaves complete lines.
         std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes())?;
     }
     Ok(())
 }
 
-/// A program with these jobs and consumers.
+/// Returns a program with these jobs and consumers.
 pub fn program(consumers: Consumers) -> App {
     App::new()
         .consumers(consumers)
@@ -124,7 +125,8 @@ pub fn program(consumers: Consumers) -> App {
         .job::<Endless>()
 }
 
-/// Everything sooner than in earnest; but no worker is taken for dead because the machine is slow.
+/// Returns options with shorter times than in production. The times are still long enough that a slow machine doesn't
+/// make a worker look lost.
 pub fn quick() -> WorkerOptions {
     WorkerOptions {
         concurrency: 4,
@@ -134,7 +136,7 @@ pub fn quick() -> WorkerOptions {
     }
 }
 
-/// As [`quick`], for tests in which a worker dies.
+/// Like [`quick`], for tests in which a worker dies.
 pub fn soon_lost() -> WorkerOptions {
     WorkerOptions {
         lost_after: Duration::from_secs(2),
@@ -142,7 +144,7 @@ pub fn soon_lost() -> WorkerOptions {
     }
 }
 
-/// Workers for a database.
+/// Starts workers for a database.
 pub async fn hire(db: &TestDb, database: &Database, options: &WorkerOptions) -> Workers {
     let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
         .await
@@ -150,33 +152,33 @@ pub async fn hire(db: &TestDb, database: &Database, options: &WorkerOptions) -> 
     Workers::start(database, &workers, options).await.unwrap()
 }
 
-/// A team, its database as the service has it, and workers.
+/// A team, its database as the service uses it, and workers.
 pub struct Shop {
     /// The team.
     pub stage: Stage,
-    /// Until they are stopped.
+    /// The running workers; `None` after they were stopped.
     pub workers: Option<Workers>,
 }
 
 impl Shop {
-    /// With workers.
+    /// Starts with workers.
     pub async fn open() -> Self {
         Self::with(Consumers::none()).await
     }
 
-    /// With workers and these consumers.
+    /// Starts with workers and these consumers.
     pub async fn with(consumers: Consumers) -> Self {
         Self::of(program(consumers)).await
     }
 
-    /// With workers, as this program.
+    /// Starts with workers that run this program.
     pub async fn of(program: App) -> Self {
         let mut shop = Self::closed(program).await;
         shop.work().await;
         shop
     }
 
-    /// Without workers: what is asked for waits.
+    /// Starts without workers, so that enqueued jobs wait.
     pub async fn closed(program: App) -> Self {
         let db = TestDb::with_migrations(migrations()).await;
         let options = DatabaseOptions {
@@ -202,17 +204,17 @@ impl Shop {
         self.work_as(&quick()).await;
     }
 
-    /// Starts such workers.
+    /// Starts workers with these options.
     pub async fn work_as(&mut self, options: &WorkerOptions) {
         self.workers = Some(self.hire(options).await);
     }
 
-    /// Other workers of the same database.
+    /// Starts other workers for the same database.
     pub async fn hire(&self, options: &WorkerOptions) -> Workers {
         hire(&self.stage.db, &self.stage.database, options).await
     }
 
-    /// Workers in a runtime of their own, which may die.
+    /// Starts workers in a separate runtime, which a test can kill.
     pub async fn mortal_workers(&self) -> Runtime {
         let runtime = Runtime::new().unwrap();
         let (database, db) = (self.stage.database.clone(), self.stage.db.clone());
@@ -221,14 +223,14 @@ impl Shop {
             let workers = WorkerDatabase::connect(db.owner_options(), WorkerOptions::CONNECTIONS)
                 .await
                 .unwrap();
-            // Until the runtime dies.
+            // They stop when the runtime is dropped.
             std::mem::forget(Workers::start(&own, &workers, &quick()).await.unwrap());
         });
         started.await.unwrap();
         runtime
     }
 
-    /// Waits until a durable consumer has begun: what is recorded from now on is handed over to it.
+    /// Waits until a durable consumer has started, so that it receives the events that are recorded after that.
     pub async fn began(&self, consumer: &str) {
         let workers = WorkerDatabase::connect(self.stage.db.owner_options(), 1).await.unwrap();
         eventually("the consumer's cursor", async || {
@@ -238,12 +240,12 @@ impl Shop {
         .await;
     }
 
-    /// Waits until everything that was asked for and recorded is done.
+    /// Waits until all enqueued jobs and recorded events are processed.
     pub async fn idle(&self) {
         let workers = WorkerDatabase::connect(self.stage.db.owner_options(), 1).await.unwrap();
         let mut owner = self.stage.db.owner().await;
         let mut connection = self.stage.team.connection().await;
-        eventually("nothing to do", async || {
+        eventually("all jobs are done", async || {
             let watched = daybook::jobs::watch(&workers).await.unwrap();
             let handed_over = watched.lags.iter().all(|lag| lag.events == 0);
             let asked = count(&mut connection, "job_requests").await;
@@ -263,12 +265,12 @@ impl Shop {
         }
     }
 
-    /// Asks for a job, in a transaction of Ada's.
+    /// Enqueues a job in a transaction as Ada.
     pub async fn ask(&self, job: impl Job) -> Uuid {
         self.ask_with(job, JobOptions::new()).await
     }
 
-    /// As [`Shop::ask`], with options.
+    /// Like [`Shop::ask`], with options.
     pub async fn ask_with(&self, job: impl Job, options: JobOptions) -> Uuid {
         let tx = self.stage.begin().await;
         let id = tx.enqueue_with(job, options).await.unwrap();
@@ -276,12 +278,12 @@ impl Shop {
         id
     }
 
-    /// The attempts at a job, as `attempt status`, in order.
+    /// Returns the attempts at a job, as `attempt status`, in order.
     pub async fn attempts(&self, job_id: Uuid) -> Vec<String> {
         attempts(&mut self.stage.team.connection().await, job_id).await
     }
 
-    /// Waits until the attempts at a job are so.
+    /// Waits until the attempts at a job are `wanted`.
     pub async fn until(&self, job_id: Uuid, wanted: &[&str]) {
         let mut connection = self.stage.team.connection().await;
         let what = format!("{wanted:?}");

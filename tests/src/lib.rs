@@ -1,4 +1,4 @@
-//! What Daybook's own tests stand on, beside `daybook::testing`: models with awkward columns, and a stage.
+//! The tests' kit, in addition to `daybook::testing`: a team to test with, and models with unusual columns.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ use sqlx::postgres::PgConnection;
 pub use daybook_entity::campaign;
 pub use migrations::HarnessMigrator;
 
-/// Daybook's migrations, the sample's and the harness's.
+/// Returns Daybook's migrations, the sample's and the tests' own.
 pub fn migrations() -> Migrations {
     let mut migrations = Migrations::default();
     migrations.add::<daybook_migration::sample::Migrator>();
@@ -36,30 +36,30 @@ pub fn migrations() -> Migrations {
     migrations
 }
 
-/// A database with the harness's tables.
+/// Returns a database with the tests' own tables.
 pub async fn test_db() -> TestDb {
     TestDb::with_migrations(migrations()).await
 }
 
-/// A team with one member, Ada, who owns it.
+/// A database with one team, which has one member: its owner Ada.
 pub struct Stage {
     /// The database's handle for tests.
     pub db: TestDb,
-    /// As the service has it.
+    /// The database, as the service uses it.
     pub database: Database,
-    /// Acme.
+    /// The team Acme.
     pub team: TestTeam,
     /// Ada.
     pub ada: TestMember,
 }
 
 impl Stage {
-    /// Without consumers.
+    /// Starts without consumers.
     pub async fn new() -> Self {
         Self::with(Consumers::none()).await
     }
 
-    /// With these consumers and no others.
+    /// Starts with exactly these consumers.
     pub async fn with(consumers: Consumers) -> Self {
         let db = test_db().await;
         let database = db.database_with(consumers).await;
@@ -73,17 +73,17 @@ impl Stage {
         }
     }
 
-    /// A transaction of Ada's.
+    /// Begins a transaction as Ada.
     pub async fn begin(&self) -> TeamTx {
         self.database.begin(&self.ada.context).await.unwrap()
     }
 
-    /// Ada at the door.
+    /// Returns Ada's entry to the team.
     pub fn entry(&self) -> Entry {
         self.ada.entry()
     }
 
-    /// A widget, made and committed.
+    /// Creates and commits a widget.
     pub async fn widget(&self, name: &str) -> widget::Model {
         let tx = self.begin().await;
         let widget = create_model_with_event(&tx, widget::named(name), Track::All)
@@ -93,7 +93,7 @@ impl Stage {
         widget
     }
 
-    /// Work in a transaction of Ada's, committed.
+    /// Runs `work` in a transaction as Ada, and commits it.
     pub async fn write<T>(&self, work: impl AsyncFnOnce(&TeamTx) -> Result<T>) -> Result<T> {
         let tx = self.begin().await;
         let done = work(&tx).await?;
@@ -101,14 +101,14 @@ impl Stage {
         Ok(done)
     }
 
-    /// How many rows of the team a table has, all committed.
+    /// Returns the number of the team's committed rows in a table.
     pub async fn count(&self, table: &str) -> i64 {
         let mut connection = self.team.connection().await;
         count(&mut connection, table).await
     }
 }
 
-/// How many rows of a table a connection sees.
+/// Returns the number of rows of a table that a connection sees.
 pub async fn count(connection: &mut PgConnection, table: &str) -> i64 {
     let sql = format!("SELECT count(*) FROM {table}");
     sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
@@ -117,7 +117,7 @@ pub async fn count(connection: &mut PgConnection, table: &str) -> i64 {
         .unwrap()
 }
 
-/// The SQLSTATE that a statement is refused with; `None` if it isn't.
+/// Returns the SQLSTATE and the message with which a statement is refused; `None` if it is not.
 pub async fn refusal(connection: &mut PgConnection, sql: &str) -> Option<(String, String)> {
     let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
         .execute(connection)
@@ -130,23 +130,23 @@ pub async fn refusal(connection: &mut PgConnection, sql: &str) -> Option<(String
     ))
 }
 
-/// How long a test waits for something that has to happen before it fails. No test passes or fails by how soon it
-/// happens: a machine that others use may be many times slower than one's own.
+/// The time that a test waits for something that must happen. After this time the test fails. No test depends on how
+/// soon it happens: a shared machine may be many times slower than a developer's own.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until `ready` says so.
+/// Waits until `ready` returns true.
 ///
 /// # Panics
 /// After [`PATIENCE`].
 pub async fn eventually(what: &str, mut ready: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !ready().await {
-        assert!(began.elapsed() < PATIENCE, "{PATIENCE:?} went by without: {what}");
+        assert!(began.elapsed() < PATIENCE, "did not happen within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// The short form of a load for `make test`, or the long one for `make soak` (`DAYBOOK_SOAK=1`).
+/// Returns the short form of a load for `make test`, or the long one for `make soak` (`DAYBOOK_SOAK=1`).
 pub fn soak<T>(short: T, long: T) -> T {
     if std::env::var_os("DAYBOOK_SOAK").is_some() {
         long
@@ -155,11 +155,11 @@ pub fn soak<T>(short: T, long: T) -> T {
     }
 }
 
-/// Reports on stderr that a test is skipped, past the capture of the test runner, so that it doesn't look passed.
+/// Reports on stderr that a test is skipped, without the test runner's capture, so that it doesn't look passed.
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    // Nobody may read stderr; that is no failure of the test.
+    // If stderr is closed, the test does not fail.
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
@@ -174,8 +174,8 @@ pub fn skip_without(component: &str) {
     skip(&format!("{component} is missing"));
 }
 
-/// How another process reaches a test's database as its owner. None on a server that `DAYBOOK_TEST_DATABASE_URL` names, whose
-/// password is not known here.
+/// Returns the URL with which another process connects to a test's database as its owner. `None` on a server that
+/// `DAYBOOK_TEST_DATABASE_URL` names, because its password is not known here.
 pub fn url_of(db: &TestDb) -> Option<String> {
     let owner = db.owner_options();
     Some(format!(
@@ -187,23 +187,23 @@ pub fn url_of(db: &TestDb) -> Option<String> {
     ))
 }
 
-/// Gives up on work that waits for a lock which another holds: its statement is under way then, and stays so.
+/// Drops `work` while one of its statements waits for a lock that another session holds. The statement continues to
+/// wait in the server.
 ///
-/// # Panics
-/// If the work ends, or doesn't wait for a lock within [`PATIENCE`].
+/// # Panics If the work ends, or doesn't wait for a lock within [`PATIENCE`].
 pub async fn give_up_waiting<T>(db: &TestDb, work: impl Future<Output = T>) {
     tokio::select! {
-        _ = work => panic!("it waits for no lock"),
+        _ = work => panic!("the work ended without waiting for a lock"),
         () = somebody_waits_for_a_lock(db) => {}
     }
 }
 
-/// Waits until a session of this database waits for a lock that another holds.
+/// Waits until a session of this database waits for a lock that another session holds.
 pub async fn somebody_waits_for_a_lock(db: &TestDb) {
     sessions_wait_for_locks(db, 1).await;
 }
 
-/// Waits until `sessions` sessions of this database, or more, wait for locks that others hold.
+/// Waits until at least `sessions` sessions of this database wait for locks that other sessions hold.
 pub async fn sessions_wait_for_locks(db: &TestDb, sessions: i64) {
     let mut owner = db.owner().await;
     eventually("sessions that wait for locks", async || {

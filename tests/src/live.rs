@@ -16,19 +16,19 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::PATIENCE;
 use crate::http::Client;
 
-/// An open socket, at the client's end.
+/// The client's end of an open socket.
 #[derive(Debug)]
 pub struct LiveClient(pub WebSocketStream<TcpStream>);
 
 impl LiveClient {
-    /// Opens a socket to the client's team with its credential.
+    /// Opens a socket to the client's team with the client's credential.
     pub async fn connect(address: SocketAddr, client: &Client) -> Self {
         let request = Self::request(address, client, "");
         Self::try_connect(address, request).await.unwrap()
     }
 
-    /// As [`LiveClient::connect`], with so small a buffer in its kernel that what it doesn't read soon stays with the
-    /// service.
+    /// Like [`LiveClient::connect`], but with a small receive buffer in the kernel, so that frames that the client
+    /// doesn't read soon stay in the service.
     pub async fn connect_narrow(address: SocketAddr, client: &Client) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
@@ -37,18 +37,18 @@ impl LiveClient {
         Self(socket)
     }
 
-    /// The request for a socket, to be changed before it is sent; `query` with its `?`.
+    /// Builds the request for a socket, so that a test can change it before it is sent. `query` includes its `?`.
     pub fn request(address: SocketAddr, client: &Client, query: &str) -> Request {
         let url = format!("ws://{address}/v1/teams/{}/live{query}", client.team_id);
         request(&url, client.credential.as_deref())
     }
 
-    /// Opens the socket at `url`, which leads to `address`.
+    /// Opens the socket at `url` over a connection to `address`.
     pub async fn open(address: SocketAddr, url: &str, credential: Option<&str>) -> Self {
         Self::try_connect(address, request(url, credential)).await.unwrap()
     }
 
-    /// The error is the answer's status and its problem.
+    /// Opens a socket. If the service refuses it, returns the response's status and problem document.
     pub async fn try_connect(address: SocketAddr, request: Request) -> Result<Self, (u16, Value)> {
         let stream = TcpStream::connect(address).await.unwrap();
         match timeout(PATIENCE, client_async(request, stream)).await.unwrap() {
@@ -69,13 +69,13 @@ impl LiveClient {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    /// The next frame, whatever it says.
+    /// Returns the next frame, of any type.
     pub async fn next(&mut self) -> Value {
         let text = timeout(PATIENCE, self.next_text()).await.expect("a frame");
-        serde_json::from_str(&text.expect("a frame and not the end")).unwrap()
+        serde_json::from_str(&text.expect("a frame, not the end of the socket")).unwrap()
     }
 
-    /// The next frame as it came; none once the socket has ended.
+    /// Returns the next frame as text; `None` if the socket has ended.
     pub async fn next_text(&mut self) -> Option<String> {
         loop {
             match self.0.next().await {
@@ -86,7 +86,7 @@ impl LiveClient {
         }
     }
 
-    /// Waits for the service to close; the code and the reason that it gives.
+    /// Waits until the service closes the socket, and returns its close code and reason.
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
             match timeout(PATIENCE, self.0.next()).await.expect("a close") {
@@ -97,7 +97,7 @@ impl LiveClient {
         }
     }
 
-    /// Follows a thread from `seq` on, and returns the `subscribed` frame.
+    /// Follows a thread from `seq`, and returns the `subscribed` frame.
     pub async fn follow_thread(&mut self, thread_id: &str, seq: Option<i64>) -> Value {
         let mut frame = json!({"type": "subscribe", "topic": format!("thread:{thread_id}")});
         if let Some(seq) = seq {
@@ -114,7 +114,8 @@ impl LiveClient {
         subscribed
     }
 
-    /// Asks for a pong, and returns what came before it: nothing else is under way then that was sent before.
+    /// Sends a ping, and returns the frames that arrive before the pong. After that, no frame that was sent earlier is
+    /// still on its way.
     pub async fn until_pong(&mut self) -> Vec<Value> {
         self.send(json!({"type": "ping"})).await;
         let mut frames = Vec::new();

@@ -1,9 +1,9 @@
-//! The harness's own tables, made team tables as a user's are.
+//! The tests' own tables, made team tables in the same way as a user's table.
 
 use daybook_migration::enable_team_rls;
 use sea_orm_migration::prelude::*;
 
-/// Recorded in `harness_migrations`.
+/// The steps, which are recorded in `harness_migrations`.
 #[derive(Debug)]
 pub struct HarnessMigrator;
 

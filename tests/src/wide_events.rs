@@ -1,4 +1,4 @@
-//! A stdout that tests can read.
+//! A replacement for stdout that tests can read.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::PATIENCE;
 
-/// What was written, instead of to stdout.
+/// The bytes that were written to it instead of to stdout.
 #[derive(Debug, Clone, Default)]
 pub struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -25,26 +25,27 @@ impl Write for Written {
 }
 
 impl Written {
-    /// A sink whose lines come here.
+    /// Returns a sink that writes here.
     pub fn sink(&self) -> Sink {
         Sink::new(self.clone())
     }
 
-    /// All of it.
+    /// Returns everything that was written.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// Every line, parsed.
+    /// Returns every line, parsed.
     pub fn events(&self) -> Vec<Value> {
         let text = self.text();
-        assert!(text.is_empty() || text.ends_with('\n'), "a line is whole");
+        assert!(text.is_empty() || text.ends_with('\n'), "the last line is not complete");
         text.lines()
             .map(|line| serde_json::from_str(line).expect(line))
             .collect()
     }
 
-    /// All events, once so many have begun, and everything that was begun has ended and is written.
+    /// Waits until at least `begun` events have begun and all of them have ended and are written, then returns all
+    /// events.
     pub async fn settled(&self, events: &WideEvents, begun: u64) -> Vec<Value> {
         let asked = Instant::now();
         loop {

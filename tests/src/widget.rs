@@ -1,4 +1,4 @@
-//! A tracked model with a column of every awkward kind, deleted softly.
+//! A tracked model with a column of every unusual type, which is deleted softly.
 
 use daybook::events::{FieldPolicy, Tracked};
 use sea_orm::ActiveValue::Set;
@@ -31,7 +31,7 @@ pub struct Model {
     pub deleted_at: Option<DateTimeUtc>,
 }
 
-/// None.
+/// No relations.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -60,7 +60,7 @@ impl Tracked for Model {
     }
 }
 
-/// With a name and the database's defaults.
+/// Returns a widget with a name and the database's defaults.
 pub fn named(name: &str) -> ActiveModel {
     ActiveModel {
         name: Set(name.to_owned()),

@@ -1,4 +1,4 @@
-//! A request, and what came back.
+//! A request to the service, and its response.
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -23,41 +23,41 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// With a JSON body.
+    /// Sets a JSON body.
     pub fn json(self, body: Value) -> Self {
         self.header(CONTENT_TYPE.as_str(), "application/json")
             .body(body.to_string())
     }
 
-    /// With a body of whatever bytes, its type left as it is.
+    /// Sets a body of any bytes, without changing its content type.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// With a header, in place of one of that name.
+    /// Sets a header, and replaces a header of the same name.
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, value.parse().unwrap());
         self
     }
 
-    /// Without a header.
+    /// Removes a header.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
     }
 
-    /// Of the version that was seen.
+    /// Sets `If-Match` to this version.
     pub fn if_match(self, etag: &str) -> Self {
         self.header(IF_MATCH.as_str(), etag)
     }
 
-    /// With an `Idempotency-Key`.
+    /// Sets an `Idempotency-Key`.
     pub fn once(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
-    /// As the bytes that a client sends over HTTP/1.1, on a connection that it doesn't mean to use again.
+    /// Returns the bytes that a client sends over HTTP/1.1, on a connection that it does not use again.
     pub fn on_the_wire(&self) -> Vec<u8> {
         let mut text = format!(
             "{} {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n",
@@ -101,7 +101,7 @@ impl IntoFuture for Ask {
     }
 }
 
-/// What came back.
+/// The response to a request.
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
@@ -119,40 +119,40 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{self:?}: {error}"))
     }
 
-    /// A header.
+    /// Returns a header.
     pub fn header(&self, name: &str) -> Option<String> {
         Some(self.headers.get(name)?.to_str().unwrap().to_owned())
     }
 
-    /// The `ETag`.
+    /// Returns the `ETag`.
     pub fn etag(&self) -> String {
         self.header(ETAG.as_str())
             .unwrap_or_else(|| panic!("{self:?} has no ETag"))
     }
 
-    /// Must have this status.
+    /// Asserts this status.
     pub fn is(self, status: StatusCode) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
 
-    /// Must be a success; its JSON, null for an empty body.
+    /// Asserts a success, and returns its JSON; null for an empty body.
     pub fn ok(self) -> Value {
         assert!(self.status.is_success(), "{self:?}");
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Must be a whole problem document of this status and code.
+    /// Asserts a complete problem document with this status and code, and returns it.
     pub fn problem(self, status: StatusCode, code: &str) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(
@@ -169,7 +169,7 @@ impl Answer {
         problem
     }
 
-    /// Must be 422; the fields that were wrong, in order.
+    /// Asserts a 422, and returns the names of the invalid fields, in order.
     pub fn wrong_fields(self) -> Vec<String> {
         let problem = self.problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid");
         let errors = problem["errors"].as_array().unwrap().clone();

@@ -1,4 +1,4 @@
-//! The service as its clients see it: a team, its people, and what they ask.
+//! The service as its clients see it: a team, its people, and their requests.
 //!
 //! ```ignore
 //! let app = TestApp::start().await;
@@ -7,8 +7,8 @@
 //! let threads = ada.get("/threads").await.ok();
 //! ```
 //!
-//! Requests go through the router that `main.rs` serves, without a socket; [`TestApp::serve`] is for what only
-//! a socket shows.
+//! Requests go through the router that `main.rs` serves, without a socket. [`TestApp::serve`] is for tests that need a
+//! socket.
 
 mod ask;
 mod people;
@@ -44,17 +44,17 @@ use crate::PATIENCE;
 use crate::wide_events::Written;
 pub use ask::{Answer, Ask};
 
-/// Signs the tests' tokens.
+/// The secret that signs the tests' tokens.
 pub const SECRET: &str = "the secret of the tests' own identity provider";
-/// Who vouches for the people of [`TestTeam`].
+/// The issuer of the people of [`TestTeam`].
 pub const ISSUER: &str = "https://issuer.test";
-/// As small as it may be set, so that a body over it is quickly made.
+/// The smallest limit that can be set, so that a test can quickly build a larger body.
 pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Descriptors that a served [`TestApp`] counts on.
+/// The number of descriptors that a served [`TestApp`] assumes.
 const MAX_DESCRIPTORS: u64 = 40_000;
 
-/// The program of `main.rs`. Consumers are named, since the linker would add those of other tests.
+/// Returns the program of `main.rs`. It names its consumers, because the linker would add those of other tests.
 pub fn sample_program() -> App {
     App::new()
         .model::<campaign::Model>()
@@ -63,7 +63,7 @@ pub fn sample_program() -> App {
         .consumers(Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap())
 }
 
-/// Whose tokens are believed.
+/// Returns the configuration of the trusted token issuer.
 pub fn auth_config() -> AuthConfig {
     AuthConfig {
         key: Some(JwtKey::Secret(Secret::new(SECRET))),
@@ -72,29 +72,29 @@ pub fn auth_config() -> AuthConfig {
     }
 }
 
-/// The whole service with one team, Acme, on a database of its own.
+/// The whole service with one team, Acme, on its own database.
 #[derive(Clone, Debug)]
 pub struct TestApp {
     /// The database's handle for tests.
     pub db: TestDb,
-    /// As the service has it.
+    /// The database, as the service uses it.
     pub database: Database,
-    /// Acme.
+    /// The team Acme.
     pub team: TestTeam,
-    /// Its sockets.
+    /// The service's live sockets.
     pub live: Live,
-    /// The events of its requests.
+    /// The wide events of its requests.
     pub wide_events: WideEvents,
-    /// Its run logs.
+    /// The service's run logs.
     pub runs: Runs,
-    /// The folder that they are in.
+    /// The folder of the run logs.
     pub storage: Arc<TempDir>,
     written: Written,
     router: Router,
 }
 
 impl TestApp {
-    /// Without anybody in it.
+    /// Starts without any people.
     pub async fn start() -> Self {
         let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
         let options = DatabaseOptions {
@@ -104,17 +104,17 @@ impl TestApp {
         Self::start_with(db, options).await
     }
 
-    /// On a database and a pool of the test's own, with [`sample_program`]'s migrations.
+    /// Starts on a given database and pool, with [`sample_program`]'s migrations.
     pub async fn start_with(db: TestDb, options: DatabaseOptions) -> Self {
         Self::start_as(sample_program(), db, options).await
     }
 
-    /// As another program, with [`sample_program`]'s migrations.
+    /// Starts another program, with [`sample_program`]'s migrations.
     pub async fn start_as(program: App, db: TestDb, options: DatabaseOptions) -> Self {
         Self::start_within(PATIENCE, program, db, options).await
     }
 
-    /// With so much time for each request.
+    /// Starts with this timeout for each request.
     pub async fn start_within(request_timeout: Duration, program: App, db: TestDb, options: DatabaseOptions) -> Self {
         let team = db.team("Acme").await;
         let storage = Arc::new(TempDir::new().unwrap());
@@ -130,7 +130,7 @@ impl TestApp {
         .await
     }
 
-    /// Another process's service on the same database, whose live sockets behave so.
+    /// Starts the service of another process on the same database, with these options of its live sockets.
     pub async fn beside(&self, options: LiveOptions) -> Self {
         let (db, team) = (self.db.clone(), self.team.clone());
         let (database, storage) = (db.options(), self.storage.clone());
@@ -180,12 +180,12 @@ impl TestApp {
         }
     }
 
-    /// Adds a person to Acme, and gives them a token.
+    /// Adds a person to Acme, and returns a client with their token.
     pub async fn member(&self, handle: &str, role: Role) -> Client {
         self.member_of(&self.team, handle, role).await
     }
 
-    /// Adds a person to a team, and gives them a token.
+    /// Adds a person to a team, and returns a client with their token.
     pub async fn member_of(&self, team: &TestTeam, handle: &str, role: Role) -> Client {
         let member = team.member(handle, role).await;
         Client {
@@ -194,12 +194,12 @@ impl TestApp {
         }
     }
 
-    /// Somebody without credentials at Acme's door.
+    /// Returns a client without a credential, for Acme's paths.
     pub fn anonymous(&self) -> Client {
         self.client(self.team.id, None)
     }
 
-    /// Whoever holds a credential, at Acme's door.
+    /// Returns a client with this credential, for Acme's paths.
     pub fn bearer(&self, credential: impl Into<String>) -> Client {
         self.client(self.team.id, Some(credential.into()))
     }
@@ -213,7 +213,7 @@ impl TestApp {
         }
     }
 
-    /// Serves over a socket, until the test ends, behind what `around` wraps the service in; says where.
+    /// Serves over a socket until the test ends, wrapped in the layers that `around` adds; returns the address.
     pub async fn serve(&self, around: impl FnOnce(Router) -> Router) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -224,22 +224,22 @@ impl TestApp {
         address
     }
 
-    /// The wide events of all requests, once all of them have ended.
+    /// Returns the wide events of all requests, after all of them have ended.
     pub async fn wide_events(&self) -> Vec<Value> {
         self.written.settled(&self.wide_events, 1).await
     }
 
-    /// The wide event of the newest request.
+    /// Returns the wide event of the newest request.
     pub async fn wide_event(&self) -> Value {
         self.wide_events().await.pop().unwrap()
     }
 
-    /// The document at `/openapi.json`.
+    /// Returns the document at `/openapi.json`.
     pub async fn openapi(&self) -> Value {
         self.anonymous().at(Method::GET, "/openapi.json").await.ok()
     }
 
-    /// How many messages to the database `work` costs.
+    /// Returns the number of messages that `work` sends to the database, and its result.
     pub async fn round_trips<T>(&self, work: impl Future<Output = T>) -> (u64, T) {
         let before = self.database.stats().round_trips();
         let done = work.await;
@@ -247,7 +247,7 @@ impl TestApp {
     }
 }
 
-/// As the service has it, with a smaller write-ahead log.
+/// Returns the service's options, with a smaller write-ahead log.
 pub fn run_options(storage: &TempDir) -> RunsOptions {
     RunsOptions {
         segment_bytes: 8 << 20,
@@ -255,17 +255,17 @@ pub fn run_options(storage: &TempDir) -> RunsOptions {
     }
 }
 
-/// As the service has it when nothing is set.
+/// Returns the service's default configuration of wide events.
 fn wide_events_config() -> WideEventsConfig {
     Config::from_lookup(&|_| None).unwrap().wide_events
 }
 
-/// A token of the tests' identity provider that holds for an hour.
+/// Returns a token of the tests' identity provider that is valid for an hour.
 pub fn token(token: &NewToken) -> String {
     mint(&auth_config(), token, TimeDelta::hours(1)).unwrap()
 }
 
-/// A token of `subject`'s that `acting` uses.
+/// Returns a token of `subject` that `acting` uses.
 pub fn impersonation(acting: &str, subject: &str) -> String {
     token(&NewToken {
         acting: Some(ActingPerson {
@@ -276,20 +276,20 @@ pub fn impersonation(acting: &str, subject: &str) -> String {
     })
 }
 
-/// Somebody with a credential, or without one, at a team's door.
+/// A client with or without a credential, and the team whose paths it requests.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Their row in `users`, if they are a member.
+    /// The person's row in `users`, if they are a member.
     pub user_id: Option<Uuid>,
-    /// Whose routes [`Client::get`] and its like ask.
+    /// The team for the paths of [`Client::get`] and similar functions.
     pub team_id: Uuid,
-    /// What they present as `Authorization: Bearer …`.
+    /// The credential for `Authorization: Bearer …`.
     pub credential: Option<String>,
     router: Router,
 }
 
 impl Client {
-    /// The same person at another team's door.
+    /// Returns the same person as a client of another team.
     #[must_use]
     pub fn at_team(&self, team_id: Uuid) -> Self {
         Self {
@@ -298,12 +298,12 @@ impl Client {
         }
     }
 
-    /// The person's row.
+    /// Returns the id of the person's row.
     pub fn id(&self) -> Uuid {
         self.user_id.unwrap()
     }
 
-    /// Asks for a path under the team's.
+    /// Gets a path under the team's.
     pub fn get(&self, path: &str) -> Ask {
         self.ask(Method::GET, path)
     }
@@ -313,7 +313,7 @@ impl Client {
         self.ask(Method::POST, path).json(body)
     }
 
-    /// Sends changes, whatever the version: `If-Match: *`.
+    /// Patches in any version: `If-Match: *`.
     pub fn patch(&self, path: &str, body: Value) -> Ask {
         self.ask(Method::PATCH, path).json(body).if_match("*")
     }
@@ -323,17 +323,17 @@ impl Client {
         self.ask(Method::PUT, path)
     }
 
-    /// Deletes, whatever the version: `If-Match: *`.
+    /// Deletes in any version: `If-Match: *`.
     pub fn delete(&self, path: &str) -> Ask {
         self.ask(Method::DELETE, path).if_match("*")
     }
 
-    /// Any request to a path under the team's.
+    /// Returns any request to a path under the team's.
     pub fn ask(&self, method: Method, path: &str) -> Ask {
         self.at(method, &format!("/v1/teams/{}{path}", self.team_id))
     }
 
-    /// Any request to any path.
+    /// Returns any request to any path.
     pub fn at(&self, method: Method, path: &str) -> Ask {
         let mut headers = HeaderMap::new();
         if let Some(credential) = &self.credential {
@@ -348,53 +348,58 @@ impl Client {
         }
     }
 
-    /// Makes a campaign.
+    /// Creates a campaign.
     pub async fn create_campaign(&self, name: &str, budget: &str) -> Campaign {
         let answer = self.post("/campaigns", json!({"name": name, "budget": budget})).await;
         let etag = answer.header(ETAG.as_str());
         Campaign::new(&answer.is(StatusCode::CREATED).json(), etag)
     }
 
-    /// An object's thread.
+    /// Returns the id of a campaign's thread.
     pub async fn thread_of(&self, campaign: &Campaign) -> String {
         let path = format!("/threads?object_type=campaign&object_id={}", campaign.id);
         let page = self.get(&path).await.ok();
         page["items"][0]["id"].as_str().unwrap().to_owned()
     }
 
-    /// A campaign and its thread's path.
+    /// Creates a campaign, and returns it with its thread's path.
     pub async fn campaign_with_thread(&self, name: &str) -> (Campaign, String) {
         let campaign = self.create_campaign(name, "100").await;
         let thread = format!("/threads/{}", self.thread_of(&campaign).await);
         (campaign, thread)
     }
 
-    /// Comments on a thread, by its path, and gives the message.
+    /// Comments on a thread, by its path, and returns the message.
     pub async fn comment(&self, thread: &str, body: &str) -> Value {
         let answer = self.post(&format!("{thread}/messages"), json!({"body": body})).await;
         answer.is(StatusCode::CREATED).json()
     }
 
-    /// What a thread says, by its path: sentences, and comments as `Ada: text`.
+    /// Returns the content of a thread, by its path: sentences, and comments as `Ada: text`.
     pub async fn reads(&self, thread: &str) -> Vec<String> {
         let page = self.get(&format!("{thread}/messages?limit=200")).await.ok();
-        page["items"].as_array().unwrap().iter().map(told).collect()
+        page["items"].as_array().unwrap().iter().map(message_text).collect()
     }
 
-    /// The inbox.
+    /// Returns the inbox.
     pub async fn inbox(&self) -> Value {
         self.get("/notifications").await.ok()
     }
 
-    /// What is unread, newest first: `2 × Ada created campaign “Spring” (watcher)`.
+    /// Returns the unread notifications, newest first: `2 × Ada created campaign “Spring” (watcher)`.
     pub async fn unread(&self) -> Vec<String> {
         let inbox = self.get("/notifications?unread=true").await.ok();
-        let lines: Vec<_> = inbox["items"].as_array().unwrap().iter().map(notified).collect();
+        let lines: Vec<_> = inbox["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(notification_line)
+            .collect();
         assert_eq!(inbox["unread"], lines.len(), "the total counts what is listed");
         lines
     }
 
-    /// Makes an API key and gives whoever holds it, and the key's id.
+    /// Creates an API key, and returns a client that has it, and the key's id.
     pub async fn make_key(&self, name: &str, role: &str) -> (Self, String) {
         let answer = self.post("/api-keys", json!({"name": name, "role": role})).await;
         let made = answer.is(StatusCode::CREATED).json();
@@ -407,7 +412,7 @@ impl Client {
     }
 }
 
-fn told(message: &Value) -> String {
+fn message_text(message: &Value) -> String {
     match message["kind"].as_str() {
         Some("system") => message["event"]["text"].as_str().unwrap().to_owned(),
         _ => format!(
@@ -418,7 +423,7 @@ fn told(message: &Value) -> String {
     }
 }
 
-fn notified(item: &Value) -> String {
+fn notification_line(item: &Value) -> String {
     format!(
         "{} × {} ({})",
         item["unread_count"],
@@ -427,14 +432,14 @@ fn notified(item: &Value) -> String {
     )
 }
 
-/// A campaign as a client knows it.
+/// A campaign, as a client knows it.
 #[derive(Clone, Debug)]
 pub struct Campaign {
     /// Its id.
     pub id: String,
     /// Its path under the team's.
     pub path: String,
-    /// The version that was seen.
+    /// The version that the client last read.
     pub etag: String,
 }
 

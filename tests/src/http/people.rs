@@ -1,4 +1,4 @@
-//! People who come into a team as in life: invited by an admin, and by their own consent.
+//! People who join a team as in production: an admin invites them, and they accept.
 
 use axum::http::{Method, StatusCode};
 use daybook::auth::NewToken;
@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::{Answer, Ask, Client, TestApp, token};
 
 impl TestApp {
-    /// Somebody with a token of their own, who is in no team yet. Their `handle` is their subject.
+    /// Returns a person with a token who is in no team yet. Their `handle` is also their subject.
     pub fn stranger(&self, handle: &str) -> Client {
         self.bearer(token(&NewToken::new(handle)))
     }
 
-    /// Somebody whom `admin` invites into their team, and who accepts.
+    /// Returns a person whom `admin` has invited into the team, and who has accepted.
     pub async fn invited(&self, admin: &Client, handle: &str, role: &str) -> Client {
         admin.invite(handle, role).await.is(StatusCode::CREATED);
         let mut person = self.stranger(handle).at_team(admin.team_id);
@@ -25,23 +25,24 @@ impl TestApp {
 }
 
 impl Client {
-    /// Invites somebody by their subject, which is their handle, too. The team calls them by it in capitals.
+    /// Invites a person by their subject, which is also their handle. The team's name for them is the handle in
+    /// capitals.
     pub async fn invite(&self, handle: &str, role: &str) -> Answer {
         let body = json!({"subject": handle, "display_name": handle.to_uppercase(), "handle": handle, "role": role});
         self.post("/members", body).await
     }
 
-    /// Accepts the invitation of the team at whose door they are.
+    /// Accepts the invitation of the client's team.
     pub fn accepts(&self) -> Ask {
         self.at(Method::POST, &format!("/v1/me/invitations/{}/accept", self.team_id))
     }
 
-    /// Declines it.
+    /// Declines the invitation.
     pub fn declines(&self) -> Ask {
         self.at(Method::POST, &format!("/v1/me/invitations/{}/decline", self.team_id))
     }
 
-    /// The teams that have invited them, by name.
+    /// Returns the names of the teams that have invited the person.
     pub async fn invitations(&self) -> Vec<String> {
         let own = self.at(Method::GET, "/v1/me/invitations").await.ok();
         let names = own["items"].as_array().unwrap().iter();
@@ -50,7 +51,7 @@ impl Client {
             .collect()
     }
 
-    /// What members are called here, by handle: `ada: Ada`.
+    /// Returns the members' names in the team, by handle: `ada: Ada`.
     pub async fn members(&self) -> Vec<String> {
         let page = self.get("/members?limit=200").await.ok();
         let name = |item: &Value| {
