@@ -178,7 +178,7 @@ impl FieldType {
                 Err(_) => self.words(value),
             },
             Self::Datetime => match text.parse::<NaiveDateTime>() {
-                Ok(at) => at.format(PRECISE).to_string(),
+                Ok(at) => at.format(PRECISE_FORMAT).to_string(),
                 Err(_) => self.words(value),
             },
             _ => self.words(value),
