@@ -1,9 +1,9 @@
-//! A guest, and what may be recorded of one.
+//! A guest, and what events may record of it.
 
 use daybook::prelude::*;
 use sea_orm::entity::prelude::*;
 
-/// A guest: who came, and how many with them.
+/// A guest: the name, and the number of people who came with them.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, ToSchema)]
 #[sea_orm(table_name = "guests")]
 #[schema(as = Guest)]
@@ -13,18 +13,18 @@ pub struct Model {
     pub id: Uuid,
     /// The team, filled in by the helpers.
     pub team_id: Uuid,
-    /// Who came.
+    /// The guest's name.
     pub name: String,
-    /// How many came with them.
+    /// The number of people who came with the guest.
     pub company: i32,
-    /// Never recorded: only that it changed.
+    /// Redacted: events record only that it changed.
     pub phone: Option<String>,
-    /// Set when they left the book; the row stays.
+    /// Set when the guest leaves; the row stays.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub deleted_at: Option<DateTimeUtc>,
 }
 
-/// Guests belong to nothing but their team.
+/// No relations: a guest belongs only to a team.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,7 +1,7 @@
-//! A guestbook on Daybook: what a program of a user's own looks like.
+//! A guestbook on Daybook: an example of a user's own program.
 //!
-//! One model ([`guest`]), its migration, its queries (`store`), its routes ([`routes()`]), a consumer ([`welcome`]) and a
-//! job ([`thanks`]), all by `daybook::prelude`. The program itself is `main.rs`.
+//! It has one model ([`guest`]), its migration, its queries (`store`), its routes ([`routes()`]), a consumer
+//! ([`welcome`]) and a job ([`thanks`]), and uses only `daybook::prelude`. The program itself is `main.rs`.
 
 pub mod guest;
 mod migration;
@@ -13,7 +13,7 @@ pub mod welcome;
 pub use migration::Migrator;
 pub use routes::routes;
 
-/// The program, ready to be run or called in a test.
+/// Returns the program, so that it can be run, or called in a test.
 pub fn app() -> daybook::App {
     daybook::App::new()
         .model::<guest::Model>()

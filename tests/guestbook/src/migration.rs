@@ -1,4 +1,4 @@
-//! The guestbook's schema: two tables, each made a team table in one line.
+//! The guestbook's schema: two tables, each turned into a team table in one line.
 
 use daybook::migration::enable_team_rls;
 use sea_orm_migration::prelude::*;

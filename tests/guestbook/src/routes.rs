@@ -12,7 +12,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(see_off))
 }
 
-/// Somebody at the door.
+/// A guest who is to be added.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewGuest {
@@ -22,7 +22,7 @@ struct NewGuest {
     phone: Option<String>,
 }
 
-/// Lets a guest in.
+/// Adds a guest.
 #[utoipa::path(post, path = "/guests", tag = "guests", request_body = NewGuest, responses((status = 201, body = guest::Model)))]
 async fn let_in(team: Team, Json(new): Json<NewGuest>) -> Result<impl IntoResponse> {
     let tx = team.begin().await?;
@@ -37,23 +37,23 @@ async fn let_in(team: Team, Json(new): Json<NewGuest>) -> Result<impl IntoRespon
     Ok((StatusCode::CREATED, Json(guest)))
 }
 
-/// Who is there.
+/// Lists the guests who have not left.
 #[utoipa::path(get, path = "/guests", tag = "guests", responses((status = 200, body = Vec<guest::Model>)))]
 async fn list(team: Team) -> Result<Json<Vec<guest::Model>>> {
     let tx = team.read().await?;
-    let guests = store::there(&tx).await?;
+    let guests = store::list(&tx).await?;
     tx.commit().await?;
     Ok(Json(guests))
 }
 
-/// Sees a guest off.
+/// Deletes a guest, and enqueues a letter of thanks.
 #[utoipa::path(delete, path = "/guests/{id}", tag = "guests", params(("id" = Uuid, Path)), responses((status = 204)))]
 async fn see_off(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
     team.write(async |tx| {
         let guest = store::find(tx, id).await?;
         let name = guest.name.clone();
         delete_model_with_event(tx, guest, None).await?;
-        // Runs once the guest is gone for good; if this is undone, never.
+        // The job runs after the commit. If the transaction is rolled back, it never runs.
         tx.enqueue(ThankGuest { name }).await?;
         Ok(())
     })

@@ -1,17 +1,17 @@
-//! A job: thanks a guest who has left, after the commit that saw them off.
+//! A job that thanks a guest who has left. It runs after the commit of the deletion.
 
 use std::fmt;
 
 use daybook::prelude::*;
 
-/// Thanks a guest. Its fields are what it is given.
+/// Thanks a guest. Its fields are the job's input.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ThankGuest {
-    /// Whom.
+    /// The guest's name.
     pub name: String,
 }
 
-/// What it does.
+/// The job's actions.
 #[derive(Debug, Serialize)]
 enum ThankAction {
     Written { letters: usize },

@@ -1,9 +1,9 @@
-//! A consumer: counts the guests, in the transaction that lets them in.
+//! A consumer that counts the guests, in the transaction that adds them.
 
 use daybook::prelude::*;
 use sea_orm::Statement;
 
-/// Counts who was let in. Called once for a whole party.
+/// Counts the added guests. It is called once for a whole party.
 #[event_consumer(EventType::Created, object_type = "guest", name = "guestbook.count")]
 pub async fn count(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     let guests = i64::try_from(events.len())?;

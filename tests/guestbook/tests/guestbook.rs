@@ -1,4 +1,4 @@
-//! The guestbook, tried as its author would: by its routes, on a database of its own.
+//! Tests the guestbook as its author would: through its routes, on its own database.
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers")]
 
@@ -17,7 +17,7 @@ use sea_orm::Statement;
 use tower::ServiceExt as _;
 
 #[tokio::test]
-async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
+async fn guests_are_added_counted_deleted_and_thanked_with_their_own_sentences() {
     let app = guestbook::app();
     let db = TestDb::with_migrations(app.migrations().clone()).await;
     let team = db.team("The Ritz").await;
@@ -56,8 +56,8 @@ async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
     assert!(refused.contains("nome"), "{refused}");
     let id = grace.split("\"id\":\"").nth(1).unwrap().split('"').next().unwrap();
     guests.call(Method::DELETE, &format!("/{id}"), "", 204).await;
-    let there = guests.call(Method::GET, "", "", 200).await;
-    assert!(there.contains("Linus") && !there.contains("Grace"), "{there}");
+    let listed = guests.call(Method::GET, "", "", 200).await;
+    assert!(listed.contains("Linus") && !listed.contains("Grace"), "{listed}");
 
     assert_events!(
         team,
@@ -104,10 +104,10 @@ async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
     let sessions = format!("/v1/teams/{}/job-sessions?job=thank_guest&status=succeeded", team.id);
     let began = std::time::Instant::now();
     let session = loop {
-        assert!(began.elapsed().as_secs() < 60, "no session that thanked Grace");
-        let told = guests.call_at(&sessions).await;
-        if told.contains("Started thanking Grace") {
-            break told
+        assert!(began.elapsed().as_secs() < 60, "no session has thanked Grace");
+        let listed = guests.call_at(&sessions).await;
+        if listed.contains("Started thanking Grace") {
+            break listed
                 .split("\"id\":\"")
                 .nth(1)
                 .unwrap()
@@ -119,8 +119,8 @@ async fn a_party_is_let_in_counted_and_seen_off_in_its_own_words() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
     let actions = format!("/v1/teams/{}/job-sessions/{session}/actions", team.id);
-    let told = guests.call_at(&actions).await;
-    assert!(told.contains("Wrote 33 letters of thanks"), "{told}");
+    let actions = guests.call_at(&actions).await;
+    assert!(actions.contains("Wrote 33 letters of thanks"), "{actions}");
     workers.stop().await;
 }
 

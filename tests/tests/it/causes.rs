@@ -1,4 +1,4 @@
-//! What an event was caused by, and which story a slice of events belongs to.
+//! What caused an event, and which story a slice of events belongs to.
 
 use daybook::events::{Consumers, create_models_with_events, update_models_with_events};
 use daybook::prelude::*;
@@ -6,7 +6,7 @@ use daybook_tests::jobs::Shop;
 use daybook_tests::{Stage, campaign, eventually, widget};
 use uuid::Uuid;
 
-/// Makes two widgets for each campaign, and changes both, in bulk.
+/// Creates two widgets for each campaign, and changes both, in bulk.
 #[event_consumer(EventType::Created, object_type = "campaign", name = "doubles")]
 async fn doubles(tx: &TeamTx, event: &Event) -> ConsumerResult {
     let names = ["left", "right"].map(|side| widget::named(&format!("{side} of {}", event.object_label)));
@@ -21,7 +21,7 @@ async fn doubles(tx: &TeamTx, event: &Event) -> ConsumerResult {
 }
 
 #[tokio::test]
-async fn events_that_a_consumer_records_in_bulk_name_the_event_that_it_was_called_with() {
+async fn events_that_a_consumer_records_in_bulk_name_the_event_it_received() {
     let stage = Stage::with(Consumers::of([doubles::CONSUMER]).unwrap()).await;
     let tx = stage.begin().await;
     let campaigns = ["Spring", "Summer"].map(|name| campaign::ActiveModel {
@@ -47,7 +47,7 @@ async fn events_that_a_consumer_records_in_bulk_name_the_event_that_it_was_calle
     }
 }
 
-/// Makes one widget for all the campaigns of a call.
+/// Creates one widget for all campaigns of a call.
 #[event_consumer(EventType::Created, object_type = "campaign", name = "sums-up")]
 async fn sums_up(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     let name = format!("of {} campaigns", events.len());
@@ -56,7 +56,7 @@ async fn sums_up(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
 }
 
 #[tokio::test]
-async fn what_a_consumer_of_a_slice_records_was_caused_by_the_first_of_its_events() {
+async fn the_first_event_of_a_slice_is_the_cause_of_what_its_consumer_records() {
     let stage = Stage::with(Consumers::of([sums_up::CONSUMER]).unwrap()).await;
     let tx = stage.begin().await;
     let campaigns = ["Spring", "Summer", "Autumn"].map(|name| campaign::ActiveModel {
@@ -78,11 +78,11 @@ async fn gathers(_: &ConsumerContext, _: &[Event]) -> ConsumerResult {
 }
 
 #[tokio::test]
-async fn a_slice_of_two_stories_is_a_story_of_its_own() {
+async fn a_slice_with_events_of_two_stories_gets_a_new_story() {
     let mut shop = Shop::with(Consumers::of([gathers::CONSUMER]).unwrap()).await;
     shop.began("gathers").await;
     shop.rest().await;
-    // While no worker runs, so that they are handed over together.
+    // No worker runs at this time, so both events are handed over together.
     for name in ["first", "second"] {
         let story = Context {
             correlation_id: Uuid::now_v7(),

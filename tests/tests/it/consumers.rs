@@ -1,6 +1,6 @@
-//! Consumers: what they are given, in what order, and what their failure does in each mode.
+//! Consumers: which events they receive, in what order, and what their failure does in each mode.
 //!
-//! The ones defined here are linked into this binary, so every test says which it wants: `Consumers::of`.
+//! The consumers in this file are linked into this binary, so each test lists the ones that it uses: `Consumers::of`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,7 +34,7 @@ async fn jottings(stage: &Stage) -> Vec<String> {
         .unwrap()
 }
 
-/// The failures that were kept: consumer, number of events, what it said.
+/// The stored failures: consumer, number of events, error text.
 async fn failures(stage: &Stage) -> Vec<(String, i32, String)> {
     sqlx::query_as("SELECT consumer, cardinality(event_ids), error FROM consumer_failures ORDER BY id")
         .fetch_all(&mut stage.team.connection().await)
@@ -60,9 +60,9 @@ async fn fails_in_sql(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     Ok(())
 }
 
-/// Goes on after a failed statement as if nothing were: PostgreSQL undoes its work all the same.
-#[event_consumer(all, mode = isolate, name = "looks-away")]
-async fn looks_away(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
+/// Continues after a failed statement. PostgreSQL undoes its work anyway.
+#[event_consumer(all, mode = isolate, name = "ignores-an-error")]
+async fn ignores_an_error(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     jot(tx, &format!("lost {}", events.len())).await?;
     let _ = tx.execute_unprepared("SELECT 1/0").await;
     Ok(())
@@ -111,14 +111,14 @@ async fn a_slice_is_called_once_for_each_call_of_a_helper() {
     assert_eq!(
         recording.events(),
         stage.team.events().await,
-        "what they are given is what is stored"
+        "they receive what is stored"
     );
-    // One that takes single events is called for each.
+    // A consumer of single events is called for each event.
     assert_eq!(jottings(&stage).await.len(), 8);
 }
 
 #[tokio::test]
-async fn a_consumer_gets_only_what_it_is_for() {
+async fn a_consumer_receives_only_events_that_match_it() {
     let stage = Stage::with(Consumers::of([filtered::CONSUMER]).unwrap()).await;
     let tx = stage.begin().await;
     create_model_with_event(&tx, widget::named("w"), Track::All)
@@ -151,7 +151,7 @@ async fn a_consumer_runs_inside_the_transaction() {
         let row = event.object::<widget::Model>(tx).await?;
         assert!(
             event.object::<daybook_entity::campaign::Model>(tx).await.is_err(),
-            "it is no campaign"
+            "it is not a campaign"
         );
         jot(tx, &row.ok_or("no such widget")?.name).await
     }
@@ -161,7 +161,7 @@ async fn a_consumer_runs_inside_the_transaction() {
 }
 
 #[tokio::test]
-async fn abort_refuses_with_the_clients_error() {
+async fn a_failed_abort_consumer_returns_its_error_to_the_client() {
     let stage = Stage::with(Consumers::of([first::CONSUMER, refuses::CONSUMER]).unwrap()).await;
     let refused = stage
         .write(async |tx| create_model_with_event(tx, widget::named("w"), Track::All).await)
@@ -182,14 +182,14 @@ async fn abort_refuses_with_the_clients_error() {
     assert_events!(stage.team, []);
 }
 
-/// Each isolated failure is undone and kept, the change stands, and the consumers after it run.
+/// Each isolated failure is undone and kept, the change stays, and later consumers run.
 #[tokio::test]
-async fn isolate_undoes_its_own_work_and_keeps_the_failure() {
+async fn a_failed_isolated_consumer_is_undone_and_its_failure_is_kept() {
     let consumers = [
         first::CONSUMER,
         fails_after_writing::CONSUMER,
         fails_in_sql::CONSUMER,
-        looks_away::CONSUMER,
+        ignores_an_error::CONSUMER,
         later::CONSUMER,
     ];
     let stage = Stage::with(Consumers::of(consumers).unwrap()).await;
@@ -207,7 +207,7 @@ async fn isolate_undoes_its_own_work_and_keeps_the_failure() {
         .collect();
     assert_eq!(
         names,
-        [("fails-after-writing", 2), ("fails-in-sql", 2), ("looks-away", 2)]
+        [("fails-after-writing", 2), ("fails-in-sql", 2), ("ignores-an-error", 2)]
     );
     assert!(failures[0].2.contains("the printer is on fire"), "{}", failures[0].2);
     assert!(
@@ -219,7 +219,7 @@ async fn isolate_undoes_its_own_work_and_keeps_the_failure() {
 
 /// One savepoint for each consumer and call, not for each event.
 #[tokio::test]
-async fn isolation_costs_the_same_for_many() {
+async fn isolation_costs_the_same_for_one_event_and_for_many() {
     #[event_consumer(all, mode = isolate, name = "does-nothing")]
     async fn does_nothing(tx: &TeamTx, event: &Event) -> ConsumerResult {
         let _ = (tx, event);
@@ -249,7 +249,7 @@ async fn chains(tx: &TeamTx, event: &Event) -> ConsumerResult {
 }
 
 #[tokio::test]
-async fn an_event_of_a_consumer_names_its_cause() {
+async fn an_event_that_a_consumer_emits_names_its_cause() {
     let stage = Stage::with(Consumers::of([chains::CONSUMER, RECORDER]).unwrap()).await;
     let tx = stage.begin().await;
     create_models_with_events(&tx, ["a", "b"].map(widget::named).to_vec(), Track::All)
@@ -263,7 +263,7 @@ async fn an_event_of_a_consumer_names_its_cause() {
         },
         Track::All,
     );
-    // The chain's consumer doesn't know campaigns; it refuses, which is not this test's matter.
+    // The consumer `chains` doesn't know campaigns and refuses them, which does not matter here.
     assert!(after.await.is_err());
     let events: Vec<Event> = Recording::of(&stage.database).events();
     let lines: Vec<_> = events
@@ -279,7 +279,7 @@ async fn an_event_of_a_consumer_names_its_cause() {
     assert_eq!(events[0].correlation_id, events[2].correlation_id);
 }
 
-/// What is emitted after the consumers have run is caused by none of their events.
+/// An event that is emitted after the consumers have run has none of their events as its cause.
 #[tokio::test]
 async fn a_cause_ends_with_its_consumer() {
     let stage = Stage::with(Consumers::of([chains::CONSUMER]).unwrap()).await;
@@ -344,9 +344,9 @@ async fn loops_isolated(tx: &TeamTx, event: &Event) -> ConsumerResult {
     Ok(())
 }
 
-/// The change is not the loop's to lose: it stands, and the loop is a kept failure.
+/// An isolated loop must not undo the change: the change stays, and the loop becomes a stored failure.
 #[tokio::test]
-async fn an_isolated_loop_ends_too_and_the_change_stands() {
+async fn an_isolated_loop_also_ends_and_the_change_stays() {
     let stage = Stage::with(Consumers::of([loops_isolated::CONSUMER]).unwrap()).await;
     stage.widget("w").await;
     assert_eq!(stage.count("widgets").await, 1);
@@ -358,8 +358,8 @@ async fn an_isolated_loop_ends_too_and_the_change_stands() {
 
 static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
 
-#[event_consumer(all, mode = isolate, name = "meets-another")]
-async fn meets_another(tx: &TeamTx, event: &Event) -> ConsumerResult {
+#[event_consumer(all, mode = isolate, name = "conflicts-once")]
+async fn conflicts_once(tx: &TeamTx, event: &Event) -> ConsumerResult {
     if ATTEMPTS.fetch_add(1, Ordering::Relaxed) == 0 {
         tx.execute_unprepared("DO $$ BEGIN RAISE EXCEPTION 'met' USING ERRCODE = 'serialization_failure'; END $$")
             .await?;
@@ -367,10 +367,10 @@ async fn meets_another(tx: &TeamTx, event: &Event) -> ConsumerResult {
     jot(tx, &event.object_label).await
 }
 
-/// A moment's trouble is not a failure of the consumer: the whole transaction is begun anew.
+/// A retryable error is not a failure of the consumer: the whole transaction runs again.
 #[tokio::test]
-async fn isolate_lets_what_is_worth_retrying_through() {
-    let stage = Stage::with(Consumers::of([meets_another::CONSUMER]).unwrap()).await;
+async fn a_retryable_error_in_an_isolated_consumer_retries_the_transaction() {
+    let stage = Stage::with(Consumers::of([conflicts_once::CONSUMER]).unwrap()).await;
     stage
         .database
         .write_as(&stage.entry(), Role::Member, async |tx| {
@@ -384,9 +384,10 @@ async fn isolate_lets_what_is_worth_retrying_through() {
     assert_events!(stage.team, ["CREATED widget “w”"]);
 }
 
-/// An isolated consumer whose own events another one refuses has failed, and the change stands.
+/// If another consumer refuses an isolated consumer's own event, the isolated consumer has failed, and the change
+/// stays.
 #[tokio::test]
-async fn a_refusal_below_an_isolated_consumer_is_its_failure() {
+async fn an_error_caused_by_an_isolated_consumers_own_event_is_its_failure() {
     #[event_consumer(EventType::Custom, name = "refuses-custom")]
     async fn refuses_custom(tx: &TeamTx, event: &Event) -> ConsumerResult {
         let _ = (tx, event);

@@ -1,4 +1,4 @@
-//! Many models and their events at once.
+//! Many models and their events in one call.
 
 use daybook::assert_events;
 use daybook::error::Error;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 async fn results_and_events_are_in_the_callers_order() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
-    // Two groups, by what they set, that alternate; ids that fall where the order rises.
+    // The rows alternate between two groups that set different columns, and their ids fall while their order rises.
     let mut ids: Vec<Uuid> = (0..20).map(|_| Uuid::now_v7()).collect();
     ids.reverse();
     let models = ids
@@ -46,7 +46,7 @@ async fn results_and_events_are_in_the_callers_order() {
     assert_eq!(labels, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
-/// SeaORM's own `insert_many` writes NULL where one row has a column and another has not.
+/// SeaORM's own `insert_many` writes NULL if one row sets a column and another does not.
 #[tokio::test]
 async fn a_column_that_only_some_rows_set_has_its_default_in_the_others() {
     let stage = Stage::new().await;
@@ -87,7 +87,7 @@ async fn a_column_that_only_some_rows_set_has_its_default_in_the_others() {
 }
 
 #[tokio::test]
-async fn none_is_no_statement_and_no_event() {
+async fn an_empty_list_writes_no_rows_and_no_events() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     let created =
@@ -125,7 +125,7 @@ async fn a_refused_row_is_named_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn an_update_of_many_tells_each_ones_own_change() {
+async fn an_update_of_many_records_the_change_of_each_row() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     let models = [("a", "draft"), ("b", "done"), ("c", "active")].map(|(name, state)| widget::ActiveModel {
@@ -160,9 +160,9 @@ async fn an_update_of_many_tells_each_ones_own_change() {
     );
 }
 
-/// A row that has the value already keeps its version, and its `updated_at`.
+/// A row that already has the value keeps its version and its `updated_at`.
 #[tokio::test]
-async fn an_update_of_many_leaves_alone_what_is_so_already() {
+async fn an_update_of_many_skips_rows_that_already_have_the_values() {
     let stage = Stage::new().await;
     let (a, b) = (stage.widget("a").await, stage.widget("b").await);
     let versions = async || -> Vec<String> {
@@ -195,7 +195,7 @@ async fn an_update_of_many_leaves_alone_what_is_so_already() {
 }
 
 #[tokio::test]
-async fn two_updates_of_many_that_race_are_both_told_right() {
+async fn two_concurrent_updates_of_many_record_the_real_changes() {
     let stage = Stage::new().await;
     stage.widget("w").await;
     let serial = |n| widget::ActiveModel {
@@ -245,7 +245,7 @@ async fn a_selection_may_filter_and_limit() {
     assert_eq!(
         updated.iter().map(|widget| widget.name.as_str()).collect::<Vec<_>>(),
         ["b", "c"],
-        "by their ids"
+        "in the order of their ids"
     );
 }
 

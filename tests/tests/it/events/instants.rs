@@ -1,4 +1,4 @@
-//! PostgreSQL keeps microseconds: what differs by less is no change.
+//! PostgreSQL keeps microseconds, so a smaller difference is not a change.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daybook::assert_events;

@@ -1,4 +1,4 @@
-//! Recording: what the `*_with_event` helpers write, compare, record and refuse.
+//! Events: what the `*_with_event` helpers write, compare, record and refuse.
 
 mod bulk;
 mod instants;

@@ -1,4 +1,4 @@
-//! Dates and times are those that RFC 3339 can write; others that SQL has written can be read, changed and deleted.
+//! Dates and times must be those that RFC 3339 can write. Others that SQL has written can be read, changed and deleted.
 
 use chrono::{DateTime, TimeZone, Utc};
 use daybook::error::Error;
@@ -37,7 +37,7 @@ fn refused_field<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
 }
 
 #[tokio::test]
-async fn a_year_that_cannot_be_written_is_refused_at_every_door() {
+async fn every_helper_refuses_a_year_that_cannot_be_written() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let tx = stage.begin().await;
@@ -62,9 +62,9 @@ async fn a_year_that_cannot_be_written_is_refused_at_every_door() {
     assert_eq!(stage.count("widgets").await, 5);
 }
 
-/// PostgreSQL's own ends, years that chrono doesn't hold, and years that RFC 3339 doesn't write.
+/// The infinities of PostgreSQL, years that chrono can't hold, and years that RFC 3339 can't write.
 #[tokio::test]
-async fn what_sql_has_written_is_read_changed_and_deleted() {
+async fn moments_that_sql_has_written_can_be_read_changed_and_deleted() {
     for (written, read) in [
         ("infinity", "9999-12-31T23:59:59.999999Z"),
         ("-infinity", "0001-01-01T00:00:00Z"),
@@ -108,7 +108,7 @@ async fn what_sql_has_written_is_read_changed_and_deleted() {
             .await
             .unwrap();
         assert_eq!(noted[0].due_at.unwrap().to_utc(), read);
-        // What nobody changed is still as it was written.
+        // The columns that nobody changed are still as they were written.
         let kept: bool = tx
             .fetch_all(sqlx::query("SELECT due_at = $1::text::timestamptz AS kept FROM widgets").bind(written))
             .await
@@ -128,7 +128,7 @@ async fn what_sql_has_written_is_read_changed_and_deleted() {
     }
 }
 
-/// A default of the table's, as for "never ends".
+/// A default of the table, as for "never ends".
 #[tokio::test]
 async fn a_default_of_infinity_can_be_created() {
     let stage = Stage::new().await;
@@ -153,9 +153,9 @@ async fn a_default_of_infinity_can_be_created() {
     }
 }
 
-/// A statement that can't be asked twice, and a list: an error that names the column, not a panic.
+/// A statement that can't be extended, and a list: both give an error with the column's name, not a panic.
 #[tokio::test]
-async fn what_cannot_be_clamped_is_an_error() {
+async fn a_moment_that_cannot_be_clamped_is_an_error() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     for sql in [
@@ -168,7 +168,7 @@ async fn what_cannot_be_clamped_is_an_error() {
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("ends_at") && cause.contains("0001 to 9999"), "{cause}");
     }
-    // The transaction goes on.
+    // The transaction continues.
     for sql in [
         "SELECT 'infinity'::timestamptz AS ends_at",
         "SELECT '-infinity'::date AS ends_at",

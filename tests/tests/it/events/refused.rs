@@ -1,4 +1,4 @@
-//! What the helpers refuse, by name, before anything is written.
+//! The helpers refuse invalid values with the field's name, before they write anything.
 
 use daybook::assert_events;
 use daybook::error::Error;
@@ -12,7 +12,7 @@ use sea_orm::{EntityTrait, ModelTrait};
 use serde_json::json;
 use uuid::Uuid;
 
-/// The field that a refusal names.
+/// Returns the field that a refusal names.
 fn refused_field<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
     match outcome {
         Err(Error::Invalid(fields)) if fields.len() == 1 => fields[0].field.clone(),
@@ -21,7 +21,7 @@ fn refused_field<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
 }
 
 #[tokio::test]
-async fn another_teams_id_is_refused_and_its_objects_are_not_there() {
+async fn another_teams_id_is_refused_and_its_objects_are_not_found() {
     let stage = Stage::new().await;
     let rival = stage.db.team("Rival").await;
     let tx = stage.database.begin(&rival.system()).await.unwrap();
@@ -62,7 +62,7 @@ async fn another_teams_id_is_refused_and_its_objects_are_not_there() {
     let deleted = delete_model_with_event(&tx, theirs, None).await;
     assert!(matches!(deleted, Err(Error::NotFound { .. })), "{deleted:?}");
 
-    // The transaction's own team may be named, and nothing above has spoiled the transaction.
+    // The transaction's own team may be named, and the refusals above did not break the transaction.
     let own = widget::ActiveModel {
         team_id: Set(stage.team.id),
         ..widget::named("own")
@@ -74,7 +74,7 @@ async fn another_teams_id_is_refused_and_its_objects_are_not_there() {
 }
 
 #[tokio::test]
-async fn a_nul_is_refused_by_the_name_of_its_field() {
+async fn a_nul_is_refused_with_the_name_of_its_field() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let tx = stage.begin().await;
@@ -125,7 +125,7 @@ async fn a_nul_is_refused_by_the_name_of_its_field() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_gone_is_not_found() {
+async fn a_deleted_row_is_not_found() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let mut inside = stage.team.connection().await;

@@ -1,4 +1,4 @@
-//! Soft deletion and its undoing.
+//! Soft deletion and restoration.
 
 use daybook::assert_events;
 use daybook::error::Error;
@@ -33,7 +33,7 @@ async fn deleted(stage: &Stage) -> widget::Model {
 }
 
 #[tokio::test]
-async fn a_restoration_is_an_event_with_the_values_that_are_back() {
+async fn a_restoration_is_an_event_with_the_restored_values() {
     let stage = Stage::with(Consumers::of([RECORDER]).unwrap()).await;
     let widget = deleted(&stage).await;
     let tx = stage.begin().await;
@@ -41,7 +41,7 @@ async fn a_restoration_is_an_event_with_the_values_that_are_back() {
         .await
         .unwrap();
     assert_eq!(back.deleted_at, None);
-    // There already: no event.
+    // It is not deleted, so there is no event.
     restore_model_with_event(&tx, widget.clone(), None).await.unwrap();
     update_model_with_event(&tx, &widget, noted("again"), Track::All)
         .await
@@ -63,15 +63,16 @@ async fn a_restoration_is_an_event_with_the_values_that_are_back() {
     assert_eq!(events[2].event_type, EventType::Restored);
     assert_eq!(data.restored_values["name"], json!("w"));
     assert_eq!(data.reason.as_deref(), Some("mended"));
-    let told = Sentences::default().render(&events[2]).to_string();
-    assert_eq!(told, "Ada restored widget “w”: mended");
+    let sentence = Sentences::default().render(&events[2]).to_string();
+    assert_eq!(sentence, "Ada restored widget “w”: mended");
     let seen = daybook::testing::Recording::of(&stage.database).calls();
-    assert_eq!(seen.len(), 4, "consumers of every type are given it");
+    assert_eq!(seen.len(), 4, "consumers of all types receive it");
 }
 
-/// The thread has it in words, and a database that knew no such event takes it, and a preference for it.
+/// The thread shows a sentence for it. A database from before this event type accepts the event and a preference for
+/// it.
 #[tokio::test]
-async fn a_restoration_is_posted_to_the_thread_and_may_be_preferred() {
+async fn a_restoration_is_posted_to_the_thread_and_can_have_a_preference() {
     let consumers = [
         daybook::threads::post_to_thread::CONSUMER,
         daybook::notifications::send_notifications::CONSUMER,
@@ -97,7 +98,7 @@ async fn a_restoration_is_posted_to_the_thread_and_may_be_preferred() {
 }
 
 #[tokio::test]
-async fn a_deleted_row_is_not_changed() {
+async fn a_deleted_row_cannot_be_changed() {
     let stage = Stage::new().await;
     let widget = deleted(&stage).await;
     let tx = stage.begin().await;
@@ -120,9 +121,9 @@ async fn a_deleted_row_is_not_changed() {
     assert_events!(stage.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
 }
 
-/// As those of another team, they are not there for a set.
+/// Like rows of another team, they are not selected.
 #[tokio::test]
-async fn a_set_passes_deleted_rows_by() {
+async fn an_update_of_many_skips_deleted_rows() {
     let stage = Stage::new().await;
     let widget = deleted(&stage).await;
     let tx = stage.begin().await;
@@ -141,7 +142,7 @@ async fn a_set_passes_deleted_rows_by() {
 }
 
 #[tokio::test]
-async fn a_deletion_or_restoration_by_hand_is_told_how() {
+async fn an_update_that_deletes_or_restores_is_refused_with_the_right_helper() {
     let stage = Stage::new().await;
     let widget = deleted(&stage).await;
     let there = stage.widget("there").await;
@@ -172,11 +173,11 @@ async fn a_deletion_or_restoration_by_hand_is_told_how() {
         assert_eq!(fields[0].field, "deleted_at");
         assert!(fields[0].detail.contains("restore_model_with_event"), "{fields:?}");
     }
-    // What it is already is no change.
+    // Setting the value that it already has is not a change.
     update_model_with_event(&tx, &there, at(None), Track::All)
         .await
         .unwrap();
-    // A model that is deleted for good can't come back.
+    // A model that is deleted permanently can't be restored.
     let spring = campaign::ActiveModel {
         name: Set("Spring".into()),
         ..Default::default()

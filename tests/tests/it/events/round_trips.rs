@@ -1,4 +1,4 @@
-//! What recording costs in round trips, and that it doesn't grow with the number of rows.
+//! The number of round trips for recording, which doesn't grow with the number of rows.
 
 use daybook::events::{
     Consumers, Track, create_model_with_event, create_models_with_events, delete_model_with_event,
@@ -9,7 +9,7 @@ use daybook_tests::{Stage, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
 
-/// Round trips of creating `n`, then of changing them all, entry and COMMIT left out.
+/// Returns the round trips for creating `n` rows, and for changing all of them, without entry and COMMIT.
 async fn cost(stage: &Stage, n: usize) -> (u64, u64) {
     let tx = stage.begin().await;
     let models = (0..n).map(|i| widget::named(&format!("{n}-{i}"))).collect();
@@ -32,22 +32,22 @@ async fn cost(stage: &Stage, n: usize) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn many_cost_what_ten_cost() {
+async fn thousands_of_rows_cost_the_same_as_ten() {
     let stage = Stage::with(Consumers::of([RECORDER]).unwrap()).await;
     // Creating: the rows, the events. Changing: the locking read, the rows, the events.
     assert_eq!(cost(&stage, 10).await, (2, 3));
     assert_eq!(cost(&stage, 1_000).await, (2, 3));
     assert_eq!(cost(&stage, 5_000).await, (2, 3));
-    // One more of each kind that carries rows.
+    // One more statement of each kind that has rows.
     assert_eq!(cost(&stage, 5_001).await, (4, 4));
-    // A consumer of slices is called once for each call, however many statements it took.
+    // A consumer of slices is called once per call, even if the call needed several statements.
     let sizes: Vec<_> = Recording::of(&stage.database).calls().iter().map(Vec::len).collect();
     assert_eq!(sizes, [10, 10, 1_000, 1_000, 5_000, 5_000, 5_001, 5_001]);
 }
 
 /// DESIGN.md §12, event only: enter, model, event, COMMIT; an update also locks and reads.
 #[tokio::test]
-async fn one_costs_its_budget() {
+async fn one_change_stays_within_its_budget() {
     let stage = Stage::new().await;
     let before = stage.database.stats().round_trips();
     let tx = stage.begin().await;

@@ -1,11 +1,11 @@
-//! The object that another one belongs to, as a task belongs to a campaign.
+//! Scopes: the object that another object belongs to, as a task belongs to a campaign.
 
 use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook::threads::post_to_thread;
 use daybook_tests::Stage;
 
-/// A task in the table of the widgets: its note is the id of its campaign.
+/// A task, stored in the table of the widgets: its note is the id of its campaign.
 mod task {
     use daybook::events::{FieldPolicy, ObjectRef, Tracked};
     use sea_orm::entity::prelude::*;
@@ -68,7 +68,7 @@ fn short(scope: Option<&ObjectRef>) -> String {
     scope.map_or("none".to_owned(), |scope| format!("{} {}", scope.object_type, scope.id))
 }
 
-/// The threads' scopes, and those of the newest event of each object, by the objects' labels.
+/// Returns the scopes of the threads, and of the newest event of each object, by the objects' labels.
 async fn scopes(stage: &Stage) -> [Vec<String>; 2] {
     let threads =
         sqlx::query_scalar("SELECT coalesce(scope_type || ' ' || scope_id, 'none') FROM threads ORDER BY object_label");
@@ -82,7 +82,7 @@ async fn scopes(stage: &Stage) -> [Vec<String>; 2] {
 }
 
 #[tokio::test]
-async fn an_object_s_scope_is_on_its_events_and_its_thread_and_may_change() {
+async fn an_objects_events_and_thread_carry_its_scope_which_may_change() {
     let stage = Stage::with(Consumers::of([post_to_thread::CONSUMER]).unwrap()).await;
     let tx = stage.begin().await;
     let one = create_model_with_event(&tx, task("1", "spring"), Track::All)

@@ -1,4 +1,4 @@
-//! Everything recorded can be read aloud.
+//! The sentences for recorded events.
 
 use daybook::events::{
     CustomEventData, EventType, RawEventData, Sentences, Track, create_model_with_event, delete_model_with_event,
@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use sea_orm::ActiveValue::Set;
 use serde_json::json;
 
-async fn told(stage: &Stage) -> Vec<String> {
+async fn sentences(stage: &Stage) -> Vec<String> {
     let sentences = Sentences::default();
     stage
         .team
@@ -22,7 +22,7 @@ async fn told(stage: &Stage) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_campaigns_life_reads_well() {
+async fn the_sentences_of_a_campaigns_life_are_readable() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     let budget = |n: i64| Set(Decimal::from(n));
@@ -70,7 +70,7 @@ async fn a_campaigns_life_reads_well() {
     delete_model_with_event(&tx, summer, None).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(
-        told(&stage).await,
+        sentences(&stage).await,
         [
             "Ada created campaign “Spring”",
             "Ada changed budget of campaign “Spring” from 100 to 250",
@@ -84,7 +84,7 @@ async fn a_campaigns_life_reads_well() {
     );
 }
 
-/// A sentence that names two values shows that they are two.
+/// A sentence that names two different values shows that they differ.
 #[tokio::test]
 async fn values_that_differ_look_different() {
     let stage = Stage::new().await;
@@ -175,7 +175,7 @@ async fn values_that_differ_look_different() {
     }
     tx.commit().await.unwrap();
     let sentences = Sentences::default().with::<widget::Model>();
-    let told: Vec<_> = stage
+    let texts: Vec<_> = stage
         .team
         .events()
         .await
@@ -184,7 +184,7 @@ async fn values_that_differ_look_different() {
         .map(|event| sentences.render(event).to_string())
         .collect();
     assert_eq!(
-        told,
+        texts,
         [
             r#"Ada changed tags of widget “w0” from ["a, b"] to ["a","b"]"#.to_owned(),
             "Ada changed due at of widget “w1” from 2026-11-20 02:30:00 UTC to 2026-11-20 02:30:00.250 UTC".to_owned(),
@@ -197,9 +197,9 @@ async fn values_that_differ_look_different() {
     );
 }
 
-/// A model's own words stand between the usual actor and the usual reason; other models keep the usual ones.
+/// A model's own sentence stands between the usual actor and the usual reason; other models keep the default sentence.
 #[tokio::test]
-async fn a_model_may_say_it_in_its_own_words() {
+async fn a_model_may_have_its_own_sentences() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let tx = stage.begin().await;
@@ -220,7 +220,7 @@ async fn a_model_may_say_it_in_its_own_words() {
         .unwrap();
     tx.commit().await.unwrap();
     let sentences = Sentences::default().with::<campaign::Model>();
-    let told: Vec<_> = stage
+    let texts: Vec<_> = stage
         .team
         .events()
         .await
@@ -228,7 +228,7 @@ async fn a_model_may_say_it_in_its_own_words() {
         .map(|event| sentences.render(event).to_string())
         .collect();
     assert_eq!(
-        told[2..],
+        texts[2..],
         [
             "Ada moved campaign “Spring” from draft to active",
             "Ada approved campaign “Spring”: looks good",
@@ -255,13 +255,13 @@ async fn a_sentence_names_both_people_and_the_reason() {
         .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(
-        told(&stage).await,
+        sentences(&stage).await,
         ["Ada on behalf of Grace created widget “w”: she asked"]
     );
 }
 
 #[tokio::test]
-async fn nothing_and_long_values_are_readable() {
+async fn missing_and_long_values_are_readable() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let note = |text: Option<String>| widget::ActiveModel {
@@ -279,7 +279,7 @@ async fn nothing_and_long_values_are_readable() {
     tx.commit().await.unwrap();
     let cut = format!("{}…", "é".repeat(80));
     assert_eq!(
-        told(&stage).await[1..],
+        sentences(&stage).await[1..],
         [
             format!("Ada changed note of widget “w” from nothing to {cut}"),
             format!("Ada changed note of widget “w” from {cut} to “”"),
@@ -287,9 +287,9 @@ async fn nothing_and_long_values_are_readable() {
     );
 }
 
-/// Each field with its type, which is the entity's, and shown as such; what was redacted is told as that.
+/// Each field has the entity's type and is shown by it; a redacted field is shown as redacted.
 #[tokio::test]
-async fn changes_are_told_by_field_and_type() {
+async fn changes_are_listed_by_field_and_type() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let tx = stage.begin().await;
@@ -337,7 +337,7 @@ async fn changes_are_told_by_field_and_type() {
             "tags (list): fresh → a, b",
         ]
     );
-    // Without the model, as what the record shows.
+    // Without the model, the type comes from the recorded JSON.
     let unknown = seen(&Sentences::default());
     assert_eq!(unknown[4], "price (text): 9.50 → 44.00");
     assert_eq!(unknown[0], "due at (text): nothing → 2026-03-01T10:00:00.000000Z");
@@ -346,9 +346,9 @@ async fn changes_are_told_by_field_and_type() {
     assert!(!whole.contains("hush"), "{whole}");
 }
 
-/// Many edits in one sentence, in the model's own words where it has some for an event that did all at once.
+/// Many edits in one sentence, which is the model's own if it has one for an event with all these changes.
 #[tokio::test]
-async fn several_edits_come_to_one_sentence() {
+async fn several_edits_become_one_sentence() {
     let stage = Stage::new().await;
     let mut widget = stage.widget("w").await;
     let tx = stage.begin().await;
@@ -374,8 +374,8 @@ async fn several_edits_come_to_one_sentence() {
         .iter()
         .map(|net| (net.change.field.as_str(), net.came_back))
         .collect();
-    // Of a secret nobody knows whether it came back, not even that it did.
+    // Nobody knows whether a redacted field has its first value again, so it never counts as changed back.
     assert_eq!(came_back, [("note", true), ("price", false), ("secret", false)]);
     let (_, two) = sentences.render_net(&edits[1..2]);
-    assert_eq!(two, sentences.render(edits[1]), "of one event, its own sentence");
+    assert_eq!(two, sentences.render(edits[1]), "one event keeps its own sentence");
 }

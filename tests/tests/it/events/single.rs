@@ -21,7 +21,7 @@ async fn xmin(stage: &Stage, id: Uuid) -> String {
 }
 
 #[tokio::test]
-async fn a_life_is_told_in_order() {
+async fn the_events_of_an_object_are_in_order() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     let spring = campaign::ActiveModel {
@@ -55,11 +55,11 @@ async fn a_life_is_told_in_order() {
     assert_events!(stage.team, []);
     tx.commit().await.unwrap();
     assert_events!(stage.team, [life[0], life[1], life[2], life[3]]);
-    assert_eq!(stage.count("campaigns").await, 0, "deleted for good");
+    assert_eq!(stage.count("campaigns").await, 0, "deleted permanently");
 }
 
 #[tokio::test]
-async fn an_event_says_who_where_and_what_belongs_together() {
+async fn an_event_has_its_actor_origin_and_correlation() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let events = stage.team.events().await;
@@ -79,7 +79,7 @@ async fn an_event_says_who_where_and_what_belongs_together() {
         panic!("{event:?}")
     };
     let recorded: Vec<_> = data.initial_values.keys().map(String::as_str).collect();
-    // Everything but what is ignored: id, team_id and the instants.
+    // All columns except the ignored ones: id, team_id and the instants.
     assert_eq!(
         recorded,
         [
@@ -89,7 +89,7 @@ async fn an_event_says_who_where_and_what_belongs_together() {
 }
 
 #[tokio::test]
-async fn what_a_helper_returns_is_what_was_recorded() {
+async fn a_helper_returns_the_event_as_it_was_recorded() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     let widget = create_model_with_event(&tx, widget::named("w"), Track::All)
@@ -106,7 +106,7 @@ async fn what_a_helper_returns_is_what_was_recorded() {
 }
 
 #[tokio::test]
-async fn events_ids_rise_in_the_order_of_recording() {
+async fn event_ids_rise_in_the_order_of_recording() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     for n in 0..200 {
@@ -115,7 +115,7 @@ async fn events_ids_rise_in_the_order_of_recording() {
             .unwrap();
     }
     tx.commit().await.unwrap();
-    // Read by id; the labels must count up.
+    // Read by id; the labels must be in the order of creation.
     let labels: Vec<_> = stage
         .team
         .events()
@@ -127,7 +127,7 @@ async fn events_ids_rise_in_the_order_of_recording() {
 }
 
 #[tokio::test]
-async fn what_is_redacted_never_gets_into_an_event() {
+async fn redacted_values_never_get_into_an_event() {
     let stage = Stage::new().await;
     let secret = |text: &str| Set(Some(text.to_owned()));
     let tx = stage.begin().await;
@@ -166,7 +166,7 @@ async fn what_is_redacted_never_gets_into_an_event() {
 }
 
 #[tokio::test]
-async fn track_only_records_these_and_writes_all() {
+async fn track_only_records_the_chosen_columns_and_writes_all() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     let only = || Track::only([widget::Column::Name, widget::Column::CreatedAt]);
@@ -184,14 +184,14 @@ async fn track_only_records_these_and_writes_all() {
     assert_eq!(
         widget.note.as_deref(),
         Some("b"),
-        "written, though no event tells of it"
+        "written, although no event records it"
     );
     tx.commit().await.unwrap();
     let events = stage.team.events().await;
     assert_eq!(
         events[0].event_data,
         json!({ "initial_values": { "name": "w" } }),
-        "what is ignored stays so"
+        "an ignored column stays ignored"
     );
     assert_events!(stage.team, ["CREATED widget “w”", "UPDATED widget “v”: name w → v"]);
 }
@@ -240,9 +240,9 @@ async fn a_change_sets_updated_at_unless_it_is_set() {
     );
 }
 
-/// The model that a caller passes may be old; what is recorded is what really was in the database.
+/// The caller's model may be old; the event records the values that were really in the database.
 #[tokio::test]
-async fn a_stale_model_does_not_lie_about_what_was_there() {
+async fn a_stale_model_does_not_change_the_recorded_old_values() {
     let stage = Stage::new().await;
     let stale = stage.widget("w").await;
     let note = |text: &str| widget::ActiveModel {
@@ -258,7 +258,7 @@ async fn a_stale_model_does_not_lie_about_what_was_there() {
         .await
         .unwrap();
     assert_eq!(new.note.as_deref(), Some("second"));
-    // Stale says null, so a comparison with it would call this a change.
+    // The stale model has null there, so a comparison with it would see a change.
     stage
         .write(async |tx| update_model_with_event(tx, &stale, note("second"), Track::All).await)
         .await
@@ -274,7 +274,7 @@ async fn a_stale_model_does_not_lie_about_what_was_there() {
 }
 
 #[tokio::test]
-async fn two_changes_that_race_are_both_told_right() {
+async fn two_concurrent_changes_record_the_real_values() {
     let stage = Stage::new().await;
     let widget = stage.widget("w").await;
     let serial = |n| widget::ActiveModel {

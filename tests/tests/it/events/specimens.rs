@@ -1,4 +1,4 @@
-//! Every type of column through every helper, in a table of another schema than `public`.
+//! Every type of column with every helper, in a table of a schema other than `public`.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use daybook::assert_events;
@@ -150,7 +150,7 @@ fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// A value in every column.
+/// Returns a model with a value in every column.
 fn full(name: &str) -> ActiveModel {
     let at: DateTime<Utc> = "2026-03-29T01:59:59.999999Z".parse().unwrap();
     ActiveModel {
@@ -177,7 +177,7 @@ fn full(name: &str) -> ActiveModel {
             height: Some(2),
         }),
         day: Set(NaiveDate::from_ymd_opt(9999, 12, 31).unwrap()),
-        // Of the last digits PostgreSQL would round what the driver cuts off.
+        // PostgreSQL would round the last digits, which the driver cuts off.
         time: Set(NaiveTime::from_hms_nano_opt(23, 59, 58, 123_456_789).unwrap()),
         local: Set(at.naive_utc()),
         utc: Set(at),
@@ -192,7 +192,7 @@ fn full(name: &str) -> ActiveModel {
     }
 }
 
-/// A model but for what differs from row to row.
+/// Returns a model without the columns that differ from row to row.
 fn contents(model: &Model) -> Model {
     Model {
         id: Uuid::nil(),
@@ -202,7 +202,7 @@ fn contents(model: &Model) -> Model {
 }
 
 #[tokio::test]
-async fn rows_of_every_type_are_written_by_the_set_as_one_by_one() {
+async fn rows_of_every_type_are_written_in_bulk_as_they_are_one_by_one() {
     let stage = stage().await;
     let tx = stage.begin().await;
     let one = create_model_with_event(&tx, full("one"), Track::All).await.unwrap();
@@ -231,7 +231,7 @@ async fn rows_of_every_type_are_written_by_the_set_as_one_by_one() {
 }
 
 #[tokio::test]
-async fn every_type_goes_through_every_helper() {
+async fn every_column_type_works_with_every_helper() {
     let stage = stage().await;
     let tx = stage.begin().await;
     let bare = || ActiveModel {
@@ -244,7 +244,7 @@ async fn every_type_goes_through_every_helper() {
     let changed = update_model_with_event(&tx, &one, full.clone(), Track::All)
         .await
         .unwrap();
-    // Both rows are in the selection; the one that has all the values already stays as it is.
+    // Both rows are selected; the one that already has all the values is not written.
     let updated = update_models_with_events(&tx, Entity::find(), full.clone(), Track::All)
         .await
         .unwrap();
@@ -252,7 +252,7 @@ async fn every_type_goes_through_every_helper() {
     for model in &updated {
         assert_eq!(contents(model), contents(&changed));
     }
-    // Read back, and written as they are: nothing differs.
+    // The row that was read is written back unchanged: nothing differs.
     let as_it_is = changed.clone().into_active_model().reset_all();
     let again = update_model_with_event(&tx, &changed, as_it_is, Track::All)
         .await
@@ -289,7 +289,7 @@ async fn every_type_goes_through_every_helper() {
     let EventData::Updated(data) = events[2].data().unwrap() else {
         panic!("{:?}", events[2])
     };
-    // Everything but the id, the team and the deletion.
+    // All columns except the id, the team and the deletion time.
     assert_eq!(data.changes.len(), 30, "{:?}", data.changes.keys());
     assert_eq!(data.changes["mood"].new, "very cross");
     assert_events!(

@@ -1,4 +1,4 @@
-//! Values are compared as the database would compare them, and recorded without loss.
+//! Values are compared as the database compares them, and recorded without loss.
 
 use chrono::{DateTime, FixedOffset};
 use daybook::assert_events;
@@ -21,7 +21,7 @@ fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// Makes a widget, changes it, and gives the changes that the event has; `None` when there is no event.
+/// Creates a widget, changes it, and returns the changes of the event; `None` if there is no event.
 async fn change(first: Model, then: Model) -> Option<Value> {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
@@ -42,7 +42,7 @@ async fn change(first: Model, then: Model) -> Option<Value> {
     let mut events = stage.team.events().await;
     let changes = (events.len() == 2).then(|| events.remove(1).event_data["changes"].take());
 
-    // The set-based form is of one mind with the other.
+    // The bulk helper gives the same result.
     let tx = stage.begin().await;
     update_models_with_events(&tx, widget::Entity::find(), then, Track::All)
         .await
@@ -56,7 +56,7 @@ async fn change(first: Model, then: Model) -> Option<Value> {
 }
 
 #[tokio::test]
-async fn a_decimal_is_its_value_not_its_digits() {
+async fn decimals_are_compared_by_value_not_by_digits() {
     let price = |text: &str| Model {
         price: Set(decimal(text)),
         ..Default::default()
@@ -99,7 +99,7 @@ async fn an_instant_is_the_same_in_every_zone() {
 }
 
 #[tokio::test]
-async fn a_null_is_not_the_word() {
+async fn a_null_differs_from_the_text_null() {
     let note = |text: Option<&str>| Model {
         note: Set(text.map(str::to_owned)),
         ..Default::default()
@@ -124,7 +124,7 @@ async fn a_null_is_not_the_word() {
 }
 
 #[tokio::test]
-async fn json_is_its_value_not_its_text() {
+async fn json_is_compared_by_value_not_by_text() {
     let extra = |text: &str| Model {
         extra: Set(Some(text.parse().unwrap())),
         ..Default::default()
@@ -138,7 +138,7 @@ async fn json_is_its_value_not_its_text() {
 
 /// As PostgreSQL's jsonb compares them.
 #[tokio::test]
-async fn a_number_in_json_is_its_value_not_its_digits() {
+async fn numbers_in_json_are_compared_by_value_not_by_digits() {
     let extra = |text: &str| Model {
         extra: Set(Some(text.parse().unwrap())),
         ..Default::default()
@@ -160,7 +160,7 @@ async fn a_number_in_json_is_its_value_not_its_digits() {
         assert_eq!(change(extra(first), extra(then)).await, None, "{first} {then}");
     }
     assert!(change(extra(r#"{"a":1}"#), extra(r#"{"a":"1"}"#)).await.is_some());
-    // One double, two numbers.
+    // Equal as doubles, but two numbers.
     assert!(
         change(extra("18446744073709551615"), extra("18446744073709551616"))
             .await
@@ -169,7 +169,7 @@ async fn a_number_in_json_is_its_value_not_its_digits() {
 }
 
 #[tokio::test]
-async fn a_json_null_is_told_from_no_value() {
+async fn a_json_null_differs_from_no_value() {
     let extra = |value| Model {
         extra: Set(value),
         ..Default::default()
@@ -227,9 +227,9 @@ async fn bytes_are_base64_and_lists_are_lists() {
     assert_eq!(change(none.clone(), none).await, None);
 }
 
-/// The set-based insert sends its rows as JSON: nothing may be lost or changed on that way.
+/// The bulk insert sends its rows as JSON: no value may be lost or changed.
 #[tokio::test]
-async fn rows_written_by_the_set_are_those_written_one_by_one() {
+async fn rows_written_in_bulk_equal_rows_written_one_by_one() {
     let stage = Stage::new().await;
     let awkward = |name: &str| Model {
         price: Set(decimal("79228162514264337593543950335")),
@@ -272,9 +272,9 @@ async fn rows_written_by_the_set_are_those_written_one_by_one() {
     );
 }
 
-/// JSON's null is a value of a jsonb column, and not the absence of one.
+/// A JSON null is a value of a jsonb column; it differs from the absence of a value.
 #[tokio::test]
-async fn a_json_null_is_kept_by_the_set_too() {
+async fn a_json_null_is_also_kept_in_bulk() {
     let stage = Stage::new().await;
     let model = |name: &str| Model {
         extra: Set(Some(Value::Null)),
@@ -290,5 +290,5 @@ async fn a_json_null_is_kept_by_the_set_too() {
         .fetch_all(&mut stage.team.connection().await)
         .await
         .unwrap();
-    assert_eq!(absent[0], absent[1], "written by the set and one by one");
+    assert_eq!(absent[0], absent[1], "written in bulk and one by one");
 }
