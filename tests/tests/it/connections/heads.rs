@@ -1,4 +1,4 @@
-//! Heads that are ambiguous, and bodies that are not what they look like.
+//! Ambiguous heads, and bodies with an unexpected encoding.
 
 use axum::http::{Method, StatusCode};
 use daybook::tenancy::Role;
@@ -9,7 +9,7 @@ use super::{holding, until_closed};
 use crate::runs::run;
 
 #[tokio::test]
-async fn a_request_of_http_1_1_has_one_host() {
+async fn an_http_1_1_request_must_have_exactly_one_host() {
     let app = TestApp::start().await;
     let port = app.serve(|router| router).await.port();
     for (head, status) in [
@@ -37,7 +37,7 @@ async fn a_request_of_http_1_1_has_one_host() {
 }
 
 #[tokio::test]
-async fn what_decides_who_asks_and_for_what_is_there_once() {
+async fn headers_that_identify_the_caller_or_the_resource_must_not_repeat() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let port = app.serve(|router| router).await.port();
@@ -91,12 +91,12 @@ async fn what_decides_who_asks_and_for_what_is_there_once() {
 }
 
 #[tokio::test]
-async fn an_encoded_body_is_refused_wherever_a_body_is_taken() {
+async fn an_encoded_body_is_refused_by_every_route() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (campaign, thread) = ada.campaign_with_thread("Spring").await;
     let run = run(&ada).await;
-    // An uploader that compresses sends the header; these bytes would even be JSON.
+    // An uploader that compresses sends the header. These bytes would even be valid JSON.
     let body = json!({"name": "Summer", "budget": "1", "body": "hello"}).to_string();
     for (method, path) in [
         (Method::POST, "/campaigns".to_owned()),

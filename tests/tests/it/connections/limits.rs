@@ -1,4 +1,4 @@
-//! As many connections, and as many readers of logs, as there may be.
+//! The limits of connections and of log readers.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -7,7 +7,7 @@ use tokio::net::TcpSocket;
 use super::{holding, metric, until_closed};
 use crate::runs::process::{Place, Service, free_port};
 
-/// A reader of a run's log; its first lines have come.
+/// Opens a reader of a run's log, and waits for its first lines.
 async fn reader(place: &Place, port: u16, run: uuid::Uuid) -> reqwest::Response {
     let path = format!("/runs/{run}/events?follow=true");
     let request = place
@@ -20,14 +20,14 @@ async fn reader(place: &Place, port: u16, run: uuid::Uuid) -> reqwest::Response 
 }
 
 #[tokio::test]
-async fn the_newest_connection_is_refused_when_members_have_all() {
+async fn the_newest_connection_is_refused_when_members_hold_all() {
     let place = Place::new().await;
     let port = free_port();
     let mut command = place.command(port, place.storage.path());
     command.env("DAYBOOK_CONNECTIONS", "8");
     let service = Service::of(command, port).await;
     let run = place.run(port, json!({"name": "import"})).await;
-    // The client keeps a connection of its own, which is one of the eight.
+    // The client keeps its own connection, which is one of the eight.
     let mut readers = Vec::new();
     for _ in 0..8 {
         readers.push(reader(&place, port, run).await);
@@ -39,7 +39,10 @@ async fn the_newest_connection_is_refused_when_members_have_all() {
         answer.contains("connection: close\r\n") && answer.contains("/problems/unavailable"),
         "{answer}"
     );
-    daybook_tests::eventually("its words", async || service.said().contains("connections refused: 1")).await;
+    daybook_tests::eventually("a log line about it", async || {
+        service.said().contains("connections refused: 1")
+    })
+    .await;
     readers.truncate(4);
     daybook_tests::eventually("room for a connection", async || {
         let asked = place.ask(port, Method::GET, "/threads").await;
@@ -51,7 +54,7 @@ async fn the_newest_connection_is_refused_when_members_have_all() {
 }
 
 #[tokio::test]
-async fn a_team_has_so_many_readers_and_no_more() {
+async fn a_team_has_a_limited_number_of_log_readers() {
     let place = Place::new().await;
     let port = free_port();
     let mut command = place.command(port, place.storage.path());
@@ -63,14 +66,14 @@ async fn a_team_has_so_many_readers_and_no_more() {
     let readers = (reader(&place, port, run).await, reader(&place, port, run).await);
 
     let path = format!("/runs/{run}/events");
-    let asks = |accept: &'static str| place.request(port, Method::GET, &path).header("accept", accept).send();
-    let refused = asks("application/x-ndjson").await.unwrap();
+    let send = |accept: &'static str| place.request(port, Method::GET, &path).header("accept", accept).send();
+    let refused = send("application/x-ndjson").await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     let problem = refused.text().await.unwrap();
     assert!(problem.contains("this team has as many readers"), "{problem}");
-    // An EventSource would give up for good on a 503.
-    let refused = asks("text/event-stream").await.unwrap();
+    // An EventSource would stop forever on a 503.
+    let refused = send("text/event-stream").await.unwrap();
     assert_eq!(refused.status(), StatusCode::OK);
     let text = refused.text().await.unwrap();
     assert!(text.starts_with("retry: ") && !text.contains("data:"), "{text}");
@@ -80,12 +83,12 @@ async fn a_team_has_so_many_readers_and_no_more() {
         .unwrap();
     assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
     // Pages are ordinary requests.
-    assert_eq!(asks("application/json").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(send("application/json").await.unwrap().status(), StatusCode::OK);
     assert_eq!(metric(&place, port, "log_readers").await, 2.0);
 
     drop(readers.0);
-    daybook_tests::eventually("a free place", async || {
-        asks("application/x-ndjson").await.unwrap().status() == StatusCode::OK
+    daybook_tests::eventually("room for another reader", async || {
+        send("application/x-ndjson").await.unwrap().status() == StatusCode::OK
     })
     .await;
     drop(readers.1);
@@ -93,7 +96,7 @@ async fn a_team_has_so_many_readers_and_no_more() {
     service.stop().await;
 }
 
-/// What a process has in memory, in bytes.
+/// Returns the resident memory of a process, in bytes.
 fn resident(service: &Service) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -101,7 +104,7 @@ fn resident(service: &Service) -> u64 {
 }
 
 #[tokio::test]
-async fn readers_that_do_not_read_cost_little() {
+async fn stalled_readers_use_little_memory() {
     const READERS: u64 = 150;
     const MAX_BYTES_EACH: u64 = 320 * 1024;
     let place = Place::new().await;
@@ -131,16 +134,16 @@ async fn readers_that_do_not_read_cost_little() {
         let stream = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
         stream.writable().await.unwrap();
         assert_eq!(stream.try_write(ask.as_bytes()).unwrap(), ask.len());
-        // It has begun.
+        // The stream has begun.
         stream.readable().await.unwrap();
         stuck.push(stream);
     }
     assert_eq!(metric(&place, port, "log_readers").await, READERS as f64);
-    // Others are served meanwhile.
+    // Others are served at the same time.
     let (status, _) = place.ask(port, Method::GET, "/threads").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     let mut last = 0;
-    daybook_tests::eventually("memory that stays", async || {
+    daybook_tests::eventually("a stable amount of memory", async || {
         let now = resident(&service);
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         std::mem::replace(&mut last, now) == now

@@ -1,4 +1,4 @@
-//! Connections: strangers that hold them, clients that are slow, and heads that are ambiguous.
+//! Connections: strangers that hold them, slow clients, and ambiguous heads.
 
 mod heads;
 mod limits;
@@ -13,18 +13,18 @@ use tokio::time::timeout;
 
 use crate::runs::process::Place;
 
-/// A connection on which so much was sent.
+/// Opens a connection and sends these bytes.
 async fn holding(port: u16, bytes: &[u8]) -> TcpStream {
     let mut stream = timeout(PATIENCE, TcpStream::connect(("127.0.0.1", port)))
         .await
         .unwrap()
         .unwrap();
-    // It may be refused by now, which is an answer, too.
+    // The connection may already be refused, which is also a response.
     let _ = stream.write_all(bytes).await;
     stream
 }
 
-/// All that comes until the service closes the connection.
+/// Returns everything that arrives until the service closes the connection.
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut block = [0; 4096];
@@ -39,12 +39,12 @@ async fn until_closed(stream: &mut TcpStream) -> String {
     }
 }
 
-/// A metric's value.
+/// Returns a metric's value.
 async fn metric(place: &Place, port: u16, name: &str) -> f64 {
     let url = format!("http://127.0.0.1:{port}/metrics");
     let mut text = String::new();
-    // While connections are closed to make room, the newest may be refused for a moment.
-    daybook_tests::eventually("an answer of /metrics", async || {
+    // While connections are closed to make room, the newest may be refused for a short time.
+    daybook_tests::eventually("a response of /metrics", async || {
         let answer = place.http.get(&url).send().await.unwrap();
         let is_ok = answer.status() == StatusCode::OK;
         text = answer.text().await.unwrap();

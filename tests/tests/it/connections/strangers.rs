@@ -1,4 +1,4 @@
-//! Strangers that hold connections without credentials, more of them than the process has descriptors.
+//! Unauthenticated clients that hold connections, more of them than the process has descriptors.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -23,7 +23,7 @@ async fn service(place: &Place, port: u16) -> Service {
     Service::of(command, port).await
 }
 
-/// What a stranger sends, and then nothing.
+/// The bytes that a stranger sends before it stops.
 fn openings(team: &str) -> Vec<Vec<u8>> {
     let body = |headers: &str| {
         format!("POST /v1/teams/{team}/campaigns HTTP/1.1\r\nhost: test\r\n{headers}content-length: 1000\r\n\r\n{{")
@@ -36,7 +36,7 @@ fn openings(team: &str) -> Vec<Vec<u8>> {
         // The preface, settings, and the beginning of a stream's headers.
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x40\x01\x01\x00\x00\x00\x01\x82"
             .to_vec(),
-        // With an Idempotency-Key the body is read before it is known whose it is.
+        // With an Idempotency-Key, the body is read before the service knows who sent it.
         body("content-type: application/json\r\nidempotency-key: a\r\n"),
         body("content-type: application/json\r\n"),
         b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n".to_vec(),
@@ -50,7 +50,7 @@ async fn strangers(place: &Place, port: u16, from: Ipv4Addr) -> Vec<TcpStream> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
         let mut stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap();
-        // It may be closed by now.
+        // It may already be closed.
         let _ = stream.write_all(&openings[number % openings.len()]).await;
         held.push(stream);
     }
@@ -64,38 +64,38 @@ fn open_descriptors(service: &Service) -> usize {
 }
 
 #[tokio::test]
-async fn strangers_that_hold_connections_stop_nobody() {
-    daybook::server::raise_descriptor_limit();
+async fn unauthenticated_connections_do_not_block_members() {
+    daybook::http::raise_descriptor_limit();
     let place = Place::new().await;
     let port = free_port();
     let service = service(&place, port).await;
     assert!(service.said().contains("open files: at most 400"), "{}", service.said());
-    let asks = async |place: &Place| {
-        // A connection of its own each time, as a client has that comes now.
+    let send = async |place: &Place| {
+        // A new connection each time, as a new client has.
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let url = format!("http://127.0.0.1:{port}/v1/teams/{}/threads", place.team.id);
         let began = Instant::now();
         loop {
             let request = http.get(&url).bearer_auth(&place.token).timeout(PATIENCE);
             let status = request.send().await?.status();
-            // While connections are closed to make room, the newest may be refused for a moment.
+            // While connections are closed to make room, the newest may be refused for a short time.
             if status != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > PATIENCE {
                 return Ok::<_, reqwest::Error>(status);
             }
         }
     };
-    assert_eq!(asks(&place).await.unwrap(), StatusCode::OK);
+    assert_eq!(send(&place).await.unwrap(), StatusCode::OK);
 
     let held = strangers(&place, port, Ipv4Addr::new(127, 0, 0, 3)).await;
     for _ in 0..10 {
-        assert_eq!(asks(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
+        assert_eq!(send(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
     }
     assert!(open_descriptors(&service) < DESCRIPTORS);
-    // And while they come again, from another address.
+    // It also works while strangers come again, from another address.
     let again = strangers(&place, port, Ipv4Addr::new(127, 0, 0, 2));
     let meanwhile = async {
         for _ in 0..10 {
-            assert_eq!(asks(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
+            assert_eq!(send(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
         }
     };
     let (again, ()) = tokio::join!(again, meanwhile);
@@ -104,7 +104,7 @@ async fn strangers_that_hold_connections_stop_nobody() {
     assert_eq!(
         metric(&place, port, "accept_errors_total").await,
         0.0,
-        "there is always a descriptor left"
+        "some descriptors always stay free"
     );
 
     drop((held, again));
@@ -132,12 +132,12 @@ async fn the_soft_limit_of_open_files_is_raised() {
 }
 
 #[tokio::test]
-async fn without_descriptors_it_is_logged_and_counted_and_gets_over_it() {
-    daybook::server::raise_descriptor_limit();
+async fn running_out_of_descriptors_is_logged_and_counted_and_the_service_recovers() {
+    daybook::http::raise_descriptor_limit();
     let place = Place::new().await;
     let port = free_port();
     let mut command = Command::new("sh");
-    // More connections are allowed than there are descriptors for.
+    // More connections are allowed than there are descriptors.
     let script = r#"ulimit -n 120 && exec "$0" serve"#;
     command.args(["-c", script, env!("CARGO_BIN_EXE_daybook-under-test")]);
     place.equip(&mut command, port, place.storage.path());
@@ -149,7 +149,10 @@ async fn without_descriptors_it_is_logged_and_counted_and_gets_over_it() {
     for _ in 0..200 {
         held.push(holding(port, b"").await);
     }
-    daybook_tests::eventually("its words", async || service.said().contains("could not be accepted")).await;
+    daybook_tests::eventually("a log line about it", async || {
+        service.said().contains("could not be accepted")
+    })
+    .await;
     let lines = service.said().matches("could not be accepted").count();
     drop(held);
     daybook_tests::eventually("an answer", async || {

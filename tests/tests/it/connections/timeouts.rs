@@ -1,4 +1,4 @@
-//! Clients that are slow, each in its own way.
+//! Clients that are slow in different ways.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn impatient(place: &Place, port: u16) -> Service {
 }
 
 #[tokio::test]
-async fn what_sends_no_request_in_time_is_closed() {
+async fn a_connection_without_a_request_in_time_is_closed() {
     let place = Place::new().await;
     let port = free_port();
     let service = impatient(&place, port).await;
@@ -38,20 +38,20 @@ async fn what_sends_no_request_in_time_is_closed() {
     for stream in &mut held {
         until_closed(stream).await;
     }
-    // A client that sends its head drop by drop gains nothing by it.
+    // A client that sends its head in small pieces gains no time.
     let mut dripping = holding(port, b"GET /healthz HTTP/1.1\r\nhost: test\r\n").await;
     let cut = async {
         while dripping.write_all(b"x: y\r\n").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(PATIENCE, cut).await.expect("it is cut off");
+    timeout(PATIENCE, cut).await.expect("the connection is closed");
     assert!(metric(&place, port, "connections_timed_out_total").await >= 5.0);
     service.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_idle_after_a_request_is_closed_and_what_is_served_is_not() {
+async fn an_idle_connection_is_closed_and_a_served_one_is_not() {
     let place = Place::new().await;
     let port = free_port();
     let service = impatient(&place, port).await;
@@ -61,7 +61,7 @@ async fn what_is_idle_after_a_request_is_closed_and_what_is_served_is_not() {
         let answers = until_closed(stream).await;
         assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1, "{answers}");
     }
-    // HTTP/2 is told so before.
+    // An HTTP/2 client receives a notice before the close.
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     let ends = tokio::spawn(connection);
@@ -70,11 +70,11 @@ async fn what_is_idle_after_a_request_is_closed_and_what_is_served_is_not() {
     assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
     timeout(PATIENCE, ends)
         .await
-        .expect("it is closed")
+        .expect("the connection is closed")
         .unwrap()
         .expect("with a GOAWAY, and no error");
 
-    // A stream that has nothing to say for longer than that is not idle.
+    // A stream that sends nothing for longer than that is not idle.
     let run = place.run(port, json!({"name": "import"})).await;
     let request = place.request(port, Method::GET, &format!("/runs/{run}/events?stream=true"));
     let mut stream = request.send().await.unwrap();
@@ -93,7 +93,7 @@ async fn what_is_idle_after_a_request_is_closed_and_what_is_served_is_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_makes_no_progress_is_answered_408() {
+async fn a_stalled_body_gets_a_408() {
     let place = Place::new().await;
     let port = free_port();
     let service = impatient(&place, port).await;
@@ -116,7 +116,7 @@ async fn a_body_that_makes_no_progress_is_answered_408() {
         assert!(answer.contains("/problems/body-timeout"), "{answer}");
         assert!(answer.contains("connection: close"), "{answer}");
     }
-    // Slow is not stalled: a piece every now and then is progress.
+    // Slow is not stalled: a piece from time to time is progress.
     let body = json!({"name": "slow", "budget": "1"}).to_string();
     let whole = head(
         "/campaigns",
@@ -134,7 +134,7 @@ async fn a_body_that_makes_no_progress_is_answered_408() {
 }
 
 #[tokio::test]
-async fn a_client_of_http_2_that_opens_no_window_is_cut_off() {
+async fn an_http_2_client_that_opens_no_window_is_disconnected() {
     let place = Place::new().await;
     let port = free_port();
     let service = impatient(&place, port).await;
@@ -149,8 +149,11 @@ async fn a_client_of_http_2_that_opens_no_window_is_cut_off() {
     let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
     let answer = answer.await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
-    // It answers pings all the while.
-    let _ = timeout(PATIENCE, ends).await.expect("it is cut off").unwrap();
+    // It answers pings all the time.
+    let _ = timeout(PATIENCE, ends)
+        .await
+        .expect("the connection is closed")
+        .unwrap();
     assert!(metric(&place, port, "connections_timed_out_total").await >= 1.0);
     service.stop().await;
 }
@@ -167,7 +170,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let _ = stream.write_all(long.as_bytes()).await;
     let mut answer = [0; 16];
-    // A connection that is reset before the answer is read is a refusal, too.
+    // A reset before the response is read is also a refusal.
     if stream.read_exact(&mut answer).await.is_ok() {
         assert_eq!(&answer[..12], b"HTTP/1.1 431");
     }

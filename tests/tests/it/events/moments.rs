@@ -153,7 +153,8 @@ async fn a_default_of_infinity_can_be_created() {
     }
 }
 
-/// A statement that can't be extended, and a list: both give an error with the column's name, not a panic.
+/// A statement that can't be run again with clamped values, because two of its columns have one name, and a list: both
+/// give an error with the column's name, not a panic.
 #[tokio::test]
 async fn a_moment_that_cannot_be_clamped_is_an_error() {
     let stage = Stage::new().await;

@@ -24,8 +24,8 @@ async fn create(tx: &TeamTx, name: &str) -> Result<()> {
     create_model_with_event(tx, campaign, Track::All).await.map(drop)
 }
 
-/// Meets another transaction at its first attempt.
-async fn begins_again(team: Team, Extension(attempts): Extension<Arc<AtomicU32>>) -> Result<StatusCode> {
+/// Conflicts with another transaction at its first attempt.
+async fn conflicts_once(team: Team, Extension(attempts): Extension<Arc<AtomicU32>>) -> Result<StatusCode> {
     team.write(async |tx| {
         create(tx, "Spring").await?;
         if attempts.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -45,16 +45,16 @@ async fn commits_twice(team: Team) -> Result<StatusCode> {
     Ok(StatusCode::CREATED)
 }
 
-async fn breaks_after_its_commit(team: Team) -> Result<StatusCode> {
+async fn fails_after_its_commit(team: Team) -> Result<StatusCode> {
     team.write(async |tx| create(tx, "Spring").await).await?;
-    Err(Error::internal("broken after the commit"))
+    Err(Error::internal("failed after the commit"))
 }
 
 async fn service() -> (TestApp, Client) {
     let routes = axum::Router::new()
-        .route("/begins-again", post(begins_again))
+        .route("/conflicts-once", post(conflicts_once))
         .route("/commits-twice", post(commits_twice))
-        .route("/breaks-after-its-commit", post(breaks_after_its_commit))
+        .route("/fails-after-its-commit", post(fails_after_its_commit))
         .layer(Extension(Arc::new(AtomicU32::new(0))));
     let program = sample_program().routes(routes);
     let db = TestDb::with_migrations(program.migrations().clone()).await;
@@ -68,16 +68,16 @@ async fn service() -> (TestApp, Client) {
 }
 
 #[tokio::test]
-async fn work_that_begins_again_takes_its_key_again() {
+async fn work_that_is_retried_takes_its_key_again() {
     let (app, ada) = service().await;
-    let ask = || ada.post("/begins-again", Value::Null).once("k");
+    let ask = || ada.post("/conflicts-once", Value::Null).once("k");
     let done = ask().await.is(StatusCode::CREATED);
     same(&done, &ask().await);
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
 }
 
 #[tokio::test]
-async fn a_key_is_taken_once_by_a_request_with_two_transactions() {
+async fn a_request_with_two_transactions_takes_its_key_once() {
     let (app, ada) = service().await;
     let ask = || ada.post("/commits-twice", Value::Null).once("k");
     let done = ask().await.is(StatusCode::CREATED);
@@ -86,16 +86,16 @@ async fn a_key_is_taken_once_by_a_request_with_two_transactions() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_service_after_the_commit_is_not_answered_again() {
+async fn a_server_error_after_the_commit_is_not_replayed() {
     let (app, ada) = service().await;
-    let ask = || ada.post("/breaks-after-its-commit", Value::Null).once("k");
+    let ask = || ada.post("/fails-after-its-commit", Value::Null).once("k");
     ask().await.is(StatusCode::INTERNAL_SERVER_ERROR);
     ask().await.problem(StatusCode::CONFLICT, "outcome-unknown");
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
 }
 
 #[tokio::test]
-async fn a_key_is_for_post_alone() {
+async fn a_key_applies_only_to_post() {
     let (app, ada) = service().await;
     let spring = ada.create_campaign("Spring", "100").await;
     for budget in ["200", "300"] {

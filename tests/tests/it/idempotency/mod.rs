@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a POST that is sent twice has one effect and one answer, whatever happens between.
+//! `Idempotency-Key`: a POST that is sent twice has one effect and one response, whatever happens in between.
 
 mod attempts;
 
@@ -38,7 +38,7 @@ fn same(first: &Answer, second: &Answer) {
 }
 
 #[tokio::test]
-async fn sent_twice_is_done_once_and_answered_alike() {
+async fn a_repeated_request_has_one_effect_and_the_same_response() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let first = spring(&ada).once("k-1").await.is(StatusCode::CREATED);
@@ -50,7 +50,11 @@ async fn sent_twice_is_done_once_and_answered_alike() {
     }
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
     spring(&ada).once("k-2").await.is(StatusCode::CREATED);
-    assert_eq!(app.team.events().await.len(), 2, "another key is another request");
+    assert_eq!(
+        app.team.events().await.len(),
+        2,
+        "a different key is a different request"
+    );
 
     let (_, thread) = ada.campaign_with_thread("Summer").await;
     let comment = || {
@@ -63,7 +67,7 @@ async fn sent_twice_is_done_once_and_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_one_request() {
+async fn a_key_belongs_to_one_request() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     spring(&ada).once("k").await.is(StatusCode::CREATED);
@@ -87,7 +91,7 @@ async fn a_key_stands_for_one_request() {
 }
 
 #[tokio::test]
-async fn a_key_is_its_actor_s_and_its_team_s() {
+async fn a_key_belongs_to_its_actor_and_team() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -103,12 +107,12 @@ async fn a_key_is_its_actor_s_and_its_team_s() {
     bodies.sort();
     bodies.dedup();
     assert_eq!(bodies.len(), 4);
-    // And the robot's key.
+    // One of the four records the creation of the robot's key.
     assert_eq!((app.team.events().await.len(), beta.events().await.len()), (4, 1));
 }
 
 #[tokio::test]
-async fn ten_at_once_have_one_effect_and_one_answer() {
+async fn ten_concurrent_requests_have_one_effect_and_one_response() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let asking: Vec<_> = (0..10)
@@ -130,7 +134,7 @@ async fn ten_at_once_have_one_effect_and_one_answer() {
 }
 
 #[tokio::test]
-async fn what_was_refused_leaves_its_key_free() {
+async fn a_refused_request_leaves_its_key_free() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let vera = app.member("vera", Role::Viewer).await;
@@ -160,11 +164,11 @@ async fn what_was_refused_leaves_its_key_free() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_is_said_to_be() {
+async fn a_lost_response_is_reported_as_lost() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     spring(&ada).once("k").await.is(StatusCode::CREATED);
-    // As a crash between the commit and the storing would leave it.
+    // The state after a crash between the commit and the storing of the response.
     let mut inside = app.team.connection().await;
     let lost = "UPDATE idempotency_keys SET status = NULL, content_type = NULL, etag = NULL, body = NULL";
     inside.execute(lost).await.unwrap();
@@ -181,7 +185,7 @@ async fn an_answer_that_was_lost_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn a_secret_is_never_kept_to_be_answered_again() {
+async fn a_response_with_a_secret_is_not_stored() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let make = || {
@@ -204,7 +208,7 @@ async fn a_secret_is_never_kept_to_be_answered_again() {
     assert!(!rows[0].contains(made["key"].as_str().unwrap().rsplit('_').next().unwrap()));
 }
 
-/// A campaign whose row somebody holds, so that whoever changes it waits.
+/// Creates a campaign and locks its row, so that a request that changes it waits.
 async fn held(app: &TestApp, ada: &Client) -> (String, PgConnection) {
     let campaign = ada.create_campaign("Spring", "100").await;
     let mut holder = app.team.connection().await;
@@ -218,7 +222,7 @@ async fn held(app: &TestApp, ada: &Client) -> (String, PgConnection) {
 }
 
 #[tokio::test]
-async fn a_repetition_waits_for_the_first_however_long_that_takes() {
+async fn a_repeated_request_waits_for_the_first_one() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (path, mut holder) = held(&app, &ada).await;
@@ -226,9 +230,9 @@ async fn a_repetition_waits_for_the_first_however_long_that_takes() {
     let first = tokio::spawn(step().into_future());
     somebody_waits_for_a_lock(&app.db).await;
     let second = tokio::spawn(step().into_future());
-    // Longer than a repetition waits for an answer once its work is done.
+    // Longer than a repeated request waits for a response after the work is done.
     let mut owner = app.db.owner().await;
-    eventually("two who have waited for long", async || {
+    eventually("two sessions that have waited long", async || {
         let sql = "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database()
                    AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '2.2 s'";
         sqlx::query_scalar(sql).fetch_one(&mut owner).await.unwrap()
@@ -246,7 +250,7 @@ async fn a_repetition_waits_for_the_first_however_long_that_takes() {
     );
 }
 
-/// Says so when a request is dropped before it was answered.
+/// Signals when a request is dropped before its response.
 fn watched(router: Router, dropped: Arc<Notify>) -> Router {
     struct Unanswered(Option<Arc<Notify>>);
     impl Unanswered {
@@ -271,7 +275,7 @@ fn watched(router: Router, dropped: Arc<Notify>) -> Router {
     }))
 }
 
-/// Sends a request that has to wait for a lock, hangs up, and frees the lock once the service has noticed.
+/// Sends a request that has to wait for a lock, disconnects, and frees the lock after the service has noticed.
 async fn hang_up(app: &TestApp, request: Ask, mut holder: PgConnection) {
     let dropped = Arc::new(Notify::new());
     let address = app.serve(|router| watched(router, dropped.clone())).await;
@@ -280,13 +284,13 @@ async fn hang_up(app: &TestApp, request: Ask, mut holder: PgConnection) {
     somebody_waits_for_a_lock(&app.db).await;
     drop(socket);
     let noticed = timeout(PATIENCE, dropped.notified()).await;
-    noticed.expect("the service notices that its client hung up");
+    noticed.expect("the service notices that its client has disconnected");
     holder.execute("ROLLBACK").await.unwrap();
     holder.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_finds_the_work_done_and_its_answer_kept() {
+async fn after_a_disconnect_the_work_is_done_and_its_response_kept() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (path, holder) = held(&app, &ada).await;
@@ -305,13 +309,13 @@ async fn a_client_that_hangs_up_finds_the_work_done_and_its_answer_kept() {
 }
 
 #[tokio::test]
-async fn without_a_key_what_a_client_no_longer_waits_for_is_undone_whole() {
+async fn without_a_key_a_disconnect_undoes_the_whole_request() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (path, holder) = held(&app, &ada).await;
     let step = ada.post(&path, json!({"state": "active"})).if_match("*");
     hang_up(&app, step.clone(), holder).await;
-    // The row is free only when the dropped transaction has ended; nothing of it is there.
+    // The row is free only after the dropped transaction has ended; none of its changes are there.
     assert_eq!(step.await.ok()["state"], "active");
     assert_events!(
         app.team,
@@ -323,14 +327,14 @@ async fn without_a_key_what_a_client_no_longer_waits_for_is_undone_whole() {
 }
 
 #[tokio::test]
-async fn work_that_takes_too_long_is_undone_whole_with_a_key_too() {
+async fn work_that_times_out_is_undone_even_with_a_key() {
     let program = sample_program();
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let options = db.options();
     let limit = Duration::from_secs(1);
     let impatient = TestApp::start_within(limit, program, db, options).await;
     let ada = impatient.member("ada", Role::Owner).await;
-    // Whatever else is asked for may take as long as it takes.
+    // All other requests may take as long as they need.
     let app = impatient.beside(LiveOptions::default()).await;
     let patient = app.bearer(ada.credential.clone().unwrap());
     let (path, mut holder) = held(&app, &patient).await;
@@ -340,10 +344,11 @@ async fn work_that_takes_too_long_is_undone_whole_with_a_key_too() {
     let waits = Instant::now();
     let first = first.await.unwrap();
     first.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
-    // The work's time began before it waited for the lock, so it is over by then, as the answer's is.
+    // The time for the work began before it waited for the lock. So when the response's time is over, the work's time
+    // is over, too.
     sleep_until(waits + limit).await;
     holder.execute("ROLLBACK").await.unwrap();
-    // The row is free only when the dropped transaction has ended; it took no key with it.
+    // The row is free only after the dropped transaction has ended; it did not take a key.
     let done = step(&patient).await.is(StatusCode::OK);
     assert_eq!(done.header(REPLAYED), None);
     assert_events!(

@@ -1,5 +1,5 @@
-//! Every request that was received is emitted, sampled out or dropped: under load, with clients that leave at random.
-//! `make bench` does the same with a million.
+//! Each received request is emitted, sampled out or dropped: under load, with clients that disconnect at random. `make
+//! bench` does the same with a million requests.
 
 use daybook::wide_events::Sampling;
 use daybook_tests::accounting::account;
@@ -10,11 +10,11 @@ fn requests() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn received_is_the_sum_with_clients_that_leave_at_random() {
+async fn every_request_is_counted_with_clients_that_disconnect_at_random() {
     eprintln!("{}", account(requests(), Sampling::default()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn received_is_the_sum_when_most_are_sampled_out() {
+async fn every_request_is_counted_when_most_are_sampled_out() {
     eprintln!("{}", account(requests(), Sampling::default().rate(0.1)).await);
 }

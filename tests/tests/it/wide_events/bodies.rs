@@ -1,4 +1,4 @@
-//! Bodies and streams, whole and cut off, up and down: exactly one event each.
+//! Request and response bodies and streams, complete and cut off: exactly one event for each request.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{Site, ending, get as getting, read_until};
 
-/// A body without end.
+/// A body that never ends.
 pub(super) fn endless() -> Body {
     Body::from_stream(
         stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"more and "))).then(async |piece| {
@@ -24,7 +24,7 @@ pub(super) fn endless() -> Body {
 }
 
 #[tokio::test]
-async fn the_client_is_gone_in_the_body() {
+async fn a_client_that_disconnects_during_a_stream() {
     let site = Site::start(Router::new().route("/", get(async || endless()))).await;
     let mut socket = site.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
@@ -38,7 +38,7 @@ async fn the_client_is_gone_in_the_body() {
 }
 
 #[tokio::test]
-async fn the_client_is_gone_in_one_large_body() {
+async fn a_client_that_disconnects_during_a_large_body() {
     const SIZE: usize = 64 * 1024 * 1024;
     let body = Bytes::from(vec![b'x'; SIZE]);
     let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
@@ -51,12 +51,12 @@ async fn the_client_is_gone_in_one_large_body() {
     assert_eq!(outcome, "aborted_mid_body");
     assert!(
         bytes_out.unwrap() < SIZE as u64,
-        "{bytes_out:?}: what the client never took"
+        "{bytes_out:?}: more than the client read"
     );
 }
 
 #[tokio::test]
-async fn one_large_body_that_arrives() {
+async fn a_large_body_that_arrives() {
     const SIZE: usize = 3 * 1024 * 1024 + 17;
     let body = Bytes::from(vec![b'x'; SIZE]);
     let site = Site::start(Router::new().route("/", get(async move || body.clone()))).await;
@@ -98,7 +98,7 @@ async fn an_upload_that_is_not_read() {
 }
 
 #[tokio::test]
-async fn head() {
+async fn a_head_request() {
     let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
     let answer = site
         .ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
@@ -108,7 +108,7 @@ async fn head() {
 }
 
 #[tokio::test]
-async fn head_of_a_stream() {
+async fn a_head_request_of_a_stream() {
     let site = Site::start(Router::new().route("/", any(async || endless()))).await;
     site.ask("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;
@@ -116,9 +116,9 @@ async fn head_of_a_stream() {
 }
 
 #[tokio::test]
-async fn not_modified_and_no_content_with_a_body_nobody_sends() {
+async fn a_body_of_a_status_without_body_is_not_sent() {
     let answer = async |status: StatusCode| {
-        let router = Router::new().route("/", get(async move || (status, "a body that has no place")));
+        let router = Router::new().route("/", get(async move || (status, "a body that is not sent")));
         let site = Site::start(router).await;
         site.ask(&getting("/")).await;
         site.event().await
@@ -142,12 +142,12 @@ async fn a_stream_that_ends() {
     assert_eq!(ending(&event), ("success", Some(200), Some(3)));
     assert!(
         event["headers_ms"].is_f64(),
-        "a stream tells when its answer began: {event}"
+        "a stream records when its response began: {event}"
     );
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_on_our_side() {
+async fn a_stream_that_fails_in_the_service() {
     let body = || {
         let pieces = [Ok("first"), Err(std::io::Error::other("the disk is gone"))];
         Body::from_stream(stream::iter(pieces))
@@ -165,7 +165,7 @@ fn sse(events: usize) -> Response {
 }
 
 #[tokio::test]
-async fn server_sent_events_whose_reader_leaves() {
+async fn server_sent_events_whose_reader_disconnects() {
     let site = Site::start(Router::new().route("/", get(async || sse(2)))).await;
     let mut socket = site.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What an event holds, and what becomes of what is added after its end.
+//! The contents of an event, and fields that are added after its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +23,13 @@ struct Cart {
     lines: Vec<&'static str>,
 }
 
-/// Deep below a handler, without its arguments.
+/// Enriches the event deep below a handler, without receiving it as an argument.
 async fn deep_below() {
     WideEvent::current().set("deep", true).add("queries", 2);
 }
 
 #[tokio::test]
-async fn an_event_has_its_request_its_answer_and_what_was_added() {
+async fn an_event_has_its_request_its_response_and_the_added_fields() {
     let handler = async |event: WideEvent| {
         event
             .set("cart.currency", "EUR")
@@ -95,7 +95,7 @@ async fn an_event_has_its_request_its_answer_and_what_was_added() {
 }
 
 #[tokio::test]
-async fn ids_that_cannot_be_used_are_replaced_and_told() {
+async fn invalid_ids_are_replaced_and_the_event_says_so() {
     let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
     let answer = site
         .ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-request-id: two words\r\ntraceparent: 00-x\r\n\r\n")
@@ -108,7 +108,7 @@ async fn ids_that_cannot_be_used_are_replaced_and_told() {
 }
 
 #[tokio::test]
-async fn the_layers_own_fields_cannot_be_set_and_that_is_told() {
+async fn the_layers_own_fields_cannot_be_set_and_the_event_says_so() {
     let handler = async |event: WideEvent| {
         event
             .set("status_code", 200)
@@ -124,7 +124,7 @@ async fn the_layers_own_fields_cannot_be_set_and_that_is_told() {
         (&event["status_code"], &event["outcome"]),
         (&json!(418), &json!("client_error"))
     );
-    // Whoever stands behind a proxy knows better.
+    // The address can be set, because a handler behind a proxy knows the client's address better.
     assert_eq!(event["ip"], "192.0.2.***");
     assert_eq!(
         event["schema_errors"],
@@ -137,7 +137,7 @@ async fn the_layers_own_fields_cannot_be_set_and_that_is_told() {
 }
 
 #[tokio::test]
-async fn a_broken_schema_marks_the_event_and_drops_nothing() {
+async fn a_schema_violation_marks_the_event_and_drops_nothing() {
     let schema = json!({
         "required": ["cart"],
         "properties": {"cart": {"properties": {"items": {"type": "integer"}}}, "status_code": {"type": "integer"}},
@@ -165,7 +165,7 @@ async fn a_broken_schema_marks_the_event_and_drops_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_added_after_the_end_is_an_event_of_its_own() {
+async fn fields_that_are_added_after_the_end_become_a_late_event() {
     let (go_on, gone_on) = oneshot::channel::<()>();
     let gone_on = std::sync::Arc::new(std::sync::Mutex::new(Some(gone_on)));
     let handler = {
@@ -198,7 +198,7 @@ async fn what_is_added_after_the_end_is_an_event_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_streaming_bodys_own_code_reaches_the_event() {
+async fn the_code_of_a_streaming_body_can_enrich_the_event() {
     let body = || {
         Body::from_stream(stream::iter(0..3).map(|n| {
             WideEvent::current().add("rows", 1);
@@ -212,7 +212,7 @@ async fn a_streaming_bodys_own_code_reaches_the_event() {
 }
 
 #[tokio::test]
-async fn outside_of_a_request_an_event_leads_nowhere() {
+async fn outside_of_a_request_an_event_is_discarded() {
     let event = WideEvent::current();
     event.set("a", 1).mark_error(&std::io::Error::other("x"));
     assert!(event.ids().is_none());
@@ -220,7 +220,7 @@ async fn outside_of_a_request_an_event_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_and_what_is_too_much_is_told() {
+async fn the_event_reports_values_that_are_not_json_or_too_large() {
     let handler = async |event: WideEvent| {
         let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
         event.set("map", no_json).set("text", "x".repeat(5_000));
@@ -233,18 +233,22 @@ async fn what_is_no_json_and_what_is_too_much_is_told() {
     site.ask(&getting("/")).await;
     let event = site.event().await;
     assert_eq!((&event["status_code"], &event["text"]), (&json!(200), &Value::Null));
-    let told = event["schema_errors"].as_array().unwrap();
-    let told: Vec<_> = told.iter().map(|told| told.as_str().unwrap()).collect();
+    let reports = event["schema_errors"].as_array().unwrap();
+    let reports: Vec<_> = reports.iter().map(|report| report.as_str().unwrap()).collect();
     assert!(
-        told.iter()
-            .any(|told| told.contains("map is no JSON: a key must be a text")),
-        "{told:?}"
+        reports
+            .iter()
+            .any(|report| report.contains("map is no JSON: a key must be a text")),
+        "{reports:?}"
     );
-    assert!(told.iter().any(|told| told.contains("more than 2000")), "{told:?}");
+    assert!(
+        reports.iter().any(|report| report.contains("more than 2000")),
+        "{reports:?}"
+    );
 }
 
 #[tokio::test]
-async fn a_function_that_panics_while_it_samples_loses_no_event() {
+async fn a_panic_in_the_sampling_function_loses_no_event() {
     let sampling = Sampling::default().choose(|_| panic!("this test's own panic"));
     let site = Site::start_with(Router::new().route("/", get(async || "hello")), |config| {
         config.sampling(sampling)
@@ -256,7 +260,7 @@ async fn a_function_that_panics_while_it_samples_loses_no_event() {
 }
 
 #[tokio::test]
-async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
+async fn sampling_counts_what_it_drops_and_keeps_errors() {
     let router = Router::new()
         .route("/", get(async || "hello"))
         .route("/healthz", get(async || "hello"))
@@ -289,7 +293,7 @@ async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
     assert_eq!(kept, [("/healthz", "route", 1.0), ("/down", "error", 1.0),]);
     assert_eq!(site.events.counts().sampled_out, 20);
 
-    // Whatever takes as long as that is slow.
+    // Every request that takes at least this long is slow.
     let sampling = Sampling::default().rate(0.0).slow(Duration::ZERO);
     let router = Router::new().route("/", get(async || "hello"));
     let site = Site::start_with(router, |config| config.sampling(sampling)).await;
@@ -298,7 +302,7 @@ async fn sampling_leaves_out_and_counts_and_keeps_what_went_wrong() {
 }
 
 #[tokio::test]
-async fn a_handler_that_is_dropped_midway_still_reaches_its_event() {
+async fn a_handler_that_is_dropped_can_still_enrich_its_event() {
     struct Guard;
     impl Drop for Guard {
         fn drop(&mut self) {
@@ -327,7 +331,7 @@ async fn a_handler_that_is_dropped_midway_still_reaches_its_event() {
 }
 
 #[tokio::test]
-async fn whose_request_it_is_is_told_by_what_is_late_and_by_other_units_too() {
+async fn late_events_and_other_units_name_their_request() {
     let answered = Arc::new(Notify::new());
     let is_answered = answered.clone();
     let handler = async move |event: WideEvent| {
@@ -364,7 +368,7 @@ async fn whose_request_it_is_is_told_by_what_is_late_and_by_other_units_too() {
 }
 
 #[tokio::test]
-async fn a_method_of_a_clients_own_is_not_copied() {
+async fn an_unknown_method_is_not_copied() {
     let site = Site::start(Router::new().route("/", axum::routing::any(async || "hello"))).await;
     site.ask("S3CRET-TOKEN / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;

@@ -1,4 +1,4 @@
-//! Wide events over real sockets: a site of its own, whose stdout is a list of lines.
+//! Wide events over real sockets: a test server whose stdout is a list of lines.
 
 mod accounting;
 mod bodies;
@@ -49,7 +49,7 @@ impl Site {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// One request on a connection of its own, and all of the answer.
+    /// Sends one request on a new connection, and returns the complete response.
     pub async fn ask(&self, request: &str) -> String {
         let mut socket = self.connect().await;
         socket.write_all(request.as_bytes()).await.unwrap();
@@ -61,32 +61,32 @@ impl Site {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// All events, once everything that was begun has ended and is written.
+    /// Returns all events, after everything that was begun has ended and is written.
     pub async fn settled(&self) -> Vec<Value> {
         self.settled_from(1).await
     }
 
-    /// [`Site::settled`], once at least so many have begun.
+    /// Like [`Site::settled`], after at least `begun` events have begun.
     pub async fn settled_from(&self, begun: u64) -> Vec<Value> {
         self.written.settled(&self.events, begun).await
     }
 
-    /// The only event.
+    /// Returns the only event.
     pub async fn event(&self) -> Value {
         let events = self.settled().await;
         let [event] = events.as_slice() else {
-            panic!("not one event: {events:#?}");
+            panic!("expected exactly one event: {events:#?}");
         };
         event.clone()
     }
 }
 
-/// A request that closes its connection.
+/// Returns a request that closes its connection.
 pub fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n")
 }
 
-/// What matters of an event for how it ended: outcome, status, bytes sent.
+/// Returns how an event ended: outcome, status, bytes sent.
 pub fn ending(event: &Value) -> (&str, Option<u64>, Option<u64>) {
     (
         event["outcome"].as_str().unwrap(),
@@ -95,7 +95,7 @@ pub fn ending(event: &Value) -> (&str, Option<u64>, Option<u64>) {
     )
 }
 
-/// Reads until `text` has come.
+/// Reads until `text` has arrived.
 pub async fn read_until(socket: &mut TcpStream, text: &str) -> String {
     let mut read = Vec::new();
     let reading = async {

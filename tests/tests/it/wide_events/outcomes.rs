@@ -1,6 +1,6 @@
-//! Exactly one event, whatever happens to a request: each case by its name, over a real connection.
+//! Exactly one event, whatever happens to a request: one named test for each case, over a real connection.
 //!
-//! Every test here ends with [`Site::event`], which waits until nothing is open and refuses a second event.
+//! Each test here ends with [`Site::event`], which waits until nothing is open and fails on a second event.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::bodies::endless;
 use super::{Site, ending, get as getting, read_until};
 
-/// Tells that a handler has begun, so that a client knows when to leave.
+/// Signals that a handler has begun, so that a client knows when to disconnect.
 type Begun = Arc<Notify>;
 
 async fn never(begun: Begun) -> &'static str {
@@ -33,8 +33,8 @@ async fn never(begun: Begun) -> &'static str {
     std::future::pending().await
 }
 
-/// A site that never answers, and says when it is asked.
-async fn site_that_waits() -> (Site, Begun) {
+/// Starts a site that never responds, and that signals when it receives a request.
+async fn waiting_site() -> (Site, Begun) {
     let begun = Begun::default();
     let handler = {
         let begun = begun.clone();
@@ -61,7 +61,7 @@ async fn an_error_of_the_handler() {
 }
 
 #[tokio::test]
-async fn an_error_that_is_marked_beside_a_success() {
+async fn an_error_that_is_marked_in_a_successful_request() {
     let router = Router::new().route(
         "/",
         get(async |event: WideEvent| {
@@ -151,7 +151,7 @@ async fn a_timeout() {
 }
 
 #[tokio::test]
-async fn a_timeout_that_is_answered_otherwise() {
+async fn a_timeout_with_another_status() {
     let router = Router::new().route(
         "/",
         get(async |event: WideEvent| {
@@ -165,8 +165,8 @@ async fn a_timeout_that_is_answered_otherwise() {
 }
 
 #[tokio::test]
-async fn the_client_is_gone_before_the_response() {
-    let (site, begun) = site_that_waits().await;
+async fn a_client_that_disconnects_before_the_response() {
+    let (site, begun) = waiting_site().await;
     let mut socket = site.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     begun.notified().await;
@@ -178,8 +178,8 @@ async fn the_client_is_gone_before_the_response() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_half_is_gone() {
-    let (site, begun) = site_that_waits().await;
+async fn a_client_that_closes_its_half_counts_as_disconnected() {
+    let (site, begun) = waiting_site().await;
     let mut socket = site.connect().await;
     socket.write_all(getting("/").as_bytes()).await.unwrap();
     begun.notified().await;
@@ -255,8 +255,8 @@ async fn pipelined_requests() {
     assert_eq!(paths, ["/0", "/1"]);
 }
 
-/// A stream of HTTP/2 that its client resets, before the answer or after `seen` of its body.
-async fn http2_reset(site: &Site, path: &str, after: impl Future<Output = ()>, seen: usize) {
+/// Sends an HTTP/2 request and resets its stream, before the response or after `seen` bytes of its body.
+async fn reset_http2_stream(site: &Site, path: &str, after: impl Future<Output = ()>, seen: usize) {
     let (client, connection) = h2::client::handshake(site.connect().await).await.unwrap();
     let connection = tokio::spawn(connection);
     let mut client = client.ready().await.unwrap();
@@ -273,7 +273,7 @@ async fn http2_reset(site: &Site, path: &str, after: impl Future<Output = ()>, s
         }
     }
     stream.send_reset(h2::Reason::CANCEL);
-    // The connection stays, so that it is the reset which ends the request.
+    // The connection stays open, so the reset is what ends the request.
     let event = tokio::time::timeout(PATIENCE, site.event()).await.unwrap();
     assert_eq!(event["http_version"], "2");
     connection.abort();
@@ -281,8 +281,8 @@ async fn http2_reset(site: &Site, path: &str, after: impl Future<Output = ()>, s
 
 #[tokio::test]
 async fn an_http2_stream_that_is_reset_before_the_response() {
-    let (site, begun) = site_that_waits().await;
-    http2_reset(&site, "/", begun.notified(), 0).await;
+    let (site, begun) = waiting_site().await;
+    reset_http2_stream(&site, "/", begun.notified(), 0).await;
     assert_eq!(
         ending(&site.event().await),
         ("aborted_before_response", Some(499), Some(0))
@@ -292,7 +292,7 @@ async fn an_http2_stream_that_is_reset_before_the_response() {
 #[tokio::test]
 async fn an_http2_stream_that_is_reset_in_the_body() {
     let site = Site::start(Router::new().route("/", get(async || endless()))).await;
-    http2_reset(&site, "/", std::future::ready(()), 100).await;
+    reset_http2_stream(&site, "/", std::future::ready(()), 100).await;
     let event = site.event().await;
     assert_eq!((ending(&event).0, ending(&event).1), ("aborted_mid_body", Some(200)));
 }
@@ -314,7 +314,7 @@ async fn an_http2_request_that_succeeds() {
 async fn malformed_http_reaches_no_layer() {
     let site = Site::start(Router::new().route("/", get(async || "hello"))).await;
     let mut socket = site.connect().await;
-    socket.write_all(b"this is no HTTP\r\n\r\n").await.unwrap();
+    socket.write_all(b"this is not HTTP\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");

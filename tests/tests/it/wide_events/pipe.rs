@@ -1,4 +1,4 @@
-//! stdout as a real pipe, whose reader stalls, comes back, or goes away.
+//! stdout as a real pipe, whose reader stalls, continues, or disappears.
 
 use std::io::{self, PipeReader, Read as _, Write, pipe};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::read_until;
 
-/// Waits until `condition` holds of the counts.
+/// Waits until the counts meet `condition`.
 fn wait_for(events: &WideEvents, condition: impl Fn(u64, u64) -> bool) {
     let asked = Instant::now();
     loop {
@@ -30,7 +30,7 @@ fn wait_for(events: &WideEvents, condition: impl Fn(u64, u64) -> bool) {
     }
 }
 
-/// A site that writes into a pipe, and a connection to it.
+/// Starts a site that writes into a pipe, and opens a connection to it.
 async fn site(max_line_bytes: usize) -> (WideEvents, TcpStream, PipeReader) {
     let (reader, writer) = pipe().unwrap();
     let config = WideEventConfig::new("shop")
@@ -64,16 +64,16 @@ async fn ask(socket: &mut TcpStream, path: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_stalls_blocks_no_request_and_learns_what_it_missed() {
+async fn a_stalled_reader_blocks_no_request_and_learns_the_number_of_lost_lines() {
     let (events, mut socket, mut reader) = site(64 * 1024).await;
-    // A pipe takes 64 KiB and the queue 32 MiB of which lines like these may use three fourths: the rest is lost.
+    // A pipe holds 64 KiB, and the queue 32 MiB, of which lines like these may use three quarters. The rest is lost.
     for _ in 0..2_000 {
         ask(&mut socket, "/large").await;
     }
     let lost = events.counts().dropped;
     assert!(lost > 0, "{:?}", events.counts());
     assert!(events.counts().emitted < 10, "nobody has read");
-    // What matters has a place of its own.
+    // Important events have reserved space.
     ask(&mut socket, "/down").await;
     assert_eq!(events.counts().dropped, lost);
     let reading = std::thread::spawn(move || {
@@ -95,12 +95,12 @@ async fn a_reader_that_stalls_blocks_no_request_and_learns_what_it_missed() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(lines.len() as u64, counts.emitted);
-    let told: u64 = lines.iter().filter_map(|line| line["dropped_before"].as_u64()).sum();
-    assert_eq!(told, counts.dropped, "all that is missing is told");
+    let reported: u64 = lines.iter().filter_map(|line| line["dropped_before"].as_u64()).sum();
+    assert_eq!(reported, counts.dropped, "every lost line is reported");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_is_gone_kills_no_request() {
+async fn a_closed_pipe_fails_no_request() {
     let (events, mut socket, reader) = site(64 * 1024).await;
     ask(&mut socket, "/").await;
     wait_for(&events, |emitted, _| emitted == 1);
@@ -112,12 +112,12 @@ async fn a_reader_that_is_gone_kills_no_request() {
 }
 
 #[test]
-fn closing_writes_what_waits() {
+fn closing_writes_the_waiting_lines() {
     let (mut reader, writer) = pipe().unwrap();
     let sink = Sink::new(writer);
     let line = vec![b'x'; 10 * 1024];
     let reading = std::thread::spawn(move || {
-        // Not at once, so that lines are waiting when the sink is closed.
+        // It starts late, so that lines are waiting when the sink is closed.
         let mut text = Vec::new();
         reader.read_to_end(&mut text).unwrap();
         text.len()
@@ -134,14 +134,14 @@ fn closing_writes_what_waits() {
             queued: 0
         }
     );
-    // Too late.
+    // This line is too late.
     sink.send(&line, true);
     assert_eq!(sink.counts().dropped, 1);
     assert_eq!(reading.join().unwrap(), 100 * (10 * 1024 + 1));
 }
 
 #[test]
-fn closing_waits_no_longer_than_it_is_told_to() {
+fn closing_waits_no_longer_than_its_limit() {
     let (reader, writer) = pipe().unwrap();
     let sink = Sink::new(writer);
     for _ in 0..20 {
@@ -153,11 +153,12 @@ fn closing_waits_no_longer_than_it_is_told_to() {
     drop(reader);
 }
 
-/// Takes every so manieth write, and of that a half; refuses the others, until it is told to take all.
+/// Accepts one of `every` writes, and only half of its bytes. Refuses the others, until it is switched to accept
+/// everything.
 #[derive(Clone)]
-struct Moody(Written, Arc<AtomicU32>, u32, Arc<AtomicBool>);
+struct UnreliableWriter(Written, Arc<AtomicU32>, u32, Arc<AtomicBool>);
 
-impl Write for Moody {
+impl Write for UnreliableWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.3.load(Ordering::Relaxed) {
             return self.0.write(bytes);
@@ -174,26 +175,26 @@ impl Write for Moody {
 }
 
 #[test]
-fn a_writer_that_refuses_loses_what_it_refused_and_no_line_is_torn_into_another() {
-    // With the third, also the newline that ends a torn line is refused at times.
+fn a_failing_writer_loses_only_refused_lines_and_mixes_none() {
+    // With 3, the newline that ends a torn line is sometimes refused, too.
     for every in [2, 3] {
-        refusing(every);
+        write_to_unreliable_writer(every);
     }
 }
 
-fn refusing(every: u32) {
-    let moody = Moody(Written::default(), Arc::default(), every, Arc::default());
+fn write_to_unreliable_writer(every: u32) {
+    let moody = UnreliableWriter(Written::default(), Arc::default(), every, Arc::default());
     let sink = Sink::new(moody.clone());
     for n in 0..500 {
         sink.send(format!("{{\"n\":{n}}}").as_bytes(), false);
-        // In some batches, not in one.
+        // In several batches instead of one.
         let asked = Instant::now();
         while n % 25 == 0 && sink.counts().queued > 0 {
             assert!(asked.elapsed() < PATIENCE, "{:?}", sink.counts());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    // A last line that is written tells all that is missing, also what lines that were lost themselves had told.
+    // The last written line reports all losses, including those that lost lines had reported.
     let asked = Instant::now();
     while sink.counts().queued > 0 {
         assert!(asked.elapsed() < PATIENCE, "{:?}", sink.counts());
@@ -210,6 +211,6 @@ fn refusing(every: u32) {
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     assert_eq!(whole.len() as u64, counts.emitted, "{text}");
-    let told: u64 = whole.iter().filter_map(|line| line["dropped_before"].as_u64()).sum();
-    assert_eq!(told, counts.dropped, "{counts:?}");
+    let reported: u64 = whole.iter().filter_map(|line| line["dropped_before"].as_u64()).sum();
+    assert_eq!(reported, counts.dropped, "{counts:?}");
 }

@@ -1,4 +1,4 @@
-//! Secrets are planted wherever a request or a handler may carry them, and none comes out.
+//! Secrets are put wherever a request or a handler may carry them, and none appears in an event.
 
 use axum::Router;
 use axum::http::{HeaderName, StatusCode};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Site;
 
-/// Not to be seen, whatever way it went.
+/// A secret that must not appear, wherever it was sent.
 const CANARY: &str = "hunter2-canary";
 const CARD: &str = "4111 1111 1111 1111";
 const EMAIL: &str = "ada.lovelace@example.com";
@@ -41,7 +41,7 @@ async fn pay(event: WideEvent, body: String) -> StatusCode {
 }
 
 #[tokio::test]
-async fn no_secret_comes_out() {
+async fn no_secret_appears_in_an_event() {
     let redaction = Redaction::default()
         .hash_key(HashKey::new("k1", b"a key of the tests, long enough").unwrap())
         .path("customer.name", Treatment::Hash)
@@ -93,7 +93,7 @@ async fn no_secret_comes_out() {
     ] {
         assert!(!line.contains(secret), "{secret} is in {event:#}");
     }
-    // What is no secret is there, and shapes are left.
+    // Values that are not secret are there, and masked values keep their form.
     assert_eq!(event["headers"]["x-plan"], "pro");
     assert_eq!(event["customer"]["id"], "c-17");
     assert_eq!(event["body"]["user"]["email"], "a***@e***.com");
