@@ -95,7 +95,7 @@ async fn people_are_added_listed_changed_and_removed() {
 }
 
 #[tokio::test]
-async fn a_member_s_version_changes_with_their_role_alone_and_with_their_handle_alone() {
+async fn a_members_version_changes_with_the_role_and_with_the_handle() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mia = path(&app.member("mia", Role::Member).await);
@@ -116,7 +116,7 @@ async fn a_member_s_version_changes_with_their_role_alone_and_with_their_handle_
 }
 
 #[tokio::test]
-async fn what_can_t_be_a_member_is_refused_by_field_or_by_name() {
+async fn invalid_members_are_refused_by_field_or_by_code() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let with = |name: &str, value: Value| {
@@ -154,7 +154,7 @@ async fn what_can_t_be_a_member_is_refused_by_field_or_by_name() {
         ada.patch(&path(&mia), json!({"handle": "Ä"})).await.wrong_fields(),
         ["handle"]
     );
-    // One handle may be two people's in two teams.
+    // Two people may have the same handle in two teams.
     let beta = app.db.team("Beta").await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;
     bob.post(
@@ -166,7 +166,7 @@ async fn what_can_t_be_a_member_is_refused_by_field_or_by_name() {
 }
 
 #[tokio::test]
-async fn owners_are_made_and_changed_by_owners() {
+async fn only_owners_make_and_change_owners() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Admin).await;
@@ -196,7 +196,7 @@ async fn owners_are_made_and_changed_by_owners() {
 }
 
 #[tokio::test]
-async fn a_team_keeps_an_owner_even_if_all_leave_at_once() {
+async fn a_team_keeps_an_owner_even_if_all_owners_leave_at_once() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let viewer = app.member("vera", Role::Viewer).await;
@@ -233,7 +233,7 @@ async fn a_team_keeps_an_owner_even_if_all_leave_at_once() {
 }
 
 #[tokio::test]
-async fn who_leaves_takes_their_inbox_and_leaves_their_words() {
+async fn a_leaving_member_loses_their_inbox_and_their_comments_stay() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -262,7 +262,7 @@ async fn who_leaves_takes_their_inbox_and_leaves_their_words() {
         ]
     );
     ada.comment(&thread, "still there, @grace?").await;
-    // Back again, with nothing from before.
+    // She joins again, without anything from before.
     ada.post("/members", person("grace", "member"))
         .await
         .is(StatusCode::CREATED);
@@ -276,7 +276,7 @@ async fn who_leaves_takes_their_inbox_and_leaves_their_words() {
 }
 
 #[tokio::test]
-async fn keys_are_listed_and_taken_back() {
+async fn keys_are_listed_and_revoked() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (key, id) = ada.make_key("robot", "member").await;
@@ -295,7 +295,7 @@ async fn keys_are_listed_and_taken_back() {
         .await
         .problem(StatusCode::UNAUTHORIZED, "unauthenticated");
     let revoked = ada.get("/api-keys").await.ok()["items"][1]["revoked_at"].clone();
-    assert!(revoked.is_string(), "it stays listed: events name it");
+    assert!(revoked.is_string(), "it stays in the list, because events name it");
     ada.delete(&format!("/api-keys/{id}")).await.is(StatusCode::NO_CONTENT);
     assert_eq!(ada.get("/api-keys").await.ok()["items"][1]["revoked_at"], revoked);
 
@@ -314,7 +314,7 @@ async fn keys_are_listed_and_taken_back() {
 }
 
 #[tokio::test]
-async fn me_says_who_one_is_and_where_one_belongs() {
+async fn me_returns_the_person_and_their_teams() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let beta = app.db.team("Beta").await;

@@ -1,4 +1,4 @@
-//! Every list, read with a page size of one, gives each of its items once.
+//! Every list returns each of its items once when it is read with a page size of one.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use daybook_tests::http::{Client, TestApp};
 use daybook_tests::jobs::NoteAction;
 use serde_json::{Value, json};
 
-/// How the next page is asked for.
+/// How to request the next page.
 enum Next {
     /// `cursor` is the page's `next`.
     Cursor,
@@ -20,7 +20,7 @@ enum Next {
     From(&'static str, &'static str),
 }
 
-/// All items of a list, page by page.
+/// Returns all items of a list, read page by page.
 async fn items(reader: &Client, path: &str, limit: usize, next: &Next) -> Vec<Value> {
     let and = if path.contains('?') { '&' } else { '?' };
     let first = format!("{path}{and}limit={limit}");
@@ -42,10 +42,10 @@ async fn items(reader: &Client, path: &str, limit: usize, next: &Next) -> Vec<Va
     items
 }
 
-/// The lists that have no pages, since they are short.
+/// The lists without pages, because they are short.
 const WITHOUT_PAGES: [&str; 1] = ["/v1/me/invitations"];
 
-/// The routes that return a list: those that take `limit`, and those whose answer is an array or has an array `items`.
+/// Returns the routes of lists: those that take `limit`, and those whose response is an array or has an array `items`.
 fn lists_of(document: &Value) -> BTreeSet<&str> {
     let is_array = |schema: &Value| schema["type"] == "array" || schema["properties"]["items"]["type"] == "array";
     let is_list = |operation: &Value| {
@@ -63,7 +63,7 @@ fn lists_of(document: &Value) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A session with three actions.
+/// Runs a session with three actions, and returns its id.
 async fn act(app: &TestApp, context: &Context) -> String {
     let spec = SessionSpec::new("sync_roster").context(context.clone());
     let outcome = with_job_session(&app.database, spec, |session| async move {
@@ -188,12 +188,12 @@ async fn a_page_size_of_one_gives_each_item_once() {
         assert_eq!(ids(items(&ada, path, 2, next).await), whole, "{route}: two by two");
     }
 
-    // A list that comes later is tried here, too.
+    // A list that is added later must be tested here, too.
     let document = app.openapi().await;
     let tried: BTreeSet<&str> = lists.iter().map(|(route, ..)| *route).collect();
     let untried: Vec<&str> = lists_of(&document).difference(&tried).copied().collect();
     assert_eq!(untried, WITHOUT_PAGES, "add the list to this test");
-    // Nothing of the run is left open.
+    // Nothing of the run stays open.
     tokio::time::timeout(PATIENCE, app.runs.close(&app.database))
         .await
         .unwrap();

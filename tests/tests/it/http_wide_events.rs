@@ -1,4 +1,4 @@
-//! What the service's requests leave in their wide events.
+//! What the service's requests record in their wide events.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::schema::assert_golden;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// The service with routes that go wrong in every way.
-async fn with_mistakes(request_timeout: Duration) -> (TestApp, Client) {
+/// Starts the service with routes that fail in every way.
+async fn start_with_failing_routes(request_timeout: Duration) -> (TestApp, Client) {
     static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
     let rename = "UPDATE campaigns SET name = 'lost' WHERE team_id = current_setting('daybook.team_id')::uuid";
     let forgets = async move |team: Team| -> Result<&'static str> {
@@ -68,12 +68,12 @@ async fn with_mistakes(request_timeout: Duration) -> (TestApp, Client) {
     (app, ada)
 }
 
-async fn mistakes() -> (TestApp, Client) {
-    with_mistakes(daybook_tests::PATIENCE).await
+async fn start_failing_routes() -> (TestApp, Client) {
+    start_with_failing_routes(daybook_tests::PATIENCE).await
 }
 
 #[tokio::test]
-async fn a_change_tells_who_what_and_what_it_cost() {
+async fn the_event_of_a_change_has_the_actor_the_change_and_its_cost() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let body = json!({"name": "Spring", "budget": "100"});
@@ -108,7 +108,7 @@ async fn a_change_tells_who_what_and_what_it_cost() {
     assert!(database["time_us"].as_u64().unwrap() > 0);
     assert!(database["rolled_back"].is_null() && database["dropped_with_writes"].is_null());
 
-    // One id ties the request to what it recorded.
+    // One id connects the request to the event that it recorded.
     assert_eq!(event["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(event["correlation_id"], recorded.correlation_id.to_string());
     assert_eq!(
@@ -124,7 +124,7 @@ async fn a_change_tells_who_what_and_what_it_cost() {
 }
 
 #[tokio::test]
-async fn ids_that_cannot_be_used_are_new_everywhere() {
+async fn invalid_ids_are_replaced_everywhere() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let body = json!({"name": "Spring", "budget": "100"});
@@ -141,7 +141,7 @@ async fn ids_that_cannot_be_used_are_new_everywhere() {
 }
 
 #[tokio::test]
-async fn a_refusal_tells_why_and_nothing_was_recorded() {
+async fn the_event_of_a_refusal_has_its_reason_and_no_recorded_events() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let other = app.db.team("Other").await;
@@ -175,8 +175,8 @@ async fn a_refusal_tells_why_and_nothing_was_recorded() {
 }
 
 #[tokio::test]
-async fn what_the_client_is_not_told_is_told_here() {
-    let (app, ada) = mistakes().await;
+async fn details_that_the_client_does_not_see_are_in_the_event() {
+    let (app, ada) = start_failing_routes().await;
     let answer = ada.post("/fails", json!({})).await;
     assert!(!format!("{answer:?}").contains("no_such_table"));
     let event = app.wide_event().await;
@@ -196,8 +196,8 @@ async fn what_the_client_is_not_told_is_told_here() {
 }
 
 #[tokio::test]
-async fn a_commit_that_was_forgotten_shows() {
-    let (app, ada) = mistakes().await;
+async fn a_forgotten_commit_is_reported() {
+    let (app, ada) = start_failing_routes().await;
     ada.create_campaign("Spring", "100").await;
     ada.post("/forgets", json!({})).await.is(StatusCode::OK);
     let event = app.wide_event().await;
@@ -210,8 +210,8 @@ async fn a_commit_that_was_forgotten_shows() {
 }
 
 #[tokio::test]
-async fn work_that_was_begun_anew_is_counted() {
-    let (app, ada) = mistakes().await;
+async fn retried_transactions_are_counted() {
+    let (app, ada) = start_failing_routes().await;
     ada.post("/meets", json!({})).await.is(StatusCode::OK);
     let event = app.wide_event().await;
     let database = &event["database"];
@@ -226,8 +226,8 @@ async fn work_that_was_begun_anew_is_counted() {
 }
 
 #[tokio::test]
-async fn panics_and_timeouts_are_told_apart_from_errors() {
-    let (app, ada) = mistakes().await;
+async fn panics_and_timeouts_have_their_own_outcomes() {
+    let (app, ada) = start_failing_routes().await;
     ada.get("/panics")
         .await
         .problem(StatusCode::INTERNAL_SERVER_ERROR, "internal");
@@ -240,7 +240,7 @@ async fn panics_and_timeouts_are_told_apart_from_errors() {
         event["error"]["causes"].to_string().contains("this test's own panic"),
         "{event:#}"
     );
-    let (app, ada) = with_mistakes(Duration::from_millis(200)).await;
+    let (app, ada) = start_with_failing_routes(Duration::from_millis(200)).await;
     ada.get("/hangs")
         .await
         .problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
@@ -253,7 +253,7 @@ async fn panics_and_timeouts_are_told_apart_from_errors() {
 }
 
 #[tokio::test]
-async fn a_replayed_answer_says_so_and_the_first_one_is_its_own_request() {
+async fn a_replayed_response_is_marked_and_records_no_events() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let create = || {
@@ -274,7 +274,7 @@ async fn a_replayed_answer_says_so_and_the_first_one_is_its_own_request() {
 }
 
 #[tokio::test]
-async fn many_events_are_counted_and_some_are_named() {
+async fn many_events_are_counted_and_twenty_ids_are_listed() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mut ids = Vec::new();
@@ -290,7 +290,7 @@ async fn many_events_are_counted_and_some_are_named() {
 }
 
 #[tokio::test]
-async fn a_live_socket_has_two_events_and_its_ticket_is_in_none() {
+async fn a_live_socket_has_two_events_and_neither_has_its_ticket() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;
@@ -303,7 +303,7 @@ async fn a_live_socket_has_two_events_and_its_ticket_is_in_none() {
     let url = format!("ws://{address}/v1/teams/{}/live?ticket={ticket}", app.team.id);
     let mut socket = LiveClient::open(address, &url, None).await;
     socket.until_pong().await;
-    // It reads for as long as it is open, which is no longer the request's doing.
+    // The socket reads as long as it is open; that is not part of the request.
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     socket.follow_thread(thread.trim_start_matches("/threads/"), None).await;
     drop(socket);
@@ -336,7 +336,7 @@ async fn a_live_socket_has_two_events_and_its_ticket_is_in_none() {
 }
 
 #[tokio::test]
-async fn a_program_adds_its_own_rules_and_types() {
+async fn a_program_can_add_its_own_rules_and_types() {
     let key = HashKey::new("2026-11", b"a key of the tests, long enough").unwrap();
     let routes = axum::Router::new().route(
         "/carts",
@@ -376,7 +376,7 @@ async fn a_program_adds_its_own_rules_and_types() {
 }
 
 #[tokio::test]
-async fn metrics_have_the_sum() {
+async fn metrics_count_all_requests() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     ada.create_campaign("Spring", "100").await;
@@ -398,7 +398,7 @@ async fn metrics_have_the_sum() {
             .expect(name);
         line.rsplit_once(' ').unwrap().1.parse().unwrap()
     };
-    // The one that asks is open.
+    // The request for the metrics is still open.
     assert_eq!(value("daybook_wide_events_received_total"), 3.0);
     assert_eq!(value("daybook_wide_events_open"), 1.0);
     let ended = ["emitted", "sampled_out", "dropped"].map(|what| value(&format!("daybook_wide_events_{what}_total")));
@@ -411,7 +411,7 @@ async fn metrics_have_the_sum() {
 }
 
 #[test]
-fn the_schema_of_our_events_is_golden() {
-    let schema = serde_json::to_string_pretty(&daybook::server::event_schema()).unwrap();
+fn the_schema_of_wide_events_is_golden() {
+    let schema = serde_json::to_string_pretty(&daybook::http::event_schema()).unwrap();
     assert_golden("wide_event.schema.json", &format!("{schema}\n"));
 }

@@ -1,4 +1,4 @@
-//! Nobody is put into a team: they are invited, and accept.
+//! Nobody is added to a team without consent: people are invited, and accept.
 
 use axum::http::{Method, StatusCode};
 use daybook::auth::NewToken;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::access_events;
 
-/// An invitation without what is its own alone.
+/// Returns an invitation without the fields that only it has.
 fn words(mut invitation: Value) -> Value {
     for own in ["id", "created_at"] {
         assert!(invitation.as_object_mut().unwrap().remove(own).is_some(), "{own}");
@@ -17,10 +17,10 @@ fn words(mut invitation: Value) -> Value {
 }
 
 #[tokio::test]
-async fn inviting_tells_nothing_of_the_person() {
+async fn an_invitation_reveals_nothing_about_the_person() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    // Ada has a name and an address of her own.
+    // Ada has her own name and address.
     let hers = NewToken {
         name: Some("Ada Lovelace".to_owned()),
         email: Some("ada@acme.example".to_owned()),
@@ -44,7 +44,7 @@ async fn inviting_tells_nothing_of_the_person() {
         })
     );
     let renamed: Value = serde_json::from_str(&known.to_string().replace("ada", "zoe")).unwrap();
-    assert_eq!(renamed, unknown, "one who is known and one who is not look the same");
+    assert_eq!(renamed, unknown, "known and unknown people look the same");
     let everything = [
         bob.get("/members").await.text(),
         bob.get("/invitations").await.text(),
@@ -54,7 +54,7 @@ async fn inviting_tells_nothing_of_the_person() {
     for hers in ["Lovelace", "acme.example", &ada.id().to_string()] {
         assert!(!everything.contains(hers), "{hers} is in {everything}");
     }
-    // Nor in the database, as Beta sees it.
+    // Beta does not see her in the database, either.
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users WHERE subject <> 'bob'")
         .fetch_one(&mut beta.connection().await)
         .await
@@ -63,7 +63,7 @@ async fn inviting_tells_nothing_of_the_person() {
 }
 
 #[tokio::test]
-async fn who_is_invited_has_no_rights_until_they_accept() {
+async fn an_invited_person_has_no_rights_until_they_accept() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let vera = app.member("vera", Role::Viewer).await;
@@ -91,7 +91,7 @@ async fn who_is_invited_has_no_rights_until_they_accept() {
     .unwrap();
     assert_eq!(told, 0, "nobody is mentioned");
 
-    // Admins see who is invited, and nobody else does.
+    // Only admins see who is invited.
     let listed = ada.get("/invitations").await.ok();
     assert_eq!(listed["items"], json!([invitation]));
     vera.get("/invitations")
@@ -108,10 +108,10 @@ async fn who_is_invited_has_no_rights_until_they_accept() {
     assert_eq!(
         accepted,
         json!({"id": app.team.id, "name": "Acme", "role": "admin", "handle": "mia"}),
-        "accepted twice is accepted"
+        "accepting twice is allowed"
     );
     assert_eq!(ada.members().await, ["ada: Ada", "mia: MIA", "vera: Vera"]);
-    assert!(mia.unread().await.is_empty(), "what was before is not theirs");
+    assert!(mia.unread().await.is_empty(), "earlier messages do not notify them");
     ada.comment(&thread, "hello again, @mia").await;
     assert_eq!(mia.unread().await.len(), 1);
     assert_eq!(ada.get("/invitations").await.ok()["items"], json!([]));
@@ -122,7 +122,7 @@ async fn who_is_invited_has_no_rights_until_they_accept() {
 }
 
 #[tokio::test]
-async fn an_invitation_is_declined_withdrawn_or_not_there() {
+async fn an_invitation_can_be_declined_or_withdrawn_and_is_then_not_found() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     for subject in ["mia", "noa", "oli"] {
@@ -146,7 +146,7 @@ async fn an_invitation_is_declined_withdrawn_or_not_there() {
         let problem = ask.await.problem(StatusCode::NOT_FOUND, "not-found");
         assert_eq!(problem["detail"], "no such invitation", "{subject}");
     }
-    // Only the person themselves decides.
+    // Only the invited person can decide.
     for ask in [
         app.bearer(impersonation("ada", "oli")).at_team(app.team.id).accepts(),
         app.bearer(impersonation("ada", "oli")).at_team(app.team.id).declines(),
@@ -169,10 +169,10 @@ async fn an_invitation_is_declined_withdrawn_or_not_there() {
     );
 }
 
-/// Whoever may do less than to invite owners, or to invite at all, can't by a race either: rules are read under locks. Here
-/// it is about who may do it.
+/// People who may not invite owners, or may not invite at all, can't do it in a race either: rules are read under
+/// locks. This test is about who may add people.
 #[tokio::test]
-async fn only_the_operator_adds_without_asking() {
+async fn only_the_operator_adds_people_without_consent() {
     let app = TestApp::start().await;
     let ada = app.team.member("ada", Role::Owner).await;
     let new = daybook::teams::NewMember {
@@ -189,7 +189,7 @@ async fn only_the_operator_adds_without_asking() {
     let refused = daybook::teams::add_member(&tx, &new).await.unwrap_err();
     assert!(refused.to_string().contains("invite"), "{refused}");
     tx.rollback().await.unwrap();
-    // She is invited, too, which ends with it.
+    // She is also invited; adding her ends the invitation.
     let tx = app.database.begin(&ada.context).await.unwrap();
     daybook::teams::invite(&tx, &new).await.unwrap();
     tx.commit().await.unwrap();

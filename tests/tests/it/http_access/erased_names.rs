@@ -1,4 +1,4 @@
-//! What readers show as the name of somebody who was erased: what was recorded, or a pseudonym.
+//! The name that readers see for an erased person: the recorded one, or a pseudonym.
 
 use axum::http::{Method, StatusCode};
 use daybook::events::{Consumers, events_by_id};
@@ -8,7 +8,8 @@ use daybook_tests::http::{TestApp, impersonation, sample_program};
 use daybook_tests::live::LiveClient;
 use serde_json::{Value, json};
 
-/// A service with this setting, and the texts that it shows of what Mia did before she was erased.
+/// Starts a service with this setting, and returns the texts that it shows about Mia's actions from before she was
+/// erased.
 async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<String>) {
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
     let options = DatabaseOptions {
@@ -26,7 +27,7 @@ async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<Strin
     let (_, thread) = mia.campaign_with_thread("Spring").await;
     ada.put(&format!("{thread}/follow")).await.ok();
     mia.comment(&thread, "I am Mia").await;
-    // Mia acts in Ada's name, and Ada in Mia's.
+    // Mia acts on Ada's behalf, and Ada on Mia's.
     for (acting, subject) in [("mia", "ada"), ("ada", "mia")] {
         let client = app.bearer(impersonation(acting, subject));
         client.comment(&thread, "for somebody").await;
@@ -43,7 +44,7 @@ async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<Strin
     let events = app.team.events().await;
     let story = format!("/stories/{}", events[0].correlation_id);
     let mias: Vec<_> = events.iter().filter(|event| event.actor.name() == "Mia Moon").collect();
-    assert!(mias.len() >= 3, "events keep what they said: {events:?}");
+    assert!(mias.len() >= 3, "events keep their content: {events:?}");
     for event in &mias {
         shown.push(
             ada.get(&format!("/stories/{}", event.correlation_id))
@@ -54,7 +55,7 @@ async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<Strin
     }
     ada.get(&story).await.ok();
 
-    // What `daybook activity`, durable consumers and webhooks read.
+    // The events as `daybook activity`, durable consumers and webhooks read them.
     let ids: Vec<_> = events.iter().map(|event| event.id).collect();
     let tx = app.database.begin(&Context::system(app.team.id, "test")).await.unwrap();
     let read = events_by_id(&tx, &ids).await.unwrap();
@@ -87,16 +88,16 @@ async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<Strin
 }
 
 #[tokio::test]
-async fn a_pseudonym_stands_wherever_the_name_was_shown() {
+async fn a_pseudonym_replaces_the_name_everywhere() {
     let (app, pseudonym, shown) = after_erasure(ErasedNames::Pseudonym).await;
     for text in &shown {
         assert!(!text.contains("Mia Moon"), "{text}");
         assert!(text.contains(&pseudonym), "{pseudonym}: {text}");
     }
-    // A comment's text is what somebody said.
+    // A comment's text is what a person wrote, so it stays.
     assert!(shown[0].contains("I am Mia"), "{}", shown[0]);
 
-    // Another process of the same database, with the other setting.
+    // Another process with the other setting, on the same database.
     let keeping = app.db.database_with(Consumers::none()).await;
     let tx = keeping.begin(&Context::system(app.team.id, "test")).await.unwrap();
     let ids: Vec<_> = app.team.events().await.iter().map(|event| event.id).collect();
@@ -106,16 +107,17 @@ async fn a_pseudonym_stands_wherever_the_name_was_shown() {
 }
 
 #[tokio::test]
-async fn names_are_kept_when_nothing_is_set() {
+async fn names_are_kept_by_default() {
     let (_, pseudonym, shown) = after_erasure(ErasedNames::default()).await;
     for text in &shown {
         assert!(text.contains("Mia Moon") && !text.contains(&pseudonym), "{text}");
     }
 }
 
-/// The run-time role can ask about an id that it knows. It can't list who was erased, and can't declare anybody erased.
+/// The run-time role can ask about an id that it knows. It can't list the erased people, and can't declare anybody
+/// erased.
 #[tokio::test]
-async fn who_was_erased_is_known_to_the_database_alone() {
+async fn only_the_database_knows_who_was_erased() {
     let app = TestApp::start().await;
     let mut role = app.team.connection().await;
     for sql in [

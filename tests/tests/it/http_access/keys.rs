@@ -1,4 +1,4 @@
-//! API keys go with whoever answers for them.
+//! API keys end with the member who is responsible for them.
 
 use axum::http::StatusCode;
 use daybook::teams::{KeyRole, NewKey, make_key};
@@ -26,16 +26,16 @@ fn names(keys: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_removed_admin_does_not_come_back_by_a_key() {
+async fn a_removed_admin_cannot_return_with_a_key() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let bob = app.member("bob", Role::Admin).await;
     let (by_bob, _) = bob.make_key("robot", "admin").await;
-    // A key that a key made, and one of that.
+    // A key that was made by a key, and a key that was made by that one.
     let (by_key, _) = by_bob.make_key("robot's robot", "admin").await;
     let (third, _) = by_key.make_key("third", "viewer").await;
     let (adas, _) = ada.make_key("adas", "admin").await;
-    // An invitation of somebody else that Bob has the token of, too, and one by his key.
+    // An invitation of another person whose token Bob also has, and an invitation by his key.
     bob.invite("bob2", "admin").await.is(StatusCode::CREATED);
     by_key.invite("bob3", "admin").await.is(StatusCode::CREATED);
 
@@ -73,18 +73,18 @@ async fn a_removed_admin_does_not_come_back_by_a_key() {
             .len(),
         3
     );
-    assert!(!recorded.threadable, "nobody's inbox fills with it");
+    assert!(!recorded.threadable, "it does not notify anybody");
     assert_eq!(ada.get("/threads").await.ok()["items"], json!([]));
 }
 
 #[tokio::test]
-async fn keys_end_with_whoever_leaves_or_made_them_in_anothers_name() {
+async fn keys_end_with_their_owner_and_with_the_person_who_made_them_for_another() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let bob = app.member("bob", Role::Admin).await;
     let cleo = app.member("cleo", Role::Admin).await;
     let (of_cleo, _) = cleo.make_key("cleos", "member").await;
-    // Made by Bob in Cleo's name: by her rights, and with a secret that he knows.
+    // Bob made this key on Cleo's behalf: it has her rights, and he knows its secret.
     let (in_her_name, _) = app.bearer(impersonation("bob", "cleo")).make_key("both", "admin").await;
 
     let left = bob.delete(&path(&bob)).await.is(StatusCode::OK).json();
@@ -96,7 +96,7 @@ async fn keys_end_with_whoever_leaves_or_made_them_in_anothers_name() {
     refused(&of_cleo).await;
 }
 
-/// Each key is revoked with an event when its owner leaves, all in one transaction.
+/// When an owner leaves, each of their keys is revoked with an event, all in one transaction.
 #[tokio::test]
 async fn a_member_has_a_limited_number_of_keys() {
     let app = TestApp::start().await;
@@ -122,7 +122,7 @@ async fn a_member_has_a_limited_number_of_keys() {
     adopted.problem(StatusCode::CONFLICT, "too-many-api-keys");
     bob.make_key("another", "viewer").await;
 
-    // Those that are revoked don't count.
+    // Revoked keys don't count.
     let revoke = "UPDATE api_keys SET revoked_at = now() WHERE prefix IN ('copy2', 'copy3')";
     app.team.connection().await.execute(revoke).await.unwrap();
     ada.make_key("one more", "viewer").await;
@@ -131,7 +131,7 @@ async fn a_member_has_a_limited_number_of_keys() {
 }
 
 #[tokio::test]
-async fn a_demoted_admin_has_no_key_that_may_more_than_they_may() {
+async fn a_demoted_admins_keys_lose_the_same_rights() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let bob = app.member("bob", Role::Owner).await;
@@ -153,7 +153,7 @@ async fn a_demoted_admin_has_no_key_that_may_more_than_they_may() {
     assert_eq!(
         lists(&changed),
         (String::new(), "kim".to_owned()),
-        "an admin invites no owner"
+        "an admin can't invite an owner"
     );
     admin.get("/api-keys").await.ok();
     let changed = ada.patch(&path(&bob), json!({"role": "member"})).await.ok();
@@ -167,7 +167,7 @@ async fn a_demoted_admin_has_no_key_that_may_more_than_they_may() {
         let write = key.post("/campaigns", json!({"name": "x", "budget": "1"})).await;
         write.problem(StatusCode::FORBIDDEN, "forbidden");
     }
-    // What was lowered stays so when they are an admin again.
+    // Lowered rights stay lowered when the person becomes an admin again.
     let changed = ada.patch(&path(&bob), json!({"role": "admin"})).await.ok();
     assert_eq!(lists(&changed), (String::new(), String::new()));
     admin.get("/api-keys").await.problem(StatusCode::FORBIDDEN, "forbidden");
@@ -224,7 +224,7 @@ async fn an_adopted_key_stays() {
     );
 }
 
-/// A key whose maker is removed between the two ends of its making: the one who comes second sees the other.
+/// The maker of a key is removed while the key is being made: the transaction that comes second sees the first.
 #[tokio::test]
 async fn a_key_that_is_being_made_while_its_maker_is_removed_does_not_stay() {
     let app = TestApp::start().await;
@@ -248,7 +248,7 @@ async fn a_key_that_is_being_made_while_its_maker_is_removed_does_not_stay() {
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_a_credential_ends_with_it() {
+async fn cached_rights_end_with_the_credential() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let bob = app.member("bob", Role::Admin).await;
@@ -264,7 +264,7 @@ async fn what_is_remembered_of_a_credential_ends_with_it() {
     for _ in 0..4 {
         events.next().await.unwrap();
     }
-    // Within the second for which it is believed that they may write, and the ten for which one may read.
+    // Within the second for which a right to write is cached, and the ten seconds for a right to read.
     ada.delete(&format!("/api-keys/{id}")).await.is(StatusCode::NO_CONTENT);
     let late = append(&revoked, &run, &[console("too late")]).await;
     late.problem(StatusCode::UNAUTHORIZED, "unauthenticated");

@@ -1,4 +1,4 @@
-//! Who has access to a team, and how it begins and ends.
+//! Access to a team: how it begins and how it ends.
 
 mod consent;
 mod erased_names;
@@ -8,7 +8,7 @@ mod secrets;
 
 use daybook_tests::http::{Client, TestApp};
 
-/// What was recorded about access, in short: `Ada: member.removed @bob`.
+/// Returns the recorded events about access, in short: `Ada: member.removed @bob`.
 async fn access_events(app: &TestApp) -> Vec<String> {
     let events = app.team.events().await;
     let about_access = events.iter().filter(|event| {

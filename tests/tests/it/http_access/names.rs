@@ -1,4 +1,4 @@
-//! What people are called belongs to them, or to the team that calls them so; and they can be forgotten.
+//! People's names belong to them, or to the team that chose them; and people can be erased.
 
 use axum::http::{Method, StatusCode};
 use daybook::auth::NewToken;
@@ -16,12 +16,12 @@ async fn rename(client: &Client, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_teams_name_for_somebody_is_not_another_teams() {
+async fn a_teams_name_for_a_person_is_not_shown_in_other_teams() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let beta = app.db.team("Beta").await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;
-    // Acme is first, and calls her names.
+    // Acme is first, and chooses the name.
     let body = json!({"subject": "mia", "display_name": "Mallory", "handle": "mia", "role": "member",
         "email": "mallory@acme.example"});
     ada.post("/members", body).await.is(StatusCode::CREATED);
@@ -34,7 +34,7 @@ async fn a_teams_name_for_somebody_is_not_another_teams() {
     in_beta.create_campaign("Spring", "1").await;
     assert_eq!(beta.events().await.last().unwrap().actor.name(), "MIA");
 
-    // Her own verified token says otherwise, in both.
+    // Her own verified token has another name, which both teams then show.
     let own = |name: &str, email: &str| {
         let token = token(&NewToken {
             name: Some(name.to_owned()),
@@ -53,7 +53,7 @@ async fn a_teams_name_for_somebody_is_not_another_teams() {
     in_beta.create_campaign("Summer", "1").await;
     assert_eq!(beta.events().await.last().unwrap().actor.name(), "Mia Moon");
 
-    // What she says by hand beats what her tokens go on saying.
+    // The name that she enters herself takes precedence over the one in her later tokens.
     assert_eq!(rename(&mia, "Mia").await["user"]["display_name"], "Mia");
     me(&own("Mia Moon", "mia@new.example")).await;
     assert_eq!(bob.members().await, ["bob: Bob", "mia: Mia"]);
@@ -63,7 +63,7 @@ async fn a_teams_name_for_somebody_is_not_another_teams() {
 }
 
 #[tokio::test]
-async fn only_the_person_themselves_gives_them_a_name() {
+async fn only_the_person_can_set_their_own_name() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mia = app.member("mia", Role::Member).await;
@@ -87,7 +87,7 @@ async fn only_the_person_themselves_gives_them_a_name() {
     asks(&key, json!("Other"))
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
-    // A token that somebody else acts with says nothing of the person either.
+    // A token with which another person acts does not change the person's name either.
     let named = NewToken {
         name: Some("Other".to_owned()),
         acting: Some(daybook::auth::ActingPerson {
@@ -101,7 +101,7 @@ async fn only_the_person_themselves_gives_them_a_name() {
 }
 
 #[tokio::test]
-async fn somebody_is_erased_and_what_was_recorded_stays() {
+async fn a_person_can_be_erased_and_records_stay() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let beta = app.db.team("Beta").await;
@@ -116,7 +116,7 @@ async fn somebody_is_erased_and_what_was_recorded_stays() {
     let eve = app.member_of(&gamma, "eve", Role::Owner).await;
     eve.invite("mia", "member").await.is(StatusCode::CREATED);
 
-    // Beta would be left without an owner: nothing happens anywhere.
+    // Beta would have no owner left, so nothing changes in any team.
     bob.delete(&format!("/members/{}", bob.id())).await.ok();
     let refused = mia.at(Method::DELETE, "/v1/me").await;
     let problem = refused.problem(StatusCode::CONFLICT, "last-owner");
@@ -137,7 +137,7 @@ async fn somebody_is_erased_and_what_was_recorded_stays() {
     for (client, status) in [(&mia, 404), (&mia_in_beta, 404), (&key, 401)] {
         assert_eq!(client.get("/campaigns").await.status.as_u16(), status);
     }
-    // Looked for as whoever could name the person exactly.
+    // The query names the person exactly, as only a caller that knows them can.
     let mut named = app.db.app_connection().await;
     let set = "SELECT set_config('daybook.issuer', $1, false), set_config('daybook.subject', 'mia', false)";
     sqlx::query(set)
@@ -153,7 +153,7 @@ async fn somebody_is_erased_and_what_was_recorded_stays() {
     assert_eq!(
         ada.reads(&thread).await,
         ["Mia Moon created campaign “Spring”", "Mia Moon: hello"],
-        "events and comments keep what they said"
+        "events and comments keep their content"
     );
     let last = app.team.events().await.pop().unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What opens doors stands in no wide event, wherever it was sent.
+//! No wide event contains a credential, wherever it was sent.
 
 use axum::http::Method;
 use daybook::tenancy::Role;
@@ -6,7 +6,7 @@ use daybook_tests::http::TestApp;
 use serde_json::json;
 
 #[tokio::test]
-async fn keys_and_tickets_are_in_no_event_wherever_they_were_sent() {
+async fn keys_and_tickets_never_appear_in_wide_events() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (robot, _) = ada.make_key("robot", "member").await;
@@ -48,7 +48,7 @@ async fn keys_and_tickets_are_in_no_event_wherever_they_were_sent() {
             assert!(!line.contains(hidden), "{hidden} is in {event:#}");
         }
     }
-    // Which key it was can be said: its prefix names it in the team's list.
+    // The event says which key it was: its prefix names it in the team's list.
     assert!(
         events
             .iter()
@@ -58,7 +58,7 @@ async fn keys_and_tickets_are_in_no_event_wherever_they_were_sent() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_makes_no_long_line() {
+async fn long_client_input_makes_no_long_line() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let long = "x".repeat(60_000);

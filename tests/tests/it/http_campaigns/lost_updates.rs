@@ -1,4 +1,4 @@
-//! Two people who change the same version of a campaign at the same moment: one of them is told so.
+//! Two people change the same version of a campaign at the same time: one of them gets a conflict.
 
 use axum::http::StatusCode;
 use daybook::assert_events;
@@ -7,7 +7,8 @@ use daybook_tests::http::{Answer, Ask, Campaign, TestApp};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
-/// Sends both requests while another transaction holds a row (`campaigns WHERE …`), so that both have begun before either can change it.
+/// Sends both requests while another transaction holds a row (`campaigns WHERE …`), so that both begin before either
+/// can change it.
 pub async fn at_the_same_moment(app: &TestApp, row: &str, first: Ask, second: Ask) -> [Answer; 2] {
     let mut holder = app.team.connection().await;
     holder.execute("BEGIN").await.unwrap();
@@ -31,7 +32,7 @@ fn row(campaign: &Campaign) -> String {
 }
 
 #[tokio::test]
-async fn of_two_changes_of_one_version_one_is_refused() {
+async fn of_two_concurrent_changes_of_one_version_one_is_refused() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;
@@ -50,7 +51,7 @@ async fn of_two_changes_of_one_version_one_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_transitions_of_one_version_one_is_refused() {
+async fn of_two_concurrent_transitions_of_one_version_one_is_refused() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;
@@ -69,7 +70,7 @@ async fn of_two_transitions_of_one_version_one_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_deletions_of_one_version_one_is_refused() {
+async fn of_two_concurrent_deletions_of_one_version_one_is_refused() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;

@@ -1,4 +1,4 @@
-//! The main story over HTTP; [`refusals`] is every way in which a request can be wrong.
+//! The main story over HTTP; [`refusals`] has the requests that are wrong.
 
 pub mod lost_updates;
 mod refusals;
@@ -10,7 +10,7 @@ use daybook_tests::http::TestApp;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn what_is_done_to_a_campaign_is_told_in_its_thread_and_to_its_watcher() {
+async fn changes_of_a_campaign_appear_in_its_thread_and_notify_its_watcher() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Viewer).await;
@@ -38,7 +38,7 @@ async fn what_is_done_to_a_campaign_is_told_in_its_thread_and_to_its_watcher() {
     assert_ne!(changed.etag(), answer.etag());
     assert_eq!(changed.ok()["budget"], "250.00");
     let same = ada.patch(&path, json!({"budget": 250})).await;
-    assert_eq!(same.ok()["budget"], "250.00", "the same amount is no change");
+    assert_eq!(same.ok()["budget"], "250.00", "the same amount is not a change");
 
     for (state, reason) in [
         ("active", Value::Null),
@@ -81,18 +81,18 @@ async fn what_is_done_to_a_campaign_is_told_in_its_thread_and_to_its_watcher() {
     assert_eq!(sentences.len(), 6);
     assert_eq!(sentences[0], "Ada created campaign “Spring”");
     assert!(sentences[1].starts_with("Ada changed campaign “Spring”: budget from 100 to 250.00, client email"));
-    assert!(!sentences[1].contains("example.com"), "what is redacted is nowhere");
+    assert!(!sentences[1].contains("example.com"), "redacted values do not appear");
     assert_eq!(sentences[2], "Ada moved campaign “Spring” from draft to active");
     assert_eq!(sentences[3], "Ada approved campaign “Spring”: looks good");
     assert_eq!(sentences[4], "Ada moved campaign “Spring” to Done");
     assert_eq!(sentences[5], "Ada deleted campaign “Spring”: a duplicate");
 
     assert_eq!(grace.unread().await, ["1 × Ada created campaign “Spring” (watcher)"]);
-    assert!(ada.unread().await.is_empty(), "who did it knows already");
+    assert!(ada.unread().await.is_empty(), "the actor is not notified");
 }
 
 #[tokio::test]
-async fn many_are_changed_together_or_not_at_all() {
+async fn many_campaigns_are_changed_together_or_not_at_all() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;
@@ -116,7 +116,7 @@ async fn many_are_changed_together_or_not_at_all() {
     assert_eq!(ada.get(&spring.path).await.ok()["name"], "Spring");
     let stale = ada.delete(&spring.path).if_match(&spring.etag).await;
     stale.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
-    // What had the value already is of the version that was seen.
+    // A row that already had the value keeps the version that the client read.
     let seen = ada
         .patch(&summer.path, json!({"name": "Summer"}))
         .if_match(&summer.etag);
@@ -126,7 +126,7 @@ async fn many_are_changed_together_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn lists_go_page_by_page_without_gap_or_repetition() {
+async fn lists_are_paged_without_gaps_or_repetitions() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     for n in 0..7 {
@@ -138,7 +138,7 @@ async fn lists_go_page_by_page_without_gap_or_repetition() {
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 3);
         names.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
-        // A row that comes meanwhile is newer than all of these: no page shows it.
+        // This row is newer than all of them, so no page shows it.
         ada.create_campaign("late", "1").await;
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/campaigns?limit=3&cursor={next}");
@@ -152,7 +152,7 @@ async fn lists_go_page_by_page_without_gap_or_repetition() {
 }
 
 #[tokio::test]
-async fn digits_come_back_as_they_were_sent() {
+async fn a_budget_is_returned_with_the_digits_that_were_sent() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     for (sent, kept) in [
@@ -170,7 +170,7 @@ async fn digits_come_back_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn a_change_names_the_version_it_is_of() {
+async fn a_change_must_name_the_version_it_changes() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -212,7 +212,7 @@ async fn a_change_names_the_version_it_is_of() {
         .if_match(&listed)
         .await
         .is(StatusCode::OK);
-    // As a proxy hands the tag on that has compressed the answer: for a change, a state, and a deletion.
+    // A proxy that has compressed the response weakens its tag. It must work for a change, a state and a deletion.
     let weak = |etag: String| format!("W/{etag}");
     let changed = ada
         .patch(&spring.path, json!({"budget": "400"}))
@@ -231,7 +231,7 @@ async fn a_change_names_the_version_it_is_of() {
 }
 
 #[tokio::test]
-async fn a_key_ends_in_a_year_that_can_be_written() {
+async fn a_keys_expiry_must_be_in_a_year_that_can_be_written() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let key = |at: &str| ada.post("/api-keys", json!({"name": "k", "role": "member", "expires_at": at}));
@@ -241,7 +241,7 @@ async fn a_key_ends_in_a_year_that_can_be_written() {
 }
 
 #[tokio::test]
-async fn a_request_s_id_and_story_are_on_its_events() {
+async fn a_requests_id_and_correlation_are_on_its_events() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     ada.post("/campaigns", json!({"name": "x", "budget": "1"}))
@@ -259,7 +259,7 @@ async fn a_request_s_id_and_story_are_on_its_events() {
 }
 
 #[tokio::test]
-async fn health_and_readiness_are_told_apart() {
+async fn health_does_not_depend_on_the_database_but_readiness_does() {
     let app = TestApp::start().await;
     let anybody = app.anonymous();
     assert_eq!(anybody.at(Method::GET, "/readyz").await.ok(), json!({"status": "ok"}));

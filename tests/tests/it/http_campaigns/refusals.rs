@@ -1,4 +1,4 @@
-//! Every way in which a request can be wrong, and what goes wrong on our side.
+//! All ways in which a request can be wrong, and failures inside the service.
 
 use axum::Router;
 use axum::http::{Method, StatusCode};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 #[tokio::test]
-async fn a_wrong_body_is_told_by_field() {
+async fn an_invalid_body_is_refused_with_its_fields() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;
@@ -79,7 +79,7 @@ async fn a_wrong_body_is_told_by_field() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_json_body_is_refused_for_what_it_is() {
+async fn each_kind_of_malformed_body_has_its_own_error() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let post = |body: &str| ada.ask(Method::POST, "/campaigns").body(body.to_owned());
@@ -114,10 +114,10 @@ async fn what_is_not_a_json_body_is_refused_for_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_problem_is_whole_wherever_it_comes_from() {
+async fn every_error_is_a_complete_problem_document() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
-    // Whole, as `problem` checks each.
+    // `problem` checks that each is complete.
     let nowhere = ada.at(Method::GET, "/v2/nowhere").await;
     nowhere.problem(StatusCode::NOT_FOUND, "not-found");
     ada.get("/nowhere").await.problem(StatusCode::NOT_FOUND, "not-found");
@@ -156,7 +156,7 @@ async fn a_problem_is_whole_wherever_it_comes_from() {
 }
 
 #[tokio::test]
-async fn what_breaks_inside_stays_inside() {
+async fn internal_errors_do_not_leak_details() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let spring = ada.create_campaign("Spring", "100").await;
@@ -188,7 +188,7 @@ async fn what_breaks_inside_stays_inside() {
         let fields: Vec<_> = problem.as_object().unwrap().keys().cloned().collect();
         assert_eq!(fields, ["detail", "request_id", "status", "title", "type"]);
     }
-    // The connections that failed serve on.
+    // The connections whose requests failed continue to work.
     for _ in 0..12 {
         ada.get("/threads").await.ok();
     }
@@ -196,7 +196,7 @@ async fn what_breaks_inside_stays_inside() {
 }
 
 #[tokio::test]
-async fn a_panic_is_its_own_request_s_trouble_and_tells_nothing() {
+async fn a_panic_affects_only_its_own_request_and_leaks_nothing() {
     async fn panics() {
         panic!("the password is hunter2");
     }
@@ -218,7 +218,7 @@ async fn a_panic_is_its_own_request_s_trouble_and_tells_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_too_early_changes_nothing_and_is_told_apart_from_one_too_large() {
+async fn a_truncated_body_changes_nothing_and_differs_from_a_too_large_one() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;

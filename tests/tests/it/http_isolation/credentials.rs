@@ -1,4 +1,4 @@
-//! Tokens that don't hold, and tokens that name two people.
+//! Tokens that are not valid, and tokens that name two people.
 
 use axum::http::{Method, StatusCode};
 use base64::Engine;
@@ -25,7 +25,7 @@ fn part(json: &Value) -> String {
 }
 
 #[tokio::test]
-async fn tokens_that_don_t_hold_are_refused_in_words_that_tell_nothing_of_them() {
+async fn invalid_tokens_are_refused_without_leaking_their_content() {
     let app = TestApp::start().await;
     app.member("ada", Role::Owner).await;
     let claims = json!({"iss": ISSUER, "sub": "ada", "exp": FAR});
@@ -82,11 +82,11 @@ async fn tokens_that_don_t_hold_are_refused_in_words_that_tell_nothing_of_them()
 }
 
 #[tokio::test]
-async fn who_acts_in_another_s_name_is_named_beside_them() {
+async fn a_person_who_acts_on_behalf_of_another_is_recorded_too() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let linus = app.member("linus", Role::Viewer).await;
-    // Support is known here by another team, and has no rights of their own in this one.
+    // Support has joined another team, and has no rights of their own in this one.
     let beta = app.db.team("Beta").await;
     let support = app.member_of(&beta, "support", Role::Owner).await;
 
@@ -101,9 +101,12 @@ async fn who_acts_in_another_s_name_is_named_beside_them() {
         ada.reads(&thread).await,
         ["Support on behalf of Ada created campaign “Spring”"]
     );
-    assert!(ada.unread().await.is_empty(), "what is done in one's name is known");
+    assert!(
+        ada.unread().await.is_empty(),
+        "a person is not notified of what is done on their behalf"
+    );
 
-    // Rights are those of whom is acted for, not of who acts.
+    // The rights are those of the person on whose behalf the request is made, not those of the acting person.
     let as_linus = app.bearer(impersonation("ada", "linus"));
     let denied = as_linus.post("/campaigns", json!({"name": "x", "budget": "1"})).await;
     denied.problem(StatusCode::FORBIDDEN, "forbidden");
@@ -125,7 +128,7 @@ async fn who_acts_in_another_s_name_is_named_beside_them() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_issuer_has_not_verified_is_not_taken_over() {
+async fn an_unverified_address_is_not_used() {
     let app = TestApp::start().await;
     app.member("ada", Role::Owner).await;
     let email = async |verified: Value| {

@@ -1,5 +1,5 @@
-//! Who may reach what, asked of every route that the service says it has: a route that comes later is asked,
-//! too, and shows in `golden/routes.txt`.
+//! Who may reach what, checked for every route in the service's own list. A route that is added later is checked, too,
+//! and appears in `golden/routes.txt`.
 
 mod credentials;
 mod roles;

@@ -1,4 +1,4 @@
-//! What a viewer and an API key may do, asked of every route.
+//! What a viewer and an API key may do, checked for every route.
 
 use axum::http::{Method, StatusCode};
 use daybook::tenancy::Role;
@@ -8,8 +8,8 @@ use sqlx::Executor;
 
 use super::routes::{all, one_of_each};
 
-/// What a viewer may change: what is one's own.
-const OF_ONE_S_OWN: [&str; 14] = [
+/// The routes that a viewer may use to change their own data.
+const FOR_ONE_SELF: [&str; 14] = [
     "POST /v1/teams/{team_id}/live/tickets",
     "DELETE /v1/teams/{team_id}/notification-preferences/{event_type}/{object_type}",
     "PUT /v1/teams/{team_id}/notification-preferences/{event_type}/{object_type}",
@@ -25,14 +25,14 @@ const OF_ONE_S_OWN: [&str; 14] = [
     "DELETE /v1/teams/{team_id}/watches/{object_type}",
     "PUT /v1/teams/{team_id}/watches/{object_type}",
 ];
-/// What a viewer may not even read.
-const FOR_ADMINS: [&str; 2] = [
+/// The routes that a viewer may not even read.
+const ONLY_FOR_ADMINS: [&str; 2] = [
     "GET /v1/teams/{team_id}/api-keys",
     "GET /v1/teams/{team_id}/invitations",
 ];
 
 #[tokio::test]
-async fn a_viewer_reads_everything_and_changes_only_what_is_their_own() {
+async fn a_viewer_reads_everything_and_changes_only_their_own_data() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let vera = app.member("vera", Role::Viewer).await;
@@ -50,7 +50,7 @@ async fn a_viewer_reads_everything_and_changes_only_what_is_their_own() {
     for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
         let answer = route.ask(&vera, &values).await;
         if route.method == "GET" {
-            let expected = if FOR_ADMINS.contains(&route.name().as_str()) {
+            let expected = if ONLY_FOR_ADMINS.contains(&route.name().as_str()) {
                 StatusCode::FORBIDDEN
             } else {
                 route.welcome()
@@ -62,12 +62,12 @@ async fn a_viewer_reads_everything_and_changes_only_what_is_their_own() {
             answer.problem(StatusCode::FORBIDDEN, "forbidden");
         }
     }
-    assert_eq!(own, OF_ONE_S_OWN);
+    assert_eq!(own, FOR_ONE_SELF);
     assert_eq!(app.team.events().await.len(), before);
 }
 
 #[tokio::test]
-async fn a_key_does_what_its_role_may_and_nothing_that_only_people_do() {
+async fn a_key_has_the_rights_of_its_role_but_not_those_of_people() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let values = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
@@ -81,7 +81,7 @@ async fn a_key_does_what_its_role_may_and_nothing_that_only_people_do() {
             .iter()
             .any(|path| route.path.contains(path));
         let reads = route.method == "GET" || route.path.ends_with("/tickets");
-        let expected = if reads && !FOR_ADMINS.contains(&route.name().as_str()) && !for_people {
+        let expected = if reads && !ONLY_FOR_ADMINS.contains(&route.name().as_str()) && !for_people {
             route.welcome()
         } else {
             StatusCode::FORBIDDEN
@@ -97,11 +97,11 @@ async fn a_key_does_what_its_role_may_and_nothing_that_only_people_do() {
     let follow = member.put(&format!("{thread}/follow")).await;
     follow.problem(StatusCode::FORBIDDEN, "forbidden");
     assert_eq!(may_administer(&member).await, [403, 403, 403]);
-    // An admin's key adds people, but makes no owner.
+    // An admin's key adds people, but can't make an owner.
     assert_eq!(may_administer(&admin).await, [201, 201, 403]);
 }
 
-/// Whether somebody may add a member, make a key, and make an owner.
+/// Returns the status of adding a member, making a key, and making an owner.
 async fn may_administer(client: &Client) -> [u16; 3] {
     let person = |name: &str, role: &str| json!({"subject": name, "display_name": name, "handle": name, "role": role});
     [
@@ -113,7 +113,7 @@ async fn may_administer(client: &Client) -> [u16; 3] {
 }
 
 #[tokio::test]
-async fn a_key_that_no_longer_holds_opens_nothing() {
+async fn an_invalid_key_has_no_access() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (key, id) = ada.make_key("robot", "member").await;
@@ -155,7 +155,7 @@ async fn a_key_that_no_longer_holds_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_s_secret_is_shown_once_and_kept_nowhere() {
+async fn a_keys_secret_is_shown_once_and_not_stored() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let made = ada.post("/api-keys", json!({"name": "robot", "role": "member"})).await;

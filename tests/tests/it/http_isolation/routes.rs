@@ -1,4 +1,4 @@
-//! Every route, with something to put in its place holders and a body that it would take.
+//! Every route, with values for its placeholders and a valid body.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use daybook::tenancy::{Context, Role};
 use daybook_tests::http::{Ask, Client, TestApp};
 use serde_json::{Value, json};
 
-/// What anybody may ask.
-const OPEN: [&str; 4] = ["GET /healthz", "GET /metrics", "GET /openapi.json", "GET /readyz"];
+/// The routes that need no credential.
+const PUBLIC_ROUTES: [&str; 4] = ["GET /healthz", "GET /metrics", "GET /openapi.json", "GET /readyz"];
 
-/// A route as OpenAPI has it.
+/// A route, as in the OpenAPI document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     pub path: String,
@@ -28,28 +28,28 @@ impl Route {
         self.path.starts_with("/v1/teams/{team_id}")
     }
 
-    /// What it answers to who may ask, here where no connection can become a WebSocket.
+    /// Returns the status for a caller who is allowed. No connection can become a WebSocket in these tests.
     pub fn welcome(&self) -> StatusCode {
         match self.name().as_str() {
             "GET /v1/teams/{team_id}/live" => StatusCode::BAD_REQUEST,
             // A member has no invitation to decline.
             "POST /v1/me/invitations/{team_id}/decline" => StatusCode::NOT_FOUND,
-            // A team keeps an owner.
+            // A team must keep an owner.
             "DELETE /v1/me" => StatusCode::CONFLICT,
             "POST /v1/teams/{team_id}/live/tickets" | "POST /v1/teams/{team_id}/runs/{run_id}/tickets" => {
                 StatusCode::CREATED
             }
             "POST /v1/teams/{team_id}/job-sessions/retry" => StatusCode::ACCEPTED,
-            // The one that there is was none of the queue's.
+            // The only session did not come from the queue.
             "POST /v1/teams/{team_id}/job-sessions/{session_id}/retry"
             | "POST /v1/teams/{team_id}/job-sessions/{session_id}/cancel"
-            // It has not ended.
+            // The run has not ended.
             | "GET /v1/teams/{team_id}/runs/{run_id}/summary" => StatusCode::CONFLICT,
             _ => StatusCode::OK,
         }
     }
 
-    /// Names in braces, without the team.
+    /// Returns the names in braces, without the team.
     pub fn place_holders(&self) -> Vec<String> {
         let names = self
             .path
@@ -58,7 +58,7 @@ impl Route {
         names.filter(|name| *name != "team_id").map(str::to_owned).collect()
     }
 
-    /// What the last place holder stands for: `campaigns/{id}` is a campaign's.
+    /// Returns the word before the last placeholder: for `campaigns/{id}`, `campaigns`.
     pub fn after(&self) -> &str {
         let parts: Vec<_> = self.path.split('/').collect();
         let at = parts
@@ -67,7 +67,7 @@ impl Route {
         at.map_or("", |at| parts[at - 1])
     }
 
-    /// The request, with a body that would be taken, and with these values in its place holders.
+    /// Returns the request with a valid body and with these values for its placeholders.
     pub fn ask(&self, client: &Client, values: &BTreeMap<&str, String>) -> Ask {
         let mut path = self.path.replace("{team_id}", &client.team_id.to_string());
         for name in self.place_holders() {
@@ -88,7 +88,7 @@ impl Route {
         }
     }
 
-    /// A body for each route that takes one; a new route needs its own here.
+    /// Returns a body for each route that takes one; a new route needs its body here.
     fn body(&self) -> Option<Value> {
         if matches!(self.method.as_str(), "GET" | "DELETE") {
             return None;
@@ -125,7 +125,7 @@ impl Route {
     }
 }
 
-/// All routes, by path and method.
+/// Returns all routes, by path and method.
 pub async fn all(app: &TestApp) -> Vec<Route> {
     let document = app.openapi().await;
     let paths = document["paths"].as_object().unwrap();
@@ -152,7 +152,7 @@ pub async fn all(app: &TestApp) -> Vec<Route> {
     routes
 }
 
-/// One of each in the owner's team, by the word before its id; Grace is the member.
+/// Creates one object of each kind in the owner's team, by the word before its id. Grace is the member.
 pub async fn one_of_each(app: &TestApp, owner: &Client, grace: &Client) -> BTreeMap<&'static str, String> {
     let (campaign, thread) = owner.campaign_with_thread("Spring").await;
     let comment = owner.comment(&thread, "hello").await;
@@ -198,13 +198,13 @@ async fn every_route_is_on_the_golden_list() {
     assert_eq!(
         listed,
         golden,
-        "routes differ from {}; DAYBOOK_BLESS=1 writes it anew",
+        "routes differ from {}; DAYBOOK_BLESS=1 rewrites it",
         file.display()
     );
 }
 
 #[tokio::test]
-async fn anonymous_callers_are_refused_everywhere_but_where_anybody_may_ask() {
+async fn anonymous_callers_are_refused_by_all_routes_except_the_public_ones() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let values = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
@@ -224,13 +224,13 @@ async fn anonymous_callers_are_refused_everywhere_but_where_anybody_may_ask() {
             open.push(route.name());
         }
     }
-    assert_eq!(open, OPEN);
+    assert_eq!(open, PUBLIC_ROUTES);
     assert_eq!(app.team.events().await.len(), before);
 }
 
 #[tokio::test]
-async fn the_owner_of_what_is_there_reaches_every_route() {
-    // What the other tests here are refused, with these very values, is there for somebody.
+async fn the_owner_reaches_every_route() {
+    // Other tests here expect a refusal with these values. This test shows that the objects exist.
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -240,7 +240,7 @@ async fn the_owner_of_what_is_there_reaches_every_route() {
             values.insert("members", app.member("gone", Role::Viewer).await.id().to_string());
         }
         let answer = route.ask(&ada, &values).await;
-        // Nobody has the one id that the bulk body names.
+        // No object has the id in the bulk request's body.
         let bulk = route.name() == "PATCH /v1/teams/{team_id}/campaigns";
         assert!(
             bulk || answer.status.is_success() || answer.status == route.welcome(),
@@ -253,7 +253,7 @@ async fn the_owner_of_what_is_there_reaches_every_route() {
 }
 
 #[tokio::test]
-async fn what_can_t_be_an_id_is_nobody_s() {
+async fn invalid_ids_are_not_found() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let fine = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;

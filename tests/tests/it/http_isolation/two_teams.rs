@@ -1,4 +1,4 @@
-//! Two teams that know nothing of each other.
+//! Two teams that are isolated from each other.
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::routes::{all, one_of_each};
 
-/// A problem without what is of its request alone.
+/// Returns a problem without the fields that belong to the one request.
 fn words(answer: Answer) -> Value {
     let mut problem = answer.problem(StatusCode::NOT_FOUND, "not-found");
     problem.as_object_mut().unwrap().remove("request_id");
@@ -16,7 +16,7 @@ fn words(answer: Answer) -> Value {
 }
 
 #[tokio::test]
-async fn a_team_that_one_is_not_in_is_no_team() {
+async fn another_team_looks_like_an_unknown_team() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let values = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
@@ -37,12 +37,12 @@ async fn a_team_that_one_is_not_in_is_no_team() {
 }
 
 #[tokio::test]
-async fn another_team_s_objects_are_not_there() {
+async fn another_teams_objects_are_not_found() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let theirs = one_of_each(&app, &ada, &app.member("grace", Role::Member).await).await;
     let beta = app.db.team("Beta").await;
-    // Bob is in both, and asks in Beta for what is Acme's: his rights there don't reach here.
+    // Bob is in both teams, and uses Beta's paths for Acme's objects: his rights in Acme don't apply there.
     app.member("bob", Role::Owner).await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;
 
@@ -65,7 +65,7 @@ async fn another_team_s_objects_are_not_there() {
 }
 
 #[tokio::test]
-async fn lists_and_cursors_show_one_team_only() {
+async fn lists_and_cursors_show_only_one_team() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     for n in 0..3 {
@@ -77,7 +77,7 @@ async fn lists_and_cursors_show_one_team_only() {
     for list in ["/campaigns", "/threads", "/api-keys", "/members"] {
         let page = ada.get(&format!("{list}?limit=1")).await.ok();
         let Some(next) = page["next"].as_str() else { continue };
-        // A cursor says where, not who: in another team it shows that team's rows.
+        // A cursor is a position, not a right: in another team it shows that team's rows.
         let with_theirs = bob.get(&format!("{list}?cursor={next}")).await.ok();
         assert!(
             !with_theirs.to_string().contains(&app.team.id.to_string()),
@@ -91,7 +91,7 @@ async fn lists_and_cursors_show_one_team_only() {
 }
 
 #[tokio::test]
-async fn who_is_removed_is_out_with_the_next_request() {
+async fn a_removed_member_is_refused_from_the_next_request() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let bob = app.member("bob", Role::Admin).await;
@@ -103,7 +103,7 @@ async fn who_is_removed_is_out_with_the_next_request() {
         .await
         .problem(StatusCode::NOT_FOUND, "not-found");
     assert_eq!(bob.at(axum::http::Method::GET, "/v1/me").await.ok()["teams"], json!([]));
-    // The key went with whoever answered for it.
+    // The key was revoked with the member who is responsible for it.
     let key = key.get("/campaigns").await;
     key.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
 }

@@ -1,4 +1,4 @@
-//! What a person wants to be told of, and why they were told.
+//! What a person wants to be notified of, and why they were notified.
 
 mod seen;
 
@@ -15,7 +15,7 @@ async fn prefer(person: &Client, rule: &str, in_app: bool) -> Value {
     person.put(&path).json(json!({"in_app": in_app})).await.ok()
 }
 
-/// Everybody's newest `why`, of the only notification.
+/// Returns the person's only notification's `why`.
 async fn why(person: &Client) -> Value {
     let inbox = person.inbox().await;
     assert_eq!(inbox["items"].as_array().unwrap().len(), 1, "{inbox}");
@@ -27,7 +27,7 @@ async fn budget(person: &Client, campaign: &Campaign, budget: &str) {
 }
 
 #[tokio::test]
-async fn preferences_are_one_s_own_to_set_list_and_take_away() {
+async fn a_person_sets_lists_and_removes_their_own_preferences() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Viewer).await;
@@ -78,7 +78,7 @@ async fn preferences_are_one_s_own_to_set_list_and_take_away() {
 }
 
 #[tokio::test]
-async fn what_nobody_knows_can_t_be_preferred() {
+async fn a_preference_for_an_unknown_type_is_refused() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     for (rule, field, says) in [
@@ -115,13 +115,13 @@ async fn what_nobody_knows_can_t_be_preferred() {
 }
 
 #[tokio::test]
-async fn the_most_specific_rule_counts() {
+async fn the_most_specific_rule_applies() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
     let (spring, _) = ada.campaign_with_thread("Spring").await;
     let mut n = 100;
-    // From the weakest rule to the strongest; each is set beside those before it and turns the answer round.
+    // From the weakest rule to the strongest. Each is added to those before it and reverses the result.
     for (rule, told) in [
         ("*/*", false),
         ("UPDATED/*", true),
@@ -133,7 +133,7 @@ async fn the_most_specific_rule_counts() {
         n += 1;
         budget(&grace, &spring, &n.to_string()).await;
         assert_eq!(ada.unread().await.len(), usize::from(told), "{rule}");
-        // Rules of other events and of mentions say nothing here.
+        // Rules for other events and for mentions have no effect here.
         for beside in ["COMMENT/campaign", "MENTION/*", "DELETED/*"] {
             prefer(&ada, beside, !told).await;
         }
@@ -159,7 +159,7 @@ async fn the_most_specific_rule_counts() {
 }
 
 #[tokio::test]
-async fn watches_comments_and_mutes_beside_preferences() {
+async fn watches_comments_and_mutes_combine_with_preferences() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -168,7 +168,7 @@ async fn watches_comments_and_mutes_beside_preferences() {
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
     assert!(
         grace.unread().await.is_empty(),
-        "a rule takes away what a watch would bring"
+        "a rule prevents what a watch would notify"
     );
     prefer(&grace, "CREATED/*", true).await;
     let (_, summer) = ada.campaign_with_thread("Summer").await;
@@ -180,7 +180,7 @@ async fn watches_comments_and_mutes_beside_preferences() {
     );
     grace.put("/notifications/read").await.ok();
 
-    // Comments of their own, and mutes above all.
+    // Comments have their own rules, and a mute comes before all rules.
     grace.put(&format!("{thread}/follow")).await.ok();
     prefer(&grace, "COMMENT/campaign", false).await;
     ada.comment(&thread, "psst").await;
@@ -195,14 +195,14 @@ async fn watches_comments_and_mutes_beside_preferences() {
     prefer(&grace, "*/*", true).await;
     budget(&ada, &spring, "8").await;
     assert!(grace.unread().await.is_empty());
-    // A rule makes nobody a follower.
+    // A rule does not make anybody a follower.
     prefer(&grace, "COMMENT/campaign", true).await;
     ada.comment(&summer, "to nobody").await;
     assert!(grace.unread().await.is_empty());
 }
 
 #[tokio::test]
-async fn mentions_are_switched_off_by_name_only() {
+async fn only_a_rule_for_mentions_turns_mentions_off() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -217,7 +217,7 @@ async fn mentions_are_switched_off_by_name_only() {
     );
     assert_eq!(why(&grace).await["preference"], Value::Null);
     grace.put("/notifications/read").await.ok();
-    // She follows since then, and hears of mentions alone.
+    // She follows since then, but is notified only of mentions.
     ada.comment(&thread, "to whoever follows").await;
     assert!(grace.unread().await.is_empty());
     prefer(&grace, "MENTION/*", false).await;
@@ -232,7 +232,7 @@ async fn mentions_are_switched_off_by_name_only() {
     prefer(&grace, "MENTION/campaign", false).await;
     ada.comment(&thread, "@grace!").await;
     assert!(grace.unread().await.is_empty());
-    // Who wants comments but no mentions is told of a comment that mentions them, as a follower.
+    // A person who wants comments but no mentions is notified, as a follower, of a comment that mentions them.
     prefer(&grace, "COMMENT/campaign", true).await;
     ada.comment(&thread, "@grace, at last").await;
     assert_eq!(
@@ -240,7 +240,7 @@ async fn mentions_are_switched_off_by_name_only() {
         ["1 × Ada commented on campaign “Spring” (follower)"]
     );
 
-    // Who wants no mentions isn't made to follow by one.
+    // A mention does not make a person who wants no mentions a follower.
     let linus = app.member("linus", Role::Member).await;
     prefer(&linus, "MENTION/*", false).await;
     ada.comment(&thread, "@linus, too").await;
@@ -250,7 +250,7 @@ async fn mentions_are_switched_off_by_name_only() {
 }
 
 #[tokio::test]
-async fn why_is_told_as_it_was() {
+async fn the_reason_stays_as_it_was_at_that_time() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -266,7 +266,7 @@ async fn why_is_told_as_it_was() {
             "event_type": "UPDATED", "seq": 2, "event_id": event.id, "followed": "creator", "preference": null,
         })
     );
-    // What changes later doesn't change what was: not preferences, not who follows.
+    // Later changes don't change the stored reason: neither preferences nor followers.
     prefer(&ada, "UPDATED/campaign", false).await;
     prefer(&ada, "*/*", true).await;
     ada.delete(&format!("{thread}/follow")).await.ok();
@@ -287,7 +287,7 @@ async fn why_is_told_as_it_was() {
         })
     );
 
-    // A mention stays the reason while it is unread, with the message that it was in.
+    // A mention stays the reason while the notification is unread, with its message.
     ada.comment(&thread, "@linus").await;
     let mentioned = why(&linus).await;
     assert_eq!(
@@ -296,9 +296,13 @@ async fn why_is_told_as_it_was() {
     );
     ada.comment(&thread, "and all").await;
     assert_eq!(why(&linus).await, mentioned);
-    assert_eq!(linus.inbox().await["items"][0]["seq"], 6, "the newest is another");
+    assert_eq!(
+        linus.inbox().await["items"][0]["seq"],
+        6,
+        "the newest message is another one"
+    );
     ada.comment(&thread, "@linus, again").await;
-    assert_eq!(why(&linus).await["seq"], 7, "a newer mention takes its place");
+    assert_eq!(why(&linus).await["seq"], 7, "a newer mention replaces it");
     linus.put("/notifications/read").await.ok();
     ada.comment(&thread, "more").await;
     let told = why(&linus).await;
@@ -311,7 +315,7 @@ async fn why_is_told_as_it_was() {
     linus.comment(&thread, "yes").await;
     assert_eq!(why(&grace).await["followed"], "commenter");
 
-    // A row from before it was kept.
+    // A row from before the reason was stored.
     sqlx::query("UPDATE notifications SET why_seq = NULL, why_event_type = NULL")
         .execute(&mut app.team.connection().await)
         .await
@@ -319,9 +323,9 @@ async fn why_is_told_as_it_was() {
     assert_eq!(why(&grace).await, Value::Null);
 }
 
-/// Plain JSON may be of several types in one call: each is weighed by its own rule, and counts once.
+/// Plain JSON events in one call may have several types: each is checked by its own rule, and counts once.
 #[tokio::test]
-async fn one_call_with_events_of_several_types() {
+async fn one_call_may_have_events_of_several_types() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -354,7 +358,7 @@ async fn one_call_with_events_of_several_types() {
         "without the one that she doesn't want"
     );
     assert_eq!(graces["why"]["event_id"], json!(events[1].id));
-    // A single one of the kind costs nothing to anybody.
+    // A single event of the type costs nobody anything.
     let tx = app.database.begin(&app.team.system()).await.unwrap();
     emit_event(&tx, &model, RawEventData::new(EventType::Custom, json!({})))
         .await

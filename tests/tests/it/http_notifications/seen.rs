@@ -1,4 +1,4 @@
-//! Marking as read what was seen: what arrives meanwhile stays unread.
+//! Marking as read only what the person has seen: messages that arrive in the meantime stay unread.
 
 use daybook::tenancy::Role;
 use daybook_tests::http::TestApp;
@@ -6,7 +6,7 @@ use daybook_tests::live::LiveClient;
 use serde_json::json;
 
 #[tokio::test]
-async fn what_arrives_after_the_list_was_read_stays_unread() {
+async fn messages_that_arrive_after_the_list_was_read_stay_unread() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -18,7 +18,7 @@ async fn what_arrives_after_the_list_was_read_stays_unread() {
     }
     let seen = ada.inbox().await;
     assert_eq!(seen["unread"], 2);
-    // One that was in the list, and one that wasn't.
+    // One that was in the list, and one that was not.
     for thread in [&summer, &autumn] {
         grace.comment(thread, "unseen").await;
     }
@@ -31,14 +31,14 @@ async fn what_arrives_after_the_list_was_read_stays_unread() {
             "2 × Grace commented on campaign “Summer” (follower)",
         ]
     );
-    // Without a body all of them, as before.
+    // Without a body, all are marked.
     assert_eq!(ada.put("/notifications/read").await.ok()["marked"], 2);
     assert!(ada.unread().await.is_empty());
 }
 
-/// Times would not do: what commits late was written before.
+/// Times are not sufficient: a transaction that commits late wrote its rows before.
 #[tokio::test]
-async fn what_was_written_before_and_commits_after_the_list_was_read_stays_unread() {
+async fn rows_that_commit_after_the_list_was_read_stay_unread() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -68,7 +68,7 @@ async fn what_was_written_before_and_commits_after_the_list_was_read_stays_unrea
 }
 
 #[tokio::test]
-async fn one_that_has_changed_since_stays_unread() {
+async fn a_notification_that_has_changed_since_stays_unread() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -85,20 +85,20 @@ async fn one_that_has_changed_since_stays_unread() {
         (&true, &json!(0))
     );
     assert!(ada.unread().await.is_empty());
-    // Without a body it is read whatever has come.
+    // Without a body, the notification is read, even with newer messages.
     grace.comment(&thread, "unseen").await;
     assert!(ada.put(&path).await.ok()["read_at"].is_string());
 }
 
-/// Rows keep the numbers of transactions of the cluster in which they were written.
+/// Rows keep the transaction numbers of the cluster in which they were written.
 #[tokio::test]
-async fn after_a_restore_what_was_seen_is_marked_all_the_same() {
+async fn after_a_restore_seen_notifications_can_still_be_marked() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     grace.comment(&thread, "seen").await;
-    // A restore is the owner's work: the run-time role can't write such a number.
+    // The owner restores a dump: the run-time role can't write such a number.
     let mut owner = app.db.owner().await;
     for statement in [
         format!("SELECT set_config('daybook.team_id', '{}', false)", app.team.id),
@@ -115,7 +115,7 @@ async fn after_a_restore_what_was_seen_is_marked_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_frame_says_which_state_it_is_and_other_words_are_refused() {
+async fn a_frame_has_the_snapshot_to_mark_up_to_and_invalid_ones_are_refused() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;

@@ -1,4 +1,4 @@
-//! Who follows a thread, and who stays away from it.
+//! Who follows a thread, and who does not follow it.
 
 use daybook::events::{EventType, RawEventData, emit_event};
 use daybook::tenancy::{Actor, Context, Role};
@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 #[tokio::test]
-async fn who_has_unfollowed_stays_away_whatever_they_write_and_make() {
+async fn a_person_who_unfollowed_does_not_follow_again_by_commenting_or_creating() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -22,7 +22,7 @@ async fn who_has_unfollowed_stays_away_whatever_they_write_and_make() {
     let hers = grace.get(&thread).await.ok();
     assert_eq!((&hers["following"], &hers["read_seq"]), (&json!(false), &json!(3)));
 
-    // The creator, of whom another event says that they have created it.
+    // The creator, although another event says again that they created it.
     ada.delete(&follow).await.ok();
     let name = "Ada".to_owned();
     let as_ada = Context {
@@ -40,7 +40,7 @@ async fn who_has_unfollowed_stays_away_whatever_they_write_and_make() {
 }
 
 #[tokio::test]
-async fn who_mutes_a_thread_that_they_do_not_follow_does_not_follow_it_afterwards() {
+async fn muting_a_thread_does_not_make_a_person_follow_it() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;

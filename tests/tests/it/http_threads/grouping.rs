@@ -1,4 +1,4 @@
-//! Edits in a row told as one line, and put together again by whoever reads pages or single messages.
+//! Consecutive edits are shown as one item; clients that read pages or single messages can rebuild the same groups.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daybook::events::{Track, update_model_with_event};
@@ -9,7 +9,7 @@ use sea_orm::{EntityTrait, Set};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// What a thread says with groups: texts, a group's with its places.
+/// Returns a thread's texts with groups; a group's text has its positions.
 async fn lines(reader: &Client, thread: &str) -> Vec<String> {
     let page = reader
         .get(&format!("{thread}/messages?group=true&limit=200"))
@@ -36,7 +36,7 @@ async fn edit(editor: &Client, path: &str, changes: Value) {
 }
 
 #[tokio::test]
-async fn edits_in_a_row_are_one_line_that_opens_to_its_parts() {
+async fn consecutive_edits_form_a_group_that_lists_its_messages() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -91,7 +91,7 @@ async fn edits_in_a_row_are_one_line_that_opens_to_its_parts() {
         ])
     );
     assert_eq!(folded["items"][2]["changes"][0]["came_back"], true, "250 is 250.00");
-    // Backward, a group's place is where the page before it ends.
+    // In descending order, a group's position is where the page before it ends.
     let back = ada.get(&format!("{thread}/messages?group=true&order=desc")).await.ok();
     assert_eq!(
         (&back["items"][3]["seq"], &back["items"][3]["items"]),
@@ -106,7 +106,7 @@ async fn edits_in_a_row_are_one_line_that_opens_to_its_parts() {
 }
 
 #[tokio::test]
-async fn what_ends_a_group() {
+async fn a_group_ends_with_another_actor_kind_or_time() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     app.member("linus", Role::Member).await;
@@ -137,8 +137,8 @@ async fn what_ends_a_group() {
             "7–9 Ada changed budget of campaign “Spring” from 5 to 9",
         ]
     );
-    // Time: five minutes may lie between two neighbours, and no more.
-    // By the owner: the run-time role may not change when a message was written.
+    // Time: at most five minutes may lie between two neighbours.
+    // The owner does this: the run-time role may not change when a message was written.
     let mut inside = app.db.owner().await;
     sqlx::query("SELECT set_config('daybook.team_id', $1, false)")
         .bind(app.team.id.to_string())
@@ -165,7 +165,7 @@ async fn what_ends_a_group() {
 }
 
 #[tokio::test]
-async fn edits_for_different_reasons_are_no_group() {
+async fn edits_for_different_reasons_are_not_grouped() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
@@ -193,8 +193,9 @@ async fn edits_for_different_reasons_are_no_group() {
     assert_eq!(places, [(1, 1), (2, 2), (3, 4), (5, 5)]);
 }
 
-/// As a reader of pages does it: what one page cut and the next one begins with is one group.
-fn put_together(pages: &[Value]) -> Vec<Value> {
+/// Joins groups as a reader of pages does: the group that one page ends with and the next page begins with is one
+/// group.
+fn join_pages(pages: &[Value]) -> Vec<Value> {
     let mut whole: Vec<Value> = Vec::new();
     for item in pages.iter().flat_map(|page| page["items"].as_array().unwrap()) {
         match whole.last_mut() {
@@ -226,7 +227,7 @@ fn join(group: &mut Value, next: &Value) {
     changes.sort_by_key(|change| change["field"].as_str().unwrap().to_owned());
 }
 
-/// All but the words, which who puts groups together says anew.
+/// Returns items without their texts, which a client that joins groups has to write again.
 fn without_words(items: &[Value]) -> Vec<Value> {
     let mut items = items.to_vec();
     for item in items.iter_mut().filter(|item| item["kind"] == "group") {
@@ -237,7 +238,7 @@ fn without_words(items: &[Value]) -> Vec<Value> {
     items
 }
 
-/// As who is sent single messages does it: the rule that the documentation gives, for neighbours.
+/// Joins neighbours as a client that receives single messages does, by the documented rule.
 fn joins(one: &Value, next: &Value) -> bool {
     let (a, b) = (&one["event"], &next["event"]);
     let is_edit = |event: &Value| {
@@ -253,12 +254,12 @@ fn joins(one: &Value, next: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn pages_of_any_length_put_together_are_the_whole() {
+async fn groups_of_pages_of_any_length_join_to_the_same_groups() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
-    // Runs of 1 to 6 edits, by two people, comments between some.
+    // Series of 1 to 6 edits, by two people, with comments between some.
     for (run, length) in [3, 1, 5, 2, 2, 6, 1, 4].into_iter().enumerate() {
         let editor = if run % 2 == 0 { &ada } else { &grace };
         for n in 0..length {
@@ -320,7 +321,7 @@ async fn pages_of_any_length_put_together_are_the_whole() {
             forward.push(next);
         }
         assert_eq!(
-            without_words(&put_together(&forward)),
+            without_words(&join_pages(&forward)),
             without_words(&whole),
             "forward by {limit}"
         );
@@ -339,7 +340,7 @@ async fn pages_of_any_length_put_together_are_the_whole() {
         }
         backward.reverse();
         assert_eq!(
-            without_words(&put_together(&backward)),
+            without_words(&join_pages(&backward)),
             without_words(&whole),
             "backward by {limit}"
         );

@@ -1,4 +1,4 @@
-//! Mentions: of whom, once, also by an edit; and what becomes of a notification whose comment is deleted.
+//! Mentions: of whom, once, also by an edit; and what happens to a notification whose comment is deleted.
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;
@@ -7,7 +7,7 @@ use daybook_tests::http::{Client, TestApp};
 use daybook_tests::live::LiveClient;
 use serde_json::json;
 
-/// Ada, Grace and Linus, and a thread of Ada's.
+/// Returns Ada, Grace and Linus, and a thread of Ada's.
 async fn scene() -> (TestApp, Client, Client, Client, String) {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
@@ -28,7 +28,7 @@ async fn delete(author: &Client, thread: &str, seq: i64) {
 }
 
 #[tokio::test]
-async fn an_edit_notifies_whom_it_adds_once() {
+async fn an_edit_notifies_each_added_person_once() {
     let (_app, ada, grace, linus, thread) = scene().await;
     ada.comment(&thread, "Look, @grace").await;
     edit(&ada, &thread, 2, "Look, @grace and @linus").await;
@@ -40,15 +40,15 @@ async fn an_edit_notifies_whom_it_adds_once() {
     assert_eq!(
         grace.unread().await,
         ["1 × Ada commented on campaign “Spring” (mentioned)"],
-        "who was mentioned before is not notified again"
+        "a person who was mentioned before is not notified again"
     );
-    // Taken out and put in again: it has mentioned him already.
+    // The mention is removed and added again: the comment has already mentioned him.
     linus.put("/notifications/read").await.ok();
     edit(&ada, &thread, 2, "Look").await;
     edit(&ada, &thread, 2, "Look, @linus, @grace").await;
     assert!(linus.unread().await.is_empty());
     assert_eq!(grace.unread().await.len(), 1);
-    // From then on he follows, as after a mention in a new comment.
+    // Since then he follows, as after a mention in a new comment.
     ada.comment(&thread, "and all").await;
     assert_eq!(
         linus.unread().await,
@@ -60,7 +60,7 @@ async fn an_edit_notifies_whom_it_adds_once() {
 }
 
 #[tokio::test]
-async fn a_mention_that_an_edit_adds_gives_way_to_mutes_and_preferences() {
+async fn a_mention_added_by_an_edit_respects_mutes_and_preferences() {
     let (_app, ada, grace, linus, thread) = scene().await;
     ada.comment(&thread, "Look").await;
     grace.put(&format!("{thread}/mute")).await.ok();
@@ -76,7 +76,7 @@ async fn a_mention_that_an_edit_adds_gives_way_to_mutes_and_preferences() {
 }
 
 #[tokio::test]
-async fn a_follower_whom_an_edit_mentions_is_told_so_and_counts_the_comment_once() {
+async fn a_follower_mentioned_by_an_edit_counts_the_comment_once() {
     let (app, ada, grace, _, thread) = scene().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     ada.comment(&thread, "Look").await;
@@ -88,13 +88,13 @@ async fn a_follower_whom_an_edit_mentions_is_told_so_and_counts_the_comment_once
     );
     let item = grace.inbox().await["items"][0].clone();
     assert_eq!((&item["seq"], &item["why"]["seq"]), (&json!(3), &json!(2)));
-    // Read already, it is the mention that is new.
+    // After it was read, only the mention is new.
     grace.put("/notifications/read").await.ok();
     edit(&ada, &thread, 3, "More, @grace").await;
     let item = grace.inbox().await["items"][0].clone();
     assert_eq!((&item["unread_count"], &item["seq"]), (&json!(1), &json!(3)));
 
-    // A comment from before its mentions were kept: its old text says whom it has mentioned.
+    // A comment from before its mentions were stored: its old text shows whom it has mentioned.
     grace.put("/notifications/read").await.ok();
     sqlx::query("UPDATE thread_messages SET mentioned = NULL")
         .execute(&mut app.team.connection().await)
@@ -105,7 +105,7 @@ async fn a_follower_whom_an_edit_mentions_is_told_so_and_counts_the_comment_once
 }
 
 #[tokio::test]
-async fn letters_of_other_scripts_end_a_handle_and_accents_don_t() {
+async fn letters_of_other_scripts_end_a_handle_but_accents_do_not() {
     let (_app, ada, _, linus, thread) = scene().await;
     let mut expected = 0;
     for (text, mentioned) in [
@@ -129,7 +129,7 @@ async fn letters_of_other_scripts_end_a_handle_and_accents_don_t() {
 }
 
 #[tokio::test]
-async fn a_deleted_comment_leaves_the_counts() {
+async fn a_deleted_comment_is_no_longer_counted() {
     let (_app, ada, grace, linus, thread) = scene().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     ada.comment(&thread, "one, @linus").await;
@@ -157,7 +157,7 @@ async fn a_deleted_comment_leaves_the_counts() {
         assert!(item["read_at"].is_string(), "{item}");
         assert_eq!(item["text"], "Ada deleted a comment on campaign “Spring”");
     }
-    // What somebody has read already doesn't count a second time, and the next message counts as always.
+    // A message that a person has read does not count again, and the next message counts as usual.
     ada.comment(&thread, "four").await;
     ada.comment(&thread, "five").await;
     grace.put(&format!("{thread}/read")).json(json!({"seq": 5})).await.ok();
@@ -169,7 +169,7 @@ async fn a_deleted_comment_leaves_the_counts() {
 }
 
 #[tokio::test]
-async fn a_deleted_comment_leaves_a_long_count_wherever_it_was() {
+async fn a_deleted_comment_leaves_a_long_count_from_any_position() {
     let (_app, ada, grace, _, thread) = scene().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     for n in 0..12 {
@@ -181,9 +181,9 @@ async fn a_deleted_comment_leaves_a_long_count_wherever_it_was() {
     }
 }
 
-/// Beside events, which stay.
+/// Comments and events together; events stay.
 #[tokio::test]
-async fn a_deleted_comment_gives_way_to_the_event_before_it() {
+async fn after_a_deleted_comment_the_event_before_it_is_shown() {
     let (_app, ada, grace, _, thread) = scene().await;
     grace.put(&format!("{thread}/follow")).await.ok();
     let threads = ada.get(&thread).await.ok();

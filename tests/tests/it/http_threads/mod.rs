@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::http_campaigns::lost_updates::{at_the_same_moment, one_succeeded};
 
 #[tokio::test]
-async fn a_comment_reaches_who_follows_and_whom_it_mentions() {
+async fn a_comment_notifies_followers_and_mentioned_people() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -45,7 +45,7 @@ async fn a_comment_reaches_who_follows_and_whom_it_mentions() {
     );
     assert!(grace.unread().await.is_empty());
 
-    // Both follow from then on: Grace since she commented, Linus since he was mentioned.
+    // Both follow from then on: Grace because she commented, Linus because he was mentioned.
     ada.comment(&thread, "Thanks").await;
     assert_eq!(
         grace.unread().await,
@@ -70,12 +70,12 @@ async fn a_comment_reaches_who_follows_and_whom_it_mentions() {
     assert_eq!(
         ada.get(&thread).await.ok()["last_seq"],
         3,
-        "what was refused took no place"
+        "the refused comment took no position"
     );
 }
 
 #[tokio::test]
-async fn a_comment_is_its_author_s_to_change_and_to_take_back() {
+async fn only_the_author_edits_and_deletes_a_comment() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -104,7 +104,10 @@ async fn a_comment_is_its_author_s_to_change_and_to_take_back() {
     assert_eq!((&edited["body"], &edited["seq"]), (&json!("first"), &json!(2)));
     assert!(edited["edited_at"].is_string());
     let page = ada.get(&format!("{thread}/messages")).await.ok();
-    assert_eq!(page["items"][1], edited, "what the change answered is what is read");
+    assert_eq!(
+        page["items"][1], edited,
+        "the response to the change is what is read later"
+    );
     let stale = grace.patch(&path, json!({"body": "third"})).if_match(first).await;
     stale.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
     assert_eq!(
@@ -112,7 +115,7 @@ async fn a_comment_is_its_author_s_to_change_and_to_take_back() {
         ["1 × Grace commented on campaign “Spring” (follower)"]
     );
 
-    // Who may no longer write may no longer change what they wrote.
+    // A person who may no longer write may no longer change their comments.
     let member = format!("/members/{}", grace.id());
     ada.patch(&member, json!({"role": "viewer"})).await.ok();
     for ask in [grace.patch(&path, json!({"body": "mine"})), grace.delete(&path)] {
@@ -130,12 +133,12 @@ async fn a_comment_is_its_author_s_to_change_and_to_take_back() {
         .fetch_one(&mut inside)
         .await
         .unwrap();
-    assert_eq!(kept, None, "its text is gone for good");
-    assert_eq!(ada.comment(&thread, "next").await["seq"], 3, "its place stays");
+    assert_eq!(kept, None, "its text is deleted permanently");
+    assert_eq!(ada.comment(&thread, "next").await["seq"], 3, "its position stays");
 }
 
 #[tokio::test]
-async fn of_two_edits_of_one_version_one_is_refused_and_so_is_a_stale_deletion() {
+async fn of_two_edits_of_one_version_one_is_refused_as_is_a_stale_deletion() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
@@ -149,7 +152,7 @@ async fn of_two_edits_of_one_version_one_is_refused_and_so_is_a_stale_deletion()
 }
 
 #[tokio::test]
-async fn what_one_said_by_hand_stays() {
+async fn a_persons_own_choice_to_follow_stays() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let linus = app.member("linus", Role::Viewer).await;
@@ -159,9 +162,9 @@ async fn what_one_said_by_hand_stays() {
     assert_eq!(linus.put(&format!("{thread}/follow")).await.ok()["following"], true);
     let muted = linus.put(&format!("{thread}/mute")).await.ok();
     assert_eq!((&muted["following"], &muted["muted"]), (&json!(true), &json!(true)));
-    ada.comment(&thread, "for whoever follows").await;
+    ada.comment(&thread, "for all followers").await;
     ada.comment(&thread, "for @linus").await;
-    assert!(linus.unread().await.is_empty(), "not even of a mention");
+    assert!(linus.unread().await.is_empty(), "not even for a mention");
     assert_eq!(linus.delete(&format!("{thread}/mute")).await.ok()["muted"], false);
     ada.comment(&thread, "for all").await;
     assert_eq!(
@@ -169,7 +172,7 @@ async fn what_one_said_by_hand_stays() {
         ["1 × Ada commented on campaign “Spring” (follower)"]
     );
 
-    // Grace comments once, unfollows, and stays away though she comments and is mentioned again.
+    // Grace comments once and unfollows. She does not follow again, although she comments and is mentioned.
     grace.comment(&thread, "hm").await;
     assert_eq!(grace.delete(&format!("{thread}/follow")).await.ok()["following"], false);
     grace.comment(&thread, "one more thing").await;
@@ -182,7 +185,7 @@ async fn what_one_said_by_hand_stays() {
     );
     assert_eq!(grace.get(&thread).await.ok()["following"], false);
 
-    // The creator, too.
+    // The same for the creator.
     ada.delete(&format!("{thread}/follow")).await.ok();
     grace.comment(&thread, "to nobody").await;
     assert!(ada.unread().await.iter().all(|line| !line.starts_with("4 ×")));
@@ -190,7 +193,7 @@ async fn what_one_said_by_hand_stays() {
 }
 
 #[tokio::test]
-async fn one_row_a_thread_counts_until_it_is_read() {
+async fn one_notification_per_thread_counts_until_it_is_read() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -210,7 +213,7 @@ async fn one_row_a_thread_counts_until_it_is_read() {
 
     let read = ada.put(&path).await.ok();
     assert_eq!((&read["unread_count"], &read["version"]), (&json!(0), &json!(4)));
-    assert_eq!(ada.put(&path).await.ok(), read, "read twice is read once");
+    assert_eq!(ada.put(&path).await.ok(), read, "reading twice is allowed");
     assert!(ada.unread().await.is_empty());
     assert_eq!(ada.get(&thread).await.ok()["read_seq"], 4);
     assert_eq!(
@@ -221,7 +224,7 @@ async fn one_row_a_thread_counts_until_it_is_read() {
     let unread = ada.delete(&path).await.ok();
     assert_eq!((&unread["unread_count"], &unread["read_at"]), (&json!(1), &Value::Null));
 
-    // The next message wakes the same row.
+    // The next message makes the same row unread.
     ada.put(&path).await.ok();
     grace.comment(&thread, "so?").await;
     let woken = ada.inbox().await["items"][0].clone();
@@ -243,13 +246,17 @@ async fn one_row_a_thread_counts_until_it_is_read() {
 }
 
 #[tokio::test]
-async fn watches_are_listed_and_end() {
+async fn watches_are_listed_and_can_be_removed() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Viewer).await;
     let first = grace.put("/watches/campaign").await.ok();
-    assert_eq!(grace.put("/watches/campaign").await.ok(), first, "twice is once");
-    // Unknown types are refused, by name. A type that there is a thread of is known, whatever became of its model.
+    assert_eq!(
+        grace.put("/watches/campaign").await.ok(),
+        first,
+        "watching twice is allowed"
+    );
+    // Unknown types are refused by name. A type that has a thread is known, even if the program has no model of it.
     let unknown = grace.put("/watches/invoice").await;
     assert!(unknown.text().contains("known are: campaign"), "{unknown:?}");
     assert_eq!(unknown.wrong_fields(), ["object_type"]);
@@ -272,11 +279,11 @@ async fn watches_are_listed_and_end() {
     assert_eq!(
         ada.get("/watches").await.ok()["items"],
         json!([]),
-        "a watch is one's own"
+        "each person has their own watches"
     );
 
     let (_, thread) = ada.campaign_with_thread("Spring").await;
-    ada.comment(&thread, "a watcher is told of new ones only").await;
+    ada.comment(&thread, "a watcher is notified only of new objects").await;
     assert_eq!(grace.unread().await, ["1 × Ada created campaign “Spring” (watcher)"]);
     grace.delete("/watches/campaign").await.is(StatusCode::NO_CONTENT);
     grace.delete("/watches/campaign").await.is(StatusCode::NO_CONTENT);

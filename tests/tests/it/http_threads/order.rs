@@ -1,4 +1,4 @@
-//! The order of a thread: its events' within one call, its commits' across transactions.
+//! The order of a thread: the order of the events within one call, and of the commits across transactions.
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -17,14 +17,14 @@ async fn model(tx: &daybook::tenancy::TeamTx, campaign: &Campaign) -> campaign::
 }
 
 #[tokio::test]
-async fn events_of_one_call_are_posted_in_their_order_to_each_thread() {
+async fn events_of_one_call_are_posted_in_order_to_each_thread() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (spring, spring_thread) = ada.campaign_with_thread("Spring").await;
     let (summer, summer_thread) = ada.campaign_with_thread("Summer").await;
     let tx = app.database.begin(&app.team.system()).await.unwrap();
     let (spring, summer) = (model(&tx, &spring).await, model(&tx, &summer).await);
-    // Types whose order is neither that of their names nor the reverse, of two objects in turn.
+    // The types are in neither the order of their names nor the reverse, and alternate between two objects.
     let types = [
         EventType::Updated,
         EventType::Custom,
@@ -54,15 +54,15 @@ async fn events_of_one_call_are_posted_in_their_order_to_each_thread() {
 }
 
 #[tokio::test]
-async fn a_message_s_moment_follows_its_place_when_transactions_overlap() {
+async fn message_times_follow_their_positions_when_transactions_overlap() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
     let custom = |name: &str| RawEventData::new(EventType::Custom, json!({"name": name}));
-    // One event, several events and a comment are posted by statements of their own.
+    // One event, several events and a comment are posted by different statements.
     let mut object = None;
     for several in [1, 2] {
-        // Both begin before either writes; the one that began first writes last.
+        // Both begin before either writes; the first to begin writes last.
         let early = app.database.begin(&app.team.system()).await.unwrap();
         let object = object.insert(model(&early, &spring).await);
         let events = |name: &str| vec![(&*object, custom(name)); several];
@@ -92,7 +92,7 @@ async fn a_message_s_moment_follows_its_place_when_transactions_overlap() {
     assert!(moments.is_sorted(), "{moments:?}");
 }
 
-/// A field that becomes tracked later must not show, in a group of edits, what an earlier edit kept to itself.
+/// If a field becomes tracked later, a group must not show a value that an earlier edit redacted.
 #[tokio::test]
 async fn a_field_that_one_edit_redacts_is_redacted_in_the_group() {
     let app = TestApp::start().await;

@@ -1,11 +1,11 @@
-//! Up to where each has read, and what is new to them.
+//! Up to where each person has read a thread, and what is new to them.
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;
 use daybook_tests::http::{Client, TestApp};
 use serde_json::{Value, json};
 
-/// `read_seq` and `new_count`, which the thread, its pages and its place in the list agree on.
+/// Returns `read_seq` and `new_count`, which must be the same in the thread, its pages and the list of threads.
 async fn mark(reader: &Client, thread: &str) -> (i64, i64) {
     let of = |answer: &Value| {
         (
@@ -30,7 +30,7 @@ async fn read(reader: &Client, thread: &str, seq: i64) -> Value {
         .ok()
 }
 
-/// The labels of threads where something is new.
+/// Returns the labels of the threads that have new messages.
 async fn new_to(reader: &Client) -> Vec<String> {
     let page = reader.get("/threads?new=true").await.ok();
     let items = page["items"].as_array().unwrap();
@@ -41,12 +41,12 @@ async fn new_to(reader: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_mark_moves_forward_only_and_counts_what_is_behind_it() {
+async fn a_mark_only_moves_forward_and_counts_newer_messages() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
-    assert_eq!(mark(&ada, &thread).await, (1, 0), "what one did oneself is not new");
+    assert_eq!(mark(&ada, &thread).await, (1, 0), "a person's own changes are not new");
     for n in 2..=5 {
         grace.comment(&thread, &format!("{n}")).await;
     }
@@ -54,7 +54,7 @@ async fn a_mark_moves_forward_only_and_counts_what_is_behind_it() {
     assert_eq!(
         mark(&grace, &thread).await,
         (0, 5),
-        "she hasn't said that she read the first one"
+        "she has not marked the first one as read"
     );
 
     let told = read(&ada, &thread, 3).await;
@@ -63,7 +63,7 @@ async fn a_mark_moves_forward_only_and_counts_what_is_behind_it() {
         told,
         json!({"thread_id": id, "read_seq": 3, "last_seq": 5, "new_count": 2})
     );
-    assert_eq!(read(&ada, &thread, 2).await, told, "never back");
+    assert_eq!(read(&ada, &thread, 2).await, told, "a mark never moves back");
     assert_eq!(mark(&ada, &thread).await, (3, 2));
     ada.comment(&thread, "to 2").await;
     assert_eq!(mark(&ada, &thread).await, (3, 3), "4 and 5 are still new to her");
@@ -96,7 +96,7 @@ async fn a_mark_moves_forward_only_and_counts_what_is_behind_it() {
 }
 
 #[tokio::test]
-async fn one_s_own_changes_are_not_new_unless_something_before_them_is() {
+async fn own_changes_are_new_only_after_other_new_messages() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -113,7 +113,7 @@ async fn one_s_own_changes_are_not_new_unless_something_before_them_is() {
 }
 
 #[tokio::test]
-async fn reading_to_the_end_reads_the_notification_and_to_the_middle_leaves_the_rest() {
+async fn reading_to_the_end_reads_the_notification_and_to_the_middle_counts_the_rest() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -127,11 +127,7 @@ async fn reading_to_the_end_reads_the_notification_and_to_the_middle_leaves_the_
     read(&ada, &thread, 3).await;
     assert_eq!(ada.unread().await, said(2));
     read(&ada, &thread, 1).await;
-    assert_eq!(
-        ada.unread().await,
-        said(2),
-        "a place that was read before tells nothing new"
-    );
+    assert_eq!(ada.unread().await, said(2), "an older position changes nothing");
     read(&ada, &thread, 5).await;
     assert!(ada.unread().await.is_empty());
     let item = ada.inbox().await["items"][0].clone();
@@ -140,9 +136,9 @@ async fn reading_to_the_end_reads_the_notification_and_to_the_middle_leaves_the_
         (before + 2, true)
     );
     read(&ada, &thread, 5).await;
-    assert_eq!(ada.inbox().await["items"][0], item, "read twice is read once");
+    assert_eq!(ada.inbox().await["items"][0], item, "reading twice is allowed");
 
-    // The other way round, for somebody who doesn't follow, too.
+    // The other way round, also for a person who does not follow.
     let linus = app.member("linus", Role::Viewer).await;
     linus.put("/watches/campaign").await.ok();
     let (_, summer) = ada.campaign_with_thread("Summer").await;
@@ -153,7 +149,7 @@ async fn reading_to_the_end_reads_the_notification_and_to_the_middle_leaves_the_
 }
 
 #[tokio::test]
-async fn who_reads_has_neither_followed_nor_said_no() {
+async fn reading_neither_follows_nor_refuses_to_follow() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let people = ["grace", "linus", "barbara", "ken"].map(|name| app.member(name, Role::Member));
@@ -164,11 +160,14 @@ async fn who_reads_has_neither_followed_nor_said_no() {
         read(reader, &thread, 1).await;
         assert_eq!(reader.get(&thread).await.ok()["following"], false);
     }
-    // Reading is not asking to be told,
+    // Reading is not a request to be notified,
     ada.comment(&thread, "for whoever follows").await;
     assert!(grace.unread().await.is_empty());
-    assert!(new_to(&grace).await.is_empty(), "nor is it for the list of what is new");
-    // and not asking to be left alone: what makes one a follower does so.
+    assert!(
+        new_to(&grace).await.is_empty(),
+        "nor does it add the thread to the list of new ones"
+    );
+    // and not a request to be left alone: what makes a person a follower still does so.
     read(&grace, &thread, 2).await;
     grace.comment(&thread, "I'm in").await;
     ada.comment(&thread, "and @linus?").await;
@@ -176,7 +175,7 @@ async fn who_reads_has_neither_followed_nor_said_no() {
         assert_eq!(follower.get(&thread).await.ok()["following"], true);
     }
     assert_eq!(mark(&grace, &thread).await, (3, 1), "her own comment is not new to her");
-    // But who unfollows or mutes after reading has said something.
+    // But unfollowing or muting after reading is a decision.
     barbara.delete(&format!("{thread}/follow")).await.ok();
     ken.put(&format!("{thread}/mute")).await.ok();
     barbara.comment(&thread, "bye").await;
@@ -187,7 +186,7 @@ async fn who_reads_has_neither_followed_nor_said_no() {
 }
 
 #[tokio::test]
-async fn threads_with_news_are_listed() {
+async fn threads_with_new_messages_are_listed() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -203,7 +202,7 @@ async fn threads_with_news_are_listed() {
     ada.put(&format!("{}/mute", threads[0])).await.ok();
     read(&ada, &threads[2], 2).await;
     assert_eq!(new_to(&ada).await, ["Winter", "Summer"]);
-    // She commented on all and has read none from its beginning.
+    // She has commented on all, and has read none from the beginning.
     assert_eq!(new_to(&grace).await.len(), 4);
 
     let page = ada.get("/threads?new=true&limit=1&object_type=campaign").await.ok();

@@ -1,4 +1,4 @@
-//! Pages, places, and what reading and writing many costs.
+//! Pages, positions, and the cost of reading and writing many messages.
 
 use axum::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -15,7 +15,7 @@ fn seqs(page: &Value) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn pages_of_a_long_thread_neither_repeat_nor_hide() {
+async fn pages_of_a_long_thread_have_no_gaps_or_repetitions() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
@@ -98,7 +98,7 @@ async fn pages_of_a_long_thread_neither_repeat_nor_hide() {
 }
 
 #[tokio::test]
-async fn eight_who_comment_at_once_take_places_in_the_order_of_their_commits() {
+async fn concurrent_comments_get_positions_in_commit_order() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
@@ -120,7 +120,7 @@ async fn eight_who_comment_at_once_take_places_in_the_order_of_their_commits() {
         })
         .collect();
 
-    // A reader who follows along: were a higher place committed before a lower one, there would be a gap here.
+    // A reader that follows the thread: if a higher position were committed before a lower one, it would see a gap.
     let mut read = Vec::new();
     while read.len() < 81 {
         let after = read.last().copied().unwrap_or(0);
@@ -129,7 +129,7 @@ async fn eight_who_comment_at_once_take_places_in_the_order_of_their_commits() {
             assert_eq!(
                 seq,
                 read.last().copied().unwrap_or(0) + 1,
-                "a gap in what was committed"
+                "a gap in the committed messages"
             );
             read.push(seq);
         }
@@ -139,7 +139,7 @@ async fn eight_who_comment_at_once_take_places_in_the_order_of_their_commits() {
         let own = writer.await.unwrap();
         assert!(
             own.is_sorted(),
-            "one's own comments are in the order in which one wrote them"
+            "a person's comments are in the order in which they were written"
         );
         taken.extend(own);
     }
@@ -148,12 +148,12 @@ async fn eight_who_comment_at_once_take_places_in_the_order_of_their_commits() {
     assert_eq!(ada.unread().await.len(), 1);
     assert!(
         ada.unread().await[0].starts_with("80 × "),
-        "no message was told twice or not at all"
+        "each message was shown exactly once"
     );
 }
 
 #[tokio::test]
-async fn reading_costs_three_round_trips_whatever_the_length() {
+async fn reading_costs_three_round_trips_for_any_length() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -182,7 +182,7 @@ async fn reading_costs_three_round_trips_whatever_the_length() {
 }
 
 #[tokio::test]
-async fn five_hundred_cost_as_many_round_trips_as_five() {
+async fn five_hundred_changes_cost_as_many_round_trips_as_five() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -217,7 +217,7 @@ async fn five_hundred_cost_as_many_round_trips_as_five() {
 }
 
 #[tokio::test]
-async fn a_moment_has_a_place() {
+async fn pages_can_start_at_a_time() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
@@ -232,7 +232,7 @@ async fn a_moment_has_a_place() {
             .map(|item| item["created_at"].as_str().unwrap().parse().unwrap())
             .collect()
     };
-    assert!(posted.is_sorted(), "the order of moments is the order of places");
+    assert!(posted.is_sorted(), "the order of times is the order of positions");
 
     let since = async |at: DateTime<Utc>, more: &str| {
         let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -241,7 +241,11 @@ async fn a_moment_has_a_place() {
     for (i, at) in posted.iter().enumerate() {
         let seq = i64::try_from(i).unwrap() + 1;
         let from_here: Vec<_> = (seq..=40).collect();
-        assert_eq!(seqs(&since(*at, "").await), from_here, "what was posted then is there");
+        assert_eq!(
+            seqs(&since(*at, "").await),
+            from_here,
+            "a message posted at that time is included"
+        );
         let just_after = since(*at + TimeDelta::microseconds(1), "").await;
         assert_eq!(seqs(&just_after), from_here[1..]);
     }
@@ -255,7 +259,7 @@ async fn a_moment_has_a_place() {
         40
     );
 
-    // Beside a window: the narrower one counts, and pages go on.
+    // With another limit too: the narrower one applies, and pages continue.
     let page = since(posted[9], "&limit=3").await;
     assert_eq!((seqs(&page), &page["more"]), (vec![10, 11, 12], &json!(true)));
     let page = since(posted[9], "&limit=3&after_seq=38").await;
@@ -269,7 +273,7 @@ async fn a_moment_has_a_place() {
 }
 
 #[tokio::test]
-async fn a_thread_is_called_as_its_object_is() {
+async fn a_thread_has_its_objects_label() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (spring, spring_thread) = ada.campaign_with_thread("Spring").await;
@@ -284,7 +288,7 @@ async fn a_thread_is_called_as_its_object_is() {
 }
 
 #[tokio::test]
-async fn the_label_of_what_is_gone_stays() {
+async fn the_label_of_a_deleted_object_stays() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;
@@ -318,5 +322,9 @@ async fn the_label_of_what_is_gone_stays() {
         .iter()
         .map(|item| &item["event"]["object_label"])
         .collect();
-    assert_eq!(labels, ["Spring", "Summer", "Summer"], "each as it was called then");
+    assert_eq!(
+        labels,
+        ["Spring", "Summer", "Summer"],
+        "each with its label at that time"
+    );
 }
