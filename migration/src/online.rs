@@ -26,14 +26,16 @@ pub(crate) struct Index {
 
 /// Builds an index that does not exist, or was left invalid.
 ///
-/// # Errors The errors of any statement.
+/// # Errors
+/// The errors of any statement.
 pub(crate) async fn build_index(connection: &SchemaManagerConnection<'_>, index: &Index) -> Result<(), DbErr> {
     build(connection, "INDEX", index.name, index).await
 }
 
 /// Drops an index, if it exists.
 ///
-/// # Errors The errors of any statement.
+/// # Errors
+/// The errors of any statement.
 pub(crate) async fn drop_index(connection: &SchemaManagerConnection<'_>, name: &str) -> Result<(), DbErr> {
     let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{name}");
     connection.execute_unprepared(&drop).await?;
@@ -42,7 +44,8 @@ pub(crate) async fn drop_index(connection: &SchemaManagerConnection<'_>, name: &
 
 /// Changes the keys of an index: builds the new index under another name, then exchanges the two.
 ///
-/// # Errors The errors of any statement.
+/// # Errors
+/// The errors of any statement.
 pub(crate) async fn replace_index(connection: &SchemaManagerConnection<'_>, index: &Index) -> Result<(), DbErr> {
     let Index { name, .. } = index;
     let exchange = format!(
@@ -55,7 +58,8 @@ pub(crate) async fn replace_index(connection: &SchemaManagerConnection<'_>, inde
 /// Changes the order of a unique constraint's columns, as [`replace_index`] does. The constraint is in force all the
 /// time.
 ///
-/// # Errors The errors of any statement.
+/// # Errors
+/// The errors of any statement.
 pub(crate) async fn replace_unique_constraint(
     connection: &SchemaManagerConnection<'_>,
     index: &Index,
@@ -118,7 +122,8 @@ async fn yes(connection: &SchemaManagerConnection<'_>, sql: String) -> Result<bo
 /// Runs an `UPDATE` in each team until it finds no more rows, each time in a separate transaction. `$1` is the team and
 /// `$2` the number of rows that it may change. It must not find the rows again that it has changed.
 ///
-/// # Errors The errors of the statement. The changes of earlier transactions are kept.
+/// # Errors
+/// The errors of the statement. The changes of earlier transactions are kept.
 pub(crate) async fn update_in_batches(manager: &SchemaManager<'_>, update: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
     for team_id in team_ids(manager).await? {

@@ -10,7 +10,8 @@ pub const SCHEMA: &str = "graphile_worker";
 
 /// Applies the queue's migrations, and lets only the workers use its tables.
 ///
-/// # Errors The error of the first step that failed; the steps before it stay applied.
+/// # Errors
+/// The error of the first step that failed; the steps before it stay applied.
 pub async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
     if status(connection).await?.1.is_none() {
         return Ok(());
@@ -27,7 +28,8 @@ pub async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
 /// Returns the applied version of the queue's schema, and the version that is still to be applied, by names such as
 /// `graphile_worker_22`.
 ///
-/// # Errors The errors of any statement.
+/// # Errors
+/// The errors of any statement.
 pub async fn status(connection: &DatabaseConnection) -> Result<(Option<String>, Option<String>), DbErr> {
     let newest = GRAPHILE_WORKER_MIGRATIONS
         .iter()

@@ -62,7 +62,8 @@ pub async fn enable_team_rls(manager: &SchemaManager<'_>, table: &str) -> Result
 /// Under forced row-level security, a plain `UPDATE` by the owner changes no row and reports no error, because no team
 /// is set. `work` receives a connection that can read and write the rows of that team, and no others.
 ///
-/// # Errors The first error of `work`. The changes in earlier teams are kept.
+/// # Errors
+/// The first error of `work`. The changes in earlier teams are kept.
 pub async fn for_each_team<F>(manager: &SchemaManager<'_>, mut work: F) -> Result<(), DbErr>
 where
     F: AsyncFnMut(&DatabaseTransaction, Uuid) -> Result<(), DbErr>,
@@ -109,7 +110,8 @@ pub(crate) async fn begin_in(
 /// Neither a dump of a database nor a copy with `CREATE DATABASE … TEMPLATE` keeps the rights on the database, so every
 /// migration run calls this too.
 ///
-/// # Errors The errors of any statement.
+/// # Errors
+/// The errors of any statement.
 pub async fn revoke_temp(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
     connection
         .execute_unprepared(
@@ -129,7 +131,8 @@ pub async fn revoke_temp(connection: &impl ConnectionTrait) -> Result<(), DbErr>
 /// Lets the run-time role read which of Daybook's steps are applied: the self-check compares the schema with the steps
 /// that the program knows. Every migration run calls this, as it calls [`revoke_temp`].
 ///
-/// # Errors The errors of any statement.
+/// # Errors
+/// The errors of any statement.
 pub async fn grant_reading_steps(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
     connection
         .execute_unprepared(&format!(

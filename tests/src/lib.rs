@@ -190,7 +190,8 @@ pub fn url_of(db: &TestDb) -> Option<String> {
 /// Drops `work` while one of its statements waits for a lock that another session holds. The statement continues to
 /// wait in the server.
 ///
-/// # Panics If the work ends, or doesn't wait for a lock within [`PATIENCE`].
+/// # Panics
+/// If the work ends, or doesn't wait for a lock within [`PATIENCE`].
 pub async fn give_up_waiting<T>(db: &TestDb, work: impl Future<Output = T>) {
     tokio::select! {
         _ = work => panic!("the work ended without waiting for a lock"),

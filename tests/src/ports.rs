@@ -15,7 +15,8 @@ static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 /// Reserves a port until this process ends. No other test gets it, and no client's connection gets it while the service
 /// restarts.
 ///
-/// # Panics If no port is free.
+/// # Panics
+/// If no port is free.
 pub fn free_port() -> u16 {
     let mut taken = TAKEN.lock().unwrap();
     let uid = fs::metadata("/proc/self").map_or(0, |process| process.uid());

@@ -27,8 +27,8 @@ const MAX_BINDS: usize = 65_535;
 /// Rows that set different columns go in separate statements, so that each column that isn't set gets the database's
 /// default.
 ///
-/// # Errors As [`create_model_with_event`](super::create_model_with_event); the field of a refused row is
-/// `[index].field`.
+/// # Errors
+/// As [`create_model_with_event`](super::create_model_with_event); the field of a refused row is `[index].field`.
 pub async fn create_models_with_events<E, M, A>(tx: &TeamTx, models: Vec<A>, track: Track<E::Column>) -> Result<Vec<M>>
 where
     E: EntityTrait<Model = M, ActiveModel = A>,
@@ -84,8 +84,9 @@ where
 /// written, and are returned as they are. `select` may filter and limit; its order is replaced by the order of the ids.
 /// Softly deleted rows are not selected.
 ///
-/// # Errors As [`update_model_with_event`](super::update_model_with_event), but rows that don't exist or are deleted
-/// are no error; and `changes` may not set the model's `deleted_at` at all.
+/// # Errors
+/// As [`update_model_with_event`](super::update_model_with_event), but rows that don't exist or are deleted are no
+/// error; and `changes` may not set the model's `deleted_at` at all.
 pub async fn update_models_with_events<E, M>(
     tx: &TeamTx,
     select: Select<E>,

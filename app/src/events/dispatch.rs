@@ -114,7 +114,8 @@ pub struct IsolatedFailures(pub RequestRetry);
 
 /// Runs a consumer of mode `abort` or `isolate` for events that are already recorded.
 ///
-/// # Errors The consumer's error; [`Error::Internal`] for a durable consumer, which does not run in a transaction.
+/// # Errors
+/// The consumer's error; [`Error::Internal`] for a durable consumer, which does not run in a transaction.
 pub async fn run_consumer(tx: &TeamTx, consumer: &'static ConsumerDef, events: &[Event]) -> Result<()> {
     run(tx, consumer, events).await.map_err(|cause| failed(consumer, cause))
 }

@@ -92,7 +92,8 @@ impl ConsumerContext {
     /// tx.commit().await?;
     /// ```
     ///
-    /// # Errors [`Error::Conflict`] if some events of a slice are done and others are not, as after a replay: use
+    /// # Errors
+    /// [`Error::Conflict`] if some events of a slice are done and others are not, as after a replay: use
     /// [`ConsumerContext::fresh`] for that.
     pub async fn once(&self, tx: &TeamTx) -> Result<bool> {
         let claimed = self.claim(tx, &self.event_ids).await?;
@@ -113,7 +114,8 @@ impl ConsumerContext {
     /// Returns those of `events` for which this consumer has not done its work yet, in order. It returns each event
     /// once, as [`ConsumerContext::once`] does.
     ///
-    /// # Errors The errors of any statement.
+    /// # Errors
+    /// The errors of any statement.
     pub async fn fresh<'e>(&self, tx: &TeamTx, events: &'e [Event]) -> Result<Vec<&'e Event>> {
         let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
         let claimed = self.claim(tx, &ids).await?;

@@ -23,7 +23,8 @@ pub(super) const ROWS_PER_STATEMENT: usize = 5_000;
 /// The actor, the correlation and the cause come from the transaction's context. The reason comes from the payload, if
 /// it has one, else from the context.
 ///
-/// # Errors [`Error::Consumer`] with the error of a consumer of mode `abort`: roll the transaction back.
+/// # Errors
+/// [`Error::Consumer`] with the error of a consumer of mode `abort`: roll the transaction back.
 /// [`Error::ConsumerDepth`] if consumers cause each other too many levels deep. [`Error::Invalid`] for a payload with
 /// U+0000, or with values deeper than [`MAX_JSON_DEPTH`].
 pub async fn emit_event<M: Tracked>(tx: &TeamTx, object: &M, payload: impl EventPayload) -> Result<Event> {
@@ -286,7 +287,8 @@ impl<'a> Rows<'a> {
 /// Reads an event from a row with all columns of `events`, by their names. A payload that can't be read becomes
 /// [`EventData::Unreadable`](super::EventData::Unreadable), so that it doesn't fail a whole page or batch.
 ///
-/// # Errors [`Error::Internal`] if a column is missing or has a value that this program doesn't know.
+/// # Errors
+/// [`Error::Internal`] if a column is missing or has a value that this program doesn't know.
 pub fn event_from_row(row: &PgRow) -> Result<Event> {
     let (actor_id, actor_name): (Option<Uuid>, String) = (row.try_get("actor_id")?, row.try_get("actor_name")?);
     let kind: &str = row.try_get("actor_kind")?;
@@ -354,7 +356,8 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
 
 /// Reads events of the transaction's team by their ids, oldest first. Leaves out events that no longer exist.
 ///
-/// # Errors The errors of any statement, and those of [`event_from_row`].
+/// # Errors
+/// The errors of any statement, and those of [`event_from_row`].
 pub async fn events_by_id(tx: &TeamTx, ids: &[Uuid]) -> Result<Vec<Event>> {
     // Each id selects its month's partition. With an array, the planner could not see that.
     let query = sqlx::query(concat!(

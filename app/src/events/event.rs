@@ -146,15 +146,17 @@ pub struct Event {
 impl Event {
     /// Returns the payload, typed by the event's type and version.
     ///
-    /// # Errors [`Error::Internal`] if this program doesn't know the version of the stored payload, which means that a
-    /// newer program wrote it.
+    /// # Errors
+    /// [`Error::Internal`] if this program doesn't know the version of the stored payload, which means that a newer
+    /// program wrote it.
     pub fn data(&self) -> Result<EventData> {
         EventData::from_stored(self.event_type, self.schema_version, &self.event_data)
     }
 
     /// Reads the model that the event is about, as it is in the database now; returns `None` if it no longer exists.
     ///
-    /// # Errors [`Error::Internal`] if the event is about another type of object than `M`.
+    /// # Errors
+    /// [`Error::Internal`] if the event is about another type of object than `M`.
     pub async fn object<M: Tracked>(&self, tx: &TeamTx) -> Result<Option<M>> {
         if self.object_type != M::OBJECT_TYPE {
             return Err(Error::internal(format!(

@@ -178,7 +178,8 @@ pub(super) fn model_changes<M: Tracked>(old: &M, new: &M, track: &Track<ColumnOf
 
 /// Returns a model's column by its name in the database.
 ///
-/// # Errors [`Error::Internal`] that names the model and the missing column.
+/// # Errors
+/// [`Error::Internal`] that names the model and the missing column.
 pub(super) fn column_named<M: Tracked>(name: &str) -> Result<ColumnOf<M>> {
     find_column::<M>(name).ok_or_else(|| {
         Error::internal(format!(

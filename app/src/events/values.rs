@@ -183,7 +183,8 @@ fn instant_of(value: &Value) -> Option<DateTime<Utc>> {
 /// store in text or JSON; JSON that is too deep for its event to be read; a moment outside the years 0001 to 9999,
 /// which RFC 3339 can't write; and an integer larger than PostgreSQL's, on which the driver panics.
 ///
-/// # Errors [`Error::Invalid`] that names the field.
+/// # Errors
+/// [`Error::Invalid`] that names the field.
 pub(super) fn refuse_unstorable(field: &str, value: &Value) -> Result<()> {
     let can_be_written = match value {
         Value::ChronoDate(Some(day)) => is_writable(day),

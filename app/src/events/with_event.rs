@@ -24,9 +24,9 @@ use crate::tenancy::TeamTx;
 /// Fills in `id` (UUIDv7) and `team_id` if they are not set. Round trips: the insert, the event, and those of the
 /// consumers.
 ///
-/// # Errors [`Error::Invalid`] for another team's `team_id`, a text with U+0000, JSON that is too deep, or a moment
-/// outside the years 0001 to 9999. What the database refuses, as [`Error::from_database`] sorts it. The errors of
-/// [`emit_event`].
+/// # Errors
+/// [`Error::Invalid`] for another team's `team_id`, a text with U+0000, JSON that is too deep, or a moment outside the
+/// years 0001 to 9999. What the database refuses, as [`Error::from_database`] sorts it. The errors of [`emit_event`].
 pub async fn create_model_with_event<E, M, A>(tx: &TeamTx, mut model: A, track: Track<E::Column>) -> Result<M>
 where
     E: EntityTrait<Model = M, ActiveModel = A>,
@@ -52,9 +52,10 @@ where
 /// it writes and `changes` doesn't set a column `updated_at`, it sets that column to now. Round trips: the locking
 /// read, the update, the event, and those of the consumers.
 ///
-/// # Errors [`Error::NotFound`] if the row no longer exists. [`Error::Conflict`] with the code `deleted` if it is
-/// softly deleted: restore it first. [`Error::Invalid`] for a change of `id`, `team_id` or the model's `deleted_at`,
-/// which [`delete_model_with_event`] and [`restore_model_with_event`] set. Otherwise as [`create_model_with_event`].
+/// # Errors
+/// [`Error::NotFound`] if the row no longer exists. [`Error::Conflict`] with the code `deleted` if it is softly
+/// deleted: restore it first. [`Error::Invalid`] for a change of `id`, `team_id` or the model's `deleted_at`, which
+/// [`delete_model_with_event`] and [`restore_model_with_event`] set. Otherwise as [`create_model_with_event`].
 pub async fn update_model_with_event<M: Tracked>(
     tx: &TeamTx,
     model: &M,
@@ -80,8 +81,9 @@ where
 /// Moves a model to another state and records that, with a reason. If the model is already in that state, it records no
 /// event.
 ///
-/// # Errors [`Error::NotFound`] if the row no longer exists; [`Error::Conflict`] with the code `deleted` if it is
-/// softly deleted; [`Error::Internal`] if the model's policy ignores the column.
+/// # Errors
+/// [`Error::NotFound`] if the row no longer exists; [`Error::Conflict`] with the code `deleted` if it is softly
+/// deleted; [`Error::Internal`] if the model's policy ignores the column.
 pub async fn transition_model_with_event<M: Tracked>(
     tx: &TeamTx,
     model: &M,
@@ -129,8 +131,9 @@ where
 
 /// Deletes a model and records its last values: softly if the model has a `deleted_at`, else permanently.
 ///
-/// # Errors [`Error::NotFound`] if the row no longer exists; [`Error::Conflict`] with the code `deleted` if it is
-/// already softly deleted.
+/// # Errors
+/// [`Error::NotFound`] if the row no longer exists; [`Error::Conflict`] with the code `deleted` if it is already softly
+/// deleted.
 pub async fn delete_model_with_event<M: Tracked>(tx: &TeamTx, model: M, reason: Option<&str>) -> Result<()>
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,
@@ -167,9 +170,10 @@ where
 
 /// Undoes a soft deletion and records the restored values. If the model is not deleted, it records no event.
 ///
-/// # Errors [`Error::NotFound`] if the row no longer exists; [`Error::Internal`] if the model has no `deleted_at`,
-/// because its rows are then deleted permanently; what the database refuses, such as a name that another row has taken
-/// in the meantime.
+/// # Errors
+/// [`Error::NotFound`] if the row no longer exists; [`Error::Internal`] if the model has no `deleted_at`, because its
+/// rows are then deleted permanently; what the database refuses, such as a name that another row has taken in the
+/// meantime.
 pub async fn restore_model_with_event<M: Tracked>(tx: &TeamTx, model: M, reason: Option<&str>) -> Result<M>
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,

@@ -1,4 +1,4 @@
-//! A backlog, drained by ours and by the queue alone.
+//! Drains a backlog with Daybook and with the queue alone.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::{middle, verdict};
 
 const BACKLOG: u32 = 20_000;
 const ROUNDS: usize = 3;
-/// Of what the queue alone does.
-const AIM: f64 = 0.3;
+/// The aim, relative to the queue alone.
+const MIN_RATIO: f64 = 0.3;
 
 #[derive(Serialize, Deserialize)]
 struct Bare {}
@@ -25,7 +25,7 @@ impl TaskHandler for Bare {
     }
 }
 
-/// Jobs a second of ours: asked for, then handed over and run as sessions.
+/// Returns Daybook's jobs per second: enqueued, then handed over and run as sessions.
 async fn ours(bench: &Bench) -> f64 {
     let tx = bench.database.begin(&bench.context).await.unwrap();
     let jobs = (0..BACKLOG).map(|n| Noop { n }).collect();
@@ -44,7 +44,8 @@ async fn ours(bench: &Bench) -> f64 {
     f64::from(BACKLOG) / took.as_secs_f64()
 }
 
-/// Jobs a second of the queue alone, with its local queue; its finished jobs one by one, or together.
+/// Returns the jobs per second of the queue alone, with its local queue. It completes finished jobs one by one, or in
+/// batches.
 async fn bare(bench: &Bench, together: bool) -> f64 {
     sqlx::query(
         "SELECT FROM graphile_worker.add_jobs(ARRAY(
@@ -81,7 +82,7 @@ async fn bare(bench: &Bench, together: bool) -> f64 {
 
 pub(crate) async fn drain(bench: &Bench) {
     println!(
-        "A backlog of {BACKLOG} jobs that do nothing; {CONCURRENCY} at a time, the local queue of size {}, in each",
+        "A backlog of {BACKLOG} jobs that do nothing; {CONCURRENCY} at a time, a local queue of size {}, for both",
         CONCURRENCY * 4
     );
     let (mut our, mut single, mut together) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,24 +91,24 @@ pub(crate) async fn drain(bench: &Bench) {
         single.push(bare(bench, false).await);
         together.push(bare(bench, true).await);
     }
-    let (ours, low, high) = middle(&mut our);
-    println!("  ours, with sessions, ended together after 2 ms     {ours:>8.0}/s ({low:.0}–{high:.0})");
+    let (ours, low, high) = median_and_range(&mut our);
+    println!("  Daybook, with sessions, completed in 2 ms batches  {ours:>8.0}/s ({low:.0}–{high:.0})");
     for (name, figures, aimed) in [
-        ("the queue alone, ended one by one", &mut single, true),
-        ("the queue alone, ended together after 2 ms", &mut together, false),
+        ("the queue alone, completed one by one", &mut single, true),
+        ("the queue alone, completed in 2 ms batches", &mut together, false),
     ] {
-        let (bare, low, high) = middle(figures);
+        let (bare, low, high) = median_and_range(figures);
         let ratio = ours / bare;
         let verdict = match aimed {
-            true => verdict(ratio, AIM),
+            true => verdict(ratio, MIN_RATIO),
             false => String::new(),
         };
-        println!("  {name:<50} {bare:>8.0}/s ({low:.0}–{high:.0}); ours to it {ratio:.2}{verdict}");
+        println!("  {name:<50} {bare:>8.0}/s ({low:.0}–{high:.0}); Daybook/queue {ratio:.2}{verdict}");
     }
     println!();
 }
 
-/// From the commit's answer to the job's first step, while nothing else is done.
+/// Measures the time from the commit's response to the job's first step, on an idle service.
 pub(crate) async fn latency(bench: &Bench) {
     let workers = bench.work().await;
     let mut took = Vec::new();
@@ -126,6 +127,6 @@ pub(crate) async fn latency(bench: &Bench) {
         took.push(began.saturating_duration_since(committed).as_secs_f64() * 1_000.0);
     }
     workers.stop().await;
-    let (median, low, high) = middle(&mut took);
+    let (median, low, high) = median_and_range(&mut took);
     println!("On an idle service, from the commit to the job's first step: {median:.2} ms ({low:.2}–{high:.2})\n");
 }

@@ -1,15 +1,15 @@
-//! What sessions, actions and asking for jobs cost, beside the queue alone and plain inserts: `make bench`.
+//! The cost of sessions, actions and enqueueing, beside the queue alone and plain inserts: `make bench`.
 //!
-//! All on one private PostgreSQL that waits for its disk. The ways take turns, and a ratio is of the medians: 1.00 is as
-//! fast as the other way, and higher is better.
+//! Everything runs on one private PostgreSQL with fsync. The variants take turns, and a ratio compares their medians:
+//! 1.00 is as fast as the other variant, and higher is better.
 //!
-//! `cargo bench --package daybook-tests --bench jobs -- drain`, `latency`, `actions`, `enqueue` or `consumer` runs that
-//! alone.
+//! `cargo bench --package daybook-tests --bench jobs -- drain` runs only that part; the others are `latency`,
+//! `actions`, `enqueue` and `consumer`.
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a bench has nobody to hand an error to, and prints its figures"
+    reason = "a benchmark has no caller for its errors, and prints its figures"
 )]
 
 mod drain;
@@ -41,8 +41,8 @@ async fn main() {
     bench.stop().await;
 }
 
-/// Median, lowest and highest.
-fn middle(figures: &mut [f64]) -> (f64, f64, f64) {
+/// Returns the median, the lowest and the highest figure.
+fn median_and_range(figures: &mut [f64]) -> (f64, f64, f64) {
     figures.sort_by(f64::total_cmp);
     let last = figures.len() - 1;
     (figures[last / 2], figures[0], figures[last])

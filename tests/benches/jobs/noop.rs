@@ -1,11 +1,11 @@
-//! Jobs that do next to nothing.
+//! Jobs that do almost nothing.
 
 use std::sync::Mutex;
 use std::time::Instant;
 
 use daybook::prelude::*;
 
-/// Nothing at all.
+/// Does nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Noop {
     pub(crate) n: u32,
@@ -20,7 +20,7 @@ impl Job for Noop {
     }
 }
 
-/// Says when it began.
+/// Records when it began.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Started {}
 

@@ -1,4 +1,4 @@
-//! A program with jobs on a private PostgreSQL of its own, which waits for its disk as any.
+//! A program with jobs on its own private PostgreSQL, with fsync.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::noop::{Noop, Started};
 
-/// How many jobs run at the same time, in ours and in the queue alone.
+/// The number of jobs that run at the same time, in Daybook and in the queue alone.
 pub(crate) const CONCURRENCY: usize = 10;
 
 pub(crate) struct Bench {
@@ -24,9 +24,9 @@ pub(crate) struct Bench {
     folder: PathBuf,
     pub(crate) owner: PgConnectOptions,
     pub(crate) database: Database,
-    /// As `daybook_app`, by plain sqlx.
+    /// A pool as `daybook_app`, with plain sqlx.
     pub(crate) app: PgPool,
-    /// As `daybook_worker`, by plain sqlx.
+    /// A pool as `daybook_worker`, with plain sqlx.
     pub(crate) worker: PgPool,
     pub(crate) context: Context,
 }
@@ -88,7 +88,7 @@ impl Bench {
         }
     }
 
-    /// Another pool for the same database, with these consumers.
+    /// Returns another pool for the same database, with these consumers.
     pub(crate) async fn with_consumers(&self, consumers: Consumers) -> Database {
         let options = DatabaseOptions {
             max_connections: 16,
@@ -99,7 +99,7 @@ impl Bench {
             .unwrap()
     }
 
-    /// The same database by two connections: one is on its way back to the pool while the other is used.
+    /// Returns the same database with two connections: one returns to the pool while the other is used.
     pub(crate) async fn with_two_connections(&self) -> Database {
         let options = DatabaseOptions {
             max_connections: 2,
@@ -119,7 +119,7 @@ impl Bench {
         Workers::start(&self.database, &workers, &options).await.unwrap()
     }
 
-    /// Waits until the queue, and what leads to it, is empty.
+    /// Waits until the queue and the job requests are empty.
     pub(crate) async fn drained(&self) {
         let began = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! Actions, and asking for jobs, beside the same rows by plain sqlx; and what a durable consumer costs a change.
+//! Actions and enqueueing, beside the same rows with plain sqlx; and the cost of a durable consumer for a change.
 
 use std::fmt;
 use std::time::Instant;
@@ -36,7 +36,7 @@ fn fetched(players: usize) -> Fetched {
     }
 }
 
-/// One row after the other into `job_actions`, by plain sqlx, in statements that enter the team by themselves.
+/// Inserts one row after the other into `job_actions` with plain sqlx, in statements that enter the team themselves.
 async fn plain_actions(bench: &Bench, session_id: Uuid) -> f64 {
     let began = Instant::now();
     for seq in 1..=ACTIONS {
@@ -84,7 +84,7 @@ async fn our_actions(bench: &Bench, database: &Database, batch: usize) -> f64 {
 pub(crate) async fn actions(bench: &Bench) {
     println!("{ACTIONS} actions of one session, one after the other");
     let (mut ours, mut batched, mut plain) = (Vec::new(), Vec::new(), Vec::new());
-    // As many connections as the floor comes to use: a pool takes them in turn, and many are slower than two.
+    // As many connections as the floor uses: a pool uses its connections in turn, and many are slower than two.
     let database = bench.with_two_connections().await;
     for _ in 0..ROUNDS {
         ours.push(our_actions(bench, &database, 1).await);
@@ -95,13 +95,13 @@ pub(crate) async fn actions(bench: &Bench) {
         });
         plain.push(floor.await.unwrap());
     }
-    let (floor, low, high) = middle(&mut plain);
+    let (floor, low, high) = median_and_range(&mut plain);
     println!("  plain single-row inserts           {floor:>8.0}/s ({low:.0}–{high:.0})");
     for (name, figures, aim) in [
         ("add_action", &mut ours, 0.9),
         ("add_actions, 100 at a time", &mut batched, 5.0),
     ] {
-        let (each, low, high) = middle(figures);
+        let (each, low, high) = median_and_range(figures);
         println!(
             "  {name:<34} {each:>8.0}/s ({low:.0}–{high:.0}); {:.2}{}",
             each / floor,
@@ -111,7 +111,7 @@ pub(crate) async fn actions(bench: &Bench) {
     println!();
 }
 
-/// Jobs that are asked for in one transaction, and the same rows by plain statements in such a transaction.
+/// Enqueues jobs in one transaction, and inserts the same rows with plain statements in such a transaction.
 pub(crate) async fn enqueue(bench: &Bench) {
     const JOBS: u32 = 2_000;
     println!("tx.enqueue, {JOBS} in one transaction, rolled back");
@@ -151,9 +151,9 @@ pub(crate) async fn enqueue(bench: &Bench) {
         plain.push(f64::from(JOBS) / began.elapsed().as_secs_f64());
         tx.rollback().await.unwrap();
     }
-    let (floor, low, high) = middle(&mut plain);
+    let (floor, low, high) = median_and_range(&mut plain);
     println!("  plain inserts of the same rows     {floor:>8.0}/s ({low:.0}–{high:.0})");
-    let (each, low, high) = middle(&mut ours);
+    let (each, low, high) = median_and_range(&mut ours);
     println!(
         "  tx.enqueue                         {each:>8.0}/s ({low:.0}–{high:.0}); {:.2}{}\n",
         each / floor,
@@ -166,7 +166,7 @@ async fn durable(_ctx: &ConsumerContext, _events: &[Event]) -> ConsumerResult {
     Ok(())
 }
 
-/// Campaigns a second, made by eight at a time.
+/// Returns the number of campaigns created per second, eight at a time.
 async fn changes(bench: &Bench, database: &Database) -> f64 {
     const EACH: usize = 250;
     let began = Instant::now();
@@ -189,9 +189,9 @@ async fn changes(bench: &Bench, database: &Database) -> f64 {
     (8 * EACH) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// What a durable consumer costs the changes that it is for, with its workers elsewhere and paused.
+/// Measures the cost of a durable consumer for the matching changes. Its workers are in another process, and paused.
 pub(crate) async fn consumer(bench: &Bench) {
-    println!("Campaigns made, 8 at a time, hints carried to other processes; the workers elsewhere, and paused");
+    println!("Campaigns created, 8 at a time, signals sent to other processes; the workers paused in another process");
     let without = bench.with_consumers(Consumers::none()).await;
     let with = bench.with_consumers(Consumers::of([durable::CONSUMER]).unwrap()).await;
     let live =
@@ -199,16 +199,16 @@ pub(crate) async fn consumer(bench: &Bench) {
     let (mut floor, mut ours) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let (one, other) = (changes(bench, &without).await, changes(bench, &with).await);
-        // The first warms up.
+        // The first round warms up.
         if round > 0 {
             floor.push(one);
             ours.push(other);
         }
     }
     drop(live);
-    let (floor, low, high) = middle(&mut floor);
+    let (floor, low, high) = median_and_range(&mut floor);
     println!("  without a durable consumer         {floor:>8.0}/s ({low:.0}–{high:.0})");
-    let (each, low, high) = middle(&mut ours);
+    let (each, low, high) = median_and_range(&mut ours);
     println!(
         "  with one                           {each:>8.0}/s ({low:.0}–{high:.0}); {:.2}{}\n",
         each / floor,

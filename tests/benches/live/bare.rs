@@ -7,7 +7,7 @@ use axum::response::Response;
 use axum::routing::get;
 use tokio::sync::broadcast;
 
-/// Sends what is broadcast to every socket, and does nothing else.
+/// Sends each broadcast message to every socket, and does nothing else.
 pub(crate) fn broadcaster() -> (Router, broadcast::Sender<Utf8Bytes>) {
     let (sender, _) = broadcast::channel(16);
     let router = Router::new().route("/live", get(follow)).with_state(sender.clone());

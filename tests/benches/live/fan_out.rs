@@ -1,4 +1,4 @@
-//! One comment to a thousand sockets that follow its thread.
+//! One comment for a thousand sockets that follow its thread.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::{bare, median, print};
 const SOCKETS: usize = 1_000;
 const TIMES: usize = 60;
 
-/// A thousand clients that count what they get.
-struct Crowd {
+/// A thousand clients that count their messages.
+struct Subscribers {
     got: Arc<AtomicUsize>,
     all: Arc<Notify>,
 }
 
-impl Crowd {
+impl Subscribers {
     fn of(sockets: Vec<LiveClient>) -> Self {
         let crowd = Self {
             got: Arc::default(),
@@ -54,7 +54,7 @@ pub(crate) async fn compare(bench: &Bench) {
     for _ in 0..SOCKETS {
         followers.push(bench.follower(bench.address, thread_id).await);
     }
-    let ours = Crowd::of(followers);
+    let ours = Subscribers::of(followers);
 
     let (router, sender) = bare::broadcaster();
     let address: SocketAddr = serve(router).await;
@@ -65,7 +65,7 @@ pub(crate) async fn compare(bench: &Bench) {
     while sender.receiver_count() < SOCKETS {
         tokio::task::yield_now().await;
     }
-    let bare = Crowd::of(sockets);
+    let bare = Subscribers::of(sockets);
 
     let mut example = bench.follower(bench.address, thread_id).await;
     let (mut bares, mut mine) = (Vec::new(), Vec::new());
@@ -86,7 +86,7 @@ pub(crate) async fn compare(bench: &Bench) {
     }
     let (bare, ours) = (median(&mut bares), median(&mut mine));
     print(
-        "fan-out: to the last of 1,000 sockets, from commit on",
+        "fan-out: from the commit to the last of 1,000 sockets",
         &format!("{bare:.1} ms"),
         &format!("{ours:.1} ms"),
         ours / bare,
@@ -94,7 +94,7 @@ pub(crate) async fn compare(bench: &Bench) {
     );
 }
 
-/// Commits a message, and says when that was: the hub reads it after this.
+/// Commits a message, and returns the time of the commit; the hub reads the message after this.
 async fn comment(bench: &Bench, thread_id: uuid::Uuid) -> Instant {
     let tx = bench.database.begin(&bench.context).await.unwrap();
     let post = sqlx::query(

@@ -1,4 +1,4 @@
-//! From a commit to the frame at one subscriber, on an idle database.
+//! The time from a commit to the frame at one subscriber, on an idle database.
 
 use std::time::{Duration, Instant};
 
@@ -65,8 +65,8 @@ pub(crate) async fn compare(bench: &Bench) {
     pool.close().await;
 }
 
-/// To the frame in the client's hands: from before the COMMIT is sent, and from its answer on. A NOTIFY that writes
-/// nothing else waits for no disk.
+/// Returns the time to the frame at the client: from before the COMMIT is sent, and from its response. A NOTIFY that
+/// writes nothing else does not wait for the disk.
 async fn commit_to_frame(bench: &Bench, thread_id: Uuid, follower: &mut LiveClient) -> (Duration, Duration) {
     let tx = bench.database.begin(&bench.context).await.unwrap();
     let post = sqlx::query(

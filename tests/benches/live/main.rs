@@ -1,14 +1,14 @@
-//! What live costs, beside bare ways to do the same: `make bench`.
+//! The cost of live, beside bare ways to do the same: `make bench`.
 //!
-//! Ours and the bare way take turns in one run, on one machine that the clients share with the service and with
-//! PostgreSQL. A ratio is of times or of bytes, so that 1.00 is as good as the bare way and higher is worse, but for
-//! throughput, where it is of operations a second and lower is worse. An aim that is missed is printed as missed.
-//! `cargo bench --package daybook-tests --bench live -- memory` runs what has that in its name.
+//! Daybook and the bare way take turns in one run, on one machine that the clients share with the service and with
+//! PostgreSQL. A ratio compares times or bytes: 1.00 is as good as the bare way, and higher is worse. Only for
+//! throughput it compares operations per second, and lower is worse. A missed aim is printed as `MISSED`. `cargo bench
+//! --package daybook-tests --bench live -- memory` runs only the part of that name.
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a bench has nobody to hand an error to, and prints its figures"
+    reason = "a benchmark has no caller for its errors, and prints its figures"
 )]
 
 mod bare;

@@ -1,4 +1,4 @@
-//! What an idle socket keeps in memory: each service in a process of its own, its clients in this one.
+//! The memory of an idle socket: each service runs in its own process, and its clients in this one.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use crate::{bare, print};
 /// The argument that makes this program the bare service.
 pub(crate) const BARE_SERVER: &str = "--bare-server";
 const SOCKETS: usize = 10_000;
-/// Before the memory is first looked at: code, pools and caches.
-const WARM: usize = 200;
+/// The number of sockets before memory is first measured: code, pools and caches are then loaded.
+const WARM_UP_SOCKETS: usize = 200;
 
 pub(crate) async fn compare(bench: &Bench) {
     let thread_id = bench.threads(1).await[0];
@@ -27,7 +27,7 @@ pub(crate) async fn compare(bench: &Bench) {
         .env("DAYBOOK_BIND", "127.0.0.1:0");
     let ours = Server::start(command);
     let ours_each = ours
-        .grown(async |address| bench.follower(address, thread_id).await)
+        .bytes_per_socket(async |address| bench.follower(address, thread_id).await)
         .await;
     drop(ours);
 
@@ -35,10 +35,10 @@ pub(crate) async fn compare(bench: &Bench) {
     command.arg(BARE_SERVER);
     let plain = Server::start(command);
     let bare_each = plain
-        .grown(async |address| LiveClient::open(address, &format!("ws://{address}/live"), None).await)
+        .bytes_per_socket(async |address| LiveClient::open(address, &format!("ws://{address}/live"), None).await)
         .await;
     print(
-        "memory: each of 10,000 sockets, ours following a thread",
+        "memory: each of 10,000 sockets; Daybook's follow a thread",
         &format!("{bare_each:.0} B"),
         &format!("{ours_each:.0} B"),
         ours_each / bare_each,
@@ -82,10 +82,10 @@ impl Server {
         Self { process, address }
     }
 
-    /// How many bytes its memory grows by with each socket.
-    async fn grown(&self, open: impl AsyncFn(SocketAddr) -> LiveClient) -> f64 {
+    /// Returns the number of bytes by which its memory grows with each socket.
+    async fn bytes_per_socket(&self, open: impl AsyncFn(SocketAddr) -> LiveClient) -> f64 {
         let mut sockets = Vec::with_capacity(SOCKETS);
-        for _ in 0..WARM {
+        for _ in 0..WARM_UP_SOCKETS {
             sockets.push(open(self.address).await);
         }
         let before = self.resident_bytes();
@@ -93,7 +93,7 @@ impl Server {
             sockets.push(open(self.address).await);
         }
         let after = self.resident_bytes();
-        (after - before) / (SOCKETS - WARM) as f64
+        (after - before) / (SOCKETS - WARM_UP_SOCKETS) as f64
     }
 
     fn resident_bytes(&self) -> f64 {

@@ -23,7 +23,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-pub(crate) const SECRET: &str = "the secret of a bench that nobody else knows";
+pub(crate) const SECRET: &str = "a secret that only this benchmark knows";
 const CONNECTIONS: u32 = 12;
 
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(crate) struct Parts {
     pub(crate) database: Database,
     pub(crate) address: SocketAddr,
     pub(crate) team_id: Uuid,
-    /// Ada's.
+    /// Ada's context.
     pub(crate) context: Context,
     pub(crate) token: String,
 }
@@ -98,11 +98,11 @@ impl Bench {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         format!(
             "PostgreSQL {version}, fsync {fsync}, {cores} cores shared by server, service and clients\n\n{:<58} {:>14} {:>14}   ratio",
-            "", "bare", "ours"
+            "", "bare", "Daybook"
         )
     }
 
-    /// Campaigns, each with a thread; the threads' ids.
+    /// Creates campaigns, each with a thread, and returns the threads' ids.
     pub(crate) async fn threads(&self, count: usize) -> Vec<Uuid> {
         let tx = self.database.begin(&self.context).await.unwrap();
         let models = (0..count).map(|i| named(&format!("Bench {i}"))).collect();
@@ -116,7 +116,7 @@ impl Bench {
         threads.iter().map(|row| sqlx::Row::get(row, "id")).collect()
     }
 
-    /// A socket at `address` that follows this thread.
+    /// Opens a socket at `address` that follows this thread.
     pub(crate) async fn follower(&self, address: SocketAddr, thread_id: Uuid) -> LiveClient {
         let url = format!("ws://{address}/v1/teams/{}/live", self.team_id);
         let mut socket = LiveClient::open(address, &url, Some(&self.token)).await;
@@ -146,7 +146,7 @@ pub(crate) fn named(name: &str) -> campaign::ActiveModel {
     }
 }
 
-/// The program of `main.rs`.
+/// Returns the program of `main.rs`.
 fn program() -> App {
     let consumers = Consumers::of([
         daybook::threads::post_to_thread::CONSUMER,
@@ -158,7 +158,7 @@ fn program() -> App {
         .consumers(consumers.unwrap())
 }
 
-/// Serves on a port of the system's choice until the process ends.
+/// Serves on a port that the system chooses, until the process ends.
 pub(crate) async fn serve(router: Router) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -166,7 +166,7 @@ pub(crate) async fn serve(router: Router) -> SocketAddr {
     address
 }
 
-/// A team with Ada, who acts, and three who watch campaigns.
+/// Creates a team with Ada, who acts, and three people who watch campaigns.
 async fn people(database: &Database) -> (Uuid, Context) {
     let person = |subject: &str| NewPerson {
         issuer: "daybook".to_owned(),

@@ -1,5 +1,5 @@
-//! The same transactions through plain sqlx: the least that somebody would write by hand who wanted the same
-//! rows, under the same policies, with the data sent by the client.
+//! The floor: the same transactions with plain sqlx. It is the minimum that a program with the same rows and the same
+//! policies would do by hand, with the data sent by the client.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Executor, Postgres, Row};
 
 use crate::ours::next_budget;
-use crate::setup::{Bench, Doing};
+use crate::setup::{Bench, WorkFuture};
 
 type Connection = PoolConnection<Postgres>;
 
@@ -23,7 +23,7 @@ pub(crate) fn created_data() -> Value {
     json!({"initial_values": {"name": "Spring launch", "state": "draft", "budget": "100", "client_email": {"redacted": true}}})
 }
 
-pub(crate) fn create(bench: Bench, _: usize) -> Doing {
+pub(crate) fn create(bench: Bench, _: usize) -> WorkFuture {
     Box::pin(async move {
         let mut connection = enter(&bench).await;
         let id = insert_campaign(&bench, &mut connection).await;
@@ -32,7 +32,7 @@ pub(crate) fn create(bench: Bench, _: usize) -> Doing {
     })
 }
 
-pub(crate) fn create_story(bench: Bench, _: usize) -> Doing {
+pub(crate) fn create_story(bench: Bench, _: usize) -> WorkFuture {
     Box::pin(async move {
         let mut connection = enter(&bench).await;
         let id = insert_campaign(&bench, &mut connection).await;
@@ -84,7 +84,7 @@ pub(crate) fn create_story(bench: Bench, _: usize) -> Doing {
     })
 }
 
-pub(crate) fn update(bench: Bench, n: usize) -> Doing {
+pub(crate) fn update(bench: Bench, n: usize) -> WorkFuture {
     Box::pin(async move {
         let mut connection = enter(&bench).await;
         let id = bench.campaigns[n].id;
@@ -119,7 +119,7 @@ pub(crate) fn update(bench: Bench, n: usize) -> Doing {
     })
 }
 
-pub(crate) fn create_1000(bench: Bench, _: usize) -> Doing {
+pub(crate) fn create_1000(bench: Bench, _: usize) -> WorkFuture {
     Box::pin(async move {
         let mut connection = enter(&bench).await;
         let ids: Vec<Uuid> = (0..1_000).map(|_| Uuid::now_v7()).collect();
@@ -146,7 +146,7 @@ pub(crate) fn create_1000(bench: Bench, _: usize) -> Doing {
     })
 }
 
-pub(crate) fn update_1000(bench: Bench, n: usize) -> Doing {
+pub(crate) fn update_1000(bench: Bench, n: usize) -> WorkFuture {
     Box::pin(async move {
         let mut connection = enter(&bench).await;
         let ids = &bench.thousands[n];
@@ -182,7 +182,7 @@ fn updated_data(old: Decimal, new: Decimal) -> Value {
     json!({"changes": {"budget": {"old": old.to_string(), "new": new.to_string()}}})
 }
 
-/// The service's own entry: BEGIN, team, who acts, and their role, in one message.
+/// The service's own entry in one message: BEGIN, the team, the actor and their role.
 async fn enter(bench: &Bench) -> Connection {
     let mut connection = bench.pool.acquire().await.unwrap();
     let team_id = bench.team_id;

@@ -1,16 +1,15 @@
-//! What the main job costs, beside its floor: `make bench`.
+//! The cost of the main job, beside its floor: `make bench`.
 //!
-//! **The floor** is the same transaction shape through plain sqlx: the same entry, the same statements with the
-//! data sent by the client, the same pool settings, the same policies. Ours and the floor take turns, round by
-//! round, so that a machine that speeds up or slows down does so for both; the ratio is taken within a round
-//! and its median is printed with the lowest and the highest. 1.00 is as fast as the floor; an aim that is
-//! missed is printed as missed. `cargo bench --package daybook-tests --bench main_job -- update` runs the cases
-//! with that in their name, and nothing else.
+//! **The floor** is the same transaction with plain sqlx: the same entry, the same statements with the data sent by the
+//! client, the same pool settings, the same policies. Daybook and the floor take turns in each round, so that a change
+//! in the machine's speed affects both. The ratio is computed for each round, and its median is printed with the lowest
+//! and the highest. 1.00 is as fast as the floor; a missed aim is printed as `MISSED`. `cargo bench --package
+//! daybook-tests --bench main_job -- update` runs only the cases with that in their name.
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a bench has nobody to hand an error to, and prints its figures"
+    reason = "a benchmark has no caller for its errors, and prints its figures"
 )]
 
 mod floor;
@@ -24,7 +23,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use setup::Bench;
 
-/// Rounds of each, ours and the floor's in turn.
+/// The number of rounds; in each, Daybook and the floor run once.
 const ROUNDS: usize = 9;
 
 fn main() {
@@ -42,7 +41,7 @@ fn main() {
         let bench = bench.with_rows_to_update().await;
         println!(
             "\n{:<44} {:>5} {:>9} {:>9}   {:<22} {:>5}  trips",
-            "", "conns", "floor/s", "ours/s", "ratio (low–high)", "aim"
+            "", "conns", "floor/s", "Daybook/s", "ratio (low–high)", "aim"
         );
         for connections in [1, 8] {
             compare(
@@ -104,14 +103,14 @@ fn main() {
     });
 }
 
-/// Which cases were asked for, if not all.
+/// Returns the filter of the command line, if there is one.
 fn filter() -> Option<String> {
     std::env::args().skip(1).find(|argument| !argument.starts_with('-'))
 }
 
-/// One kind of work, done once by a caller that has the connection number `n`.
-pub(crate) trait Work: Fn(Bench, usize) -> setup::Doing + Sync {}
-impl<F: Fn(Bench, usize) -> setup::Doing + Sync> Work for F {}
+/// One kind of work, done once by a caller with the connection number `n`.
+pub(crate) trait Work: Fn(Bench, usize) -> setup::WorkFuture + Sync {}
+impl<F: Fn(Bench, usize) -> setup::WorkFuture + Sync> Work for F {}
 
 async fn compare(
     bench: &Bench,
@@ -125,7 +124,7 @@ async fn compare(
     if filter().is_some_and(|wanted| !name.contains(&wanted)) {
         return;
     }
-    // Prepared statements, plans and caches on every connection first.
+    // First, prepare statements, plans and caches on every connection.
     time(bench, connections, each.min(20), floor).await;
     time(bench, connections, each.min(20), ours).await;
     let (mut ratios, mut floors, mut mine) = (Vec::new(), Vec::new(), Vec::new());
@@ -157,7 +156,7 @@ async fn compare(
     );
 }
 
-/// What this process, without PostgreSQL's, has used of the processors.
+/// Returns the CPU time of this process, without PostgreSQL's.
 fn cpu() -> Duration {
     let used = getrusage(UsageWho::RUSAGE_SELF).unwrap();
     let micros = |time: nix::sys::time::TimeVal| {
@@ -183,7 +182,7 @@ async fn time(bench: &Bench, connections: usize, each: usize, work: &dyn Work) -
     began.elapsed()
 }
 
-/// The middle of some figures, with the outermost.
+/// The median of some figures, with the lowest and the highest.
 pub(crate) struct Spread {
     pub(crate) median: f64,
     low: f64,

@@ -1,4 +1,4 @@
-//! The work as a route does it: through the public helpers.
+//! The work as a route does it, with the public helpers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -6,9 +6,9 @@ use std::time::Instant;
 use daybook::prelude::*;
 use daybook_entity::campaign;
 
-use crate::setup::{Bench, Doing, Parts};
+use crate::setup::{Bench, Parts, WorkFuture};
 
-/// So that an update always changes something.
+/// Makes sure that each update changes something.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn next_budget() -> Decimal {
@@ -25,7 +25,7 @@ fn new_campaign() -> campaign::ActiveModel {
 }
 
 pub(crate) async fn make(bench: &Parts, n: usize) -> Vec<campaign::Model> {
-    let tx = bench.quiet.enter(&bench.entry()).await.unwrap();
+    let tx = bench.without_consumers.enter(&bench.entry()).await.unwrap();
     let made = create_models_with_events(&tx, vec![new_campaign(); n], Track::All)
         .await
         .unwrap();
@@ -33,25 +33,25 @@ pub(crate) async fn make(bench: &Parts, n: usize) -> Vec<campaign::Model> {
     made
 }
 
-pub(crate) fn create(bench: Bench, _: usize) -> Doing {
+pub(crate) fn create(bench: Bench, _: usize) -> WorkFuture {
     Box::pin(async move {
-        let tx = bench.quiet.enter(&bench.entry()).await.unwrap();
+        let tx = bench.without_consumers.enter(&bench.entry()).await.unwrap();
         create_model_with_event(&tx, new_campaign(), Track::All).await.unwrap();
         tx.commit().await.unwrap();
     })
 }
 
-pub(crate) fn create_story(bench: Bench, _: usize) -> Doing {
+pub(crate) fn create_story(bench: Bench, _: usize) -> WorkFuture {
     Box::pin(async move {
-        let tx = bench.telling.enter(&bench.entry()).await.unwrap();
+        let tx = bench.with_consumers.enter(&bench.entry()).await.unwrap();
         create_model_with_event(&tx, new_campaign(), Track::All).await.unwrap();
         tx.commit().await.unwrap();
     })
 }
 
-pub(crate) fn update(bench: Bench, n: usize) -> Doing {
+pub(crate) fn update(bench: Bench, n: usize) -> WorkFuture {
     Box::pin(async move {
-        let tx = bench.quiet.enter(&bench.entry()).await.unwrap();
+        let tx = bench.without_consumers.enter(&bench.entry()).await.unwrap();
         let changes = campaign::ActiveModel {
             budget: Set(next_budget()),
             ..Default::default()
@@ -63,15 +63,15 @@ pub(crate) fn update(bench: Bench, n: usize) -> Doing {
     })
 }
 
-pub(crate) fn create_1000(bench: Bench, _: usize) -> Doing {
+pub(crate) fn create_1000(bench: Bench, _: usize) -> WorkFuture {
     Box::pin(async move {
         make(&bench, 1_000).await;
     })
 }
 
-pub(crate) fn update_1000(bench: Bench, n: usize) -> Doing {
+pub(crate) fn update_1000(bench: Bench, n: usize) -> WorkFuture {
     Box::pin(async move {
-        let tx = bench.quiet.enter(&bench.entry()).await.unwrap();
+        let tx = bench.without_consumers.enter(&bench.entry()).await.unwrap();
         let select = campaign::Entity::find().filter(campaign::Column::Id.eq_any(bench.thousands[n].iter().copied()));
         let changes = campaign::ActiveModel {
             budget: Set(next_budget()),
@@ -85,8 +85,8 @@ pub(crate) fn update_1000(bench: Bench, n: usize) -> Doing {
     })
 }
 
-/// The limit: one autocommitted statement that does all of "create, event only". Nothing that asks the database
-/// who acts before it writes can be as fast.
+/// Measures the limit: one autocommitted statement that does everything of "create, event only". A program that asks
+/// the database who acts before it writes can't be as fast.
 pub(crate) async fn print_limit(bench: &Bench) {
     let n = 500;
     for _ in 0..20 {
@@ -98,7 +98,7 @@ pub(crate) async fn print_limit(bench: &Bench) {
     }
     let limit = f64::from(n) / began.elapsed().as_secs_f64();
     println!(
-        "\nthe limit: one statement that writes model and event, nobody asked who acts, 1 connection: {limit:.0}/s"
+        "\nthe limit: one statement that writes model and event without checking who acts, 1 connection: {limit:.0}/s"
     );
 }
 

@@ -1,4 +1,4 @@
-//! A service's database and the floor's pool on one PostgreSQL, as the service itself would start it.
+//! A service's database and the floor's pool on one PostgreSQL, which starts as the service starts it.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use daybook_migration::sample;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
-/// Work under way.
-pub(crate) type Doing = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The future of a piece of work.
+pub(crate) type WorkFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// As many connections as the widest case uses.
+/// The number of connections of the widest case.
 const CONNECTIONS: u32 = 8;
 
-/// Everything that a case needs. Cheap to clone.
+/// Everything that a case needs. It is cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Bench(Arc<Parts>);
 
@@ -27,18 +27,18 @@ pub(crate) struct Parts {
     postgres: std::sync::Mutex<Option<PrivatePostgres>>,
     folder: PathBuf,
     pub(crate) owner: PgConnectOptions,
-    /// Without consumers: the event alone.
-    pub(crate) quiet: Database,
-    /// With Daybook's own: thread and notifications.
-    pub(crate) telling: Database,
-    /// The floor's, with the same settings.
+    /// Without consumers: only the event.
+    pub(crate) without_consumers: Database,
+    /// With Daybook's own consumers: thread and notifications.
+    pub(crate) with_consumers: Database,
+    /// The floor's pool, with the same settings.
     pub(crate) pool: PgPool,
     pub(crate) team_id: Uuid,
     pub(crate) user_id: Uuid,
     pub(crate) subject: String,
-    /// A campaign for each connection to update, so that they don't wait for each other.
+    /// One campaign per connection to update, so that the connections don't wait for each other.
     pub(crate) campaigns: Vec<campaign::Model>,
-    /// A thousand for each connection.
+    /// A thousand campaigns per connection.
     pub(crate) thousands: Vec<Vec<Uuid>>,
     pub(crate) floor_trips: AtomicU64,
 }
@@ -52,7 +52,7 @@ impl std::ops::Deref for Bench {
 }
 
 impl Bench {
-    /// On a cluster of its own, called `name` for who looks at the folders.
+    /// Starts on a separate cluster; `name` is the name of its folder.
     pub(crate) async fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("daybook-bench-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -67,7 +67,7 @@ impl Bench {
             ..DatabaseOptions::new(owner.clone())
         };
         let sentences = Sentences::default().with::<campaign::Model>();
-        let quiet = Database::connect(options.clone())
+        let without_consumers = Database::connect(options.clone())
             .await
             .unwrap()
             .with_extension(sentences);
@@ -75,7 +75,7 @@ impl Bench {
             daybook::threads::post_to_thread::CONSUMER,
             daybook::notifications::send_notifications::CONSUMER,
         ]);
-        let telling = Database::connect(options.clone())
+        let with_consumers = Database::connect(options.clone())
             .await
             .unwrap()
             .with_extension(daybooks_own.unwrap());
@@ -86,13 +86,13 @@ impl Bench {
             .await
             .unwrap();
 
-        let (team_id, user_id, subject) = people(&quiet).await;
+        let (team_id, user_id, subject) = people(&without_consumers).await;
         let bench = Parts {
             postgres: std::sync::Mutex::new(Some(postgres)),
             folder,
             owner,
-            quiet,
-            telling,
+            without_consumers,
+            with_consumers,
             pool,
             team_id,
             user_id,
@@ -104,10 +104,10 @@ impl Bench {
         Self(Arc::new(bench))
     }
 
-    /// Makes what the updates update.
+    /// Creates the rows that the updates change.
     ///
     /// # Panics
-    /// If somebody else holds the bench.
+    /// If another clone of the bench exists.
     pub(crate) async fn with_rows_to_update(self) -> Self {
         let mut bench = Arc::into_inner(self.0).unwrap();
         for _ in 0..CONNECTIONS {
@@ -133,24 +133,24 @@ impl Bench {
         )
     }
 
-    /// How many round trips one piece of our work takes.
-    pub(crate) async fn round_trips(&self, work: Doing) -> u64 {
-        let counted = || self.quiet.stats().round_trips() + self.telling.stats().round_trips();
+    /// Returns the number of round trips of one piece of Daybook's work.
+    pub(crate) async fn round_trips(&self, work: WorkFuture) -> u64 {
+        let counted = || self.without_consumers.stats().round_trips() + self.with_consumers.stats().round_trips();
         let before = counted();
         work.await;
         counted() - before
     }
 
-    /// How many the floor's takes.
-    pub(crate) async fn floor_round_trips(&self, work: Doing) -> u64 {
+    /// Returns the number of round trips of the floor's work.
+    pub(crate) async fn floor_round_trips(&self, work: WorkFuture) -> u64 {
         let before = self.floor_trips.load(Ordering::Relaxed);
         work.await;
         self.floor_trips.load(Ordering::Relaxed) - before
     }
 
     pub(crate) async fn stop(self) {
-        self.quiet.close().await;
-        self.telling.close().await;
+        self.without_consumers.close().await;
+        self.with_consumers.close().await;
         self.pool.close().await;
         let postgres = self.postgres.lock().unwrap().take();
         if let Some(postgres) = postgres {
@@ -163,7 +163,7 @@ impl Bench {
 }
 
 impl Parts {
-    /// As a request of the acting person would enter.
+    /// Returns the entry that a request of the acting person would use.
     pub(crate) fn entry(&self) -> Entry {
         let entrant = Entrant::Person {
             issuer: "daybook".to_owned(),
@@ -182,7 +182,7 @@ impl Parts {
     }
 }
 
-/// A team with somebody who acts and three who watch campaigns.
+/// Creates a team with a person who acts and three people who watch campaigns.
 async fn people(database: &Database) -> (Uuid, Uuid, String) {
     use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
     let person = |subject: &str| NewPerson {

@@ -1,4 +1,4 @@
-//! What does not depend on a floor: a large table against a small one, and the idle service's memory.
+//! Measurements without a floor: a large table against a small one, and the idle service's memory.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -11,18 +11,18 @@ use sqlx::ConnectOptions as _;
 use crate::Spread;
 use crate::setup::Bench;
 
-const SMALL: u64 = 10_000;
-const LARGE: u64 = 1_000_000;
-/// How often each size is measured.
+const SMALL_TABLE_EVENTS: u64 = 10_000;
+const LARGE_TABLE_EVENTS: u64 = 1_000_000;
+/// The number of measurements of each size.
 const ROUNDS: usize = 9;
-const EACH: u32 = 150;
+const CALLS_PER_ROUND: u32 = 150;
 
-/// Creates a campaign with its event, and reads the first page of the team's feed and of one object's timeline, on a
-/// table of ten thousand events and on one of a million, in turn: each has a cluster of its own.
+/// Creates a campaign with its event, and reads the first page of the team's feed and of one object's timeline. It does
+/// so in turn on a table of ten thousand events and on one of a million; each has its own cluster.
 pub(crate) async fn compare() {
     let (small, large) = (Bench::start("small").await, Bench::start("large").await);
-    grow_to(&small, SMALL).await;
-    grow_to(&large, LARGE).await;
+    grow_to(&small, SMALL_TABLE_EVENTS).await;
+    grow_to(&large, LARGE_TABLE_EVENTS).await;
     let mut times: [[Vec<f64>; 2]; 3] = Default::default();
     let mut ratios: [Vec<f64>; 3] = Default::default();
     for round in 0..=ROUNDS {
@@ -81,17 +81,17 @@ async fn measure(bench: &Bench) -> [f64; 3] {
     ]
 }
 
-/// Microseconds for one, of `EACH` in a row.
+/// Returns the microseconds of one call, the mean of `CALLS_PER_ROUND` calls in sequence.
 async fn time(work: impl AsyncFn()) -> f64 {
     let began = Instant::now();
-    for _ in 0..EACH {
+    for _ in 0..CALLS_PER_ROUND {
         work().await;
     }
-    began.elapsed().as_secs_f64() * 1e6 / f64::from(EACH)
+    began.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS_PER_ROUND)
 }
 
 async fn page(bench: &Bench, sql: &'static str, object: Option<&str>) {
-    let tx = bench.quiet.enter(&bench.entry().read_only()).await.unwrap();
+    let tx = bench.without_consumers.enter(&bench.entry().read_only()).await.unwrap();
     let mut query = sqlx::query(sql).bind(bench.team_id);
     if let Some(object) = object {
         query = query.bind(object);
@@ -104,7 +104,7 @@ async fn page(bench: &Bench, sql: &'static str, object: Option<&str>) {
     tx.commit().await.unwrap();
 }
 
-/// Fills the table up with events of this team, spread over a hundred objects, in id order as they would come.
+/// Fills the table with events of this team about a hundred objects, in the order of their ids.
 async fn grow_to(bench: &Bench, wanted: u64) {
     let mut owner = bench.owner.connect().await.unwrap();
     sqlx::query("SELECT set_config('daybook.team_id', $1, false)")
@@ -138,12 +138,12 @@ async fn grow_to(bench: &Bench, wanted: u64) {
         .unwrap();
         left -= n;
     }
-    // As autovacuum would have by the time: without statistics the first plans are guesses.
+    // Autovacuum would have done this by then. Without statistics, the first plans are guesses.
     sqlx::query("VACUUM ANALYZE events").execute(&mut owner).await.unwrap();
     sqlx::query("CHECKPOINT").execute(&mut owner).await.ok();
 }
 
-/// Starts the service as it is shipped, waits until it is ready, and reads its resident memory.
+/// Starts the shipped service, waits until it is ready, and reads its resident memory.
 pub(crate) fn print_idle_memory() {
     let binary = std::env::current_exe()
         .unwrap()
@@ -171,7 +171,7 @@ pub(crate) fn print_idle_memory() {
     let mut lines = BufReader::new(service.stderr.take().unwrap()).lines();
     let ready = lines.any(|line| line.is_ok_and(|line| line.contains("listening on")));
     assert!(ready, "the service ended before it was ready");
-    // What a start leaves behind settles within a moment.
+    // Memory that the start needed is released within a short time.
     std::thread::sleep(Duration::from_secs(2));
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.id())).unwrap_or_default();
     let resident = status

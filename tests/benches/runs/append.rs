@@ -1,4 +1,4 @@
-//! Lines that are acknowledged in a second.
+//! Acknowledged lines per second.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::{median, print};
 
 const ROUNDS: usize = 3;
 
-/// What consumers do with the runs' beginnings is not to be measured.
-const QUIET: Duration = Duration::from_secs(5);
+/// Waits until the consumers have finished with the runs' first events, which are not measured.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) async fn compare(service: &Service) {
     let mut connection = Connection::open(service.port).await;
@@ -26,7 +26,7 @@ pub(crate) async fn compare(service: &Service) {
             let path = format!("/runs/{run}/events");
             writers.push(service.request("POST", &path, "application/x-ndjson", "*/*", &sent));
         }
-        tokio::time::sleep(QUIET).await;
+        tokio::time::sleep(SETTLE_TIME).await;
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let floor = (0..runs).map(|_| appends.clone()).collect();
@@ -44,7 +44,7 @@ pub(crate) async fn compare(service: &Service) {
     }
 }
 
-/// Requests in a second, each writer on a connection of its own with one in flight.
+/// Returns the requests per second; each writer has its own connection with one request in flight.
 async fn write(port: u16, writers: Vec<Vec<u8>>, requests: usize) -> f64 {
     let total = writers.len() * requests;
     let mut connections = Vec::new();

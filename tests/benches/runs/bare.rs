@@ -65,6 +65,6 @@ async fn append(State(queue): State<Arc<Queue>>, body: Bytes) -> &'static str {
 
 async fn stream(Captured(path): Captured<String>) -> Body {
     let file = tokio::fs::File::open(format!("/{path}")).await.unwrap();
-    // Larger pieces than the usual 4 KiB, which would flatter us.
+    // Pieces larger than the usual 4 KiB, which would make the floor look slow.
     Body::from_stream(ReaderStream::with_capacity(file, 64 << 10))
 }

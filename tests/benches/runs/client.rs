@@ -1,15 +1,15 @@
-//! A client that costs as little as possible: requests are made beforehand, and of answers only the length is read.
+//! A client with little overhead: requests are built in advance, and only the length of responses is read.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A connection that is kept.
+/// A connection that stays open.
 pub(crate) struct Connection {
     socket: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// The bytes of a request.
+/// Returns the bytes of a request.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!(
         "{method} {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n",
@@ -33,7 +33,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request, and reads its answer, which has a length, to the end.
+    /// Sends a request, and reads its complete response, which must have a length.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> Vec<u8> {
         self.socket.write_all(request).await.unwrap();
         self.buffer.clear();
@@ -52,7 +52,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request, and gives when the first byte of the body was there, and how many bytes came up to `most`.
+    /// Sends a request, and returns the time of the body's first byte, and the number of bytes up to `most`.
     pub(crate) async fn drain(mut self, request: &[u8], most: u64) -> (std::time::Duration, u64) {
         let began = std::time::Instant::now();
         self.socket.write_all(request).await.unwrap();
@@ -82,6 +82,6 @@ impl Connection {
 
     async fn read(&mut self) {
         let read = self.socket.read_buf(&mut self.buffer).await.unwrap();
-        assert!(read > 0, "the server hung up");
+        assert!(read > 0, "the server closed the connection");
     }
 }

@@ -1,4 +1,4 @@
-//! What a run is in the database, however long its log.
+//! The size of a run in the database, which does not depend on the length of its log.
 
 use crate::client::Connection;
 use crate::service::Service;

@@ -1,14 +1,14 @@
-//! What run logs cost, beside bare axum handlers that do the same: `make bench`.
+//! The cost of run logs, beside bare axum handlers that do the same: `make bench`.
 //!
-//! Both are processes of their own, release builds, and take turns in one run, on one machine that the client shares with them.
-//! A ratio is of lines or bytes a second, so that 1.00 is as good as the bare way and lower is worse; of times, where it says
-//! so, and then higher is worse. An aim that is missed is printed as missed.
-//! `cargo bench --package daybook-tests --bench runs -- append` runs what has that in its name.
+//! Both servers are separate release-build processes. They take turns in one run, on one machine that the client shares
+//! with them. A ratio compares lines or bytes per second: 1.00 is as good as the bare way, and lower is worse. Where a
+//! label says "times", it compares times, and higher is worse. A missed aim is printed as `MISSED`. `cargo bench
+//! --package daybook-tests --bench runs -- append` runs only the part of that name.
 
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a bench has nobody to hand an error to, and prints its figures"
+    reason = "a benchmark has no caller for its errors, and prints its figures"
 )]
 
 mod append;

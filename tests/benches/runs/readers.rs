@@ -1,4 +1,4 @@
-//! A thousand who read one run: when each has a line, and what each costs in memory.
+//! A thousand readers of one run: when each receives a line, and the memory of each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,13 +24,13 @@ pub(crate) async fn measure(service: &Service) {
         let began = Instant::now();
         let arrived = Arc::new(AtomicU64::new(0));
         let (seen, mut times) = mpsc::unbounded_channel::<Instant>();
-        // Near the end: how long the log is should make no difference.
+        // Near the end: the log's length should make no difference.
         let from = format!("/runs/{run}/events?after_sequence={}", before - 5);
         let ask = service.request("GET", &from, "*/*", "text/event-stream", "");
         let mut readers = Vec::new();
         for _ in 0..READERS {
             let (ask, arrived, seen, port) = (ask.clone(), arrived.clone(), seen.clone(), service.port);
-            // Five lines, and the two of the log's beginning.
+            // Five lines, and the two lines at the log's beginning.
             let history = 7;
             readers.push(tokio::spawn(async move {
                 let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -80,7 +80,7 @@ pub(crate) async fn measure(service: &Service) {
         );
         println!(
             "{:<58} {:>14} {:>14}",
-            "  memory each, with its connection; all caught up after",
+            "  memory each, with its connection; time to catch up",
             format!(
                 "{:.1} kB",
                 (full.saturating_sub(empty)) as f64 / READERS as f64 / 1_000.0
@@ -94,11 +94,14 @@ pub(crate) async fn measure(service: &Service) {
     }
 }
 
-/// How many lines' events begin here, with what is left of the piece before.
+/// Returns the number of lines that begin in these bytes; `before` keeps the rest of the last piece.
 fn lines_in(bytes: &[u8], before: &mut Vec<u8>) -> u64 {
-    const BEGINS: &[u8] = b"\ndata: {";
+    const EVENT_START: &[u8] = b"\ndata: {";
     before.extend_from_slice(bytes);
-    let found = before.windows(BEGINS.len()).filter(|window| *window == BEGINS).count();
-    before.drain(..before.len().saturating_sub(BEGINS.len() - 1));
+    let found = before
+        .windows(EVENT_START.len())
+        .filter(|window| *window == EVENT_START)
+        .count();
+    before.drain(..before.len().saturating_sub(EVENT_START.len() - 1));
     found as u64
 }

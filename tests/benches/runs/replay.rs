@@ -1,4 +1,4 @@
-//! A log of a million lines, read whole, and read from near its end, plain and sealed.
+//! A log of a million lines, read completely and from near its end, plain and sealed.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{median, print};
 const LINES: usize = 1_000_000;
 const NEAR_THE_END: usize = 900_000;
 const ROUNDS: usize = 3;
-const LOOKS: usize = 40;
+const FIRST_BYTE_REQUESTS: usize = 40;
 
 pub(crate) async fn compare(service: &Service) {
     let mut connection = Connection::open(service.port).await;
@@ -26,7 +26,7 @@ pub(crate) async fn compare(service: &Service) {
     let bytes = std::fs::metadata(&file).unwrap().len();
     println!(
         "{:<58} {:>14} {:>14}",
-        "  1,000,000 lines appended, a thousand at a time; folded",
+        "  1,000,000 lines appended, a thousand at a time; summary",
         format!("{:.1} s", appended.as_secs_f64()),
         format!("{:.1} s", began.elapsed().as_secs_f64())
     );
@@ -60,7 +60,7 @@ pub(crate) async fn compare(service: &Service) {
     let sealed = runs.storage().seal(key).unwrap().unwrap();
     println!(
         "{:<58} {:>14} {:>14}",
-        "  sealed, and read again to be sure",
+        "  sealed, and read again as a check",
         format!("{} MB", sealed.sealed_bytes / 1_000_000),
         format!("{:.1} s", began.elapsed().as_secs_f64())
     );
@@ -75,13 +75,13 @@ pub(crate) async fn compare(service: &Service) {
     let mut ours = vec![read(service.port, &whole, bytes).await];
     println!(
         "{:<58} {:>14} {:>14}",
-        "  the sealed one, whole",
+        "  the sealed log, complete",
         "",
         format!("{:.0} MB/s", median(&mut ours))
     );
 }
 
-/// In millions of bytes a second.
+/// Returns millions of bytes per second.
 async fn read(port: u16, request: &[u8], bytes: u64) -> f64 {
     let began = Instant::now();
     let (_, got) = Connection::open(port).await.drain(request, bytes).await;
@@ -89,10 +89,10 @@ async fn read(port: u16, request: &[u8], bytes: u64) -> f64 {
     bytes as f64 / 1e6 / began.elapsed().as_secs_f64()
 }
 
-/// In milliseconds.
+/// Returns milliseconds.
 async fn first_byte(service: &Service, request: &[u8]) -> f64 {
     let mut looks = Vec::new();
-    for _ in 0..LOOKS {
+    for _ in 0..FIRST_BYTE_REQUESTS {
         let (first, _) = Connection::open(service.port).await.drain(request, 1).await;
         looks.push(first.as_secs_f64() * 1_000.0);
     }

@@ -1,4 +1,4 @@
-//! The two servers: ours on a private PostgreSQL, and the bare one.
+//! The two servers: Daybook on a private PostgreSQL, and the bare one.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::bare;
 use crate::client::{Connection, request};
 
-const SECRET: &str = "the secret of a bench that nobody else knows";
+const SECRET: &str = "a secret that only this benchmark knows";
 
 pub(crate) struct Service {
     postgres: PrivatePostgres,
@@ -102,7 +102,7 @@ impl Service {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         format!(
             "PostgreSQL {}, {cores} cores shared by server, service and clients; wide events to /dev/null\n\n{:<58} {:>14} {:>14}   ratio",
-            self.version, "", "bare", "ours"
+            self.version, "", "bare", "Daybook"
         )
     }
 
@@ -110,7 +110,7 @@ impl Service {
         self.owner.connect().await.unwrap()
     }
 
-    /// A request for something of the team's.
+    /// Returns a request for a path under the team's.
     pub(crate) fn request(&self, method: &str, path: &str, content_type: &str, accept: &str, body: &str) -> Vec<u8> {
         let path = format!("/v1/teams/{}{path}", self.team_id);
         let bearer = format!("Bearer {}", self.token);
@@ -122,7 +122,7 @@ impl Service {
         request(method, &path, &headers, body)
     }
 
-    /// A run that has begun.
+    /// Creates a run that has begun.
     pub(crate) async fn run(&self, connection: &mut Connection) -> String {
         let body = r#"{"name":"bench","lost_after_seconds":3600}"#;
         let answer = connection
@@ -140,7 +140,7 @@ impl Service {
             .await;
     }
 
-    /// Appends lines, in requests of a thousand.
+    /// Appends lines, in requests of a thousand lines.
     pub(crate) async fn append(&self, connection: &mut Connection, run: &str, lines: usize) {
         for from in (0..lines).step_by(1_000) {
             let body = body(from, 1_000.min(lines - from));
@@ -161,7 +161,7 @@ impl Service {
             .join("logs/events.ndjson")
     }
 
-    /// What our process has in memory, in bytes.
+    /// Returns the resident memory of Daybook's process, in bytes.
     pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.processes[0].id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
@@ -178,7 +178,7 @@ impl Service {
     }
 }
 
-/// Lines as a program's console says them.
+/// Returns lines as a program prints them to its console.
 pub(crate) fn body(from: usize, lines: usize) -> String {
     (from..from + lines)
         .map(|at| {

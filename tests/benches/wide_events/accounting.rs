@@ -1,4 +1,4 @@
-//! A million requests, with clients that leave at random: each is emitted, sampled out or dropped.
+//! A million requests, with clients that disconnect at random: each is emitted, sampled out or dropped.
 
 use daybook::wide_events::Sampling;
 use daybook_tests::accounting;
@@ -11,7 +11,7 @@ pub fn account() {
         .enable_all()
         .build()
         .unwrap();
-    println!("Accounting, with clients that leave at random; a sum that isn't right ends this with an error");
-    let told = runtime.block_on(accounting::account(REQUESTS, Sampling::default().rate(0.9)));
-    println!("  {told}\n");
+    println!("Accounting, with clients that disconnect at random; wrong counts end this with an error");
+    let summary = runtime.block_on(accounting::account(REQUESTS, Sampling::default().rate(0.9)));
+    println!("  {summary}\n");
 }

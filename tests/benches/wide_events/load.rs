@@ -1,4 +1,4 @@
-//! Clients.
+//! The clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 const CONNECTIONS: u64 = 8;
 const REQUEST: &[u8] = b"GET /carts/7 HTTP/1.1\r\nhost: shop.test\r\nuser-agent: bench/1\r\naccept: */*\r\n\r\n";
 
-/// So many requests over a few connections that stay open, one after the other on each.
+/// Sends a number of requests over a few open connections, one after the other on each.
 pub fn requests(address: SocketAddr, requests: u64) {
     let clients: Vec<_> = (0..CONNECTIONS)
         .map(|_| thread::spawn(move || client(address, requests / CONNECTIONS)))
@@ -27,13 +27,13 @@ fn client(address: SocketAddr, requests: u64) {
         let mut read = 0;
         while !buffer[..read].ends_with(b"\r\n\r\nok") {
             let bytes = socket.read(&mut buffer[read..]).unwrap();
-            assert!(bytes > 0, "the server hung up");
+            assert!(bytes > 0, "the server closed the connection");
             read += bytes;
         }
     }
 }
 
-/// What `wrk` says: requests a second.
+/// Returns the requests per second that `wrk` reports.
 pub fn wrk(address: SocketAddr) -> f64 {
     let output = Command::new("wrk")
         .args(["-t1", "-c64", "-d3s", &format!("http://{address}/carts/7")])

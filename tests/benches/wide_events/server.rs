@@ -1,4 +1,4 @@
-//! The servers: this program again, once for each way.
+//! The servers: this program, started again for each variant.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write};
@@ -19,17 +19,17 @@ pub const COMMAND: &str = "serve";
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// It isn't.
+pub enum Variant {
+    /// No line is written.
     Bare,
     Ours,
-    /// Fields on the span of `TraceLayer`, written with the answer.
+    /// Fields on the span of `TraceLayer`, written with the response.
     Trace,
     /// One `info!` in the handler, without status and latency.
     Info,
 }
 
-impl Way {
+impl Variant {
     pub const ALL: [Self; 4] = [Self::Bare, Self::Ours, Self::Trace, Self::Info];
 
     fn name(self) -> &'static str {
@@ -41,37 +41,37 @@ impl Way {
         }
     }
 
-    pub fn told(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Bare => "bare axum, no line",
-            Self::Ours => "ours",
+            Self::Ours => "Daybook",
             Self::Trace => "TraceLayer, fields on its span",
             Self::Info => "one info! with all fields",
         }
     }
 }
 
-impl std::str::FromStr for Way {
+impl std::str::FromStr for Variant {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
         Self::ALL
             .into_iter()
-            .find(|way| way.name() == name)
+            .find(|variant| variant.name() == name)
             .ok_or_else(|| name.to_owned())
     }
 }
 
-/// A server in a process of its own, which ends with this value.
+/// A server in its own process, which ends when this value is dropped.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
 }
 
 impl Server {
-    pub fn start(way: Way, fields: usize) -> Self {
+    pub fn start(variant: Variant, fields: usize) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([COMMAND, way.name(), &fields.to_string()])
+            .args([COMMAND, variant.name(), &fields.to_string()])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// The time that all its threads have run, as the scheduler counts it.
+    /// Returns the CPU time of all its threads, as the scheduler counts it.
     pub fn cpu_ns(&self) -> u64 {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let ran = |thread: io::Result<fs::DirEntry>| -> u64 {
@@ -104,7 +104,7 @@ impl Drop for Server {
 }
 
 /// Serves until it is killed.
-pub fn serve(way: Way, fields: usize) {
+pub fn serve(variant: Variant, fields: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -114,7 +114,7 @@ pub fn serve(way: Way, fields: usize) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
         io::stdout().flush().unwrap();
-        let service = router(way, fields).into_make_service_with_connect_info::<SocketAddr>();
+        let service = router(variant, fields).into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, service).await.unwrap();
     });
 }
@@ -123,18 +123,18 @@ fn sink() -> Sink {
     Sink::new(File::options().write(true).open("/dev/null").unwrap())
 }
 
-fn router(way: Way, fields: usize) -> Router {
+fn router(variant: Variant, fields: usize) -> Router {
     let route = |handler| Router::new().route("/carts/{id}", handler);
     let few = fields == 10;
-    match way {
-        Way::Bare => route(get(async || "ok")),
-        Way::Ours => {
+    match variant {
+        Variant::Bare => route(get(async || "ok")),
+        Variant::Ours => {
             let config = Config::from_lookup(&|_| None).unwrap().wide_events;
             let layer = WideEventLayer::new(wide_event_config(&config).unwrap().sink(sink()));
             let handler = if few { get(ours_10) } else { get(ours_50) };
             route(handler).layer(layer)
         }
-        Way::Trace => {
+        Variant::Trace => {
             subscribe();
             if few {
                 let layer = TraceLayer::new_for_http()
@@ -150,7 +150,7 @@ fn router(way: Way, fields: usize) -> Router {
                 route(get(traced_50)).layer(layer)
             }
         }
-        Way::Info => {
+        Variant::Info => {
             subscribe();
             let handler = if few { get(info_10) } else { get(info_50) };
             route(handler)
@@ -158,7 +158,7 @@ fn router(way: Way, fields: usize) -> Router {
     }
 }
 
-/// `tracing`'s own JSON, a line an event, into the same sink.
+/// Writes `tracing`'s own JSON, one line per event, into the same sink.
 fn subscribe() {
     let sink = sink();
     tracing_subscriber::fmt()
@@ -169,7 +169,7 @@ fn subscribe() {
         .init();
 }
 
-/// A line at a time, as the subscriber writes them.
+/// Sends one line at a time, as the subscriber writes them.
 struct Lines(Sink);
 
 impl Write for Lines {
@@ -192,7 +192,7 @@ fn path(request: &Request) -> (&str, String) {
     (route, peer.map(|peer| peer.0.ip().to_string()).unwrap_or_default())
 }
 
-/// Handlers and spans with these fields: by turns a text, a whole number, a float and a truth.
+/// Defines handlers and spans with these fields: in turn a text, an integer, a float and a boolean.
 macro_rules! handlers {
     ($ours:ident, $traced:ident, $span:ident, $info:ident, $($text:ident $number:ident $float:ident $truth:ident),+; $($more_text:ident $more_number:ident)?) => {
         async fn $ours(event: WideEvent) -> &'static str {
