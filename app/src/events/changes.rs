@@ -33,8 +33,8 @@ pub struct ChangedField {
     pub old_text: Option<String>,
     /// After, as people read it.
     pub new_text: Option<String>,
-    /// True: a value is long, and `old` or `new` is only its beginning, as text. The single message (`GET
-    /// /threads/{id}/messages/{seq}`) has the whole value.
+    /// True: a value is long, and `old` or `new` is only its beginning, as text. The single message
+    /// (`GET /threads/{id}/messages/{seq}`) has the whole value.
     pub truncated: bool,
 }
 
