@@ -37,8 +37,8 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
         }
         match consumer.mode {
             Mode::Abort => run(tx, consumer, &matching).await.map_err(|cause| {
-                // Then even a caller that ignores the error can't commit.
-                tx.doom();
+                // Not even a caller who doesn't look at the error can commit.
+                tx.mark_rollback_only();
                 failed(consumer, cause)
             })?,
             Mode::Isolate => run_isolated(tx, consumer, &matching).await?,
@@ -53,9 +53,9 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
 async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> Result<()> {
     let work = async {
         run(tx, consumer, events).await?;
-        // Its statements are rolled back, so it has not done its work, even if it returned `Ok`.
-        if tx.is_doomed() {
-            return Err("one of its statements failed, and it continued".into());
+        // Its statements are undone, so it has not done its work, whatever it says.
+        if tx.is_rollback_only() {
+            return Err("a statement of it failed, and it went on all the same".into());
         }
         Ok(())
     };
@@ -65,8 +65,8 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
     };
     let error = failed(consumer, cause);
     if error.is_retryable() {
-        // The whole transaction is run again, and the consumer with it.
-        tx.doom();
+        // The whole transaction is begun anew, and the consumer with it.
+        tx.mark_rollback_only();
         return Err(error);
     }
     let mut message = chain(&error);

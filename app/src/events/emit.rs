@@ -142,7 +142,7 @@ fn envelope(
 
 /// Inserts the events and runs their consumers.
 pub(super) async fn record(tx: &TeamTx, mut events: Vec<Event>) -> Result<Vec<Event>> {
-    tx.whole(async {
+    tx.all_or_nothing(async {
         for chunk in events.chunks_mut(ROWS_PER_STATEMENT) {
             insert(tx, chunk).await?;
         }

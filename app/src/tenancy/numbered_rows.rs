@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task;
 use uuid::Uuid;
 
-use super::team_tx::{ToItsEnd, give_back};
+use super::team_tx::{RunToCompletion, give_back};
 use super::{Database, Moved};
 use crate::error::{Error, Result};
 
@@ -75,13 +75,13 @@ impl<R> Waiting<R> {
 #[derive(Debug)]
 pub(crate) struct NumberedRows<R> {
     owner: Owner,
-    state: Arc<Mutex<State<R>>>,
+    state: Arc<Mutex<RowsState<R>>>,
     /// The tasks that hold a transaction of this work.
     holders: StdMutex<Vec<task::Id>>,
 }
 
 #[derive(Debug)]
-struct State<R> {
+struct RowsState<R> {
     /// Transactions of this work that have not ended.
     open: usize,
     /// The last place that is written.
@@ -93,7 +93,7 @@ struct State<R> {
     waiting_bytes: usize,
 }
 
-impl<R: NumberedRow> State<R> {
+impl<R: NumberedRow> RowsState<R> {
     fn place(&self) -> i64 {
         self.last + i64::try_from(self.waiting.len()).unwrap_or(i64::MAX)
     }
@@ -144,7 +144,7 @@ impl<R: NumberedRow> NumberedRows<R> {
     pub(crate) fn new(owner: Owner) -> Arc<Self> {
         Arc::new(Self {
             owner,
-            state: Arc::new(Mutex::new(State {
+            state: Arc::new(Mutex::new(RowsState {
                 open: 0,
                 last: 0,
                 is_last_known: true,
@@ -177,7 +177,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         let connection = database.acquire().await?;
         let (this, database) = (self.clone(), database.clone());
         // To its end, so that a caller who gives up leaves no doubt about what is written.
-        ToItsEnd::new(async move { this.write(&database, connection, rows).await }).await
+        RunToCompletion::new(async move { this.write(&database, connection, rows).await }).await
     }
 
     /// Writes what still waits, also while a transaction is open.
@@ -232,7 +232,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         &self,
         connection: &mut PgConnection,
         database: &Database,
-        state: &mut State<R>,
+        state: &mut RowsState<R>,
     ) -> Result<(), sqlx::Error> {
         if !state.is_last_known {
             let last = self.read_last(connection).await?;
@@ -326,7 +326,7 @@ pub(super) trait Defer: fmt::Debug + Send + Sync {
     async fn opened(&self, task: Option<task::Id>);
 
     /// The task doesn't hold it any more: it is about to end.
-    fn let_go(&self, task: task::Id);
+    fn release_task(&self, task: task::Id);
 
     /// Whether the rows are this team's.
     fn are_of(&self, team_id: Uuid) -> bool;
@@ -348,9 +348,9 @@ pub(super) trait Written: Send {
     fn settle(self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> Moved;
 }
 
-struct Within<R>(OwnedMutexGuard<State<R>>);
+struct WrittenInTransaction<R>(OwnedMutexGuard<RowsState<R>>);
 
-impl<R: NumberedRow> Written for Within<R> {
+impl<R: NumberedRow> Written for WrittenInTransaction<R> {
     fn settle(mut self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> Moved {
         match outcome {
             Ok(()) => {
@@ -374,7 +374,7 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
         self.holders().extend(task);
     }
 
-    fn let_go(&self, task: task::Id) {
+    fn release_task(&self, task: task::Id) {
         let mut holders = self.holders();
         if let Some(at) = holders.iter().position(|holder| *holder == task) {
             holders.swap_remove(at);
@@ -400,7 +400,7 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
         let outcome = query.persistent(database.persistent()).execute(&mut *connection).await;
         database.stats().add(began.elapsed());
         outcome?;
-        Ok(Some(Box::new(Within(state))))
+        Ok(Some(Box::new(WrittenInTransaction(state))))
     }
 
     async fn closed(&self, connection: Option<&mut PgConnection>, database: &Database) {

@@ -1,6 +1,6 @@
 //! A transaction inside one team.
 
-mod beside;
+mod deferred_rows;
 mod cause;
 mod connection;
 mod connection_trait;
@@ -16,57 +16,58 @@ use sqlx::postgres::Postgres;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use self::beside::Beside;
-pub(super) use self::connection::{Entering, ToItsEnd, give_back};
-use self::connection::{abandon, commit, is_dead, let_go};
-use self::report::{Report, not_entered};
+use self::deferred_rows::DeferredRows;
+pub(super) use self::connection::{Entering, RunToCompletion, give_back};
+use self::connection::{abandon, commit, is_dead, give_back_in_background};
+use self::report::{Report, report_not_entered};
 use super::enter::{self, Claim, Entered, Entry};
 use super::hints::{Hint, Hints, Moved};
 use super::observer::Ending;
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
 
-/// How long a repeated request waits for the first one's answer to be stored.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a repeated request waits until the answer of the first one is stored.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A transaction inside one team: the only way to a connection that can read or write team rows.
 ///
-/// It is a SeaORM connection (`Entity::find().all(&tx)`), and takes sqlx's queries by [`fetch_all`] and its
-/// like. Dropped without [`commit`], it is rolled back before its connection serves anybody else.
+/// It is a SeaORM connection (`Entity::find().all(&tx)`), and it runs sqlx's queries with [`fetch_all`] and similar
+/// functions. If it is dropped without [`commit`], it is rolled back before its connection is used again.
 ///
 /// [`fetch_all`]: TeamTx::fetch_all
 /// [`commit`]: TeamTx::commit
 pub struct TeamTx {
     connection: Mutex<Option<PoolConnection<Postgres>>>,
     database: Database,
-    /// How it was entered, to enter again.
+    /// How the team was entered, so that the transaction can be begun again.
     entry: Entry,
     context: Context,
     role: Role,
     claim: Option<Claim>,
     stats: Stats,
-    state: StdMutex<State>,
-    /// Of work whose rows wait for this transaction's end.
-    beside: Option<Box<Beside>>,
+    state: StdMutex<TxState>,
+    /// Rows that wait for the end of this transaction.
+    deferred_rows: Option<Box<DeferredRows>>,
 }
 
 #[derive(Default)]
-struct State {
-    /// A statement failed since the last savepoint, so that PostgreSQL would answer COMMIT with a silent
-    /// ROLLBACK; or its outcome is unknown, because its caller gave up on it; or a consumer refused.
+struct TxState {
+    /// Whether the transaction can only be rolled back. Either a statement failed since the last savepoint, so that
+    /// PostgreSQL would answer COMMIT with a silent ROLLBACK; or the outcome of a statement is unknown, because its
+    /// caller cancelled it; or a consumer refused.
     aborted: bool,
-    /// Statements sent so far, savepoints included.
+    /// The number of statements sent, including savepoints.
     statements: u32,
-    /// Savepoints made so far, for their names.
+    /// The number of savepoints made, for their names.
     savepoints: u32,
-    /// Savepoints and recordings whose work hasn't come to its end. One whose caller gave up stays, and bars
-    /// the commit.
+    /// The number of savepoints and recordings whose work has not finished. One that was cancelled stays counted and
+    /// prevents the commit.
     unfinished: u32,
     /// The events whose consumers are running, outermost first.
     causes: Vec<Uuid>,
-    /// What to say once it has committed.
+    /// The signals to publish after the commit.
     hints: HashSet<Hint>,
-    /// What its observer is told at its end.
+    /// What the observer receives at the end.
     report: Report,
 }
 
@@ -79,16 +80,16 @@ impl std::fmt::Debug for TeamTx {
     }
 }
 
-/// Which connection a transaction is admitted on.
+/// Which connection a transaction begins on.
 #[derive(Debug, Clone, Copy)]
 enum Admission {
-    /// The first that it holds.
+    /// Its first connection.
     First,
-    /// Another one, in the place of one that it has given back.
+    /// Another connection, which replaces one that it has given back.
     Again,
 }
 
-/// A connection that is inside a team, and whom it was entered for.
+/// A connection inside a team, and for whom the team was entered.
 struct Admitted {
     connection: Entering,
     context: Context,
@@ -103,7 +104,7 @@ impl TeamTx {
         let stats = Stats::default();
         stats.add(admitted.waited);
         let report = Report::begin(entry.request.observer.as_ref(), &admitted.context);
-        let beside = Beside::of(database, entry).await;
+        let deferred_rows = DeferredRows::open(database, entry).await;
         Ok(Self {
             connection: Mutex::new(admitted.connection.0.take()),
             database: database.clone(),
@@ -112,17 +113,17 @@ impl TeamTx {
             role: admitted.role,
             claim: admitted.claim,
             stats,
-            state: StdMutex::new(State {
+            state: StdMutex::new(TxState {
                 report,
-                ..State::default()
+                ..TxState::default()
             }),
-            beside,
+            deferred_rows,
         })
     }
 
     async fn admit(database: &Database, entry: &Entry, admission: Admission) -> Result<Admitted> {
         let asked = Instant::now();
-        let mut met_key_at = None;
+        let mut key_found_at = None;
         loop {
             let acquired = match admission {
                 Admission::First => database.acquire().await?,
@@ -133,12 +134,12 @@ impl TeamTx {
             let entered = match enter::enter(connection.get()?, entry, database).await {
                 Ok(entered) => entered,
                 Err(error) => {
-                    not_entered(entry, began.elapsed());
+                    report_not_entered(entry, began.elapsed());
                     let dead = is_dead(&error);
                     connection.give_back().await;
-                    // The pool doesn't ping, so a restart of the database shows here first. Nothing has
-                    // happened yet: the next connection may be younger than the restart.
-                    if dead && asked.elapsed() < ANSWER_PATIENCE {
+                    // The pool doesn't ping, so this is the first place that notices a restart of the database.
+                    // Nothing was done yet, and the next connection may be newer than the restart.
+                    if dead && asked.elapsed() < ANSWER_TIMEOUT {
                         continue;
                     }
                     return Err(error);
@@ -157,7 +158,7 @@ impl TeamTx {
                     });
                 }
                 Entered::KeyUsed { actor } => {
-                    not_entered(entry, began.elapsed());
+                    report_not_entered(entry, began.elapsed());
                     let claim = entry
                         .request
                         .claim
@@ -174,9 +175,9 @@ impl TeamTx {
                     if let Some(answer) = stored? {
                         return Err(Error::Replay(Box::new(answer)));
                     }
-                    // From here on, not from `asked`: the first request may have worked for long, and this one
-                    // has waited for its commit, after which the answer is stored.
-                    if met_key_at.get_or_insert_with(Instant::now).elapsed() >= ANSWER_PATIENCE {
+                    // The time counts from here, not from `asked`: the first request may have taken long, this one
+                    // has waited for its commit, and the answer is stored after the commit.
+                    if key_found_at.get_or_insert_with(Instant::now).elapsed() >= ANSWER_TIMEOUT {
                         return Err(Error::conflict(
                             "outcome-unknown",
                             "the first request with this Idempotency-Key did its work, but its answer was lost; \
@@ -189,25 +190,25 @@ impl TeamTx {
         }
     }
 
-    /// The team.
+    /// Returns the team's id.
     pub fn team_id(&self) -> Uuid {
         self.context.team_id
     }
 
-    /// Who acts, and what it belongs to.
+    /// Returns who acts and which story the transaction belongs to.
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// What the actor may do. The service itself may do everything.
+    /// Returns the actor's role. The service itself may do everything.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Refuses actors with less than `role`.
+    /// Refuses actors with a role lower than `role`.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] that names both.
+    /// [`Error::Forbidden`], which names both roles.
     pub fn require(&self, role: Role) -> Result<()> {
         if self.role >= role {
             return Ok(());
@@ -217,40 +218,40 @@ impl TeamTx {
         })
     }
 
-    /// A value that was added to the [`Database`].
+    /// Returns a value that was added to the [`Database`].
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.database.extension()
     }
 
-    /// Says, once and only if this transaction commits, that something of the team has moved.
+    /// Publishes, once and only if this transaction commits, a signal that something in the team has changed.
     pub fn hint(&self, moved: Moved) {
         let team_id = self.team_id();
         self.state().hints.insert(Hint { team_id, moved });
     }
 
-    /// What this transaction has cost so far.
+    /// Returns the counters of this transaction.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// Makes everything permanent. Runs to its end even if the caller is dropped meanwhile (a client that
-    /// hangs up), so that what follows a commit follows every commit.
+    /// Commits. It completes even if the caller is dropped meanwhile (a client that disconnects), so that every commit
+    /// is followed by its signals and its report.
     ///
     /// # Errors
-    /// [`Error::Internal`] if a statement had failed before (PostgreSQL would roll back and say nothing), if a
-    /// statement or a savepoint was given up before it had ended, or if a consumer of mode `abort` had refused.
+    /// [`Error::Internal`] if a statement failed before (PostgreSQL would roll back without an error), if a statement
+    /// or a savepoint was cancelled before its end, or if a consumer of mode `abort` refused.
     /// [`Error::Unavailable`] if the connection broke; the outcome is then unknown.
     pub async fn commit(mut self) -> Result<()> {
         let Some(mut connection) = self.connection.get_mut().take() else {
             return Err(Error::internal("the transaction has ended already"));
         };
-        let beside = self.end_beside();
-        if !self.is_whole() {
+        let deferred_rows = self.release_deferred_rows();
+        if !self.can_commit() {
             self.release_claim();
             self.tell(Ending::RolledBack);
-            give_back(connection, beside).await;
+            give_back(connection, deferred_rows).await;
             return Err(Error::internal(
-                "the transaction can't commit: a statement failed or was given up midway, or a consumer refused",
+                "the transaction can't commit: a statement failed or was cancelled, or a consumer refused",
             ));
         }
         let (mut hints, mut report) = {
@@ -262,12 +263,12 @@ impl TeamTx {
         let hear = self.database.extension::<Hints>().cloned();
         let committing = async move {
             let began = Instant::now();
-            let outcome = commit(&mut connection, beside.as_deref(), &mut hints).await;
+            let outcome = commit(&mut connection, deferred_rows.as_deref(), &mut hints).await;
             if outcome.is_err() {
-                give_back(connection, beside).await;
+                give_back(connection, deferred_rows).await;
             } else {
-                if let Some(beside) = beside {
-                    beside.closed(Some(&mut connection)).await;
+                if let Some(deferred_rows) = deferred_rows {
+                    deferred_rows.closed(Some(&mut connection)).await;
                 }
                 if let Some(hear) = hear {
                     hear.send(hints);
@@ -275,7 +276,7 @@ impl TeamTx {
             }
             stats.add(began.elapsed());
             all.stats().add(began.elapsed());
-            // Here, since a client that hangs up must not make it untold.
+            // Reported here, so that it is also reported when the client disconnects.
             let ending = if outcome.is_ok() {
                 Ending::Committed
             } else {
@@ -284,7 +285,7 @@ impl TeamTx {
             report.tell(ending, &stats);
             outcome
         };
-        let outcome = ToItsEnd::new(committing).await;
+        let outcome = RunToCompletion::new(committing).await;
         outcome.map_err(|error| {
             self.release_claim();
             Error::from_database(error)
@@ -292,31 +293,31 @@ impl TeamTx {
         Ok(())
     }
 
-    /// Undoes everything.
+    /// Rolls back.
     ///
     /// # Errors
-    /// None that matter: a connection that can't roll back is closed, which rolls back.
+    /// None at present: a connection that can't roll back is closed, which rolls back, too.
     pub async fn rollback(mut self) -> Result<()> {
         self.release_claim();
         self.tell(Ending::RolledBack);
-        let beside = self.end_beside();
+        let deferred_rows = self.release_deferred_rows();
         if let Some(connection) = self.connection.get_mut().take() {
-            give_back(connection, beside).await;
+            give_back(connection, deferred_rows).await;
         }
         Ok(())
     }
 
-    /// Runs `work` so that its failure undoes only its own statements.
+    /// Runs `work` in a savepoint, so that its failure undoes only its own statements.
     ///
     /// # Errors
-    /// The inner one is what `work` failed with; the transaction goes on. The outer one is
-    /// [`Error::Internal`] if `work` says `Ok` although a statement of it failed (it was undone, too), or if
-    /// the transaction was past saving before.
+    /// The inner error is the one that `work` returned; the transaction can continue. The outer error is
+    /// [`Error::Internal`] if `work` returned `Ok` although one of its statements failed (its work was undone, too), or
+    /// if the transaction could only be rolled back before.
     pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
         let (name, depth, noted) = {
             let mut state = self.state();
             if state.aborted {
-                // What is undone here can't make good what failed before.
+                // A rollback to this savepoint would not undo the earlier failure.
                 return Err(Error::internal(
                     "a savepoint after a statement failed or a consumer refused: the transaction can only roll back",
                 ));
@@ -331,11 +332,11 @@ impl TeamTx {
         };
         self.run(&format!("SAVEPOINT {name}")).await?;
         let outcome = work.await;
-        let is_whole = {
+        let can_commit = {
             let state = self.state();
             !state.aborted && state.unfinished == depth
         };
-        if is_whole && outcome.is_ok() {
+        if can_commit && outcome.is_ok() {
             self.run(&format!("RELEASE SAVEPOINT {name}")).await?;
         } else {
             self.run(&format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"))
@@ -345,7 +346,7 @@ impl TeamTx {
             state.report.forget_after(noted);
         }
         self.state().unfinished = depth - 1;
-        if outcome.is_ok() && !is_whole {
+        if outcome.is_ok() && !can_commit {
             return Err(Error::internal(
                 "a statement failed inside a savepoint, whose work was therefore undone",
             ));
@@ -353,8 +354,8 @@ impl TeamTx {
         Ok(outcome)
     }
 
-    /// Runs `work` that must not be committed by halves: should its caller give up on it, the commit is barred.
-    pub(crate) async fn whole<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Runs `work` that must not be committed in part: if it is cancelled, the transaction can't commit.
+    pub(crate) async fn all_or_nothing<T>(&self, work: impl Future<Output = T>) -> T {
         let depth = {
             let mut state = self.state();
             state.unfinished += 1;
@@ -362,40 +363,40 @@ impl TeamTx {
         };
         let outcome = work.await;
         let mut state = self.state();
-        // More than at its beginning: something inside was given up, and stays so.
+        // More than at its beginning: work inside was cancelled, and stays counted.
         if state.unfinished == depth {
             state.unfinished -= 1;
         }
         outcome
     }
 
-    /// Bars the commit, up to the savepoint that is open, if one is.
-    pub(crate) fn doom(&self) {
+    /// Prevents the commit, or, inside a savepoint, the release of the savepoint.
+    pub(crate) fn mark_rollback_only(&self) {
         self.state().aborted = true;
     }
 
-    /// Whether something has happened that bars the commit, or the release of the innermost savepoint.
-    pub(crate) fn is_doomed(&self) -> bool {
+    /// Returns whether the transaction, or the innermost savepoint, can only be rolled back.
+    pub(crate) fn is_rollback_only(&self) -> bool {
         self.state().aborted
     }
 
-    fn is_whole(&self) -> bool {
+    fn can_commit(&self) -> bool {
         let state = self.state();
         !state.aborted && state.unfinished == 0
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing panics while it is held, and its fields are whole after every assignment.
+    fn state(&self) -> std::sync::MutexGuard<'_, TxState> {
+        // Nothing panics while the lock is held, and the fields are consistent after each assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on this transaction holds its task's connection no more.
-    fn end_beside(&mut self) -> Option<Box<Beside>> {
-        let mut beside = self.beside.take();
-        if let Some(beside) = &mut beside {
-            beside.let_go();
+    /// Takes the deferred rows out, and notes that the task holds no connection for this transaction any more.
+    fn release_deferred_rows(&mut self) -> Option<Box<DeferredRows>> {
+        let mut deferred_rows = self.deferred_rows.take();
+        if let Some(deferred_rows) = &mut deferred_rows {
+            deferred_rows.release_task();
         }
-        beside
+        deferred_rows
     }
 
     fn release_claim(&self) {
@@ -408,15 +409,15 @@ impl TeamTx {
 impl Drop for TeamTx {
     fn drop(&mut self) {
         let Some(connection) = self.connection.get_mut().take() else {
-            abandon(self.end_beside());
+            abandon(self.release_deferred_rows());
             return;
         };
         self.release_claim();
-        if !self.is_whole() {
-            // It could not have committed, so no commit was forgotten.
+        if !self.can_commit() {
+            // It could not commit, so this is not a forgotten commit.
             self.state().report.forget_writes();
         }
         self.tell(Ending::Dropped);
-        let_go(connection, self.end_beside());
+        give_back_in_background(connection, self.release_deferred_rows());
     }
 }

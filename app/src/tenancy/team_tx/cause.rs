@@ -5,12 +5,12 @@ use uuid::Uuid;
 use super::TeamTx;
 
 impl TeamTx {
-    /// The event whose consumer is running, the innermost one: what is emitted now was caused by it.
+    /// Returns the event whose consumer is running, the innermost one: it is the cause of the events emitted now.
     pub(crate) fn cause(&self) -> Option<Uuid> {
         self.state().causes.last().copied().or(self.context.causation_id)
     }
 
-    /// Marks `event_id` as the cause of what follows, until the [`Cause`] is dropped.
+    /// Makes `event_id` the cause of the events that follow, until the [`Cause`] is dropped.
     pub(crate) fn begin_cause(&self, event_id: Uuid) -> Cause<'_> {
         let mut state = self.state();
         state.causes.push(event_id);
@@ -24,7 +24,7 @@ impl TeamTx {
 /// The event whose consumer is running, until this is dropped.
 pub(crate) struct Cause<'a> {
     tx: &'a TeamTx,
-    /// How many causes there are, this one included.
+    /// The number of causes, including this one.
     pub depth: usize,
 }
 

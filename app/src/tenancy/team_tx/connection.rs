@@ -1,5 +1,5 @@
-//! A connection that is inside a transaction which sqlx knows nothing of, and the ways in which it goes back to
-//! the pool: committed, rolled back, or closed.
+//! Returns connections to the pool: committed, rolled back, or closed. sqlx doesn't know about the transactions on
+//! them.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use sqlx::postgres::{PgConnection, Postgres};
 use sqlx::{Error, Executor};
 use tokio::runtime::Handle;
 
-use super::beside::Beside;
+use super::deferred_rows::DeferredRows;
 use crate::error::{DatabaseError, Result};
 use crate::tenancy::hints::Hint;
 
-/// A connection on which an entry is under way: given up midway, by a client that hangs up, it must not go back
-/// to the pool as it is.
+/// A connection on which a team is being entered. If that is cancelled by a client that disconnects, the connection
+/// must not return to the pool with its transaction.
 pub(in crate::tenancy) struct Entering(pub(in crate::tenancy) Option<PoolConnection<Postgres>>);
 
 impl Entering {
@@ -33,22 +33,22 @@ impl Entering {
 impl Drop for Entering {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
-            let_go(connection, None);
+            give_back_in_background(connection, None);
         }
     }
 }
 
-/// Work that goes on by itself when its caller is dropped. Cheaper than a task for all of it, which only the few
-/// need whose client hangs up.
-pub(in crate::tenancy) struct ToItsEnd<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+/// Work that completes in a task of its own if its caller is dropped. This is cheaper than always spawning a task,
+/// which only the few requests need whose client disconnects.
+pub(in crate::tenancy) struct RunToCompletion<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
-impl<T: Send + 'static> ToItsEnd<T> {
+impl<T: Send + 'static> RunToCompletion<T> {
     pub(in crate::tenancy) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self(Some(Box::pin(work)))
     }
 }
 
-impl<T: Send + 'static> Future for ToItsEnd<T> {
+impl<T: Send + 'static> Future for RunToCompletion<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -61,7 +61,7 @@ impl<T: Send + 'static> Future for ToItsEnd<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for ToItsEnd<T> {
+impl<T: Send + 'static> Drop for RunToCompletion<T> {
     fn drop(&mut self) {
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(work);
@@ -69,51 +69,51 @@ impl<T: Send + 'static> Drop for ToItsEnd<T> {
     }
 }
 
-/// Commits, with what waits for the end of this transaction as its last statement.
+/// Commits. The rows that wait for the end of this transaction are its last statement.
 pub(super) async fn commit(
     connection: &mut PgConnection,
-    beside: Option<&Beside>,
+    deferred_rows: Option<&DeferredRows>,
     hints: &mut HashSet<Hint>,
 ) -> Result<(), Error> {
-    let written = match beside {
-        Some(beside) => beside.write_within(connection).await?,
+    let written = match deferred_rows {
+        Some(deferred_rows) => deferred_rows.write_within(connection).await?,
         None => None,
     };
     let outcome = connection.execute("COMMIT").await.map(drop);
-    if let (Some(beside), Some(written)) = (beside, written) {
-        hints.insert(beside.settle(written, outcome.as_ref().copied()));
+    if let (Some(deferred_rows), Some(written)) = (deferred_rows, written) {
+        hints.insert(deferred_rows.settle(written, outcome.as_ref().copied()));
     }
     outcome
 }
 
-/// Rolls back and returns the connection to the pool, or closes it. Runs to its end even if nobody waits.
-pub(in crate::tenancy) async fn give_back(connection: PoolConnection<Postgres>, beside: Option<Box<Beside>>) {
-    // It can't panic, and a runtime that shuts down closes the connection.
-    let _ = tokio::spawn(roll_back(connection, beside)).await;
+/// Rolls back and returns the connection to the pool, or closes it. It completes even if the caller is dropped.
+pub(in crate::tenancy) async fn give_back(connection: PoolConnection<Postgres>, deferred_rows: Option<Box<DeferredRows>>) {
+    // The task can't panic, and a runtime that shuts down closes the connection.
+    let _ = tokio::spawn(roll_back(connection, deferred_rows)).await;
 }
 
-/// As [`give_back`], for who can't wait.
-pub(super) fn let_go(connection: PoolConnection<Postgres>, beside: Option<Box<Beside>>) {
+/// Does the same as [`give_back`] without waiting for it.
+pub(super) fn give_back_in_background(connection: PoolConnection<Postgres>, deferred_rows: Option<Box<DeferredRows>>) {
     match Handle::try_current() {
         Ok(runtime) => {
-            runtime.spawn(roll_back(connection, beside));
+            runtime.spawn(roll_back(connection, deferred_rows));
         }
-        // No runtime, no way to say ROLLBACK: closing the connection says it.
+        // Without a runtime no ROLLBACK can be sent; closing the connection rolls back.
         Err(_) => drop(connection.detach()),
     }
 }
 
-/// For a transaction that has lost its connection: what waits for its end need not wait any longer.
-pub(super) fn abandon(beside: Option<Box<Beside>>) {
-    if let (Some(beside), Ok(runtime)) = (beside, Handle::try_current()) {
-        runtime.spawn(beside.closed(None));
+/// Ends the wait of the deferred rows for a transaction that has lost its connection.
+pub(super) fn abandon(deferred_rows: Option<Box<DeferredRows>>) {
+    if let (Some(deferred_rows), Ok(runtime)) = (deferred_rows, Handle::try_current()) {
+        runtime.spawn(deferred_rows.closed(None));
     }
 }
 
-async fn roll_back(mut connection: PoolConnection<Postgres>, beside: Option<Box<Beside>>) {
+async fn roll_back(mut connection: PoolConnection<Postgres>, deferred_rows: Option<Box<DeferredRows>>) {
     let rolled_back = (&mut *connection).execute("ROLLBACK").await.is_ok();
-    if let Some(beside) = beside {
-        beside.closed(rolled_back.then_some(&mut *connection)).await;
+    if let Some(deferred_rows) = deferred_rows {
+        deferred_rows.closed(rolled_back.then_some(&mut *connection)).await;
     }
     if !rolled_back {
         drop(connection.detach());
@@ -126,7 +126,7 @@ pub(super) fn open(connection: &mut Option<PoolConnection<Postgres>>) -> Result<
         .ok_or_else(|| Error::Protocol("the transaction has ended".into()))
 }
 
-/// Whether the connection had died before it was used.
+/// Returns whether the connection was closed by the server before it was used.
 pub(super) fn is_dead(error: &crate::error::Error) -> bool {
     let crate::error::Error::Unavailable {
         source: Some(source), ..

@@ -51,7 +51,7 @@ impl ConnectionTrait for TeamTx {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let changes = changes_rows(&statement.sql);
-        // What only reads can run once more, should it return what a program can't read.
+        // A query that only reads can run again if it returns values that the program can't read.
         let again = is_query(&statement.sql).then(|| statement.clone());
         let mut rows = self.rows(statement).await?;
         if let Some(again) = again
@@ -78,7 +78,7 @@ impl TeamTx {
                     return Err(query_err(error));
                 };
                 if Box::pin(self.restart(&mut slot)).await.is_err() {
-                    // SeaORM's errors can't say more: as it was, which is worth trying again.
+                    // The first error is returned, which is retryable: SeaORM's errors can't express the second one.
                     return Err(query_err(error));
                 }
                 let connection = open(&mut slot).map_err(query_err)?;

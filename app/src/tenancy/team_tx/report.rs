@@ -1,4 +1,4 @@
-//! What a transaction tells its [`Observer`] at its end.
+//! Collects what a transaction did, and reports it to the [`Observer`] at the transaction's end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::tenancy::forgotten::note_dropped_writes;
 use crate::tenancy::observer::{Ending, Observer, Transaction};
 use crate::tenancy::{Context, Stats};
 
-/// What is known of a transaction's work while it runs.
+/// What is known about a transaction's work while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     observer: Option<Arc<dyn Observer>>,
@@ -34,7 +34,7 @@ impl Report {
         }
     }
 
-    /// How many events and jobs there are, to come back to after a savepoint.
+    /// Returns the number of events and jobs, for [`forget_after`](Self::forget_after) when a savepoint is rolled back.
     pub(super) fn noted(&self) -> (usize, usize) {
         (self.recorded.len(), self.queued.len())
     }
@@ -45,13 +45,13 @@ impl Report {
         self.last_recorded = None;
     }
 
-    /// Whatever was written is lost in any case.
+    /// Forgets the writes of a transaction that could not have committed: their loss is no forgotten commit.
     pub(super) fn forget_writes(&mut self) {
         self.wrote = false;
         self.last_recorded = None;
     }
 
-    /// Tells it, once.
+    /// Reports the end to the observer, once.
     pub(super) fn tell(&mut self, ending: Ending, stats: &Stats) {
         let ending = match ending {
             Ending::Dropped if self.wrote || self.last_recorded.is_some() => Ending::DroppedWithWrites,
@@ -73,7 +73,7 @@ impl Report {
 }
 
 impl TeamTx {
-    /// Notes events, for whoever observes this transaction.
+    /// Notes recorded events, for the observer of this transaction.
     pub(crate) fn note_recorded(&self, events: impl IntoIterator<Item = Uuid>) {
         let mut state = self.state();
         for event in events {
@@ -84,12 +84,12 @@ impl TeamTx {
         }
     }
 
-    /// The last event that was recorded here.
+    /// Returns the last event that was recorded in this transaction.
     pub(crate) fn last_recorded(&self) -> Option<Uuid> {
         self.state().report.last_recorded
     }
 
-    /// Notes jobs that were asked for, for whoever observes this transaction.
+    /// Notes enqueued jobs, for the observer of this transaction.
     pub(crate) fn note_queued(&self, jobs: impl IntoIterator<Item = Uuid>) {
         let mut state = self.state();
         if state.report.observer.is_some() {
@@ -97,7 +97,7 @@ impl TeamTx {
         }
     }
 
-    /// Notes a statement that failed: whether the database refused it.
+    /// Notes a statement that failed. Returns whether the database refused it.
     pub(super) fn note_refusal<T>(&self, outcome: &Result<T, sqlx::Error>) -> bool {
         let Some(refusal) = outcome.as_ref().err().and_then(DatabaseError::of) else {
             return false;
@@ -110,8 +110,8 @@ impl TeamTx {
         true
     }
 
-    /// The last statement that the database refused, once: the error that came of it may be a client's, which says nothing
-    /// of the database.
+    /// Returns the database's last refusal, once. It is needed because the error that was made from it may be one for
+    /// the client, which does not mention the database.
     pub(crate) fn take_refusal(&self) -> Option<DatabaseError> {
         self.state().report.refusal.take()
     }
@@ -121,14 +121,14 @@ impl TeamTx {
         report.tell(ending, &self.stats);
     }
 
-    /// Notes that rows have changed.
+    /// Notes how many rows a statement has changed.
     pub(super) fn note_affected(&self, rows: u64) {
         if rows > 0 {
             self.state().report.wrote = true;
         }
     }
 
-    /// Notes the rows that a statement which may change some has returned.
+    /// Notes the rows that a statement has returned, if it changes rows.
     pub(super) fn note_returned<T>(&self, changes: bool, rows: Vec<T>) -> Vec<T> {
         if changes {
             self.note_affected(rows.len() as u64);
@@ -136,7 +136,8 @@ impl TeamTx {
         rows
     }
 
-    /// [`note_affected`](TeamTx::note_affected) of a statement that may be a query: those count their rows, too.
+    /// Calls [`note_affected`](TeamTx::note_affected) unless the statement is a query: PostgreSQL counts a query's
+    /// rows, too.
     pub(super) fn note_affected_by(&self, is_query: bool, rows: u64) {
         if !is_query {
             self.note_affected(rows);
@@ -144,9 +145,10 @@ impl TeamTx {
     }
 }
 
-/// Whether a statement changes rows, by its words: an INSERT, UPDATE, DELETE or MERGE, by itself or behind WITH.
+/// Returns whether a statement changes rows, judged by its words: an INSERT, UPDATE, DELETE or MERGE, alone or after
+/// WITH.
 pub(in crate::tenancy) fn changes_rows(mut sql: &str) -> bool {
-    // A statement that is a file begins with a comment.
+    // A statement from a file begins with a comment.
     while let Some(comment) = sql.trim_start().strip_prefix("--") {
         sql = comment.split_once('\n').map_or("", |(_, rest)| rest);
     }
@@ -166,7 +168,7 @@ pub(in crate::tenancy) fn changes_rows(mut sql: &str) -> bool {
         let changes = match word {
             into_or_from if is(into_or_from, &["into"]) => is(before, &["insert", "merge"]),
             from if is(from, &["from"]) => is(before, &["delete"]),
-            // Not of a lock, `FOR UPDATE`, `FOR NO KEY UPDATE`.
+            // Not the UPDATE of a lock: `FOR UPDATE`, `FOR NO KEY UPDATE`.
             update if is(update, &["update"]) => !is(before, &["for", "key"]),
             _ => false,
         };
@@ -178,7 +180,7 @@ pub(in crate::tenancy) fn changes_rows(mut sql: &str) -> bool {
     false
 }
 
-/// Whether a statement begins as one that changes nothing.
+/// Returns whether a statement begins with a word of statements that change nothing.
 pub(super) fn is_query(sql: &str) -> bool {
     let word = sql.split_ascii_whitespace().next().unwrap_or_default();
     ["select", "show", "set", "values"]
@@ -186,8 +188,8 @@ pub(super) fn is_query(sql: &str) -> bool {
         .any(|query| word.eq_ignore_ascii_case(query))
 }
 
-/// Tells of a transaction that was over before it began.
-pub(super) fn not_entered(entry: &Entry, waited: Duration) {
+/// Reports a transaction whose team could not be entered.
+pub(super) fn report_not_entered(entry: &Entry, waited: Duration) {
     if let Some(observer) = &entry.request.observer {
         let stats = Stats::default();
         stats.add(waited);
@@ -205,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changes_rows_is_known_by_its_words() {
+    fn statements_that_change_rows_are_recognized_by_their_words() {
         for sql in [
             "INSERT INTO a VALUES (1) RETURNING id",
             "-- Writes rows.\n--\n-- $1 team\nINSERT INTO a VALUES ($1) RETURNING id",

@@ -1,4 +1,4 @@
-//! What a transaction does for rows that wait for its end.
+//! A transaction's side of the rows that wait for its end. See [`numbered_rows`](crate::tenancy::numbered_rows).
 
 use sqlx::postgres::PgConnection;
 use tokio::task;
@@ -8,21 +8,21 @@ use crate::tenancy::enter::Entry;
 use crate::tenancy::hints::Hint;
 use crate::tenancy::numbered_rows::{Defer, Deferred, Written};
 
-/// A transaction of work whose rows wait for it, until its end is reported.
+/// The rows that wait for the end of one transaction.
 #[derive(Debug)]
-pub(in crate::tenancy) struct Beside {
+pub(in crate::tenancy) struct DeferredRows {
     rows: std::sync::Arc<dyn Defer>,
     database: Database,
-    /// The task that began it.
+    /// The task that began the transaction.
     task: Option<task::Id>,
-    /// Whether the rows may be written inside it.
+    /// Whether the rows may be written inside the transaction.
     may_write: bool,
     team_id: uuid::Uuid,
 }
 
-impl Beside {
-    /// None for a transaction that nothing waits for.
-    pub(super) async fn of(database: &Database, entry: &Entry) -> Option<Box<Self>> {
+impl DeferredRows {
+    /// Notes that a transaction has begun. Returns `None` if the work has no rows of this kind.
+    pub(super) async fn open(database: &Database, entry: &Entry) -> Option<Box<Self>> {
         let rows = database.extension::<Deferred>()?.0.clone();
         let task = task::try_id();
         rows.opened(task).await;
@@ -35,17 +35,17 @@ impl Beside {
         }))
     }
 
-    /// The task that began it doesn't hold it any more.
-    pub(super) fn let_go(&mut self) {
+    /// Notes that the task that began the transaction doesn't hold it any more.
+    pub(super) fn release_task(&mut self) {
         if let Some(task) = self.task.take() {
-            self.rows.let_go(task);
+            self.rows.release_task(task);
         }
     }
 
-    /// Writes what waits, before the COMMIT.
+    /// Writes the waiting rows, before the COMMIT.
     ///
     /// # Errors
-    /// As any statement: then the transaction can only roll back.
+    /// Those of any statement. Then the transaction can only be rolled back.
     pub(super) async fn write_within(
         &self,
         connection: &mut PgConnection,
@@ -56,7 +56,7 @@ impl Beside {
         self.rows.write_within(connection, &self.database).await
     }
 
-    /// What became of the COMMIT, and of the rows with it: what to hint at.
+    /// Notes the outcome of the COMMIT, which is that of the rows, too. Returns the signal to publish.
     pub(super) fn settle(&self, written: Box<dyn Written>, outcome: Result<(), &sqlx::Error>) -> Hint {
         Hint {
             team_id: self.team_id,
@@ -64,9 +64,9 @@ impl Beside {
         }
     }
 
-    /// It has ended; `connection`, if it holds, is without a transaction.
+    /// Notes that the transaction has ended. `connection`, if it is usable, has no open transaction.
     pub(super) async fn closed(mut self: Box<Self>, connection: Option<&mut PgConnection>) {
-        self.let_go();
+        self.release_task();
         self.rows.closed(connection, &self.database).await;
     }
 }
