@@ -1,9 +1,9 @@
 //! A transaction inside one team.
 
-mod deferred_rows;
 mod cause;
 mod connection;
 mod connection_trait;
+mod deferred_rows;
 mod report;
 mod statements;
 
@@ -16,9 +16,9 @@ use sqlx::postgres::Postgres;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use self::deferred_rows::DeferredRows;
 pub(super) use self::connection::{Entering, RunToCompletion, give_back};
-use self::connection::{abandon, commit, is_dead, give_back_in_background};
+use self::connection::{abandon, commit, give_back_in_background, is_dead};
+use self::deferred_rows::DeferredRows;
 use self::report::{Report, report_not_entered};
 use super::enter::{self, Claim, Entered, Entry};
 use super::hints::{Hint, Hints, Moved};

@@ -1,4 +1,4 @@
-//! Who runs the server. PostgreSQL refuses root, so a service that runs as root runs it as somebody else.
+//! Chooses the user that runs the server. PostgreSQL refuses root, so a service that runs as root uses another user.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -16,8 +16,8 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The owner of `cluster` if there is one, so that a cluster keeps its owner when, say, a user
-    /// `postgres` appears later; else this process's own user; for root `postgres`, else `nobody`.
+    /// Returns this process's own user; for root the owner of `cluster`, if it exists; else `postgres`, else `nobody`.
+    /// So a cluster keeps its owner when, for example, a user `postgres` is added later.
     pub fn for_cluster(cluster: &Path) -> Result<Self, StartError> {
         let own = Self {
             uid: geteuid().as_raw(),
@@ -39,7 +39,7 @@ impl Account {
             .ok_or(StartError::NoAccount)
     }
 
-    /// Who owns `path`, not following a link.
+    /// Returns the owner of `path`. Links are not followed.
     pub fn owner_of(path: &Path) -> Option<Self> {
         let meta = path.symlink_metadata().ok()?;
         Some(Self {
@@ -48,16 +48,16 @@ impl Account {
         })
     }
 
-    /// Whether the server runs as another user than the service.
-    pub fn is_another(self) -> bool {
+    /// Returns whether the server runs as another user than the service.
+    pub fn is_other_user(self) -> bool {
         self.uid != geteuid().as_raw()
     }
 
-    /// A command that runs as this user, in a folder it can enter, with nothing in its environment that
-    /// would change what PostgreSQL does (`PGDATA`, `PGPORT`, …) or the language of what it says, and without our own
-    /// settings and their secrets: what is in a server's environment its superuser can read.
+    /// Returns a command that runs as this user, in a folder it can enter. Variables that would change PostgreSQL's
+    /// behaviour (`PGDATA`, `PGPORT`, …) or the language of its messages are removed. So are our own settings with
+    /// their secrets: a superuser can read the server's environment.
     ///
-    /// Going from root to another user, `uid` makes the standard library drop root's other groups too.
+    /// When root changes to another user, `uid` makes the standard library drop root's other groups, too.
     pub fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
@@ -70,7 +70,7 @@ impl Account {
             .env("LC_ALL", "C")
             .current_dir("/")
             .stdin(std::process::Stdio::null());
-        if self.is_another() {
+        if self.is_other_user() {
             command.uid(self.uid).gid(self.gid);
         }
         command

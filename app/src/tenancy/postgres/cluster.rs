@@ -1,4 +1,4 @@
-//! What is in the cluster: made once by initdb, its role and database looked after at every start.
+//! Creates the cluster with initdb, and ensures its roles and its database at each start.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -12,12 +12,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
 
 use super::error::StartError;
-use super::place::Place;
+use super::layout::Layout;
 use super::programs::Programs;
 use super::{DATABASE, last_lines};
 
-/// Written below what initdb wrote. These are a start, not a law: whoever keeps the data may edit
-/// postgresql.conf or use `ALTER SYSTEM`. What the service relies on is given on the command line instead.
+/// Settings that are appended to the postgresql.conf of initdb. They are defaults: the operator may edit the file or
+/// use `ALTER SYSTEM`. The settings that the service relies on are given on the command line instead.
 const FIRST_SETTINGS: &str = "
 # Daybook's first values; change them as you like.
 max_connections = 200
@@ -26,64 +26,64 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 ";
 
-/// The major version that made the cluster; `None` when there is no cluster.
+/// Returns the major version that made the cluster, or `None` if there is no cluster.
 pub(super) fn major_version(cluster: &Path) -> Option<u16> {
     fs::read_to_string(cluster.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
-/// Makes the cluster under another name and renames it when all of it is on disk, so that a cluster that
-/// was cut short, by a crash or a full disk, is never taken for a whole one.
-pub(super) async fn create(place: &Place, programs: &Programs) -> Result<(), StartError> {
-    remove_unfinished(&place.home);
-    // A name of its own: an initdb whose service was killed may still be writing into the last one.
+/// Creates the cluster under another name and renames it when it is completely on disk. So a cluster that a crash or a
+/// full disk left incomplete is never used.
+pub(super) async fn create(layout: &Layout, programs: &Programs) -> Result<(), StartError> {
+    remove_unfinished(&layout.home);
+    // A new name each time: an initdb whose service was killed may still be writing into the last folder.
     let nanos = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_nanos();
-    let unfinished = place.home.join(format!("cluster.new-{nanos}"));
-    tracing::info!(cluster = %place.cluster.display(), major = programs.major, "making a PostgreSQL cluster");
+    let unfinished = layout.home.join(format!("cluster.new-{nanos}"));
+    tracing::info!(cluster = %layout.cluster.display(), major = programs.major, "creating a PostgreSQL cluster");
 
     let output = place
         .account
         .command(&programs.initdb)
         .arg("--pgdata")
         .arg(&unfinished)
-        // Byte order is the same on every machine and under every version of the C library, so no index
-        // is ever out of order after an upgrade of the operating system.
+        // Byte order is the same on each machine and with each version of the C library, so that an upgrade of the
+        // operating system never leaves an index out of order.
         .args([
             "--username=postgres",
             "--encoding=UTF8",
             "--locale=C",
             "--data-checksums",
         ])
-        // The socket is the only door, in a folder that the server's user (and root) alone can enter: who
-        // gets that far could read the files themselves, so a password would guard nothing.
+        // The socket is the only access, in a folder that only the server's user (and root) can enter. Such a user
+        // can read the files anyway, so a password would protect nothing.
         .args(["--auth-local=trust", "--auth-host=reject"])
         .process_group(0)
         .output()
         .await
         .map_err(StartError::file("run", &programs.initdb))?;
     if !output.status.success() {
-        remove_unfinished(&place.home);
+        remove_unfinished(&layout.home);
         return Err(StartError::Initdb {
-            said: last_lines(&output.stderr),
+            output: last_lines(&output.stderr),
         });
     }
-    finish(place, &unfinished).map_err(StartError::file("finish", &unfinished))
+    finish(layout, &unfinished).map_err(StartError::file("finish", &unfinished))
 }
 
-fn finish(place: &Place, unfinished: &Path) -> std::io::Result<()> {
+fn finish(layout: &Layout, unfinished: &Path) -> std::io::Result<()> {
     let mut conf = OpenOptions::new()
         .append(true)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(unfinished.join("postgresql.conf"))?;
     conf.write_all(FIRST_SETTINGS.as_bytes())?;
     conf.sync_all()?;
-    fs::rename(unfinished, &place.cluster)?;
-    File::open(&place.home)?.sync_all()
+    fs::rename(unfinished, &layout.cluster)?;
+    File::open(&layout.home)?.sync_all()
 }
 
-/// Best effort: what can't be removed costs disk space only.
+/// Removes unfinished clusters, as far as possible. One that can't be removed only uses disk space.
 fn remove_unfinished(home: &Path) {
     let entries = fs::read_dir(home).into_iter().flatten().flatten();
     let unfinished = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("cluster.new-"));
@@ -94,17 +94,17 @@ fn remove_unfinished(home: &Path) {
     }
 }
 
-/// Makes the owner role, the run-time roles and the database, or puts them right, also in a cluster that an older program
-/// made.
+/// Creates the owner role, the run-time roles and the database, or corrects them, for example in a cluster of an older
+/// version of this program.
 ///
-/// The owner migrates. It is no superuser and bypasses no row security, so that a mistake in its hands stays in the
-/// database. It may not make roles either: before PostgreSQL 16 that right includes granting oneself
+/// The owner runs migrations. It is not a superuser and can't bypass row-level security, so that a mistake can't leave
+/// the database. It may not create roles either: before PostgreSQL 16 that right allows a role to grant itself
 /// `pg_execute_server_program`, which runs programs on this machine.
 pub(super) async fn ensure_owner(superuser: &PgConnectOptions) -> Result<(), StartError> {
     make_role_and_database(superuser)
         .await
         .map_err(|source| StartError::Database {
-            doing: "make its owner role and database",
+            action: "create its owner role and database",
             source,
         })
 }
@@ -146,7 +146,7 @@ async fn make_role_and_database(superuser: &PgConnectOptions) -> Result<(), sqlx
     connection.close().await
 }
 
-/// The roles that the first migration would make, had its login the right to.
+/// Creates the roles that the first migration would create if its login had the right.
 async fn make_run_time_roles(superuser: &mut PgConnection) -> Result<(), sqlx::Error> {
     for role in [APP_ROLE, RELAY_ROLE, WORKER_ROLE] {
         let has_role: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")

@@ -1,29 +1,29 @@
-//! Why the private database did not start, in words that end in what to do.
+//! Errors of starting the private database. Each message ends with what to do.
 
 use std::path::PathBuf;
 
 use super::programs::MIN_MAJOR;
 
-/// Why the private database did not start. Each message says what was seen and what would help.
+/// Why the private database did not start. Each message says what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// No usable PostgreSQL on this machine, and none could be fetched.
+    /// There is no usable PostgreSQL on this machine, and none could be downloaded.
     #[error(
-        "found no PostgreSQL {wanted} to run.\nLooked at:\n{looked}\nOne of these helps:\n  \
+        "found no PostgreSQL {wanted} to run.\nSearched:\n{searched}\nDo one of these:\n  \
          - Debian, Ubuntu: apt-get install postgresql\n  \
          - macOS: brew install postgresql@17\n  \
-         - set DATABASE_URL to a PostgreSQL {MIN_MAJOR} or newer that runs already\n  \
+         - set DATABASE_URL to a running PostgreSQL {MIN_MAJOR} or newer\n  \
          - set DAYBOOK_PG_BIN to the folder that holds its programs `postgres` and `initdb`"
     )]
     NoPrograms {
-        /// Which versions would do: `15 or newer`, or the one that made the cluster.
+        /// The versions that can be used: `15 or newer`, or the one that made the cluster.
         wanted: String,
-        /// One line for each place that was looked at, with what was wrong with it; the last one is the
-        /// attempt to fetch the programs, if it was made.
-        looked: String,
+        /// One line for each folder that was searched, with what is wrong there. The last line is the attempt to
+        /// download the programs, if there was one.
+        searched: String,
     },
-    /// Another service holds the data folder.
+    /// Another service has locked the data folder.
     #[error(
         "another daybook ({holder}) uses the data folder {}; set DAYBOOK_DATA_DIR to another folder, or DATABASE_URL \
          to a server that both can use",
@@ -32,34 +32,34 @@ pub enum StartError {
     InUse {
         /// `pid 4711`, or `pid unknown`.
         holder: String,
-        /// The folder both want.
+        /// The data folder.
         data_dir: PathBuf,
     },
-    /// The data folder's database is kept in another place than this process would keep it.
+    /// The data folder's database is in another folder than the one in which this process would keep it.
     #[error(
         "the database of this data folder is kept in {}, and this process would keep it in {}.\nRun as the user that \
          made it, or set DAYBOOK_DATA_DIR to another folder. If the data folder was moved or copied: move the database \
          too, then remove {}; removing that file alone begins with an empty database",
-        there.display(), here.display(), note.display()
+        recorded.display(), expected.display(), location_file.display()
     )]
     Elsewhere {
-        /// The text file that says where the database is.
-        note: PathBuf,
-        /// Where that file says it is.
-        there: PathBuf,
-        /// Where this process would keep it.
-        here: PathBuf,
+        /// The text file that contains the folder of the database.
+        location_file: PathBuf,
+        /// The folder in that file.
+        recorded: PathBuf,
+        /// The folder in which this process would keep the database.
+        expected: PathBuf,
     },
-    /// Run as root on a machine with nobody else to run PostgreSQL as.
+    /// The service runs as root on a machine without another user that could run PostgreSQL.
     #[error(
         "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor `nobody` to run it as; \
          start daybook as an ordinary user, or set DATABASE_URL"
     )]
     NoAccount,
-    /// The folder for the socket isn't the server's alone.
+    /// The folder for the socket can't be made private to the server.
     #[error(
-        "{} can't hold the database's socket: {reason}. Whoever reaches the socket reaches the database; remove the \
-         folder, or set TMPDIR to a folder of your own",
+        "{} can't be the folder of the database's socket: {reason}. Access to the socket is access to the database; \
+         remove the folder, or set TMPDIR to a folder of your own",
         folder.display()
     )]
     SocketFolder {
@@ -68,38 +68,38 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
-    /// `initdb` failed; nothing of its work was kept.
-    #[error("initdb could not make the cluster:\n{said}")]
+    /// `initdb` failed. Its incomplete work was removed.
+    #[error("initdb could not create the cluster:\n{output}")]
     Initdb {
-        /// Its last lines.
-        said: String,
+        /// The last lines of its output.
+        output: String,
     },
     /// The server ended before it answered.
-    #[error("PostgreSQL ended while starting ({status}). The last lines of {}:\n{said}", log.display())]
+    #[error("PostgreSQL ended while starting ({status}). The last lines of {}:\n{output}", log.display())]
     Ended {
-        /// How it ended: `exit status: 1`.
+        /// Its exit status: `exit status: 1`.
         status: String,
-        /// Its log.
+        /// The path of its log.
         log: PathBuf,
-        /// What it said since it was started.
-        said: String,
+        /// The last lines of the log since the start.
+        output: String,
     },
     /// The postmaster was killed and left children that still use the cluster.
     #[error(
-        "a PostgreSQL server on {} was killed, and processes it had started still use the files; end them and start \
-         again:\n{said}",
+        "a PostgreSQL server on {} was killed, and processes that it started still use the files; end them and start \
+         again:\n{output}",
         cluster.display()
     )]
     Orphans {
         /// The cluster.
         cluster: PathBuf,
-        /// What PostgreSQL said about them.
-        said: String,
+        /// PostgreSQL's message about them.
+        output: String,
     },
-    /// The server runs and does not answer.
+    /// The server runs but does not answer.
     #[error(
-        "PostgreSQL (pid {pid}) runs on {} and has not answered within {waited_s} s; see postgres.log beside it, or \
-         end that process and start again",
+        "PostgreSQL (pid {pid}) runs on {} but did not answer within {waited_s} s; see postgres.log next to that \
+         folder, or end the process and start again",
         cluster.display()
     )]
     Silent {
@@ -107,35 +107,35 @@ pub enum StartError {
         pid: u32,
         /// The cluster.
         cluster: PathBuf,
-        /// How long it was waited for, in seconds.
+        /// How long the service waited, in seconds.
         waited_s: u64,
     },
-    /// A file or program of the private database can't be used.
-    #[error("could not {doing} {}", path.display())]
+    /// An operation on a file or a program of the private database failed.
+    #[error("could not {action} {}", path.display())]
     File {
-        /// What was tried, as a verb: `create`, `lock`, `run`.
-        doing: &'static str,
-        /// On what.
+        /// The operation, as a verb: `create`, `lock`, `run`.
+        action: &'static str,
+        /// The file or program.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// The server answers, and its role or database can't be made.
-    #[error("the private PostgreSQL answers, but could not {doing}")]
+    /// The server answers, but its roles or its database can't be created.
+    #[error("the private PostgreSQL answers, but could not {action}")]
     Database {
-        /// What was tried.
-        doing: &'static str,
-        /// What the server said.
+        /// The operation.
+        action: &'static str,
+        /// The server's error.
         #[source]
         source: sqlx::Error,
     },
 }
 
 impl StartError {
-    /// For `map_err`: what was tried on which path.
-    pub(super) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    /// Returns a function for `map_err`, which adds the operation and the path.
+    pub(super) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { doing, path, source }
+        move |source| Self::File { action, path, source }
     }
 }

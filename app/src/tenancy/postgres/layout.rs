@@ -1,4 +1,4 @@
-//! Where a private database lies: its files, its socket, its log, and who owns them.
+//! Decides where a private database keeps its files, its socket and its log, and who owns them.
 //!
 //! | | as an ordinary user | as root |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | home | `<data folder>/postgres` | `/var/lib/daybook/<hash of the data folder's path>` |
 //! | fetched programs | `<home>/programs` | `/var/lib/daybook/programs` |
 //!
-//! As root the home is outside the data folder, since others can't enter folders below root's own. The
-//! text file `postgres.location` in the data folder says where it is.
+//! As root the home is outside the data folder, because other users can't enter folders below root's own. The text file
+//! `postgres.location` in the data folder contains its path.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -22,70 +22,72 @@ use sha2::{Digest, Sha256};
 use super::account::Account;
 use super::error::StartError;
 
-/// Where clusters of services that run as root are kept.
-const ROOT_HOMES: &str = "/var/lib/daybook";
+/// The folder with the clusters of services that run as root.
+const ROOT_HOMES_DIR: &str = "/var/lib/daybook";
 /// A socket's path must fit `sockaddr_un`: 104 bytes on macOS, 108 on Linux, `/.s.PGSQL.5432` included.
-const SOCKET_FOLDER_MAX: usize = 80;
-/// A longer log is emptied at the next start.
-const LOG_MAX_BYTES: u64 = 10 * 1024 * 1024;
+const MAX_SOCKET_DIR_BYTES: usize = 80;
+/// The size above which the log is emptied at the next start.
+const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
-/// See the module.
+/// The paths of a private database and the user that owns them. See the module.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Layout {
     pub account: Account,
-    /// Holds the cluster and the log; 0700, the account's.
+    /// The folder with the cluster and the log: mode 0700, owned by the account.
     pub home: PathBuf,
     /// PostgreSQL's data directory.
     pub cluster: PathBuf,
-    /// Holds the socket; 0700, the account's. See [`Place::make_socket_folder`].
+    /// The folder with the socket: mode 0700, owned by the account. See [`Layout::make_socket_folder`].
     pub socket_dir: PathBuf,
-    /// Where fetched programs are kept.
+    /// The folder for downloaded programs.
     pub programs: PathBuf,
 }
 
-impl Place {
-    /// Decides where the database of `data_dir` (canonical) lies and makes the folders around it.
-    pub fn settle(data_dir: &Path) -> Result<Self, StartError> {
+impl Layout {
+    /// Decides where the database of `data_dir` (a canonical path) is kept, and creates the folders around it.
+    pub fn prepare(data_dir: &Path) -> Result<Self, StartError> {
         let hash: String = Sha256::digest(data_dir.as_os_str().as_bytes())
             .iter()
             .take(6)
             .map(|b| format!("{b:02x}"))
             .collect();
-        let beside = data_dir.join("postgres");
-        // A user's cluster stays where it is when root serves the folder once.
-        let of_a_user = Account::owner_of(&beside.join("cluster")).is_some_and(|owner| owner.uid != 0);
-        let (home, programs) = if geteuid().is_root() && !of_a_user {
+        let default_home = data_dir.join("postgres");
+        // If root serves the folder of another user once, the cluster stays where it is.
+        let belongs_to_user = Account::owner_of(&default_home.join("cluster")).is_some_and(|owner| owner.uid != 0);
+        let (home, programs) = if geteuid().is_root() && !belongs_to_user {
             (
-                Path::new(ROOT_HOMES).join(&hash),
-                Path::new(ROOT_HOMES).join("programs"),
+                Path::new(ROOT_HOMES_DIR).join(&hash),
+                Path::new(ROOT_HOMES_DIR).join("programs"),
             )
         } else {
-            (beside.clone(), beside.join("programs"))
+            (default_home.clone(), default_home.join("programs"))
         };
         let cluster = home.join("cluster");
         let account = Account::for_cluster(&cluster)?;
 
-        let note = data_dir.join("postgres.location");
-        let there = fs::read_to_string(&note).ok().map(|text| PathBuf::from(text.trim()));
-        let is_new = there.is_none();
-        if let Some(there) = there.filter(|there| *there != home && there.exists()) {
+        let location_file = data_dir.join("postgres.location");
+        let recorded = fs::read_to_string(&location_file)
+            .ok()
+            .map(|text| PathBuf::from(text.trim()));
+        let is_new = recorded.is_none();
+        if let Some(recorded) = recorded.filter(|recorded| *recorded != home && recorded.exists()) {
             return Err(StartError::Elsewhere {
-                note,
-                there,
-                here: home,
+                location_file,
+                recorded,
+                expected: home,
             });
         }
-        if home != beside {
+        if home != default_home {
             if is_new && cluster.exists() {
-                tracing::warn!(home = %home.display(), "the data folder is new, its database is not; remove this folder to begin anew");
+                tracing::warn!(home = %home.display(), "the data folder is new, but its database exists already; remove this folder to start with an empty database");
             }
-            make_folder(Path::new(ROOT_HOMES), 0o755).map_err(StartError::file("create", ROOT_HOMES))?;
-            open_own(&note, OpenOptions::new().write(true).truncate(true), data_dir)
+            make_folder(Path::new(ROOT_HOMES_DIR), 0o755).map_err(StartError::file("create", ROOT_HOMES_DIR))?;
+            open_private_file(&location_file, OpenOptions::new().write(true).truncate(true), data_dir)
                 .and_then(|mut file| writeln!(file, "{}", home.display()))
-                .map_err(StartError::file("write", &note))?;
+                .map_err(StartError::file("write", &location_file))?;
         }
         make_folder(&home, 0o700).map_err(StartError::file("create", &home))?;
-        if account.is_another() {
+        if account.is_other_user() {
             lchown(&home, Some(account.uid), Some(account.gid)).map_err(StartError::file("hand over", &home))?;
         }
         let socket_dir = socket_path(account, &hash);
@@ -98,8 +100,7 @@ impl Place {
         })
     }
 
-    /// Makes the folder for the socket, or takes it again, and sees to it that the account alone (and root) can
-    /// enter it.
+    /// Creates the folder for the socket, or reuses it, and makes sure that only the account (and root) can enter it.
     pub fn make_socket_folder(&self) -> Result<(), StartError> {
         let folder = &self.socket_dir;
         let refuse = |reason: String| {
@@ -109,38 +110,38 @@ impl Place {
             })
         };
         if folder.to_str().is_none_or(|text| text.contains(['\'', '"', ','])) {
-            return refuse("PostgreSQL's settings can't name it".to_owned());
+            return refuse("PostgreSQL's settings can't contain its path".to_owned());
         }
         match DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(StartError::file("create", folder)(error)),
         }
-        // Anybody may have made this name in a temporary folder before us, as a link or as a folder of theirs.
-        // Once it is seen to be ours, the temporary folder's sticky bit keeps others from replacing it.
-        let meta = folder.symlink_metadata().map_err(StartError::file("look at", folder))?;
+        // In a temporary folder another user may have created this name before, as a link or as a folder. Once the
+        // check has shown that it is ours, the temporary folder's sticky bit keeps other users from replacing it.
+        let meta = folder.symlink_metadata().map_err(StartError::file("inspect", folder))?;
         if !meta.is_dir() {
             return refuse("it is not a folder".to_owned());
         }
         if meta.uid() != self.account.uid && meta.uid() != geteuid().as_raw() {
             return refuse(format!("it belongs to the user with id {}", meta.uid()));
         }
-        if self.account.is_another() {
+        if self.account.is_other_user() {
             lchown(folder, Some(self.account.uid), Some(self.account.gid))
                 .map_err(StartError::file("hand over", folder))?;
         }
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(StartError::file("close", folder))
     }
 
-    /// The server's log.
+    /// Returns the path of the server's log.
     pub fn log_path(&self) -> PathBuf {
         self.home.join("postgres.log")
     }
 
-    /// The log, opened for appending, and how long it is in bytes.
+    /// Opens the log for appending. Returns it with its length in bytes.
     pub fn open_log(&self) -> std::io::Result<(File, u64)> {
-        let log = open_own(&self.log_path(), OpenOptions::new().append(true), &self.home)?;
-        if log.metadata()?.len() > LOG_MAX_BYTES {
+        let log = open_private_file(&self.log_path(), OpenOptions::new().append(true), &self.home)?;
+        if log.metadata()?.len() > MAX_LOG_BYTES {
             log.set_len(0)?;
         }
         let length = log.metadata()?.len();
@@ -148,21 +149,21 @@ impl Place {
     }
 }
 
-/// The lock on a data folder. The kernel releases it when the process ends, however it ends.
+/// The lock on a data folder. The kernel releases it when the process ends for any reason.
 #[derive(Debug)]
 pub(super) struct FolderLock(File);
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a program that another thread is starting has it open until its exec.
+        // Closing the file is not enough: a process that another thread is starting has the file open until its exec.
         let _ = self.0.unlock();
     }
 }
 
-/// Holds the data folder for one service.
+/// Locks the data folder for one service.
 pub(super) fn lock(data_dir: &Path) -> Result<FolderLock, StartError> {
     let path = data_dir.join("postgres.lock");
-    let mut file = open_own(
+    let mut file = open_private_file(
         &path,
         OpenOptions::new().read(true).write(true).truncate(false),
         data_dir,
@@ -172,7 +173,7 @@ pub(super) fn lock(data_dir: &Path) -> Result<FolderLock, StartError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            // Empty for the moment between the other's lock and its writing; only the message suffers.
+            // The file is empty between the other process's lock and its write; then the message has no pid.
             let _ = file.read_to_string(&mut pid);
             let pid = Some(pid.trim()).filter(|pid| !pid.is_empty()).unwrap_or("unknown");
             return Err(StartError::InUse {
@@ -188,17 +189,17 @@ pub(super) fn lock(data_dir: &Path) -> Result<FolderLock, StartError> {
     Ok(FolderLock(file))
 }
 
-/// Opens or makes a file of the service's own, for its user alone.
+/// Opens or creates a file that only the folder's owner can access.
 ///
-/// Root may be serving another user's folder. So a link is refused: that user must not choose which file root
-/// writes to. And the file becomes the folder's owner's, who may be the one to serve it next time.
-fn open_own(path: &Path, options: &mut OpenOptions, folder: &Path) -> std::io::Result<File> {
+/// Root may serve another user's folder. Therefore links are refused: that user must not choose which file root writes
+/// to. And the file gets the folder's owner, who may serve the folder the next time.
+fn open_private_file(path: &Path, options: &mut OpenOptions, folder: &Path) -> std::io::Result<File> {
     let file = options
         .create(true)
         .mode(0o600)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(path)?;
-    if let Some(owner) = Account::owner_of(folder).filter(|owner| owner.is_another()) {
+    if let Some(owner) = Account::owner_of(folder).filter(|owner| owner.is_other_user()) {
         fchown(&file, Some(owner.uid), Some(owner.gid))?;
     }
     Ok(file)
@@ -208,16 +209,16 @@ fn make_folder(path: &Path, mode: u32) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
-/// A short path in a temporary folder.
+/// Returns a short path in a temporary folder.
 fn socket_path(account: Account, hash: &str) -> PathBuf {
     let name = format!("daybook-{}-{hash}", account.uid);
-    // Root's TMPDIR may be closed to the account.
-    let temp = if account.is_another() {
+    // The account may not be able to enter root's TMPDIR.
+    let temp = if account.is_other_user() {
         PathBuf::from("/tmp")
     } else {
         std::env::temp_dir()
     };
     Some(temp.join(&name))
-        .filter(|folder| folder.is_absolute() && folder.as_os_str().len() <= SOCKET_FOLDER_MAX)
+        .filter(|folder| folder.is_absolute() && folder.as_os_str().len() <= MAX_SOCKET_DIR_BYTES)
         .unwrap_or_else(|| Path::new("/tmp").join(&name))
 }

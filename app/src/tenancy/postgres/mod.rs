@@ -22,7 +22,7 @@
 mod account;
 mod cluster;
 mod error;
-mod place;
+mod layout;
 mod postmaster;
 mod programs;
 mod server;
@@ -31,86 +31,86 @@ use std::path::{Path, PathBuf};
 
 use sqlx::postgres::PgConnectOptions;
 
-use self::place::{FolderLock, Place};
+use self::layout::{FolderLock, Layout};
 use self::programs::Programs;
 use self::server::Server;
 
 pub use self::error::StartError;
 pub use self::programs::SearchPath;
 
-/// Part of the socket's file name and nothing else: nothing listens on a network.
+/// The port. It is only a part of the socket's file name: the server doesn't listen on a network.
 const PORT: u16 = 5432;
 const OWNER: &str = "daybook_owner";
 const DATABASE: &str = "daybook";
 
 /// A running private server and the lock on its data folder.
 ///
-/// Call [`stop`](Self::stop) at the end. Dropped without it, the server is asked to shut down and not waited
-/// for. Killed with the service (`kill -9`), nobody asks it: it runs on, and the next start adopts it.
+/// Call [`stop`](Self::stop) at the end. A drop without it requests a shutdown and doesn't wait for it. If the service
+/// is killed (`kill -9`), the server keeps running, and the next start adopts it.
 #[derive(Debug)]
 pub struct PrivatePostgres {
-    // Before the lock, so that a drop asks the server to end before another service may look at it.
+    // Before the lock, so that a drop requests the shutdown before another service can lock the folder.
     server: Server,
     home: PathBuf,
     _lock: FolderLock,
 }
 
 impl PrivatePostgres {
-    /// Starts or adopts the server that keeps its data for `data_dir`, which is made if need be, with the
-    /// programs of [`SearchPath::from_env`].
+    /// Starts or adopts the server of `data_dir`, with the programs of [`SearchPath::from_env`]. Creates the folder if
+    /// it is missing.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]; each says what would help.
+    /// See [`StartError`]. Each message says what to do.
     pub async fn start(data_dir: &Path) -> Result<Self, StartError> {
         Self::start_with(data_dir, &SearchPath::from_env()).await
     }
 
-    /// [`start`](Self::start) with PostgreSQL's programs looked for elsewhere.
+    /// Does the same as [`start`](Self::start), with PostgreSQL's programs from `search`.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]; each says what would help.
+    /// See [`StartError`]. Each message says what to do.
     pub async fn start_with(data_dir: &Path, search: &SearchPath) -> Result<Self, StartError> {
         std::fs::create_dir_all(data_dir).map_err(StartError::file("create", data_dir))?;
         let data_dir = data_dir.canonicalize().map_err(StartError::file("find", data_dir))?;
-        let lock = place::lock(&data_dir)?;
-        let place = Place::settle(&data_dir)?;
-        let server = match Server::adopt(&place).await? {
+        let lock = layout::lock(&data_dir)?;
+        let layout = Layout::prepare(&data_dir)?;
+        let server = match Server::adopt(&layout).await? {
             Some(server) => server,
             None => {
-                let made_by = cluster::major_version(&place.cluster);
-                let programs = Programs::find(search, place.account, made_by, &place.programs).await?;
+                let made_by = cluster::major_version(&layout.cluster);
+                let programs = Programs::find(search, layout.account, made_by, &layout.programs).await?;
                 if made_by.is_none() {
-                    cluster::create(&place, &programs).await?;
+                    cluster::create(&layout, &programs).await?;
                 }
-                Server::start(&place, &programs).await?
+                Server::start(&layout, &programs).await?
             }
         };
         let running = Self {
             server,
-            home: place.home,
+            home: layout.home,
             _lock: lock,
         };
         cluster::ensure_owner(&running.superuser_options()).await?;
         Ok(running)
     }
 
-    /// Connects as `daybook_owner` to the database `daybook`, which it owns: for migrations. It may
-    /// make neither roles nor databases; it is no superuser and row security binds it.
+    /// Returns options to connect as `daybook_owner`, for migrations. The role owns the database `daybook`. It may
+    /// create neither roles nor databases, is not a superuser, and is subject to row-level security.
     pub fn owner_options(&self) -> PgConnectOptions {
         self.superuser_options().username(OWNER).database(DATABASE)
     }
 
-    /// Connects as the cluster's superuser `postgres` to the database `postgres`: for making and dropping
-    /// whole databases.
+    /// Returns options to connect as the cluster's superuser `postgres` to the database `postgres`, for creating and
+    /// dropping databases.
     pub fn superuser_options(&self) -> PgConnectOptions {
         server::superuser(&self.server.socket_dir, self.server.port)
     }
 
-    /// What [`owner_options`](Self::owner_options) says, for `psql` and for `DATABASE_URL`.
+    /// Returns [`owner_options`](Self::owner_options) as a URL, for `psql` and for `DATABASE_URL`.
     pub fn url(&self) -> String {
-        // The user as a parameter: libpq takes one before an empty host too, sqlx's URL parser does not.
+        // The user is a parameter: libpq accepts one before an empty host, too, but sqlx's URL parser does not.
         let socket_dir = percent_encode(self.socket_dir());
         format!(
             "postgres:///{DATABASE}?host={socket_dir}&port={}&user={OWNER}",
@@ -118,39 +118,39 @@ impl PrivatePostgres {
         )
     }
 
-    /// The folder of the server's socket.
+    /// Returns the folder of the server's socket.
     pub fn socket_dir(&self) -> &Path {
         &self.server.socket_dir
     }
 
-    /// The number in the socket's name, which clients ask for as the port.
+    /// Returns the number in the socket's name, which clients use as the port.
     pub fn port(&self) -> u16 {
         self.server.port
     }
 
-    /// The server's process.
+    /// Returns the id of the server's process.
     pub fn pid(&self) -> u32 {
         self.server.pid
     }
 
-    /// Where the server's files are: the cluster in `cluster`, the log in `postgres.log`.
+    /// Returns the folder of the server's files: the cluster in `cluster`, the log in `postgres.log`.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Stops the server and waits until it has ended, adopted or not; then frees the data folder. Every
-    /// session is ended and its open transaction rolled back.
+    /// Stops the server, started or adopted, waits until it has ended, and releases the data folder. Sessions are
+    /// ended and their open transactions rolled back.
     ///
     /// # Errors
     ///
-    /// `TimedOut` when the server runs on in spite of a fast and an immediate shutdown.
+    /// `TimedOut` if the server still runs after a fast and an immediate shutdown.
     pub async fn stop(self) -> std::io::Result<()> {
         let Self { server, home: _, _lock } = self;
         server.stop().await
     }
 }
 
-/// A path as the value of a URL's parameter.
+/// Encodes a path as the value of a URL parameter.
 fn percent_encode(path: &Path) -> String {
     use std::fmt::Write as _;
     use std::os::unix::ffi::OsStrExt as _;
@@ -167,11 +167,11 @@ fn percent_encode(path: &Path) -> String {
     encoded
 }
 
-/// What a program said last, indented, for an error's message.
-fn last_lines(said: &[u8]) -> String {
+/// Returns the last lines of a program's output, indented, for an error message.
+fn last_lines(output: &[u8]) -> String {
     const LINES: usize = 12;
-    let said = String::from_utf8_lossy(said);
-    let lines: Vec<&str> = said.lines().collect();
+    let output = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = output.lines().collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     format!("  {}", last.join("\n  "))
 }

@@ -1,4 +1,4 @@
-//! What `postmaster.pid` says, and whether it is still true.
+//! Reads `postmaster.pid` and checks whether it is still valid.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use super::place::Place;
+use super::layout::Layout;
 
 /// The lines of `postmaster.pid` that matter. The server writes the later ones while it starts.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// `None` when there is none, or one that names no process, which is the same: a crash cut it short.
+    /// Reads the file. Returns `None` if there is none, or if a crash left it without a pid.
     pub fn read(cluster: &Path) -> Option<Self> {
         let text = fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
         let mut lines = text.lines();
         let pid = lines.next()?.trim().parse().ok()?;
-        // Then the data directory, the start time, the port and the first socket folder.
+        // The next lines are the data directory, the start time, the port and the first socket folder.
         let port = lines
             .nth(2)
             .and_then(|line| line.trim().parse().ok())
@@ -38,7 +38,7 @@ impl PidFile {
     }
 }
 
-/// Whether process `pid` is a server on `cluster`, by its arguments: `postgres -D <cluster> …`.
+/// Returns whether process `pid` is a server on `cluster`, judged by its arguments: `postgres -D <cluster> …`.
 pub(super) fn is_running_on(pid: u32, cluster: &Path) -> bool {
     let Ok(raw) = i32::try_from(pid) else { return false };
     if !exists(raw) {
@@ -46,8 +46,8 @@ pub(super) fn is_running_on(pid: u32, cluster: &Path) -> bool {
     }
     let proc = Path::new("/proc").join(pid.to_string());
     if proc.exists() {
-        // Empty for a zombie, which is what a dead server stays where nobody reaps it, as in a container
-        // whose first process isn't an init.
+        // Empty for a zombie. A dead server stays a zombie where no process reaps it, as in a container whose first
+        // process isn't an init.
         let arguments = fs::read(proc.join("cmdline")).unwrap_or_default();
         let mut arguments = arguments.split(|byte| *byte == 0).map(OsStr::from_bytes);
         return arguments.any(|argument| argument == "-D") && arguments.next() == Some(cluster.as_os_str());
@@ -66,23 +66,23 @@ fn exists(pid: i32) -> bool {
     pid > 0 && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
-/// Clears the way for a new server where PostgreSQL would not do it itself.
+/// Removes the files of a server that is gone, where PostgreSQL would not remove them itself.
 ///
-/// It removes a `postmaster.pid` whose process is gone. It gives up when the number is alive, though it may be
-/// another program's by now, or a zombie's. Removing the file does not take away its guard against children
-/// that outlived their postmaster: it finds their shared memory by the data directory's inode.
-pub(super) fn remove_stale_files(file: &PidFile, place: &Place) {
+/// PostgreSQL removes a `postmaster.pid` whose process is gone. It refuses to start if the pid is in use, although it
+/// may belong to another program by then, or to a zombie. Without the file PostgreSQL still detects children that
+/// outlived their postmaster: it finds their shared memory by the inode of the data directory.
+pub(super) fn remove_stale_files(file: &PidFile, layout: &Layout) {
     tracing::info!(
         pid = file.pid,
-        "the last PostgreSQL did not shut down; starting one that recovers"
+        "the last PostgreSQL did not shut down cleanly; starting one, which will recover"
     );
     let socket = format!(".s.PGSQL.{}", super::PORT);
     let stale = [
-        place.cluster.join("postmaster.pid"),
-        place.socket_dir.join(format!("{socket}.lock")),
-        place.socket_dir.join(&socket),
+        layout.cluster.join("postmaster.pid"),
+        layout.socket_dir.join(format!("{socket}.lock")),
+        layout.socket_dir.join(&socket),
     ];
-    // What can't be removed is named by PostgreSQL when it stumbles over it.
+    // If a file can't be removed, PostgreSQL names it in its error.
     for path in stale {
         let _ = fs::remove_file(path);
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL's own programs: found on the machine, or fetched.
+//! Finds PostgreSQL's programs on the machine, or downloads them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use super::error::StartError;
 
 /// The oldest major version that has what the migrations use.
 pub(super) const MIN_MAJOR: u16 = 15;
-/// The major version that is fetched when the machine has none and no cluster asks for another.
+/// The major version that is downloaded if the machine has none and no cluster needs another one.
 const FETCHED_MAJOR: u16 = 17;
-/// Where the crate's feature `theseus` fetches from.
+/// The URL from which the crate's feature `theseus` downloads.
 const RELEASES_URL: &str = "https://github.com/theseus-rs/postgresql-binaries";
-/// How long fetching may take; the archive is about 10 to 40 MB.
+/// How long the download may take. The archive is about 10 to 40 MB.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Where to look for PostgreSQL's programs.
+/// The folders in which PostgreSQL's programs are searched.
 #[derive(Debug, Clone)]
 pub struct SearchPath {
     folders: Vec<PathBuf>,
@@ -26,9 +26,9 @@ pub struct SearchPath {
 }
 
 impl SearchPath {
-    /// `DAYBOOK_PG_BIN` alone if it is set: whoever names a folder wants that one or an error. Otherwise
-    /// `PATH`, `pg_config --bindir`, the usual folders of Debian, Homebrew and Red Hat (the highest version
-    /// first), and at last fetching them.
+    /// Returns only `DAYBOOK_PG_BIN` if it is set: an operator who names a folder wants that one or an error. Otherwise
+    /// `PATH`, `pg_config --bindir`, the usual folders of Debian, Homebrew and Red Hat (the highest version first), and
+    /// finally a download.
     pub fn from_env() -> Self {
         if let Some(folder) = env::var_os("DAYBOOK_PG_BIN").filter(|value| !value.is_empty()) {
             return Self::only(folder);
@@ -50,7 +50,7 @@ impl SearchPath {
         Self { folders, fetch: true }
     }
 
-    /// This folder and nothing else.
+    /// Returns a search path with only this folder.
     pub fn only(folder: impl Into<PathBuf>) -> Self {
         Self {
             folders: vec![folder.into()],
@@ -59,7 +59,7 @@ impl SearchPath {
     }
 }
 
-/// One version's programs.
+/// The programs of one version.
 #[derive(Debug, Clone)]
 pub(super) struct Programs {
     pub postgres: PathBuf,
@@ -68,34 +68,35 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// The first that `account` can run, of `major` if a cluster asks for it (a cluster is of one major
-    /// version for life), else [`MIN_MAJOR`] or newer. What is fetched is kept in `install_dir`.
+    /// Returns the first programs that `account` can run: of version `major` if a cluster needs it (a cluster never
+    /// changes its major version), else [`MIN_MAJOR`] or newer. Downloaded programs are kept in `install_dir`.
     pub async fn find(
         search: &SearchPath,
         account: Account,
         major: Option<u16>,
         install_dir: &Path,
     ) -> Result<Self, StartError> {
-        let mut looked = Vec::new();
+        let mut searched = Vec::new();
         for folder in &search.folders {
             match Self::look_in(folder, account).await {
                 Ok(Some(found)) if found.serves(major) => return Ok(found),
-                Ok(Some(other)) => looked.push(format!("{}: version {}", folder.display(), other.major)),
-                // Most folders in PATH have nothing to do with PostgreSQL; naming each would bury the rest.
+                Ok(Some(other)) => searched.push(format!("{}: version {}", folder.display(), other.major)),
+                // Most folders in PATH have nothing to do with PostgreSQL. They are left out of the message.
                 Ok(None) if search.fetch => {}
-                Ok(None) => looked.push(format!("{}: holds no `postgres`", folder.display())),
-                Err(reason) => looked.push(format!("{}: {reason}", folder.display())),
+                Ok(None) => searched.push(format!("{}: has no `postgres`", folder.display())),
+                Err(reason) => searched.push(format!("{}: {reason}", folder.display())),
             }
         }
         if search.fetch {
-            looked.push("PATH, pg_config, and the usual folders of Debian, Homebrew and Red Hat: nothing else".into());
+            searched
+                .push("PATH, pg_config, and the usual folders of Debian, Homebrew and Red Hat: nothing else".into());
             match fetch(install_dir, major.unwrap_or(FETCHED_MAJOR)).await {
                 Ok(folder) => match Self::look_in(&folder, account).await {
                     Ok(Some(found)) => return Ok(found),
-                    Ok(None) => looked.push(format!("{}: fetched, and holds no `postgres`", folder.display())),
-                    Err(reason) => looked.push(format!("{}: fetched, but {reason}", folder.display())),
+                    Ok(None) => searched.push(format!("{}: downloaded, but has no `postgres`", folder.display())),
+                    Err(reason) => searched.push(format!("{}: downloaded, but {reason}", folder.display())),
                 },
-                Err(reason) => looked.push(format!("fetching it from {RELEASES_URL}: {reason}")),
+                Err(reason) => searched.push(format!("download from {RELEASES_URL}: {reason}")),
             }
         }
         let wanted = match major {
@@ -104,7 +105,7 @@ impl Programs {
         };
         Err(StartError::NoPrograms {
             wanted,
-            looked: format!("  {}", looked.join("\n  ")),
+            searched: format!("  {}", searched.join("\n  ")),
         })
     }
 
@@ -112,9 +113,9 @@ impl Programs {
         major.map_or(self.major >= MIN_MAJOR, |major| self.major == major)
     }
 
-    /// What `folder` holds; `None` when it has no `postgres`, a reason when it has one that won't do.
+    /// Returns the programs in `folder`; `None` if it has no `postgres`; a reason if they can't be used.
     async fn look_in(folder: &Path, account: Account) -> Result<Option<Self>, String> {
-        // Folders in PATH may hold links; initdb lies beside what they point to.
+        // Folders in PATH may contain links; initdb is in the folder that they point to.
         let Ok(postgres) = folder.join("postgres").canonicalize() else {
             return Ok(None);
         };
@@ -122,15 +123,15 @@ impl Programs {
         if !initdb.is_file() {
             return Err(format!("no `initdb` beside {}", postgres.display()));
         }
-        // Asked as the user that will run it: programs below somebody's home can't be reached by others.
+        // Run by the user that will run the server: other users may not be able to enter a home folder.
         let output = account
             .command(&postgres)
             .arg("--version")
             .output()
             .await
             .map_err(|error| format!("could not run `postgres --version`: {error}"))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let major = major_of(&said).ok_or_else(|| format!("`postgres --version` said {:?}", said.trim()))?;
+        let output = String::from_utf8_lossy(&output.stdout);
+        let major = major_of(&output).ok_or_else(|| format!("`postgres --version` printed {:?}", output.trim()))?;
         Ok(Some(Self {
             postgres,
             initdb,
@@ -139,7 +140,8 @@ impl Programs {
     }
 }
 
-/// `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)` is 15; so are `15beta1` and `15devel`.
+/// Parses the major version: `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)` is 15; so are `15beta1` and
+/// `15devel`.
 fn major_of(version: &str) -> Option<u16> {
     let number = version.split("(PostgreSQL) ").nth(1)?;
     let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
@@ -152,7 +154,7 @@ fn pg_config_bindir() -> Option<PathBuf> {
     Some(PathBuf::from(folder.trim())).filter(|folder| folder.is_absolute())
 }
 
-/// Folders in `parent` named `prefix` and a version, the highest version first.
+/// Returns the folders in `parent` whose names are `prefix` and a version, the highest version first.
 fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let mut found: Vec<(u16, PathBuf)> = std::fs::read_dir(parent)
         .into_iter()
@@ -161,7 +163,7 @@ fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let version = name.strip_prefix(prefix)?.trim_start_matches('@');
-            // Homebrew's unversioned `postgresql` is a link to one of the others: the last resort.
+            // Homebrew's `postgresql` without a version is a link to one of the others, so it comes last.
             let major = if version.is_empty() {
                 0
             } else {
@@ -174,11 +176,11 @@ fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, folder)| folder).collect()
 }
 
-/// Fetches the programs of `major` into `install_dir`, unless they are there, and returns their folder.
+/// Downloads the programs of `major` into `install_dir`, unless they are there, and returns their folder.
 ///
-/// The crate fetches and unpacks, no more: its own `start` turns fsync off and takes any `postmaster.pid`
-/// for a running server. `setup` also runs initdb unless the data folder has a `postgresql.conf`, so it is
-/// given a folder with an empty one.
+/// The crate is only used to download and unpack: its own `start` turns fsync off and considers any `postmaster.pid` a
+/// running server. `setup` also runs initdb unless the data folder has a `postgresql.conf`, so it gets a folder with an
+/// empty one.
 async fn fetch(install_dir: &Path, major: u16) -> Result<PathBuf, String> {
     let no_cluster = install_dir.join("no-cluster");
     let io = |error: std::io::Error| format!("{}: {error}", install_dir.display());
@@ -200,14 +202,14 @@ async fn fetch(install_dir: &Path, major: u16) -> Result<PathBuf, String> {
         trust_installation_dir: false,
         socket_dir: None,
     };
-    tracing::info!(major, into = %install_dir.display(), "no PostgreSQL on this machine: fetching its programs");
+    tracing::info!(major, into = %install_dir.display(), "no PostgreSQL on this machine: downloading its programs");
     let mut installation = PostgreSQL::new(settings);
     tokio::time::timeout(FETCH_TIMEOUT, installation.setup())
         .await
-        .map_err(|_| format!("not done within {} s", FETCH_TIMEOUT.as_secs()))?
+        .map_err(|_| format!("not finished within {} s", FETCH_TIMEOUT.as_secs()))?
         .map_err(|error| error.to_string())?;
     let folder = installation.settings().installation_dir.clone();
-    // Unpacked into a folder for its owner alone, and the server may run as somebody else.
+    // It was unpacked into a folder that only its owner can enter, but the server may run as another user.
     for folder in [install_dir, &folder] {
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io)?;
     }

@@ -1,4 +1,4 @@
-//! The server's process: started, or adopted when it already runs, waited for, and stopped.
+//! Starts the server's process, or adopts one that already runs, waits until it answers, and stops it.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -12,38 +12,38 @@ use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use super::error::StartError;
-use super::place::Place;
+use super::layout::Layout;
 use super::postmaster::{self, PidFile};
 use super::programs::Programs;
 use super::{PORT, last_lines};
 
-/// How long a server may be silent.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// How long it may say that it is starting: after a crash it replays its log first.
-const RECOVERY_DEADLINE: Duration = Duration::from_secs(300);
-/// How long the children of a killed postmaster may take to notice and end.
-const ORPHANS_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a fast shutdown may take: it ends every session and writes a checkpoint.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
-/// How long an immediate shutdown may take, which writes nothing.
-const QUIT_DEADLINE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(25);
+/// How long to wait for a server that doesn't answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for a server that answers that it is starting: after a crash it replays its log first.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long to wait until the children of a killed postmaster have ended.
+const ORPHANS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a fast shutdown may take. It ends all sessions and writes a checkpoint.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an immediate shutdown may take. It writes nothing.
+const IMMEDIATE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// A server that answers. Dropped, it is asked to shut down and not waited for.
+/// A server that answers. A drop requests its shutdown and doesn't wait for it.
 #[derive(Debug)]
 pub(super) struct Server {
     pub pid: u32,
     pub socket_dir: PathBuf,
     pub port: u16,
     cluster: PathBuf,
-    /// `None` for an adopted server, which is another process's child.
+    /// `None` for an adopted server, which is the child of another process.
     child: Option<Child>,
 }
 
-enum Answer {
-    /// Ready, and serving the cluster at this path.
+enum ProbeResult {
+    /// The server is ready and serves the cluster at this path.
     Ready(PathBuf),
-    /// Up, but still replaying its log, or shutting down.
+    /// The server is replaying its log or shutting down.
     NotYet,
     Nothing,
 }
@@ -53,19 +53,19 @@ impl Server {
     ///
     /// `postmaster.pid` alone proves nothing: after a crash its number may be another program's. So the process
     /// must name this cluster in its arguments, and what answers at the socket must say that it serves it.
-    pub async fn adopt(place: &Place) -> Result<Option<Self>, StartError> {
+    pub async fn adopt(layout: &Layout) -> Result<Option<Self>, StartError> {
         let began = Instant::now();
-        let mut deadline = ANSWER_DEADLINE;
-        while let Some(file) = PidFile::read(&place.cluster) {
-            if !postmaster::is_running_on(file.pid, &place.cluster) {
-                postmaster::remove_stale_files(&file, place);
+        let mut deadline = ANSWER_TIMEOUT;
+        while let Some(file) = PidFile::read(&layout.cluster) {
+            if !postmaster::is_running_on(file.pid, &layout.cluster) {
+                postmaster::remove_stale_files(&file, layout);
                 return Ok(None);
             }
             if let Some(socket_dir) = &file.socket_dir {
-                match ask(&superuser(socket_dir, file.port)).await {
-                    Answer::Ready(serves) if serves == place.cluster => {
-                        let (pid, cluster) = (file.pid, place.cluster.clone());
-                        tracing::info!(pid, "the private PostgreSQL still runs: using it");
+                match probe(&superuser(socket_dir, file.port)).await {
+                    ProbeResult::Ready(serves) if serves == layout.cluster => {
+                        let (pid, cluster) = (file.pid, layout.cluster.clone());
+                        tracing::info!(pid, "the private PostgreSQL is still running: using it");
                         return Ok(Some(Self {
                             pid,
                             socket_dir: socket_dir.clone(),
@@ -74,38 +74,38 @@ impl Server {
                             child: None,
                         }));
                     }
-                    Answer::NotYet => deadline = RECOVERY_DEADLINE,
-                    Answer::Ready(_) | Answer::Nothing => {}
+                    ProbeResult::NotYet => deadline = RECOVERY_TIMEOUT,
+                    ProbeResult::Ready(_) | ProbeResult::Nothing => {}
                 }
             }
             if began.elapsed() > deadline {
-                return Err(silent(file.pid, &place.cluster, deadline));
+                return Err(silent_error(file.pid, &layout.cluster, deadline));
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(None)
     }
 
     /// Starts a server and waits until it answers.
-    pub async fn start(place: &Place, programs: &Programs) -> Result<Self, StartError> {
-        place.make_socket_folder()?;
+    pub async fn start(layout: &Layout, programs: &Programs) -> Result<Self, StartError> {
+        layout.make_socket_folder()?;
         let began = Instant::now();
         loop {
-            match Self::start_once(place, programs).await {
-                // The children of a postmaster that was killed notice within moments, unless they are
-                // in the middle of something. PostgreSQL refuses to run beside them, rightly.
-                Err(StartError::Ended { said, .. }) if said.contains("pre-existing shared memory block") => {
-                    if began.elapsed() > ORPHANS_DEADLINE {
+            match Self::start_once(layout, programs).await {
+                // The children of a killed postmaster end within moments, unless they are computing. PostgreSQL
+                // rightly refuses to run at the same time as they do.
+                Err(StartError::Ended { output, .. }) if output.contains("pre-existing shared memory block") => {
+                    if began.elapsed() > ORPHANS_TIMEOUT {
                         return Err(StartError::Orphans {
-                            cluster: place.cluster.clone(),
-                            said,
+                            cluster: layout.cluster.clone(),
+                            output,
                         });
                     }
-                    sleep(POLL * 10).await;
+                    sleep(POLL_INTERVAL * 10).await;
                 }
                 Err(error) => {
-                    // Fails, as it should, when somebody's socket is in it after all.
-                    let _ = std::fs::remove_dir(&place.socket_dir);
+                    // This fails, as it should, if the folder still has a socket.
+                    let _ = std::fs::remove_dir(&layout.socket_dir);
                     return Err(error);
                 }
                 started => return started,
@@ -113,26 +113,26 @@ impl Server {
         }
     }
 
-    async fn start_once(place: &Place, programs: &Programs) -> Result<Self, StartError> {
-        let log_path = place.log_path();
-        let (log, log_start) = place.open_log().map_err(StartError::file("open", &log_path))?;
+    async fn start_once(layout: &Layout, programs: &Programs) -> Result<Self, StartError> {
+        let log_path = layout.log_path();
+        let (log, log_start) = layout.open_log().map_err(StartError::file("open", &log_path))?;
         let log_again = log.try_clone().map_err(StartError::file("open", &log_path))?;
-        let mut command = place.account.command(&programs.postgres);
-        command.arg("-D").arg(&place.cluster);
-        for setting in law(&place.socket_dir) {
+        let mut command = layout.account.command(&programs.postgres);
+        command.arg("-D").arg(&layout.cluster);
+        for setting in fixed_settings(&layout.socket_dir) {
             command.args(["-c", &setting]);
         }
         let child = command
             .stdout(log)
             .stderr(log_again)
-            // Ctrl-C at the terminal goes to the whole group; the service must be able to finish its
-            // last transactions before it stops the database itself.
+            // Ctrl-C at the terminal goes to the whole process group. The service must finish its last transactions
+            // before it stops the database itself.
             .process_group(0)
             .spawn()
             .map_err(StartError::file("run", &programs.postgres))?;
         let pid = child.id().unwrap_or_default();
-        // From here on a failure, or a caller that gives up waiting, stops the process by dropping this.
-        let (cluster, socket_dir) = (place.cluster.clone(), place.socket_dir.clone());
+        // From here on a failure, or a caller that stops waiting, drops this value, which stops the process.
+        let (cluster, socket_dir) = (layout.cluster.clone(), layout.socket_dir.clone());
         let mut server = Self {
             pid,
             socket_dir,
@@ -142,7 +142,7 @@ impl Server {
         };
 
         let began = Instant::now();
-        let mut deadline = ANSWER_DEADLINE;
+        let mut deadline = ANSWER_TIMEOUT;
         loop {
             let ended = server.child.as_mut().map(Child::try_wait).transpose();
             if let Some(status) = ended
@@ -151,42 +151,45 @@ impl Server {
             {
                 server.child = None;
                 server.pid = 0;
-                let said = read_from(&log_path, log_start);
+                let output = read_from(&log_path, log_start);
                 return Err(StartError::Ended {
                     status: status.to_string(),
                     log: log_path,
-                    said,
+                    output,
                 });
             }
-            match ask(&superuser(&server.socket_dir, server.port)).await {
-                Answer::Ready(serves) if serves == server.cluster => return Ok(server),
-                Answer::NotYet => deadline = RECOVERY_DEADLINE,
-                Answer::Ready(_) | Answer::Nothing => {}
+            match probe(&superuser(&server.socket_dir, server.port)).await {
+                ProbeResult::Ready(serves) if serves == server.cluster => return Ok(server),
+                ProbeResult::NotYet => deadline = RECOVERY_TIMEOUT,
+                ProbeResult::Ready(_) | ProbeResult::Nothing => {}
             }
             if began.elapsed() > deadline {
-                return Err(silent(pid, &place.cluster, deadline));
+                return Err(silent_error(pid, &layout.cluster, deadline));
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Stops the server, gently at first: fast shutdown, and after a minute immediate shutdown, from which
-    /// the next start recovers.
+    /// Stops the server with a fast shutdown, and after a minute with an immediate shutdown, from which the next start
+    /// recovers.
     ///
     /// # Errors
     ///
-    /// `TimedOut` when it runs on even so.
+    /// `TimedOut` if the server still runs after both.
     pub async fn stop(mut self) -> std::io::Result<()> {
-        for (signal, deadline) in [(Signal::SIGINT, STOP_DEADLINE), (Signal::SIGQUIT, QUIT_DEADLINE)] {
+        for (signal, deadline) in [
+            (Signal::SIGINT, STOP_TIMEOUT),
+            (Signal::SIGQUIT, IMMEDIATE_STOP_TIMEOUT),
+        ] {
             self.signal(signal);
             if timeout(deadline, self.ended()).await.is_ok() {
                 self.pid = 0;
                 self.child = None;
-                // Left behind, it would do no harm: the next start takes it again.
+                // A folder that is left does no harm: the next start reuses it.
                 let _ = std::fs::remove_dir(&self.socket_dir);
                 return Ok(());
             }
-            tracing::warn!(pid = self.pid, after = %signal, "PostgreSQL has not ended");
+            tracing::warn!(pid = self.pid, after = %signal, "PostgreSQL did not end after the signal");
         }
         let message = format!("PostgreSQL (pid {}) did not end", self.pid);
         Err(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
@@ -199,12 +202,12 @@ impl Server {
             return;
         }
         while self.is_running() {
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// A child that wasn't waited for keeps its number. An adopted server may have ended since, and its
-    /// number be another program's.
+    /// Returns whether the server runs. A child that wasn't waited for keeps its pid. The pid of an adopted server that
+    /// has ended may belong to another program.
     fn is_running(&self) -> bool {
         match &self.child {
             Some(child) => child.id().is_some(),
@@ -216,7 +219,7 @@ impl Server {
         if let Ok(pid) = i32::try_from(self.pid)
             && self.is_running()
         {
-            // The only failure left is that it has ended this moment.
+            // The only possible failure is that the process has just ended.
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
@@ -228,13 +231,15 @@ impl Drop for Server {
     }
 }
 
-/// What the service relies on, given on the command line, where no file and no `ALTER SYSTEM` overrules it.
-fn law(socket_dir: &Path) -> [String; 9] {
+/// Returns the settings that the service relies on. They are given on the command line, where no file and no `ALTER
+/// SYSTEM` can override them.
+fn fixed_settings(socket_dir: &Path) -> [String; 9] {
     [
-        // What was acknowledged is on disk. Said aloud, since tools that run a database "for tests" turn it off.
+        // What was acknowledged is on disk. These are explicit because tools that run a database "for tests" turn them
+        // off.
         "fsync=on".to_owned(),
         "full_page_writes=on".to_owned(),
-        // No network: see `cluster` on why nobody is asked for a password.
+        // No network. See `cluster` for why there is no password.
         "listen_addresses=".to_owned(),
         format!("port={PORT}"),
         format!("unix_socket_directories={}", socket_dir.display()),
@@ -245,7 +250,7 @@ fn law(socket_dir: &Path) -> [String; 9] {
     ]
 }
 
-/// Options for the cluster's superuser. Everything that `PG…` variables could set is set.
+/// Returns options for the cluster's superuser. They set everything that `PG…` variables could set.
 pub(super) fn superuser(socket_dir: &Path, port: u16) -> PgConnectOptions {
     PgConnectOptions::new_without_pgpass()
         .socket(socket_dir)
@@ -256,7 +261,7 @@ pub(super) fn superuser(socket_dir: &Path, port: u16) -> PgConnectOptions {
         .application_name("daybook")
 }
 
-async fn ask(options: &PgConnectOptions) -> Answer {
+async fn probe(options: &PgConnectOptions) -> ProbeResult {
     let asking = async {
         let mut connection = options.connect().await?;
         let serves: String = sqlx::query_scalar("SHOW data_directory")
@@ -265,20 +270,20 @@ async fn ask(options: &PgConnectOptions) -> Answer {
         connection.close().await?;
         Ok::<_, sqlx::Error>(serves)
     };
-    // A server that is stopped (SIGSTOP) lets clients connect and then says nothing.
+    // A stopped server (SIGSTOP) accepts connections and then doesn't answer.
     match timeout(Duration::from_secs(5), asking).await {
-        Ok(Ok(serves)) => Answer::Ready(PathBuf::from(serves)),
+        Ok(Ok(serves)) => ProbeResult::Ready(PathBuf::from(serves)),
         // 57P03 cannot_connect_now.
-        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some("57P03") => Answer::NotYet,
+        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some("57P03") => ProbeResult::NotYet,
         Ok(Err(error)) => {
             tracing::trace!(%error, "PostgreSQL does not answer yet");
-            Answer::Nothing
+            ProbeResult::Nothing
         }
-        Err(_) => Answer::Nothing,
+        Err(_) => ProbeResult::Nothing,
     }
 }
 
-fn silent(pid: u32, cluster: &Path, deadline: Duration) -> StartError {
+fn silent_error(pid: u32, cluster: &Path, deadline: Duration) -> StartError {
     StartError::Silent {
         pid,
         cluster: cluster.to_owned(),
@@ -286,7 +291,7 @@ fn silent(pid: u32, cluster: &Path, deadline: Duration) -> StartError {
     }
 }
 
-/// The last lines of a log from `start` on; says so when the log can't be read.
+/// Returns the last lines of a log from byte `start` on, or a text with the error if the log can't be read.
 fn read_from(log: &Path, start: u64) -> String {
     let mut text = Vec::new();
     let read = std::fs::File::open(log).and_then(|mut file| {

@@ -87,7 +87,10 @@ pub(super) async fn commit(
 }
 
 /// Rolls back and returns the connection to the pool, or closes it. It completes even if the caller is dropped.
-pub(in crate::tenancy) async fn give_back(connection: PoolConnection<Postgres>, deferred_rows: Option<Box<DeferredRows>>) {
+pub(in crate::tenancy) async fn give_back(
+    connection: PoolConnection<Postgres>,
+    deferred_rows: Option<Box<DeferredRows>>,
+) {
     // The task can't panic, and a runtime that shuts down closes the connection.
     let _ = tokio::spawn(roll_back(connection, deferred_rows)).await;
 }
