@@ -1,4 +1,4 @@
-//! Who acts, in which team, and what it belongs to.
+//! Describes who acts, in which team, and which story it belongs to.
 
 use std::fmt;
 
@@ -7,44 +7,44 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// Who makes a change. Recorded with every event.
+/// Who makes a change. It is recorded with every event.
 ///
-/// Only a [`Actor::User`] needs a membership. [`Actor::System`] and [`Actor::Job`] are made by the
-/// service's own code (the command line, background work) and can't be made from a request.
+/// Only an [`Actor::User`] needs a membership. Only the service's own code (the command line, background work) creates
+/// [`Actor::System`] and [`Actor::Job`]; a request can't.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Actor {
     /// A person.
     User {
-        /// The row in `users`.
+        /// The id in `users`.
         id: Uuid,
-        /// The name that sentences use, as it was at that moment.
+        /// The name that sentences use, as it was at the time of the change.
         name: String,
     },
     /// A program with a team's API key.
     ApiKey {
-        /// The row in `api_keys`.
+        /// The id in `api_keys`.
         id: Uuid,
         /// The key's name.
         name: String,
     },
     /// A background job.
     Job {
-        /// The job session's id.
+        /// The id of the job session.
         id: Uuid,
         /// The job's name.
         name: String,
     },
     /// The service itself: the command line, the relay, a migration.
     System {
-        /// What part of it: `daybook dev`, `retention`.
+        /// The part of the service: `daybook dev`, `retention`.
         name: String,
     },
 }
 
 impl Actor {
-    /// `user`, `api_key`, `job` or `system`, as in the column `actor_kind`.
+    /// Returns `user`, `api_key`, `job` or `system`, as in the column `actor_kind`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::User { .. } => "user",
@@ -54,7 +54,7 @@ impl Actor {
         }
     }
 
-    /// The actor's row, where it has one.
+    /// Returns the id of the actor's row, if it has one.
     pub fn id(&self) -> Option<Uuid> {
         match self {
             Self::User { id, .. } | Self::ApiKey { id, .. } | Self::Job { id, .. } => Some(*id),
@@ -62,7 +62,7 @@ impl Actor {
         }
     }
 
-    /// The person behind it, if it is one: who is not notified of their own change.
+    /// Returns the user's id if the actor is a person. They are not notified of their own change.
     pub fn user_id(&self) -> Option<Uuid> {
         match self {
             Self::User { id, .. } => Some(*id),
@@ -70,7 +70,7 @@ impl Actor {
         }
     }
 
-    /// How sentences call it.
+    /// Returns the name that sentences use.
     pub fn name(&self) -> &str {
         match self {
             Self::User { name, .. } | Self::ApiKey { name, .. } | Self::Job { name, .. } | Self::System { name } => {
@@ -80,40 +80,40 @@ impl Actor {
     }
 }
 
-/// A person named beside the actor: the one who is impersonated.
+/// A person that is recorded with the actor: the one who is impersonated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// The row in `users`.
+    /// The id in `users`.
     pub id: Uuid,
     /// The name that sentences use.
     pub name: String,
 }
 
-/// What a transaction belongs to: every event it records carries this.
+/// Who acts in a transaction, where and why. It is stored with each event that the transaction records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
-    /// The team; nothing outside it can be read or written.
+    /// The team. Nothing outside it can be read or written.
     pub team_id: Uuid,
     /// Who acts.
     pub actor: Actor,
-    /// The person in whose name the actor acts (impersonation names both).
+    /// The person on whose behalf the actor acts (impersonation records both).
     pub on_behalf_of: Option<Person>,
-    /// The way in: `http`, `cli`, a job's name.
+    /// The channel: `http`, `cli`, a job's name.
     pub via: Option<String>,
-    /// Why, in a person's words.
+    /// The reason, in a person's words.
     pub reason: Option<String>,
     /// The request's id.
     pub request_id: Option<String>,
-    /// What ties events, job sessions, runs and wide events into one story: the trace id of
-    /// `traceparent`, or a new one.
+    /// The id that connects events, job sessions, runs and wide events to one story: the trace id of `traceparent`, or
+    /// a new one.
     pub correlation_id: Uuid,
     /// The event that caused this, if one did.
     pub causation_id: Option<Uuid>,
 }
 
 impl Context {
-    /// The person whose rights and wishes count: the one in whose name it is done, else the actor, if that is a
-    /// person. They follow, watch and read; they aren't notified of what is done here.
+    /// Returns the person whose rights and preferences apply: the one on whose behalf the actor acts, else the actor if
+    /// it is a person. This person follows, watches and reads, and is not notified of the changes made here.
     pub fn person_id(&self) -> Option<Uuid> {
         self.on_behalf_of
             .as_ref()
@@ -121,7 +121,7 @@ impl Context {
             .or_else(|| self.actor.user_id())
     }
 
-    /// The context of the service's own work in a team: `name` says which part of it acts.
+    /// Returns the context of the service's own work in a team. `name` is the part of the service that acts.
     pub fn system(team_id: Uuid, name: impl Into<String>) -> Self {
         Self {
             team_id,
@@ -136,22 +136,22 @@ impl Context {
     }
 }
 
-/// What a member or a key may do. Ordered: each may do all that the ones before it may.
+/// What a member or a key may do. The roles are ordered: each includes the rights of the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Reads.
+    /// May read.
     Viewer,
-    /// Reads and writes.
+    /// May read and write.
     Member,
-    /// Also members and API keys.
+    /// May also manage members and API keys.
     Admin,
-    /// Also owners.
+    /// May also manage owners.
     Owner,
 }
 
 impl Role {
-    /// `viewer`, `member`, `admin` or `owner`, as in the column `role`.
+    /// Returns `viewer`, `member`, `admin` or `owner`, as in the column `role`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",

@@ -1,4 +1,4 @@
-//! The run-time pool, and the doors to it.
+//! The run-time connection pool, and the functions that begin transactions on it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,46 +17,47 @@ use super::write::Work;
 use super::{Context, Deferred, Role, self_check};
 use crate::error::Result;
 
-/// A [`Database::write_as`] under way.
+/// The future of [`Database::write_as`].
 pub type Writing<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// How the run-time pool connects.
 #[derive(Debug, Clone)]
 pub struct DatabaseOptions {
-    /// Where, and as whom.
+    /// The server and the login.
     pub connect: PgConnectOptions,
-    /// Ask for `daybook_app` when a connection is opened (startup option `role`). Off when `connect` is a
-    /// login of its own, as it must be behind a pooler that refuses startup options.
+    /// Whether to switch to the role `daybook_app` when a connection is opened (startup option `role`). Off if the
+    /// login in `connect` already has the rights of that role, which is necessary behind a pooler that refuses startup
+    /// options.
     pub assume_app_role: bool,
-    /// How many connections at most.
+    /// The maximum number of connections.
     pub max_connections: u32,
-    /// How long a caller waits for a free one.
+    /// How long a caller waits for a free connection.
     pub acquire_timeout: Duration,
-    /// Keep prepared statements on connections. Off behind a pooler that doesn't support them in
-    /// transaction mode (PgBouncer before 1.21).
+    /// Whether connections keep prepared statements. Off behind a pooler that doesn't support them in transaction mode
+    /// (PgBouncer before 1.21).
     pub statement_cache: bool,
-    /// How long a statement may take, waiting for locks included; none: as long as it wants. A request that is
-    /// given up leaves its statement running, and the connection with it, until this.
+    /// How long a statement may take, including waiting for locks; `None` for no limit. A cancelled request leaves its
+    /// statement running on its connection until this timeout.
     pub statement_timeout: Option<Duration>,
-    /// Refuse, rather than warn, when the session's login is a superuser.
+    /// Whether to refuse a login that is a superuser, instead of a warning.
     pub strict_roles: bool,
-    /// What is shown as the name of people who were erased.
+    /// The name that is shown for people who were erased.
     pub erased_names: ErasedNames,
 }
 
-/// What readers show as the name of people who were erased. What was recorded stays as it was recorded.
+/// The name that readers show for people who were erased. The recorded data doesn't change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ErasedNames {
     /// The name that was recorded.
     #[default]
     Keep,
-    /// A pseudonym that is the same wherever the person is named.
+    /// A pseudonym, the same in all places that name the person.
     Pseudonym,
 }
 
 impl DatabaseOptions {
-    /// Ten connections as `daybook_app`, with prepared statements.
+    /// Returns options for ten connections as `daybook_app`, with prepared statements.
     pub fn new(connect: PgConnectOptions) -> Self {
         Self {
             connect,
@@ -71,7 +72,8 @@ impl DatabaseOptions {
     }
 }
 
-/// The run-time database: a pool whose role can't see past the policies, behind doors that set a team.
+/// The run-time database: a pool whose role is subject to the policies. Each function that takes a connection sets a
+/// team.
 #[derive(Clone)]
 pub struct Database {
     pub(super) pool: PgPool,
@@ -92,18 +94,19 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Opens the pool and checks, through it, that its role is bound by the policies, and that policies, triggers,
-    /// functions and grants are as the migrations made them.
+    /// Opens the pool. Checks that its role is subject to the policies, and that policies, triggers, functions and
+    /// grants are as the migrations made them.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) that names each finding and what repairs it;
-    /// [`Error::Unavailable`](crate::Error::Unavailable) if nobody answers.
+    /// [`Error::Internal`](crate::Error::Internal) that names each finding and how to repair it;
+    /// [`Error::Unavailable`](crate::Error::Unavailable) if the server doesn't answer.
     pub async fn connect(options: DatabaseOptions) -> Result<Self> {
-        // Statements are not logged: that of an entry names who enters, and the hash of an API key's secret.
+        // Statements are not logged: the one that enters a team contains the person's identity, or the hash of an API
+        // key's secret.
         let mut connect = options.connect.application_name("daybook").disable_statement_logging();
         if options.assume_app_role {
-            // At connect, not per transaction: a statement that switches role is planned, and its policies
-            // chosen, as the old role.
+            // Once per connection, not per transaction: the message that enters a team would still be planned, with
+            // its policies, for the old role.
             connect = connect.options([("role", daybook_migration::rls::APP_ROLE)]);
         }
         if !options.statement_cache {
@@ -114,8 +117,8 @@ impl Database {
             .watch(PgPoolOptions::new())
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
-            // A ping per acquire would be a round trip; a dead connection fails the first statement instead,
-            // and `enter` retries that once on a fresh one.
+            // A ping for each acquire would cost a round trip. Instead the first statement on a dead connection fails,
+            // and `enter` tries it again on another connection.
             .test_before_acquire(false)
             .connect_with(connect)
             .await?;
@@ -132,10 +135,10 @@ impl Database {
         Ok(database)
     }
 
-    /// Another pool, with connections of its own, whose transactions carry the same.
+    /// Opens another pool with its own connections and the same extensions.
     ///
     /// # Errors
-    /// As [`Database::connect`].
+    /// Those of [`Database::connect`].
     pub async fn beside(&self, options: DatabaseOptions) -> Result<Self> {
         Ok(Self {
             extensions: self.extensions.clone(),
@@ -143,7 +146,7 @@ impl Database {
         })
     }
 
-    /// For tests of what is above, as long as it asks nothing.
+    /// Returns a database without connections, for tests of the layers above that run no statement.
     #[cfg(test)]
     pub(crate) fn unconnected() -> Self {
         Self {
@@ -157,65 +160,65 @@ impl Database {
         }
     }
 
-    /// Adds a value that every transaction carries: [`TeamTx::extension`]. The layers above keep theirs here
-    /// (the consumers, the models), so that this one need not know them.
+    /// Adds a value that each transaction can read with [`TeamTx::extension`]. The layers above keep their values here
+    /// (the consumers, the models), so that this layer doesn't depend on them.
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         Arc::make_mut(&mut self.extensions).insert(value);
         self
     }
 
-    /// The value of this type, if one was added.
+    /// Returns the value of this type, if one was added.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
     }
 
-    /// Begins a transaction in a team, in one round trip, for somebody who presented themselves.
+    /// Begins a transaction in a team with the caller's credential, in one round trip.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound) when they don't belong to the team, or there is none.
+    /// [`Error::NotFound`](crate::Error::NotFound) if the person is not a member of the team, or there is no such team.
     pub async fn enter(&self, entry: &Entry) -> Result<TeamTx> {
         TeamTx::enter(self, entry).await
     }
 
-    /// Begins a transaction with a context that was restored or made by the service itself: background work
-    /// and the command line. A [`Actor::User`](super::Actor::User) must still be a member.
+    /// Begins a transaction with a context that the service itself created or restored: for background work and the
+    /// command line. An [`Actor::User`](super::Actor::User) must still be a member.
     ///
     /// # Errors
-    /// As [`Database::enter`].
+    /// Those of [`Database::enter`].
     pub async fn begin(&self, context: &Context) -> Result<TeamTx> {
         let entrant = Entrant::Context(context.clone());
         self.enter(&Entry::new(context.team_id, entrant, Request::of(context)))
             .await
     }
 
-    /// As [`Database::begin`], in a READ ONLY transaction.
+    /// Does the same as [`Database::begin`] with a READ ONLY transaction.
     ///
     /// # Errors
-    /// As [`Database::enter`].
+    /// Those of [`Database::enter`].
     pub async fn read(&self, context: &Context) -> Result<TeamTx> {
         let entrant = Entrant::Context(context.clone());
         self.enter(&Entry::new(context.team_id, entrant, Request::of(context)).read_only())
             .await
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     ///
     /// # Errors
-    /// [`Error::Unavailable`](crate::Error::Unavailable) if not.
+    /// [`Error::Unavailable`](crate::Error::Unavailable) if it does not.
     pub async fn ping(&self) -> Result<()> {
         sqlx::raw_sql("SELECT 1").execute(&mut *self.acquire().await?).await?;
         Ok(())
     }
 
-    /// Makes the partitions of this month and the next three, as far as they are missing, and says how many
-    /// events, by PostgreSQL's statistics, are in the partition for those that belong to no month that has one.
-    /// It should be 0: an event's id has its time, so one that is there was written by a clock that is wrong.
+    /// Creates the missing partitions of this month and the next three. Returns the number of events in the default
+    /// partition, by PostgreSQL's statistics. These are the events whose month has no partition. The number should be
+    /// 0: an event's id contains its time, so a wrong clock has written such an event.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub async fn ensure_partitions(&self) -> Result<u64> {
-        // One message, since a pooler may give a second one to another connection.
+        // One message, because a pooler may send a second one to another connection.
         let row = sqlx::raw_sql(
             "SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays FROM daybook_ensure_event_partitions(3)",
         )
@@ -224,10 +227,11 @@ impl Database {
         Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
     }
 
-    /// How many events are in no month's partition, as the statistics have it: a clock that writes them is wrong.
+    /// Returns the number of events in the default partition, by PostgreSQL's statistics: a wrong clock has written
+    /// them.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub async fn strays(&self) -> Result<u64> {
         let row = sqlx::raw_sql("SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays")
             .fetch_one(&mut *self.acquire().await?)
@@ -235,36 +239,36 @@ impl Database {
         Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
     }
 
-    /// How many connections the pool has, and how many of them are free.
+    /// Returns the number of the pool's connections, and how many of them are free.
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())
     }
 
-    /// What all transactions together have cost.
+    /// Returns the counters of all transactions together.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
 
-    /// Closes the pool once its connections have come back.
+    /// Closes the pool as soon as all connections have returned to it.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// Runs `work` in a transaction of `entry`, commits on `Ok`, and begins anew when it met another
-    /// transaction (serialization failure, deadlock). Refuses who has less than `role` in the team.
+    /// Runs `work` in a transaction of `entry` and commits on `Ok`. Runs it again after a conflict with another
+    /// transaction (serialization failure, deadlock). Refuses actors with a role lower than `role` in the team.
     ///
     /// # Errors
-    /// What `work` failed with, or the last meeting.
+    /// The error of `work`, or the last conflict.
     pub fn write_as<'a, T, F>(&'a self, entry: &'a Entry, role: Role, work: F) -> Writing<'a, T>
     where
         T: Send + 'a,
         F: AsyncFn(&TeamTx) -> Result<T> + for<'t> Work<'t, T> + 'a,
     {
-        // In a box, so that a handler's future holds no closure whose lifetimes the compiler would have to guess.
+        // Boxed, so that a handler's future contains no closure whose lifetimes the compiler can't infer.
         Box::pin(super::write::write(self, entry, role, work))
     }
 
-    /// The only way to a connection of the pool. Refuses work that holds one already.
+    /// Takes a connection from the pool. This is the only way to one. Refuses work that holds one already.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
         if let Some(deferred) = self.extension::<Deferred>() {
             deferred.refuse_second()?;
@@ -272,7 +276,7 @@ impl Database {
         self.acquire_again().await
     }
 
-    /// As [`Database::acquire`], for a transaction that has given its connection back and begins again.
+    /// Takes a connection for a transaction that has given its connection back and begins again.
     pub(super) async fn acquire_again(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.pool.acquire().await?)
     }

@@ -1,11 +1,11 @@
-//! Entering a team: one round trip that begins the transaction, sets the team, and finds out who acts.
+//! Enters a team: begins the transaction, sets the team, and determines who acts, in one round trip.
 //!
-//! It is one simple-query message of several statements, planned one after the other, so that the policies
-//! of each see the settings of the one before. Its ids are UUIDs, its texts letters and digits or else hex: nothing of
-//! it can be anything but a literal.
+//! It is one simple-query message of several statements. They are planned one after the other, so that the policies of
+//! each see the settings of the one before. Ids are UUIDs. Texts consist of safe characters or are encoded as hex. So
+//! no part of the input can be anything but a literal.
 //!
-//! **Trap met here:** sqlx doesn't know of a transaction that it didn't begin itself. Whatever way an entry
-//! fails, the connection is rolled back, or closed, before the pool has it again.
+//! **Pitfall:** sqlx doesn't know about a transaction that it didn't begin itself. However an entry fails, the
+//! connection is rolled back or closed before it returns to the pool.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,48 +18,48 @@ use super::observer::Observer;
 use super::{Actor, Context, Database, ErasedNames, Person, Role};
 use crate::error::{Error, Result, StoredAnswer};
 
-/// Who presents themselves at a team's door, before the database has said whether they belong.
+/// The credential with which a caller enters a team. The database checks whether it gives access.
 #[derive(Debug, Clone)]
 pub enum Entrant {
-    /// A person, by the identity their token vouches for.
+    /// A person, identified by a token.
     Person {
         /// The token's `iss`.
         issuer: String,
-        /// The token's `sub`: the person whose rights count.
+        /// The token's `sub`: the person whose rights apply.
         subject: String,
-        /// Who really acts (issuer and subject), when that is another person.
+        /// The issuer and subject of the person who acts, if that is another person.
         acting: Option<(String, String)>,
     },
     /// A program with an API key.
     ApiKey {
-        /// The part that is looked up.
+        /// The part by which the key is found.
         prefix: String,
         /// SHA-256 of the secret part.
         secret_sha256: [u8; 32],
     },
-    /// The service's own code, or work that carries on with the context it was begun with.
+    /// The service's own code, or work that continues with the context in which it began.
     Context(Context),
 }
 
-/// What a request brings along for its transactions.
+/// The data of a request that its transactions need.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The request's id.
     pub request_id: Option<String>,
     /// The story it belongs to.
     pub correlation_id: Uuid,
-    /// The way in.
+    /// The channel: `http`, `cli`, a job's name.
     pub via: Option<String>,
-    /// Why, in a person's words.
+    /// The reason, in a person's words.
     pub reason: Option<String>,
     /// The `Idempotency-Key`, if it has one.
     pub claim: Option<Claim>,
-    /// Who is told what its transactions did.
+    /// Receives what the request's transactions did.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Request {
-    /// What work that carries on with a context brings along.
+    /// Returns the request data for work that continues with a context.
     pub fn of(context: &Context) -> Self {
         Self {
             request_id: context.request_id.clone(),
@@ -72,7 +72,7 @@ impl Request {
     }
 }
 
-/// An `Idempotency-Key`, taken by the first writing transaction of a request and committed with it.
+/// An `Idempotency-Key`. The first writing transaction of a request claims it and commits the claim.
 #[derive(Debug, Clone)]
 pub struct Claim {
     key: String,
@@ -81,7 +81,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A key and the hash of the request it stands for.
+    /// Creates a claim for a key and the hash of its request.
     pub fn new(key: String, request_sha256: [u8; 32]) -> Self {
         Self {
             key,
@@ -90,8 +90,8 @@ impl Claim {
         }
     }
 
-    /// Who holds it, as the key's row names them, while a transaction of this request has it and after one
-    /// has committed with it; none before, and after a rollback.
+    /// Returns the actor in the key's row while a transaction of this request has claimed it, and after such a
+    /// transaction has committed. Returns `None` before that, and after a rollback.
     pub fn holder(&self) -> Option<String> {
         self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -101,7 +101,7 @@ impl Claim {
     }
 }
 
-/// All that one entry needs.
+/// The parameters of entering a team.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub(super) team_id: Uuid,
@@ -111,7 +111,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// For reading and writing.
+    /// Creates an entry for reading and writing.
     pub fn new(team_id: Uuid, entrant: Entrant, request: Request) -> Self {
         Self {
             team_id,
@@ -121,14 +121,14 @@ impl Entry {
         }
     }
 
-    /// For reading: the transaction is READ ONLY and takes no `Idempotency-Key`.
+    /// Makes it an entry for reading: the transaction is READ ONLY and claims no `Idempotency-Key`.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
     }
 
-    /// For what outlives its request, which is told nothing more.
+    /// Removes the observer, for work that continues after the end of its request.
     #[must_use]
     pub fn unobserved(mut self) -> Self {
         self.request.observer = None;
@@ -136,9 +136,9 @@ impl Entry {
     }
 }
 
-/// What an entry found.
+/// The result of entering a team.
 pub(super) enum Entered {
-    /// In: who acts, and what they may do.
+    /// The actor has access: who acts, with which role.
     As {
         context: Box<Context>,
         role: Role,
@@ -148,7 +148,7 @@ pub(super) enum Entered {
     KeyUsed { actor: String },
 }
 
-/// Sends the entry and reads what came of it. On `Err` the transaction may still be open.
+/// Sends the entry and reads its result. On `Err` the transaction may still be open.
 pub(super) async fn enter(
     connection: &mut PoolConnection<Postgres>,
     entry: &Entry,
@@ -227,7 +227,7 @@ fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Perso
         (Entrant::Person { acting: Some(_), .. }, Some((person, role))) => match acting {
             Some(actor) => Ok((context(user(actor), Some(person)), role)),
             None => Err(Error::unauthenticated(
-                "the token's `act` names somebody who is not known here",
+                "the token's `act` names a person who is not known here",
             )),
         },
         (Entrant::ApiKey { .. }, Some((key, role))) => Ok((
@@ -240,13 +240,13 @@ fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Perso
             ),
             role,
         )),
-        // The same answer whether the team, the key or the membership is missing.
-        (Entrant::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key does not hold for this team")),
+        // The answer is the same whether the team, the key or the membership is missing.
+        (Entrant::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key is not valid for this team")),
         (Entrant::Person { .. }, None) => Err(Error::not_found("team")),
         (Entrant::Context(context), found) => match (&context.actor, found) {
             (Actor::User { .. } | Actor::ApiKey { .. }, Some((_, role))) => Ok((context.clone(), role)),
             (Actor::User { .. }, None) => Err(Error::not_found("team")),
-            (Actor::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key does not hold for this team")),
+            (Actor::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key is not valid for this team")),
             _ => Ok((context.clone(), Role::Owner)),
         },
     }
@@ -261,7 +261,7 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
         sql.push_str("; SET LOCAL daybook.erased_names = 'pseudonym'");
     }
     if let Some(timeout) = database.statement_timeout() {
-        // Here and not when the connection is opened, because a pooler takes no startup options.
+        // Set here and not when the connection is opened, because a pooler accepts no startup options.
         let _ = write!(sql, "; SET LOCAL statement_timeout = {}", timeout.as_millis());
     }
     match &entry.entrant {
@@ -273,7 +273,7 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
             if let Some((acting_issuer, acting_subject)) = acting {
                 enter_person(&mut sql, "acting", team, acting_issuer, acting_subject);
             }
-            // Last, so that the settings are those of the person whose rights count.
+            // Last, so that the settings are those of the person whose rights apply.
             enter_person(&mut sql, "entrant", team, issuer, subject);
         }
         Entrant::ApiKey { prefix, secret_sha256 } => {
@@ -295,7 +295,7 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
                 );
             }
             if let Actor::User { id, .. } = &context.actor {
-                // Impersonation gives the rights of the person in whose name it is done.
+                // Impersonation gives the rights of the person on whose behalf the actor acts.
                 let member = context.on_behalf_of.as_ref().map_or(*id, |person| person.id);
                 let _ = write!(
                     sql,
@@ -329,7 +329,8 @@ fn enter_person(sql: &mut String, entry: &str, team: Uuid, issuer: &str, subject
     );
 }
 
-/// A text literal: as it is where nothing in it could end or escape one, else in hex, which needs no quoting.
+/// Returns a text literal. A value whose characters can neither end nor escape a literal is quoted as it is; any other
+/// is encoded as hex, which needs no quoting.
 pub(super) fn text(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -_.:/@|+=".contains(&byte);
     if value.bytes().all(plain) {
@@ -348,10 +349,10 @@ fn bytes(value: &[u8]) -> String {
     hex
 }
 
-/// What came of a request that used its key before; `None` while its answer isn't stored yet.
+/// Reads the stored answer of the earlier request with this key, or `None` while it isn't stored yet.
 ///
 /// # Errors
-/// 422 when the key stood for another request.
+/// 422 if the key was used with another request.
 pub(super) async fn stored_answer(
     connection: &mut PoolConnection<Postgres>,
     team_id: Uuid,
@@ -388,10 +389,10 @@ pub(super) async fn stored_answer(
     }))
 }
 
-/// Stores the answer to the request that committed with `claim`, for whoever sends it again.
+/// Stores the answer to the request that committed with `claim`, for when a client sends the request again.
 ///
 /// # Errors
-/// As any statement; the work is committed whatever comes of this.
+/// Those of any statement. The request's work stays committed.
 pub async fn store_answer(
     database: &Database,
     team_id: Uuid,
@@ -423,7 +424,7 @@ mod tests {
     use super::text;
 
     #[test]
-    fn what_could_end_or_escape_a_literal_goes_in_hex() {
+    fn text_that_could_end_or_escape_a_literal_is_encoded_as_hex() {
         assert_eq!(
             text("auth0|ada.lovelace@example.com"),
             "'auth0|ada.lovelace@example.com'"

@@ -1,20 +1,19 @@
-//! Teams, and the wall between them.
+//! Teams, and the isolation between them.
 //!
-//! **Who plays.** [`Database`] holds the pool, which is private; its connections have their role fixed when
-//! they are opened. [`Database::enter`] takes one, and in a single round trip begins a transaction, sets the
-//! team, reads who acts and what they may do, and gives a [`TeamTx`]: the only way to a connection that can
-//! read or write team rows. A [`Context`] says who acts in which team and what story it belongs to.
+//! **The parts.** [`Database`] has the connection pool, which is private. Its connections get their role when they are
+//! opened. [`Database::enter`] takes a connection and, in one round trip, begins a transaction, sets the team, and
+//! reads who acts with which role. It returns a [`TeamTx`], the only way to a connection that can read or write team
+//! rows. A [`Context`] says who acts in which team and which story it belongs to.
 //!
-//! **The life of a transaction.** `enter` → statements through SeaORM or SQL → `commit`, which runs to its
-//! end even if the client hangs up. A `TeamTx` that is dropped is rolled back before its connection serves
-//! anybody else.
+//! **The life of a transaction.** `enter` → statements through SeaORM or SQL → `commit`, which completes even if the
+//! client disconnects. A `TeamTx` that is dropped is rolled back before its connection is used again.
 //!
-//! **Invariant:** no code outside this module sees a connection of the run-time pool. The compiler keeps
-//! that, not a reviewer. It guards against mistakes, not against SQL that somebody writes on purpose: a
-//! caller can send `COMMIT` through a `TeamTx`. No SQL is ever built from input.
+//! **Invariant:** no code outside this module sees a connection of the run-time pool. The compiler enforces this. It
+//! protects against mistakes, not against SQL that is written on purpose: a caller can send `COMMIT` through a
+//! `TeamTx`. No SQL is built from input.
 //!
-//! **Invariant:** settings are local to the transaction, so nothing of a team is left on a connection that
-//! goes back to the pool, and poolers in transaction mode work.
+//! **Invariant:** settings are local to the transaction. So a connection that returns to the pool keeps nothing of a
+//! team, and poolers in transaction mode work.
 
 pub mod channel;
 mod context;

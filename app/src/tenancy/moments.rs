@@ -51,7 +51,7 @@ enum Distance {
 
 /// A column that holds moments.
 #[derive(Debug, Clone, Copy)]
-struct Moments {
+struct TimestampColumn {
     index: usize,
     /// Days, not microseconds.
     are_days: bool,
@@ -85,7 +85,7 @@ impl Encode<'_, Postgres> for Bound {
 
 /// The rows, if all of them can be read.
 pub(crate) fn readable(rows: Vec<PgRow>) -> Result<Vec<PgRow>, sqlx::Error> {
-    let columns = moments(&rows);
+    let columns = timestamp_columns(&rows);
     for row in &rows {
         for column in &columns {
             let index = column.index;
@@ -104,7 +104,7 @@ pub(crate) fn readable(rows: Vec<PgRow>) -> Result<Vec<PgRow>, sqlx::Error> {
 ///
 /// Of lists nothing is replaced: what can't be read of them is an error.
 pub(super) fn replaced(rows: &[PgRow]) -> Vec<(usize, String)> {
-    let columns = moments(rows)
+    let columns = timestamp_columns(rows)
         .into_iter()
         .filter(|column| !column.are_lists && rows.iter().any(|row| distance(row, column) > Distance::Within));
     let with_name = columns.filter_map(|column| {
@@ -123,7 +123,7 @@ pub(crate) fn clamped(expression: &str) -> String {
 }
 
 /// The columns that hold moments. All rows of a result have the same columns.
-fn moments(rows: &[PgRow]) -> Vec<Moments> {
+fn timestamp_columns(rows: &[PgRow]) -> Vec<TimestampColumn> {
     let Some(first) = rows.first() else {
         return Vec::new();
     };
@@ -137,7 +137,7 @@ fn moments(rows: &[PgRow]) -> Vec<Moments> {
                 "DATE" => true,
                 _ => return None,
             };
-            Some(Moments {
+            Some(TimestampColumn {
                 index,
                 are_days,
                 are_lists: element.is_some(),
@@ -147,7 +147,7 @@ fn moments(rows: &[PgRow]) -> Vec<Moments> {
 }
 
 /// The farthest value of a field. Null is within, and so is what came as text, whose reading doesn't panic.
-fn distance(row: &PgRow, column: &Moments) -> Distance {
+fn distance(row: &PgRow, column: &TimestampColumn) -> Distance {
     let bytes = match row.try_get_raw(column.index) {
         Ok(value) if !value.is_null() && value.format() == PgValueFormat::Binary => value.as_bytes(),
         _ => return Distance::Within,

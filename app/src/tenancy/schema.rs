@@ -201,7 +201,7 @@ async fn apply(source: &Source, db: &DatabaseConnection) -> Result<(), DbErr> {
     let mut attempt = 1;
     loop {
         match (source.up)(db, 0).await {
-            Err(error) if attempt < MAX_STEP_ATTEMPTS && met_others(&error) => {
+            Err(error) if attempt < MAX_STEP_ATTEMPTS && is_lock_conflict(&error) => {
                 tracing::warn!("migrations: a step waited in vain for a lock of a running service; trying it again");
                 tokio::time::sleep(STEP_RETRY_INTERVAL).await;
                 attempt += 1;
@@ -212,7 +212,7 @@ async fn apply(source: &Source, db: &DatabaseConnection) -> Result<(), DbErr> {
 }
 
 /// Whether a step failed with a deadlock (40P01) or for want of a lock (55P03).
-fn met_others(error: &DbErr) -> bool {
+fn is_lock_conflict(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
         return false;
     };

@@ -10,8 +10,8 @@ use super::moments::readable;
 use super::plans::Plans;
 use crate::error::{Error, Result, is_stale_plan};
 
-/// How long the connection aside stays open after its last use.
-const ASIDE_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the connection side_pool stays open after its last use.
+const SIDE_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The workers' pool, as `daybook_worker`: it owns the queue's work, hands over what teams ask for, and sees of events
 /// and sessions their envelopes, never contents.
@@ -19,7 +19,7 @@ const ASIDE_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct WorkerDatabase {
     pool: PgPool,
     /// For what is asked while a connection of the other pool is held: its holders wait for nobody.
-    aside: PgPool,
+    side_pool: PgPool,
     /// Of both pools.
     plans: Plans,
 }
@@ -41,7 +41,7 @@ impl WorkerDatabase {
             .max_connections(max_connections)
             .connect_with(connect.clone())
             .await
-            .map_err(may_not_work)?;
+            .map_err(explain_refused_role)?;
         let row = sqlx::raw_sql("SELECT current_user::text AS role")
             .fetch_one(&pool)
             .await?;
@@ -52,12 +52,12 @@ impl WorkerDatabase {
                  the server itself, with a login that is a member of daybook_worker"
             )));
         }
-        let aside = plans
+        let side_pool = plans
             .watch(PgPoolOptions::new())
             .max_connections(1)
-            .idle_timeout(ASIDE_IDLE_TIMEOUT)
+            .idle_timeout(SIDE_POOL_IDLE_TIMEOUT)
             .connect_lazy_with(connect);
-        Ok(Self { pool, aside, plans })
+        Ok(Self { pool, side_pool, plans })
     }
 
     /// Begins a transaction, in no team.
@@ -102,8 +102,8 @@ impl WorkerDatabase {
     ///
     /// # Errors
     /// As any statement.
-    pub(crate) async fn fetch_all_aside(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        self.fetch_all_from(&self.aside, query).await
+    pub(crate) async fn fetch_all_on_side_pool(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        self.fetch_all_from(&self.side_pool, query).await
     }
 
     /// For the queue itself, and for nobody else.
@@ -113,13 +113,13 @@ impl WorkerDatabase {
 
     /// Closes the pool once its connections have come back.
     pub async fn close(&self) {
-        self.aside.close().await;
+        self.side_pool.close().await;
         self.pool.close().await;
     }
 }
 
 /// PostgreSQL's own words name the role, and not what to do.
-fn may_not_work(error: sqlx::Error) -> Error {
+fn explain_refused_role(error: sqlx::Error) -> Error {
     let refused = error.as_database_error().and_then(|refusal| refusal.code());
     // A startup option that is not allowed; a role that is not there.
     match refused.as_deref() {
@@ -141,7 +141,7 @@ pub(crate) struct WorkerTx {
 impl WorkerTx {
     pub(crate) async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         let outcome = query.fetch_all(&mut *self.transaction).await;
-        self.noted(outcome.and_then(readable))
+        self.check_plan(outcome.and_then(readable))
     }
 
     pub(crate) async fn fetch_optional(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
@@ -155,7 +155,7 @@ impl WorkerTx {
 
     pub(crate) async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
         let outcome = query.execute(&mut *self.transaction).await;
-        Ok(self.noted(outcome)?.rows_affected())
+        Ok(self.check_plan(outcome)?.rows_affected())
     }
 
     pub(crate) async fn commit(self) -> Result<()> {
@@ -163,7 +163,7 @@ impl WorkerTx {
     }
 
     /// The transaction can't go on after an invalid plan; the next one meets none.
-    fn noted<T>(&self, outcome: Result<T, sqlx::Error>) -> Result<T> {
+    fn check_plan<T>(&self, outcome: Result<T, sqlx::Error>) -> Result<T> {
         if outcome.as_ref().is_err_and(is_stale_plan) {
             self.plans.discard();
         }

@@ -7,7 +7,7 @@ use super::{Database, Role, TeamTx};
 use crate::error::Result;
 
 /// How often a transaction that met another one is begun anew, at most.
-const ATTEMPTS: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// What can be done in a transaction, again if need be: any `async |tx| { … }` whose future is `Send`.
 ///
@@ -26,7 +26,7 @@ where
 }
 
 /// Runs `work` in a transaction of `entry`, commits on `Ok`, and begins anew when it met another transaction
-/// (serialization failure, deadlock), up to [`ATTEMPTS`] times with growing, jittered pauses.
+/// (serialization failure, deadlock), up to [`MAX_ATTEMPTS`] times with growing, jittered pauses.
 pub(super) async fn write<T, F>(database: &Database, entry: &Entry, role: Role, work: F) -> Result<T>
 where
     T: Send,
@@ -38,7 +38,7 @@ where
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        if attempt == ATTEMPTS || !error.is_retryable() {
+        if attempt == MAX_ATTEMPTS || !error.is_retryable() {
             return Err(error);
         }
         if let Some(observer) = &entry.request.observer {

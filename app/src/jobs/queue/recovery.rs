@@ -39,7 +39,7 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
             let last = sqlx::query(
                 "UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1 RETURNING id",
             );
-            if let Err(error) = workers.fetch_all_aside(last.bind(*job.id())).await {
+            if let Err(error) = workers.fetch_all_on_side_pool(last.bind(*job.id())).await {
                 tracing::warn!("jobs: a dead worker's job could not be cancelled: {error}");
             }
             JobRecoveryResult::FailWithBackoff
@@ -80,7 +80,7 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
         .bind(job_id)
         .bind(attempt)
         .bind(lost("its worker died"));
-    Ok(match workers.fetch_all_aside(query).await?.first() {
+    Ok(match workers.fetch_all_on_side_pool(query).await?.first() {
         None => Begun::Not,
         Some(row) if row.try_get("cancelled")? => Begun::Cancelled,
         Some(_) => Begun::Lost,

@@ -98,7 +98,7 @@ async fn find_owner(tx: &TeamTx, key_id: Uuid) -> Result<Option<Uuid>> {
 }
 
 fn revoked() -> Error {
-    Error::unauthenticated("the API key does not hold for this team")
+    Error::unauthenticated("the API key is not valid for this team")
 }
 
 /// Locks a key for a change.

@@ -79,7 +79,11 @@ impl Layout {
         }
         if home != default_home {
             if is_new && cluster.exists() {
-                tracing::warn!(home = %home.display(), "the data folder is new, but its database exists already; remove this folder to start with an empty database");
+                tracing::warn!(
+                    home = %home.display(),
+                    "the data folder is new, but its database exists already; remove this folder to start with an \
+                     empty database"
+                );
             }
             make_folder(Path::new(ROOT_HOMES_DIR), 0o755).map_err(StartError::file("create", ROOT_HOMES_DIR))?;
             open_private_file(&location_file, OpenOptions::new().write(true).truncate(true), data_dir)

@@ -1,23 +1,22 @@
-//! The database that needs no set-up: a PostgreSQL of the service's own, for `make run` without a
-//! `DATABASE_URL`.
+//! Runs a PostgreSQL server of the service's own, for `make run` without a `DATABASE_URL`. It needs no set-up.
 //!
 //! Its life, from start to end ([`PrivatePostgres::start`]):
 //!
-//! 1. **Hold the data folder.** A lock on `postgres.lock`; a second service on it is refused by name.
-//! 2. **Settle the place** (`place`): cluster, socket and log in folders that only the server's user can enter.
-//!    As root that user is another, since PostgreSQL refuses root (`account`).
-//! 3. **Adopt** (`server`) the server that a killed service left behind. What it says of itself is checked,
-//!    never `postmaster.pid` alone (`postmaster`).
-//! 4. Else **find the programs** (`programs`), on the machine or on the net; **make the cluster** (`cluster`)
-//!    if there is none, whole or not at all; **start** `postgres` and wait until it answers.
-//! 5. **Look after the role and the database**, so that what follows can migrate.
-//! 6. **Stop** ([`PrivatePostgres::stop`]): fast shutdown, waited for.
+//! 1. **Lock the data folder** with a lock on `postgres.lock`. A second service is refused, with the pid of the first.
+//! 2. **Prepare the folders** (`layout`) for cluster, socket and log, which only the server's user can enter. If the
+//!    service runs as root, that is another user, because PostgreSQL refuses root (`account`).
+//! 3. **Adopt** (`server`) the server that a killed service left running. `postmaster.pid` alone is not trusted: the
+//!    process and the answer at the socket are checked, too (`postmaster`).
+//! 4. Otherwise **find the programs** (`programs`) on the machine, or download them; **create the cluster** (`cluster`)
+//!    if there is none, completely or not at all; **start** `postgres` and wait until it answers.
+//! 5. **Ensure the roles and the database**, so that migrations can run.
+//! 6. **Stop** ([`PrivatePostgres::stop`]): request a fast shutdown and wait for it.
 //!
-//! **Invariant:** what the server acknowledged is on disk: fsync and full_page_writes are on and can't be turned
-//! off from within. **Invariant:** the only door is a Unix socket in a folder with mode 0700; there is no TCP.
+//! **Invariant:** what the server acknowledged is on disk: fsync and full_page_writes are on and can't be turned off
+//! from within. **Invariant:** the only access is a Unix socket in a folder with mode 0700; there is no TCP.
 //!
-//! Deliberately absent: upgrades between major versions (a cluster is run by the version that made it),
-//! backups, tuning. Who needs those has a server, and sets `DATABASE_URL`.
+//! Deliberately absent: upgrades between major versions (a cluster is run by the version that made it), backups,
+//! tuning. For these, run a server and set `DATABASE_URL`.
 
 mod account;
 mod cluster;

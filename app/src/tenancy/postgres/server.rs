@@ -49,10 +49,10 @@ enum ProbeResult {
 }
 
 impl Server {
-    /// The server that already runs on the place's cluster, as one does after its service was killed.
+    /// Returns the server that already runs on the cluster, as it does after its service was killed.
     ///
-    /// `postmaster.pid` alone proves nothing: after a crash its number may be another program's. So the process
-    /// must name this cluster in its arguments, and what answers at the socket must say that it serves it.
+    /// `postmaster.pid` alone proves nothing: after a crash its pid may belong to another program. So the process must
+    /// have this cluster in its arguments, and the server at the socket must report that it serves this cluster.
     pub async fn adopt(layout: &Layout) -> Result<Option<Self>, StartError> {
         let began = Instant::now();
         let mut deadline = ANSWER_TIMEOUT;
