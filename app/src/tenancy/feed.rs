@@ -1,4 +1,4 @@
-//! Windows on what became visible between two moments: how a team's rows are followed.
+//! Reads the rows of a team that became visible between two snapshots, so that a client can follow them.
 
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
@@ -6,31 +6,32 @@ use uuid::Uuid;
 
 use super::Snapshot;
 
-/// A place among a team's rows, in the order in which they are told.
+/// A position in a team's rows, in the order in which they are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FeedPlace {
-    /// The transaction that wrote it.
+    /// The transaction that wrote the row.
     pub transaction_id: i64,
-    /// What it belongs to: its thread, its session.
+    /// The row's thread or session.
     pub id: Uuid,
-    /// Its place there.
+    /// The row's position there.
     pub seq: i64,
 }
 
 /// Which of a team's rows to read.
 #[derive(Debug, Clone)]
 pub struct FeedWindow {
-    /// What was visible then has been read.
+    /// The rows that were visible at this snapshot have been read.
     pub since: Snapshot,
-    /// What was not visible then is for later; [`Snapshot::EVERYTHING`] for what is visible now.
+    /// The rows that were not visible at this snapshot are left for later; [`Snapshot::EVERYTHING`] for all rows that
+    /// are visible now.
     pub until: Snapshot,
-    /// Of these, those after this place.
+    /// Only rows after this position are read.
     pub after: FeedPlace,
 }
 
 impl FeedWindow {
-    /// Binds `$1` to `$9`: the team, what follows `since` and what was open then, the same of `until`, the three of the
-    /// place, and the limit.
+    /// Binds `$1` to `$9`: the team; the next id and the open ids of `since`, and of `until`; the three parts of the
+    /// position; and the limit.
     pub(crate) fn bind<'q>(
         &self,
         query: Query<'q, Postgres, PgArguments>,

@@ -1,8 +1,8 @@
-//! Commits that were forgotten: a [`TeamTx`](super::TeamTx) that wrote and was dropped, in work that says it succeeded.
+//! Detects forgotten commits: a [`TeamTx`](super::TeamTx) that wrote and was dropped, in work that succeeded.
 //!
-//! A transaction that is dropped is rolled back, which is right when its work failed (`?` drops it), and loses what was
-//! written when it didn't. Only whoever knows how the work ended can tell the two apart: so the drop is counted in the
-//! unit of work around it (a request, a job's attempt), and looked at when that has succeeded.
+//! A transaction that is dropped is rolled back. That is right if its work failed (`?` drops it), but loses the changes
+//! if the work succeeded. The drop itself can't distinguish the two. So it is counted in the unit of work around it (a
+//! request, an attempt at a job), and the count is checked when that has succeeded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,48 +13,48 @@ tokio::task_local! {
     static DROPPED: DroppedWrites;
 }
 
-/// Transactions of a unit of work that were dropped with what they had written.
+/// The number of a unit of work's transactions that were dropped with changes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DroppedWrites(Arc<AtomicU64>);
 
 impl DroppedWrites {
-    /// Runs work whose dropped transactions are counted here. What it spawns isn't its own.
+    /// Runs work whose dropped transactions are counted here. Tasks that it spawns are not included.
     pub(crate) fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         DROPPED.scope(self.clone(), work)
     }
 
-    /// Work that goes on in a task of its own, counted where the current work is.
+    /// Wraps work that continues in its own task, so that it is counted with the current work.
     pub(crate) fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
         let current: Self = DROPPED.try_with(Clone::clone).unwrap_or_default();
         current.around(work)
     }
 
-    /// After work that succeeded: how many commits were forgotten in it.
+    /// Returns the number of forgotten commits, after work that succeeded.
     ///
     /// # Panics
-    /// If there were any, in tests: where the database carries [`ForgottenCommits::Panic`].
+    /// If there are any and the database has the extension [`ForgottenCommits::Panic`], as in tests.
     pub(crate) fn forgotten(&self, database: &Database) -> u64 {
         let forgotten = self.0.load(Ordering::Relaxed);
         let in_tests = matches!(database.extension(), Some(ForgottenCommits::Panic));
         assert!(
             forgotten == 0 || !in_tests || std::thread::panicking(),
-            "{forgotten} transactions wrote and were dropped, and their work succeeded all the same: {ADVICE}"
+            "{forgotten} transactions wrote and were dropped, but their work succeeded: {ADVICE}"
         );
         forgotten
     }
 }
 
-/// What to do about it.
-pub(crate) const ADVICE: &str = "call commit() when the work is done, or rollback() when it is not to be kept";
+/// What to do about a forgotten commit.
+pub(crate) const ADVICE: &str = "call commit() when the work is done, or rollback() to discard it";
 
-/// What a forgotten commit is in work that succeeds: an extension of the [`Database`]. Without it, a warning.
+/// What a forgotten commit causes. It is an extension of the [`Database`]; without it, the service logs a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForgottenCommits {
-    /// A panic, so that a test fails; `daybook::testing` says so.
+    /// A panic, so that a test fails. `daybook::testing` sets this.
     Panic,
 }
 
-/// Counts a transaction that was dropped with what it had written.
+/// Counts a transaction that was dropped with changes.
 pub(super) fn note_dropped_writes() {
     // Outside a unit of work there is no result to compare with.
     let _ = DROPPED.try_with(|dropped| dropped.0.fetch_add(1, Ordering::Relaxed));

@@ -1,8 +1,10 @@
-//! Dates and times that PostgreSQL holds and a program doesn't: `infinity`, and years outside 0001 to 9999.
+//! Handles dates and times that PostgreSQL can store but the program can't represent: `infinity`, and years outside
+//! 0001 to 9999.
 //!
-//! sqlx adds what it reads to an epoch, which panics for what chrono can't hold. And a year beyond 9999 is not RFC 3339,
-//! so no client could read it. A query whose rows have such values runs once more, and then returns the nearest moment
-//! that can be written ([`replaced`]). A statement that must not run twice, because it changes rows, fails ([`readable`]).
+//! sqlx adds the value to an epoch, which panics if the result is outside chrono's range. And a year after 9999 is not
+//! RFC 3339, so clients can't read it. A query that returns such values runs again, and then returns the nearest value
+//! that RFC 3339 can write ([`replaced`]). A statement that changes rows must not run twice, so it fails
+//! ([`readable`]).
 
 use chrono::{DateTime, Datelike, Utc};
 use sqlx::encode::IsNull;
@@ -13,9 +15,9 @@ use sqlx::{Column as _, Encode, Row as _, Type, TypeInfo as _, ValueRef as _};
 use super::rereading::quoted;
 use crate::error::OutOfYears;
 
-/// The first moment that can be written, as PostgreSQL reads it for each of its types.
+/// The first moment that RFC 3339 can write, in a form that PostgreSQL reads for each of its types.
 pub(crate) const FIRST_MOMENT: &str = "'0001-01-01 00:00:00+00'";
-/// The last moment that can be written.
+/// The last moment that RFC 3339 can write.
 pub(crate) const LAST_MOMENT: &str = "'9999-12-31 23:59:59.999999+00'";
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -23,29 +25,29 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 const FIRST_DAY: i64 = -730_119;
 /// 0001-01-01, in seconds since 1970.
 const FIRST_SECOND: i64 = -62_135_596_800;
-/// 10000-01-01.
+/// 10000-01-01, in days since PostgreSQL's epoch.
 const END_DAY: i64 = 2_921_940;
-/// Well within what chrono holds, which is the years −262143 to 262142.
+/// The number of days from PostgreSQL's epoch that can be read. It is well within chrono's years, −262143 to 262142.
 const READABLE_DAYS: i64 = 94_000_000;
 
 /// The years that RFC 3339 can write.
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
-/// What a moment that is refused should have been.
+/// The detail of the error for a moment outside these years.
 pub(crate) const MUST_BE_WRITABLE: &str = "must be in the years 0001 to 9999, in UTC";
 
-/// Whether RFC 3339 can write a moment or a day; a moment is to be in UTC.
+/// Returns whether RFC 3339 can write a moment or a day. A moment must be in UTC.
 pub(crate) fn is_writable(at: &impl Datelike) -> bool {
     YEARS.contains(&at.year())
 }
 
-/// How far a value is from what can be written.
+/// How far a value is from the values that RFC 3339 can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Distance {
     Within,
-    /// Not RFC 3339.
+    /// RFC 3339 can't write it.
     Beyond,
-    /// To read it is to panic.
+    /// Reading it panics.
     Unreadable,
 }
 
@@ -53,14 +55,15 @@ enum Distance {
 #[derive(Debug, Clone, Copy)]
 struct TimestampColumn {
     index: usize,
-    /// Days, not microseconds.
+    /// Whether the values are days; otherwise microseconds.
     are_days: bool,
     are_lists: bool,
 }
 
-/// One end of a range of moments, as a parameter. What is later than any moment that can be written is `infinity`, so that
-/// a range to there has all rows. The first moment that can be written is `-infinity`: it stands for all that is earlier,
-/// and a page that begins behind it must not have those rows again.
+/// One end of a range of moments, as a parameter. A moment after the last one that RFC 3339 can write becomes
+/// `infinity`, so that a range up to it contains all rows. The first moment that RFC 3339 can write becomes
+/// `-infinity`: earlier values are shown as this moment, and a page that begins after it must not contain those rows
+/// again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound(pub(crate) DateTime<Utc>);
 
@@ -83,7 +86,7 @@ impl Encode<'_, Postgres> for Bound {
     }
 }
 
-/// The rows, if all of them can be read.
+/// Returns the rows if all of them can be read.
 pub(crate) fn readable(rows: Vec<PgRow>) -> Result<Vec<PgRow>, sqlx::Error> {
     let columns = timestamp_columns(&rows);
     for row in &rows {
@@ -100,9 +103,9 @@ pub(crate) fn readable(rows: Vec<PgRow>) -> Result<Vec<PgRow>, sqlx::Error> {
     Ok(rows)
 }
 
-/// The columns whose values can't all be written, each with the SQL that takes its place.
+/// Returns the columns with values that RFC 3339 can't write, each with the SQL that replaces it.
 ///
-/// Of lists nothing is replaced: what can't be read of them is an error.
+/// Lists are not replaced: a value in one that can't be read is an error.
 pub(super) fn replaced(rows: &[PgRow]) -> Vec<(usize, String)> {
     let columns = timestamp_columns(rows)
         .into_iter()
@@ -114,7 +117,7 @@ pub(super) fn replaced(rows: &[PgRow]) -> Vec<(usize, String)> {
     with_name.collect()
 }
 
-/// SQL for the nearest moment to that of an expression that RFC 3339 can write.
+/// Returns SQL for the moment that is nearest to an expression's and that RFC 3339 can write.
 pub(crate) fn clamped(expression: &str) -> String {
     format!(
         "CASE WHEN {expression} > {LAST_MOMENT} THEN {LAST_MOMENT} WHEN {expression} < {FIRST_MOMENT} THEN {FIRST_MOMENT} \
@@ -122,7 +125,7 @@ pub(crate) fn clamped(expression: &str) -> String {
     )
 }
 
-/// The columns that hold moments. All rows of a result have the same columns.
+/// Returns the columns that hold moments. All rows of a result have the same columns.
 fn timestamp_columns(rows: &[PgRow]) -> Vec<TimestampColumn> {
     let Some(first) = rows.first() else {
         return Vec::new();
@@ -146,7 +149,7 @@ fn timestamp_columns(rows: &[PgRow]) -> Vec<TimestampColumn> {
         .collect()
 }
 
-/// The farthest value of a field. Null is within, and so is what came as text, whose reading doesn't panic.
+/// Returns the largest distance in a field. Null is within, and so is a value in text format: reading it doesn't panic.
 fn distance(row: &PgRow, column: &TimestampColumn) -> Distance {
     let bytes = match row.try_get_raw(column.index) {
         Ok(value) if !value.is_null() && value.format() == PgValueFormat::Binary => value.as_bytes(),
@@ -178,8 +181,8 @@ fn distance_of(bytes: &[u8], is_day: bool) -> Distance {
     }
 }
 
-/// The elements of an array as PostgreSQL sends it: the number of dimensions, flags, the elements' type, a length and a
-/// lower bound per dimension, and each element with its length, which is −1 for null.
+/// Returns the elements of an array in PostgreSQL's binary format: the number of dimensions, flags, the elements' type,
+/// a length and a lower bound per dimension, and each element with its length, which is −1 for null.
 fn elements(array: &[u8]) -> Vec<&[u8]> {
     let number = |at: usize| -> Option<usize> {
         let bytes = array.get(at..at + 4)?.try_into().ok()?;
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_is_taken_apart() {
+    fn an_array_is_split_into_its_elements() {
         // One dimension with three elements: 1, null, infinity.
         let numbers = [1, 1, 1082, 3, 1, 4, 1, -1, 4, i32::MAX];
         let array: Vec<u8> = numbers.iter().flat_map(|number: &i32| number.to_be_bytes()).collect();

@@ -1,15 +1,16 @@
-//! Rows with a place each, from 1 on without gaps, that work writes beside its transactions.
+//! Writes numbered rows, from 1 on without gaps, independently of the transactions of the same work.
 //!
-//! Work must not wait for a second connection while it holds one: when every connection of a pool is held by work that
-//! waits for another one, nothing moves until all of them time out. So a row that is added while a transaction of the work
-//! is open waits in memory, and is written through that transaction's own connection: inside the transaction, as its last
-//! statement before COMMIT, or by itself after a ROLLBACK. A row that is added while no transaction is open is one statement
-//! on a connection of its own, and is safe when the call returns.
+//! Work must not wait for a second connection while it holds one. If all connections of a pool are held by work that
+//! waits for another one, nothing makes progress until all of them time out. So a row that is added while a transaction
+//! of the work is open waits in memory, and is written through that transaction's own connection: inside the
+//! transaction, as its last statement before COMMIT, or by itself after a ROLLBACK. A row that is added while no
+//! transaction is open is written by one statement on its own connection, and is committed when the call returns.
 //!
-//! **After a crash:** a row that waits is lost with its process. If its transaction had committed, it was written with it.
+//! **After a crash:** a waiting row is lost with its process. If its transaction committed, the row was written with
+//! it.
 //!
-//! **Invariant:** whoever waits for the lock of the rows needs no connection from then on, or has it already. So the lock's
-//! owner always makes progress, however small the pool is.
+//! **Invariant:** a caller that waits for the lock of the rows has its connection already, or needs none from then on.
+//! So the lock's owner always makes progress, however small the pool is.
 
 use std::fmt;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -27,31 +28,31 @@ use super::team_tx::{RunToCompletion, give_back};
 use super::{Database, Moved};
 use crate::error::{Error, Result};
 
-/// How many rows of one owner may wait for the end of its transactions.
+/// The maximum number of one owner's rows that wait for the end of its transactions.
 pub(crate) const MAX_WAITING_ROWS: usize = 10_000;
-/// How large they may be together.
+/// The maximum size of these rows together.
 pub(crate) const MAX_WAITING_BYTES: usize = 8 << 20;
 
-/// Whose rows they are.
+/// The owner of the rows: a job session, for example.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) team_id: Uuid,
     pub(crate) id: Uuid,
 }
 
-/// A kind of rows, and how they are written.
+/// A kind of numbered row, and how it is written.
 pub(crate) trait NumberedRow: fmt::Debug + Send + Sync + Sized + 'static {
-    /// What has moved once such rows are visible.
+    /// The signal to publish when such rows become visible.
     const MOVED: Moved;
 
-    /// About how much memory it takes.
+    /// Returns the approximate memory that the row uses.
     fn size_bytes(&self) -> usize;
 
-    /// One `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', …, true))` of these rows, from the place `first`
-    /// on.
+    /// Returns one `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', …, true))` of these rows, with the
+    /// numbers from `first` on.
     fn insert<'q>(owner: Owner, first: i64, rows: &'q [Waiting<Self>]) -> Query<'q, Postgres, PgArguments>;
 
-    /// A query for the owner's last place, as `last`; 0 if there is none.
+    /// Returns a query for the owner's last number, as `last`; 0 if there is none.
     fn select_last(owner: Owner) -> String;
 }
 
@@ -59,51 +60,50 @@ pub(crate) trait NumberedRow: fmt::Debug + Send + Sync + Sized + 'static {
 #[derive(Debug)]
 pub(crate) struct Waiting<R> {
     pub(crate) row: R,
-    /// When it was added. None: it is written at once.
+    /// When the row was added; `None` if it is written at once.
     added: Option<Instant>,
 }
 
 impl<R> Waiting<R> {
-    /// How long ago it was added, in microseconds.
+    /// Returns how long ago the row was added, in microseconds.
     pub(crate) fn age_us(&self) -> i64 {
         let age = self.added.map(|added| added.elapsed()).unwrap_or_default();
         i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
     }
 }
 
-/// The rows of one owner. See the module's comment.
+/// The numbered rows of one owner. See the module.
 #[derive(Debug)]
 pub(crate) struct NumberedRows<R> {
     owner: Owner,
     state: Arc<Mutex<RowsState<R>>>,
-    /// The tasks that hold a transaction of this work.
+    /// The tasks that hold an open transaction of this work.
     holders: StdMutex<Vec<task::Id>>,
 }
 
 #[derive(Debug)]
 struct RowsState<R> {
-    /// Transactions of this work that have not ended.
+    /// The number of open transactions of this work.
     open: usize,
-    /// The last place that is written.
+    /// The number of the last row that was written.
     last: i64,
-    /// False after a connection broke while rows were on their way: then nobody knows whether they arrived.
+    /// False after a connection broke during a write: then it is unknown whether the rows were written.
     is_last_known: bool,
-    /// From the place `last + 1` on.
+    /// The waiting rows, whose numbers begin with `last + 1`.
     waiting: Vec<Waiting<R>>,
     waiting_bytes: usize,
 }
 
 impl<R: NumberedRow> RowsState<R> {
-    fn place(&self) -> i64 {
+    fn last_assigned(&self) -> i64 {
         self.last + i64::try_from(self.waiting.len()).unwrap_or(i64::MAX)
     }
 
-    /// Leaves rows to the end of a transaction. Returns the last one's place.
+    /// Lets rows wait for the end of a transaction. Returns the number of the last one.
     fn put_off(&mut self, rows: Vec<R>) -> Result<i64> {
         if !self.is_last_known {
             return Err(Error::Unavailable {
-                detail: "the connection broke while rows were written; end the transaction that is open, and try again"
-                    .into(),
+                detail: "the connection broke during a write; end the open transaction and try again".into(),
                 source: None,
             });
         }
@@ -112,18 +112,18 @@ impl<R: NumberedRow> RowsState<R> {
             return Err(Error::conflict(
                 "too-many-waiting",
                 format!(
-                    "at most {MAX_WAITING_ROWS} rows and {MAX_WAITING_BYTES} bytes wait for the end of a transaction; end it \
-                     before you add more"
+                    "at most {MAX_WAITING_ROWS} rows and {MAX_WAITING_BYTES} bytes can wait for the end of a transaction; \
+                     end it before you add more"
                 ),
             ));
         }
         let added = Some(Instant::now());
         self.waiting.extend(rows.into_iter().map(|row| Waiting { row, added }));
         self.waiting_bytes += bytes;
-        Ok(self.place())
+        Ok(self.last_assigned())
     }
 
-    /// The first rows that waited are written.
+    /// Notes that the first waiting rows were written.
     fn written(&mut self, rows: usize) {
         let written = self.waiting.drain(..rows);
         let bytes: usize = written.map(|waiting| waiting.row.size_bytes()).sum();
@@ -131,8 +131,8 @@ impl<R: NumberedRow> RowsState<R> {
         self.last += i64::try_from(rows).unwrap_or(i64::MAX);
     }
 
-    /// Notes a failed statement or a failed COMMIT. A refusal means that the rows were not written; after any other error
-    /// that is unknown.
+    /// Notes a failed statement or a failed COMMIT. If the database refused it, the rows were not written; after any
+    /// other error that is unknown.
     fn failed(&mut self, error: &sqlx::Error) {
         if !matches!(error, sqlx::Error::Database(_)) {
             self.is_last_known = false;
@@ -155,15 +155,15 @@ impl<R: NumberedRow> NumberedRows<R> {
         })
     }
 
-    /// The last place that was given out.
+    /// Returns the last number that was assigned.
     pub(crate) async fn count(&self) -> i64 {
-        self.state.lock().await.place()
+        self.state.lock().await.last_assigned()
     }
 
-    /// Adds rows in order: writes them, or leaves them to the transaction that is open. Returns the last one's place.
+    /// Adds rows in order: writes them, or lets them wait for the open transaction. Returns the number of the last one.
     ///
     /// # Errors
-    /// As any statement: then none of these rows is written. [`Error::Conflict`] if too many wait.
+    /// Those of any statement; then none of these rows is written. [`Error::Conflict`] if too many rows wait.
     pub(crate) async fn add(self: &Arc<Self>, database: &Database, rows: Vec<R>) -> Result<i64> {
         {
             let mut state = self.state.lock().await;
@@ -171,19 +171,19 @@ impl<R: NumberedRow> NumberedRows<R> {
                 return state.put_off(rows);
             }
             if rows.is_empty() && state.is_last_known {
-                return Ok(state.place());
+                return Ok(state.last_assigned());
             }
         }
         let connection = database.acquire().await?;
         let (this, database) = (self.clone(), database.clone());
-        // To its end, so that a caller who gives up leaves no doubt about what is written.
+        // Completes even if the caller is cancelled, so that it is always known what is written.
         RunToCompletion::new(async move { this.write(&database, connection, rows).await }).await
     }
 
-    /// Writes what still waits, also while a transaction is open.
+    /// Writes the waiting rows, also while a transaction is open.
     ///
     /// # Errors
-    /// As any statement: then it waits on.
+    /// Those of any statement; then the rows continue to wait.
     pub(crate) async fn flush(self: &Arc<Self>, database: &Database) -> Result<()> {
         if self.state.lock().await.waiting.is_empty() {
             return Ok(());
@@ -202,7 +202,7 @@ impl<R: NumberedRow> NumberedRows<R> {
 
     async fn write(&self, database: &Database, mut connection: PoolConnection<Postgres>, rows: Vec<R>) -> Result<i64> {
         let mut state = self.state.lock().await;
-        // A transaction began while this waited for its connection.
+        // A transaction may have begun during the wait for the connection.
         if state.open > 0 {
             return state.put_off(rows);
         }
@@ -227,7 +227,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         }
     }
 
-    /// Writes what waits, on a connection without a transaction.
+    /// Writes the waiting rows on a connection without a transaction.
     async fn write_waiting(
         &self,
         connection: &mut PgConnection,
@@ -250,7 +250,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         Ok(())
     }
 
-    /// One statement that is a transaction of its own.
+    /// Writes rows with one statement, which is a transaction of its own.
     async fn insert(
         &self,
         connection: &mut PgConnection,
@@ -263,7 +263,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         let outcome = if database.persistent() {
             query.execute(&mut *connection).await.map(drop)
         } else {
-            // Behind a pooler the two messages of a newly prepared statement may reach two connections.
+            // Behind a pooler the two messages of a new prepared statement may reach two connections.
             connection.execute("BEGIN").await?;
             match query.persistent(false).execute(&mut *connection).await {
                 Ok(_) => connection.execute("COMMIT").await.map(drop),
@@ -291,7 +291,8 @@ impl<R: NumberedRow> NumberedRows<R> {
     }
 }
 
-/// What is written through the transactions of some work: an extension of the [`Database`] that the work begins them with.
+/// The rows that are written through the transactions of some work. It is an extension of the [`Database`] with which
+/// the work begins its transactions.
 #[derive(Debug, Clone)]
 pub(crate) struct Deferred(pub(super) Arc<dyn Defer>);
 
@@ -310,41 +311,41 @@ impl Deferred {
         }
         Err(Error::conflict(
             "transaction-open",
-            "a transaction of this job is open, and while it holds a connection it must not wait for a second one: commit it, \
-             roll it back or drop it first",
+            "a transaction of this job is open, and it must not wait for a second connection while it holds one: commit \
+             it, roll it back or drop it first",
         ))
     }
 }
 
-/// What transactions do for rows that wait for them.
+/// What a transaction calls for the rows that wait for its end.
 #[async_trait::async_trait]
 pub(super) trait Defer: fmt::Debug + Send + Sync {
-    /// Whether this task holds a transaction of the work.
+    /// Returns whether this task holds an open transaction of the work.
     fn is_held_here(&self) -> bool;
 
-    /// A transaction has begun, held by this task.
+    /// Notes that a transaction has begun, which this task holds.
     async fn opened(&self, task: Option<task::Id>);
 
-    /// The task doesn't hold it any more: it is about to end.
+    /// Notes that the task doesn't hold the transaction any more: it is about to end.
     fn release_task(&self, task: task::Id);
 
-    /// Whether the rows are this team's.
+    /// Returns whether the rows belong to this team.
     fn are_of(&self, team_id: Uuid) -> bool;
 
-    /// Writes what waits inside a transaction that is to commit next. None if nothing waits.
+    /// Writes the waiting rows inside a transaction that commits next. Returns `None` if no row waits.
     async fn write_within(
         &self,
         connection: &mut PgConnection,
         database: &Database,
     ) -> Result<Option<Box<dyn Written>>, sqlx::Error>;
 
-    /// The transaction has ended. Its connection, if it holds, has none.
+    /// Notes that the transaction has ended. `connection`, if it is usable, has no open transaction.
     async fn closed(&self, connection: Option<&mut PgConnection>, database: &Database);
 }
 
-/// Rows that were written inside a transaction, whose COMMIT decides.
+/// Rows that were written inside a transaction and are valid only if it commits.
 pub(super) trait Written: Send {
-    /// What became of the COMMIT.
+    /// Notes the outcome of the COMMIT. Returns the signal to publish.
     fn settle(self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> Moved;
 }
 
@@ -391,7 +392,7 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
         database: &Database,
     ) -> Result<Option<Box<dyn Written>>, sqlx::Error> {
         let state = self.state.clone().lock_owned().await;
-        // Where the last place is not known, they are left to the transaction's end.
+        // If the last number is unknown, the rows are written after the transaction's end.
         if state.waiting.is_empty() || !state.is_last_known {
             return Ok(None);
         }
@@ -405,11 +406,11 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
 
     async fn closed(&self, connection: Option<&mut PgConnection>, database: &Database) {
         let mut state = self.state.lock().await;
-        // Others that are open may roll back; the last one that ends writes what is left.
+        // Other open transactions may roll back; the last one that ends writes the rows that are left.
         if let (Some(connection), 1) = (connection, state.open)
             && let Err(error) = self.write_waiting(connection, database, &mut state).await
         {
-            tracing::warn!(owner = %self.owner.id, "rows that waited for a transaction's end wait on: {error}");
+            tracing::warn!(owner = %self.owner.id, "could not write the rows that waited for a transaction's end; they continue to wait: {error}");
             let _ = connection.execute("ROLLBACK").await;
         }
         state.open = state.open.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Who is told what a request's transactions did, without tenancy knowing what a request is.
+//! Reports what a request's transactions did, so that tenancy need not know what a request is.
 
 use std::fmt::Debug;
 
@@ -7,34 +7,34 @@ use uuid::Uuid;
 use super::{Context, Stats};
 use crate::error::DatabaseError;
 
-/// Is told of a request's transactions as they begin and end. It comes with the [`Request`](super::Request) and
-/// must neither block nor panic.
+/// Receives the begin and the end of a request's transactions. It is a part of the [`Request`](super::Request) and must
+/// neither block nor panic.
 pub trait Observer: Debug + Send + Sync {
-    /// Somebody was let in: who it turned out to be.
+    /// A team was entered. `context` says by whom.
     fn entered(&self, context: &Context);
 
-    /// A transaction is over, or was never begun.
+    /// A transaction has ended, or could not begin.
     fn ended(&self, transaction: &Transaction<'_>);
 
-    /// The database refused a statement of the transaction, which may go on at a savepoint.
+    /// The database refused a statement of the transaction. The transaction may continue from a savepoint.
     fn refused(&self, refusal: &DatabaseError) {
         let _ = refusal;
     }
 
-    /// Work met another transaction and is begun anew.
+    /// Work conflicted with another transaction and is run again.
     fn retried(&self);
 }
 
-/// What became of a transaction.
+/// A transaction that has ended.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     /// How it ended.
     pub ending: Ending,
-    /// What it cost.
+    /// Its counters.
     pub stats: &'a Stats,
-    /// The events that it recorded; they hold only if it committed.
+    /// The events that it recorded. They are valid only if it committed.
     pub recorded: &'a [Uuid],
-    /// The jobs that it asked for; they run only if it committed.
+    /// The jobs that it enqueued. They run only if it committed.
     pub queued: &'a [Uuid],
 }
 
@@ -42,15 +42,15 @@ pub struct Transaction<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// Nobody was let in: not a member, or a key that was used before.
+    /// The team was not entered: the caller is not a member, or the idempotency key was used before.
     NotEntered,
     /// It committed.
     Committed,
-    /// It was rolled back: as asked, or because its commit failed.
+    /// It was rolled back on request, or because its commit failed.
     RolledBack,
-    /// It was dropped without a word, and had changed nothing as far as is known.
+    /// It was dropped without a commit or a rollback, and had changed nothing as far as is known.
     Dropped,
-    /// It was dropped without a word, and what it had written is lost. In a request that succeeded, somebody has
-    /// forgotten to commit.
+    /// It was dropped without a commit or a rollback, and its changes are lost. In a request that succeeded, this is a
+    /// forgotten commit.
     DroppedWithWrites,
 }

@@ -1,5 +1,5 @@
-//! What a person may ask and change across teams: which teams they are in, which have invited them, and what they
-//! themselves are called. Only of their own rows, by the identity that their token names.
+//! Reads and changes a person's own data across teams: their teams, their invitations, and their name. Access is
+//! limited to their own rows, by the identity in their token.
 
 use std::fmt::Write as _;
 
@@ -14,27 +14,27 @@ use super::team_tx::Entering;
 use super::{Database, Role};
 use crate::error::{Error, Result};
 
-/// A person as the database knows them.
+/// A person and their teams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnTeams {
-    /// Who they are.
+    /// The person's own details.
     pub details: OwnDetails,
-    /// Their teams, by name.
+    /// Their teams, sorted by name.
     pub teams: Vec<OwnTeam>,
 }
 
-/// What is known of a person, beside what teams call them.
+/// The details of a person that don't depend on a team.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnDetails {
-    /// Their row in `users`.
+    /// The id in `users`.
     pub user_id: Uuid,
-    /// How they call themselves: by their own token, or by hand.
+    /// Their name, from their own token or set by themselves.
     pub own_name: Option<String>,
-    /// What stands for a name where there is none: their subject.
+    /// The text that is shown if there is no name: their subject.
     pub fallback_name: String,
-    /// Their address, by their own token.
+    /// Their address, from their own token.
     pub own_email: Option<String>,
-    /// Whether they gave their name by hand, which beats a token's.
+    /// Whether they set their name themselves. Then a token's name doesn't replace it.
     pub named_by_self: bool,
 }
 
@@ -43,32 +43,33 @@ pub struct OwnDetails {
 pub struct OwnInvitation {
     /// The team.
     pub team_id: Uuid,
-    /// What people call it.
+    /// The team's name.
     pub team_name: String,
-    /// What the person may do there.
+    /// The role that the person will have in the team.
     pub role: Role,
-    /// What will mention them there.
+    /// The handle that the person will have in the team.
     pub handle: String,
-    /// What whoever invited them is called.
+    /// The name of the person who invited them.
     pub invited_by_name: String,
     /// When they were invited.
     pub created_at: DateTime<Utc>,
 }
 
-/// A team that a person is in.
+/// A team of which a person is a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnTeam {
     /// The team.
     pub id: Uuid,
-    /// What people call it.
+    /// The team's name.
     pub name: String,
-    /// What the person may do there.
+    /// The person's role in the team.
     pub role: Role,
-    /// What mentions them there.
+    /// The person's handle in the team.
     pub handle: String,
 }
 
-/// What becomes of a person's row where it was there before: what they gave by hand is changed by hand only.
+/// The assignments of `ON CONFLICT DO UPDATE` for a person's row: a name that they set themselves is replaced only by
+/// themselves.
 pub(crate) const TAKE_OVER_DETAILS: &str = "
     own_name = CASE WHEN users.named_by = 'self' AND excluded.named_by IS DISTINCT FROM 'self' THEN users.own_name
         ELSE coalesce(excluded.own_name, users.own_name) END,
@@ -79,12 +80,12 @@ pub(crate) const TAKE_OVER_DETAILS: &str = "
 const DETAILS: &str = "id, own_name, display_name, own_email, coalesce(named_by = 'self', false) AS named_by_self";
 
 impl Database {
-    /// A person's own teams and roles, by their identity; `None` for somebody who is not known here.
+    /// Returns a person's own teams and roles, by their identity; `None` for a person who is not known here.
     ///
-    /// One round trip, no team set: the policies show one's own memberships and what belongs to them.
+    /// It takes one round trip and sets no team: the policies show a person's own memberships and their teams.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub async fn own_teams(&self, issuer: &str, subject: &str) -> Result<Option<OwnTeams>> {
         let sql = format!(
             "SELECT 'person' AS row, {DETAILS}, set_config('daybook.user_id', id::text, true)
@@ -114,10 +115,10 @@ impl Database {
         Ok(own)
     }
 
-    /// The teams that have invited a person, oldest first, `limit` at most.
+    /// Returns the teams that have invited a person, oldest first, at most `limit`.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub async fn own_invitations(&self, issuer: &str, subject: &str, limit: u32) -> Result<Vec<OwnInvitation>> {
         let sql = format!(
             "SELECT 'invitation' AS row, i.team_id, t.name, i.role, i.handle, i.invited_by_name, {created_at} AS created_at
@@ -142,10 +143,10 @@ impl Database {
             .collect()
     }
 
-    /// Takes over what a person's own token says of them. A name that they gave by hand stays.
+    /// Stores the name and the address in a person's own token. A name that they set themselves stays.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub async fn describe_person(
         &self,
         issuer: &str,
@@ -156,10 +157,10 @@ impl Database {
         self.write_person(issuer, subject, name, email, "token").await
     }
 
-    /// Gives a person the name that they want. Whoever is not known here yet is from then on.
+    /// Sets a person's name to the one that they chose. Creates a row for a person who was not known here.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub async fn rename_person(
         &self,
         issuer: &str,
@@ -194,10 +195,10 @@ impl Database {
         details(row.ok_or_else(|| Error::internal("an INSERT returned no row"))?)
     }
 
-    /// Deletes what is known of a person. Returns whether anything was.
+    /// Deletes a person's row. Returns whether there was one.
     ///
     /// # Errors
-    /// [`Error::Conflict`] `reference` for somebody who is still in a team.
+    /// [`Error::Conflict`] `reference` for a person who is still a member of a team.
     pub async fn erase_person(&self, issuer: &str, subject: &str) -> Result<bool> {
         let sql = "DELETE FROM users
             WHERE issuer = current_setting('daybook.issuer') AND subject = current_setting('daybook.subject')
@@ -206,7 +207,7 @@ impl Database {
         Ok(rows.iter().any(|row| matches!(row.try_get("row"), Ok("person"))))
     }
 
-    /// Runs statements in a transaction without a team, which names one person: one round trip.
+    /// Runs statements in a transaction without a team, with one person's identity set, in one round trip.
     async fn as_person(
         &self,
         begin: &'static str,
@@ -226,7 +227,7 @@ impl Database {
         let rows = sqlx::raw_sql(AssertSqlSafe(sql))
             .fetch_all(&mut **connection.get()?)
             .await?;
-        // Committed, so that there is nothing to roll back.
+        // The transaction is committed, so there is nothing to roll back.
         drop(connection.0.take());
         Ok(rows)
     }

@@ -1,9 +1,10 @@
-//! Prepared statements that a change of a table has made invalid.
+//! Discards connections with plans of prepared statements that a change of a table has made invalid.
 //!
-//! A connection keeps the plans of its statements. When somebody changes the type of a column, or adds one to a table of
-//! which all columns are read, PostgreSQL refuses the kept plan: "cached plan must not change result type". It refuses it
-//! for as long as the connection lives, so that the connection has to be closed. All connections that were opened before
-//! have the same plans: the first refusal closes them all, each when it is next taken from its pool.
+//! A connection keeps the plans of its statements. After the type of a column was changed, or a column was added to a
+//! table of which all columns are read, PostgreSQL refuses the kept plan: "cached plan must not change result type". It
+//! refuses it as long as the connection is open, so the connection must be closed. All connections that were opened
+//! before the change have the same problem. So the first refusal closes them all, each when it is next taken from its
+//! pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgPoolOptions;
 
-/// Knows until when connections of a pool may have been opened to have invalid plans. Clones are one.
+/// The time until which a pool's connections were opened whose plans may be invalid. Clones share their state.
 #[derive(Debug, Clone)]
 pub(super) struct Plans {
     began: Instant,
-    /// In microseconds since `began`; 0 while no plan was refused.
+    /// In microseconds since `began`; 0 as long as no plan was refused.
     invalid_until_us: Arc<AtomicU64>,
 }
 
@@ -29,13 +30,13 @@ impl Default for Plans {
 }
 
 impl Plans {
-    /// Closes the connections that are open now, each when it is next taken from the pool.
+    /// Closes the connections that are open at this time, each when it is next taken from the pool.
     pub(super) fn discard(&self) {
         self.invalid_until_us
             .fetch_max(micros(self.began.elapsed()).max(1), Ordering::Relaxed);
     }
 
-    /// Lets a pool close the connections that were discarded.
+    /// Configures a pool to close the discarded connections.
     pub(super) fn watch(&self, options: PgPoolOptions) -> PgPoolOptions {
         let plans = self.clone();
         options.before_acquire(move |_, connection| {
@@ -44,13 +45,13 @@ impl Plans {
         })
     }
 
-    /// Whether a connection of this age was opened after the last refusal.
+    /// Returns whether a connection of this age was opened after the last refusal.
     fn are_valid(&self, age: Duration) -> bool {
         let invalid_until_us = self.invalid_until_us.load(Ordering::Relaxed);
         if invalid_until_us == 0 {
             return true;
         }
-        // One that is older than this was opened before it.
+        // A connection that is older than this value was opened before it was created.
         let opened = self.began.elapsed().checked_sub(age);
         opened.is_some_and(|opened| micros(opened) > invalid_until_us)
     }

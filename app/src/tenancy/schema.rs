@@ -1,4 +1,4 @@
-//! Applying migrations: Daybook's own, then the user's, one process at a time.
+//! Applies migrations: Daybook's own, then the user's, one process at a time.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use crate::error::{Error, Result};
 
 /// Takes the lock under which migrations run, for the rest of the transaction, or fails at once.
 ///
-/// It is a lock on a table that belongs to the owner and that nobody else has a right to. An advisory lock could be held
-/// by anybody who can connect. The mode conflicts with itself, and gives the transaction no number, which would hold back
-/// the relay. A statement that waits for a lock keeps a snapshot, for which `CREATE INDEX CONCURRENTLY` in the process that
-/// has the lock would wait for ever; so nobody waits in the database.
+/// It locks a table that belongs to the owner and on which no other role has a right. An advisory lock could be held by
+/// anyone who can connect. The mode conflicts with itself and assigns no transaction id, which would hold back the
+/// relay. A statement that waits for a lock keeps a snapshot, and `CREATE INDEX CONCURRENTLY` in the process that has
+/// the lock would wait for that snapshot forever; therefore no process waits in the database.
 const LOCK: &str = "LOCK TABLE public.daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE NOWAIT";
-/// How often a process tries to take the lock that another one has.
+/// The interval at which a process tries to take the lock that another one has.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// The SQLSTATE of a lock that is not free.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
-/// How often two processes that both make the lock's table may disturb each other.
+/// The maximum number of attempts to create the lock's table at the same time as another process.
 const MAX_LOCK_TABLE_ATTEMPTS: u32 = 10;
-/// How often a step is tried that meets the transactions of a running service.
+/// The maximum number of attempts at a step that conflicts with the transactions of a running service.
 const MAX_STEP_ATTEMPTS: u32 = 6;
-/// How long the service's transactions have to themselves in between.
+/// The pause between these attempts, in which the service's transactions can make progress.
 const STEP_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lifts the limits that the server may have for statements and transactions: a migration may take longer. An index that is
-/// built beside the service waits for its transactions.
+/// Removes the server's time limits for statements and transactions: a migration may take longer. For example, an index
+/// that is built while the service runs waits for its transactions.
 macro_rules! without_timeouts {
     ($is_local:literal) => {
         concat!(
@@ -45,7 +45,7 @@ macro_rules! without_timeouts {
 
 type Step<T> = for<'a> fn(&'a DatabaseConnection, u32) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
 
-/// What a migrator can do, with its type forgotten.
+/// The functions of a migrator, without its type.
 #[derive(Clone, Copy)]
 struct Source {
     migrator: &'static str,
@@ -93,42 +93,42 @@ impl Default for Migrations {
     }
 }
 
-/// Migrations that have and haven't been applied, by name.
+/// The names of applied and pending migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// Applied, oldest first.
+    /// The applied ones, oldest first.
     pub applied: Vec<String>,
-    /// Not applied yet, in order.
+    /// The pending ones, in order.
     pub pending: Vec<String>,
 }
 
 impl Migrations {
-    /// Adds a user's migrations after the ones there are.
+    /// Adds a user's migrations after the existing ones.
     pub fn add<M: MigratorTrait>(&mut self) {
         self.sources.push(Source::of::<M>());
     }
 
-    /// Applies what is pending, as the owner, one process at a time.
+    /// Applies the pending migrations as the owner, one process at a time.
     ///
     /// # Errors
-    /// The first step that failed; the ones before it stay applied.
+    /// The error of the first step that failed. The steps before it stay applied.
     pub async fn up(&self, owner: &PgConnectOptions) -> Result<()> {
         self.locked(owner, async |db| {
             for source in &self.sources {
                 apply(source, db).await?;
             }
             queue::migrate(db).await?;
-            // Each time: neither a dump nor a copy of a database brings its rights along.
+            // Each time, because neither a dump nor a copy of a database includes its rights.
             grant_reading_steps(db).await?;
             revoke_temp(db).await
         })
         .await
     }
 
-    /// Takes back the last `steps` migrations, the user's before Daybook's.
+    /// Reverts the last `steps` migrations, the user's before Daybook's.
     ///
     /// # Errors
-    /// The first step that failed; the ones after it stay taken back.
+    /// The error of the first step that failed. The steps after it stay reverted.
     pub async fn down(&self, owner: &PgConnectOptions, steps: u32) -> Result<()> {
         self.locked(owner, async |db| {
             let mut left = steps;
@@ -145,10 +145,10 @@ impl Migrations {
         .await
     }
 
-    /// What is applied and what is pending.
+    /// Returns the applied and the pending migrations.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub async fn status(&self, owner: &PgConnectOptions) -> Result<Pending> {
         self.locked(owner, async |db| {
             let mut status = Pending {
@@ -176,7 +176,7 @@ impl Migrations {
             .clone()
             .application_name("daybook migrate")
             .disable_statement_logging();
-        // The lock has a connection of its own, so that it outlasts every step's transaction.
+        // The lock has its own connection, so that it is held across the transactions of all steps.
         let mut lock = owner.connect().await?;
         refuse_without_role_rights(&mut lock).await?;
         make_lock_table(&mut lock).await?;
@@ -195,14 +195,14 @@ impl Migrations {
     }
 }
 
-/// Applies what is pending of a source. A step that met a running service's transactions in a deadlock, or whose lock was not
-/// free in time, is tried again: it has left nothing behind.
+/// Applies the pending migrations of a source. A step that failed because of a deadlock with a running service, or
+/// because a lock was not free in time, is tried again: it was rolled back.
 async fn apply(source: &Source, db: &DatabaseConnection) -> Result<(), DbErr> {
     let mut attempt = 1;
     loop {
         match (source.up)(db, 0).await {
             Err(error) if attempt < MAX_STEP_ATTEMPTS && is_lock_conflict(&error) => {
-                tracing::warn!("migrations: a step waited in vain for a lock of a running service; trying it again");
+                tracing::warn!("migrations: a step could not get a lock that a running service holds; trying it again");
                 tokio::time::sleep(STEP_RETRY_INTERVAL).await;
                 attempt += 1;
             }
@@ -211,7 +211,7 @@ async fn apply(source: &Source, db: &DatabaseConnection) -> Result<(), DbErr> {
     }
 }
 
-/// Whether a step failed with a deadlock (40P01) or for want of a lock (55P03).
+/// Returns whether a step failed with a deadlock (40P01) or because it could not get a lock (55P03).
 fn is_lock_conflict(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
         return false;
@@ -220,11 +220,11 @@ fn is_lock_conflict(error: &DbErr) -> bool {
     matches!(code.as_deref(), Some("40P01" | LOCK_NOT_AVAILABLE))
 }
 
-/// Makes the table that is locked, as far as it is missing.
+/// Creates the table that is locked, if it is missing.
 async fn make_lock_table(connection: &mut PgConnection) -> Result<()> {
     let mut attempt = 1;
     loop {
-        // Not `IF NOT EXISTS` alone, which takes the right to create tables where there is nothing to create.
+        // Not `IF NOT EXISTS` alone, which needs the right to create tables even if the table exists.
         let made = connection
             .execute(
                 "DO $$ BEGIN
@@ -236,7 +236,7 @@ async fn make_lock_table(connection: &mut PgConnection) -> Result<()> {
             .await;
         match made {
             Ok(_) => return Ok(()),
-            // Another process makes it at this moment.
+            // Another process is creating it at the same time.
             Err(sqlx::Error::Database(refusal))
                 if attempt < MAX_LOCK_TABLE_ATTEMPTS
                     && matches!(refusal.code().as_deref(), Some("23505" | "42P07" | "42710")) =>
@@ -248,7 +248,7 @@ async fn make_lock_table(connection: &mut PgConnection) -> Result<()> {
     }
 }
 
-/// Begins a transaction that has the lock, as soon as no other process has it.
+/// Begins a transaction and takes the lock, as soon as no other process has it.
 async fn take_lock(connection: &mut PgConnection) -> Result<()> {
     let mut waits = false;
     loop {
@@ -262,14 +262,15 @@ async fn take_lock(connection: &mut PgConnection) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
         if !waits {
-            tracing::info!("migrations: another process migrates this database; waiting for it to finish");
+            tracing::info!("migrations: another process is migrating this database; waiting for it to finish");
             waits = true;
         }
         tokio::time::sleep(LOCK_RETRY_INTERVAL).await;
     }
 }
 
-/// The one thing that a migration needs and an owner may lack, said before a step fails halfway.
+/// Refuses an owner that can't create the roles and is not a member of the existing ones, before a step fails because
+/// of it.
 async fn refuse_without_role_rights(connection: &mut PgConnection) -> Result<()> {
     let row = connection
         .fetch_one(
@@ -287,8 +288,9 @@ async fn refuse_without_role_rights(connection: &mut PgConnection) -> Result<()>
     }
     let name: String = row.try_get("name")?;
     Err(Error::internal(format!(
-        "{name} may not make the roles daybook_app, daybook_relay and daybook_worker, or is no member of the first and \
-         the last: have an administrator CREATE ROLE them, GRANT daybook_relay TO daybook_worker, and GRANT daybook_app, \
-         daybook_worker TO {name}; or ALTER ROLE {name} CREATEROLE for the first migration, and NOCREATEROLE after it"
+        "{name} may not create the roles daybook_app, daybook_relay and daybook_worker, or is not a member of the first \
+         and the last: let an administrator CREATE ROLE them, GRANT daybook_relay TO daybook_worker, and GRANT \
+         daybook_app, daybook_worker TO {name}; or ALTER ROLE {name} CREATEROLE for the first migration, and NOCREATEROLE \
+         after it"
     )))
 }

@@ -1,4 +1,4 @@
-//! One statement that is a transaction of its own: it enters its team by itself, and costs one round trip.
+//! Runs one statement as its own transaction. The statement enters its team itself, so it takes one round trip.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::{Context, Database, Hint, Hints, Moved};
 use crate::error::Result;
 
 impl Database {
-    /// Says that something of a team has moved, after a statement that was a transaction of its own.
+    /// Publishes a signal that something in a team has changed, after a statement that was its own transaction.
     pub(crate) fn hint(&self, team_id: Uuid, moved: Moved) {
         if let Some(hints) = self.extension::<Hints>() {
             hints.send(HashSet::from([Hint { team_id, moved }]));
@@ -19,15 +19,15 @@ impl Database {
 
     /// Runs one `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', $1::text, true)) AS entered`.
     ///
-    /// The team is set before the new rows are checked against the policy. Rows that such a statement reads are
-    /// checked when nobody knows, so that it must read none. Without the entry there is no team, and the policy
-    /// refuses.
+    /// The team is set before the new rows are checked against the policy. For rows that such a statement reads, the
+    /// time of the check is undefined, so it must not read any. Without `set_config` there is no team, and the policy
+    /// refuses the rows.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub(crate) async fn insert_single(&self, team_id: Uuid, query: Query<'_, Postgres, PgArguments>) -> Result<()> {
         if !self.persistent() {
-            // Behind a pooler the two messages of a newly prepared statement may reach two connections.
+            // Behind a pooler the two messages of a new prepared statement may reach two connections.
             let tx = self.begin(&Context::system(team_id, "daybook")).await?;
             tx.execute_sql(query).await?;
             return tx.commit().await;

@@ -1,40 +1,40 @@
-//! Which transactions were over at one moment.
+//! Tells which transactions had ended at one time.
 //!
-//! Numbers of transactions are given out in order and committed in any: "everything after number n" would miss
-//! the slow ones. What has become visible between two moments is exactly what transactions wrote that were not
-//! over at the first and are at the second.
+//! Transaction ids are assigned in order, but transactions commit in any order: "everything after id n" would miss slow
+//! ones. The rows that became visible between two times are exactly those of the transactions that had not ended at the
+//! first and had ended at the second.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Which transactions were over at one moment: PostgreSQL's `pg_snapshot`, in its own text form
+/// The transactions that had ended at one time: PostgreSQL's `pg_snapshot`, in its own text form
 /// `xmin:xmax:open,open,…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// This one and those after it had not begun, or were not over.
+    /// The first id of which, and after which, no transaction had ended.
     next: i64,
-    /// Those before it that were open.
+    /// The ids before `next` whose transactions were open.
     open: Vec<i64>,
 }
 
 impl Snapshot {
-    /// Before any transaction.
+    /// The snapshot before any transaction.
     pub const NOTHING: Self = Self {
         next: 0,
         open: Vec::new(),
     };
-    /// After all transactions that will ever be.
+    /// The snapshot after all transactions, including future ones.
     pub const EVERYTHING: Self = Self {
         next: i64::MAX,
         open: Vec::new(),
     };
 
-    /// From this number on, none was over.
+    /// Returns the first id from which on no transaction had ended.
     pub fn next(&self) -> i64 {
         self.next
     }
 
-    /// Those before [`Snapshot::next`] that were open.
+    /// Returns the ids before [`Snapshot::next`] whose transactions were open.
     pub fn open(&self) -> &[i64] {
         &self.open
     }
@@ -82,11 +82,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_text_is_postgresqls() {
+    fn the_text_form_is_that_of_postgresql() {
         for text in ["100:100:", "100:105:100,102", "0:0:"] {
             assert_eq!(text.parse::<Snapshot>().unwrap().to_string(), text);
         }
-        // PostgreSQL's xmin may be older than the oldest open one that it names.
+        // PostgreSQL's xmin may be lower than the lowest open id in the list.
         assert_eq!("99:105:100".parse::<Snapshot>().unwrap().to_string(), "100:105:100");
         for wrong in [
             "",

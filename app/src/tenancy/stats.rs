@@ -1,9 +1,9 @@
-//! What a transaction cost, counted where the statements pass.
+//! Counts the round trips and the time of a transaction, where its statements are sent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counters of one transaction, or of all of a [`Database`](super::Database)'s.
+/// The counters of one transaction, or of all transactions of a [`Database`](super::Database).
 #[derive(Debug, Default)]
 pub struct Stats {
     round_trips: AtomicU64,
@@ -11,15 +11,16 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Messages sent to the database and waited for: each statement, and each entry and commit, is one.
+    /// Returns the number of messages to the database whose answer was waited for. Each statement, each entry and each
+    /// commit is one.
     ///
-    /// The first time a connection meets a statement, PostgreSQL parses it in a round trip of its own, which
-    /// is not counted: it happens once a connection.
+    /// When a connection runs a statement for the first time, PostgreSQL parses it in an additional round trip. That is
+    /// not counted, because it happens once per connection.
     pub fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::Relaxed)
     }
 
-    /// Time spent waiting for the database.
+    /// Returns the time spent waiting for the database.
     pub fn database_time(&self) -> Duration {
         Duration::from_micros(self.database_us.load(Ordering::Relaxed))
     }

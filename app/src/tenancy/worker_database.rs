@@ -1,4 +1,4 @@
-//! Connections of the workers: to the queue, and past the wall between teams as far as the queue needs it.
+//! The workers' connections: to the queue, and across teams as far as the queue needs it.
 
 use std::time::Duration;
 
@@ -10,26 +10,28 @@ use super::moments::readable;
 use super::plans::Plans;
 use crate::error::{Error, Result, is_stale_plan};
 
-/// How long the connection side_pool stays open after its last use.
+/// How long the connection of the side pool stays open after its last use.
 const SIDE_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The workers' pool, as `daybook_worker`: it owns the queue's work, hands over what teams ask for, and sees of events
-/// and sessions their envelopes, never contents.
+/// The workers' pool, with the role `daybook_worker`. It reads and writes the queue and hands over the jobs that teams
+/// enqueue. Of events and sessions it sees the envelopes, never the contents.
 #[derive(Debug, Clone)]
 pub struct WorkerDatabase {
     pool: PgPool,
-    /// For what is asked while a connection of the other pool is held: its holders wait for nobody.
+    /// A second pool, for statements that run while a connection of `pool` is held. Its connection is never held while
+    /// waiting for another one.
     side_pool: PgPool,
-    /// Of both pools.
+    /// The plans of both pools.
     plans: Plans,
 }
 
 impl WorkerDatabase {
-    /// Opens the pool. `connect` leads to the server itself, past any pooler: the role is set when a connection is
-    /// opened, and the queue listens.
+    /// Opens the pool. `connect` must connect to the server directly, not through a pooler: the role is set when a
+    /// connection is opened, and the queue uses LISTEN.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the login may not be `daybook_worker`; [`Error::Unavailable`] if nobody answers.
+    /// [`Error::Internal`] if the login may not use the role `daybook_worker`; [`Error::Unavailable`] if the server
+    /// doesn't answer.
     pub async fn connect(connect: PgConnectOptions, max_connections: u32) -> Result<Self> {
         let connect = connect
             .application_name("daybook worker")
@@ -48,8 +50,8 @@ impl WorkerDatabase {
         let role: String = row.try_get("role")?;
         if role != daybook_migration::rls::WORKER_ROLE {
             return Err(Error::internal(format!(
-                "the workers' connections are {role}, not daybook_worker: a pooler is between; set DAYBOOK_WORKER_URL to \
-                 the server itself, with a login that is a member of daybook_worker"
+                "the workers' connections have the role {role}, not daybook_worker, because they use a pooler; set \
+                 DAYBOOK_WORKER_URL to the server itself, with a login that is a member of daybook_worker"
             )));
         }
         let side_pool = plans
@@ -60,10 +62,10 @@ impl WorkerDatabase {
         Ok(Self { pool, side_pool, plans })
     }
 
-    /// Begins a transaction, in no team.
+    /// Begins a transaction without a team.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub(crate) async fn begin(&self) -> Result<WorkerTx> {
         Ok(WorkerTx {
             transaction: self.pool.begin().await?,
@@ -71,10 +73,10 @@ impl WorkerDatabase {
         })
     }
 
-    /// Runs one statement by itself; once more if its plan was no longer valid.
+    /// Runs one statement in its own transaction. Runs it again if its plan was stale.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub(crate) async fn fetch_all(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         self.fetch_all_from(&self.pool, query).await
     }
@@ -98,40 +100,41 @@ impl WorkerDatabase {
         self.plans.discard();
     }
 
-    /// As [`WorkerDatabase::fetch_all`], for a caller that is called while the queue holds a connection of the pool.
+    /// Does the same as [`WorkerDatabase::fetch_all`], for code that runs while the queue holds a connection of the
+    /// pool.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any statement.
     pub(crate) async fn fetch_all_on_side_pool(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         self.fetch_all_from(&self.side_pool, query).await
     }
 
-    /// For the queue itself, and for nobody else.
+    /// Returns the pool. Only the queue itself uses it.
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// Closes the pool once its connections have come back.
+    /// Closes the pools as soon as all connections have returned to them.
     pub async fn close(&self) {
         self.side_pool.close().await;
         self.pool.close().await;
     }
 }
 
-/// PostgreSQL's own words name the role, and not what to do.
+/// Adds what to do to PostgreSQL's error, which names only the role.
 fn explain_refused_role(error: sqlx::Error) -> Error {
     let refused = error.as_database_error().and_then(|refusal| refusal.code());
-    // A startup option that is not allowed; a role that is not there.
+    // The startup option is not allowed, or there is no such role.
     match refused.as_deref() {
         Some("42501" | "22023") => Error::internal(
-            "the workers' login may not be daybook_worker: GRANT daybook_worker TO it, or set DAYBOOK_WORKER_URL to a login \
-             that is a member, on the server itself",
+            "the workers' login may not use the role daybook_worker: GRANT daybook_worker TO it, or set \
+             DAYBOOK_WORKER_URL to the server itself, with a login that is a member of the role",
         ),
         _ => Error::from(error),
     }
 }
 
-/// A transaction of the workers', rolled back unless it is committed.
+/// A transaction of the workers. It is rolled back unless it is committed.
 #[derive(Debug)]
 pub(crate) struct WorkerTx {
     transaction: Transaction<'static, Postgres>,
@@ -162,7 +165,7 @@ impl WorkerTx {
         Ok(self.transaction.commit().await?)
     }
 
-    /// The transaction can't go on after an invalid plan; the next one meets none.
+    /// Discards the plans after a stale one. This transaction can't continue; the next one gets new plans.
     fn check_plan<T>(&self, outcome: Result<T, sqlx::Error>) -> Result<T> {
         if outcome.as_ref().is_err_and(is_stale_plan) {
             self.plans.discard();

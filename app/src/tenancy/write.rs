@@ -1,4 +1,4 @@
-//! Work that is begun anew when it met another transaction.
+//! Runs work in a transaction, and runs it again after a conflict with another transaction.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::enter::Entry;
 use super::{Database, Role, TeamTx};
 use crate::error::Result;
 
-/// How often a transaction that met another one is begun anew, at most.
+/// The maximum number of attempts at a transaction that conflicts with others.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// What can be done in a transaction, again if need be: any `async |tx| { … }` whose future is `Send`.
+/// Work in a transaction that can be run again: any `async |tx| { … }` whose future is `Send`.
 ///
-/// It says of the future what `AsyncFn` can't yet say in stable Rust, so that handlers may call it.
+/// It expresses a bound on the future that `AsyncFn` can't express in stable Rust, so that handlers can call it.
 pub trait Work<'t, T>: Fn(&'t TeamTx) -> Self::Done + Send + Sync {
     /// The future.
     type Done: Future<Output = Result<T>> + Send;
@@ -25,8 +25,8 @@ where
     type Done = D;
 }
 
-/// Runs `work` in a transaction of `entry`, commits on `Ok`, and begins anew when it met another transaction
-/// (serialization failure, deadlock), up to [`MAX_ATTEMPTS`] times with growing, jittered pauses.
+/// Runs `work` in a transaction of `entry` and commits on `Ok`. Runs it again after a conflict with another transaction
+/// (serialization failure, deadlock), at most [`MAX_ATTEMPTS`] times, with growing random pauses.
 pub(super) async fn write<T, F>(database: &Database, entry: &Entry, role: Role, work: F) -> Result<T>
 where
     T: Send,
