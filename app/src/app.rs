@@ -1,4 +1,4 @@
-//! A program on Daybook: its models, migrations, routes and consumers, put together.
+//! Puts a program's models, migrations, routes and consumers together.
 
 use std::pin::Pin;
 
@@ -17,10 +17,10 @@ use crate::teams::with_words_of_access;
 use crate::tenancy::{Bell, Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
 
-/// Plants a sample into a team, acting as the people whose contexts it is given.
+/// A function that writes sample data into a team, as the people whose contexts it receives.
 pub type Planter = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-/// Changes how wide events are made.
+/// A function that changes how wide events are made.
 type ConfigureWideEvents = Box<dyn FnOnce(WideEventConfig) -> WideEventConfig + Send>;
 
 /// A program on Daybook.
@@ -40,7 +40,7 @@ pub struct App {
     pub(crate) consumers: Option<Consumers>,
     pub(crate) planter: Option<Planter>,
     jobs: Jobs,
-    /// What was wrong with a job, until somebody can be told.
+    /// The error of adding a job, until [`App::equip`] returns it.
     bad_job: Option<Error>,
     wide_events: Option<ConfigureWideEvents>,
     routes: OpenApiRouter<AppState>,
@@ -56,50 +56,52 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    /// Daybook alone: threads, notifications, members and keys, and no model.
+    /// Creates a program with only Daybook's own parts: threads, notifications, members and keys, and no model.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a model: its own words for its events.
+    /// Adds a model, with its sentences for its events.
     #[must_use]
     pub fn model<M: Tracked>(mut self) -> Self {
         self.sentences = self.sentences.with::<M>();
         self
     }
 
-    /// Adds migrations, applied after Daybook's own. Give the migrator a `migration_table_name` of its own if
-    /// the program has more than one.
+    /// Adds migrations, which are applied after Daybook's own. If the program has several migrators, give each its own
+    /// `migration_table_name`.
     #[must_use]
     pub fn migrator<M: MigratorTrait>(mut self) -> Self {
         self.migrations.add::<M>();
         self
     }
 
-    /// Adds routes, nested under `/v1/teams/{team_id}`: an [`OpenApiRouter`], or a plain [`Router`] whose
-    /// routes the OpenAPI document won't have.
+    /// Adds routes below `/v1/teams/{team_id}`: an [`OpenApiRouter`], or a plain [`Router`], whose routes are not in
+    /// the OpenAPI document.
     #[must_use]
     pub fn routes(mut self, routes: impl Into<OpenApiRouter<AppState>>) -> Self {
         self.routes = self.routes.merge(routes.into());
         self
     }
 
-    /// Which consumers run; without it, all that are linked into the program ([`Consumers::linked`]).
+    /// Sets the consumers that run. Without it, all consumers that are linked into the program run
+    /// ([`Consumers::linked`]).
     #[must_use]
     pub fn consumers(mut self, consumers: Consumers) -> Self {
         self.consumers = Some(consumers);
         self
     }
 
-    /// Adds a job: whoever serves runs it, and transactions may ask for it.
+    /// Adds a job. Processes that serve run it, and transactions can enqueue it.
     #[must_use]
     pub fn job<J: Job>(mut self) -> Self {
         self.add_job(|jobs| jobs.with::<J>());
         self
     }
 
-    /// Adds a job that runs by a schedule, too, as the service's own work in the team `system`: minute, hour, day of the
-    /// month, month and day of the week, in UTC, as in crontab: `0 4 * * *`, `*/15 8-18 * * MON-FRI`, `@daily`.
+    /// Adds a job that also runs on a schedule, as the service's own work in the team `system`. The schedule is minute,
+    /// hour, day of the month, month and day of the week, in UTC, as in crontab: `0 4 * * *`, `*/15 8-18 * * MON-FRI`,
+    /// `@daily`.
     #[must_use]
     pub fn scheduled_job<J: Job>(mut self, schedule: &str, job: J) -> Self {
         self.add_job(|jobs| jobs.with::<J>()?.scheduled(schedule, &job));
@@ -113,26 +115,31 @@ impl App {
         }
     }
 
-    /// What `daybook dev` plants into its sample team.
+    /// Sets the function that writes sample data into the sample team of `daybook dev`.
     #[must_use]
     pub fn sample(mut self, planter: Planter) -> Self {
         self.planter = Some(planter);
         self
     }
 
-    /// Changes how wide events are made, after the settings have had their say: more rules for what must not leave the
-    /// process, a schema with the program's own fields, a function that samples.
+    /// Changes how wide events are made, after the settings were applied: more redaction rules, a schema with the
+    /// program's own fields, a sampling function.
     #[must_use]
     pub fn wide_events(mut self, configure: impl FnOnce(WideEventConfig) -> WideEventConfig + Send + 'static) -> Self {
         self.wide_events = Some(Box::new(configure));
         self
     }
 
-    /// Gives a database what this program's transactions carry: its consumers, its models' words, and where to say
-    /// that something has moved.
+    /// Runs the command line: `serve`, `dev`, `migrate` and the others.
+    pub async fn run(self) -> ExitCode {
+        cli::run(self).await
+    }
+
+    /// Adds to a database the extensions that this program's transactions need: its consumers, its models' sentences,
+    /// and the publisher of signals.
     ///
     /// # Errors
-    /// [`Error::Internal`] that names two consumers or two jobs of one name.
+    /// [`Error::Internal`] that names two consumers or two jobs with the same name.
     pub fn equip(&self, database: Database) -> Result<Database> {
         if let Some(error) = &self.bad_job {
             return Err(Error::internal(
@@ -156,8 +163,8 @@ impl App {
             .with_extension(hearing))
     }
 
-    /// How this program's wide events are made, where the settings say `config`. What [`App::wide_events`] was given is
-    /// used up.
+    /// Returns how this program's wide events are made, if the settings give `config`. The function from
+    /// [`App::wide_events`] can be used only once.
     pub fn wide_event_config(&mut self, config: WideEventConfig) -> WideEventConfig {
         match self.wide_events.take() {
             Some(configure) => configure(config),
@@ -165,12 +172,12 @@ impl App {
         }
     }
 
-    /// All migrations of the program.
+    /// Returns all migrations of the program.
     pub fn migrations(&self) -> &Migrations {
         &self.migrations
     }
 
-    /// The whole HTTP service of the program, to be served or called in a test.
+    /// Returns the program's whole HTTP service, to be served, or called in a test.
     pub fn into_router(self, state: AppState) -> Router {
         server::router(state, self.routes)
     }

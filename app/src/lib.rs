@@ -1,25 +1,26 @@
-//! Daybook: every change to a team's domain objects recorded as a typed event, under row-level security, in
-//! the same commit as the change.
+//! Daybook records every change to a team's domain objects as a typed event, under row-level security, in the same
+//! commit as the change.
 //!
-//! In reading order:
+//! The modules in reading order:
 //!
-//! - [`prelude`]: what the author of a route, a model or a consumer imports.
-//! - [`App`]: a program's models, migrations, routes and consumers, put together and run.
-//! - [`tenancy`]: teams and the wall between them; [`tenancy::TeamTx`] is the only door for writes.
-//! - [`events`]: what changed, by whom, why; the `*_with_event` helpers and the consumers.
-//! - [`threads`], [`notifications`]: what people read, made by consumers like any user's.
-//! - [`live`]: the WebSocket on which both reach people's screens as they happen.
-//! - [`jobs`]: what the system does in the background, as sessions with their actions; the queue, and what leads to it.
-//! - [`analytics`]: how often what happened, counted after the commit. [`housekeeping`]: the service's own jobs.
-//! - [`stories`]: all that one request led to, with its causes.
-//! - [`auth`]: who presents themselves; members and API keys.
+//! - [`prelude`]: the imports for the author of a route, a model or a consumer.
+//! - [`App`]: puts a program's models, migrations, routes and consumers together and runs it.
+//! - [`tenancy`]: teams and their isolation; [`tenancy::TeamTx`] is the only way to write team rows.
+//! - [`events`]: the record of what changed, by whom and why; the `*_with_event` functions and the consumers.
+//! - [`threads`], [`notifications`]: what people read. Consumers write both, with the same means as a user's consumers.
+//! - [`live`]: the WebSocket that sends both to clients as they happen.
+//! - [`jobs`]: background work as sessions with actions; the queue, and the relay that fills it.
+//! - [`analytics`]: counts events after the commit. [`housekeeping`]: the service's own jobs.
+//! - [`stories`]: everything that one request caused.
+//! - [`auth`]: authentication, members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
-//! - [`json`]: how deep JSON may be, and how stored JSON is read.
-//! - [`wide_events`]: one JSON line for every request, and nothing it knows of the rest.
-//! - [`campaigns`]: the sample domain, and what a user's own slice looks like.
-//! - [`config`]: the settings. [`error`]: what a client is told. [`testing`]: a team on a database of its own.
+//! - [`json`]: limits the depth of JSON, and reads stored JSON.
+//! - [`wide_events`]: one JSON line for each request. It depends on no other module.
+//! - [`campaigns`]: the sample domain, an example of a user's own slice.
+//! - [`config`]: the settings. [`error`]: the errors and what a client receives. [`testing`]: a team on its own
+//!   database.
 
-// `#[event_consumer]` names this crate as its users do.
+// `#[event_consumer]` uses the crate's name, as in a user's crate.
 extern crate self as daybook;
 
 pub mod analytics;
@@ -52,11 +53,11 @@ pub mod threads;
 pub mod wide_events;
 
 pub use app::{App, Planter};
-/// What a user's migrations call: `enable_team_rls`, `for_each_team`.
+/// Functions for a user's migrations: `enable_team_rls`, `for_each_team`.
 pub use daybook_migration as migration;
 pub use error::{Error, Result};
 
-/// What `#[event_consumer]` expands to, so that its users need not depend on it.
+/// The crates that the code of `#[event_consumer]` uses, so that its users need not depend on them.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;

@@ -1,7 +1,7 @@
-//! What the author of a model, a route or a consumer imports: `use daybook::prelude::*;`.
+//! The imports for the author of a model, a route or a consumer: `use daybook::prelude::*;`.
 //!
-//! [`Json`], [`Path`] and [`Query`] are Daybook's own, whose refusals are problem documents. SeaORM, axum and
-//! utoipa come along as crates, so that a slice is compiled against the versions that Daybook is.
+//! [`Json`], [`Path`] and [`Query`] are Daybook's own extractors, whose errors are problem documents. SeaORM, axum and
+//! utoipa are re-exported as crates, so that a slice uses the same versions as Daybook.
 
 pub use async_trait::async_trait;
 pub use axum;

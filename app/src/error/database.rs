@@ -1,8 +1,7 @@
-//! Sorts the database's errors by the class of their SQLSTATE: what a client may have caused, what may pass by itself,
-//! and what is a defect.
+//! Classifies the database's errors by their SQLSTATE: caused by the client, temporary, or a defect.
 //!
-//! PostgreSQL's messages quote values (`invalid input syntax for type inet: "…"`) and name tables. They are dropped here;
-//! an operator gets the SQLSTATE, the names that PostgreSQL gives beside it, and the place.
+//! PostgreSQL's messages quote values (`invalid input syntax for type inet: "…"`) and name tables. They are dropped
+//! here. An operator gets the SQLSTATE, the names that PostgreSQL reports with it, and the position in the statement.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,15 +10,15 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use super::{Cause, Error};
 
-/// How sqlx's `Display` begins for an error of the database; the database's message follows.
-const DATABASE_SAYS: &str = "error returned from database: ";
+/// The beginning of sqlx's `Display` for an error of the database. The database's message follows it.
+const DATABASE_MESSAGE_PREFIX: &str = "error returned from database: ";
 
-/// [`DatabaseError::is_stale_plan`] of sqlx's error.
+/// Returns [`DatabaseError::is_stale_plan`] for sqlx's error.
 pub(crate) fn is_stale_plan(error: &sqlx::Error) -> bool {
     DatabaseError::of(error).is_some_and(|refusal| refusal.is_stale_plan())
 }
 
-/// What can be kept of a database's refusal: its codes and names, never its message.
+/// A refusal by the database: its codes and names, never its message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DatabaseError {
     /// The SQLSTATE: `23514`.
@@ -30,14 +29,14 @@ pub struct DatabaseError {
     pub table: Option<String>,
     /// The column.
     pub column: Option<String>,
-    /// The place in the statement's text, in characters from 1 on.
+    /// The position in the statement's text, in characters from 1 on.
     pub position: Option<usize>,
-    /// The routine of PostgreSQL's source that raised it.
+    /// The function in PostgreSQL's source that raised the error.
     pub routine: Option<String>,
 }
 
 impl DatabaseError {
-    /// What can be kept of sqlx's error; none if it isn't the database's.
+    /// Converts sqlx's error. Returns `None` if it isn't an error of the database.
     pub fn of(error: &sqlx::Error) -> Option<Self> {
         let sqlx::Error::Database(refusal) = error else {
             return None;
@@ -63,20 +62,20 @@ impl DatabaseError {
         })
     }
 
-    /// The first two characters of the SQLSTATE, which are its class.
+    /// Returns the class of the SQLSTATE: its first two characters.
     pub fn class(&self) -> &str {
         self.sqlstate.get(..2).unwrap_or_default()
     }
 
-    /// Whether the same transaction, begun again, may well succeed. Of class 40 (transaction rollback), 40002 comes again
-    /// and 40003 leaves it open whether the statement was done.
+    /// Returns whether the same transaction may succeed if it is run again. In class 40 (transaction rollback), 40002
+    /// would fail again, and 40003 doesn't say whether the statement was done.
     pub fn is_retryable(&self) -> bool {
         self.class() == "40" && !matches!(self.sqlstate.as_str(), "40002" | "40003") || self.is_stale_plan()
     }
 
-    /// Whether a statement was refused because a table was changed after its connection had prepared it ("cached plan must
-    /// not change result type"). The SQLSTATE stands for other things, too; the routine's name doesn't, and is in no
-    /// language.
+    /// Returns whether a statement was refused because a table was changed after its connection had prepared it
+    /// ("cached plan must not change result type"). The SQLSTATE has other meanings, too. The routine's name has only
+    /// this one, and it is not translated.
     pub fn is_stale_plan(&self) -> bool {
         self.sqlstate == "0A000" && self.routine.as_deref() == Some("RevalidateCachedQuery")
     }
@@ -108,7 +107,7 @@ impl fmt::Display for DatabaseError {
 
 impl std::error::Error for DatabaseError {}
 
-/// The names of the conditions that an operator meets most, as PostgreSQL's appendix A has them.
+/// Returns the name of a frequent condition, from appendix A of PostgreSQL's manual.
 fn condition(sqlstate: &str) -> Option<&'static str> {
     Some(match sqlstate {
         "0A000" => "feature_not_supported",
@@ -137,42 +136,42 @@ fn condition(sqlstate: &str) -> Option<&'static str> {
     })
 }
 
-/// A value that the driver can't convert. Its own words may quote the value.
+/// A value that the driver can't convert. The driver's message may quote the value, so it is left out.
 #[derive(Debug, thiserror::Error)]
 #[error("the database's value of column {column} can't be read{why}")]
-struct Unreadable {
+struct UnreadableColumn {
     column: String,
     why: String,
 }
 
-/// A date or time that no program value can hold: PostgreSQL's `infinity`, and years beyond 262,000.
+/// A date or time that the program can't represent: PostgreSQL's `infinity`, and years beyond 262,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the value is infinity or far outside the years 0001 to 9999, and this statement can't be repeated to clamp it"
 )]
 pub struct OutOfYears;
 
-/// A text without what sqlx quotes of the database: an error's own `Display` may have passed that on.
+/// Removes the database's message from a text: an error's `Display` may contain it.
 pub fn without_database_words(text: &str) -> Cow<'_, str> {
-    match text.find(DATABASE_SAYS) {
-        Some(at) => Cow::Owned(format!("{}…", &text[..at + DATABASE_SAYS.len()])),
+    match text.find(DATABASE_MESSAGE_PREFIX) {
+        Some(at) => Cow::Owned(format!("{}…", &text[..at + DATABASE_MESSAGE_PREFIX.len()])),
         None => Cow::Borrowed(text),
     }
 }
 
 impl Error {
-    /// Whether the same transaction, begun again, may well succeed: a serialization failure, a deadlock, or a plan that is
-    /// no longer valid.
+    /// Returns whether the same transaction may succeed if it is run again: after a serialization failure, a deadlock,
+    /// or a stale plan.
     pub fn is_retryable(&self) -> bool {
         self.database_error().is_some_and(|refusal| refusal.is_retryable())
     }
 
-    /// Whether a connection's kept plan was no longer valid, because a table was changed beside it.
+    /// Returns whether a connection's plan was stale, because another connection has changed a table.
     pub fn is_stale_plan(&self) -> bool {
         self.database_error().is_some_and(|refusal| refusal.is_stale_plan())
     }
 
-    /// The database's refusal that this error came of, if it did.
+    /// Returns the database's refusal that caused this error, if there is one.
     pub fn database_error(&self) -> Option<Cow<'_, DatabaseError>> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
@@ -187,36 +186,36 @@ impl Error {
         None
     }
 
-    /// Sorts a database error: something that the client sent or ran into, a moment's trouble, or a defect.
+    /// Classifies a database error: caused by the client, temporary, or a defect.
     ///
-    /// Constraints are named in the migrations after what they guard; a name that is listed in `constraint_error` has
-    /// words of its own. All else is sorted by the SQLSTATE's class.
+    /// Migrations name constraints after what they protect. A name in `constraint_error` has its own text. All other
+    /// errors are classified by the SQLSTATE.
     pub fn from_database(error: sqlx::Error) -> Self {
-        sorted(&error).unwrap_or_else(|| match error {
+        classify(&error).unwrap_or_else(|| match error {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-                away(error.into())
+                database_unavailable(error.into())
             }
             other => Self::Internal(other.into()),
         })
     }
 }
 
-/// What is sorted without taking the error apart; none for one that can be kept whole.
-fn sorted(error: &sqlx::Error) -> Option<Error> {
+/// Classifies an error by reference. Returns `None` for an error that the caller can keep as the cause.
+fn classify(error: &sqlx::Error) -> Option<Error> {
     let unreadable = |column: &str, source: &Cause| {
-        // These two name types, and no value.
+        // These two messages name types, but no value.
         let words = source.to_string();
-        let told = words.starts_with("mismatched types") || source.is::<OutOfYears>();
-        Error::internal(Unreadable {
+        let shown = words.starts_with("mismatched types") || source.is::<OutOfYears>();
+        Error::internal(UnreadableColumn {
             column: column.to_owned(),
-            why: if told { format!(": {words}") } else { String::new() },
+            why: if shown { format!(": {words}") } else { String::new() },
         })
     };
     match error {
-        sqlx::Error::Database(_) => DatabaseError::of(error).map(refused),
+        sqlx::Error::Database(_) => DatabaseError::of(error).map(classify_refusal),
         sqlx::Error::ColumnDecode { index, source } => Some(unreadable(index, source)),
         sqlx::Error::Decode(source) => Some(unreadable("?", source)),
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Some(away(match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Some(database_unavailable(match error {
             sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut.into(),
             _ => sqlx::Error::PoolClosed.into(),
         })),
@@ -224,7 +223,7 @@ fn sorted(error: &sqlx::Error) -> Option<Error> {
     }
 }
 
-fn refused(refusal: DatabaseError) -> Error {
+fn classify_refusal(refusal: DatabaseError) -> Error {
     if let Some(known) = refusal.constraint.as_deref().and_then(constraint_error) {
         return known;
     }
@@ -233,10 +232,10 @@ fn refused(refusal: DatabaseError) -> Error {
         source: Some(refusal.into()),
     };
     if refusal.is_stale_plan() {
-        return unavailable("the service's tables have just changed; try again", refusal);
+        return unavailable("the service's tables have changed; try again", refusal);
     }
     match (refusal.class(), refusal.sqlstate.as_str()) {
-        // Values that fit the type in Rust and not the column.
+        // Values that are valid for the type in Rust, but not for the column.
         ("22", code) => {
             tracing::warn!("{refusal}");
             let detail = match code {
@@ -244,59 +243,59 @@ fn refused(refusal: DatabaseError) -> Error {
                 "22003" => "a number is out of range for its column",
                 "22007" | "22008" => "a date or time is out of range for its column",
                 "22021" | "22P05" => "a text contains U+0000, which can't be stored; leave it out",
-                "22P02" => "a value is not written as its column's type demands",
+                "22P02" => "a value does not have the format of its column's type",
                 _ => "a value can't be stored in its column",
             };
             Error::BadRequest { detail: detail.into() }
         }
-        // Also a user's own constraints. The operator is given the name, since one of Daybook's would be a defect.
+        // Includes a user's own constraints. The log has the name: if the constraint is Daybook's, this is a defect.
         ("23", code) => {
             tracing::warn!("{refusal}");
             match code {
-                "23505" => Error::conflict("already-exists", "an object with the same key is there already"),
-                "23P01" => Error::conflict("overlap", "it can't stand beside an object that is there already"),
+                "23505" => Error::conflict("already-exists", "an object with the same key exists already"),
+                "23P01" => Error::conflict("overlap", "the object overlaps with an existing object"),
                 "23001" | "23503" => Error::conflict(
                     "reference",
-                    "it refers to an object that is not there, or is still referred to",
+                    "the object refers to an object that does not exist, or is still referred to",
                 ),
                 "23502" => Error::invalid(
                     refusal.column.as_deref().unwrap_or("$"),
                     "must not be null; give a value",
                 ),
-                _ => Error::invalid("$", "a value breaks a rule of its table"),
+                _ => Error::invalid("$", "a value violates a rule of its table"),
             }
         }
-        ("40", _) => unavailable("the change met another one; try again", refusal),
-        // Too many columns or arguments: the statement's, not the client's.
+        ("40", _) => unavailable("the change conflicted with another one; try again", refusal),
+        // Too many columns or arguments: a defect of the statement, not caused by the client.
         ("54", "54011" | "54023") => Error::internal(refusal),
         ("54", _) => {
             tracing::warn!("{refusal}");
             Error::BadRequest {
-                detail: "a value is too large for its column, or too deep; send a smaller one".into(),
+                detail: "a value is too large for its column, or nested too deeply; send a smaller one".into(),
             }
         }
         (_, "57014" | "55P03" | "25P03" | "25P04" | "57P05") => {
             unavailable("the database took too long; try again", refusal)
         }
-        ("08" | "53" | "57" | "58", _) | (_, "55006") => away(refusal.into()),
+        ("08" | "53" | "57" | "58", _) | (_, "55006") => database_unavailable(refusal.into()),
         _ => Error::internal(refusal),
     }
 }
 
-fn away(source: Cause) -> Error {
+fn database_unavailable(source: Cause) -> Error {
     Error::Unavailable {
-        detail: "the database is away for a moment; try again".into(),
+        detail: "the database is unavailable at the moment; try again".into(),
         source: Some(source),
     }
 }
 
-/// Named constraints that a client can run into.
+/// Returns the client error for a constraint that a client can violate.
 fn constraint_error(name: &str) -> Option<Error> {
     Some(match name {
         "memberships_handle_key" => Error::conflict("handle-taken", "another member has this handle"),
         "memberships_pkey" => Error::conflict("already-member", "this person is a member already"),
         "invitations_identity_key" => Error::conflict("already-invited", "this person is invited already"),
-        "invitations_handle_key" => Error::conflict("handle-taken", "somebody who is invited has this handle"),
+        "invitations_handle_key" => Error::conflict("handle-taken", "an invited person has this handle"),
         "memberships_handle_shape" | "invitations_handle_shape" => Error::invalid(
             "handle",
             "must be 1 to 32 of a-z, 0-9, '.', '_' or '-', beginning with a letter or digit",
@@ -318,13 +317,13 @@ impl From<sea_orm::DbErr> for Error {
             DbErr::Exec(RuntimeErr::SqlxError(error))
             | DbErr::Query(RuntimeErr::SqlxError(error))
             | DbErr::Conn(RuntimeErr::SqlxError(error)) => {
-                // Shared where SeaORM's caller has cloned it.
-                sorted(&error).unwrap_or_else(|| match std::sync::Arc::try_unwrap(error) {
+                // The error is shared if SeaORM's caller has cloned it.
+                classify(&error).unwrap_or_else(|| match std::sync::Arc::try_unwrap(error) {
                     Ok(error) => Self::from_database(error),
                     Err(shared) => Self::Internal(shared.into()),
                 })
             }
-            DbErr::ConnectionAcquire(cause) => away(cause.into()),
+            DbErr::ConnectionAcquire(cause) => database_unavailable(cause.into()),
             DbErr::RecordNotFound(_) => Self::not_found("object"),
             other => Self::Internal(other.into()),
         }
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_sorted_by_class() {
+    fn errors_are_classified_by_sqlstate() {
         for (status, sqlstates) in [
             (
                 400,
@@ -368,19 +367,25 @@ mod tests {
             ),
         ] {
             for sqlstate in sqlstates {
-                assert_eq!(refused(refusal(sqlstate)).status().as_u16(), status, "{sqlstate}");
+                assert_eq!(
+                    classify_refusal(refusal(sqlstate)).status().as_u16(),
+                    status,
+                    "{sqlstate}"
+                );
             }
         }
-        assert!(refused(refusal("40001")).is_retryable() && refused(refusal("40P01")).is_retryable());
-        assert!(!refused(refusal("40003")).is_retryable() && !refused(refusal("57014")).is_retryable());
-        let Error::Invalid(fields) = refused(refusal("23502")) else {
-            panic!("a null is the client's value");
+        assert!(classify_refusal(refusal("40001")).is_retryable() && classify_refusal(refusal("40P01")).is_retryable());
+        assert!(
+            !classify_refusal(refusal("40003")).is_retryable() && !classify_refusal(refusal("57014")).is_retryable()
+        );
+        let Error::Invalid(fields) = classify_refusal(refusal("23502")) else {
+            panic!("a null is the client's error");
         };
         assert_eq!(fields[0].field, "amount");
     }
 
     #[test]
-    fn an_operator_is_given_names_and_no_values() {
+    fn errors_for_the_operator_contain_names_but_no_values() {
         assert_eq!(
             refusal("42P01").to_string(),
             "the database refused a statement (SQLSTATE 42P01 undefined_table, constraint budgets_positive, table \

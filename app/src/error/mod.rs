@@ -1,12 +1,12 @@
-//! One error for the whole service, and the policy of what a client is told.
+//! The error type of the whole service, and the policy of what a client receives.
 //!
-//! A client is told what it can act on: a stable `code`, a status, a sentence, and, for bad input, the
-//! field, what was wrong and what would be right. It is never told what the database said. The cause is
-//! kept as `source()` for the operator's side (stderr, the request's wide event).
+//! A client receives what it can act on: a stable `code`, a status, a sentence, and, for invalid input, the field, what
+//! is wrong and what would be right. It never receives the database's message. The cause is kept as `source()` for the
+//! operator (stderr, the request's wide event).
 //!
-//! Another team's object is [`Error::NotFound`], never "forbidden": its existence is not ours to tell.
-//! The database's errors are sorted in one place, [`Error::from_database`], by their SQLSTATE and their constraint. Its
-//! messages quote values, so nobody is given them, not even the operator: a [`DatabaseError`] has the codes and the names.
+//! An object of another team is [`Error::NotFound`], never "forbidden": a client must not learn that it exists.
+//! The database's errors are classified in one place, [`Error::from_database`], by their SQLSTATE and their constraint.
+//! Its messages quote values, so they are dropped, even for the operator: a [`DatabaseError`] has only codes and names.
 
 mod database;
 
@@ -19,133 +19,133 @@ use uuid::Uuid;
 pub(crate) use database::is_stale_plan;
 pub use database::{DatabaseError, OutOfYears, without_database_words};
 
-/// What Daybook's functions return.
+/// The result type of Daybook's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A cause kept from the client.
+/// A cause of an error. It is not shown to the client.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// One thing wrong with a request, by field.
+/// An error in one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// Where it is: a JSON path (`budget`, `ids[3]`), a query parameter or a header's name.
+    /// The field: a JSON path (`budget`, `ids[3]`), a query parameter or a header's name.
     pub field: String,
-    /// What was wrong and what would be right.
+    /// What is wrong and what would be right.
     pub detail: String,
 }
 
-/// Everything that can go wrong, by what the caller can do about it.
+/// An error, classified by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// 400: the request can't be read at all (broken JSON, a malformed header).
+    /// 400: the request can't be parsed (invalid JSON, a malformed header).
     #[error("{detail}")]
     BadRequest {
-        /// What was wrong and what would be right.
+        /// What is wrong and what would be right.
         detail: String,
     },
-    /// 401: no credentials, or ones that don't hold.
+    /// 401: the credentials are missing or invalid.
     #[error("{detail}")]
     Unauthenticated {
-        /// Why, without saying what a right credential would have matched.
+        /// The reason, without hints about valid credentials.
         detail: Cow<'static, str>,
     },
-    /// 403: known, a member, and not allowed to.
+    /// 403: the caller is a member, but may not do this.
     #[error("{detail}")]
     Forbidden {
-        /// What the caller's role or key may not do, and which could.
+        /// What the caller's role or key may not do, and which one may.
         detail: String,
     },
-    /// 404: not there, or not in this team, which is the same to a client.
+    /// 404: the object does not exist, or not in this team. A client can't distinguish the two.
     #[error("no such {what}")]
     NotFound {
-        /// The kind of thing that was looked for: `campaign`, `team`, `thread`.
+        /// The kind of object that was requested: `campaign`, `team`, `thread`.
         what: Cow<'static, str>,
     },
-    /// 405: a route that is there, by a method that isn't.
-    #[error("this route does not take this method")]
+    /// 405: the route exists, but not with this method.
+    #[error("this route does not accept this method")]
     MethodNotAllowed,
-    /// 409: the request contradicts what is there.
+    /// 409: the request conflicts with the current state.
     #[error("{detail}")]
     Conflict {
-        /// A stable word for programs: `handle-taken`, `last-owner`, `outcome-unknown`.
+        /// A stable code for programs: `handle-taken`, `last-owner`, `outcome-unknown`.
         code: &'static str,
-        /// What it contradicts.
+        /// What it conflicts with.
         detail: String,
     },
-    /// 410: it was here, and will not be again.
+    /// 410: the object existed and was permanently removed.
     #[error("{detail}")]
     Gone {
         /// What is gone, and what is left of it.
         detail: String,
     },
-    /// 412: `If-Match` names a version that is no longer the newest.
+    /// 412: the version in `If-Match` is not the newest one.
     #[error("the object has changed since the version that If-Match names")]
     PreconditionFailed,
-    /// 413: a body over the limit.
+    /// 413: the body is larger than the limit.
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit_bytes: usize,
     },
-    /// 415: a body of another type.
+    /// 415: the body has an unsupported type.
     #[error("the body must be {expected}")]
     UnsupportedMediaType {
-        /// What it may be.
+        /// The supported type or types.
         expected: &'static str,
     },
-    /// 422: readable, and wrong, field by field.
+    /// 422: the request can be parsed, but some of its fields are invalid.
     #[error("{}", .0.iter().map(|e| format!("{}: {}", e.field, e.detail)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
-    /// 428: a change without `If-Match` where one is required.
+    /// 428: a required `If-Match` is missing.
     #[error("{detail}")]
     PreconditionRequired {
-        /// Which header, and where its value comes from.
+        /// The header, and where its value comes from.
         detail: Cow<'static, str>,
     },
-    /// 503: worth trying again: serialization failures and deadlocks after the retries, no free
-    /// connection, a database that is away.
+    /// 503: a temporary failure that the client can retry: serialization failures and deadlocks after the service's own
+    /// retries, no free connection, an unreachable database.
     #[error("{detail}")]
     Unavailable {
-        /// What is away, in words for the client.
+        /// What is unavailable, for the client.
         detail: Cow<'static, str>,
         /// The cause, for the operator.
         #[source]
         source: Option<Cause>,
     },
-    /// Consumers that emit events have caused each other more than [`MAX_CONSUMER_DEPTH`] levels deep.
+    /// Consumers that emit events caused each other more than [`MAX_CONSUMER_DEPTH`] levels deep.
     ///
     /// [`MAX_CONSUMER_DEPTH`]: crate::events::MAX_CONSUMER_DEPTH
     #[error(
-        "consumers caused each other {depth} levels deep, last by event {event_id}; the limit is there to stop a loop"
+        "consumers caused each other {depth} levels deep, the last one by event {event_id}; the limit prevents loops"
     )]
     ConsumerDepth {
-        /// How deep the chain went.
+        /// The depth of the chain.
         depth: usize,
         /// The event whose consumers would have gone one level too deep.
         event_id: Uuid,
     },
-    /// An in-transaction consumer of mode `abort` said no; the transaction can't commit.
+    /// A consumer of mode `abort` failed; the transaction can't commit.
     #[error("consumer {consumer} failed")]
     Consumer {
         /// The consumer's name.
         consumer: &'static str,
-        /// What it said.
+        /// The consumer's error.
         #[source]
         source: Cause,
     },
-    /// A finished answer to the same `Idempotency-Key`, to be sent again as it was.
+    /// The stored answer to an earlier request with the same `Idempotency-Key`, which is sent again unchanged.
     #[error("this request was answered before")]
     Replay(Box<StoredAnswer>),
-    /// 500: a defect or a broken environment. The client is told nothing but the request's id.
+    /// 500: a defect or a broken environment. The client receives only the request's id.
     #[error("internal error")]
     Internal(#[source] Cause),
 }
 
-/// An answer kept for an `Idempotency-Key`.
+/// An answer that is stored for an `Idempotency-Key`.
 #[derive(Debug, Clone)]
 pub struct StoredAnswer {
-    /// The HTTP status it had.
+    /// Its HTTP status.
     pub status: u16,
     /// Its `Content-Type`, if it had a body.
     pub content_type: Option<String>,
@@ -153,17 +153,17 @@ pub struct StoredAnswer {
     pub etag: Option<String>,
     /// Its `Location`, if it had one.
     pub location: Option<String>,
-    /// Its body, byte for byte.
+    /// Its body, unchanged.
     pub body: Vec<u8>,
 }
 
 impl Error {
-    /// 404 for a `what`: `Error::not_found("campaign")`.
+    /// Returns a 404 for a kind of object: `Error::not_found("campaign")`.
     pub fn not_found(what: impl Into<Cow<'static, str>>) -> Self {
         Self::NotFound { what: what.into() }
     }
 
-    /// 422 for one field.
+    /// Returns a 422 for one field.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError {
             field: field.into(),
@@ -171,7 +171,7 @@ impl Error {
         }])
     }
 
-    /// 409 with a stable `code`.
+    /// Returns a 409 with a stable `code`.
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::Conflict {
             code,
@@ -179,12 +179,12 @@ impl Error {
         }
     }
 
-    /// 401.
+    /// Returns a 401.
     pub fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Unauthenticated { detail: detail.into() }
     }
 
-    /// 503 for a request that was ended because it took longer than `limit`.
+    /// Returns a 503 for a request that was cancelled because it took longer than `limit`.
     pub(crate) fn too_slow(limit: std::time::Duration) -> Self {
         Self::Unavailable {
             detail: format!("the request took longer than {} s", limit.as_secs()).into(),
@@ -192,12 +192,12 @@ impl Error {
         }
     }
 
-    /// A defect or a broken environment, told to the operator only.
+    /// Returns a 500: a defect or a broken environment, whose cause only the operator sees.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
     }
 
-    /// The HTTP status a client gets.
+    /// Returns the HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
@@ -213,7 +213,7 @@ impl Error {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::PreconditionRequired { .. } => StatusCode::PRECONDITION_REQUIRED,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            // A consumer that refuses with a client's error refuses the request with it.
+            // If a consumer fails with a client error, the request fails with the same one.
             Self::Consumer { source, .. } => source
                 .downcast_ref::<Error>()
                 .map_or(StatusCode::INTERNAL_SERVER_ERROR, Error::status),
@@ -222,7 +222,7 @@ impl Error {
         }
     }
 
-    /// The stable word for programs, the last part of the problem's `type`.
+    /// Returns the stable code for programs, which is the last part of the problem's `type`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadRequest { .. } => "bad-request",
@@ -243,7 +243,7 @@ impl Error {
         }
     }
 
-    /// Which of these it is, as wide events name its type.
+    /// Returns the variant's name, which wide events use as the error's type.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::BadRequest { .. } => "BadRequest",

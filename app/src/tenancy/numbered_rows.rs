@@ -112,8 +112,8 @@ impl<R: NumberedRow> RowsState<R> {
             return Err(Error::conflict(
                 "too-many-waiting",
                 format!(
-                    "at most {MAX_WAITING_ROWS} rows and {MAX_WAITING_BYTES} bytes can wait for the end of a transaction; \
-                     end it before you add more"
+                    "at most {MAX_WAITING_ROWS} rows and {MAX_WAITING_BYTES} bytes can wait for the end of a \
+                     transaction; end it before you add more"
                 ),
             ));
         }
@@ -311,8 +311,8 @@ impl Deferred {
         }
         Err(Error::conflict(
             "transaction-open",
-            "a transaction of this job is open, and it must not wait for a second connection while it holds one: commit \
-             it, roll it back or drop it first",
+            "a transaction of this job is open, and it must not wait for a second connection while it holds one: \
+             commit it, roll it back or drop it first",
         ))
     }
 }
@@ -410,7 +410,10 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
         if let (Some(connection), 1) = (connection, state.open)
             && let Err(error) = self.write_waiting(connection, database, &mut state).await
         {
-            tracing::warn!(owner = %self.owner.id, "could not write the rows that waited for a transaction's end; they continue to wait: {error}");
+            tracing::warn!(
+                owner = %self.owner.id,
+                "could not write the rows that waited for a transaction's end; they continue to wait: {error}"
+            );
             let _ = connection.execute("ROLLBACK").await;
         }
         state.open = state.open.saturating_sub(1);

@@ -288,9 +288,9 @@ async fn refuse_without_role_rights(connection: &mut PgConnection) -> Result<()>
     }
     let name: String = row.try_get("name")?;
     Err(Error::internal(format!(
-        "{name} may not create the roles daybook_app, daybook_relay and daybook_worker, or is not a member of the first \
-         and the last: let an administrator CREATE ROLE them, GRANT daybook_relay TO daybook_worker, and GRANT \
-         daybook_app, daybook_worker TO {name}; or ALTER ROLE {name} CREATEROLE for the first migration, and NOCREATEROLE \
-         after it"
+        "{name} may not create the roles daybook_app, daybook_relay and daybook_worker, or is not a member of the \
+         first and the last: let an administrator CREATE ROLE them, GRANT daybook_relay TO daybook_worker, and GRANT \
+         daybook_app, daybook_worker TO {name}; or ALTER ROLE {name} CREATEROLE for the first migration, and \
+         NOCREATEROLE after it"
     )))
 }
