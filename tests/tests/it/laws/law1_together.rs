@@ -1,4 +1,4 @@
-//! Law 1: the model's change, its event and what consumers wrote commit together or not at all.
+//! Law 1: a model's change, its event and the rows of its consumers commit together or not at all.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use sea_orm::ConnectionTrait;
 use sqlx::{Connection, Executor};
 use tokio::sync::Notify;
 
-/// Writes a row of its own for each event.
+/// Writes one row for each event.
 #[event_consumer(all, name = "a-jots")]
 async fn jots(tx: &TeamTx, event: &Event) -> ConsumerResult {
     jot(tx, &event.object_label).await
@@ -59,7 +59,7 @@ async fn all_of_it_commits() {
     assert_eq!(
         counts(&stage).await,
         [0, 0, 0],
-        "nobody sees any of it before the commit"
+        "nothing is visible before the commit"
     );
     tx.commit().await.unwrap();
     assert_eq!(counts(&stage).await, [1, 1, 1]);
@@ -88,7 +88,7 @@ async fn a_consumer_that_refuses_takes_everything_with_it() {
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
 
-/// `Mode::Abort` says that the transaction can't commit any more, so not even a caller who doesn't look can.
+/// After an error in `Mode::Abort` the transaction can't commit, even if the caller ignores the error.
 #[tokio::test]
 async fn a_refusal_that_nobody_looks_at_can_not_be_committed() {
     let stage = stage().await;
@@ -99,7 +99,7 @@ async fn a_refusal_that_nobody_looks_at_can_not_be_committed() {
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
 
-/// Nor can one whose next step makes a savepoint and undoes it.
+/// A later savepoint does not make the transaction commit, either.
 #[tokio::test]
 async fn a_savepoint_does_not_make_good_what_was_refused_before_it() {
     let stage = stage().await;
@@ -136,7 +136,7 @@ async fn a_dropped_transaction_leaves_nothing() {
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
 
-/// Keeps how transactions ended.
+/// Records how transactions ended.
 #[derive(Debug, Default)]
 struct Endings(Mutex<Vec<Ending>>);
 
@@ -153,7 +153,7 @@ impl Observer for Endings {
 #[tokio::test]
 async fn a_commit_that_nobody_waits_for_any_more_is_carried_out_and_reported() {
     let stage = Stage::new().await;
-    // COMMIT waits for a lock: it is under way when it is given up.
+    // COMMIT waits for a lock, so that it is cancelled while it runs.
     let mut holder = stage.db.owner().await;
     holder
         .execute(
@@ -181,7 +181,7 @@ async fn a_commit_that_nobody_waits_for_any_more_is_carried_out_and_reported() {
         .await
         .unwrap();
     let mut commit = Box::pin(tx.commit());
-    assert!(commit.as_mut().now_or_never().is_none(), "COMMIT is under way");
+    assert!(commit.as_mut().now_or_never().is_none(), "COMMIT is running");
     drop(commit);
     holder.execute("ROLLBACK").await.unwrap();
     eventually("the report", async || *endings.0.lock().unwrap() == [Ending::Committed]).await;
@@ -201,7 +201,7 @@ async fn a_failed_statement_makes_the_commit_an_error() {
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
 
-/// Given up while its row is being written, a helper never gets to record the event.
+/// A helper that is cancelled while its row is written does not record the event.
 #[tokio::test]
 async fn a_helper_given_up_midway_does_not_commit_a_change_without_its_event() {
     let stage = stage().await;
@@ -211,7 +211,7 @@ async fn a_helper_given_up_midway_does_not_commit_a_change_without_its_event() {
         .unwrap();
     let tx = stage.begin().await;
     {
-        // Waits inside its INSERT for the holder of the name.
+        // Its INSERT waits for the transaction that holds the name.
         let creating = create_model_with_event(&tx, widget::named("same"), Track::All);
         tokio::select! {
             _ = creating => panic!("the name is held"),
@@ -232,10 +232,10 @@ async fn never_ends(tx: &TeamTx, event: &Event) -> ConsumerResult {
     Ok(())
 }
 
-/// [`never_ends`] has done half of its work.
+/// Notified when [`never_ends`] has done half of its work.
 static JOTTED: Notify = Notify::const_new();
 
-/// Nor is a consumer's work committed by halves.
+/// A consumer's work is not committed in part, either.
 #[tokio::test]
 async fn a_helper_given_up_in_its_consumers_can_not_be_committed() {
     let stage = Stage::with(Consumers::of([never_ends::CONSUMER]).unwrap()).await;
@@ -249,7 +249,7 @@ async fn a_helper_given_up_in_its_consumers_can_not_be_committed() {
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
 
-/// A caller that gives up on a statement doesn't learn whether it failed; a commit that says Ok would lie.
+/// A caller that cancels a statement doesn't know whether it failed, so the commit must not return Ok.
 #[tokio::test]
 async fn a_cancelled_statement_makes_the_commit_an_error() {
     let stage = stage().await;
@@ -270,7 +270,7 @@ async fn a_cancelled_statement_makes_the_commit_an_error() {
     );
     assert!(
         committed.is_err(),
-        "nothing was committed, and commit() said that it was"
+        "nothing was committed, but commit() returned Ok"
     );
 }
 
@@ -294,7 +294,7 @@ async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
     assert_eq!(counts(&stage).await, [1, 1, 1]);
 }
 
-/// Giving up on a savepoint's work midway must not commit half of it.
+/// If the work of a savepoint is cancelled, no part of it is committed.
 #[tokio::test]
 async fn a_savepoint_that_is_given_up_is_not_committed_by_halves() {
     let stage = stage().await;

@@ -1,4 +1,4 @@
-//! Laws 2 and 4: the self-check at start names what is not as the migrations made it, and what repairs it.
+//! Laws 2 and 4: the self-check at start names what differs from the migrations, and how to repair it.
 
 use daybook::tenancy::Database;
 use daybook_tests::test_db;
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use super::law2_self_check::said;
 
-/// What the owner did, and the statements that the refusal names.
+/// Changes by the owner, and the statements in the refusal.
 const CHANGES: [(&str, &str); 19] = [
     (
         "DROP POLICY team_isolation ON threads",
@@ -87,7 +87,8 @@ const CHANGES: [(&str, &str); 19] = [
     ),
 ];
 
-/// The statements of all findings: what is between the words before them and the next finding's object.
+/// Returns the statements of all findings: the text between the introduction of a finding and the next finding's
+/// object.
 fn statements(refused: &str, owner: &str) -> String {
     let words = format!(" is not as its migrations made it; as {owner}: ");
     let mut findings: Vec<&str> = refused.split(&words).skip(1).collect();
@@ -109,7 +110,7 @@ async fn what_is_not_as_migrated_is_refused_with_the_statements_that_repair_it()
             refused.contains("is not as its migrations made it") && refused.contains(repair),
             "{change}: {refused}"
         );
-        // The statements do what they promise.
+        // The statements repair the change.
         let statements = statements(&refused, db.owner_options().get_username());
         owner
             .execute(AssertSqlSafe(statements.clone()))
@@ -156,7 +157,7 @@ async fn another_body_of_a_function_and_a_foreign_key_that_is_not_kept_are_refus
     );
 }
 
-/// A program may watch Daybook's tables by triggers of its own.
+/// A program may observe Daybook's tables with its own triggers.
 #[tokio::test]
 async fn a_trigger_of_a_programs_own_is_a_warning() {
     let db = test_db().await;
@@ -214,7 +215,7 @@ async fn a_team_table_of_another_schema_is_checked_where_the_role_reaches_it() {
     assert!(refused.contains("table shop.guests has team rows"), "{refused}");
 }
 
-/// Beside a newer or an older version of the program nothing is known about its tables.
+/// If the schema is of a newer or an older version, its tables can't be compared.
 #[tokio::test]
 async fn the_schema_of_another_version_is_not_compared() {
     for other in [

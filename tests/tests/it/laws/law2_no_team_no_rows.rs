@@ -28,13 +28,13 @@ fn team_column(table: &str) -> &'static str {
     if table == "teams" { "id" } else { "team_id" }
 }
 
-/// Whoever adds a table adds its row to `seed`, or every "every table" below would pass by seeing nothing.
+/// A new table needs a row in `seed`. Otherwise the tests below that check "every table" would pass on an empty table.
 #[tokio::test]
 async fn every_table_has_a_row_to_be_hidden() {
     let (_db, acme, _rival) = two_teams().await;
     let mut inside = acme.connection().await;
     for table in team_tables(&mut inside).await {
-        assert!(count(&mut inside, &table).await > 0, "seed() plants nothing in {table}");
+        assert!(count(&mut inside, &table).await > 0, "seed() writes no row in {table}");
     }
 }
 
@@ -48,7 +48,7 @@ async fn with_no_team_nobody_sees_a_row() {
             assert_eq!(count(&mut owner, &table).await, 0, "{table}, as its owner");
         }
     }
-    // A migration that goes through the teams must find them: two, and the service's own.
+    // A migration that iterates over the teams must find them: two, and the system team.
     assert_eq!(count(&mut owner, "teams").await, 3);
 }
 
@@ -121,7 +121,7 @@ async fn a_row_for_another_team_is_refused() {
         .iter()
         .filter(|table| *table != "users" && *table != "teams")
     {
-        // The columns that the role may set at all; a transaction's number and a date are refused in every team.
+        // The columns that the role may set. A transaction id and a date are refused in every team.
         let columns: Vec<String> = sqlx::query_scalar(
             "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
                AND attname NOT IN ('transaction_id', 'created_at') AND has_column_privilege(attrelid, attnum, 'INSERT')",
@@ -138,14 +138,14 @@ async fn a_row_for_another_team_is_refused() {
         );
         let (code, said) = refusal(&mut app, &insert)
             .await
-            .unwrap_or_else(|| panic!("{table} takes another team's row"));
+            .unwrap_or_else(|| panic!("{table} accepts another team's row"));
         assert_eq!(code, "42501", "{table}: {said}");
         assert!(said.contains("row-level security"), "{table}: {said}");
         if table != "events" {
             let give = format!("UPDATE {table} SET team_id = '{}'", rival.id);
             let (code, said) = refusal(&mut app, &give)
                 .await
-                .unwrap_or_else(|| panic!("{table}'s rows can be given away"));
+                .unwrap_or_else(|| panic!("rows of {table} can be moved to another team"));
             assert_eq!(code, "42501", "{table}: {said}");
         }
     }

@@ -1,12 +1,12 @@
-//! Law 2, by the side doors: unique keys and foreign keys are checked without row-level security, so what they
-//! answer must not tell of another team's rows. And people are seen through a common team only.
+//! Law 2, side channels: unique keys and foreign keys are checked without row-level security, so their errors must not
+//! reveal another team's rows. And people are visible only through a common team.
 
 use daybook::tenancy::Role;
 use daybook_tests::{count, refusal, test_db};
 
 use super::seed::seed;
 
-/// `seed` gives both teams the same ids, prefixes, names and keys: that it could is half of the proof.
+/// `seed` gives both teams the same ids, prefixes, names and keys. That it can do so is half of the proof.
 #[tokio::test]
 async fn a_key_that_another_team_has_is_free() {
     let db = test_db().await;
@@ -34,8 +34,8 @@ async fn a_key_that_another_team_has_is_free() {
     }
 }
 
-/// Every unique key has the team in it, so a duplicate can only be found inside it. `teams` and `users` have
-/// keys of their own: a UUIDv7 that nobody can guess, and an identity that whoever names it exactly may see.
+/// Each unique key contains the team, so a duplicate is only found inside the team. `teams` and `users` have other
+/// keys: a UUIDv7, which can't be guessed, and an identity, which is visible to those who know it exactly.
 #[tokio::test]
 async fn every_unique_key_has_the_team_in_it() {
     let db = test_db().await;
@@ -54,7 +54,7 @@ async fn every_unique_key_has_the_team_in_it() {
         keys,
         [
             "consumer_cursors_pkey",
-            // No program can write to it.
+            // The run-time role can't write to it.
             "erased_people_pkey",
             "run_homes_pkey",
             "teams_pkey",
@@ -87,7 +87,7 @@ async fn a_foreign_key_does_not_tell_another_teams_row_from_none() {
     assert_eq!(theirs.0, "23503");
 }
 
-/// A foreign key between team tables has the team in it, or a row could point into another team.
+/// A foreign key between team tables contains the team. Otherwise a row could refer to another team's row.
 #[tokio::test]
 async fn every_foreign_key_between_team_tables_has_the_team_in_it() {
     let db = test_db().await;
@@ -122,7 +122,7 @@ async fn people_are_seen_through_a_common_team_only() {
     assert_eq!(seen, ["Ada", "Bob"]);
     assert_eq!(count(&mut empty.connection().await, "users").await, 0);
 
-    // Whoever is in two teams is seen in both, and their membership in the other is not.
+    // A person in two teams is visible in both, but their membership in the other team is not.
     let memberships: i64 = sqlx::query_scalar("SELECT count(*) FROM memberships WHERE user_id = $1")
         .bind(both.user_id)
         .fetch_one(&mut inside)
@@ -130,7 +130,7 @@ async fn people_are_seen_through_a_common_team_only() {
         .unwrap();
     assert_eq!(memberships, 1);
 
-    // A common team is for reading. Changing takes the exact identity.
+    // A common team allows reading. A change needs the exact identity.
     let rename = format!("UPDATE users SET display_name = 'Mallory' WHERE id = '{}'", ada.user_id);
     let touched = sqlx::raw_sql(sqlx::AssertSqlSafe(rename))
         .execute(&mut inside)
@@ -139,7 +139,7 @@ async fn people_are_seen_through_a_common_team_only() {
         .rows_affected();
     assert_eq!(touched, 0);
 
-    // Naming an identity shows that row and no other.
+    // With an identity set, only that row is visible.
     let mut nobody = db.app_connection().await;
     sqlx::query("SELECT set_config('daybook.issuer', $1, false), set_config('daybook.subject', 'eve', false)")
         .bind(&eve.issuer)
@@ -153,8 +153,8 @@ async fn people_are_seen_through_a_common_team_only() {
     assert_eq!(seen, [eve.user_id]);
 }
 
-/// One's own memberships are seen across teams where no team is entered, for "which teams am I in?"; inside one
-/// they are another team's rows, like any other.
+/// A person's own memberships in all teams are visible if no team is entered, for "which teams am I in?". Inside a team
+/// they are rows of another team, like any other.
 #[tokio::test]
 async fn inside_a_team_ones_other_teams_are_not_seen() {
     let db = test_db().await;

@@ -1,4 +1,4 @@
-//! Law 2: a run-time role can't act with the rights of the tables' owner, and can't hold up the owner's work.
+//! Law 2: a run-time role can't act with the rights of the tables' owner, and can't block the owner's work.
 
 use daybook::tenancy::{Database, DatabaseOptions};
 use daybook_tests::{PATIENCE, eventually, migrations, refusal, test_db};
@@ -33,7 +33,7 @@ async fn the_run_time_role_creates_no_temporary_object() {
     assert_eq!(code, NO_RIGHT, "{said}");
 }
 
-/// With TEMP, as on a server whose administrator gave it back, the functions still find no object of the caller's.
+/// Even with the right TEMP, which an administrator may have granted again, the functions find no object of the caller.
 #[tokio::test]
 async fn a_temporary_type_is_not_found_by_a_function_that_runs_as_its_owner() {
     let db = test_db().await;
@@ -41,7 +41,7 @@ async fn a_temporary_type_is_not_found_by_a_function_that_runs_as_its_owner() {
     let database = db.owner_options().get_database().unwrap().to_owned();
     let give = format!("GRANT TEMPORARY ON DATABASE {database} TO daybook_app");
     owner.execute(AssertSqlSafe(give)).await.unwrap();
-    // Each name that the functions use of a type, and each by itself.
+    // Each type name that the functions use, one at a time.
     for (name, of) in [
         ("text", "pg_catalog.text"),
         ("int4", "pg_catalog.int4"),
@@ -56,7 +56,7 @@ async fn a_temporary_type_is_not_found_by_a_function_that_runs_as_its_owner() {
         app.execute(EVIL).await.unwrap();
         let domain = format!("CREATE DOMAIN pg_temp.\"{name}\" AS {of} CHECK (pg_temp.evil(VALUE))");
         app.execute(AssertSqlSafe(domain)).await.unwrap();
-        // One more month than there is, so that the whole function runs.
+        // One more month than exists, so that the whole function runs.
         let months: i32 =
             sqlx::query_scalar("SELECT count(*)::int - 1 FROM pg_inherits WHERE inhparent = 'events'::regclass")
                 .fetch_one(&mut owner)
@@ -114,7 +114,7 @@ async fn a_database_in_which_anybody_may_create_temporary_objects_is_refused_wit
         owner.execute(AssertSqlSafe(remedy)).await.unwrap();
         accepted(db.options()).await;
     }
-    // Rights on a database are not in a dump, so that the next migration takes them away again.
+    // A dump doesn't contain rights on a database, so the next migration revokes them again.
     let give = format!("GRANT TEMPORARY ON DATABASE {database} TO PUBLIC");
     owner.execute(AssertSqlSafe(give)).await.unwrap();
     migrations().up(&db.owner_options()).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by
         owner.execute(remedy).await.unwrap();
         accepted(db.options()).await;
     }
-    // A trigger function runs whether or not one may call it.
+    // A trigger function runs even if the role may not call it.
     owner
         .execute(
             "CREATE FUNCTION on_guest() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END';
@@ -150,7 +150,7 @@ async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by
     let told = said(db.options()).await;
     assert!(told.contains("function on_guest() runs as its owner"), "{told}");
     owner.execute("DROP FUNCTION on_guest()").await.unwrap();
-    // One that the run-time role can neither call nor cause is an administrator's own affair.
+    // A function that the run-time role can neither call nor trigger is allowed.
     owner
         .execute(
             "CREATE FUNCTION private() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
@@ -160,7 +160,7 @@ async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by
         .unwrap();
     accepted(db.options()).await;
 
-    // A schema in which the run-time role may create objects is no better than pg_temp.
+    // A schema in which the run-time role may create objects is as unsafe as pg_temp.
     owner
         .execute(
             "CREATE SCHEMA shared; GRANT CREATE ON SCHEMA shared TO daybook_app;
@@ -176,7 +176,7 @@ async fn accepted(options: DatabaseOptions) {
     Database::connect(options).await.unwrap().close().await;
 }
 
-/// An advisory lock belongs to whoever asks. Those that were used before are held here, by a role without any right.
+/// Any role can take an advisory lock. Here a role without rights holds the ones that were used before.
 #[tokio::test]
 async fn nobody_but_the_owner_holds_up_migrations_and_partitions() {
     let db = test_db().await;
@@ -189,17 +189,17 @@ async fn nobody_but_the_owner_holds_up_migrations_and_partitions() {
     let (migrations, owner) = (migrations(), db.owner_options());
     let status = tokio::time::timeout(PATIENCE, migrations.status(&owner))
         .await
-        .expect("migrations waited for a lock that anybody can hold");
+        .expect("migrations waited for a lock that any role can hold");
     assert!(status.unwrap().pending.is_empty());
     let mut other = db.app_connection().await;
     let made = sqlx::query_scalar("SELECT daybook_ensure_event_partitions(5)").fetch_one(&mut other);
     let made: i32 = tokio::time::timeout(PATIENCE, made)
         .await
-        .expect("partitions waited for a lock that anybody can hold")
+        .expect("partitions waited for a lock that any role can hold")
         .unwrap();
     assert_eq!(made, 2);
 
-    // And the locks that are used are not for the taking.
+    // The locks that are used can't be taken by other roles.
     for lock in [
         "BEGIN; LOCK TABLE daybook_migrations_lock IN ACCESS SHARE MODE",
         "BEGIN; LOCK TABLE daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE",
@@ -222,7 +222,7 @@ async fn migrations_wait_for_those_that_run() {
         .unwrap();
     let options = db.owner_options();
     let waiting = tokio::spawn(async move { migrations().status(&options).await });
-    // A transaction sees the activity as it was at its first look.
+    // A transaction sees the activity as it was at its first query.
     let mut other = db.owner().await;
     eventually("a refused attempt to take the lock", async || {
         let attempt = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()

@@ -1,4 +1,4 @@
-//! Law 2: the service asks, through its own pool, whether it could see past the policies, and refuses to start.
+//! Law 2: the service checks, through its own pool, whether it is subject to the policies; if not, it doesn't start.
 
 use std::error::Error as _;
 
@@ -7,7 +7,7 @@ use daybook::tenancy::{Database, DatabaseOptions};
 use daybook_tests::test_db;
 use sqlx::{ConnectOptions, Executor};
 
-/// What the operator is told when `options` are refused.
+/// Returns the error that the operator sees when `options` are refused.
 pub async fn said(options: DatabaseOptions) -> String {
     match Database::connect(options).await {
         Err(error @ Error::Internal(_)) => error.source().unwrap().to_string(),
@@ -47,7 +47,7 @@ async fn the_owner_of_tables_is_refused() {
 #[tokio::test]
 async fn a_superuser_is_refused() {
     let db = test_db().await;
-    // On a server of somebody else's there is no superuser to try.
+    // On an external server there may be no superuser to try this with.
     let Some(superuser) = db.superuser_options() else {
         daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
         return;
@@ -64,7 +64,7 @@ async fn a_superuser_behind_the_role_is_refused_when_strict() {
         return;
     };
     let options = DatabaseOptions::new(superuser);
-    Database::connect(options.clone()).await.expect("a warning, no more");
+    Database::connect(options.clone()).await.expect("only a warning");
     let said = said(DatabaseOptions {
         strict_roles: true,
         ..options
@@ -97,7 +97,7 @@ async fn a_role_with_bypassrls_is_refused() {
     assert!(said.contains(&format!("role {role} has BYPASSRLS")), "{said}");
 }
 
-/// Makes a login that is in `roles`, tries it, and says how that ended; `None` without a superuser to make it.
+/// Creates a login that is a member of `roles`, connects with it, and returns the result; `None` without a superuser.
 async fn tried_as_member_of(name: &str, roles: &[&str]) -> Option<Result<(), String>> {
     let db = test_db().await;
     let superuser = db.superuser_options()?;
@@ -165,7 +165,7 @@ async fn a_login_that_could_become_a_superuser_is_refused_behind_the_role_too_wh
     let options = DatabaseOptions::new(superuser.username(&login));
     Database::connect(options.clone())
         .await
-        .expect("a warning, no more")
+        .expect("only a warning")
         .close()
         .await;
     let said = said(DatabaseOptions {
@@ -197,7 +197,7 @@ async fn a_team_table_without_forced_row_level_security_is_refused_by_name() {
     );
     assert!(!first.contains("no_teams_table"), "{first}");
 
-    // Enabled is not enough: its owner would see everything.
+    // Row-level security that is enabled but not forced is not enough: the table's owner would see all rows.
     owner
         .execute("ALTER TABLE loose ENABLE ROW LEVEL SECURITY")
         .await

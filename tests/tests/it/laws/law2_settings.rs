@@ -1,4 +1,4 @@
-//! What a transaction sets ends with it, whoever gets its connection next.
+//! The settings of a transaction end with it, so that the next user of the connection doesn't see them.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use daybook::testing::{TestMember, TestTeam};
 use daybook_tests::{test_db, widget};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-/// What is set in the session of the pool's only connection, and how many rows it sees.
+/// Returns the settings in the session of the pool's only connection, and the number of rows that it sees.
 async fn left(database: &Database, next: &TestMember) -> (String, i64) {
     let tx = database.begin(&next.context).await.unwrap();
-    // Out of any transaction: what is left there is of the session.
+    // Outside a transaction, so that only settings of the session are seen.
     tx.execute_unprepared("ROLLBACK").await.unwrap();
-    // Settings of ours are not in pg_settings.
+    // Custom settings are not in pg_settings.
     let sql =
         "SELECT concat_ws(' ', current_setting('daybook.team_id', true), current_setting('daybook.user_id', true),
             current_setting('daybook.actor', true), current_setting('daybook.issuer', true),
@@ -26,7 +26,7 @@ async fn left(database: &Database, next: &TestMember) -> (String, i64) {
     (left.trim().to_owned(), row.try_get("", "rows").unwrap())
 }
 
-/// Who holds a key of the team.
+/// Returns an entry with an API key of the team.
 async fn key(database: &Database, team: &TestTeam, maker: &TestMember) -> Entry {
     let tx = database.begin(&maker.context).await.unwrap();
     let new = NewKey {
@@ -71,7 +71,7 @@ async fn a_connection_keeps_no_setting_of_the_transaction_before() {
             assert_eq!(left(&database, &bob).await, clean, "{entry:?}");
         }
     }
-    // What belongs to no team names one person.
+    // A transaction without a team sets one person.
     database.own_teams("issuer", "ada").await.unwrap();
     assert_eq!(left(&database, &bob).await, clean);
 }

@@ -1,5 +1,5 @@
-//! Law 3 at run time: whatever way an entry or a transaction ends, nothing of it is left on the connection.
-//! Pools of one connection, so that the next borrower surely gets the same one.
+//! Law 3 at run time: however an entry or a transaction ends, nothing of it is left on the connection. The pools have
+//! one connection, so that the next transaction uses the same one.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn backend(tx: &TeamTx) -> i32 {
         .get(0)
 }
 
-/// The service enters, and finds nothing of whoever had the connection before.
+/// Enters another team on the connection, and checks that nothing of the last transaction is left.
 async fn assert_clean(stage: &Stage, database: &Database) {
     let other = stage.db.team("Other").await;
     let tx = database
@@ -117,7 +117,7 @@ async fn an_unknown_key_leaves_nothing() {
     assert_clean(&stage, &database).await;
 }
 
-/// sqlx doesn't know of a transaction that it didn't begin, and would hand out the aborted connection.
+/// sqlx doesn't know about a transaction that it didn't begin, and would reuse the connection with the aborted one.
 #[tokio::test]
 async fn an_entry_that_raises_does_not_poison_the_pool() {
     let stage = Stage::new().await;
@@ -147,7 +147,7 @@ async fn nothing_is_left_after_a_commit_a_rollback_and_a_drop() {
     assert_eq!(
         backend(&tx).await,
         first,
-        "all of it on one connection, or nothing was shown"
+        "all steps use one connection; otherwise this proves nothing"
     );
     tx.commit().await.unwrap();
 }
@@ -170,7 +170,7 @@ async fn a_statement_cancelled_midway_leaves_nothing() {
     assert_eq!(stage.count("jottings").await, 0);
 }
 
-/// A client hangs up while its request waits at the door: its entry, half done, must not be the next one's.
+/// A client disconnects while its request enters the team: the next request must not continue with that entry.
 #[tokio::test]
 async fn an_entry_cancelled_midway_leaves_nothing() {
     let stage = Stage::new().await;
@@ -192,7 +192,7 @@ async fn an_entry_cancelled_midway_leaves_nothing() {
             },
         )
     };
-    // Somebody holds the key, so the second entry waits for them inside its statement.
+    // Another transaction holds the key, so the second entry waits for it inside its statement.
     let holder = stage.database.enter(&entry(claim("same"))).await.unwrap();
     let waiting = tokio::spawn({
         let (database, entry) = (database.clone(), entry(claim("same")));
@@ -207,7 +207,7 @@ async fn an_entry_cancelled_midway_leaves_nothing() {
     assert_eq!(
         stage.count("idempotency_keys").await,
         0,
-        "the cancelled request's key was committed by another's commit"
+        "the cancelled request's key was committed by another request's commit"
     );
 }
 
@@ -233,7 +233,7 @@ async fn a_reading_transaction_writes_nothing() {
 #[tokio::test]
 async fn a_commit_is_finished_even_if_nobody_waits_for_it() {
     let stage = Stage::new().await;
-    // A commit that waits for a lock, so that it can be given up while it is under way.
+    // The commit waits for a lock, so that it can be cancelled while it runs.
     let waits = "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
         CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON jottings DEFERRABLE INITIALLY DEFERRED
@@ -264,7 +264,7 @@ async fn rights_are_the_roles() {
     assert_eq!(refused.to_string(), "this needs the role member; yours is viewer");
 }
 
-/// Work that carries on for a program has the rights its key has now, and none without one.
+/// Work that continues for a program has the current rights of its key, and no rights if the key is gone.
 #[tokio::test]
 async fn a_restored_api_key_has_its_own_rights_or_none() {
     let stage = Stage::new().await;
@@ -295,7 +295,7 @@ async fn a_restored_api_key_has_its_own_rights_or_none() {
     assert!(stage.database.begin(&as_key()).await.is_err());
 }
 
-/// A request that is given up leaves its statement running, and the connection with it: not for ever.
+/// A cancelled request leaves its statement running on its connection, but only until the statement timeout.
 #[tokio::test]
 async fn a_statement_that_waits_for_a_lock_gives_its_connection_back_in_time() {
     let stage = Stage::new().await;

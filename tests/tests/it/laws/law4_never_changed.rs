@@ -1,4 +1,4 @@
-//! Law 4: events are never changed: not by the app's role, not by the owner, not by a cascade.
+//! Law 4: events are never changed, neither by the run-time role, nor by the owner, nor by a cascade.
 
 use daybook::assert_events;
 use daybook::testing::{TestDb, TestTeam};
@@ -6,12 +6,12 @@ use daybook_tests::{Stage, eventually, refusal};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
-/// No privilege: as `daybook_app`.
+/// `insufficient_privilege`: for `daybook_app`.
 const NO_RIGHT: &str = "42501";
-/// `restrict_violation`: what the triggers raise.
+/// `restrict_violation`: raised by the triggers.
 const NEVER: &str = "23001";
 
-/// A team with an event, and a connection as the owner who has entered it.
+/// Returns a team with an event, and a connection of the owner that has entered the team.
 async fn recorded() -> (Stage, PgConnection) {
     let stage = Stage::new().await;
     stage.widget("w").await;
@@ -86,7 +86,7 @@ async fn nor_is_one_partition_changed_by_its_name() {
     let mut app = stage.team.connection().await;
     for partition in partitions {
         refused_with(&mut owner, &format!("TRUNCATE {partition}"), NEVER).await;
-        // With row-level security forced and no policy there is no row to change.
+        // With forced row-level security and no policy, no row can be changed.
         for sql in [
             format!("DELETE FROM {partition}"),
             format!("UPDATE {partition} SET object_label = 'another'"),
@@ -96,7 +96,7 @@ async fn nor_is_one_partition_changed_by_its_name() {
             refused_with(&mut app, &sql, NO_RIGHT).await;
         }
         refused_with(&mut app, &format!("TRUNCATE {partition}"), NO_RIGHT).await;
-        // And should somebody give the owner a policy there, the trigger still stands.
+        // Even if the owner is given a policy there, the trigger refuses the change.
         let policy = format!("CREATE POLICY opened ON {partition} USING (true)");
         owner.execute(AssertSqlSafe(policy)).await.unwrap();
         let rows = daybook_tests::count(&mut owner, &partition).await;
@@ -113,8 +113,8 @@ async fn nor_is_one_partition_changed_by_its_name() {
     assert_events!(stage.team, ["CREATED widget “w”"]);
 }
 
-/// A cascade runs with the rights of the table's owner and past the policies. No foreign key reaches events; if
-/// somebody made one, the triggers would stop it.
+/// A cascade runs with the rights of the table's owner, without the policies. No foreign key cascades to events; if
+/// there were one, the triggers would refuse the change.
 #[tokio::test]
 async fn a_cascade_is_stopped() {
     let (stage, mut owner) = recorded().await;
@@ -152,7 +152,7 @@ async fn a_cascade_is_stopped() {
 async fn replication_mode_does_not_pass_the_triggers_by() {
     let (stage, mut owner) = recorded().await;
     refused_with(&mut owner, "SET session_replication_role = replica", NO_RIGHT).await;
-    // A superuser may set it, and row-level security doesn't bind them: the triggers alone are left.
+    // A superuser may set it, and is not subject to row-level security: only the triggers protect events.
     if let Some(superuser) = stage.db.superuser_options() {
         let mut superuser = superuser.connect().await.unwrap();
         superuser
@@ -169,7 +169,7 @@ async fn replication_mode_does_not_pass_the_triggers_by() {
     assert_events!(stage.team, ["CREATED widget “w”"]);
 }
 
-/// What the parent can't give a partition, the function that makes it does.
+/// The function that creates a partition sets what the partition does not inherit from its parent.
 #[tokio::test]
 async fn a_partition_made_later_is_as_closed_as_the_first() {
     let (stage, mut owner) = recorded().await;
@@ -204,13 +204,13 @@ async fn a_partition_made_later_is_as_closed_as_the_first() {
         );
         refused_with(&mut owner, &format!("TRUNCATE {partition}"), NEVER).await;
     }
-    // Nobody but the owner attaches tables of their own.
+    // Only the owner can attach tables.
     let attach = "SELECT daybook_attach_event_partition('mine', 'DEFAULT')";
     refused_with(&mut app, attach, NO_RIGHT).await;
     refused_with(&mut app, "SELECT daybook_ensure_event_partitions(25)", "P0001").await;
 }
 
-/// A partition can't be attached while the default one has rows of its month; the months around it can.
+/// A partition can't be attached while the default one has rows of its month; other months' partitions can.
 #[tokio::test]
 async fn a_wild_clock_keeps_no_other_month_from_its_partition() {
     let (stage, mut owner) = recorded().await;
@@ -233,7 +233,8 @@ async fn a_wild_clock_keeps_no_other_month_from_its_partition() {
     assert_eq!(stage.team.events().await.len(), 2, "nothing is lost");
 }
 
-/// An event goes to its month's partition, and one from a wild clock is caught, not lost.
+/// An event goes to the partition of its month. An event from a wrong clock goes to the default partition and isn't
+/// lost.
 #[tokio::test]
 async fn an_event_lands_in_its_month_and_a_wild_one_in_the_default() {
     let (stage, mut owner) = recorded().await;
@@ -260,7 +261,7 @@ async fn an_event_lands_in_its_month_and_a_wild_one_in_the_default() {
         stage.database.ensure_partitions().await.unwrap() == 2
     })
     .await;
-    // By its own moment, not by this one: a month may end between the two.
+    // By the event's own time, not by the current one: a month may end between the two.
     let month = "SELECT 'events_' || to_char(created_at AT TIME ZONE 'UTC', 'YYYY_MM') FROM events WHERE object_type = 'widget'";
     let month: String = sqlx::query_scalar(month).fetch_one(&mut owner).await.unwrap();
     let partition: String =

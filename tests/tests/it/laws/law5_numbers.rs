@@ -1,4 +1,5 @@
-//! Law 5: nothing stalls. What orders rows is the database's to give, and a row that came to be otherwise holds up nobody.
+//! Law 5: nothing stalls. The database assigns the values that order rows, and a row with other values blocks no
+//! reader.
 
 use daybook::events::Consumers;
 use daybook::jobs::watch;
@@ -17,10 +18,10 @@ use crate::jobs::durable::mirror;
 const NO_RIGHT: &str = "42501";
 /// `check_violation`.
 const BREAKS_A_CHECK: &str = "23514";
-/// The last number but one: no transaction will ever have it.
+/// The second-highest transaction id: no transaction will ever have it.
 const NEVER: i64 = i64::MAX - 1;
 
-/// An event by SQL, with columns and their values beside those that every event has.
+/// Returns the SQL for an event, with columns and values in addition to those that every event has.
 fn event(team: uuid::Uuid, kind: &str, columns: &str, values: &str) -> String {
     format!(
         "INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
@@ -37,7 +38,7 @@ async fn refused(connection: &mut PgConnection, sql: &str, code: &str) {
     assert_eq!(found, code, "{sql}: {said}");
 }
 
-/// As the owner, to whom row-level security applies, too.
+/// Returns a connection as the owner, to whom row-level security also applies.
 async fn owner_in(stage: &Stage) -> PgConnection {
     let mut owner = stage.db.owner().await;
     let enter = format!("SELECT set_config('daybook.team_id', '{}', false)", stage.team.id);
@@ -112,7 +113,7 @@ async fn a_row_names_the_transaction_that_wrote_it_and_no_other() {
         let done = app.execute(AssertSqlSafe(own)).await.unwrap();
         assert_eq!(done.rows_affected(), 1, "{table}");
         let mut owner = owner_in(&stage).await;
-        // As a restored dump brings it. What changes other columns leaves the number.
+        // The id is as in a restored dump. A change of other columns does not change it.
         owner.execute(AssertSqlSafe(change("4711"))).await.unwrap();
     }
     app.execute("UPDATE runs SET log_bytes = 1; UPDATE job_sessions SET heartbeat_at = now()")
@@ -124,8 +125,8 @@ async fn a_row_names_the_transaction_that_wrote_it_and_no_other() {
     refused(&mut app, action, NO_RIGHT).await;
 }
 
-/// Tables in which a program's own step could have forgotten it. Those that no reader sorts or shows by `created_at` are
-/// named.
+/// Checks each table for which a migration could have forgotten the trigger. Tables that no reader sorts or shows by
+/// `created_at` are listed as exceptions.
 #[tokio::test]
 async fn when_a_row_was_made_is_the_database_s_to_say() {
     let stage = Stage::new().await;
@@ -140,7 +141,7 @@ async fn when_a_row_was_made_is_the_database_s_to_say() {
     .fetch_all(&mut stage.db.owner().await)
     .await
     .unwrap();
-    // Those that only housekeeping reads, or nobody, and tables of the tests' programs.
+    // Tables that only housekeeping reads, or no code at all, and tables of the tests' programs.
     let others = [
         "campaigns",
         "consumer_effects",
@@ -216,7 +217,7 @@ async fn a_message_has_the_place_that_its_thread_gives_and_the_moment_of_the_clo
             .fetch_one(&mut app)
             .await
             .unwrap();
-    assert_eq!(old, 0, "the clock's moment took the place of the one that was sent");
+    assert_eq!(old, 0, "the database's time replaced the one that was sent");
     for sql in [
         "UPDATE thread_messages SET seq = 2",
         "UPDATE thread_messages SET created_at = 'infinity'",
@@ -228,7 +229,7 @@ async fn a_message_has_the_place_that_its_thread_gives_and_the_moment_of_the_clo
     }
 }
 
-/// Such rows were written by SQL before the database refused them.
+/// Such rows could be written by SQL before the database refused them.
 #[tokio::test]
 async fn an_event_whose_actor_has_lost_its_id_is_read_all_the_same() {
     let app = TestApp::start().await;
@@ -284,7 +285,7 @@ async fn an_event_from_the_future_holds_up_no_consumer_and_counts_as_no_lag() {
     .await;
 }
 
-/// Everybody who follows would be sent such a row at each look.
+/// Otherwise each follower would receive such a row at each poll.
 #[tokio::test]
 async fn a_row_from_the_future_is_in_no_live_frame() {
     let app = TestApp::start().await;
@@ -311,7 +312,7 @@ async fn a_row_from_the_future_is_in_no_live_frame() {
     for name in ["New", "Newer"] {
         let run = ada.post("/runs", json!({"name": name})).await.ok();
         ada.create_campaign(&format!("{name} one"), "1").await;
-        // What the run's thread says may come before, in one frame or two.
+        // The messages of the run's thread may come before, in one or two frames.
         loop {
             let frame = threads.next().await;
             let label = frame["thread"]["object_label"].as_str().unwrap();
@@ -320,7 +321,7 @@ async fn a_row_from_the_future_is_in_no_live_frame() {
                 break;
             }
         }
-        // A run is told of as it is now, once or twice.
+        // A run is sent in its current state, once or twice.
         let frame = runs.next().await;
         assert_ne!(frame["run"]["id"], old_run["id"]);
         if frame["run"]["id"] != run["id"] {

@@ -1,4 +1,4 @@
-//! The laws of DESIGN.md §2 that the database and the transaction keep, each tried from the outside.
+//! The laws of DESIGN.md §2 that the database and the transaction enforce, each tested from the outside.
 
 mod law1_together;
 mod law2_catalogue;

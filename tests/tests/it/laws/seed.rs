@@ -1,13 +1,11 @@
-//! One row in every team table, for tests that say "every".
+//! Writes one row in each team table, for tests that check every table.
 
 use daybook::tenancy::Role;
 use daybook::testing::{TestMember, TestTeam};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-/// A row of a team in each table that has team rows. `teams`, `users` and `memberships` have theirs by founding.
-///
-/// `tag` tells two teams' rows apart where they may, and is left out where they may be the same.
+/// Writes a row of a team in each team table. `teams`, `users` and `memberships` have rows since the team was founded.
 pub(super) async fn seed(team: &TestTeam) -> TestMember {
     let person = team
         .member(&format!("p-{}", &team.id.simple().to_string()[20..]), Role::Owner)
@@ -54,7 +52,7 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
          INSERT INTO jottings (team_id, id, body) VALUES ('{team}', '{one}', 'j');",
         team = team.id,
         user = person.user_id,
-        // The same ids in every team: a key that had no team in it would refuse the second.
+        // The same ids in each team: a unique key without the team would refuse the second team's row.
         one = "01900000-0000-7000-8000-000000000001",
         now = uuid::Uuid::now_v7(),
     );
@@ -66,7 +64,7 @@ pub(super) async fn seed(team: &TestTeam) -> TestMember {
     person
 }
 
-/// Every table with team rows, as the catalogue has them; partitions are reached through their parent.
+/// Returns all tables with team rows, from the catalogue, without partitions.
 pub(super) async fn team_tables(connection: &mut PgConnection) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT c.relname::text FROM pg_class c
