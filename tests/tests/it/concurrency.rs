@@ -1,4 +1,4 @@
-//! Transactions that meet each other.
+//! Tests transactions that conflict with each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::ConnectionTrait;
 use tokio::sync::Barrier;
 
-/// Two tasks lock two rows crosswise: one is the deadlock's victim, begins anew, and both succeed.
+/// Two tasks lock two rows in opposite order: one is the deadlock's victim and runs again, and both succeed.
 #[tokio::test]
 async fn a_deadlock_is_retried_and_both_succeed() {
     let stage = Stage::new().await;
@@ -29,7 +29,7 @@ async fn a_deadlock_is_retried_and_both_succeed() {
                         ..Default::default()
                     };
                     update_model_with_event(tx, &first, change(serial), Track::All).await?;
-                    // Only the first attempts wait for each other: a second one has nobody to wait for.
+                    // Only the first attempts wait for each other; a second attempt has no other to wait for.
                     if attempts.fetch_add(1, Ordering::SeqCst) < 2 {
                         barrier.wait().await;
                     }
@@ -41,7 +41,7 @@ async fn a_deadlock_is_retried_and_both_succeed() {
     let (one, two) = tokio::join!(task(a.clone(), b.clone(), 100), task(b, a, 200));
     one.unwrap();
     two.unwrap();
-    assert_eq!(attempts.load(Ordering::SeqCst), 3, "one of them, once more");
+    assert_eq!(attempts.load(Ordering::SeqCst), 3, "one of the two ran twice");
     // Each row was changed twice, and nothing of the victim's first attempt is recorded.
     assert_eq!(stage.team.events().await.len(), 2 + 4);
 }
@@ -81,7 +81,7 @@ async fn retrying_ends() {
     assert_eq!(attempts.load(Ordering::SeqCst), 6);
 }
 
-/// Two of one name: one is there, the other is told so, and the loser's event is not.
+/// Two tasks create objects with the same name: one succeeds, the other gets an error, and its event is not recorded.
 #[tokio::test]
 async fn a_unique_key_lets_one_of_two_through() {
     let stage = Stage::new().await;

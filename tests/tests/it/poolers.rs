@@ -1,5 +1,5 @@
-//! Behind PgBouncer in transaction mode: each transaction may meet another server connection, so nothing may be
-//! kept on one from transaction to transaction, no prepared statement and no setting.
+//! Tests the service behind PgBouncer in transaction mode: each transaction may get another server connection, so
+//! neither prepared statements nor settings may be kept on a connection between transactions.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -19,7 +19,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
-/// Connections to the server, fewer than the clients that share them.
+/// The number of connections to the server, fewer than the clients that share them.
 const SERVER_CONNECTIONS: i64 = 2;
 
 /// PgBouncer, in front of one database, as one role.
@@ -30,7 +30,7 @@ struct Pooler {
 }
 
 impl Pooler {
-    /// `None` where there is no PgBouncer, or the tests' server takes no connection without a password.
+    /// Returns `None` if there is no PgBouncer, or if the tests' server requires a password.
     fn start(db: &TestDb, role: &str) -> Option<Self> {
         let Some(program) = program() else {
             daybook_tests::skip_without("PgBouncer");
@@ -71,7 +71,7 @@ impl Pooler {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         if geteuid().is_root() {
-            // It refuses to run as root, and only the server's own user can reach the socket.
+            // PgBouncer refuses to run as root, and only the server's own user can reach the socket.
             let server_user = socket.metadata().unwrap();
             command.uid(server_user.uid()).gid(server_user.gid());
         }
@@ -83,7 +83,7 @@ impl Pooler {
     }
 
     fn options(&self, db: &TestDb) -> PgConnectOptions {
-        // Whoever it says it is: the pooler goes on as its own role.
+        // Any user name works: the pooler connects to the server as its own role.
         let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.port);
         options
             .username("anybody")
@@ -100,7 +100,7 @@ impl Drop for Pooler {
 
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian has it where ordinary users' PATH doesn't look.
+    // Debian installs it in a folder that is not in the PATH of ordinary users.
     let folders = std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
     folders
         .map(|folder| folder.join("pgbouncer"))
@@ -114,7 +114,7 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
     let Some(pooler) = Pooler::start(&db, &role) else {
         return;
     };
-    // The pooler runs on the tests' own server only, which has a superuser. Its owner makes no roles.
+    // The pooler runs only with the tests' own server, which has a superuser, because its owner may not create roles.
     let mut superuser = db.superuser_options().unwrap().connect().await.unwrap();
     superuser
         .execute(AssertSqlSafe(format!("CREATE ROLE {role} LOGIN IN ROLE daybook_app")))
@@ -176,7 +176,8 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
     let grace = teams[0].3.at(Method::GET, "/v1/me").await.ok();
     assert_eq!(grace["teams"].as_array().unwrap().len(), 3);
 
-    // LISTEN would stay on a connection that others have next, so it isn't tried; what is live is found by looking.
+    // LISTEN would stay on a connection that other clients use next, so it isn't used; live updates are found by
+    // polling.
     let through = channel::open(pooler.options(&db), "daybook_test").await.unwrap_err();
     let cause = std::error::Error::source(&through).map_or_else(|| through.to_string(), ToString::to_string);
     assert!(cause.contains("there is a pooler"), "{cause}");
@@ -213,7 +214,7 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
 
 const ROUNDS: usize = 4;
 
-/// Everything that a request may do with a connection, the refusals among it.
+/// Does everything that a request can do with a connection, including refusals.
 pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usize) {
     for round in 0..ROUNDS {
         let label = format!("{name} {worker}.{round}");
@@ -225,7 +226,7 @@ pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usi
         assert_eq!(
             new().await.is(StatusCode::CREATED).json(),
             made,
-            "answered again, not made again"
+            "the answer is repeated, not the work"
         );
         let path = format!("/campaigns/{}", made["id"].as_str().unwrap());
         assert_eq!(ada.patch(&path, json!({"budget": "2"})).await.ok()["name"], label);
@@ -233,7 +234,7 @@ pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usi
             .post(&format!("{path}/transition"), json!({"state": "active"}))
             .if_match("*");
         assert_eq!(step.await.ok()["state"], "active");
-        // Refused before, in, and at the door of a transaction.
+        // Requests that are refused before a transaction, inside it, and when it enters the team.
         assert_eq!(
             ada.patch(&path, json!({"budget": "-1"})).await.wrong_fields(),
             ["budget"]

@@ -1,4 +1,4 @@
-//! A migration beside a running service: a table changes under statements that connections have prepared.
+//! Tests a migration while the service runs: a table changes under statements that connections have prepared.
 
 use axum::http::{Method, StatusCode};
 use daybook::Error;
@@ -15,12 +15,12 @@ use crate::jobs::durable::mirror;
 
 const CONNECTIONS: usize = 4;
 
-/// As an operator does it, while the service runs.
+/// Changes the table as an operator does while the service runs.
 async fn migrate(db: &daybook::testing::TestDb, sql: &str) {
     db.owner().await.execute(AssertSqlSafe(sql)).await.unwrap();
 }
 
-/// Any query whose plan a change of the table's column makes invalid.
+/// Runs a query whose plan a change of the table's column makes invalid.
 fn names() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
     sqlx::query("SELECT name, note FROM widgets ORDER BY name")
 }
@@ -29,7 +29,7 @@ fn first() -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArgu
     sqlx::query("SELECT 1 AS one")
 }
 
-/// A stage whose connections have all prepared [`names`].
+/// Returns a stage on which all connections have prepared [`names`].
 async fn prepared() -> Stage {
     let stage = Stage::new().await;
     stage.widget("w").await;
@@ -63,7 +63,7 @@ async fn a_transaction_whose_first_statement_meets_it_goes_on_elsewhere() {
         .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(stage.count("widgets WHERE note = 'written'").await, 1);
-    // Through SeaORM, too, which prepares statements of its own.
+    // Also through SeaORM, which prepares its own statements.
     prepare(&stage).await;
     let found = async || {
         let tx = stage.database.read(&stage.ada.context).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_transaction_that_has_begun_costs_one_retry_and_no_other_connection_an
     assert!(error.is_retryable() && error.is_stale_plan());
     assert!(!error.to_string().contains("plan"), "{error}");
     tx.rollback().await.unwrap();
-    // As many at a time as there were connections: each of them would fail once.
+    // As many requests at a time as there are connections: each connection would fail once.
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
         let tx = stage.begin().await;
@@ -118,14 +118,14 @@ async fn work_is_begun_again_and_reading_goes_on() {
 
     prepare(&stage).await;
     migrate(&stage.db, "ALTER TABLE widgets ALTER COLUMN note TYPE varchar(300)").await;
-    // In a transaction that only reads, any statement can be run again.
+    // In a read-only transaction any statement can be run again.
     let tx = stage.database.read(&stage.ada.context).await.unwrap();
     tx.fetch_all(first()).await.unwrap();
     assert_eq!(tx.fetch_all(names()).await.unwrap().len(), 1);
     tx.commit().await.unwrap();
 }
 
-/// The same code stands for statements that will never work.
+/// The same SQLSTATE is used for statements that never work.
 #[tokio::test]
 async fn a_statement_that_is_not_supported_is_no_reason_to_try_again() {
     let stage = Stage::new().await;

@@ -1,9 +1,9 @@
-//! What a file may contain: SQL, connections, output, and how many lines.
+//! Checks what a file may contain: SQL, connections, output, and the number of lines.
 
 use super::none;
 use super::sources::sources;
 
-/// A file near 400 lines is asking to be two.
+/// A file with more than about 400 lines should be split.
 const MAX_LINES: usize = 450;
 const MAX_MAIN_LINES: usize = 60;
 
@@ -46,7 +46,7 @@ fn routes_have_no_sql_and_stores_no_axum() {
 fn only_tenancy_holds_a_pool() {
     let mut violations = Vec::new();
     for source in &sources() {
-        // Tests and the command line connect as the owner, whom policies bind; what serves requests does not.
+        // Tests and the command line connect as the owner, who is subject to the policies; request handlers don't.
         if ["tenancy", "testing", "cli"].contains(&source.module()) {
             continue;
         }
@@ -92,10 +92,10 @@ fn stdout_is_for_results_and_wide_events() {
                 .replace("eprint!", "")
                 .matches(word)
                 .count();
-            // The results of commands, wide events, and whether a person looks on.
+            // The results of commands, wide events, and the check whether stdout is a terminal.
             let allowed = match (source.path.as_str(), word) {
                 ("cli/output.rs", "io::stdout") => 3,
-                // What a program says that runs under us.
+                // The output of the program that `daybook exec` runs.
                 ("cli/exec/child.rs", "io::stdout") => 1,
                 ("wide_events/sink.rs", "io::stdout") => 1,
                 _ => 0,
@@ -108,7 +108,7 @@ fn stdout_is_for_results_and_wide_events() {
     none(&violations);
 }
 
-/// What others wrote reaches a terminal by `cli/output.rs` alone, which writes out what a terminal would act on.
+/// Foreign text reaches a terminal only through `cli/output.rs`, which escapes terminal control characters.
 #[test]
 fn commands_print_through_one_file() {
     let mut violations = Vec::new();
@@ -118,7 +118,7 @@ fn commands_print_through_one_file() {
         }
         for word in ["eprint", "::stdout()", "::stderr()", "io::stderr", "io::stdout"] {
             let times = source.code.matches(word).count();
-            // What a program says that runs under us goes through as it is.
+            // The output of the program that `daybook exec` runs is passed through unchanged.
             let allowed = usize::from(source.path == "cli/exec/child.rs" && word != "eprint");
             if times > allowed {
                 violations.push(format!("{} has {word}", source.path));

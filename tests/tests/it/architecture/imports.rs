@@ -1,6 +1,4 @@
-//! Which modules may name which: the layers of ARCHITECTURE.md, and no cycle between the modules of `app/src`.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Checks which modules may use which: the arrows of ARCHITECTURE.md.
 
 use super::none;
 use super::sources::sources;
@@ -23,40 +21,10 @@ const LAYERS: [&[&str]; 13] = [
     &["config", "terminal", "text", "wide_events"],
 ];
 
-const SLICES: &[&str] = &[
-    "analytics",
-    "housekeeping",
-    "jobs",
-    "live",
-    "notifications",
-    "runs",
-    "stories",
-    "teams",
-    "threads",
-];
-
-/// Items at the root of the crate, and the modules that they come from.
-const RE_EXPORTED: [(&str, &str); 4] = [
-    ("App", "app"),
-    ("Planter", "app"),
-    ("Error", "error"),
-    ("Result", "error"),
-];
-
-/// Names below `crate::` that are no module of `app/src`: a re-exported crate, and what macros expand to.
-const NO_MODULES: [&str; 2] = ["migration", "__private"];
-
-/// From each module to the modules that it names, with an example of where.
-type Graph = BTreeMap<String, BTreeMap<String, String>>;
-
-fn module_graph() -> Graph {
-    let mut graph = Graph::new();
-    for source in sources() {
-        // It declares the modules, and names each.
-        if source.module() == "lib" {
-            continue;
-        }
-        let arrows = graph.entry(source.module().to_owned()).or_default();
+/// Returns the paths outside `module` that it uses and that begin with one of `above`.
+fn names_of(module: &str, above: &[&str]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for source in sources().iter().filter(|source| source.module() == module) {
         for named in source.named() {
             let root = named.split("::").next().unwrap_or_default();
             let re_exported = RE_EXPORTED.iter().find(|(item, _)| *item == root);
@@ -95,6 +63,10 @@ fn every_module_has_a_layer() {
         violations.extend(unknown.map(|module| format!("{module} is in no layer of LAYERS")));
     }
     none(&violations);
+    // The HTTP side passes them what they need to know about teams and databases.
+    for module in ["tenancy", "events", "error", "config"] {
+        none(&names_of(module, &["wide_events"]));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the compiler would let pass, read from the sources of `app/src`.
+//! Checks the sources of `app/src` for rules that the compiler can't enforce.
 
 mod contents;
 mod imports;

@@ -1,24 +1,24 @@
-//! The files of `app/src`, without comments, the insides of strings and unit tests.
+//! Reads the files of `app/src`, without comments, the contents of strings and unit tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Source {
-    /// Below `app/src`, such as `threads/store/posting.rs`.
+    /// The path below `app/src`, such as `threads/store/posting.rs`.
     pub(super) path: String,
-    /// Without the unit tests at its end, without comments and without the insides of strings.
+    /// The code without the unit tests at its end, without comments and without the contents of strings.
     pub(super) code: String,
     pub(super) lines: usize,
 }
 
 impl Source {
-    /// The module that it belongs to: a folder of `app/src`, or a file there.
+    /// Returns the module of the file: a folder of `app/src`, or a file there.
     pub(super) fn module(&self) -> &str {
         let top = self.path.split('/').next().unwrap_or_default();
         top.strip_suffix(".rs").unwrap_or(top)
     }
 
-    /// Paths from the crate's root that the code names, `crate::http::Team` as `http::Team`.
+    /// Returns the paths from the crate's root that the code uses, `crate::http::Team` as `http::Team`.
     pub(super) fn named(&self) -> Vec<String> {
         let mut named = Vec::new();
         let code = self.code.replace("daybook::", "crate::").replace("pub(in crate::", "");
@@ -29,7 +29,7 @@ impl Source {
     }
 }
 
-/// `a::{b, c::d}` as `a::b` and `a::c::d`; only so far as the path goes.
+/// Splits `a::{b, c::d}` into `a::b` and `a::c::d`, and ignores the text after the path.
 fn expanded(text: &str) -> Vec<String> {
     let end = text
         .find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
@@ -62,7 +62,7 @@ fn expanded(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Blanks comments and the insides of string literals, and cuts unit tests off.
+/// Blanks comments and the contents of string literals, and removes unit tests.
 fn code_of(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
     let mut code = String::with_capacity(text.len());

@@ -1,11 +1,11 @@
-//! What well-known clients send by themselves.
+//! Tests what well-known clients add to requests by themselves.
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;
 use daybook_tests::http::{Client, TestApp};
 use serde_json::json;
 
-/// A run that has ended with lines 1 to 4.
+/// Creates a run that has ended with lines 1 to 4.
 async fn ended_run(ada: &Client) -> String {
     let run = ada.post("/runs", json!({"name": "import"})).await.ok();
     let run = format!("/runs/{}", run["id"].as_str().unwrap());
@@ -14,7 +14,7 @@ async fn ended_run(ada: &Client) -> String {
     run
 }
 
-/// The `id`s of server-sent events.
+/// Returns the `id`s of server-sent events.
 fn ids(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
 }
@@ -32,7 +32,7 @@ async fn event_source_polyfill_resumes_by_its_parameter() {
     let all = ids(&all);
     assert_eq!(all[..3], ["1", "2", "3"]);
     assert_eq!(ids(&read("lastEventId=2").await.text()), all[2..]);
-    // Its first address is still there when it comes again.
+    // A client that reconnects still sends the parameters of its first request.
     assert_eq!(ids(&read("from_sequence=1&lastEventId=2").await.text()), all[2..]);
     assert_eq!(ids(&read("after_sequence=0&lastEventId=").await.text()), all);
     let both = read("lastEventId=1").header("last-event-id", "2").await.text();
@@ -47,7 +47,7 @@ async fn event_source_polyfill_resumes_by_its_parameter() {
             ["lastEventId"]
         );
     }
-    // Where nothing is streamed it means nothing.
+    // On a route that doesn't stream, the parameter is unknown.
     assert_eq!(ada.get("/threads?lastEventId=5").await.wrong_fields(), ["lastEventId"]);
 }
 
@@ -116,7 +116,7 @@ async fn accept_is_read_as_rfc_9110_has_it() {
         let refused = ada.get(&events).header("accept", accept).await;
         refused.problem(StatusCode::NOT_ACCEPTABLE, "not-acceptable");
     }
-    // The address beats the header, and only its own parameter does.
+    // The parameter in the address overrides the header, and only that parameter does.
     let streamed = ada
         .get(&format!("{events}?stream=true"))
         .header("accept", "application/json");

@@ -1,4 +1,4 @@
-//! Commits that were forgotten: an answer of success whose writes are lost.
+//! Tests forgotten commits: a successful answer whose writes are lost.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -59,7 +59,7 @@ async fn fails(team: Team) -> Result<StatusCode> {
     Err(Error::conflict("no", "not today"))
 }
 
-/// What it wrote first can't be committed any more; what it wrote then is.
+/// Its first transaction can't commit any more; its second one commits.
 async fn begins_again(team: Team) -> Result<StatusCode> {
     let tx = team.begin().await?;
     create_model_with_event(&tx, spring(), Track::All).await?;
@@ -102,7 +102,7 @@ async fn service() -> (TestApp, Client) {
     (app, ada)
 }
 
-/// What is said on stderr while the guard lives, on this thread.
+/// Captures what this thread logs while the guard exists.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -152,7 +152,7 @@ async fn a_success_whose_writes_were_dropped_is_warned_of_and_an_error_in_its_wi
         let words = said.take();
         assert!(words.contains("WARN") && words.contains("commit()"), "{path}: {words}");
     }
-    // Work under a key runs in a task of its own.
+    // Work with an idempotency key runs in its own task.
     ada.post("/forgets-an-event", json!({}))
         .once("once")
         .await
@@ -178,7 +178,7 @@ async fn a_success_whose_writes_were_dropped_is_warned_of_and_an_error_in_its_wi
 
 #[tokio::test]
 async fn in_tests_it_panics() {
-    // As a user's test would put it together, on a database of `daybook::testing`.
+    // Set up like a user's test, on a database of `daybook::testing`.
     let program = program();
     let db = TestDb::with_migrations(program.migrations().clone()).await;
     let team = db.team("Acme").await;

@@ -1,4 +1,5 @@
-//! Cursors and other parameters that nobody has been given: refused by name, and never the database's trouble.
+//! Tests cursors and other parameters that the service never returned: they are refused by name and never cause an
+//! error of the database.
 
 use axum::http::{Method, StatusCode};
 use base64::Engine as _;
@@ -11,10 +12,10 @@ use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// How many cursors each list is asked with, beside those that are known to have gone wrong.
+/// The number of random cursors for each list, in addition to those that caused errors in the past.
 const RANDOM: usize = 40;
 
-/// Texts in cursors, and for parameters: beyond what a column can hold, or not what it says.
+/// Texts for cursors and parameters: out of a column's range, or of another type.
 const TEXTS: [&str; 16] = [
     "-262143-01-01T00:00:00Z",
     "+262142-12-31T23:59:59.999999999Z",
@@ -34,13 +35,13 @@ const TEXTS: [&str; 16] = [
     "\u{10FFFF}",
 ];
 
-/// A list, with something in it to page through.
+/// A list with enough items to page through.
 struct List {
     path: String,
     parameters: Vec<String>,
 }
 
-/// Every list and every other GET of the document.
+/// All lists and all other GET operations of the OpenAPI document.
 async fn lists(app: &TestApp, ada: &Client) -> Vec<List> {
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     let run = ada.post("/runs", json!({"name": "import"})).await.ok();
@@ -78,7 +79,7 @@ fn cursor(json: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(json)
 }
 
-/// A key as a list might have it: texts, numbers, ids, in tuples of one to three.
+/// Returns a random key as a list might have it: texts, numbers, ids, in tuples of one to three.
 fn random_key(random: &mut StdRng) -> Value {
     let part = |random: &mut StdRng| match random.random_range(0..6) {
         0 => json!(TEXTS[random.random_range(0..TEXTS.len())]),
@@ -148,7 +149,7 @@ async fn parameters_beyond_every_range_are_refused_by_name_or_answered() {
                 .chain(&["-1", "0", "", "x", "2147483648", "0001-01-01T00:00:00+01:00"])
             {
                 let mut query = form_urlencoded(name, text);
-                // It says what an object_id is of.
+                // An object_id needs its object type.
                 if name == "object_id" {
                     query.push_str("&object_type=campaign");
                 }
@@ -191,7 +192,7 @@ async fn cursors_of_the_socket_are_refused_by_name() {
             assert_eq!(refused["code"], "bad-frame", "{topic} {cursor}: {refused}");
             assert!(refused["detail"].as_str().unwrap().contains("cursor"), "{refused}");
         }
-        // In range, and of no moment that there was.
+        // In range, but no such snapshot existed.
         live.send(json!({"type": "subscribe", "topic": topic, "cursor": "9223372036854775807:9223372036854775807:"}))
             .await;
         assert_eq!(live.next().await["code"], "cursor-ahead");

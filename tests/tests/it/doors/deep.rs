@@ -1,4 +1,4 @@
-//! JSON of exactly the limit passes every reader; what is deeper is refused at each door.
+//! Tests that all readers accept JSON with exactly the maximum depth, and that each entry point refuses deeper JSON.
 
 use axum::http::{Method, StatusCode};
 use daybook::json::MAX_JSON_DEPTH;
@@ -138,7 +138,7 @@ async fn a_line_of_a_run_is_refused_one_level_beyond_the_limit() {
     }
 }
 
-/// Readers of a doubled key take different values, so that what is stored would mean different things to them.
+/// Readers use different values of a duplicate key, so the stored JSON would have different meanings for them.
 #[tokio::test]
 async fn a_key_that_comes_twice_is_refused_at_every_door() {
     let office = Office::closed().await;
@@ -209,7 +209,7 @@ async fn a_body_in_another_charset_is_refused_at_every_door() {
     }
 }
 
-/// The field that a refusal names.
+/// Returns the field in a refusal.
 fn refused<T: std::fmt::Debug>(outcome: Result<T>) -> String {
     match outcome {
         Err(Error::Invalid(fields)) => {
@@ -280,7 +280,7 @@ async fn events_are_refused_one_level_beyond_the_limit_before_anything_is_writte
 async fn a_value_that_was_too_deep_already_stands_in_no_ones_way() {
     let stage = Stage::new().await;
     let made = stage.widget("w").await;
-    // Not deeper than SeaORM reads.
+    // Not deeper than SeaORM can read.
     sqlx::query("UPDATE widgets SET extra = $1::text::jsonb")
         .bind(nested_text(120))
         .execute(&mut stage.team.connection().await)
@@ -348,7 +348,7 @@ async fn a_wide_event_leaves_out_what_is_too_deep_and_says_so() {
         .body(axum::body::Body::empty())
         .unwrap();
     tower::ServiceExt::oneshot(routes.layer(layer), request).await.unwrap();
-    // It is a line that can be read.
+    // The line can be read.
     let told = office.app.wide_event().await;
     assert_eq!(levels(&told["deepest"]), MAX_JSON_DEPTH);
     assert!(told["deeper"].is_null() && told["p"].is_null() && told["more"].is_null());

@@ -1,4 +1,4 @@
-//! Moments that no program of ours would write, in every column that can hold one: every list stays readable.
+//! Tests moments that our programs never write, in each column that can store one: all lists stay readable.
 
 use axum::http::StatusCode;
 use daybook::jobs::{SessionSpec, with_job_session};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
 
-/// A team with rows in most tables, and the paths that read them.
+/// Creates a team with rows in most tables. Returns it with the paths that read them.
 async fn settled(app: &TestApp, ada: &Client) -> Vec<String> {
     ada.put("/watches/campaign").await.ok();
     let (campaign, thread) = ada.campaign_with_thread("Spring").await;
@@ -62,7 +62,7 @@ async fn settled(app: &TestApp, ada: &Client) -> Vec<String> {
     ]
 }
 
-/// Every column that holds moments or days, with its table, but for events, whose moments nobody can change.
+/// Returns all columns with moments or days and their tables, except those of events, which can't be changed.
 async fn columns(owner: &mut PgConnection) -> Vec<(String, String)> {
     sqlx::query_as(
         "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -76,7 +76,7 @@ async fn columns(owner: &mut PgConnection) -> Vec<(String, String)> {
     .unwrap()
 }
 
-/// What a list says that is there: the pages' items, or a thing by itself.
+/// Returns the number of things in an answer: the items of a page, or one object.
 fn size(answer: &Value) -> usize {
     answer["items"].as_array().map_or(1, Vec::len)
 }
@@ -99,7 +99,7 @@ async fn an_infinite_moment_in_any_column_fails_no_list() {
         let rest = format!("UPDATE {table} SET {column} = now() WHERE {column} = 'infinity'");
         owner.execute(AssertSqlSafe(rest)).await.unwrap();
     }
-    // Also earlier than any moment that can be written, later than most, and all columns together.
+    // Also a moment before the first that RFC 3339 can write, a late one, and all columns together.
     for moment in ["-infinity", "20000-01-01", "infinity"] {
         for (table, column) in &columns {
             write(&mut owner, table, column, moment).await;
@@ -108,7 +108,7 @@ async fn an_infinite_moment_in_any_column_fails_no_list() {
     }
 }
 
-/// Writes a moment into a column. What is null stays null, since that means something of its own.
+/// Writes a moment into a column. Null stays null, because it has its own meaning.
 async fn write(owner: &mut PgConnection, table: &str, column: &str, moment: &str) {
     let sql = format!("UPDATE {table} SET {column} = '{moment}' WHERE {column} IS NOT NULL");
     let written = owner.execute(AssertSqlSafe(sql)).await;
@@ -124,7 +124,7 @@ async fn reads_all(reader: &Client, invited: &Client, paths: &[String], what: &s
     assert_eq!(invited.invitations().await.len(), 1, "{what}");
 }
 
-/// The first page begins beyond infinity, and no page has a row twice.
+/// The first page begins with rows at infinity, and no row is on two pages.
 #[tokio::test]
 async fn an_inbox_of_infinite_moments_is_paged() {
     let app = TestApp::start().await;
@@ -150,7 +150,7 @@ async fn an_inbox_of_infinite_moments_is_paged() {
     loop {
         let page = ada.get(&path).await.ok();
         ids.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()));
-        assert!(ids.len() <= 4, "a row comes twice: {ids:?}");
+        assert!(ids.len() <= 4, "a row is repeated: {ids:?}");
         let Some(cursor) = page["next"].as_str() else { break };
         path = format!("/notifications?limit=1&cursor={cursor}");
     }

@@ -1,4 +1,4 @@
-//! A list is no object, on whatever route.
+//! Tests that each route refuses a list where it expects an object.
 
 use axum::http::{Method, StatusCode};
 use daybook::tenancy::Role;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
-/// The path of an operation, its parameters filled with ids that nobody has.
+/// Returns the path of an operation, with unused ids as its parameters.
 fn filled(path: &str, team_id: Uuid) -> String {
     let mut filled = path.replace("{team_id}", &team_id.to_string());
     while let (Some(begin), Some(end)) = (filled.find('{'), filled.find('}')) {
@@ -47,7 +47,7 @@ async fn every_route_that_takes_an_object_refuses_a_list() {
                     .if_match("*")
                     .await;
                 let asked = format!("{method} {path} {list}: {answer:?}");
-                // A run that isn't there is told before its lines are read.
+                // A missing run is reported before its lines are read.
                 if answer.status == StatusCode::NOT_FOUND && path.ends_with("/events") {
                     continue;
                 }

@@ -1,5 +1,5 @@
-//! What the service takes in at all of its doors: how deep JSON may be, lists for objects, cursors, parameters that clients
-//! add, and commits that were forgotten.
+//! Tests the input at all entry points of the service: the depth of JSON, lists instead of objects, cursors, parameters
+//! that clients add, and forgotten commits.
 
 mod clients;
 mod commits;
@@ -29,7 +29,7 @@ use daybook_tests::jobs::{hire, quick};
 use daybook_tests::{HarnessMigrator, url_of, widget};
 use serde_json::{Value, json};
 
-/// JSON of so many levels, as text: lists in lists.
+/// Returns JSON with this number of levels, as text: lists in lists.
 fn nested_text(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
@@ -46,13 +46,13 @@ fn levels(value: &Value) -> usize {
     }
 }
 
-/// Does nothing, and says with what.
+/// A job that does nothing but record its input.
 #[derive(Debug, Serialize, Deserialize)]
 struct Carry {
     value: Value,
 }
 
-/// A list is an action's whole payload.
+/// An action whose whole payload is a list.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 struct Carried(Value);
@@ -73,7 +73,7 @@ impl Job for Carry {
     }
 }
 
-/// What `POST /widgets` takes.
+/// The body of `POST /widgets`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewWidget {
@@ -92,11 +92,11 @@ async fn make_widget(team: Team, Json(new): Json<NewWidget>) -> Result<StatusCod
     Ok(StatusCode::CREATED)
 }
 
-/// A service whose objects hold JSON, with every reader of what becomes of them.
+/// A service whose objects contain JSON, with all readers of their changes.
 struct Office {
     app: TestApp,
     ada: Client,
-    /// Follows what Ada does.
+    /// Follows Ada's changes.
     grace: Client,
     workers: Option<Workers>,
     context: Context,
@@ -109,7 +109,7 @@ impl Office {
         office
     }
 
-    /// Without workers.
+    /// The service without workers.
     async fn closed() -> Self {
         let consumers = [
             post_to_thread::CONSUMER,
@@ -145,7 +145,7 @@ impl Office {
         }
     }
 
-    /// A widget with this JSON, by the helper.
+    /// Creates a widget with this JSON, with the helper.
     async fn create(&self, name: &str, extra: Value) -> Result<widget::Model> {
         let tx = self.app.database.begin(&self.context).await?;
         let model = widget::ActiveModel {
@@ -168,7 +168,7 @@ impl Office {
         Ok(changed)
     }
 
-    /// A widget's thread, by its path, which Grace follows from now on.
+    /// Returns the path of a widget's thread, which Grace follows from then on.
     async fn followed_thread(&self, widget: &widget::Model) -> String {
         let path = format!("/threads?object_type=widget&object_id={}", widget.id);
         let page = self.ada.get(&path).await.ok();
@@ -177,7 +177,7 @@ impl Office {
         thread
     }
 
-    /// What `daybook activity --json` prints; nothing where the test's database can't be reached by another process.
+    /// Returns the output of `daybook activity --json`; nothing if another process can't reach the test's database.
     fn activity(&self) -> Vec<Value> {
         let Some(url) = url_of(&self.app.db) else {
             return Vec::new();
@@ -197,7 +197,7 @@ impl Office {
             .collect()
     }
 
-    /// How many events the team's analytics have counted.
+    /// Returns the number of events that the team's analytics have counted.
     async fn counted(&self) -> i64 {
         sqlx::query_scalar("SELECT coalesce(sum(events), 0)::bigint FROM event_counts")
             .fetch_one(&mut self.app.team.connection().await)
@@ -206,7 +206,7 @@ impl Office {
     }
 }
 
-/// A message of a thread's page.
+/// Returns a message of a thread's page.
 fn message(page: &Value, at: usize) -> &Value {
     &page["items"][at]["event"]
 }

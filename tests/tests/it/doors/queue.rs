@@ -1,4 +1,4 @@
-//! Jobs whose input can't be read: they strand no others.
+//! Tests that jobs whose input can't be read don't block other jobs.
 
 use daybook::events::Consumers;
 use daybook::jobs::{JobFigures, watch};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::nested_text;
 
-/// Inputs of a note that serde_json refuses, and PostgreSQL doesn't.
+/// Inputs of a job that PostgreSQL accepts and serde_json refuses.
 fn unreadable() -> [String; 3] {
     [
         format!(r#"{{"text":"deep","more":{}}}"#, nested_text(140)),
@@ -23,7 +23,7 @@ fn context(shop: &Shop) -> Value {
     serde_json::to_value(&shop.stage.ada.context).unwrap()
 }
 
-/// Puts jobs into the queue, as an older version would have, in one statement.
+/// Puts jobs into the queue with one statement, as an older version could.
 async fn into_the_queue(shop: &Shop, inputs: &[String]) {
     let context = context(shop);
     let payloads: Vec<_> = inputs
@@ -46,7 +46,7 @@ async fn into_the_queue(shop: &Shop, inputs: &[String]) {
     .unwrap();
 }
 
-/// A few unreadable jobs among many good ones.
+/// A few unreadable jobs among many readable ones.
 fn mixed() -> Vec<String> {
     let mut inputs: Vec<_> = (0..37)
         .map(|n| json!({"text": format!("good {n}")}).to_string())
@@ -62,7 +62,7 @@ async fn look(shop: &Shop) -> JobFigures {
     watch(&workers).await.unwrap().jobs
 }
 
-/// Waits until the good jobs are done, and looks at what became of the others.
+/// Waits until the readable jobs are done, and checks the others.
 async fn the_good_ones_are_done(shop: &Shop) {
     eventually("37 notes", async || shop.stage.count("widgets").await == 37).await;
     eventually("an end of the others", async || {
@@ -79,14 +79,14 @@ async fn the_good_ones_are_done(shop: &Shop) {
     for (input, error, queue_job_id) in told {
         assert!(input["unreadable"]["reason"].is_string(), "{input}");
         assert!(error["message"].as_str().unwrap().contains("can't be read"), "{error}");
-        // So that nobody retries it.
+        // So that the queue doesn't retry it.
         assert_eq!(queue_job_id, None);
     }
     let failed_good: i64 = sqlx::query_scalar("SELECT count(*) FROM job_sessions WHERE attempt > 1")
         .fetch_one(&mut shop.stage.team.connection().await)
         .await
         .unwrap();
-    assert_eq!(failed_good, 0, "what was only fetched has not been tried");
+    assert_eq!(failed_good, 0, "a job that was only fetched has no failed attempt");
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn the_relay_hands_none_over_and_holds_up_nobody() {
 #[tokio::test]
 async fn an_input_that_an_older_version_took_is_told_as_failed() {
     let shop = Shop::open().await;
-    // The queue can decode it, and no door takes it any more.
+    // The queue can decode it, but no entry point accepts it any more.
     into_the_queue(&shop, &[format!(r#"{{"text":"old","more":{}}}"#, nested_text(110))]).await;
     let mut team = shop.stage.team.connection().await;
     eventually("a failed attempt", async || {
@@ -207,8 +207,8 @@ async fn the_jobs_of_a_queue_go_on_after_one_of_them_was_quarantined() {
     eventually("the other's end", async || look(&shop).await.quarantined == 1).await;
 }
 
-/// Any session of the database can hold the advisory locks that the queue's `add_jobs` takes, also one that may do nothing
-/// else.
+/// Any session of the database can hold the advisory locks that the queue's `add_jobs` takes, even one without other
+/// rights.
 #[tokio::test]
 async fn a_lock_of_a_job_s_key_that_somebody_holds_keeps_no_other_job_waiting() {
     let shop = Shop::of(program(Consumers::none())).await;

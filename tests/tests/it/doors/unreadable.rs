@@ -1,4 +1,5 @@
-//! Rows that no door would have taken, written by SQL: they are shown as unreadable, and fail nothing around them.
+//! Tests rows that no entry point would accept, written by SQL: they are shown as unreadable and don't affect other
+//! rows.
 
 use daybook::events::EventData;
 use daybook::prelude::*;
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Office, message, nested_text, subscribe};
 
-/// What can't be read, as PostgreSQL takes it: deeper than serde_json goes, deeper than an answer could be, no `f64`.
+/// JSON that PostgreSQL accepts but the service can't read: deeper than serde_json's limit, deeper than an answer may
+/// be, or with a number that is no `f64`.
 fn unreadable() -> [String; 3] {
     [
         format!(r#"{{"changes":{{"extra":{{"old":null,"new":{}}}}}}}"#, nested_text(140)),
@@ -17,7 +19,7 @@ fn unreadable() -> [String; 3] {
     ]
 }
 
-/// Copies an event with another payload, and posts it to a thread, and into whatever inbox has that thread.
+/// Copies an event with another payload, and posts it to a thread and to the inboxes that contain that thread.
 async fn post_by_hand(office: &Office, like: &Event, thread: &str, data: &str) {
     let mut team = office.app.team.connection().await;
     let (id, thread_id) = (Uuid::now_v7(), thread.trim_start_matches("/threads/"));
@@ -62,7 +64,7 @@ async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch
         post_by_hand(&office, &like, &thread, &data).await;
     }
 
-    // The inbox's newest message is one of them.
+    // The inbox's newest message is one of these.
     let inbox = office.grace.inbox().await;
     let text = inbox["items"][0]["text"].as_str().unwrap();
     assert_eq!(text, "Ada changed widget “w” (what was recorded can't be read)");
@@ -119,7 +121,7 @@ async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch
     let data: Vec<_> = events.iter().map(|event| event.data().unwrap()).collect();
     let unreadable = data.iter().filter(|data| matches!(data, EventData::Unreadable(_)));
     assert_eq!((events.len(), unreadable.count()), (6, 3));
-    // The slice of a durable consumer, which reads all of them.
+    // A durable consumer reads all of them.
     eventually("all events to be counted", async || office.counted().await == 6).await;
 
     let metrics = office
@@ -247,12 +249,12 @@ async fn runs_that_cannot_be_read_fail_no_list() {
     for _ in 0..4 {
         assert_eq!(live.next().await["type"], "runs:updated");
     }
-    // It can still be ended.
+    // The run can still be ended.
     let cancelled = office.ada.post(&format!("/runs/{}/cancel", ids[1].0), json!({})).await;
     assert!(cancelled.status.is_success(), "{}", cancelled.text());
 }
 
-/// Any entity is read so, also one of a program's own.
+/// Any entity is read in this way, including those of a program.
 #[tokio::test]
 async fn models_with_json_that_cannot_be_read_are_found() {
     let office = Office::closed().await;
@@ -281,7 +283,7 @@ async fn models_with_json_that_cannot_be_read_are_found() {
     }
 }
 
-/// `jobs` write a UUID there. Something else means that nobody knows who asked for the session.
+/// `jobs` writes a UUID there. Any other value means that it is unknown who requested the session.
 #[tokio::test]
 async fn a_session_whose_context_names_no_id_fails_no_story() {
     let office = Office::closed().await;

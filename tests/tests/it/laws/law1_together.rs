@@ -56,11 +56,7 @@ async fn all_of_it_commits() {
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
-    assert_eq!(
-        counts(&stage).await,
-        [0, 0, 0],
-        "nothing is visible before the commit"
-    );
+    assert_eq!(counts(&stage).await, [0, 0, 0], "nothing is visible before the commit");
     tx.commit().await.unwrap();
     assert_eq!(counts(&stage).await, [1, 1, 1]);
     assert_events!(stage.team, ["CREATED widget “good”"]);
@@ -268,10 +264,7 @@ async fn a_cancelled_statement_makes_the_commit_an_error() {
         [0, 0, 0],
         "the statement failed, so nothing can have been committed"
     );
-    assert!(
-        committed.is_err(),
-        "nothing was committed, but commit() returned Ok"
-    );
+    assert!(committed.is_err(), "nothing was committed, but commit() returned Ok");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! What statements over many rows touch, counted: it grows with the number of rows and not with its square, whatever
-//! the planner's statistics are.
+//! Counts the rows that statements over many rows read: it grows linearly with the number of rows, not with its square,
+//! whatever the planner's statistics are.
 
 mod statements;
 
@@ -13,23 +13,23 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
-/// How many people of a team are notified of each object.
+/// The number of people of a team that are notified of each object.
 const FOLLOWERS: usize = 4;
 
-/// What the planner knows of the tables.
+/// The planner's statistics about the tables.
 #[derive(Debug, Clone, Copy)]
 enum Statistics {
     /// Nothing: they were never analysed.
     None,
     /// They were analysed while they were empty.
     Empty,
-    /// They were analysed while another team had one row in each: of any other team the planner expects none.
+    /// They were analysed while another team had one row in each: for any other team the planner expects none.
     OtherTeam,
 }
 
 const ALL: [Statistics; 3] = [Statistics::None, Statistics::Empty, Statistics::OtherTeam];
 
-/// A database with such statistics, and the service's handle.
+/// Returns a database with such statistics, and the service's handle.
 async fn database(statistics: Statistics) -> (TestDb, Database) {
     let db = test_db().await;
     let consumers = Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap();
@@ -46,12 +46,12 @@ async fn database(statistics: Statistics) -> (TestDb, Database) {
     (db, database)
 }
 
-/// A team of `number` people, of whom all but the first watch widgets: the first.
+/// Creates a team of `number` people. All but the first watch widgets. Returns the first.
 async fn person(db: &TestDb, name: &str, number: usize) -> TestMember {
     let team = db.team(name).await;
     let first = team.member(&name.to_lowercase(), Role::Member).await;
     let mut connection = team.connection().await;
-    // In one statement: a connection for each of hundreds would take most of the test's time.
+    // In one statement: a connection for each of hundreds of people would take most of the test's time.
     let others = format!(
         "DO $$
          DECLARE person uuid;
@@ -89,9 +89,9 @@ async fn change(tx: &TeamTx, state: &str) -> usize {
     changed.await.unwrap().len()
 }
 
-/// How many rows the session has read of tables, by scans and by indexes, also for foreign keys, that it hasn't
-/// reported yet. It reports at most once a second and never in a transaction, so only the difference between two
-/// counts of one transaction says what that transaction read.
+/// Returns the number of table rows that the session has read, by scans and by indexes, also for foreign keys, and that
+/// it hasn't reported yet. It reports at most once a second and never in a transaction. So only the difference between
+/// two counts in one transaction is the number that this transaction read.
 async fn unreported(tx: &TeamTx) -> i64 {
     let query = sqlx::query(
         "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS touched FROM pg_stat_xact_user_tables",
@@ -104,7 +104,7 @@ async fn unreported(tx: &TeamTx) -> i64 {
         .unwrap()
 }
 
-/// Rows touched by creating `n` objects in one call, and by changing all of them when each has followers.
+/// Returns the rows read by creating `n` objects in one call, and by changing all of them when each has followers.
 async fn cost(statistics: Statistics, n: usize) -> (i64, i64) {
     let (db, database) = database(statistics).await;
     let first = person(&db, "Acme", FOLLOWERS + 1).await;
@@ -154,15 +154,15 @@ async fn a_call_over_many_objects_touches_rows_in_proportion() {
                 many <= few * 5 / 2,
                 "{statistics:?}: {what} 300 objects by {few} rows, twice as many by {many}"
             );
-            // For each object some ten rows of its own, and as many for each of its followers.
+            // About ten rows for each object, and about ten for each of its followers.
             let most = 600 * 20 * i64::try_from(FOLLOWERS + 1).unwrap();
             assert!(many <= most, "{statistics:?}: {what} 600 objects by {many} rows");
         }
     }
 }
 
-/// A plan that was kept when there was next to nothing is not used for what has grown: statements over many rows are
-/// planned at each call. (Those over one row are kept.)
+/// A plan that was made when the tables were almost empty is not used when they have grown: statements over many rows
+/// are planned at each call. (Plans of statements over one row are kept.)
 #[tokio::test]
 async fn statements_over_many_rows_keep_no_plan() {
     let (db, database) = database(Statistics::None).await;

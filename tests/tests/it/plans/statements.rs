@@ -1,4 +1,4 @@
-//! The plans of the statements themselves, which run here as they are in their files.
+//! Checks the plans of the statements, which run here unchanged from their files.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -20,7 +20,8 @@ const DELIVER_COMMENT: &str = concat!(
 const RETRACT_COMMENT: &str = include_str!("../../../../app/src/notifications/store/retract_comment.sql");
 const POST_EVENTS: &str = include_str!("../../../../app/src/threads/store/post_events.sql");
 
-/// Rows that the nodes of a plan have handled: those that they gave and those that they dropped, in all their loops.
+/// The rows that the nodes of a plan have processed: those that they returned and those that they filtered out, in all
+/// loops.
 #[derive(Debug, Default, Clone, Copy)]
 struct Work {
     largest_node: f64,
@@ -49,7 +50,7 @@ impl Work {
     }
 }
 
-/// Runs a statement and says what its plan did. Its bind values are known to the planner, as in the service.
+/// Runs a statement and returns what its plan did. The planner knows the bind values, as in the service.
 async fn explain(
     connection: &mut PgConnection,
     sql: &str,
@@ -70,7 +71,7 @@ fn assert_linear(statistics: Statistics, what: &str, (few, many): (Work, Work), 
         many.total,
         few.total
     );
-    // A small table may be scanned for each row: that is a bound of its own.
+    // A small table may be scanned for each row, so there is also a limit for one node.
     let most = (n * (FOLLOWERS + 1) * 20) as f64;
     assert!(
         many.largest_node <= most,
@@ -79,7 +80,7 @@ fn assert_linear(statistics: Statistics, what: &str, (few, many): (Work, Work), 
     );
 }
 
-/// The work of notifying of creations and of changes, and of posting, for `n` objects.
+/// Returns the work of notifying about creations and changes, and of posting, for `n` objects.
 async fn of_events(statistics: Statistics, n: usize) -> [Work; 3] {
     let (db, database) = database(statistics).await;
     let first = person(&db, "Acme", FOLLOWERS + 1).await;
@@ -144,7 +145,7 @@ async fn notifying_and_posting_of_many_events_is_linear() {
     }
 }
 
-/// The work of notifying `n` followers of a comment, and of taking it back from them.
+/// Returns the work of notifying `n` followers about a comment, and of removing these notifications.
 async fn of_a_comment(statistics: Statistics, n: usize) -> [Work; 2] {
     let (db, database) = database(statistics).await;
     let first = person(&db, "Acme", n + 1).await;

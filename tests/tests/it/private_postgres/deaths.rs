@@ -1,4 +1,4 @@
-//! Services and servers that were killed, and what the next start makes of what they left.
+//! Tests services and servers that were killed, and how the next start handles what they left.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -26,7 +26,7 @@ async fn a_server_whose_service_was_killed_is_adopted() {
     postgres.stop().await.unwrap();
     assert!(
         !is_alive(service.postgres_pid),
-        "an adopted server is stopped like one's own"
+        "an adopted server is stopped like one that this service started"
     );
 
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_killed_server_is_started_again_with_its_data() {
     drop(postgres);
     assert!(
         folder.cluster().join("postmaster.pid").exists(),
-        "nobody removed it: it is stale"
+        "the file is stale: nothing has removed it"
     );
 
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
@@ -63,7 +63,8 @@ async fn the_number_in_a_stale_pid_file_may_be_another_program() {
     let owner = folder.cluster().metadata().unwrap();
     postgres.stop().await.unwrap();
 
-    // As after a reboot. The program has the server's user, or PostgreSQL would see through it by itself.
+    // As after a reboot. The program runs as the server's user; otherwise PostgreSQL would detect the stale file
+    // itself.
     let mut command = Command::new("sleep");
     command.arg("600").current_dir("/");
     if geteuid().is_root() {
@@ -83,7 +84,7 @@ async fn the_number_in_a_stale_pid_file_may_be_another_program() {
     other.kill().unwrap();
     other.wait().unwrap();
     started.unwrap().stop().await.unwrap();
-    assert!(survived, "and is left in peace");
+    assert!(survived, "the other program still runs");
 }
 
 #[tokio::test]
@@ -95,7 +96,7 @@ async fn children_that_outlive_their_server_are_waited_for() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    // Computing, it doesn't look whether its postmaster lives.
+    // While it computes, it doesn't check whether its postmaster is alive.
     let busy = tokio::spawn(async move {
         let counting: Result<i64, _> = sqlx::query_scalar("SELECT count(*) FROM generate_series(1, 100000000000)")
             .fetch_one(&mut connection)

@@ -1,7 +1,7 @@
-//! Data folders that clean up after themselves, and services that can be killed.
+//! Data folders that remove their cluster, and services that can be killed.
 //!
-//! A service that is killed has to be a process of its own: it is this test binary, started again with
-//! [`service_process`] as its only test.
+//! A service that is killed must be a separate process: it is this test binary, started again with [`service_process`]
+//! as its only test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -20,8 +20,8 @@ use sqlx::postgres::PgConnection;
 use tempfile::TempDir;
 
 const DATA_DIR: &str = "DAYBOOK_TEST_PRIVATE_POSTGRES";
-/// How often a test looks whether a process has ended.
-const POLL: Duration = Duration::from_millis(5);
+/// How often a test checks whether a process has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// A user that is neither root nor the one that root runs PostgreSQL as.
 pub const NOBODY: u32 = 65534;
 
@@ -33,7 +33,7 @@ async fn service_process() {
         return;
     };
     let postgres = PrivatePostgres::start(Path::new(&data_dir)).await.unwrap();
-    // Past the test harness, which captures what the print macros write.
+    // Not with the print macros, because the test harness captures their output.
     writeln!(std::io::stdout(), "\nready {} {}", postgres.pid(), postgres.url()).unwrap();
     tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()))
         .await
@@ -84,7 +84,7 @@ impl Service {
         let ready = lines
             .find_map(|line| line.strip_prefix("ready ").map(str::to_owned))
             .expect("the service starts");
-        // Read on, or the harness's last words would meet a closed pipe.
+        // Continue to read; otherwise the harness's last output would fail with a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let (pid, url) = ready.split_once(' ').unwrap();
         Self {
@@ -102,7 +102,7 @@ impl Service {
     }
 }
 
-/// A data folder that takes its cluster with it, wherever that is.
+/// A data folder that removes its cluster, wherever that is, when it is dropped.
 pub struct Folder(TempDir);
 
 impl Folder {
@@ -136,19 +136,20 @@ impl Drop for Folder {
             send(pid, Signal::SIGQUIT);
             let deadline = Instant::now() + PATIENCE;
             while is_alive(pid) && Instant::now() < deadline {
-                std::thread::sleep(POLL);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
         let _ = fs::remove_dir_all(self.home());
     }
 }
 
-/// Programs that say a version and can do nothing else.
+/// Creates programs that print a version and can do nothing else.
 pub fn programs_of_version(version: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
     for name in ["postgres", "initdb"] {
         let program = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'");
-        // By another process: a file that this one has open for writing while a test forks can't be executed (ETXTBSY).
+        // Written by another process: if this process had the file open for writing while another test forks, the file
+        // could not be executed (ETXTBSY).
         let written = Command::new("sh")
             .args(["-c", r#"printf '%s\n' "$1" > "$0" && chmod 755 "$0""#])
             .arg(folder.path().join(name))
@@ -194,7 +195,8 @@ pub fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
 }
 
-/// A zombie is not alive: an adopted server's parent may be a process that doesn't reap.
+/// Returns whether a process runs. A zombie does not: the parent of an adopted server may be a process that doesn't
+/// reap.
 pub fn is_alive(pid: u32) -> bool {
     match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(arguments) => !arguments.is_empty(),

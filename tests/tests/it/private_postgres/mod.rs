@@ -1,5 +1,5 @@
-//! The database that needs no set-up: what it promises about data and about who may reach it. [`deaths`] is
-//! every way in which a service or a server can be killed, [`refusals`] what it says when it can't start.
+//! Tests the private PostgreSQL: its guarantees for data and access. [`deaths`] has the ways in which a service or a
+//! server can be killed, [`refusals`] the errors when it can't start.
 
 #![expect(
     clippy::unwrap_used,
@@ -67,7 +67,7 @@ async fn the_only_door_is_a_socket_in_a_closed_folder() {
 async fn the_owner_owns_the_database_and_is_no_superuser() {
     let folder = Folder::new();
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
-    // The URL says the same as the options, to sqlx and to psql.
+    // The URL has the same meaning as the options, for sqlx and for psql.
     let by_url: PgConnectOptions = postgres.url().parse().unwrap();
     let mut connection = by_url.connect().await.unwrap();
     let (user, database): (String, String) = sqlx::query_as("SELECT current_user::text, current_database()::text")
@@ -125,7 +125,7 @@ async fn the_owner_of_a_cluster_of_an_older_program_loses_what_it_no_longer_need
         .await
         .unwrap();
     assert!(!temp);
-    // It can do all that a service needs of it, the first migration included.
+    // It can do everything that a service needs, including the first migration.
     daybook::tenancy::Migrations::default()
         .up(&postgres.owner_options())
         .await
@@ -153,7 +153,7 @@ async fn the_next_start_finds_the_data() {
     postgres.stop().await.unwrap();
 }
 
-/// When the tests run as an ordinary user, all of the above has shown it.
+/// If the tests run as an ordinary user, all other tests have shown this already.
 #[tokio::test]
 async fn an_ordinary_user_keeps_the_cluster_in_the_data_folder() {
     if !geteuid().is_root() {
@@ -175,7 +175,7 @@ async fn an_ordinary_user_keeps_the_cluster_in_the_data_folder() {
     connection.close().await.unwrap();
     service.stop();
 
-    // Root may serve the folder once, as that user, and leaves nothing behind that shuts the user out.
+    // Root may serve the folder once, as that user, and leaves no file that the user can't access.
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
     assert_eq!(owner_of_process(postgres.pid()), NOBODY);
     assert!(notes(&postgres).await.is_empty());

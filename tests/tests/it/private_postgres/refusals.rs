@@ -1,4 +1,4 @@
-//! Starts that can't be: each is refused, and says what would help.
+//! Tests starts that must fail: each error says what to do.
 
 use std::fs;
 use std::io::Write;
@@ -103,8 +103,8 @@ async fn a_cluster_is_run_by_the_version_that_made_it() {
     }
 }
 
-/// As root the cluster is outside the data folder and named after its path: a data folder that was moved must
-/// not silently begin with an empty database.
+/// As root the cluster is outside the data folder and named after its path. A data folder that was moved must not
+/// silently start with an empty database.
 #[tokio::test]
 async fn a_data_folder_that_was_moved_is_refused_with_its_databases_place() {
     if !geteuid().is_root() {

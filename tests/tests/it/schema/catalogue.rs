@@ -1,4 +1,4 @@
-//! What PostgreSQL's catalogue says of every table, type, key and grant.
+//! Checks each table, type, key and grant in PostgreSQL's catalogue.
 
 use daybook::testing::TestDb;
 use daybook_tests::test_db;
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use super::assert_golden;
 
-/// All that a query over the catalogue gives, one text a row.
+/// Returns the result of a query over the catalogue, one text for each row.
 async fn lines(sql: &str) -> Vec<String> {
     let db = test_db().await;
     sqlx::query_scalar(AssertSqlSafe(sql))
@@ -15,7 +15,7 @@ async fn lines(sql: &str) -> Vec<String> {
         .unwrap()
 }
 
-/// Tables with team rows, partitions among them; bookkeeping of the migrations has none.
+/// The tables with team rows, including partitions, without the tables of the migrations.
 const TEAM_TABLES: &str = "SELECT c.* FROM pg_class c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
       AND (c.relname IN ('teams', 'users') OR EXISTS (SELECT FROM pg_attribute a
@@ -31,16 +31,16 @@ async fn a_table_has_team_rows_or_is_the_migrations_own() {
     assert_eq!(
         others,
         [
-            // How far the workers have come, of the whole database: no team's, and no run-time role's but theirs.
+            // The workers' positions, for the whole database: they belong to no team and only to the workers' role.
             "consumer_cursors",
             "daybook_migrations",
-            // Locked while migrations run; the owner's alone.
+            // Locked while migrations run; only the owner has rights on it.
             "daybook_migrations_lock",
             "daybook_sample_migrations",
-            // Ids of people who belong to no team any more; no run-time role reads or writes it.
+            // Ids of people who are in no team any more; no run-time role reads or writes it.
             "erased_people",
             "harness_migrations",
-            // Processes: they name no team's object.
+            // Processes, which refer to no object of a team.
             "run_homes"
         ]
     );
@@ -62,7 +62,7 @@ async fn every_team_table_has_a_policy_and_no_partition_has() {
          WHERE NOT relispartition AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = t.oid)"
     ))
     .await;
-    assert!(without.is_empty(), "{without:?}: nobody sees a row of it");
+    assert!(without.is_empty(), "{without:?}: no role sees a row of it");
     let with = lines(&format!(
         "SELECT relname::text FROM ({TEAM_TABLES}) t
          WHERE relispartition AND EXISTS (SELECT FROM pg_policy WHERE polrelid = t.oid)"
@@ -74,12 +74,12 @@ async fn every_team_table_has_a_policy_and_no_partition_has() {
     );
 }
 
-/// What the self-check at start compares with: owners, row-level security, policies, triggers, functions and grants. They
-/// are what separates teams and keeps events, so each is read by a person when it changes.
+/// The self-check at start compares with this: owners, row-level security, policies, triggers, functions and grants.
+/// They isolate teams and protect events, so a person must read each change.
 #[tokio::test]
 async fn a_freshly_migrated_database_is_what_the_self_check_expects() {
     let db = TestDb::new().await;
-    // As the service asks.
+    // The same query as in the service.
     let mut connection = db.app_connection().await;
     connection.execute("SET search_path = pg_catalog").await.unwrap();
     let facts: Vec<(String, String, String, Option<String>, String)> =
@@ -95,7 +95,7 @@ async fn a_freshly_migrated_database_is_what_the_self_check_expects() {
             lines.push(named.clone());
             under = named;
         }
-        // Every partition has the same.
+        // All partitions have the same ones.
         if !(under.starts_with("[(") && lines.contains(&made)) {
             lines.push(made);
         }
@@ -110,8 +110,8 @@ async fn a_freshly_migrated_database_is_what_the_self_check_expects() {
     );
 }
 
-/// In every schema, ours, the queue's and those of a program's own migrations. A function that runs as its owner, or in
-/// a trigger of somebody else's statement, must not find the caller's temporary objects first.
+/// Checks all schemas: ours, the queue's and those of a program's own migrations. A function that runs as its owner, or
+/// in a trigger of another role's statement, must not find the caller's temporary objects first.
 #[tokio::test]
 async fn a_function_that_runs_as_its_owner_or_in_a_trigger_pins_its_search_path() {
     let loose = lines(
@@ -132,7 +132,7 @@ async fn a_function_that_runs_as_its_owner_or_in_a_trigger_pins_its_search_path(
     assert!(ours.is_empty(), "{ours:?}: SET search_path = pg_catalog, pg_temp");
 }
 
-/// PUBLIC may call none of our functions, and none of the queue's.
+/// PUBLIC may call neither our functions nor the queue's.
 #[tokio::test]
 async fn nobody_may_call_a_function_but_who_needs_it() {
     let open = lines(
@@ -149,7 +149,7 @@ async fn nobody_may_call_a_function_but_who_needs_it() {
     assert!(temp.is_empty(), "{temp:?}: PUBLIC may create temporary objects");
 }
 
-/// An index without the team first is of no use under the policies, and a unique one tells of other teams.
+/// Under the policies an index that doesn't begin with the team is useless, and a unique one reveals other teams' rows.
 #[tokio::test]
 async fn every_index_begins_with_the_team() {
     let others = lines(
@@ -164,24 +164,24 @@ async fn every_index_begins_with_the_team() {
         others,
         [
             "consumer_cursors_pkey on consumer_cursors",
-            // People who were erased are in no team.
+            // Erased people are in no team.
             "erased_people_pkey on erased_people",
-            // The relay reads across teams, and so does who looks for silent workers.
+            // The relay reads across teams, and so does the search for workers without a heartbeat.
             "events_relay_idx on events",
-            // "Who has invited me?" is asked without a team.
+            // "Which teams have invited me?" is a query without a team.
             "invitations_identity_idx on invitations",
             "job_sessions_running_idx on job_sessions",
-            // So that the planner can't take it for the key `(team_id, …)`; see the migration `m0020_indexes`.
+            // So that the planner doesn't confuse it with the key `(team_id, …)`; see the migration `m0020_indexes`.
             "memberships_handle_key on memberships",
-            // "Which teams am I in?" is asked without one.
+            // "Which teams am I in?" is a query without a team.
             "memberships_user_idx on memberships",
-            // As `memberships_handle_key`.
+            // For the same reason as `memberships_handle_key`.
             "notifications_thread_idx on notifications",
-            // Processes are of no team; what nobody ends, and what is old, is looked for across teams.
+            // Processes belong to no team; runs that nobody ends, and old runs, are searched across teams.
             "run_homes_pkey on run_homes",
             "runs_kept_idx on runs",
             "runs_open_idx on runs",
-            // Keys of what belongs to no team, and as `memberships_handle_key`.
+            // Keys of rows without a team, and keys with the same reason as `memberships_handle_key`.
             "teams_pkey on teams",
             "thread_followers_user_idx on thread_followers",
             "threads_object_key on threads",
@@ -208,7 +208,7 @@ async fn every_team_table_is_keyed_by_the_team() {
     assert!(nullable.is_empty(), "{nullable:?}");
 }
 
-/// `enum_eq` is not leakproof: under row-level security a filter by an enum can't use its index.
+/// `enum_eq` is not leakproof: under row-level security a filter on an enum can't use its index.
 #[tokio::test]
 async fn there_are_no_enum_types() {
     let enums = lines("SELECT typname::text FROM pg_type WHERE typtype = 'e'").await;
@@ -227,7 +227,7 @@ async fn no_foreign_key_reaches_or_leaves_events() {
     assert!(keys.is_empty(), "{keys:?}: a cascade runs with the owner's rights");
 }
 
-/// A view runs with its owner's rights unless it says otherwise.
+/// A view runs with its owner's rights unless it is a `security_invoker` view.
 #[tokio::test]
 async fn every_view_asks_as_its_caller() {
     let views = lines(
@@ -257,6 +257,6 @@ async fn the_run_time_roles_have_no_powers() {
     assert_eq!(
         members,
         ["daybook_app", "daybook_worker"],
-        "what the owner's login can become"
+        "the roles that the owner's login can switch to"
     );
 }

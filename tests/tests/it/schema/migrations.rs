@@ -1,4 +1,4 @@
-//! Migrations are tried as they run in production: by an owner whom row-level security binds.
+//! Tests migrations as they run in production: with an owner that is subject to row-level security.
 
 use daybook::tenancy::Migrations;
 use daybook::testing::TestDb;
@@ -7,7 +7,7 @@ use daybook_tests::{Stage, migrations};
 use sea_orm::{ConnectionTrait, SqlxPostgresConnector};
 use sea_orm_migration::SchemaManager;
 
-/// Everything in a database's schema that a migration can make, as text, but for the migrations' own tables.
+/// Returns everything in a database's schema that a migration can create, as text, without the migrations' own tables.
 pub(super) async fn catalogue(db: &TestDb) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT * FROM (
@@ -48,7 +48,7 @@ async fn up_and_down_to_nothing_and_up_again() {
     assert!(first.len() > 200, "{first:#?}");
     let applied = migrations.status(&owner).await.unwrap().applied;
 
-    // With rows in the tables, and the service's connections open.
+    // With rows in the tables, and with open connections of the service.
     migrations.down(&owner, u32::MAX).await.unwrap();
     assert_eq!(catalogue(&stage.db).await, Vec::<String>::new(), "left behind");
     let status = migrations.status(&owner).await.unwrap();
@@ -86,7 +86,7 @@ async fn migrations_that_run_at_once_wait_for_each_other() {
     assert!(all.status(&owner).await.unwrap().pending.is_empty());
 }
 
-/// A server that ends transactions which do nothing for a while ends no migration's lock.
+/// A server that ends idle transactions does not end the migrations' lock.
 #[tokio::test]
 async fn a_server_s_timeouts_do_not_end_the_lock_while_migrations_run() {
     let db = TestDb::new().await;
@@ -141,7 +141,7 @@ async fn a_template_is_made_for_each_set_of_migrations() {
     }
 }
 
-/// Under forced row-level security an owner's plain UPDATE touches nothing, and says nothing.
+/// Under forced row-level security an owner's plain UPDATE changes no row and returns no error.
 #[tokio::test]
 async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
     let stage = Stage::new().await;
@@ -161,7 +161,7 @@ async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
     let plain = db.execute_unprepared(backfill).await.unwrap().rows_affected();
     assert_eq!(
         plain, 0,
-        "row-level security doesn't bind this owner: the test would prove nothing"
+        "row-level security doesn't apply to this owner: the test would prove nothing"
     );
 
     let mut touched = Vec::new();
@@ -174,14 +174,14 @@ async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
     .unwrap();
     let mut expected = vec![(daybook::tenancy::SYSTEM_TEAM, 0), (stage.team.id, 1), (rival.id, 1)];
     expected.sort();
-    assert_eq!(touched, expected, "every team, the service's own included");
+    assert_eq!(touched, expected, "all teams, including the system team");
     assert_eq!(stage.count("widgets WHERE note = 'filled'").await, 1);
     let left = db.execute_unprepared(backfill).await.unwrap().rows_affected();
     assert_eq!(left, 0, "a team was left on the connection");
     pool.close().await;
 }
 
-/// A program of before m0006 knows no readers, and would take them for people who have said no.
+/// A program from before m0006 doesn't know readers, and would consider them people who don't want to follow.
 #[tokio::test]
 async fn readers_go_with_the_step_that_knows_them() {
     let stage = Stage::new().await;

@@ -1,7 +1,7 @@
-//! Structural tests: they keep the laws for tables and payloads that nobody has written yet.
+//! Structural tests: they enforce the laws also for future tables and payloads.
 //!
-//! Golden files are in `tests/golden`, and beside the self-check that reads one. After a change that is meant: `DAYBOOK_BLESS=1 cargo test -p daybook-tests
-//! schema`, and read the diff.
+//! Golden files are in `tests/golden`, and next to the self-check, which reads one. After an intended change run
+//! `DAYBOOK_BLESS=1 cargo test -p daybook-tests schema`, and read the diff.
 
 mod catalogue;
 mod migrations;
@@ -34,7 +34,7 @@ pub fn assert_golden(name: &str, found: &str) {
         .map(|line| format!("+ {line}"));
     let difference: Vec<_> = gone.chain(new).collect();
     panic!(
-        "tests/golden/{name} differs; if that is meant, DAYBOOK_BLESS=1\n{}",
+        "tests/golden/{name} differs; if that is intended, DAYBOOK_BLESS=1\n{}",
         difference.join("\n")
     );
 }

@@ -1,4 +1,5 @@
-//! Steps that run beside a service: from the last release on, killed in the middle, and with writers meanwhile.
+//! Tests migration steps that run while the service runs: from the last release on, killed in the middle, and with
+//! concurrent writers.
 
 use daybook::tenancy::Migrations;
 use daybook::testing::TestDb;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::migrations::catalogue;
 
-/// How many steps version 0.1.0 has.
+/// The number of steps of version 0.1.0.
 const STEPS_OF_0_1_0: u32 = 12;
 /// More than one batch.
 const MEMBERS: i32 = 2_300;
@@ -20,7 +21,7 @@ const MEMBERS: i32 = 2_300;
 const SMALL: Uuid = Uuid::from_u128(1);
 const LARGE: Uuid = Uuid::from_u128(2);
 
-/// A database whose next pending step is this one.
+/// Returns a database whose next pending step is this one.
 async fn database_before(step: &str) -> TestDb {
     let db = TestDb::new().await;
     let (owner, migrations) = (db.owner_options(), Migrations::default());
@@ -37,9 +38,10 @@ async fn database_before(step: &str) -> TestDb {
     db
 }
 
-/// Two teams, of which one is large, and API keys of a member and of somebody who has left. As version 0.1.0 knows them.
+/// Creates two teams, one of them large, and API keys of a member and of a former member, in the schema of version
+/// 0.1.0.
 async fn seed(owner: &mut PgConnection) {
-    // The owner is bound by the policies, too; it lifts that for as long as it seeds.
+    // The owner is also subject to the policies, so it disables that while it writes the rows.
     let tables = ["teams", "users", "memberships", "api_keys"];
     for table in tables {
         let lift = format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY");
@@ -67,7 +69,7 @@ async fn seed(owner: &mut PgConnection) {
     }
 }
 
-/// How many rows of a team a condition holds for.
+/// Returns the number of a team's rows that fulfil a condition.
 async fn count(owner: &mut PgConnection, team: Uuid, what: &str) -> i64 {
     let mut tx = owner.begin().await.unwrap();
     sqlx::query("SELECT set_config('daybook.team_id', $1, true)")
@@ -89,7 +91,7 @@ fn migrate(db: &TestDb) -> JoinHandle<daybook::Result<()>> {
     tokio::spawn(async move { Migrations::default().up(&owner).await })
 }
 
-/// Waits until a statement that begins so waits for a lock, and ends its connection.
+/// Waits until a statement with this beginning waits for a lock, and ends its connection.
 async fn kill_waiting(owner: &mut PgConnection, statement: &str) {
     let pid = waiting(owner, statement).await;
     sqlx::query("SELECT pg_terminate_backend($1)")
@@ -132,7 +134,7 @@ async fn a_database_of_the_last_release_becomes_one_of_this() {
 
     migrations.up(&owner).await.unwrap();
     assert_eq!(catalogue(&db).await, catalogue(&fresh).await);
-    // What the self-check compares, as well.
+    // The self-check compares the schema, too.
     db.database().await;
     for (team, members) in [(SMALL, 3), (LARGE, i64::from(MEMBERS))] {
         for (what, expected) in [
@@ -153,7 +155,7 @@ async fn a_backfill_that_was_killed_keeps_its_batches_and_goes_on() {
     let db = database_before("m0019_existing_rows").await;
     let mut owner = db.owner().await;
     seed(&mut owner).await;
-    // Somebody changes the last row of the large team, and takes their time.
+    // A long transaction changes the last row of the large team.
     let mut slow = db.owner().await;
     let mut slow = slow.begin().await.unwrap();
     let lock = format!(
@@ -186,7 +188,7 @@ async fn an_index_is_built_beside_writers_and_again_after_a_kill() {
     let team = db.team("Acme").await;
     let insert = "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq)
         VALUES ($1, gen_random_uuid(), 'widget', $2, 'w', 1)";
-    // A transaction that has written is open, so that the build waits for it.
+    // A transaction with a write is open, so that the index build waits for it.
     let mut open = team.connection().await;
     let mut open = open.begin().await.unwrap();
     sqlx::query(insert)
@@ -199,7 +201,7 @@ async fn an_index_is_built_beside_writers_and_again_after_a_kill() {
     let build = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS threads_object_key_next";
     let running = migrate(&db);
     waiting(&mut owner, build).await;
-    // Meanwhile others write.
+    // Other transactions write in the meantime.
     let mut writer = team.connection().await;
     writer.execute("SET lock_timeout = '10s'").await.unwrap();
     sqlx::query(insert)
@@ -212,8 +214,8 @@ async fn an_index_is_built_beside_writers_and_again_after_a_kill() {
     running.await.unwrap().unwrap_err();
     let left = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('threads_object_key_next')";
     let valid: Option<bool> = sqlx::query_scalar(left).fetch_optional(&mut owner).await.unwrap();
-    assert_eq!(valid, Some(false), "what the kill left");
-    // The constraint held all the time.
+    assert_eq!(valid, Some(false), "the kill left an invalid index");
+    // The constraint was always enforced.
     let twice = sqlx::query(insert).bind(team.id).bind("2").execute(&mut writer).await;
     assert!(twice.is_err());
     open.commit().await.unwrap();

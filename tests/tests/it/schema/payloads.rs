@@ -1,5 +1,5 @@
-//! The stored shape of each payload. Stored events are never rewritten, so a change here means a new version, and a
-//! reader that still knows the old one.
+//! Checks the stored form of each payload. Stored events are never rewritten, so a change here needs a new version, and
+//! a reader that still supports the old one.
 
 use daybook::events::{
     CreatedEventData, CustomEventData, DeletedEventData, Event, EventData, EventType, FieldChange, RestoredEventData,
@@ -37,7 +37,7 @@ fn read(event_type: EventType, version: i16, data: Value) -> daybook::Result<Eve
     event.data()
 }
 
-/// What was stored by the first version, byte for byte, reads for ever.
+/// Payloads that the first version stored, byte for byte, must always be readable.
 #[test]
 fn version_one_reads() {
     let values = json!({ "initial_values": { "name": "w", "secret": { "redacted": true } } });
@@ -61,7 +61,7 @@ fn version_one_reads() {
     assert_eq!(
         serde_json::to_value(&data).unwrap(),
         changes,
-        "and is written as it was"
+        "and is written unchanged"
     );
 
     let state = json!({ "state": { "old": "draft", "new": "done" }, "reason": "over" });

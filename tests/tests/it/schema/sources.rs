@@ -1,9 +1,9 @@
-//! What our own statements say, read from the sources.
+//! Checks our own SQL statements, read from the sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Whose `*` was expanded when its view was made.
+/// The files whose `*` was expanded when their view was created.
 const VIEWS: [&str; 1] = ["m0008_job_sessions.rs"];
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -17,7 +17,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The insides of a source's string literals, each with the number of its first line.
+/// Returns the contents of a source's string literals, each with the number of its first line.
 fn literals(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let (mut line, mut at) = (1, 0);
@@ -49,7 +49,7 @@ fn literals(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// What stands before each `*` that means all columns, or a row as a whole.
+/// Returns the text before each `*` that means all columns, or before a reference to a whole row.
 fn stars(sql: &str) -> Vec<String> {
     let is_sql = ["SELECT", "RETURNING", "INSERT INTO", " FROM ", "UPDATE "]
         .iter()
@@ -75,8 +75,8 @@ fn stars(sql: &str) -> Vec<String> {
     found
 }
 
-/// Whoever reads all columns of a table can't have one added beside a running service: PostgreSQL refuses the plans that
-/// connections have kept.
+/// If a statement reads all columns of a table, no column can be added while the service runs: PostgreSQL would refuse
+/// the plans that connections have kept.
 #[test]
 fn no_statement_reads_all_columns() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
