@@ -83,7 +83,7 @@ async fn retrying_ends() {
 
 /// Two tasks create objects with the same name: one succeeds, the other gets an error, and its event is not recorded.
 #[tokio::test]
-async fn a_unique_key_lets_one_of_two_through() {
+async fn a_unique_key_accepts_one_of_two() {
     let stage = Stage::new().await;
     stage.widget("w").await;
     let again = stage
@@ -103,7 +103,7 @@ async fn a_unique_key_lets_one_of_two_through() {
 }
 
 #[tokio::test]
-async fn who_has_less_than_the_role_does_not_get_to_work() {
+async fn a_lower_role_does_not_run_the_work() {
     let stage = Stage::new().await;
     let vic = stage.team.member("vic", Role::Viewer).await;
     let outcome = stage

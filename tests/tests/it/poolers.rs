@@ -256,9 +256,9 @@ pub async fn work(ada: Client, other_team: uuid::Uuid, name: String, worker: usi
             .to_owned();
         let thread = format!("/threads/{thread}");
         assert_eq!(ada.comment(&thread, &label).await["seq"], 4);
-        let told = ada.reads(&thread).await;
-        assert_eq!(told.len(), 4);
-        assert!(told.iter().all(|line| line.contains(&label)), "{told:?}");
+        let lines = ada.reads(&thread).await;
+        assert_eq!(lines.len(), 4);
+        assert!(lines.iter().all(|line| line.contains(&label)), "{lines:?}");
         assert!(ada.unread().await.is_empty());
     }
 }

@@ -53,7 +53,7 @@ async fn prepare(stage: &Stage) {
 const CHANGE: &str = "ALTER TABLE widgets ALTER COLUMN name TYPE varchar(300)";
 
 #[tokio::test]
-async fn a_transaction_whose_first_statement_meets_it_goes_on_elsewhere() {
+async fn a_transaction_whose_first_statement_meets_a_stale_plan_continues_on_another_connection() {
     let stage = prepared().await;
     migrate(&stage.db, CHANGE).await;
     let tx = stage.begin().await;
@@ -77,7 +77,7 @@ async fn a_transaction_whose_first_statement_meets_it_goes_on_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_has_begun_costs_one_retry_and_no_other_connection_another() {
+async fn a_stale_plan_inside_a_transaction_costs_one_retry_in_total() {
     let stage = prepared().await;
     migrate(&stage.db, CHANGE).await;
     let tx = stage.begin().await;
@@ -101,7 +101,7 @@ async fn a_transaction_that_has_begun_costs_one_retry_and_no_other_connection_an
 }
 
 #[tokio::test]
-async fn work_is_begun_again_and_reading_goes_on() {
+async fn work_is_run_again_and_reading_continues() {
     let stage = prepared().await;
     migrate(&stage.db, CHANGE).await;
     let attempts = std::sync::atomic::AtomicU32::new(0);
@@ -127,7 +127,7 @@ async fn work_is_begun_again_and_reading_goes_on() {
 
 /// The same SQLSTATE is used for statements that never work.
 #[tokio::test]
-async fn a_statement_that_is_not_supported_is_no_reason_to_try_again() {
+async fn an_unsupported_statement_is_not_retried() {
     let stage = Stage::new().await;
     let tx = stage.begin().await;
     let error = tx
@@ -197,7 +197,7 @@ async fn no_client_sees_a_column_change_its_type_or_be_added() {
 }
 
 #[tokio::test]
-async fn consumers_jobs_and_the_relay_go_on() {
+async fn consumers_jobs_and_the_relay_continue() {
     let shop = Shop::with(Consumers::of([mirror::CONSUMER]).unwrap()).await;
     shop.began("mirror").await;
     let mut mirrored = 0;

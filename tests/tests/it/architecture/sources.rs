@@ -124,7 +124,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn the_reader_of_sources_sees_what_is_there() {
+fn the_source_reader_finds_all_files() {
     let text = r#"
         use crate::http::{self, Json, extract::{Path, Query as Q}};
         // crate::comment::is_none

@@ -20,7 +20,7 @@ fn ids(text: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn event_source_polyfill_resumes_by_its_parameter() {
+async fn the_event_source_polyfill_resumes_with_its_parameter() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = ended_run(&ada).await;
@@ -52,7 +52,7 @@ async fn event_source_polyfill_resumes_by_its_parameter() {
 }
 
 #[tokio::test]
-async fn parameters_against_caches_are_left_out_on_every_route() {
+async fn cache_busting_parameters_are_ignored_on_every_route() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
@@ -84,7 +84,7 @@ async fn parameters_against_caches_are_left_out_on_every_route() {
 }
 
 #[tokio::test]
-async fn accept_is_read_as_rfc_9110_has_it() {
+async fn accept_is_parsed_as_in_rfc_9110() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = ended_run(&ada).await;

@@ -104,9 +104,9 @@ async fn service() -> (TestApp, Client) {
 
 /// Captures what this thread logs while the guard exists.
 #[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl std::io::Write for Said {
+impl std::io::Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -117,13 +117,13 @@ impl std::io::Write for Said {
     }
 }
 
-impl Said {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let said = self.clone();
+impl CapturedLog {
+    fn capture(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(tracing::Level::WARN)
-            .with_writer(move || said.clone())
+            .with_writer(move || log.clone())
             .finish();
         tracing::subscriber::set_default(subscriber)
     }
@@ -134,10 +134,10 @@ impl Said {
 }
 
 #[tokio::test]
-async fn a_success_whose_writes_were_dropped_is_warned_of_and_an_error_in_its_wide_event() {
+async fn a_success_with_dropped_writes_causes_a_warning_and_an_error_in_its_wide_event() {
     let (app, ada) = service().await;
-    let said = Said::default();
-    let _listening = said.listen();
+    let log = CapturedLog::default();
+    let _capturing = log.capture();
     for path in ["/forgets-an-event", "/forgets-a-model", "/forgets-a-statement"] {
         ada.post(path, json!({})).await.is(StatusCode::CREATED);
         let event = app.wide_event().await;
@@ -149,7 +149,7 @@ async fn a_success_whose_writes_were_dropped_is_warned_of_and_an_error_in_its_wi
         assert_eq!(event["database"]["forgotten_commits"], 1, "{path}");
         assert_eq!(event["error"]["code"], "forgotten-commit", "{path}");
         assert!(event["schema_errors"].is_null(), "{event:#}");
-        let words = said.take();
+        let words = log.take();
         assert!(words.contains("WARN") && words.contains("commit()"), "{path}: {words}");
     }
     // Work with an idempotency key runs in its own task.
@@ -159,7 +159,7 @@ async fn a_success_whose_writes_were_dropped_is_warned_of_and_an_error_in_its_wi
         .is(StatusCode::CREATED);
     let event = app.wide_event().await;
     assert_eq!(event["database"]["forgotten_commits"], 1, "{event:#}");
-    said.take();
+    log.take();
     for (path, status) in [
         ("/rolls-back", StatusCode::CREATED),
         ("/begins-again", StatusCode::CREATED),
@@ -170,14 +170,14 @@ async fn a_success_whose_writes_were_dropped_is_warned_of_and_an_error_in_its_wi
         let event = app.wide_event().await;
         assert!(event["database"]["forgotten_commits"].is_null(), "{path}: {event:#}");
         assert_ne!(event["outcome"], "error", "{path}");
-        let words = said.take();
+        let words = log.take();
         assert!(!words.contains("commit()"), "{path}: {words}");
     }
     assert!(app.team.events().await.is_empty());
 }
 
 #[tokio::test]
-async fn in_tests_it_panics() {
+async fn a_forgotten_commit_panics_in_tests() {
     // Set up like a user's test, on a database of `daybook::testing`.
     let program = program();
     let db = TestDb::with_migrations(program.migrations().clone()).await;
@@ -215,10 +215,10 @@ async fn in_tests_it_panics() {
 }
 
 #[tokio::test]
-async fn a_job_that_forgets_is_told_too() {
+async fn a_jobs_forgotten_commit_is_reported() {
     let (app, _) = service().await;
-    let said = Said::default();
-    let _listening = said.listen();
+    let log = CapturedLog::default();
+    let _capturing = log.capture();
     let system = || Context::system(app.team.id, "test");
     let work = |forget: bool| {
         let spec = SessionSpec::new("sync").context(system());
@@ -235,10 +235,10 @@ async fn a_job_that_forgets_is_told_too() {
     let event = app.wide_event().await;
     assert_eq!((&event["kind"], &event["outcome"]), (&json!("job"), &json!("error")));
     assert_eq!(event["database"]["forgotten_commits"], 1);
-    assert!(said.take().contains("a job succeeded"));
+    assert!(log.take().contains("a job succeeded"));
     work(false).await.unwrap();
     assert_eq!(app.wide_event().await["outcome"], "success");
-    assert_eq!(said.take(), "");
+    assert_eq!(log.take(), "");
 
     let database = app.database.clone().with_extension(ForgottenCommits::Panic);
     let spec = SessionSpec::new("sync").context(system());

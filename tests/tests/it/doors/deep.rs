@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Carried, Carry, Office, levels, message, nested, nested_text, subscribe};
 
 #[tokio::test]
-async fn what_is_as_deep_as_it_may_be_passes_every_reader() {
+async fn json_of_the_maximum_depth_passes_every_reader() {
     let office = Office::open().await;
     let other = || json!({ "a": nested(MAX_JSON_DEPTH - 1) });
     let made = office.create("w", nested(MAX_JSON_DEPTH)).await.unwrap();
@@ -52,7 +52,7 @@ async fn what_is_as_deep_as_it_may_be_passes_every_reader() {
 }
 
 #[tokio::test]
-async fn a_job_as_deep_as_it_may_be_runs_and_is_read() {
+async fn a_job_with_input_of_the_maximum_depth_runs_and_is_read() {
     let office = Office::open().await;
     let tx = office.app.database.begin(&office.context).await.unwrap();
     let value = nested(MAX_JSON_DEPTH - 1);
@@ -140,7 +140,7 @@ async fn a_line_of_a_run_is_refused_one_level_beyond_the_limit() {
 
 /// Readers use different values of a duplicate key, so the stored JSON would have different meanings for them.
 #[tokio::test]
-async fn a_key_that_comes_twice_is_refused_at_every_door() {
+async fn a_duplicate_key_is_refused_at_every_entry_point() {
     let office = Office::closed().await;
     let run = office.ada.post("/runs", json!({"name": "import"})).await.ok();
     let events = format!("/runs/{}/events", run["id"].as_str().unwrap());
@@ -183,7 +183,7 @@ async fn a_key_that_comes_twice_is_refused_at_every_door() {
 }
 
 #[tokio::test]
-async fn a_body_in_another_charset_is_refused_at_every_door() {
+async fn a_body_in_another_charset_is_refused_at_every_entry_point() {
     let office = Office::closed().await;
     let run = office.ada.post("/runs", json!({"name": "import"})).await.ok();
     let events = format!("/runs/{}/events", run["id"].as_str().unwrap());
@@ -277,7 +277,7 @@ async fn events_are_refused_one_level_beyond_the_limit_before_anything_is_writte
 }
 
 #[tokio::test]
-async fn a_value_that_was_too_deep_already_stands_in_no_ones_way() {
+async fn a_stored_value_that_is_too_deep_blocks_nothing() {
     let stage = Stage::new().await;
     let made = stage.widget("w").await;
     // Not deeper than SeaORM can read.
@@ -331,7 +331,7 @@ async fn jobs_sessions_and_actions_are_refused_one_level_beyond_the_limit() {
 }
 
 #[tokio::test]
-async fn a_wide_event_leaves_out_what_is_too_deep_and_says_so() {
+async fn a_wide_event_omits_values_that_are_too_deep_and_reports_it() {
     let office = Office::closed().await;
     let routes = axum::Router::new().route(
         "/tell",
@@ -349,12 +349,12 @@ async fn a_wide_event_leaves_out_what_is_too_deep_and_says_so() {
         .unwrap();
     tower::ServiceExt::oneshot(routes.layer(layer), request).await.unwrap();
     // The line can be read.
-    let told = office.app.wide_event().await;
-    assert_eq!(levels(&told["deepest"]), MAX_JSON_DEPTH);
-    assert!(told["deeper"].is_null() && told["p"].is_null() && told["more"].is_null());
-    let problems = told["schema_errors"].to_string();
+    let event = office.app.wide_event().await;
+    assert_eq!(levels(&event["deepest"]), MAX_JSON_DEPTH);
+    assert!(event["deeper"].is_null() && event["p"].is_null() && event["more"].is_null());
+    let problems = event["schema_errors"].to_string();
     assert!(
         problems.contains("100 levels") && problems.contains("16 names"),
-        "{told:#}"
+        "{event:#}"
     );
 }

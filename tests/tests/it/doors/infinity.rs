@@ -82,7 +82,7 @@ fn size(answer: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn an_infinite_moment_in_any_column_fails_no_list() {
+async fn an_infinite_moment_in_any_column_breaks_no_list() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let paths = settled(&app, &ada).await;
@@ -126,7 +126,7 @@ async fn reads_all(reader: &Client, invited: &Client, paths: &[String], what: &s
 
 /// The first page begins with rows at infinity, and no row is on two pages.
 #[tokio::test]
-async fn an_inbox_of_infinite_moments_is_paged() {
+async fn an_inbox_with_infinite_moments_can_be_paged() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;

@@ -67,7 +67,7 @@ async fn every_route_that_takes_an_object_refuses_a_list() {
 }
 
 #[tokio::test]
-async fn a_list_is_no_object_inside_of_one_either() {
+async fn a_list_is_refused_in_place_of_a_nested_object() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     ada.post("/campaigns", json!(["arr", "1", null])).await.wrong_fields();
@@ -94,7 +94,7 @@ async fn a_list_is_no_object_inside_of_one_either() {
 }
 
 #[tokio::test]
-async fn a_list_is_no_frame() {
+async fn a_list_is_not_a_frame() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;

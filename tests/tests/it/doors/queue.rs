@@ -70,13 +70,13 @@ async fn the_good_ones_are_done(shop: &Shop) {
         (jobs.unfinished(), jobs.quarantined) == (0, 3)
     })
     .await;
-    let told: Vec<(Value, Value, Option<i64>)> =
+    let sessions: Vec<(Value, Value, Option<i64>)> =
         sqlx::query_as("SELECT input, error, queue_job_id FROM job_sessions WHERE status = 'failed'")
             .fetch_all(&mut shop.stage.team.connection().await)
             .await
             .unwrap();
-    assert_eq!(told.len(), 3);
-    for (input, error, queue_job_id) in told {
+    assert_eq!(sessions.len(), 3);
+    for (input, error, queue_job_id) in sessions {
         assert!(input["unreadable"]["reason"].is_string(), "{input}");
         assert!(error["message"].as_str().unwrap().contains("can't be read"), "{error}");
         // So that the queue doesn't retry it.
@@ -90,7 +90,7 @@ async fn the_good_ones_are_done(shop: &Shop) {
 }
 
 #[tokio::test]
-async fn they_are_quarantined_before_the_first_fetch() {
+async fn unreadable_jobs_are_quarantined_before_the_first_fetch() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     into_the_queue(&shop, &mixed()).await;
     shop.work().await;
@@ -98,14 +98,14 @@ async fn they_are_quarantined_before_the_first_fetch() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_with_them_is_released_while_the_worker_lives() {
+async fn jobs_fetched_with_unreadable_ones_are_released_by_the_worker() {
     let shop = Shop::open().await;
     into_the_queue(&shop, &mixed()).await;
     the_good_ones_are_done(&shop).await;
 }
 
 #[tokio::test]
-async fn the_recovery_of_a_dead_workers_jobs_survives_them() {
+async fn recovery_of_a_dead_workers_jobs_survives_unreadable_jobs() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     into_the_queue(&shop, &mixed()).await;
     let mut owner = shop.stage.db.owner().await;
@@ -122,7 +122,7 @@ async fn the_recovery_of_a_dead_workers_jobs_survives_them() {
 }
 
 #[tokio::test]
-async fn the_relay_hands_none_over_and_holds_up_nobody() {
+async fn the_relay_does_not_hand_over_unreadable_jobs_or_stall() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     for input in unreadable() {
         sqlx::query(
@@ -164,17 +164,18 @@ async fn the_relay_hands_none_over_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn an_input_that_an_older_version_took_is_told_as_failed() {
+async fn an_input_that_an_older_version_accepted_is_reported_as_failed() {
     let shop = Shop::open().await;
     // The queue can decode it, but no entry point accepts it any more.
     into_the_queue(&shop, &[format!(r#"{{"text":"old","more":{}}}"#, nested_text(110))]).await;
     let mut team = shop.stage.team.connection().await;
     eventually("a failed attempt", async || {
-        let told: Vec<(Value, Value)> = sqlx::query_as("SELECT input, error FROM job_sessions WHERE status = 'failed'")
-            .fetch_all(&mut team)
-            .await
-            .unwrap();
-        told.first().is_some_and(|(input, error)| {
+        let sessions: Vec<(Value, Value)> =
+            sqlx::query_as("SELECT input, error FROM job_sessions WHERE status = 'failed'")
+                .fetch_all(&mut team)
+                .await
+                .unwrap();
+        sessions.first().is_some_and(|(input, error)| {
             input["unreadable"].is_object() && error["message"].as_str().unwrap().contains("100 levels")
         })
     })
@@ -182,7 +183,7 @@ async fn an_input_that_an_older_version_took_is_told_as_failed() {
 }
 
 #[tokio::test]
-async fn the_jobs_of_a_queue_go_on_after_one_of_them_was_quarantined() {
+async fn a_queues_jobs_continue_after_one_was_quarantined() {
     let shop = Shop::open().await;
     let context = context(&shop);
     let [bad, ..] = unreadable();
@@ -210,7 +211,7 @@ async fn the_jobs_of_a_queue_go_on_after_one_of_them_was_quarantined() {
 /// Any session of the database can hold the advisory locks that the queue's `add_jobs` takes, even one without other
 /// rights.
 #[tokio::test]
-async fn a_lock_of_a_job_s_key_that_somebody_holds_keeps_no_other_job_waiting() {
+async fn a_held_lock_of_a_jobs_key_blocks_no_other_job() {
     let shop = Shop::of(program(Consumers::none())).await;
     let mut stranger = shop.stage.db.app_connection().await;
     let key = format!("{}:note:daily", shop.stage.team.id);

@@ -73,15 +73,15 @@ async fn events_that_cannot_be_read_fail_no_page_no_inbox_no_socket_and_no_batch
     for query in ["", "?group=true"] {
         let page = office.ada.get(&format!("{thread}/messages{query}")).await.ok();
         let items = page["items"].as_array().unwrap();
-        let told: Vec<_> = items
+        let shown: Vec<_> = items
             .iter()
             .flat_map(|item| match item["kind"].as_str() {
                 Some("group") => item["items"].as_array().unwrap().clone(),
                 _ => vec![item.clone()],
             })
             .collect();
-        assert_eq!(told.len(), 6, "{query}: {page:#}");
-        for (at, item) in told.iter().enumerate() {
+        assert_eq!(shown.len(), 6, "{query}: {page:#}");
+        for (at, item) in shown.iter().enumerate() {
             let reason = &item["event"]["unreadable"]["reason"];
             assert_eq!(reason.is_string(), (2..5).contains(&at), "{query}: {item:#}");
         }
@@ -313,6 +313,6 @@ async fn a_session_whose_context_names_no_id_fails_no_story() {
         .await
         .unwrap();
     }
-    let told = office.ada.get(&story).await.ok();
-    assert_eq!(told["steps"].as_array().unwrap().len(), 6, "{told:#}");
+    let shown = office.ada.get(&story).await.ok();
+    assert_eq!(shown["steps"].as_array().unwrap().len(), 6, "{shown:#}");
 }

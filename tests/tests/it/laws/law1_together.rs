@@ -63,7 +63,7 @@ async fn all_of_it_commits() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_refuses_takes_everything_with_it() {
+async fn a_consumer_that_fails_undoes_the_whole_transaction() {
     let stage = stage().await;
     let refused = stage
         .write(async |tx| {
@@ -86,7 +86,7 @@ async fn a_consumer_that_refuses_takes_everything_with_it() {
 
 /// After an error in `Mode::Abort` the transaction can't commit, even if the caller ignores the error.
 #[tokio::test]
-async fn a_refusal_that_nobody_looks_at_can_not_be_committed() {
+async fn an_ignored_consumer_error_prevents_the_commit() {
     let stage = stage().await;
     let tx = stage.begin().await;
     let refused = create_model_with_event(&tx, widget::named("bad"), Track::All).await;
@@ -97,7 +97,7 @@ async fn a_refusal_that_nobody_looks_at_can_not_be_committed() {
 
 /// A later savepoint does not make the transaction commit, either.
 #[tokio::test]
-async fn a_savepoint_does_not_make_good_what_was_refused_before_it() {
+async fn a_savepoint_does_not_undo_an_earlier_consumer_error() {
     let stage = stage().await;
     let tx = stage.begin().await;
     let refused = create_model_with_event(&tx, widget::named("bad"), Track::All).await;
@@ -147,7 +147,7 @@ impl Observer for Endings {
 }
 
 #[tokio::test]
-async fn a_commit_that_nobody_waits_for_any_more_is_carried_out_and_reported() {
+async fn a_cancelled_commit_completes_and_is_reported() {
     let stage = Stage::new().await;
     // COMMIT waits for a lock, so that it is cancelled while it runs.
     let mut holder = stage.db.owner().await;
@@ -199,7 +199,7 @@ async fn a_failed_statement_makes_the_commit_an_error() {
 
 /// A helper that is cancelled while its row is written does not record the event.
 #[tokio::test]
-async fn a_helper_given_up_midway_does_not_commit_a_change_without_its_event() {
+async fn a_cancelled_helper_does_not_commit_a_change_without_its_event() {
     let stage = stage().await;
     let holder = stage.begin().await;
     create_model_with_event(&holder, widget::named("same"), Track::All)
@@ -233,7 +233,7 @@ static JOTTED: Notify = Notify::const_new();
 
 /// A consumer's work is not committed in part, either.
 #[tokio::test]
-async fn a_helper_given_up_in_its_consumers_can_not_be_committed() {
+async fn a_helper_cancelled_in_a_consumer_prevents_the_commit() {
     let stage = Stage::with(Consumers::of([never_ends::CONSUMER]).unwrap()).await;
     let tx = stage.begin().await;
     let creating = create_model_with_event(&tx, widget::named("w"), Track::All);
@@ -289,7 +289,7 @@ async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
 
 /// If the work of a savepoint is cancelled, no part of it is committed.
 #[tokio::test]
-async fn a_savepoint_that_is_given_up_is_not_committed_by_halves() {
+async fn a_cancelled_savepoint_is_not_committed_in_part() {
     let stage = stage().await;
     let tx = stage.begin().await;
     let jotted = Notify::new();

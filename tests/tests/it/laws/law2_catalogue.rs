@@ -4,7 +4,7 @@ use daybook::tenancy::Database;
 use daybook_tests::test_db;
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::law2_self_check::said;
+use super::law2_self_check::refusal_message;
 
 /// Changes by the owner, and the statements in the refusal.
 const CHANGES: [(&str, &str); 19] = [
@@ -100,12 +100,12 @@ fn statements(refused: &str, owner: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_not_as_migrated_is_refused_with_the_statements_that_repair_it() {
+async fn a_difference_from_the_migrations_is_refused_with_the_repairing_statements() {
     for (change, repair) in CHANGES {
         let db = test_db().await;
         let mut owner = db.owner().await;
         owner.execute(change).await.expect(change);
-        let refused = said(db.options()).await;
+        let refused = refusal_message(db.options()).await;
         assert!(
             refused.contains("is not as its migrations made it") && refused.contains(repair),
             "{change}: {refused}"
@@ -125,7 +125,7 @@ async fn what_is_not_as_migrated_is_refused_with_the_statements_that_repair_it()
 }
 
 #[tokio::test]
-async fn another_body_of_a_function_and_a_foreign_key_that_is_not_kept_are_refused() {
+async fn another_function_body_and_an_unenforced_foreign_key_are_refused() {
     let db = test_db().await;
     let mut owner = db.owner().await;
     owner
@@ -135,7 +135,7 @@ async fn another_body_of_a_function_and_a_foreign_key_that_is_not_kept_are_refus
         )
         .await
         .unwrap();
-    let refused = said(db.options()).await;
+    let refused = refusal_message(db.options()).await;
     let words = "give public.daybook_refuse_event_change() the body that it has in a freshly migrated database";
     assert!(refused.contains(words), "{refused}");
 
@@ -149,7 +149,7 @@ async fn another_body_of_a_function_and_a_foreign_key_that_is_not_kept_are_refus
         .execute("ALTER TABLE memberships DISABLE TRIGGER ALL")
         .await
         .unwrap();
-    let refused = said(db.options()).await;
+    let refused = refusal_message(db.options()).await;
     assert!(
         refused.contains("public.memberships is not as")
             && refused.contains("ENABLE TRIGGER \"RI_ConstraintTrigger_c_"),
@@ -159,7 +159,7 @@ async fn another_body_of_a_function_and_a_foreign_key_that_is_not_kept_are_refus
 
 /// A program may observe Daybook's tables with its own triggers.
 #[tokio::test]
-async fn a_trigger_of_a_programs_own_is_a_warning() {
+async fn a_programs_own_trigger_is_a_warning() {
     let db = test_db().await;
     db.owner()
         .await
@@ -174,7 +174,7 @@ async fn a_trigger_of_a_programs_own_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_policy_of_a_programs_own_table_names_the_team() {
+async fn a_policy_of_a_programs_own_table_must_contain_the_team() {
     let db = test_db().await;
     let mut owner = db.owner().await;
     owner
@@ -190,7 +190,7 @@ async fn a_policy_of_a_programs_own_table_names_the_team() {
         .execute("CREATE POLICY everybody ON widgets FOR SELECT USING (true)")
         .await
         .unwrap();
-    let refused = said(db.options()).await;
+    let refused = refusal_message(db.options()).await;
     assert!(
         refused.contains("a policy on public.widgets names neither its column team_id")
             && refused.contains("DROP POLICY everybody ON public.widgets"),
@@ -211,7 +211,7 @@ async fn a_team_table_of_another_schema_is_checked_where_the_role_reaches_it() {
         .execute("GRANT SELECT ON shop.guests TO daybook_app")
         .await
         .unwrap();
-    let refused = said(db.options()).await;
+    let refused = refusal_message(db.options()).await;
     assert!(refused.contains("table shop.guests has team rows"), "{refused}");
 }
 
@@ -226,7 +226,7 @@ async fn the_schema_of_another_version_is_not_compared() {
         let db = test_db().await;
         let mut owner = db.owner().await;
         owner.execute("GRANT DELETE ON teams TO daybook_app").await.unwrap();
-        assert!(said(db.options()).await.contains("public.teams"), "{other}");
+        assert!(refusal_message(db.options()).await.contains("public.teams"), "{other}");
         owner.execute(other).await.unwrap();
         Database::connect(db.options()).await.unwrap().close().await;
     }

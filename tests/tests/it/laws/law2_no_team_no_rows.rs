@@ -39,7 +39,7 @@ async fn every_table_has_a_row_to_be_hidden() {
 }
 
 #[tokio::test]
-async fn with_no_team_nobody_sees_a_row() {
+async fn without_a_team_no_row_is_visible() {
     let (db, ..) = two_teams().await;
     let (mut app, mut owner) = (db.app_connection().await, db.owner().await);
     for table in team_tables(&mut app).await {
@@ -136,17 +136,17 @@ async fn a_row_for_another_team_is_refused() {
                  to_jsonb(t) || '{{\"team_id\": \"{}\"}}')).* FROM {table} t) theirs",
             rival.id
         );
-        let (code, said) = refusal(&mut app, &insert)
+        let (code, message) = refusal(&mut app, &insert)
             .await
             .unwrap_or_else(|| panic!("{table} accepts another team's row"));
-        assert_eq!(code, "42501", "{table}: {said}");
-        assert!(said.contains("row-level security"), "{table}: {said}");
+        assert_eq!(code, "42501", "{table}: {message}");
+        assert!(message.contains("row-level security"), "{table}: {message}");
         if table != "events" {
             let give = format!("UPDATE {table} SET team_id = '{}'", rival.id);
-            let (code, said) = refusal(&mut app, &give)
+            let (code, message) = refusal(&mut app, &give)
                 .await
                 .unwrap_or_else(|| panic!("rows of {table} can be moved to another team"));
-            assert_eq!(code, "42501", "{table}: {said}");
+            assert_eq!(code, "42501", "{table}: {message}");
         }
     }
     let found = format!(

@@ -4,7 +4,7 @@ use daybook::tenancy::{Database, DatabaseOptions};
 use daybook_tests::{PATIENCE, eventually, migrations, refusal, test_db};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 
-use super::law2_self_check::said;
+use super::law2_self_check::refusal_message;
 
 /// `insufficient_privilege`.
 const NO_RIGHT: &str = "42501";
@@ -21,16 +21,16 @@ async fn the_run_time_role_creates_no_temporary_object() {
         "CREATE TEMP TABLE mine (id int)",
         "CREATE DOMAIN pg_temp.text AS pg_catalog.text",
     ] {
-        let (code, said) = refusal(&mut app, sql).await.expect(sql);
-        assert_eq!(code, NO_RIGHT, "{sql}: {said}");
+        let (code, message) = refusal(&mut app, sql).await.expect(sql);
+        assert_eq!(code, NO_RIGHT, "{sql}: {message}");
     }
     let mut worker = db
         .owner_options()
         .options([("role", daybook_migration::rls::WORKER_ROLE)]);
     worker = worker.application_name("worker");
     let mut worker = sqlx::ConnectOptions::connect(&worker).await.unwrap();
-    let (code, said) = refusal(&mut worker, EVIL).await.expect("refused");
-    assert_eq!(code, NO_RIGHT, "{said}");
+    let (code, message) = refusal(&mut worker, EVIL).await.expect("refused");
+    assert_eq!(code, NO_RIGHT, "{message}");
 }
 
 /// Even with the right TEMP, which an administrator may have granted again, the functions find no object of the caller.
@@ -77,7 +77,7 @@ async fn a_temporary_type_is_not_found_by_a_function_that_runs_as_its_owner() {
 }
 
 #[tokio::test]
-async fn a_function_is_called_by_nobody_but_who_needs_it() {
+async fn functions_can_only_be_called_by_the_roles_that_need_them() {
     let db = test_db().await;
     let relay = db
         .owner_options()
@@ -87,30 +87,30 @@ async fn a_function_is_called_by_nobody_but_who_needs_it() {
         "SELECT daybook_enter_member(gen_random_uuid(), gen_random_uuid())",
         "SELECT daybook_enter_person(gen_random_uuid(), 'a', 'b')",
     ] {
-        let (code, said) = refusal(&mut worker, call).await.expect(call);
-        assert_eq!(code, NO_RIGHT, "{said}");
+        let (code, message) = refusal(&mut worker, call).await.expect(call);
+        assert_eq!(code, NO_RIGHT, "{message}");
     }
     let mut app = db.app_connection().await;
     for call in [
         "SELECT daybook_attach_event_partition('mine', 'DEFAULT')",
         "SELECT graphile_worker.add_job('note', '{}')",
     ] {
-        let (code, said) = refusal(&mut app, call).await.expect(call);
-        assert_eq!(code, NO_RIGHT, "{said}");
+        let (code, message) = refusal(&mut app, call).await.expect(call);
+        assert_eq!(code, NO_RIGHT, "{message}");
     }
 }
 
 #[tokio::test]
-async fn a_database_in_which_anybody_may_create_temporary_objects_is_refused_with_the_statement_that_helps() {
+async fn a_database_with_temp_for_public_is_refused_with_the_statement_that_revokes_it() {
     let db = test_db().await;
     let mut owner = db.owner().await;
     let database = db.owner_options().get_database().unwrap().to_owned();
     for from in ["PUBLIC", "daybook_app"] {
         let give = format!("GRANT TEMPORARY ON DATABASE {database} TO {from}");
         owner.execute(AssertSqlSafe(give)).await.unwrap();
-        let said = said(db.options()).await;
+        let message = refusal_message(db.options()).await;
         let remedy = format!("REVOKE TEMPORARY ON DATABASE {database} FROM {from}");
-        assert!(said.contains(&remedy), "{said}");
+        assert!(message.contains(&remedy), "{message}");
         owner.execute(AssertSqlSafe(remedy)).await.unwrap();
         accepted(db.options()).await;
     }
@@ -122,7 +122,7 @@ async fn a_database_in_which_anybody_may_create_temporary_objects_is_refused_wit
 }
 
 #[tokio::test]
-async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by_name() {
+async fn a_security_definer_function_without_a_safe_search_path_is_refused_by_name() {
     let db = test_db().await;
     let mut owner = db.owner().await;
     let body = "RETURNS int LANGUAGE sql SECURITY DEFINER";
@@ -133,9 +133,9 @@ async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by
     ] {
         let make = format!("CREATE OR REPLACE FUNCTION guests_count(team uuid) {body} {path} AS 'SELECT 1'");
         owner.execute(AssertSqlSafe(make)).await.unwrap();
-        let said = said(db.options()).await;
+        let message = refusal_message(db.options()).await;
         let remedy = "ALTER FUNCTION guests_count(uuid) SET search_path = pg_catalog, pg_temp";
-        assert!(said.contains(remedy), "{path}: {said}");
+        assert!(message.contains(remedy), "{path}: {message}");
         owner.execute(remedy).await.unwrap();
         accepted(db.options()).await;
     }
@@ -147,8 +147,8 @@ async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by
         )
         .await
         .unwrap();
-    let told = said(db.options()).await;
-    assert!(told.contains("function on_guest() runs as its owner"), "{told}");
+    let message = refusal_message(db.options()).await;
+    assert!(message.contains("function on_guest() runs as its owner"), "{message}");
     owner.execute("DROP FUNCTION on_guest()").await.unwrap();
     // A function that the run-time role can neither call nor trigger is allowed.
     owner
@@ -168,8 +168,11 @@ async fn a_function_that_runs_as_its_owner_and_pins_no_search_path_is_refused_by
         )
         .await
         .unwrap();
-    let told = said(db.options()).await;
-    assert!(told.contains("guests_count(uuid)") && told.contains("shared"), "{told}");
+    let message = refusal_message(db.options()).await;
+    assert!(
+        message.contains("guests_count(uuid)") && message.contains("shared"),
+        "{message}"
+    );
 }
 
 async fn accepted(options: DatabaseOptions) {
@@ -178,7 +181,7 @@ async fn accepted(options: DatabaseOptions) {
 
 /// Any role can take an advisory lock. Here a role without rights holds the ones that were used before.
 #[tokio::test]
-async fn nobody_but_the_owner_holds_up_migrations_and_partitions() {
+async fn only_the_owner_can_block_migrations_and_partitions() {
     let db = test_db().await;
     let mut app = db.app_connection().await;
     app.execute(
@@ -206,14 +209,14 @@ async fn nobody_but_the_owner_holds_up_migrations_and_partitions() {
         "BEGIN; LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE",
         "BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE",
     ] {
-        let (code, said) = refusal(&mut other, lock).await.expect(lock);
-        assert_eq!(code, NO_RIGHT, "{said}");
+        let (code, message) = refusal(&mut other, lock).await.expect(lock);
+        assert_eq!(code, NO_RIGHT, "{message}");
         other.execute("ROLLBACK").await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn migrations_wait_for_those_that_run() {
+async fn migrations_wait_for_running_migrations() {
     let db = test_db().await;
     let mut owner = db.owner().await;
     owner

@@ -8,7 +8,7 @@ use daybook_tests::test_db;
 use sqlx::{ConnectOptions, Executor};
 
 /// Returns the error that the operator sees when `options` are refused.
-pub async fn said(options: DatabaseOptions) -> String {
+pub async fn refusal_message(options: DatabaseOptions) -> String {
     match Database::connect(options).await {
         Err(error @ Error::Internal(_)) => error.source().unwrap().to_string(),
         other => panic!("expected a refusal, got {other:?}"),
@@ -36,11 +36,11 @@ async fn the_run_time_role_is_accepted() {
 #[tokio::test]
 async fn the_owner_of_tables_is_refused() {
     let db = test_db().await;
-    let said = said(as_login(db.options())).await;
-    assert!(said.contains("role daybook_owner owns"), "{said}");
+    let message = refusal_message(as_login(db.options())).await;
+    assert!(message.contains("role daybook_owner owns"), "{message}");
     assert!(
-        said.contains("campaigns") && said.contains("migrate as another role"),
-        "{said}"
+        message.contains("campaigns") && message.contains("migrate as another role"),
+        "{message}"
     );
 }
 
@@ -52,12 +52,12 @@ async fn a_superuser_is_refused() {
         daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
         return;
     };
-    let said = said(as_login(DatabaseOptions::new(superuser))).await;
-    assert!(said.contains("role postgres is a superuser"), "{said}");
+    let message = refusal_message(as_login(DatabaseOptions::new(superuser))).await;
+    assert!(message.contains("role postgres is a superuser"), "{message}");
 }
 
 #[tokio::test]
-async fn a_superuser_behind_the_role_is_refused_when_strict() {
+async fn a_superuser_login_is_refused_if_strict() {
     let db = test_db().await;
     let Some(superuser) = db.superuser_options() else {
         daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
@@ -65,14 +65,14 @@ async fn a_superuser_behind_the_role_is_refused_when_strict() {
     };
     let options = DatabaseOptions::new(superuser);
     Database::connect(options.clone()).await.expect("only a warning");
-    let said = said(DatabaseOptions {
+    let message = refusal_message(DatabaseOptions {
         strict_roles: true,
         ..options
     })
     .await;
     assert!(
-        said.contains("login postgres is a superuser") && said.contains("DAYBOOK_STRICT_ROLES"),
-        "{said}"
+        message.contains("login postgres is a superuser") && message.contains("DAYBOOK_STRICT_ROLES"),
+        "{message}"
     );
 }
 
@@ -89,12 +89,12 @@ async fn a_role_with_bypassrls_is_refused() {
         .execute(sqlx::AssertSqlSafe(format!("CREATE ROLE {role} LOGIN BYPASSRLS")))
         .await
         .unwrap();
-    let said = said(as_login(DatabaseOptions::new(superuser.username(&role)))).await;
+    let message = refusal_message(as_login(DatabaseOptions::new(superuser.username(&role)))).await;
     connection
         .execute(sqlx::AssertSqlSafe(format!("DROP ROLE {role}")))
         .await
         .unwrap();
-    assert!(said.contains(&format!("role {role} has BYPASSRLS")), "{said}");
+    assert!(message.contains(&format!("role {role} has BYPASSRLS")), "{message}");
 }
 
 /// Creates a login that is a member of `roles`, connects with it, and returns the result; `None` without a superuser.
@@ -118,7 +118,7 @@ async fn tried_as_member_of(name: &str, roles: &[&str]) -> Option<Result<(), Str
     };
     let drop = format!("DROP ROLE {login}");
     connection.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
-    Some(outcome.map_err(|said| said.replace(&login, "LOGIN")))
+    Some(outcome.map_err(|message| message.replace(&login, "LOGIN")))
 }
 
 #[tokio::test]
@@ -141,18 +141,18 @@ async fn a_login_that_could_become_a_role_that_sees_more_is_refused_by_that_role
             daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
             return;
         };
-        let said = outcome.unwrap_err();
+        let message = outcome.unwrap_err();
         for words in [
             format!("role LOGIN is a member of {role}, which {why}"),
             format!("REVOKE {role} FROM LOGIN"),
         ] {
-            assert!(said.contains(&words), "{words:?} is not in: {said}");
+            assert!(message.contains(&words), "{words:?} is not in: {message}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_login_that_could_become_a_superuser_is_refused_behind_the_role_too_when_strict() {
+async fn a_login_that_could_become_a_superuser_is_refused_if_strict() {
     let db = test_db().await;
     let Some(superuser) = db.superuser_options() else {
         daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
@@ -168,7 +168,7 @@ async fn a_login_that_could_become_a_superuser_is_refused_behind_the_role_too_wh
         .expect("only a warning")
         .close()
         .await;
-    let said = said(DatabaseOptions {
+    let message = refusal_message(DatabaseOptions {
         strict_roles: true,
         ..options
     })
@@ -176,8 +176,8 @@ async fn a_login_that_could_become_a_superuser_is_refused_behind_the_role_too_wh
     let drop = format!("DROP ROLE {login}");
     connection.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
     assert!(
-        said.contains("is a member of postgres, which is a superuser") && said.contains("DAYBOOK_STRICT_ROLES"),
-        "{said}"
+        message.contains("is a member of postgres, which is a superuser") && message.contains("DAYBOOK_STRICT_ROLES"),
+        "{message}"
     );
 }
 
@@ -190,7 +190,7 @@ async fn a_team_table_without_forced_row_level_security_is_refused_by_name() {
         .await
         .unwrap();
     owner.execute("CREATE TABLE no_teams_table (id uuid)").await.unwrap();
-    let first = said(db.options()).await;
+    let first = refusal_message(db.options()).await;
     assert!(
         first.contains("table loose has team rows") && first.contains("enable_team_rls"),
         "{first}"
@@ -202,7 +202,7 @@ async fn a_team_table_without_forced_row_level_security_is_refused_by_name() {
         .execute("ALTER TABLE loose ENABLE ROW LEVEL SECURITY")
         .await
         .unwrap();
-    assert!(said(db.options()).await.contains("table loose"));
+    assert!(refusal_message(db.options()).await.contains("table loose"));
     owner
         .execute("ALTER TABLE loose FORCE ROW LEVEL SECURITY")
         .await
@@ -213,5 +213,5 @@ async fn a_team_table_without_forced_row_level_security_is_refused_by_name() {
         .execute("ALTER TABLE users NO FORCE ROW LEVEL SECURITY")
         .await
         .unwrap();
-    assert!(said(db.options()).await.contains("table users"));
+    assert!(refusal_message(db.options()).await.contains("table users"));
 }

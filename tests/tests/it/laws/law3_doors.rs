@@ -71,7 +71,7 @@ async fn assert_clean(stage: &Stage, database: &Database) {
 }
 
 #[tokio::test]
-async fn a_stranger_is_told_nothing_and_leaves_nothing() {
+async fn a_stranger_learns_nothing_and_leaves_nothing() {
     let stage = Stage::new().await;
     let database = pool_of_one(&stage).await;
     let rival = stage.db.team("Rival").await;
@@ -231,7 +231,7 @@ async fn a_reading_transaction_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_commit_is_finished_even_if_nobody_waits_for_it() {
+async fn a_commit_completes_even_if_its_caller_is_dropped() {
     let stage = Stage::new().await;
     // The commit waits for a lock, so that it can be cancelled while it runs.
     let waits = "CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS

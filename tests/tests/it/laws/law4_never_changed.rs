@@ -31,10 +31,10 @@ async fn enter(connection: &mut PgConnection, team: &TestTeam) {
 }
 
 async fn refused_with(connection: &mut PgConnection, sql: &str, code: &str) {
-    let (found, said) = refusal(connection, sql)
+    let (found, message) = refusal(connection, sql)
         .await
         .unwrap_or_else(|| panic!("not refused: {sql}"));
-    assert_eq!(found, code, "{sql}: {said}");
+    assert_eq!(found, code, "{sql}: {message}");
 }
 
 async fn partitions(db: &TestDb) -> Vec<String> {
@@ -55,7 +55,7 @@ const CHANGES: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn the_run_time_role_has_no_right_to() {
+async fn the_run_time_role_has_no_right_to_change_events() {
     let (stage, _owner) = recorded().await;
     let mut app = stage.team.connection().await;
     for sql in CHANGES {
@@ -79,7 +79,7 @@ async fn the_owner_is_refused_too() {
 }
 
 #[tokio::test]
-async fn nor_is_one_partition_changed_by_its_name() {
+async fn a_partition_can_not_be_changed_by_its_own_name() {
     let (stage, mut owner) = recorded().await;
     let partitions = partitions(&stage.db).await;
     assert!(partitions.contains(&"events_default".to_owned()), "{partitions:?}");
@@ -149,7 +149,7 @@ async fn a_cascade_is_stopped() {
 }
 
 #[tokio::test]
-async fn replication_mode_does_not_pass_the_triggers_by() {
+async fn replication_mode_does_not_bypass_the_triggers() {
     let (stage, mut owner) = recorded().await;
     refused_with(&mut owner, "SET session_replication_role = replica", NO_RIGHT).await;
     // A superuser may set it, and is not subject to row-level security: only the triggers protect events.
@@ -171,7 +171,7 @@ async fn replication_mode_does_not_pass_the_triggers_by() {
 
 /// The function that creates a partition sets what the partition does not inherit from its parent.
 #[tokio::test]
-async fn a_partition_made_later_is_as_closed_as_the_first() {
+async fn a_later_partition_is_protected_like_the_first() {
     let (stage, mut owner) = recorded().await;
     let before = partitions(&stage.db).await.len();
     let mut app = stage.db.app_connection().await;
@@ -212,7 +212,7 @@ async fn a_partition_made_later_is_as_closed_as_the_first() {
 
 /// A partition can't be attached while the default one has rows of its month; other months' partitions can.
 #[tokio::test]
-async fn a_wild_clock_keeps_no_other_month_from_its_partition() {
+async fn a_wrong_clock_does_not_block_other_months_partitions() {
     let (stage, mut owner) = recorded().await;
     let insert = format!(
         "INSERT INTO events (team_id, id, event_type, object_type, object_id, object_label, threadable, actor_kind,
@@ -236,7 +236,7 @@ async fn a_wild_clock_keeps_no_other_month_from_its_partition() {
 /// An event goes to the partition of its month. An event from a wrong clock goes to the default partition and isn't
 /// lost.
 #[tokio::test]
-async fn an_event_lands_in_its_month_and_a_wild_one_in_the_default() {
+async fn an_event_goes_to_its_months_partition_or_to_the_default_one() {
     let (stage, mut owner) = recorded().await;
     let landed = |id: &'static str| format!("SELECT tableoid::regclass::text FROM events WHERE object_id = '{id}'");
     for (object, millis) in [("wild", u64::MAX >> 16), ("old", 0)] {
@@ -257,7 +257,7 @@ async fn an_event_lands_in_its_month_and_a_wild_one_in_the_default() {
         assert_eq!(partition, "events_default", "{object}");
     }
     owner.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
-    eventually("both are told of", async || {
+    eventually("both are reported", async || {
         stage.database.ensure_partitions().await.unwrap() == 2
     })
     .await;

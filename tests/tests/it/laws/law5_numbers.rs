@@ -32,10 +32,10 @@ fn event(team: uuid::Uuid, kind: &str, columns: &str, values: &str) -> String {
 }
 
 async fn refused(connection: &mut PgConnection, sql: &str, code: &str) {
-    let (found, said) = refusal(connection, sql)
+    let (found, text) = refusal(connection, sql)
         .await
         .unwrap_or_else(|| panic!("not refused: {sql}"));
-    assert_eq!(found, code, "{sql}: {said}");
+    assert_eq!(found, code, "{sql}: {text}");
 }
 
 /// Returns a connection as the owner, to whom row-level security also applies.
@@ -47,7 +47,7 @@ async fn owner_in(stage: &Stage) -> PgConnection {
 }
 
 #[tokio::test]
-async fn the_run_time_role_numbers_and_dates_no_event() {
+async fn the_run_time_role_can_not_set_an_events_transaction_id_or_date() {
     let stage = Stage::new().await;
     let mut app = stage.team.connection().await;
     let team = stage.team.id;
@@ -128,7 +128,7 @@ async fn a_row_names_the_transaction_that_wrote_it_and_no_other() {
 /// Checks each table for which a migration could have forgotten the trigger. Tables that no reader sorts or shows by
 /// `created_at` are listed as exceptions.
 #[tokio::test]
-async fn when_a_row_was_made_is_the_database_s_to_say() {
+async fn the_database_sets_the_creation_time_of_rows() {
     let stage = Stage::new().await;
     super::seed::seed(&stage.team).await;
     let mut app = stage.team.connection().await;
@@ -192,7 +192,7 @@ async fn when_a_row_was_made_is_the_database_s_to_say() {
 }
 
 #[tokio::test]
-async fn a_message_has_the_place_that_its_thread_gives_and_the_moment_of_the_clock() {
+async fn a_messages_seq_and_time_are_set_by_the_database() {
     let stage = Stage::new().await;
     let mut app = stage.team.connection().await;
     let team = stage.team.id;
@@ -231,7 +231,7 @@ async fn a_message_has_the_place_that_its_thread_gives_and_the_moment_of_the_clo
 
 /// Such rows could be written by SQL before the database refused them.
 #[tokio::test]
-async fn an_event_whose_actor_has_lost_its_id_is_read_all_the_same() {
+async fn an_event_whose_actor_has_no_id_can_be_read() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     ada.create_campaign("Spring", "1").await;
@@ -263,7 +263,7 @@ async fn an_event_whose_actor_has_lost_its_id_is_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_event_from_the_future_holds_up_no_consumer_and_counts_as_no_lag() {
+async fn an_event_from_the_future_blocks_no_consumer_and_is_no_lag() {
     let shop = Shop::with(Consumers::of([mirror::CONSUMER]).unwrap()).await;
     shop.began("mirror").await;
     let team = shop.stage.team.id;

@@ -131,7 +131,7 @@ async fn children_that_outlive_their_server_are_waited_for() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_was_cut_short_is_not_taken_for_one() {
+async fn an_incomplete_cluster_is_not_used() {
     let folder = Folder::new();
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
     postgres.stop().await.unwrap();

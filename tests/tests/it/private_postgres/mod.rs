@@ -21,7 +21,7 @@ use sqlx::{ConnectOptions, Connection};
 use self::harness::{Folder, NOBODY, Service, is_alive, note, notes, owner_of_process, show};
 
 #[tokio::test]
-async fn what_is_acknowledged_is_on_disk() {
+async fn acknowledged_data_is_on_disk() {
     let folder = Folder::new();
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
     let mut connection = postgres.owner_options().connect().await.unwrap();
@@ -34,7 +34,7 @@ async fn what_is_acknowledged_is_on_disk() {
 }
 
 #[tokio::test]
-async fn the_only_door_is_a_socket_in_a_closed_folder() {
+async fn the_only_access_is_a_socket_in_a_private_folder() {
     let folder = Folder::new();
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
     let mut connection = postgres.owner_options().connect().await.unwrap();

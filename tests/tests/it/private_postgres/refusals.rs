@@ -28,7 +28,7 @@ async fn a_second_service_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn somebody_elses_folder_never_holds_the_socket() {
+async fn another_users_folder_is_never_used_for_the_socket() {
     let folder = Folder::new();
     let postgres = PrivatePostgres::start(folder.path()).await.unwrap();
     let socket_dir = postgres.socket_dir().to_owned();
@@ -50,7 +50,7 @@ async fn somebody_elses_folder_never_holds_the_socket() {
 }
 
 #[tokio::test]
-async fn without_programs_the_error_says_what_would_help() {
+async fn without_programs_the_error_says_what_to_do() {
     let folder = Folder::new();
     let empty = TempDir::new().unwrap();
     let error = PrivatePostgres::start_with(folder.path(), &SearchPath::only(empty.path()))
@@ -106,7 +106,7 @@ async fn a_cluster_is_run_by_the_version_that_made_it() {
 /// As root the cluster is outside the data folder and named after its path. A data folder that was moved must not
 /// silently start with an empty database.
 #[tokio::test]
-async fn a_data_folder_that_was_moved_is_refused_with_its_databases_place() {
+async fn a_data_folder_that_was_moved_is_refused_with_its_databases_path() {
     if !geteuid().is_root() {
         daybook_tests::skip("only root keeps the cluster outside the data folder");
         return;

@@ -22,7 +22,7 @@ const TEAM_TABLES: &str = "SELECT c.* FROM pg_class c
            WHERE a.attrelid = c.oid AND a.attname = 'team_id' AND NOT a.attisdropped))";
 
 #[tokio::test]
-async fn a_table_has_team_rows_or_is_the_migrations_own() {
+async fn a_table_has_team_rows_or_belongs_to_the_migrations() {
     let others = lines(&format!(
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('i', 'I', 't', 'v')
            AND oid NOT IN (SELECT oid FROM ({TEAM_TABLES}) t) ORDER BY 1"
@@ -134,7 +134,7 @@ async fn a_function_that_runs_as_its_owner_or_in_a_trigger_pins_its_search_path(
 
 /// PUBLIC may call neither our functions nor the queue's.
 #[tokio::test]
-async fn nobody_may_call_a_function_but_who_needs_it() {
+async fn only_roles_that_need_a_function_may_call_it() {
     let open = lines(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
          WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_function_privilege('public', p.oid, 'EXECUTE')",
@@ -229,7 +229,7 @@ async fn no_foreign_key_reaches_or_leaves_events() {
 
 /// A view runs with its owner's rights unless it is a `security_invoker` view.
 #[tokio::test]
-async fn every_view_asks_as_its_caller() {
+async fn every_view_runs_as_its_caller() {
     let views = lines(
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND (relkind = 'm'
              OR relkind = 'v' AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)

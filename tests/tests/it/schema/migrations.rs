@@ -183,7 +183,7 @@ async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
 
 /// A program from before m0006 doesn't know readers, and would consider them people who don't want to follow.
 #[tokio::test]
-async fn readers_go_with_the_step_that_knows_them() {
+async fn readers_are_removed_with_the_step_that_added_them() {
     let stage = Stage::new().await;
     let mut inside = stage.team.connection().await;
     let insert = "WITH thread AS (

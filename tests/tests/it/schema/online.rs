@@ -119,7 +119,7 @@ async fn waiting(owner: &mut PgConnection, statement: &str) -> i32 {
 }
 
 #[tokio::test]
-async fn a_database_of_the_last_release_becomes_one_of_this() {
+async fn a_database_of_the_last_release_is_upgraded() {
     let (db, fresh) = (TestDb::new().await, TestDb::new().await);
     let (owner, migrations) = (db.owner_options(), Migrations::default());
     migrations.down(&owner, u32::MAX).await.unwrap();
@@ -151,7 +151,7 @@ async fn a_database_of_the_last_release_becomes_one_of_this() {
 }
 
 #[tokio::test]
-async fn a_backfill_that_was_killed_keeps_its_batches_and_goes_on() {
+async fn a_killed_backfill_keeps_its_batches_and_continues() {
     let db = database_before("m0019_existing_rows").await;
     let mut owner = db.owner().await;
     seed(&mut owner).await;
@@ -182,7 +182,7 @@ async fn a_backfill_that_was_killed_keeps_its_batches_and_goes_on() {
 }
 
 #[tokio::test]
-async fn an_index_is_built_beside_writers_and_again_after_a_kill() {
+async fn an_index_is_built_with_concurrent_writers_and_again_after_a_kill() {
     let (db, fresh) = (database_before("m0020_indexes").await, TestDb::new().await);
     let mut owner = db.owner().await;
     let team = db.team("Acme").await;

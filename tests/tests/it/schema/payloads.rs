@@ -39,7 +39,7 @@ fn read(event_type: EventType, version: i16, data: Value) -> daybook::Result<Eve
 
 /// Payloads that the first version stored, byte for byte, must always be readable.
 #[test]
-fn version_one_reads() {
+fn payloads_of_version_one_can_be_read() {
     let values = json!({ "initial_values": { "name": "w", "secret": { "redacted": true } } });
     let EventData::Created(data) = read(EventType::Created, 1, values).unwrap() else {
         panic!()
@@ -90,7 +90,7 @@ fn version_one_reads() {
 }
 
 #[test]
-fn plain_json_reads_as_it_is_and_a_newer_version_is_an_error() {
+fn plain_json_is_read_unchanged_and_a_newer_version_is_an_error() {
     assert_eq!(
         read(EventType::Updated, 0, json!([1])).unwrap(),
         EventData::Raw(json!([1]))
