@@ -1,7 +1,7 @@
-//! Bodies, counted on their way in and out.
+//! Bodies of requests and answers that count their bytes.
 //!
-//! hyper drops an answer's body when it is done with it, whatever the reason: sent whole, the client gone, a
-//! connection reset. So the body is what a request's event lives in at last, and its drop is the event's end.
+//! hyper drops an answer's body in every case: when it was sent completely, when the client has disconnected, when the
+//! connection was reset. Therefore the body owns the guard of the request's event, and its drop ends the event.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::error::EventError;
-use super::event::{Unit, WideEvent};
-use super::layer::Watch;
+use super::event::{EventScope, WideEvent};
+use super::layer::EventGuard;
 
-/// An answer goes out in pieces of at most this size: hyper takes a whole piece whether or not the client reads, so
-/// that a client which is gone shows only between two of them.
+/// Maximum size of the pieces in which an answer is sent. hyper accepts a whole piece even if the client doesn't read,
+/// so a disconnected client is only noticed between two pieces.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
 
 pin_project! {
-    /// An answer's body. What it holds is emitted when it is dropped.
+    /// An answer's body. Its drop ends the request's event.
     #[derive(Debug)]
-    pub struct WatchedBody<B> {
+    pub struct ResponseBody<B> {
         #[pin]
         inner: B,
         rest: Bytes,
-        watch: Watch,
+        guard: EventGuard,
     }
 }
 
-impl<B: HttpBody> WatchedBody<B> {
-    pub(super) fn new(inner: B, watch: Watch) -> Self {
+impl<B: HttpBody> ResponseBody<B> {
+    pub(super) fn new(inner: B, guard: EventGuard) -> Self {
         Self {
             inner,
             rest: Bytes::new(),
-            watch,
+            guard,
         }
     }
 }
 
-impl<B> HttpBody for WatchedBody<B>
+impl<B> HttpBody for ResponseBody<B>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -52,31 +52,31 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
         if this.rest.is_empty() {
-            let polled = this.watch.event().inside(|| this.inner.as_mut().poll_frame(cx));
+            let polled = this.guard.event().inside(|| this.inner.as_mut().poll_frame(cx));
             match ready!(polled) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => *this.rest = data,
                     Err(trailers) => {
                         // Nothing follows trailers.
-                        this.watch.sent_whole();
+                        this.guard.sent_completely();
                         return Poll::Ready(Some(Ok(trailers)));
                     }
                 },
                 Some(Err(error)) => {
-                    this.watch.body_failed(EventError::new("BodyError", error.to_string()));
+                    this.guard.body_failed(EventError::new("BodyError", error.to_string()));
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {
-                    this.watch.sent_whole();
+                    this.guard.sent_completely();
                     return Poll::Ready(None);
                 }
             }
         }
         let next = this.rest.split_to(this.rest.len().min(MAX_FRAME_BYTES));
-        this.watch.sending(next.len());
-        // hyper asks for nothing after a body's announced end.
+        this.guard.sending(next.len());
+        // hyper doesn't poll a body again after its announced end.
         if this.rest.is_empty() && (this.inner.is_end_stream() || this.inner.size_hint().exact() == Some(0)) {
-            this.watch.sent_whole();
+            this.guard.sent_completely();
         }
         Poll::Ready(Some(Ok(Frame::data(next))))
     }
@@ -97,25 +97,25 @@ where
 }
 
 pin_project! {
-    /// A request's body, whose bytes are counted as the handler reads them.
-    pub(super) struct Upload {
+    /// A request's body that counts the bytes that the handler reads.
+    pub(super) struct RequestBody {
         #[pin]
         inner: Body,
-        unit: Arc<Unit>,
+        scope: Arc<EventScope>,
     }
 }
 
-impl Upload {
-    pub(super) fn watch(inner: Body, unit: &Arc<Unit>) -> Body {
+impl RequestBody {
+    pub(super) fn counting(inner: Body, scope: &Arc<EventScope>) -> Body {
         if inner.is_end_stream() {
             return inner;
         }
-        let unit = unit.clone();
-        Body::new(Self { inner, unit })
+        let scope = scope.clone();
+        Body::new(Self { inner, scope })
     }
 }
 
-impl HttpBody for Upload {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -125,11 +125,11 @@ impl HttpBody for Upload {
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                this.unit.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+                this.scope.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
             }
             Some(Err(error)) => {
-                this.unit.upload_failed.store(true, Ordering::Relaxed);
-                WideEvent::of(this.unit).mark_error(EventError::from(error).code("upload-aborted"));
+                this.scope.request_body_failed.store(true, Ordering::Relaxed);
+                WideEvent::of(this.scope).mark_error(EventError::from(error).code("upload-aborted"));
             }
             None => {}
         }

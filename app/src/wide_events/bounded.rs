@@ -1,20 +1,21 @@
-//! Texts that somebody outside chose, bounded.
+//! Limits the length of texts that clients choose.
 //!
-//! A header may have as many bytes as the server lets it have, and a line of a log should not. What is cut off is counted.
+//! The server accepts headers that are much longer than a log line should be. The end of a cut text has the number of
+//! missing bytes.
 
 use std::borrow::Cow;
 
-/// The longest text of a client's that an event has, in bytes: a path, a header, the value of a query parameter.
+/// Maximum length of a client's text in an event: a path, a header, the value of a query parameter.
 pub(super) const MAX_CLIENT_TEXT_BYTES: usize = 2_048;
-/// The longest query, in bytes: the names and values of its parameters, decoded.
+/// Maximum length of a query: the sum of the decoded names and values of its parameters.
 pub(super) const MAX_QUERY_BYTES: usize = 8_192;
-/// The longest words of an error, in bytes: they may quote what a client sent.
+/// Maximum length of an error's message, which may quote what a client sent.
 pub(super) const MAX_ERROR_TEXT_BYTES: usize = 4_096;
-/// At the end of a text that is cut, a word may be half of a secret, which nothing would recognise: so many bytes of it
-/// are left out.
+/// Maximum length of the last word that is also removed from a cut text. It may be half of a secret, which no detector
+/// would recognise.
 const MAX_BROKEN_WORD_BYTES: usize = 256;
 
-/// At most `max_bytes` of a text, and how many bytes were left out: `aaaa… (297952 bytes more)`.
+/// Cuts a text after at most `max_bytes`, and appends the number of missing bytes: `aaaa… (297952 bytes more)`.
 pub(super) fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
     if text.len() <= max_bytes {
         return Cow::Borrowed(text);
@@ -22,7 +23,8 @@ pub(super) fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
     Cow::Owned(cut(text, max_bytes, text.len()))
 }
 
-/// The beginning of a text that has `whole` bytes, of which `text` may be a part that is longer than `max_bytes`.
+/// Cuts `text` after at most `max_bytes`. The complete text has `whole` bytes; `text` may be only its beginning, but is
+/// longer than `max_bytes`.
 pub(super) fn cut(text: &str, max_bytes: usize, whole: usize) -> String {
     let mut end = max_bytes.min(text.len());
     while !text.is_char_boundary(end) {
@@ -45,13 +47,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_is_too_long_says_how_much_is_missing() {
+    fn a_cut_text_has_the_number_of_missing_bytes() {
         assert_eq!(bounded("short", 5), "short");
         let long = "word ".repeat(1_000);
         let cut = bounded(&long, 100);
         assert!(cut.starts_with("word word ") && cut.ends_with(" bytes more)"), "{cut}");
         assert!(cut.len() < 130, "{cut}");
-        // Between letters of several bytes, and without a word's end.
+        // Cut between multi-byte characters, and in a very long word.
         assert!(bounded(&"ä".repeat(1_000), 101).ends_with("(1900 bytes more)"));
         assert!(bounded(&"a".repeat(300_000), 2_048).ends_with("(298208 bytes more)"));
     }

@@ -1,4 +1,4 @@
-//! What a layer is told once.
+//! The configuration of a layer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::sampling::Sampling;
 use super::schema::EventSchema;
 use super::sink::Sink;
 
-/// How an event becomes a line.
+/// A function that formats an event as a line.
 type Format = dyn Fn(&Fields) -> String + Send + Sync;
 
-/// How events are made, and where they go.
+/// The configuration of wide events: their contents, the rules that apply to them, and their destination.
 #[derive(Clone)]
 pub struct WideEventConfig {
     pub(super) service: String,
@@ -43,7 +43,7 @@ impl fmt::Debug for WideEventConfig {
 }
 
 impl WideEventConfig {
-    /// Events of `service`: all of them, without secrets, to stdout.
+    /// Creates the default configuration for `service`: all events are emitted to stdout, with the default redaction.
     pub fn new(service: impl Into<String>) -> Self {
         Self {
             service: service.into(),
@@ -60,28 +60,28 @@ impl WideEventConfig {
         }
     }
 
-    /// The service's version.
+    /// Sets the service's version.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
     }
 
-    /// What was rolled out: an image's tag, a release's number.
+    /// Sets the id of the deployment, such as an image tag or a release number.
     #[must_use]
     pub fn deployment_id(mut self, deployment_id: Option<String>) -> Self {
         self.deployment_id = deployment_id;
         self
     }
 
-    /// Where it runs.
+    /// Sets the region in which the service runs.
     #[must_use]
     pub fn region(mut self, region: Option<String>) -> Self {
         self.region = region;
         self
     }
 
-    /// A request's header that events have, as `headers.<name>`. None is there by itself.
+    /// Adds a request header that events have, as `headers.<name>`. By default, they have none.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         if !self.headers.contains(&name) {
@@ -90,43 +90,44 @@ impl WideEventConfig {
         self
     }
 
-    /// What must not leave the process.
+    /// Sets the redaction rules.
     #[must_use]
     pub fn redaction(mut self, redaction: Redaction) -> Self {
         self.redaction = redaction;
         self
     }
 
-    /// Checks events against a schema; `None` doesn't.
+    /// Sets the schema that events are validated against. With `None`, they aren't validated.
     #[must_use]
     pub fn schema(mut self, schema: Option<EventSchema>) -> Self {
         self.schema = schema;
         self
     }
 
-    /// Which events are emitted.
+    /// Sets the rules that decide which events are emitted.
     #[must_use]
     pub fn sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = sampling;
         self
     }
 
-    /// Where lines go instead of to stdout.
+    /// Sets the sink that writes the lines. The default writes to stdout.
     #[must_use]
     pub fn sink(mut self, sink: Sink) -> Self {
         self.sink = Some(sink);
         self
     }
 
-    /// Writes something else than JSON, for a person who looks on.
+    /// Sets the function that formats an event as a line, for output that is not JSON, such as sentences for a
+    /// terminal.
     #[must_use]
     pub fn format(mut self, format: impl Fn(&Fields) -> String + Send + Sync + 'static) -> Self {
         self.format = Some(Arc::new(format));
         self
     }
 
-    /// The longest line. An event that would be longer keeps the layer's own fields and says what became of the
-    /// others.
+    /// Sets the maximum length of a line. A longer event keeps only the layer's own fields, and `schema_errors` records
+    /// this.
     #[must_use]
     pub fn max_line_bytes(mut self, bytes: usize) -> Self {
         self.max_line_bytes = bytes;

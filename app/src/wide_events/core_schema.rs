@@ -1,11 +1,11 @@
-//! What every event has.
+//! The JSON Schema of the fields that the layer writes.
 
 use serde_json::Value;
 
-/// A JSON Schema (2020-12) of the layer's own fields, which leaves all others free. Take it and add to its
-/// `properties`.
+/// Returns a JSON Schema (2020-12) of the layer's own fields. It allows any other field. A program adds its own fields
+/// to `properties`.
 pub fn core_schema() -> Value {
-    // A file of ours, which the test below reads.
+    // The test below checks that this file can be parsed.
     serde_json::from_str(include_str!("core.schema.json")).unwrap_or_default()
 }
 

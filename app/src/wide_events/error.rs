@@ -1,4 +1,4 @@
-//! Errors in one shape, whatever their type.
+//! The common form in which events have errors of any type.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -6,10 +6,10 @@ use std::error::Error;
 use super::bounded::{MAX_ERROR_TEXT_BYTES, bounded};
 use super::fields::{Fields, Value};
 
-/// As many causes of an error as an event has.
+/// Maximum number of causes of an error that an event has.
 const MAX_CAUSES: usize = 16;
 
-/// An error as events have it: its type, its words, a code for programs, whether to try again, and what caused it.
+/// An error in an event: its type, its message, a code for programs, whether a retry can help, and its causes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventError {
     kind: Cow<'static, str>,
@@ -20,67 +20,68 @@ pub struct EventError {
 }
 
 impl EventError {
-    /// An error by its type's name and its words.
+    /// Creates an error from its type's name and its message.
     pub fn new(kind: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             kind: kind.into(),
-            message: without_database_words(message.into()),
+            message: without_database_message(message.into()),
             code: None,
             retriable: None,
             causes: Vec::new(),
         }
     }
 
-    /// A stable word for programs.
+    /// Sets a stable code for programs.
     #[must_use]
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.code = Some(code.into());
         self
     }
 
-    /// Whether the same request may well succeed later.
+    /// Sets whether the same request may succeed later.
     #[must_use]
     pub fn retriable(mut self, retriable: bool) -> Self {
         self.retriable = Some(retriable);
         self
     }
 
-    /// What caused it, outermost first, each once: `error`'s sources, without `error` itself.
+    /// Adds the sources of `error` as causes, outermost first, without `error` itself.
     #[must_use]
     pub fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
         let mut next = error.source();
         while let Some(source) = next {
-            let words = without_database_words(source.to_string());
-            // Errors that pass their source's words on would say everything twice.
-            if self.causes.last().is_none_or(|last| !last.contains(&words)) {
-                self.causes.push(words);
+            let message = without_database_message(source.to_string());
+            // Some errors repeat their source's message. Such a source is left out.
+            if self.causes.last().is_none_or(|last| !last.contains(&message)) {
+                self.causes.push(message);
             }
             next = source.source();
         }
         self
     }
 
-    /// A cause in words.
+    /// Adds a cause as text.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(without_database_words(cause.into()));
+        self.causes.push(without_database_message(cause.into()));
         self
     }
 }
 
-/// What sqlx quotes of a database begins so; PostgreSQL's messages quote the values that it refused.
-const DATABASE_SAYS: &str = "error returned from database: ";
+/// The prefix of PostgreSQL's message in an sqlx error. The message is left out, since it quotes values that were
+/// refused.
+const DATABASE_ERROR_PREFIX: &str = "error returned from database: ";
 
-fn without_database_words(mut words: String) -> String {
-    if let Some(at) = words.find(DATABASE_SAYS) {
-        words.truncate(at + DATABASE_SAYS.len());
-        words.push('…');
+fn without_database_message(mut message: String) -> String {
+    if let Some(at) = message.find(DATABASE_ERROR_PREFIX) {
+        message.truncate(at + DATABASE_ERROR_PREFIX.len());
+        message.push('…');
     }
-    words
+    message
 }
 
 impl<E: Error + 'static> From<&E> for EventError {
-    /// Its type's own name without the path, its `Display`, and its sources.
+    /// Takes the type's name without its path, the `Display` text, and the sources.
     fn from(error: &E) -> Self {
         let path = std::any::type_name::<E>();
         let own = path.split('<').next().unwrap_or(path);
@@ -128,15 +129,15 @@ mod tests {
     struct PaymentFailed<T: std::fmt::Debug>(#[source] std::io::Error, T);
 
     #[test]
-    fn what_the_database_said_is_left_out() {
+    fn messages_of_the_database_are_left_out() {
         let source = std::io::Error::other("error returned from database: bad inet: \"SECRET\"");
         let event = EventError::from(&PaymentFailed(source, 1_u8)).because("x: error returned from database: SECRET");
-        let told = serde_json::Value::from(&Value::from(event)).to_string();
-        assert!(!told.contains("SECRET"), "{told}");
+        let json = serde_json::Value::from(&Value::from(event)).to_string();
+        assert!(!json.contains("SECRET"), "{json}");
     }
 
     #[test]
-    fn an_error_has_its_types_name_its_words_and_its_causes() {
+    fn an_error_has_its_types_name_its_message_and_its_causes() {
         let source = std::io::Error::other("connection reset");
         let error = PaymentFailed(source, 1_u8);
         let event = EventError::from(&error).code("GATEWAY").retriable(true);

@@ -1,4 +1,4 @@
-//! One request's event while it lives, and what it becomes.
+//! The event of a running request, and the handle with which code adds fields to it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,73 +8,73 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use super::draft::EventDraft;
 use super::error::EventError;
 use super::fields::Value;
-use super::gathered::Gathered;
 use super::head::RequestHead;
 use super::ids::RequestIds;
 use super::outcome::Outcome;
 use super::pipeline::WideEvents;
-use super::ser::NoJson;
+use super::ser::NotJson;
 
 tokio::task_local! {
     static CURRENT: WideEvent;
 }
 
-/// A handle on the event of the request that is being handled. Cheap to clone.
+/// A handle to the wide event of the current request. Cheap to clone.
 ///
-/// As an extractor, or from anywhere below a handler by [`WideEvent::current`]:
+/// Get it as an extractor, or in any function that a handler calls with [`WideEvent::current`]:
 ///
 /// ```ignore
 /// async fn checkout(event: WideEvent, Json(cart): Json<Cart>) -> Result<impl IntoResponse> {
 ///     event.set("cart.items", cart.items.len());
-///     // and so on
+///     // …
 /// }
 /// ```
 ///
-/// Outside a request it takes everything and does nothing. After the event has been emitted (the client is gone,
-/// or a task goes on after the answer) what is added becomes a `late` event of its own, with the same ids, as soon
-/// as the last handle is dropped.
+/// Outside a request, all methods do nothing. After the event was emitted (the client has disconnected, or a task
+/// continues after the answer), added fields become a separate `late` event with the same ids. It is emitted when
+/// the last handle is dropped.
 #[derive(Clone, Default)]
-pub struct WideEvent(Option<Arc<Unit>>);
+pub struct WideEvent(Option<Arc<EventScope>>);
 
-/// Something that ends once: a request, a socket, a job's attempt.
-pub(super) struct Unit {
+/// A unit of work with its own wide event, which ends once: a request, a socket, an attempt at a job.
+pub(super) struct EventScope {
     pub(super) kind: &'static str,
     pub(super) ids: RequestIds,
     pub(super) events: WideEvents,
     pub(super) began: Instant,
     pub(super) at: SystemTime,
-    /// What was asked for; none for what no client asks for.
+    /// The request's head. None if no client started this work.
     pub(super) head: Option<RequestHead>,
     pub(super) bytes_in: AtomicU64,
-    /// The client's own body broke off.
-    pub(super) upload_failed: AtomicBool,
-    state: Mutex<State>,
+    /// The client's request body was not received completely.
+    pub(super) request_body_failed: AtomicBool,
+    state: Mutex<ScopeState>,
 }
 
 #[derive(Default)]
-struct State {
-    gathered: Gathered,
-    /// What late events and other units of the request have, too.
+struct ScopeState {
+    draft: EventDraft,
+    /// Fields that the request's late events and child scopes have, too.
     tags: Vec<(Cow<'static, str>, Value)>,
     ended: bool,
     late: bool,
 }
 
-/// How a unit ended.
+/// How a scope ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct End {
+pub(super) struct ScopeEnd {
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
     pub(super) bytes_out: u64,
-    /// Until the answer's head was made, for what is a stream.
-    pub(super) streamed_after: Option<Duration>,
+    /// For a streamed answer: the time until its head was ready.
+    pub(super) headers_after: Option<Duration>,
 }
 
 impl fmt::Debug for WideEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let request_id = self.0.as_ref().map(|unit| unit.ids.request_id.as_str());
+        let request_id = self.0.as_ref().map(|scope| scope.ids.request_id.as_str());
         f.debug_struct("WideEvent")
             .field("request_id", &request_id)
             .finish_non_exhaustive()
@@ -82,142 +82,144 @@ impl fmt::Debug for WideEvent {
 }
 
 impl WideEvent {
-    /// The event of the request that this task handles; outside of one, an event that leads nowhere.
+    /// Returns the event of the request that this task handles. Outside a request, it returns an event that ignores
+    /// everything.
     pub fn current() -> Self {
         CURRENT.try_with(Self::clone).unwrap_or_default()
     }
 
-    /// Sets the field at `path`, whose dots lead into objects: `event.set("cart.items", 3)`. What was there is
+    /// Sets the field at `path`: `event.set("cart.items", 3)`. A dot leads into an object. An existing value is
     /// replaced.
     ///
-    /// The layer's own fields (`status_code`, `outcome`, …) can't be set: the event tells that it was tried.
+    /// Reserved fields (`status_code`, `outcome`, …) can't be set. An attempt is recorded in `schema_errors`.
     pub fn set(&self, path: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
-        self.with_value(value, |gathered, value| {
+        self.with_value(value, |draft, value| {
             let path = path.into();
             match value {
                 Ok(value) => {
-                    if let Some(place) = gathered.at(path) {
-                        *place = value;
+                    if let Some(field) = draft.at_path(path) {
+                        *field = value;
                     }
                 }
-                Err(error) => gathered.problem(format_args!("{path} is no JSON: {error}")),
+                Err(error) => draft.problem(format_args!("{path} can't be serialized as JSON: {error}")),
             }
         })
     }
 
-    /// [`WideEvent::set`], for what says whose request it is: what is late, and other units such as a socket, have it,
-    /// too.
+    /// Sets a field like [`WideEvent::set`], also in the request's late events and in units such as a socket. Use it
+    /// for fields that identify the team and the actor.
     pub fn tag(&self, path: impl Into<Cow<'static, str>>, value: impl Serialize) -> &Self {
-        if let (Some(unit), Ok(value)) = (&self.0, Value::of(value)) {
-            unit.tag(path.into(), value);
+        if let (Some(scope), Ok(value)) = (&self.0, Value::of(value)) {
+            scope.tag(path.into(), value);
         }
         self
     }
 
-    /// Adds `more` to the number at `path`, which is zero before.
+    /// Adds `more` to the number at `path`, which starts at zero.
     pub fn add(&self, path: impl Into<Cow<'static, str>>, more: u64) -> &Self {
-        self.with(|gathered| {
-            if let Some(place) = gathered.at(path.into()) {
-                *place = (place.as_u64().unwrap_or(0).saturating_add(more)).into();
+        self.with(|draft| {
+            if let Some(field) = draft.at_path(path.into()) {
+                *field = (field.as_u64().unwrap_or(0).saturating_add(more)).into();
             }
         });
         self
     }
 
-    /// Adds an item to the list at `path`, unless it has `limit` items already.
+    /// Appends an item to the list at `path`, unless the list already has `limit` items.
     pub fn push(&self, path: impl Into<Cow<'static, str>>, item: impl Serialize, limit: usize) -> &Self {
-        self.with_value(item, |gathered, item| match item {
-            Ok(item) => match gathered.at(path.into()) {
+        self.with_value(item, |draft, item| match item {
+            Ok(item) => match draft.at_path(path.into()) {
                 Some(Value::Array(items)) if items.len() >= limit => {}
                 Some(Value::Array(items)) => items.push(item),
-                Some(place) => *place = Value::Array(vec![item]),
+                Some(field) => *field = Value::Array(vec![item]),
                 None => {}
             },
-            Err(error) => gathered.problem(format_args!("an item is no JSON: {error}")),
+            Err(error) => draft.problem(format_args!("an item can't be serialized as JSON: {error}")),
         })
     }
 
-    /// Adds all fields of `value`, a struct or a map: objects are merged, anything else is replaced.
+    /// Adds all fields of `value`, a struct or a map. Objects are merged; other values are replaced.
     pub fn enrich(&self, value: impl Serialize) -> &Self {
-        self.with_value(value, |gathered, value| match value {
-            Ok(Value::Object(fields)) => gathered.merge(fields),
-            Ok(_) => gathered.problem(format_args!("only an object can enrich an event")),
-            Err(error) => gathered.problem(format_args!("what should enrich it is no JSON: {error}")),
+        self.with_value(value, |draft, value| match value {
+            Ok(Value::Object(fields)) => draft.merge(fields),
+            Ok(_) => draft.problem(format_args!("only an object can enrich an event")),
+            Err(error) => draft.problem(format_args!("the enriching value can't be serialized as JSON: {error}")),
         })
     }
 
-    /// Records the error that the request failed with: `event.mark_error(&error)`. The last one counts.
+    /// Records the error with which the request failed: `event.mark_error(&error)`. The last call counts.
     pub fn mark_error(&self, error: impl Into<EventError>) -> &Self {
         if self.0.is_some() {
             let error = error.into();
-            self.with(|gathered| gathered.error = Some(error));
+            self.with(|draft| draft.error = Some(error));
         }
         self
     }
 
-    /// Says how the request ended, for what its answer doesn't tell: [`Outcome::Panic`] by whoever catches panics,
-    /// [`Outcome::Timeout`] by whoever ends what takes too long.
+    /// Sets the request's outcome where the answer doesn't show it. A layer that catches panics sets
+    /// [`Outcome::Panic`], and a layer with a time limit sets [`Outcome::Timeout`].
     pub fn mark_outcome(&self, outcome: Outcome) -> &Self {
-        self.with(|gathered| gathered.outcome = Some(outcome));
+        self.with(|draft| draft.outcome = Some(outcome));
         self
     }
 
-    /// The request's names; none outside of a request.
+    /// Returns the request's ids, or none outside a request.
     pub fn ids(&self) -> Option<&RequestIds> {
-        self.0.as_ref().map(|unit| &unit.ids)
+        self.0.as_ref().map(|scope| &scope.ids)
     }
 
-    /// `work`, with this event as [`WideEvent::current`]: for a task that is spawned and belongs to the request.
+    /// Wraps `work` so that [`WideEvent::current`] returns this event in it. For spawned tasks that belong to the
+    /// request.
     pub fn carry<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(self.clone(), work)
     }
 
-    /// Runs what this request has begun and that outlives it (a WebSocket) as a unit of its own: one event at its
-    /// end, with the same request id and trace. Inside, that event is the current one.
+    /// Runs work that outlives its request, such as a WebSocket, as a unit with its own event. The event is emitted
+    /// when the work ends, and has the same request id and trace id. Inside `work`, it is the current event.
     pub fn unit<F: Future>(&self, kind: &'static str, work: F) -> impl Future<Output = F::Output> + use<F> {
-        let unit = self.0.as_ref().map(|unit| unit.child(kind));
+        let scope = self.0.as_ref().map(|scope| scope.child(kind));
         async move {
-            let Some(unit) = unit else {
+            let Some(scope) = scope else {
                 return work.await;
             };
-            unit.run(work).await
+            scope.run(work).await
         }
     }
 
-    pub(super) fn of(unit: &Arc<Unit>) -> Self {
-        Self(Some(unit.clone()))
+    pub(super) fn of(scope: &Arc<EventScope>) -> Self {
+        Self(Some(scope.clone()))
     }
 
     pub(super) fn inside<T>(&self, work: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self.clone(), work)
     }
 
-    fn with_value(&self, value: impl Serialize, change: impl FnOnce(&mut Gathered, Result<Value, NoJson>)) -> &Self {
+    fn with_value(&self, value: impl Serialize, change: impl FnOnce(&mut EventDraft, Result<Value, NotJson>)) -> &Self {
         if self.0.is_some() {
-            // Before the lock is taken: a `Serialize` may do as it likes, also reach for its event.
+            // Serialize before taking the lock: a `Serialize` implementation may use the event itself.
             let value = Value::of(value);
-            self.with(|gathered| change(gathered, value));
+            self.with(|draft| change(draft, value));
         }
         self
     }
 
-    fn with(&self, change: impl FnOnce(&mut Gathered)) {
-        if let Some(unit) = &self.0 {
-            unit.with(change);
+    fn with(&self, change: impl FnOnce(&mut EventDraft)) {
+        if let Some(scope) = &self.0 {
+            scope.with(change);
         }
     }
 }
 
-impl fmt::Debug for Unit {
+impl fmt::Debug for EventScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unit")
+        f.debug_struct("EventScope")
             .field("kind", &self.kind)
             .field("request_id", &self.ids.request_id)
             .finish_non_exhaustive()
     }
 }
 
-impl Unit {
+impl EventScope {
     pub(super) fn new(
         events: WideEvents,
         kind: &'static str,
@@ -234,7 +236,7 @@ impl Unit {
             at,
             head,
             bytes_in: AtomicU64::new(0),
-            upload_failed: AtomicBool::new(false),
+            request_body_failed: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -263,86 +265,86 @@ impl Unit {
         state.tags.retain(|(of, _)| *of != path);
         state.tags.push((path.clone(), value.clone()));
         if !state.ended
-            && let Some(place) = state.gathered.at(path)
+            && let Some(field) = state.draft.at_path(path)
         {
-            *place = value;
+            *field = value;
         }
     }
 
-    /// Runs `work` to its end, and ends this unit with it.
+    /// Runs `work`, and ends this scope when `work` ends.
     pub(super) async fn run<T>(self, work: impl Future<Output = T>) -> T {
-        let mut ending = Ending {
-            unit: Arc::new(self),
+        let mut ending = EndGuard {
+            scope: Arc::new(self),
             done: false,
         };
-        let result = WideEvent::of(&ending.unit).carry(work).await;
+        let result = WideEvent::of(&ending.scope).carry(work).await;
         ending.done = true;
         result
     }
 
-    pub(super) fn end(&self, end: End) {
-        let gathered = {
+    pub(super) fn end(&self, end: ScopeEnd) {
+        let draft = {
             let mut state = self.state();
             if state.ended {
                 return;
             }
             state.ended = true;
-            std::mem::take(&mut state.gathered)
+            std::mem::take(&mut state.draft)
         };
-        self.events.emit(self, end, gathered);
+        self.events.emit(self, end, draft);
     }
 
-    fn with(&self, change: impl FnOnce(&mut Gathered)) {
+    fn with(&self, change: impl FnOnce(&mut EventDraft)) {
         let mut state = self.state();
         if state.ended && !state.late {
             state.late = true;
             self.events.receive();
         }
-        change(&mut state.gathered);
+        change(&mut state.draft);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // What is changed under it is whole after each step, and nobody else's code runs under it.
+    fn state(&self) -> MutexGuard<'_, ScopeState> {
+        // A poisoned lock is safe to use: each change leaves the state consistent, and no foreign code runs under it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Unit {
+impl Drop for EventScope {
     fn drop(&mut self) {
-        let (late, mut gathered, tags) = {
+        let (late, mut draft, tags) = {
             let mut state = self.state();
-            let (gathered, tags) = (std::mem::take(&mut state.gathered), std::mem::take(&mut state.tags));
-            (state.late, gathered, tags)
+            let (draft, tags) = (std::mem::take(&mut state.draft), std::mem::take(&mut state.tags));
+            (state.late, draft, tags)
         };
         if late {
             for (path, value) in tags {
-                if let Some(place) = gathered.at(path) {
-                    *place = value;
+                if let Some(field) = draft.at_path(path) {
+                    *field = value;
                 }
             }
-            self.events.emit_late(self, gathered);
+            self.events.emit_late(self, draft);
         }
     }
 }
 
-/// Ends a unit that isn't a request when its work is over, or dropped.
-struct Ending {
-    unit: Arc<Unit>,
+/// Ends a scope that isn't a request when its work ends or is dropped.
+struct EndGuard {
+    scope: Arc<EventScope>,
     done: bool,
 }
 
-impl Drop for Ending {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         let outcome = match self.done {
             true => Outcome::Success,
             false if std::thread::panicking() => Outcome::Panic,
             false => Outcome::Cancelled,
         };
-        self.unit.end(End {
+        self.scope.end(ScopeEnd {
             outcome,
             status: None,
             bytes_out: 0,
-            streamed_after: None,
+            headers_after: None,
         });
     }
 }

@@ -1,4 +1,4 @@
-//! The event as a handler's argument.
+//! The extractor that passes the current event to a handler.
 
 use std::convert::Infallible;
 

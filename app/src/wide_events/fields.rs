@@ -1,7 +1,7 @@
-//! What an event holds: JSON, in the order in which it was written, with names that are mostly `'static`.
+//! The JSON values of events. Objects keep the order in which fields were added, and most names are `'static`.
 //!
-//! `serde_json::Value` would allocate every name anew for each request, and its map sorts. An event's objects are
-//! short, so a list that is searched from its front is both smaller and faster.
+//! `serde_json::Value` would allocate every name for each request, and its map sorts the names. An event's objects are
+//! small, so a list with a linear search is both smaller and faster.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,23 +10,24 @@ use compact_str::CompactString;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Number;
 
-use super::ser::{NoJson, ToValue};
+use super::ser::{NotJson, ValueSerializer};
 
-/// A field's name.
+/// The name of a field.
 pub(super) type Name = Cow<'static, str>;
-/// A text: `'static`, or kept in its place up to 24 bytes, or in memory of its own.
+/// A string that is `'static`, stored inline up to 24 bytes, or on the heap.
 pub(super) type Text = CompactString;
 
-/// How many fields one object may have. More are left out, and the event says so.
+/// Maximum number of fields in one object. Further fields are left out, and `schema_errors` records this.
 pub const MAX_FIELDS: usize = 256;
 
-/// How many levels of objects and lists a value may have. Deeper ones are left out, which the event records.
+/// Maximum number of nested objects and lists in a value. Deeper values are left out, and `schema_errors` records this.
 pub const MAX_DEPTH: usize = 100;
-/// How many names a path may have: with its value, an event is no deeper than what readers of JSON take.
+/// Maximum number of names in a path. Together with [`MAX_DEPTH`] it keeps an event within the depth that JSON parsers
+/// accept.
 pub(super) const MAX_PATH_NAMES: usize = 16;
 
-/// Room for the layer's own fields and some more.
-const USUAL_FIELDS: usize = 64;
+/// Initial capacity of an event: the layer's own fields and some more.
+const EVENT_CAPACITY: usize = 64;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,7 +39,7 @@ pub enum Value {
     Bool(bool),
     /// An integer or a float.
     Number(Number),
-    /// A text.
+    /// A string.
     String(CompactString),
     /// A list.
     Array(Vec<Value>),
@@ -46,29 +47,30 @@ pub enum Value {
     Object(Fields),
 }
 
-/// An object: its fields in the order in which they were first written.
+/// A JSON object that keeps the order in which its fields were first added.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fields {
     entries: Vec<(Name, Value)>,
-    /// A bit for each name that is there (a Bloom filter of one hash): most new names are seen to be new without a
-    /// search.
+    /// One bit for each name (a Bloom filter with one hash). It shows for most new names without a search that they are
+    /// new.
     seen: u128,
 }
 
-/// A field that found no place: its object has [`MAX_FIELDS`] already.
+/// The error for a field that can't be added, because its object already has [`MAX_FIELDS`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct TooManyFields;
 
 impl Value {
-    /// What `value` is as JSON.
+    /// Serializes `value`.
     ///
     /// # Errors
-    /// If its `Serialize` fails, a map's keys are no texts, or it has more than [`MAX_DEPTH`] levels.
-    pub fn of(value: impl Serialize) -> Result<Self, NoJson> {
-        value.serialize(ToValue::whole())
+    /// If its `Serialize` fails, if a map has a key that can't be a string, or if it has more than [`MAX_DEPTH`]
+    /// levels.
+    pub fn of(value: impl Serialize) -> Result<Self, NotJson> {
+        value.serialize(ValueSerializer::new())
     }
 
-    /// The text, if it is one.
+    /// Returns the string, if the value is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -76,7 +78,7 @@ impl Value {
         }
     }
 
-    /// The number, if it is one.
+    /// Returns the number, if the value is one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Number(number) => number.as_f64(),
@@ -84,7 +86,7 @@ impl Value {
         }
     }
 
-    /// The whole number from zero on, if it is one.
+    /// Returns the non-negative integer, if the value is one.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(number) => number.as_u64(),
@@ -92,7 +94,7 @@ impl Value {
         }
     }
 
-    /// About how many bytes it is as JSON.
+    /// Estimates the length of the value as JSON, in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Null | Self::Bool(_) | Self::Number(_) => 8,
@@ -102,7 +104,7 @@ impl Value {
         }
     }
 
-    /// The object, if it is one.
+    /// Returns the object, if the value is one.
     pub fn as_fields(&self) -> Option<&Fields> {
         match self {
             Self::Object(fields) => Some(fields),
@@ -119,33 +121,33 @@ impl Fields {
         }
     }
 
-    /// An empty one with room for an event.
-    pub(super) fn roomy() -> Self {
-        Self::with_capacity(USUAL_FIELDS)
+    /// Creates an empty object with capacity for an event.
+    pub(super) fn for_event() -> Self {
+        Self::with_capacity(EVENT_CAPACITY)
     }
 
-    /// Empties it and keeps its memory.
+    /// Removes all fields and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.seen = 0;
     }
 
-    /// Whether it has no memory.
-    pub(super) fn is_bare(&self) -> bool {
+    /// Returns whether no memory is allocated.
+    pub(super) fn has_no_capacity(&self) -> bool {
         self.entries.capacity() == 0
     }
 
-    /// How many there are, not counting what is inside of them.
+    /// Returns the number of fields, without nested ones.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The value at a path of names with dots between: `cart.items`.
+    /// Returns the value at a path of names, separated by dots: `cart.items`.
     pub fn get(&self, path: &str) -> Option<&Value> {
         match path.split_once('.') {
             None => self.field(path),
@@ -153,13 +155,13 @@ impl Fields {
         }
     }
 
-    /// Every field, in order.
+    /// Returns all fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.entries.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
     pub(super) fn field(&self, name: &str) -> Option<&Value> {
-        self.entries.get(self.place(name)?).map(|(_, value)| value)
+        self.entries.get(self.index_of(name)?).map(|(_, value)| value)
     }
 
     pub(super) fn entries(&self) -> &[(Name, Value)] {
@@ -170,18 +172,19 @@ impl Fields {
         &mut self.entries
     }
 
-    /// Adds a field that isn't there yet.
+    /// Adds a field. The object must not have its name yet.
     pub(super) fn push(&mut self, name: impl Into<Name>, value: impl Into<Value>) {
         let name = name.into();
         self.seen |= bit(&name);
         self.entries.push((name, value.into()));
     }
 
-    /// The place at `path`, whose dots lead into objects, made if need be; whatever stands in its way is no more.
-    pub(super) fn at(&mut self, path: Name) -> Result<&mut Value, Full> {
-        let dot = path.bytes().position(|letter| letter == b'.');
+    /// Returns the value at `path`, and creates it and its parent objects if they are missing. A parent that is not an
+    /// object is replaced.
+    pub(super) fn at_path(&mut self, path: Name) -> Result<&mut Value, TooManyFields> {
+        let dot = path.bytes().position(|byte| byte == b'.');
         let Some(dot) = dot else {
-            return self.own(path);
+            return self.entry(path);
         };
         let (name, rest) = match path {
             Cow::Borrowed(path) => (Cow::Borrowed(&path[..dot]), Cow::Borrowed(&path[dot + 1..])),
@@ -190,25 +193,25 @@ impl Fields {
                 Cow::Owned(path[dot + 1..].to_owned()),
             ),
         };
-        let value = self.own(name)?;
+        let value = self.entry(name)?;
         if !matches!(value, Value::Object(_)) {
             *value = Value::Object(Self::default());
         }
         match value {
-            Value::Object(fields) => fields.at(rest),
-            // It was made one just above.
-            _ => Err(Full),
+            Value::Object(fields) => fields.at_path(rest),
+            // Unreachable: the value was made an object above.
+            _ => Err(TooManyFields),
         }
     }
 
-    /// Puts all of `other` in: objects into objects, anything else in the place of what was there.
-    pub(super) fn merge(&mut self, other: Self) -> Result<(), Full> {
+    /// Merges `other` into this object. Objects are merged; other values are replaced.
+    pub(super) fn merge(&mut self, other: Self) -> Result<(), TooManyFields> {
         let mut left_out = Ok(());
         for (name, value) in other.entries {
-            let merged = match (self.own(name), value) {
+            let merged = match (self.entry(name), value) {
                 (Ok(Value::Object(fields)), Value::Object(more)) => fields.merge(more),
-                (Ok(place), value) => {
-                    *place = value;
+                (Ok(existing), value) => {
+                    *existing = value;
                     Ok(())
                 }
                 (Err(full), _) => Err(full),
@@ -218,15 +221,15 @@ impl Fields {
         left_out
     }
 
-    /// Puts `value` at `name`, which may have dots.
-    pub(super) fn put(&mut self, name: impl Into<Name>, value: Value) -> Result<(), Full> {
-        *self.own(name.into())? = value;
+    /// Sets the field `name`, in which a dot has no meaning.
+    pub(super) fn put(&mut self, name: impl Into<Name>, value: Value) -> Result<(), TooManyFields> {
+        *self.entry(name.into())? = value;
         Ok(())
     }
 
-    /// Adds a field unless it is there.
-    pub(super) fn push_unless_there(&mut self, name: &'static str, value: impl Into<Value>) {
-        if self.place(name).is_none() {
+    /// Adds a field unless the object has its name already.
+    pub(super) fn push_if_absent(&mut self, name: &'static str, value: impl Into<Value>) {
+        if self.index_of(name).is_none() {
             self.push(name, value);
         }
     }
@@ -235,25 +238,25 @@ impl Fields {
         self.entries.retain(|(name, _)| keep(name));
     }
 
-    /// Forgets all but some.
-    pub(super) fn keep(&mut self, places: Range<usize>) {
-        self.entries.truncate(places.end);
-        self.entries.drain(..places.start.min(self.entries.len()));
+    /// Removes all fields outside a range of positions.
+    pub(super) fn keep_range(&mut self, range: Range<usize>) {
+        self.entries.truncate(range.end);
+        self.entries.drain(..range.start.min(self.entries.len()));
     }
 
-    fn own(&mut self, name: Name) -> Result<&mut Value, Full> {
-        let place = match self.place(&name) {
-            Some(place) => place,
-            None if self.entries.len() >= MAX_FIELDS => return Err(Full),
+    fn entry(&mut self, name: Name) -> Result<&mut Value, TooManyFields> {
+        let index = match self.index_of(&name) {
+            Some(index) => index,
+            None if self.entries.len() >= MAX_FIELDS => return Err(TooManyFields),
             None => {
                 self.push(name, Value::Null);
                 self.entries.len() - 1
             }
         };
-        self.entries.get_mut(place).map(|(_, value)| value).ok_or(Full)
+        self.entries.get_mut(index).map(|(_, value)| value).ok_or(TooManyFields)
     }
 
-    fn place(&self, name: &str) -> Option<usize> {
+    fn index_of(&self, name: &str) -> Option<usize> {
         if self.seen & bit(name) == 0 {
             return None;
         }
@@ -261,11 +264,11 @@ impl Fields {
     }
 }
 
-/// A name's bit, from its length and three of its letters: enough to tell apart what somebody has chosen.
+/// Returns a name's bit in the filter: a hash of its length and three of its bytes, which differ for most names.
 fn bit(name: &str) -> u128 {
-    let letters = name.as_bytes();
-    let at = |place: usize| usize::from(letters.get(place).copied().unwrap_or_default());
-    let length = letters.len();
+    let bytes = name.as_bytes();
+    let at = |index: usize| usize::from(bytes.get(index).copied().unwrap_or_default());
+    let length = bytes.len();
     let last = length.saturating_sub(1);
     let hash = length + at(0) * 7 + at(length / 2) * 31 + at(last) * 101;
     1 << (hash % 128)
@@ -340,7 +343,7 @@ impl From<u64> for Value {
 }
 
 impl From<f64> for Value {
-    /// Neither NaN nor an infinity is a JSON number: both are `null`.
+    /// NaN and infinities become `null`, because they are not JSON numbers.
     fn from(number: f64) -> Self {
         Number::from_f64(number).map_or(Self::Null, Self::Number)
     }
@@ -389,12 +392,12 @@ mod tests {
     }
 
     #[test]
-    fn a_path_makes_what_it_leads_through_and_the_last_write_holds() {
+    fn a_path_creates_its_parents_and_the_last_write_counts() {
         let mut event = Fields::default();
-        *event.at("cart.items".into()).unwrap() = 3.0.into();
-        *event.at("cart.items".into()).unwrap() = 4_u64.into();
-        *event.at("user".into()).unwrap() = "ada".into();
-        *event.at("user.id".to_owned().into()).unwrap() = 7_u64.into();
+        *event.at_path("cart.items".into()).unwrap() = 3.0.into();
+        *event.at_path("cart.items".into()).unwrap() = 4_u64.into();
+        *event.at_path("user".into()).unwrap() = "ada".into();
+        *event.at_path("user.id".to_owned().into()).unwrap() = 7_u64.into();
         let written = serde_json::to_string(&event).unwrap();
         assert_eq!(written, r#"{"cart":{"items":4},"user":{"id":7}}"#);
         assert_eq!(event.get("user.id").and_then(Value::as_u64), Some(7));
@@ -414,13 +417,13 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_full_at_its_limit_and_still_takes_what_it_knows() {
+    fn a_full_object_accepts_only_its_existing_names() {
         let mut event = Fields::default();
         for n in 0..MAX_FIELDS {
-            event.at(format!("f{n}").into()).unwrap();
+            event.at_path(format!("f{n}").into()).unwrap();
         }
-        assert_eq!(event.at("one_more".into()).unwrap_err(), Full);
-        assert!(event.at("f0.x".into()).is_ok());
+        assert_eq!(event.at_path("one_more".into()).unwrap_err(), TooManyFields);
+        assert!(event.at_path("f0.x".into()).is_ok());
         assert_eq!(event.len(), MAX_FIELDS);
     }
 }

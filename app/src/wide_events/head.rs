@@ -1,4 +1,4 @@
-//! What was asked for, held without copying: a request's parts share their bytes.
+//! The head of a request, kept without copying: its parts share their bytes.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,10 @@ use super::bounded::{MAX_CLIENT_TEXT_BYTES, MAX_QUERY_BYTES, bounded, cut};
 use super::fields::{Fields, Text, Value};
 use super::redaction::REDACTED;
 
-/// The longest name of a query parameter that events have, in bytes.
+/// Maximum length of a query parameter's name in an event.
 const MAX_PARAMETER_NAME_BYTES: usize = 256;
 
-/// The part of a request that events have.
+/// The parts of a request's head that events have.
 #[derive(Debug, Clone)]
 pub(super) struct RequestHead {
     pub(super) method: Method,
@@ -41,13 +41,13 @@ impl RequestHead {
         }
     }
 
-    /// The path as the router has it: `/v1/teams/{team_id}/threads`. None where no route matched.
+    /// Returns the matched route, such as `/v1/teams/{team_id}/threads`. None if no route matched.
     pub(super) fn route(&self) -> Option<&str> {
         self.route.as_ref().map(MatchedPath::as_str)
     }
 
-    /// What can't hold a secret: it is one of a few.
-    pub(super) fn plain_fields(&self, fields: &mut Fields) {
+    /// Adds the fields that can't contain a secret, because they have one of a few known values.
+    pub(super) fn add_safe_fields(&self, fields: &mut Fields) {
         fields.push("method", method(&self.method));
         if let Some(route) = self.route() {
             fields.push("route", Text::from(route));
@@ -55,17 +55,17 @@ impl RequestHead {
         fields.push("http_version", version(self.version));
     }
 
-    /// What the client chose freely.
-    pub(super) fn free_fields(&self, fields: &mut Fields) {
+    /// Adds the fields with text that the client can choose freely.
+    pub(super) fn add_client_fields(&self, fields: &mut Fields) {
         fields.push("path", Text::from(bounded(self.uri.path(), MAX_CLIENT_TEXT_BYTES)));
         if let Some(query) = self.uri.query() {
-            fields.push_unless_there("query", query_fields(query));
+            fields.push_if_absent("query", query_fields(query));
         }
         if let Some(user_agent) = &self.user_agent {
-            fields.push_unless_there("user_agent", text(user_agent));
+            fields.push_if_absent("user_agent", text(user_agent));
         }
         if let Some(peer) = self.peer {
-            fields.push_unless_there("ip", peer.ip().to_canonical().to_string());
+            fields.push_if_absent("ip", peer.ip().to_canonical().to_string());
         }
         if !self.headers.is_empty() {
             let mut headers = Fields::with_capacity(self.headers.len());
@@ -77,12 +77,13 @@ impl RequestHead {
                 };
                 headers.push(name.as_str().to_owned(), value);
             }
-            fields.push_unless_there("headers", headers);
+            fields.push_if_absent("headers", headers);
         }
     }
 }
 
-/// By name, so that rules for names reach them; of a name that comes again, the last.
+/// Converts a query to an object with its parameters' names, so that rules for names apply. If a name is repeated, the
+/// last value counts.
 fn query_fields(query: &str) -> Fields {
     let mut fields = Fields::default();
     let mut bytes = 0;
@@ -90,7 +91,7 @@ fn query_fields(query: &str) -> Fields {
         let name = bounded(&name, MAX_PARAMETER_NAME_BYTES).into_owned();
         let value = bounded(&value, MAX_CLIENT_TEXT_BYTES);
         bytes += name.len() + value.len();
-        // A name with dots is one name.
+        // `put` doesn't treat dots in a name as a path.
         let place = match bytes > MAX_QUERY_BYTES {
             true => fields.put(
                 "…".to_owned(),
@@ -106,7 +107,7 @@ fn query_fields(query: &str) -> Fields {
 }
 
 fn text(value: &HeaderValue) -> Value {
-    // No byte of what is too long is read.
+    // Only the part that can be kept is decoded.
     let bytes = value.as_bytes();
     let readable = bytes.get(..MAX_CLIENT_TEXT_BYTES + 4).unwrap_or(bytes);
     let text = String::from_utf8_lossy(readable);
@@ -116,7 +117,7 @@ fn text(value: &HeaderValue) -> Value {
     }
 }
 
-/// hyper takes any word for a method; one of a client's own is told as OpenTelemetry does.
+/// Returns the name of a method. hyper accepts any word; an unknown method is `_OTHER`, as in OpenTelemetry.
 fn method(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

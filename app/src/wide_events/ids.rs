@@ -1,8 +1,9 @@
-//! Names each request, and ties it to the story it belongs to.
+//! The ids of a request: its own id, and the trace or story that it belongs to.
 //!
-//! A client may bring its own `x-request-id`, and a W3C `traceparent` whose trace id becomes the correlation id of
-//! everything that the request causes. One that isn't well formed is replaced, since both are for tracing and no
-//! reason to refuse work; the event tells it in `replaced_ids`, and the client sees other ids in the answer.
+//! A client may send its own `x-request-id`, and a W3C `traceparent` whose trace id becomes the correlation id of
+//! everything that the request causes. An id that isn't well formed is replaced: ids are only for tracing, so an
+//! invalid one is no reason to refuse the request. The event records this in `replaced_ids`, and the answer has the new
+//! ids.
 
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,37 +14,38 @@ use uuid::{Builder, Uuid};
 use super::fields::Text;
 use super::redaction::Redaction;
 
-/// The request's name, on its way in and out.
+/// The header with the request's id, in requests and answers.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// W3C Trace Context, on its way in and out.
+/// The header of W3C Trace Context, in requests and answers.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const MAX_REQUEST_ID_BYTES: usize = 128;
-/// The flag "sampled" of a trace that begins here.
+/// The flag "sampled", for a trace that begins here.
 const SAMPLED: u8 = 1;
-/// `00-` and 32, 16 and 2 digits with hyphens between.
+/// Length of `00-` and of 32, 16 and 2 digits, separated by hyphens.
 const TRACEPARENT_LENGTH: usize = 55;
 
-/// A request's names.
+/// The ids of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestIds {
-    /// The client's `x-request-id` if it matches `^[A-Za-z0-9._:-]{1,128}$` and holds no credential, else a new UUIDv7.
+    /// The client's `x-request-id` if it matches `^[A-Za-z0-9._:-]{1,128}$` and contains no credential, otherwise a new
+    /// UUIDv7.
     pub request_id: String,
-    /// The trace id of the client's `traceparent`, or a new UUIDv7. `trace_id` in the event is the same, written
-    /// without hyphens.
+    /// The trace id of the client's `traceparent`, or a new UUIDv7. `trace_id` in the event is the same id without
+    /// hyphens.
     pub correlation_id: Uuid,
-    /// This request's own part in the trace: never zero.
+    /// This request's own span in the trace. Never zero.
     pub span_id: u64,
-    /// The part that called it.
+    /// The span of the caller.
     pub parent_span_id: Option<u64>,
     /// The flags of `traceparent`.
     pub(super) flags: u8,
-    /// What the client brought and could not be used.
-    pub(super) replaced: Replaced,
+    /// The client's ids that could not be used.
+    pub(super) replaced: ReplacedIds,
 }
 
 /// Which of a client's ids were not well formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Replaced {
+pub(super) struct ReplacedIds {
     pub(super) request_id: bool,
     pub(super) traceparent: bool,
 }
@@ -57,12 +59,12 @@ struct TraceParent {
 }
 
 impl RequestIds {
-    /// New ones, for what no client has asked for.
+    /// Creates new ids, for work that no client has requested.
     pub fn new() -> Self {
         Self::of(&HeaderMap::new(), SystemTime::now())
     }
 
-    /// Of work that goes on with a story that a request has begun.
+    /// Creates ids for work that continues the story of an earlier request.
     pub fn of_story(request_id: Option<String>, correlation_id: Uuid) -> Self {
         let new = Self::new();
         Self {
@@ -72,12 +74,12 @@ impl RequestIds {
         }
     }
 
-    /// What the client brought, where it can be used.
+    /// Takes the client's ids from a request's headers, and creates those that are missing or not well formed.
     pub(super) fn of(headers: &HeaderMap, at: SystemTime) -> Self {
         let given = headers.get(X_REQUEST_ID);
         let request_id = given.and_then(well_formed);
         let trace = trace_parent(headers);
-        let replaced = Replaced {
+        let replaced = ReplacedIds {
             request_id: given.is_some() && request_id.is_none(),
             traceparent: trace.is_none() && headers.contains_key(TRACEPARENT),
         };
@@ -91,17 +93,17 @@ impl RequestIds {
         }
     }
 
-    /// The names of something that this request has caused and that outlives it.
+    /// Creates the ids of work that this request has started and that outlives it: a new span in the same trace.
     pub(super) fn child(&self) -> Self {
         Self {
             span_id: new_span_id(),
             parent_span_id: Some(self.span_id),
-            replaced: Replaced::default(),
+            replaced: ReplacedIds::default(),
             ..self.clone()
         }
     }
 
-    /// `traceparent` for whoever comes next: the same trace, and this request's own part in it.
+    /// Returns the `traceparent` for calls to other services: the same trace, with this request's span as parent.
     pub fn traceparent(&self) -> String {
         let mut text = String::with_capacity(TRACEPARENT_LENGTH);
         text.push_str("00-");
@@ -113,9 +115,9 @@ impl RequestIds {
         text
     }
 
-    /// Puts both names on an answer.
-    pub(super) fn put_on(&self, headers: &mut HeaderMap) {
-        // Both are plain ASCII, made or checked above.
+    /// Writes both ids to an answer's headers.
+    pub(super) fn write_to(&self, headers: &mut HeaderMap) {
+        // Both are plain ASCII, so these conversions don't fail.
         if let Ok(value) = HeaderValue::from_str(&self.request_id) {
             headers.insert(X_REQUEST_ID, value);
         }
@@ -131,14 +133,14 @@ impl Default for RequestIds {
     }
 }
 
-/// A UUIDv7 of the moment at which the request came, which has been read from the clock already.
+/// Creates a UUIDv7 with the request's time, which was already read from the clock.
 fn uuid_v7(at: SystemTime) -> Uuid {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or_default();
     Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 
-/// Sixteen digits.
+/// Formats a number as 16 hexadecimal digits.
 pub(super) fn hex(number: u64) -> Text {
     let mut digits = [0; 16];
     for (digit, place) in digits.iter_mut().rev().zip(0..) {
@@ -150,15 +152,17 @@ pub(super) fn hex(number: u64) -> Text {
     Text::from_utf8_lossy(&digits)
 }
 
-/// An id of zeros means "none", so the lowest bit is set.
+/// Creates a span id. Zero means "no span", so the lowest bit is always set.
 fn new_span_id() -> u64 {
     rand::random::<u64>() | 1
 }
 
-/// What a request id must not hold: it is written to every record of the request, and an event is kept for ever.
+/// Finds credentials, which a request id must not contain: it is written to every record of the request, and some of
+/// these records are never deleted.
 static CREDENTIALS: LazyLock<Redaction> = LazyLock::new(Redaction::credentials);
 
-/// `^[A-Za-z0-9._:-]{1,128}$`, and no credential: safe in a header, a log line and a shell.
+/// Returns the id if it matches `^[A-Za-z0-9._:-]{1,128}$` and contains no credential. Such an id is safe in a header,
+/// a log line and a shell.
 fn well_formed(id: &HeaderValue) -> Option<String> {
     let id = id.as_bytes();
     let well_formed = (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
@@ -169,12 +173,12 @@ fn well_formed(id: &HeaderValue) -> Option<String> {
     (CREDENTIALS.text(&id) == id).then_some(id)
 }
 
-/// `<version>-<32 hex>-<16 hex>-<2 hex>`, in lower case, with ids that aren't zero (W3C Trace Context §3.2). A
-/// version after 00 may say more at the end.
+/// Parses `<version>-<32 hex>-<16 hex>-<2 hex>`, in lower case, with ids that aren't zero (W3C Trace Context §3.2).
+/// Versions after 00 may have more fields at the end.
 fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let text = values.next()?.to_str().ok()?.trim();
-    // Two parents are none.
+    // With two headers, neither is used.
     if values.next().is_some() {
         return None;
     }
@@ -219,12 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_own_names_are_kept() {
+    fn a_clients_own_ids_are_kept() {
         let ids = of(&[(X_REQUEST_ID, "job:7.a_b-1"), (TRACEPARENT, TRACE)]);
         assert_eq!(ids.request_id, "job:7.a_b-1");
         assert_eq!(ids.correlation_id.to_string(), "4bf92f35-77b3-4da6-a3ce-929d0e0e4736");
         assert_eq!(ids.parent_span_id, Some(0x00f0_67aa_0ba9_02b7));
-        assert_eq!(ids.replaced, Replaced::default());
+        assert_eq!(ids.replaced, ReplacedIds::default());
         let next = ids.traceparent();
         assert_eq!(next.len(), TRACEPARENT_LENGTH);
         assert!(next.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && next.ends_with("-00"));
@@ -232,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn names_that_cannot_be_used_are_replaced_and_told() {
+    fn unusable_ids_are_replaced_and_recorded() {
         for id in ["", "has space", "ä", &"x".repeat(129), "AKIAIOSFODNN7EXAMPLE"] {
             let ids = of(&[(X_REQUEST_ID, id)]);
             assert_eq!(Uuid::parse_str(&ids.request_id).unwrap().get_version_num(), 7, "{id}");
             assert!(ids.replaced.request_id && !ids.replaced.traceparent, "{id}");
         }
-        assert_eq!(of(&[]).replaced, Replaced::default());
+        assert_eq!(of(&[]).replaced, ReplacedIds::default());
         assert!(of(&[(TRACEPARENT, "00-x")]).replaced.traceparent);
     }
 
@@ -250,12 +254,9 @@ mod tests {
         };
         let parent = Some(0x00f0_67aa_0ba9_02b7);
         assert_eq!(parse(&[TRACE]), parent);
-        // A version to come may say more.
+        // Future versions may have more fields.
         assert_eq!(parse(&[&TRACE.replacen("00-", "01-", 1)]), parent);
-        assert_eq!(
-            parse(&[&format!("{}-what-comes", TRACE.replacen("00-", "cc-", 1))]),
-            parent
-        );
+        assert_eq!(parse(&[&format!("{}-more", TRACE.replacen("00-", "cc-", 1))]), parent);
         assert_eq!(parse(&[TRACE, TRACE]), None);
         for wrong in [
             "",

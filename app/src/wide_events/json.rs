@@ -1,11 +1,11 @@
-//! An event as its line. `serde_json` does the same in twice the time, since it asks of each name and each text,
-//! byte by byte, what hardly any has: something to escape.
+//! Serializes an event as a JSON line. `serde_json` takes twice as long, because it checks every string byte by byte
+//! for characters to escape, and hardly any string has one.
 
 use std::ops::Range;
 
 use super::fields::{Fields, Name, Value};
 
-/// Writes `value` at the end of `line`.
+/// Appends `value` to `line`.
 pub(super) fn write(value: &Value, line: &mut Vec<u8>) {
     match value {
         Value::Null => line.extend_from_slice(b"null"),
@@ -23,11 +23,11 @@ pub(super) fn write(value: &Value, line: &mut Vec<u8>) {
             }
             line.push(b']');
         }
-        Value::Number(number) => by_serde_json(number, line),
+        Value::Number(number) => write_with_serde_json(number, line),
     }
 }
 
-/// Writes an object, its fields in the order of `parts`.
+/// Appends an object to `line`, with its fields in the order of `parts`.
 pub(super) fn write_event(fields: &Fields, parts: &[Range<usize>], line: &mut Vec<u8>) {
     line.push(b'{');
     let begins = line.len();
@@ -59,7 +59,7 @@ fn write_fields(entries: &[(Name, Value)], line: &mut Vec<u8>) {
 }
 
 fn write_text(text: &str, line: &mut Vec<u8>) {
-    // Without an early end, so that it is done for many bytes at once.
+    // No early return, so that the compiler can vectorize this loop.
     let plain = text.bytes().fold(true, |plain, byte| {
         plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
     });
@@ -69,12 +69,12 @@ fn write_text(text: &str, line: &mut Vec<u8>) {
         line.extend_from_slice(text.as_bytes());
         line.push(b'"');
     } else {
-        by_serde_json(text, line);
+        write_with_serde_json(text, line);
     }
 }
 
-fn by_serde_json<T: serde::Serialize + ?Sized>(value: &T, line: &mut Vec<u8>) {
-    // Neither a text nor a finite number can fail to be JSON, nor can memory to be written to.
+fn write_with_serde_json<T: serde::Serialize + ?Sized>(value: &T, line: &mut Vec<u8>) {
+    // This can't fail: strings and finite numbers are valid JSON, and writing to memory doesn't fail.
     let _ = serde_json::to_writer(line, value);
 }
 
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// Any JSON.
+    /// Generates any JSON value.
     fn json() -> impl Strategy<Value = serde_json::Value> {
         let leaf = prop_oneof![
             Just(serde_json::Value::Null),
@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_line_is_what_serde_json_would_write(value in json()) {
+        fn a_line_is_the_same_as_serde_jsons(value in json()) {
             let mut line = Vec::new();
             write(&Value::from(value.clone()), &mut line);
             prop_assert_eq!(String::from_utf8(line).unwrap(), value.to_string());

@@ -1,4 +1,4 @@
-//! The tower layer: one event for every request that reaches it.
+//! The tower layer that gives every request an event.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,40 +12,40 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use super::body::{Upload, WatchedBody};
+use super::body::{RequestBody, ResponseBody};
 use super::config::WideEventConfig;
 use super::error::EventError;
-use super::event::{End, Unit, WideEvent};
+use super::event::{EventScope, ScopeEnd, WideEvent};
 use super::head::RequestHead;
 use super::ids::RequestIds;
 use super::outcome::Outcome;
 use super::pipeline::WideEvents;
 
-/// What nginx calls a client that closed the connection: nobody has seen it.
+/// nginx's status for a client that closed the connection. It is only recorded, never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Gives every request one event. Meant to be the outermost layer of a router, so that it sees what every other
-/// layer answers.
+/// Gives every request one event. Add it as the outermost layer of a router, so that it sees the answers of all other
+/// layers.
 ///
-/// A layer that catches panics belongs inside of it, and says so by [`WideEvent::mark_outcome`]; without one, a panic
-/// closes the connection and is an event all the same.
+/// A layer that catches panics belongs inside it, and calls [`WideEvent::mark_outcome`]. Without such a layer, a panic
+/// closes the connection, and the event is emitted as well.
 #[derive(Debug, Clone)]
 pub struct WideEventLayer {
     events: WideEvents,
 }
 
 impl WideEventLayer {
-    /// A layer with a thread of its own that writes.
+    /// Creates a layer with its own pipeline and writer thread.
     pub fn new(config: WideEventConfig) -> Self {
         Self::of(WideEvents::new(config))
     }
 
-    /// A layer whose events come together with others.
+    /// Creates a layer that shares the pipeline `events`.
     pub fn of(events: WideEvents) -> Self {
         Self { events }
     }
 
-    /// Where its events come together.
+    /// The pipeline of its events.
     pub fn events(&self) -> &WideEvents {
         &self.events
     }
@@ -62,7 +62,7 @@ impl<S> Layer<S> for WideEventLayer {
     }
 }
 
-/// The service that [`WideEventLayer`] makes.
+/// The service that [`WideEventLayer`] creates.
 #[derive(Debug, Clone)]
 pub struct WideEventService<S> {
     inner: S,
@@ -75,9 +75,9 @@ where
     S::Error: std::fmt::Display,
     B: HttpBody<Data = Bytes>,
 {
-    type Response = Response<WatchedBody<B>>;
+    type Response = Response<ResponseBody<B>>;
     type Error = S::Error;
-    type Future = Answering<S::Future>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -88,106 +88,106 @@ where
         let is_head = head.method == Method::HEAD;
         let at = SystemTime::now();
         let ids = RequestIds::of(request.headers(), at);
-        let unit = Arc::new(Unit::new(self.events.clone(), "request", at, ids, Some(head)));
-        // From here on the event is told, whatever happens.
-        let watch = Watch {
-            unit: unit.clone(),
+        let scope = Arc::new(EventScope::new(self.events.clone(), "request", at, ids, Some(head)));
+        // From here on the event is emitted in any case: the guard's drop does it.
+        let guard = EventGuard {
+            scope: scope.clone(),
             is_head,
             status: None,
             bytes_out: 0,
-            whole: false,
+            complete: false,
             failed: false,
-            streamed_after: None,
+            headers_after: None,
         };
-        let request = request.map(|body| Upload::watch(body, &unit));
-        let inner = watch.event().inside(|| self.inner.call(request));
-        Answering {
+        let request = request.map(|body| RequestBody::counting(body, &scope));
+        let inner = guard.event().inside(|| self.inner.call(request));
+        ResponseFuture {
             inner: Some(inner),
-            watch: Some(watch),
+            guard: Some(guard),
         }
     }
 }
 
 pin_project! {
-    /// A request that is being answered.
+    /// The future of a request's answer.
     #[derive(Debug)]
-    pub struct Answering<F> {
+    pub struct ResponseFuture<F> {
         #[pin]
         inner: Option<F>,
-        watch: Option<Watch>,
+        guard: Option<EventGuard>,
     }
 
-    impl<F> PinnedDrop for Answering<F> {
+    impl<F> PinnedDrop for ResponseFuture<F> {
         fn drop(this: Pin<&mut Self>) {
-            // A handler that is dropped midway may still have something to tell.
+            // The destructors of a handler that is dropped before its end may still add fields.
             let mut this = this.project();
-            if let Some(watch) = &this.watch {
-                watch.event().inside(|| this.inner.set(None));
+            if let Some(guard) = &this.guard {
+                guard.event().inside(|| this.inner.set(None));
             }
         }
     }
 }
 
-impl<F, B, E> Future for Answering<F>
+impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
     E: std::fmt::Display,
     B: HttpBody<Data = Bytes>,
 {
-    type Output = Result<Response<WatchedBody<B>>, E>;
+    type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let (Some(inner), Some(watch)) = (this.inner.as_mut().as_pin_mut(), &this.watch) else {
-            // Asked again after its end, which a future may answer as it likes.
+        let (Some(inner), Some(guard)) = (this.inner.as_mut().as_pin_mut(), &this.guard) else {
+            // Polled again after its end: a future may return anything then.
             return Poll::Pending;
         };
-        let answer = ready!(watch.event().inside(|| inner.poll(cx)));
-        let Some(mut watch) = this.watch.take() else {
+        let answer = ready!(guard.event().inside(|| inner.poll(cx)));
+        let Some(mut guard) = this.guard.take() else {
             return Poll::Pending;
         };
         Poll::Ready(match answer {
             Ok(mut response) => {
-                watch.answered(&response);
-                watch.unit.ids.put_on(response.headers_mut());
-                Ok(response.map(|body| WatchedBody::new(body, watch)))
+                guard.answered(&response);
+                guard.scope.ids.write_to(response.headers_mut());
+                Ok(response.map(|body| ResponseBody::new(body, guard)))
             }
             Err(error) => {
-                watch.failed(EventError::new("ServiceError", error.to_string()));
+                guard.failed(EventError::new("ServiceError", error.to_string()));
                 Err(error)
             }
         })
     }
 }
 
-/// A request under watch. Its drop is the request's end, and what it has seen by then says which one.
+/// Ends a request's event when it is dropped. Its fields have what it has observed, which decides the outcome.
 #[derive(Debug)]
-pub(super) struct Watch {
-    unit: Arc<Unit>,
+pub(super) struct EventGuard {
+    scope: Arc<EventScope>,
     is_head: bool,
-    /// The answer's, once there is one.
+    /// The answer's status. None before there is an answer.
     status: Option<StatusCode>,
     bytes_out: u64,
-    whole: bool,
+    complete: bool,
     failed: bool,
-    streamed_after: Option<Duration>,
+    headers_after: Option<Duration>,
 }
 
-impl Watch {
+impl EventGuard {
     pub(super) fn event(&self) -> WideEvent {
-        WideEvent::of(&self.unit)
+        WideEvent::of(&self.scope)
     }
 
     fn answered<B: HttpBody>(&mut self, response: &Response<B>) {
         let status = response.status();
         self.status = Some(status);
-        // hyper drops these bodies without asking them for anything.
+        // hyper drops these bodies without polling them.
         let bodiless = self.is_head
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        self.whole = bodiless || response.body().is_end_stream();
-        if !self.whole && response.body().size_hint().exact().is_none() {
-            self.streamed_after = Some(self.unit.began.elapsed());
+        self.complete = bodiless || response.body().is_end_stream();
+        if !self.complete && response.body().size_hint().exact().is_none() {
+            self.headers_after = Some(self.scope.began.elapsed());
         }
     }
 
@@ -195,11 +195,11 @@ impl Watch {
         self.bytes_out += bytes as u64;
     }
 
-    pub(super) fn sent_whole(&mut self) {
-        self.whole = true;
+    pub(super) fn sent_completely(&mut self) {
+        self.complete = true;
     }
 
-    /// The body broke off on our side, after the answer's head was sent.
+    /// The answer's body returned an error after its head was sent.
     pub(super) fn body_failed(&mut self, error: EventError) {
         self.failed(error);
     }
@@ -212,30 +212,30 @@ impl Watch {
     fn end(&self) -> (Outcome, Option<u16>) {
         let answered = self.status.map(|status| status.as_u16());
         let ours = answered.or(Some(500));
-        if std::thread::panicking() && !self.whole {
+        if std::thread::panicking() && !self.complete {
             (Outcome::Panic, ours)
         } else if self.failed {
             (Outcome::Error, ours)
-        } else if self.unit.upload_failed.load(Ordering::Relaxed) {
+        } else if self.scope.request_body_failed.load(Ordering::Relaxed) {
             (Outcome::UploadAborted, Some(CLIENT_CLOSED_REQUEST))
         } else {
             match answered {
                 None => (Outcome::AbortedBeforeResponse, Some(CLIENT_CLOSED_REQUEST)),
-                Some(status) if self.whole => (Outcome::of_status(status), answered),
+                Some(status) if self.complete => (Outcome::of_status(status), answered),
                 Some(_) => (Outcome::AbortedMidBody, answered),
             }
         }
     }
 }
 
-impl Drop for Watch {
+impl Drop for EventGuard {
     fn drop(&mut self) {
         let (outcome, status) = self.end();
-        self.unit.end(End {
+        self.scope.end(ScopeEnd {
             outcome,
             status,
             bytes_out: self.bytes_out,
-            streamed_after: self.streamed_after,
+            headers_after: self.headers_after,
         });
     }
 }

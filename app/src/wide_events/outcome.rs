@@ -2,34 +2,35 @@
 
 use super::fields::Value;
 
-/// How a request, or another unit of work, ended. Each has one.
+/// How a request, or another unit of work, ended. Each has exactly one outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// An answer below 400, sent whole.
+    /// The answer had a status below 400 and was sent completely.
     Success,
-    /// The client's mistake: an answer from 400 to 499, sent whole.
+    /// The client made a mistake: the answer had a status from 400 to 499 and was sent completely.
     ClientError,
-    /// Ours: an answer from 500 on, a body that failed midway, or work that marked an error.
+    /// The service failed: the answer had a status of 500 or above, its body failed midway, or the work marked an
+    /// error.
     Error,
     /// A handler panicked, before its answer or while its body was sent.
     Panic,
-    /// It took longer than it may (also an answer with status 408).
+    /// The request exceeded its time limit (also an answer with status 408).
     Timeout,
-    /// The client was gone before it was answered; the status is 499.
+    /// The client disconnected before the answer; the status is 499.
     AbortedBeforeResponse,
-    /// The client was gone before the body was sent whole.
+    /// The client disconnected before the body was sent completely.
     AbortedMidBody,
-    /// The client was gone, or broke the protocol, before its own body was whole; the status is 499.
+    /// The client disconnected, or violated the protocol, before its own body was complete; the status is 499.
     UploadAborted,
-    /// The connection is another protocol's from here on. What becomes of it is told by an event of its own.
+    /// The connection now uses another protocol, such as WebSocket. It has a separate event at its end.
     Upgraded,
-    /// Work that no client waits for was dropped before its end, as at a shutdown.
+    /// Work for which no client waits was dropped before its end, as at a shutdown.
     Cancelled,
 }
 
 impl Outcome {
-    /// Every one of them.
+    /// All outcomes.
     pub const ALL: [Self; 10] = [
         Self::Success,
         Self::ClientError,
@@ -43,7 +44,7 @@ impl Outcome {
         Self::Cancelled,
     ];
 
-    /// As events have it: `aborted_mid_body`.
+    /// Returns the name that events have: `aborted_mid_body`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -59,7 +60,7 @@ impl Outcome {
         }
     }
 
-    /// What an answer that was sent whole is, by its status.
+    /// Returns the outcome of an answer that was sent completely, by its status.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
             101 => Self::Upgraded,
@@ -70,7 +71,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the client left.
+    /// Returns whether the client disconnected.
     pub fn is_abort(self) -> bool {
         matches!(
             self,
@@ -78,7 +79,7 @@ impl Outcome {
         )
     }
 
-    /// Whether it is ours to look into.
+    /// Returns whether the service failed.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Error | Self::Panic | Self::Timeout)
     }

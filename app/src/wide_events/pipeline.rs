@@ -1,4 +1,4 @@
-//! What happens to an event at its end: finalize, snapshot, redact the copy, validate, sample, emit.
+//! The pipeline that an event passes at its end: finalize, snapshot, redact the copy, validate, sample, emit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
+use super::buffer_pool;
 use super::config::WideEventConfig;
-use super::event::{End, Unit};
+use super::draft::EventDraft;
+use super::event::{EventScope, ScopeEnd};
 use super::fields::{Fields, Text, Value};
-use super::gathered::Gathered;
 use super::ids::{RequestIds, hex};
 use super::json;
 use super::outcome::Outcome;
-use super::sampling::{Decision, Ended};
+use super::sampling::{SamplingDecision, SamplingInput};
 use super::sink::Sink;
-use super::spare;
 
-/// Where events come together: what makes them lines, and counts them. Cheap to clone.
+/// The pipeline that turns events into lines and counts them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WideEvents(Arc<Pipeline>);
 
@@ -29,26 +29,27 @@ struct Pipeline {
     sink: Sink,
     received: AtomicU64,
     sampled_out: AtomicU64,
-    ended: [AtomicU64; Outcome::ALL.len()],
+    outcome_counts: [AtomicU64; Outcome::ALL.len()],
 }
 
-/// What became of all events. At rest, `received = emitted + sampled_out + dropped`; else the difference is `open`.
+/// Counts of all events. While no event is in progress, `received = emitted + sampled_out + dropped`. Otherwise `open`
+/// is the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WideEventCounts {
-    /// Begun: requests that reached the layer, sockets, late events.
+    /// Events that have begun: requests that reached the layer, sockets, late events.
     pub received: u64,
-    /// Written.
+    /// Events that were written.
     pub emitted: u64,
-    /// Left out by their rate.
+    /// Events that were left out by their sample rate.
     pub sampled_out: u64,
-    /// Lost, because whoever reads the lines is too slow or gone.
+    /// Events that were lost, because the reader of the lines is too slow or has disconnected.
     pub dropped: u64,
-    /// Not ended, or still waiting to be written.
+    /// Events that have not ended, or are not written yet.
     pub open: u64,
 }
 
 impl WideEvents {
-    /// A place for events, with a thread that writes them.
+    /// Creates a pipeline, with a thread that writes its events unless the configuration has a sink.
     pub fn new(mut config: WideEventConfig) -> Self {
         let sink = config.sink.take().unwrap_or_else(Sink::stdout);
         Self(Arc::new(Pipeline {
@@ -56,13 +57,13 @@ impl WideEvents {
             sink,
             received: AtomicU64::new(0),
             sampled_out: AtomicU64::new(0),
-            ended: Default::default(),
+            outcome_counts: Default::default(),
         }))
     }
 
-    /// What became of all events so far.
+    /// Returns the counts of all events so far.
     pub fn counts(&self) -> WideEventCounts {
-        // Ends before beginnings, so that none has ended that hasn't begun.
+        // Read `received` last, so that the other counts never exceed it.
         let sink = self.0.sink.counts();
         let sampled_out = self.0.sampled_out.load(Ordering::Acquire);
         let received = self.0.received.load(Ordering::Acquire);
@@ -75,27 +76,27 @@ impl WideEvents {
         }
     }
 
-    /// How many requests ended in which way, their events emitted or not.
+    /// Returns the number of requests for each outcome, whether or not their events were emitted.
     pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
         let count = |(outcome, count): (Outcome, &AtomicU64)| (outcome, count.load(Ordering::Relaxed));
-        Outcome::ALL.into_iter().zip(&self.0.ended).map(count)
+        Outcome::ALL.into_iter().zip(&self.0.outcome_counts).map(count)
     }
 
-    /// Writes what waits, no longer than `patience`, and takes nothing more. Blocks its thread.
-    pub fn close(&self, patience: Duration) -> WideEventCounts {
-        self.0.sink.close(patience);
+    /// Writes the buffered events, at most for `timeout`, and stops accepting events. Blocks the calling thread.
+    pub fn close(&self, timeout: Duration) -> WideEventCounts {
+        self.0.sink.close(timeout);
         self.counts()
     }
 
-    /// Runs work that no request has begun (a job's attempt) as a unit: one event at its end. Inside, it is the
-    /// current one.
+    /// Runs work that no request has started, such as an attempt at a job, as a unit with its own event. The event is
+    /// emitted when the work ends. Inside `work`, it is the current event.
     pub fn unit<F: Future>(
         &self,
         kind: &'static str,
         ids: RequestIds,
         work: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        Unit::new(self.clone(), kind, SystemTime::now(), ids, None).run(work)
+        EventScope::new(self.clone(), kind, SystemTime::now(), ids, None).run(work)
     }
 
     pub(super) fn config(&self) -> &WideEventConfig {
@@ -106,49 +107,49 @@ impl WideEvents {
         self.0.received.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The end of a unit.
-    pub(super) fn emit(&self, unit: &Unit, end: End, gathered: Gathered) {
-        // What was said by hand, unless the end itself says more: a client that left, a panic.
-        let outcome = match (end.outcome, gathered.outcome) {
-            (Outcome::Success | Outcome::ClientError | Outcome::Error, Some(said)) => said,
-            (Outcome::Success, None) if gathered.error.is_some() => Outcome::Error,
+    /// Emits the event of a scope that has ended.
+    pub(super) fn emit(&self, scope: &EventScope, end: ScopeEnd, draft: EventDraft) {
+        // An outcome that code has marked counts, unless the end is more specific: a disconnected client, a panic.
+        let outcome = match (end.outcome, draft.outcome) {
+            (Outcome::Success | Outcome::ClientError | Outcome::Error, Some(marked)) => marked,
+            (Outcome::Success, None) if draft.error.is_some() => Outcome::Error,
             (outcome, _) => outcome,
         };
-        let lasted = unit.began.elapsed();
-        let ended = Ended {
+        let duration = scope.began.elapsed();
+        let input = SamplingInput {
             outcome,
             status: end.status,
-            has_error: gathered.error.is_some(),
-            // A socket that lasts isn't slow.
-            answered_after: match unit.is_request() {
-                true => end.streamed_after.unwrap_or(lasted),
+            has_error: draft.error.is_some(),
+            // Only requests can be slow: a socket is meant to stay open.
+            answered_after: match scope.is_request() {
+                true => end.headers_after.unwrap_or(duration),
                 false => Duration::ZERO,
             },
-            route: unit.head.as_ref().and_then(|head| head.route()),
-            trace_id: unit.ids.correlation_id,
+            route: scope.head.as_ref().and_then(|head| head.route()),
+            trace_id: scope.ids.correlation_id,
         };
-        if unit.is_request() {
+        if scope.is_request() {
             self.count(outcome);
         }
-        let event = self.finalize(unit, unit.kind, gathered, |fields| {
+        let event = self.finalize(scope, scope.kind, draft, |fields| {
             if let Some(status) = end.status {
                 fields.push("status_code", u64::from(status));
             }
             fields.push("outcome", outcome);
-            fields.push("duration_ms", milliseconds(lasted));
-            if let Some(after) = end.streamed_after {
+            fields.push("duration_ms", milliseconds(duration));
+            if let Some(after) = end.headers_after {
                 fields.push("headers_ms", milliseconds(after));
             }
-            if unit.is_request() {
-                fields.push("bytes_in", unit.bytes_in.load(Ordering::Relaxed));
+            if scope.is_request() {
+                fields.push("bytes_in", scope.bytes_in.load(Ordering::Relaxed));
                 fields.push("bytes_out", end.bytes_out);
             }
         });
         self.send(event, |event, problems| {
-            let choice = catch_unwind(AssertUnwindSafe(|| self.0.config.sampling.decide(&ended, event)));
+            let choice = catch_unwind(AssertUnwindSafe(|| self.0.config.sampling.decide(&input, event)));
             choice.unwrap_or_else(|_| {
-                problems.push("the function that samples panicked".to_owned());
-                Decision {
+                problems.push("the sampling function panicked".to_owned());
+                SamplingDecision {
                     keep: true,
                     rate: 1.0,
                     reason: "error",
@@ -157,17 +158,17 @@ impl WideEvents {
         });
     }
 
-    /// What was added after the end of a unit, as an event of its own.
-    pub(super) fn emit_late(&self, unit: &Unit, gathered: Gathered) {
-        let outcome = match &gathered.error {
+    /// Emits fields that were added after the end of a scope as a `late` event.
+    pub(super) fn emit_late(&self, scope: &EventScope, draft: EventDraft) {
+        let outcome = match &draft.error {
             Some(_) => Outcome::Error,
-            None => gathered.outcome.unwrap_or(Outcome::Success),
+            None => draft.outcome.unwrap_or(Outcome::Success),
         };
-        let event = self.finalize(unit, "late", gathered, |fields| {
+        let event = self.finalize(scope, "late", draft, |fields| {
             fields.push("outcome", outcome);
-            fields.push("duration_ms", milliseconds(unit.began.elapsed()));
+            fields.push("duration_ms", milliseconds(scope.began.elapsed()));
         });
-        self.send(event, |_, _| Decision {
+        self.send(event, |_, _| SamplingDecision {
             keep: true,
             rate: 1.0,
             reason: "late",
@@ -175,67 +176,71 @@ impl WideEvents {
     }
 
     fn count(&self, outcome: Outcome) {
-        for (of, ended) in Outcome::ALL.iter().zip(&self.0.ended) {
-            if *of == outcome {
-                ended.fetch_add(1, Ordering::Relaxed);
+        for (counted, count) in Outcome::ALL.iter().zip(&self.0.outcome_counts) {
+            if *counted == outcome {
+                count.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Adds to what was gathered what the layer knows. It comes after it, so that nothing has to move, and is written
-    /// before it.
+    /// Adds the layer's fields to the draft. In memory they come after the custom fields, so that nothing has to move;
+    /// in the line they come first.
     fn finalize(
         &self,
-        unit: &Unit,
+        scope: &EventScope,
         kind: &'static str,
-        mut gathered: Gathered,
+        mut draft: EventDraft,
         ending: impl FnOnce(&mut Fields),
-    ) -> Finalized {
-        let problems = gathered.take_problems();
-        let mut fields = gathered.fields;
-        if fields.is_bare() {
-            fields = spare::fields();
+    ) -> FinalizedEvent {
+        let problems = draft.take_problems();
+        let mut fields = draft.fields;
+        if fields.has_no_capacity() {
+            fields = buffer_pool::take_fields();
         }
-        if let Some(error) = gathered.error {
+        if let Some(error) = draft.error {
             fields.push("error", error);
         }
-        let by_hand = fields.len();
-        if let Some(head) = &unit.head {
-            head.free_fields(&mut fields);
+        let custom_end = fields.len();
+        if let Some(head) = &scope.head {
+            head.add_client_fields(&mut fields);
         }
-        let free = fields.len();
-        self.core(unit, kind, &mut fields);
+        let client_end = fields.len();
+        self.add_core_fields(scope, kind, &mut fields);
         ending(&mut fields);
-        let core = fields.len();
-        Finalized {
+        let core_end = fields.len();
+        FinalizedEvent {
             event: Value::Object(fields),
-            layout: Layout { by_hand, free, core },
+            layout: Layout {
+                custom_end,
+                client_end,
+                core_end,
+            },
             problems,
         }
     }
 
-    /// What can hold no secret, and is left as it is.
-    fn core(&self, unit: &Unit, kind: &'static str, fields: &mut Fields) {
+    /// Adds the layer's fields that can't contain a secret, and are not redacted.
+    fn add_core_fields(&self, scope: &EventScope, kind: &'static str, fields: &mut Fields) {
         let config = &self.0.config;
-        let at = DateTime::<Utc>::from(unit.at).to_rfc3339_opts(SecondsFormat::Millis, true);
+        let at = DateTime::<Utc>::from(scope.at).to_rfc3339_opts(SecondsFormat::Millis, true);
         fields.push("timestamp", at);
         fields.push("kind", kind);
         fields.push("service", Text::from(config.service.as_str()));
-        let told = [
+        let configured = [
             ("version", &config.version),
             ("deployment_id", &config.deployment_id),
             ("region", &config.region),
         ];
-        for (name, value) in told {
+        for (name, value) in configured {
             if let Some(value) = value {
                 fields.push(name, Text::from(value.as_str()));
             }
         }
-        let ids = &unit.ids;
+        let ids = &scope.ids;
         fields.push("request_id", Text::from(ids.request_id.as_str()));
         fields.push("trace_id", simple(ids.correlation_id));
         let (span_id, parent_span_id) = match kind {
-            // The unit's own part has ended: this is one that it has caused.
+            // The scope's own span has ended: a late event is a child span of it.
             "late" => (rand::random::<u64>() | 1, Some(ids.span_id)),
             _ => (ids.span_id, ids.parent_span_id),
         };
@@ -255,25 +260,25 @@ impl WideEvents {
                 .map(|(name, _)| Value::from(*name));
             fields.push("replaced_ids", Value::Array(names.collect()));
         }
-        if let Some(head) = &unit.head {
-            head.plain_fields(fields);
+        if let Some(head) = &scope.head {
+            head.add_safe_fields(fields);
         }
     }
 
-    fn send(&self, finalized: Finalized, sample: impl FnOnce(&Fields, &mut Vec<String>) -> Decision) {
+    fn send(&self, finalized: FinalizedEvent, sample: impl FnOnce(&Fields, &mut Vec<String>) -> SamplingDecision) {
         let config = &self.0.config;
-        let Finalized {
+        let FinalizedEvent {
             mut event,
             layout,
             mut problems,
         } = finalized;
         if let Value::Object(fields) = &mut event {
-            config.redaction.apply(fields, layout.free);
+            config.redaction.apply(fields, layout.client_end);
         }
         if let Some(schema) = &config.schema {
             problems.extend(schema.errors(&event));
         }
-        // An object, as it was made.
+        // Always an object: `finalize` creates it as one.
         let Value::Object(mut fields) = event else {
             return;
         };
@@ -283,68 +288,78 @@ impl WideEvents {
         } else {
             self.0.sampled_out.fetch_add(1, Ordering::AcqRel);
         }
-        spare::leave(fields);
+        buffer_pool::recycle_fields(fields);
     }
 
-    /// Hands the line over.
-    fn write(&self, fields: &mut Fields, layout: Layout, decision: Decision, mut problems: Vec<String>) {
+    /// Passes the event's line to the sink.
+    fn write(&self, fields: &mut Fields, layout: Layout, decision: SamplingDecision, mut problems: Vec<String>) {
         let config = &self.0.config;
-        let matters = !matches!(decision.reason, "default" | "route" | "chosen");
+        let important = !matches!(decision.reason, "default" | "route" | "chosen");
         add_decision(fields, decision, &problems);
         if let Some(format) = &config.format
             && let Ok(line) = catch_unwind(AssertUnwindSafe(|| format(fields)))
         {
-            return self.0.sink.send(line.as_bytes(), matters);
+            return self.0.sink.send(line.as_bytes(), important);
         }
-        let Layout { by_hand, free, core } = layout;
-        spare::with_line(|line| {
+        let Layout {
+            custom_end,
+            client_end,
+            core_end,
+        } = layout;
+        buffer_pool::with_line_buffer(|line| {
             json::write_event(
                 fields,
-                &[free..core, by_hand..free, 0..by_hand, core..fields.len()],
+                &[
+                    client_end..core_end,
+                    custom_end..client_end,
+                    0..custom_end,
+                    core_end..fields.len(),
+                ],
                 line,
             );
             if line.len() > config.max_line_bytes {
                 problems.push(format!(
-                    "the event was {} bytes long, more than {}; what was added by hand is left out",
+                    "the event was {} bytes long, more than {}; its custom fields were left out",
                     line.len(),
                     config.max_line_bytes
                 ));
-                // The error is the last of it.
+                // The error is the last custom field.
                 let has_error = fields
                     .entries()
-                    .get(..by_hand)
+                    .get(..custom_end)
                     .and_then(<[_]>::last)
                     .is_some_and(|(name, error)| name == "error" && error.size() <= config.max_line_bytes / 2);
-                fields.keep(by_hand - usize::from(has_error)..core);
+                fields.keep_range(custom_end - usize::from(has_error)..core_end);
                 add_decision(fields, decision, &problems);
                 line.clear();
                 json::write_event(fields, std::slice::from_ref(&(0..fields.len())), line);
             }
-            self.0.sink.send(line, matters);
+            self.0.sink.send(line, important);
         });
     }
 }
 
-/// An event that nobody else can reach any more.
-struct Finalized {
+/// A complete event that no other code can change.
+struct FinalizedEvent {
     event: Value,
     layout: Layout,
     problems: Vec<String>,
 }
 
-/// How an event's fields lie: those added by hand, what the client chose freely, and the layer's own.
+/// The positions of an event's fields: first the custom fields, then those with text from the client, then the other
+/// fields of the layer.
 #[derive(Clone, Copy)]
 struct Layout {
-    /// Where those added by hand end.
-    by_hand: usize,
-    /// Where those end that may hold secrets.
-    free: usize,
-    /// Where the layer's own end.
-    core: usize,
+    /// The end of the custom fields.
+    custom_end: usize,
+    /// The end of the fields that may contain secrets.
+    client_end: usize,
+    /// The end of the layer's fields.
+    core_end: usize,
 }
 
-/// Adds what is known last.
-fn add_decision(fields: &mut Fields, decision: Decision, problems: &[String]) {
+/// Adds the sampling decision and the problems, which are known last.
+fn add_decision(fields: &mut Fields, decision: SamplingDecision, problems: &[String]) {
     fields.push("sample_rate", decision.rate);
     fields.push("sample_reason", decision.reason);
     if !problems.is_empty() {
@@ -361,7 +376,7 @@ fn hyphenated(id: Uuid) -> Text {
     Text::from(&*id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
-/// To the microsecond.
+/// Converts to milliseconds, with a precision of one microsecond.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }

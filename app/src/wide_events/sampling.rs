@@ -1,8 +1,9 @@
-//! Which events are emitted: decided at the end, when it is known how a request went.
+//! Decides which events are emitted. The decision is made at the end of a request, when its outcome is known.
 //!
-//! **Invariant:** what went wrong is kept, whatever the rates: failures, clients that left, 408 and 429, what was
-//! slow, and whatever marked an error. For the rest the trace id decides, so that all of a trace is kept or none of
-//! it, in every service that samples in this way. The rate is in the event: counts are weighted by `1 / sample_rate`.
+//! **Invariant:** events that matter are kept, whatever the rates are: failures, clients that disconnected, 408 and
+//! 429, slow requests, and requests with a marked error. For all others the trace id decides, so that a trace is kept
+//! completely or not at all, in every service that samples in this way. The rate is in the event, so that counts can be
+//! weighted by `1 / sample_rate`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use uuid::Uuid;
 use super::fields::Fields;
 use super::outcome::Outcome;
 
-/// Decides an event's rate from all that it holds, after redaction; `None` leaves it to the configuration.
+/// A function that returns an event's rate from all of its fields, after redaction. On `None` the configured rates
+/// apply.
 type Choose = dyn Fn(&Fields) -> Option<f64> + Send + Sync;
 
-/// What is emitted. By default everything.
+/// The rules that decide which events are emitted. By default, all are.
 #[derive(Clone)]
 pub struct Sampling {
     rate: f64,
@@ -36,7 +38,7 @@ impl fmt::Debug for Sampling {
 }
 
 impl Default for Sampling {
-    /// Rate 1, no route excluded, slow from two seconds on.
+    /// Rate 1, no rates for routes, and requests of two seconds or more are slow.
     fn default() -> Self {
         Self {
             rate: 1.0,
@@ -47,58 +49,59 @@ impl Default for Sampling {
     }
 }
 
-/// What the sampler looks at.
+/// The properties of an ended scope on which the decision depends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ended<'a> {
+pub(super) struct SamplingInput<'a> {
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
     pub(super) has_error: bool,
-    /// Until the answer began: a stream that lasts is not slow.
+    /// The time until the answer began. The length of a stream doesn't make its request slow.
     pub(super) answered_after: Duration,
     pub(super) route: Option<&'a str>,
     pub(super) trace_id: Uuid,
 }
 
-/// The rate that was used, and where it came from.
+/// Whether an event is kept, with the rate that was used and the reason.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Decision {
+pub(super) struct SamplingDecision {
     pub(super) keep: bool,
     pub(super) rate: f64,
     pub(super) reason: &'static str,
 }
 
 impl Sampling {
-    /// The share that is emitted of what has no rate of its own, from 0 to 1.
+    /// Sets the share of events that are emitted, from 0 to 1, for requests without a more specific rate.
     #[must_use]
     pub fn rate(mut self, rate: f64) -> Self {
         self.rate = rate;
         self
     }
 
-    /// A route's own rate: `/healthz`, or everything that begins alike: `/internal/*`.
+    /// Sets the rate for a route (`/healthz`), or for all routes with the same beginning (`/internal/*`).
     #[must_use]
     pub fn route(mut self, route: impl Into<String>, rate: f64) -> Self {
         self.routes.push((route.into(), rate));
         self
     }
 
-    /// What takes this long until its answer begins is kept.
+    /// Sets the time after which a request without an answer is slow. Slow requests are always kept.
     #[must_use]
     pub fn slow(mut self, slow: Duration) -> Self {
         self.slow = slow;
         self
     }
 
-    /// Lets a function decide the rate: `Some(1.0)` for customers of a plan, `None` for what it has no opinion on.
+    /// Sets a function that decides the rate: for example `Some(1.0)` for customers of a plan, and `None` to apply the
+    /// configured rates.
     #[must_use]
     pub fn choose(mut self, choose: impl Fn(&Fields) -> Option<f64> + Send + Sync + 'static) -> Self {
         self.choose = Some(Arc::new(choose));
         self
     }
 
-    pub(super) fn decide(&self, ended: &Ended<'_>, event: &Fields) -> Decision {
-        if let Some(reason) = self.always(ended) {
-            return Decision {
+    pub(super) fn decide(&self, input: &SamplingInput<'_>, event: &Fields) -> SamplingDecision {
+        if let Some(reason) = self.forced_reason(input) {
+            return SamplingDecision {
                 keep: true,
                 rate: 1.0,
                 reason,
@@ -110,34 +113,34 @@ impl Sampling {
             .and_then(|choose| choose(event))
             .map(|rate| (rate, "chosen"));
         let (rate, reason) = chosen
-            .or_else(|| Some((self.rate_of_route(ended.route?)?, "route")))
+            .or_else(|| Some((self.rate_of_route(input.route?)?, "route")))
             .unwrap_or((self.rate, "default"));
         // What is no number keeps everything: better too much than nothing.
         let rate = if rate.is_nan() { 1.0 } else { rate.clamp(0.0, 1.0) };
-        Decision {
-            keep: position(ended.trace_id) < rate,
+        SamplingDecision {
+            keep: trace_fraction(input.trace_id) < rate,
             rate,
             reason,
         }
     }
 
-    fn always(&self, ended: &Ended<'_>) -> Option<&'static str> {
-        match ended.outcome {
+    fn forced_reason(&self, input: &SamplingInput<'_>) -> Option<&'static str> {
+        match input.outcome {
             Outcome::Panic => return Some("panic"),
             Outcome::Timeout => return Some("timeout"),
             Outcome::Error => return Some("error"),
             outcome if outcome.is_abort() || outcome == Outcome::Cancelled => return Some("aborted"),
             _ => {}
         }
-        match ended.status {
+        match input.status {
             Some(408) => return Some("timeout"),
             Some(429) => return Some("too_many_requests"),
             Some(500..) => return Some("error"),
-            // A client's error is told by its status; one that is marked beside a success is a failure.
-            Some(..400) | None if ended.has_error => return Some("error"),
+            // The status shows a client error. A marked error in an answer with a success is a failure.
+            Some(..400) | None if input.has_error => return Some("error"),
             _ => {}
         }
-        (ended.answered_after >= self.slow).then_some("slow")
+        (input.answered_after >= self.slow).then_some("slow")
     }
 
     fn rate_of_route(&self, route: &str) -> Option<f64> {
@@ -149,11 +152,11 @@ impl Sampling {
     }
 }
 
-/// Where in [0, 1) a trace lies: the same in every process, and evenly spread even if ids are counted up.
-fn position(trace_id: Uuid) -> f64 {
+/// Maps a trace id to a number in [0, 1): the same in every process, and evenly distributed even for consecutive ids.
+fn trace_fraction(trace_id: Uuid) -> f64 {
     let (high, low) = trace_id.as_u64_pair();
     let mixed = mix(high ^ mix(low));
-    // The upper 53 bits are what a float holds.
+    // A float has 53 bits of precision.
     (mixed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -170,8 +173,8 @@ mod tests {
     use super::super::fields::Value;
     use super::*;
 
-    fn ended(trace_id: u128) -> Ended<'static> {
-        Ended {
+    fn input(trace_id: u128) -> SamplingInput<'static> {
+        SamplingInput {
             outcome: Outcome::Success,
             status: Some(200),
             has_error: false,
@@ -181,28 +184,28 @@ mod tests {
         }
     }
 
-    fn decide(sampling: &Sampling, ended: &Ended<'_>) -> Decision {
-        sampling.decide(ended, &Fields::default())
+    fn decide(sampling: &Sampling, input: &SamplingInput<'_>) -> SamplingDecision {
+        sampling.decide(input, &Fields::default())
     }
 
     #[test]
     fn everything_is_kept_by_default() {
-        let decision = decide(&Sampling::default(), &ended(1));
+        let decision = decide(&Sampling::default(), &input(1));
         assert_eq!((decision.keep, decision.rate, decision.reason), (true, 1.0, "default"));
     }
 
     #[test]
-    fn what_went_wrong_is_kept_at_rate_zero() {
+    fn failures_and_slow_requests_are_kept_at_rate_zero() {
         let none = Sampling::default()
             .rate(0.0)
             .route("/healthz", 0.0)
             .choose(|_| Some(0.0));
-        assert!(!decide(&none, &ended(1)).keep);
-        let with = |change: &dyn Fn(&mut Ended<'static>)| {
-            let mut ended = ended(1);
-            change(&mut ended);
-            let decision = decide(&none, &ended);
-            assert_eq!((decision.keep, decision.rate), (true, 1.0), "{ended:?}");
+        assert!(!decide(&none, &input(1)).keep);
+        let with = |change: &dyn Fn(&mut SamplingInput<'static>)| {
+            let mut input = input(1);
+            change(&mut input);
+            let decision = decide(&none, &input);
+            assert_eq!((decision.keep, decision.rate), (true, 1.0), "{input:?}");
             decision.reason
         };
         assert_eq!(with(&|e| e.status = Some(503)), "error");
@@ -220,26 +223,29 @@ mod tests {
     #[test]
     fn a_trace_is_kept_whole_or_not_at_all_and_the_share_is_the_rate() {
         let tenth = Sampling::default().rate(0.1);
-        let kept = |sampling: &Sampling, id| decide(sampling, &ended(id)).keep;
-        // Ids that are counted up, as a careless client might make them.
+        let kept = |sampling: &Sampling, id| decide(sampling, &input(id)).keep;
+        // Consecutive ids, as a careless client might create them.
         let share = (0..20_000).filter(|id| kept(&tenth, *id)).count();
         assert!((1_800..2_200).contains(&share), "{share}");
         let half = Sampling::default().rate(0.5);
         for id in 0..1_000 {
             assert_eq!(kept(&tenth, id), kept(&tenth.clone(), id));
-            assert!(!kept(&tenth, id) || kept(&half, id), "what a tenth keeps, a half keeps");
+            assert!(
+                !kept(&tenth, id) || kept(&half, id),
+                "rate 0.5 must keep all that rate 0.1 keeps"
+            );
         }
     }
 
     #[test]
-    fn a_function_beats_a_route_and_a_route_the_default() {
+    fn a_function_has_priority_over_a_route_and_a_route_over_the_default() {
         let sampling = Sampling::default()
             .rate(0.25)
             .route("/health*", 0.5)
             .choose(|event| event.get("plan").and_then(Value::as_str).map(|_| 1.0));
         let of = |route, event: Fields| {
-            let ended = Ended { route, ..ended(1) };
-            let decision = sampling.decide(&ended, &event);
+            let input = SamplingInput { route, ..input(1) };
+            let decision = sampling.decide(&input, &event);
             (decision.rate, decision.reason)
         };
         let mut paying = Fields::default();
@@ -248,7 +254,7 @@ mod tests {
         assert_eq!(of(Some("/healthz"), Fields::default()), (0.5, "route"));
         assert_eq!(of(Some("/v1/me"), Fields::default()), (0.25, "default"));
         assert_eq!(of(None, Fields::default()), (0.25, "default"));
-        let mad = Sampling::default().choose(|_| Some(f64::NAN));
-        assert_eq!(decide(&mad, &ended(1)).rate, 1.0);
+        let not_a_number = Sampling::default().choose(|_| Some(f64::NAN));
+        assert_eq!(decide(&not_a_number, &input(1)).rate, 1.0);
     }
 }

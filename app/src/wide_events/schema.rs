@@ -1,4 +1,4 @@
-//! Checks an event against a JSON Schema, as it is, without making a `serde_json::Value` of it first.
+//! Validates events against a JSON Schema, without converting them to `serde_json::Value` first.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,13 +10,13 @@ use serde_json::Number;
 
 use super::fields::{Fields, Name, Value};
 
-/// How many errors of one event are told.
+/// Maximum number of errors that one event has.
 const MAX_ERRORS: usize = 8;
-/// How many characters of one error are told: it may quote a value.
-const MAX_ERROR_LENGTH: usize = 200;
+/// Maximum length of one error, in characters. An error may quote a value.
+const MAX_ERROR_CHARS: usize = 200;
 
-/// A JSON Schema that finished events are checked against. What breaks it is emitted with `schema_errors`, never
-/// dropped.
+/// A JSON Schema against which complete events are validated. An event that doesn't fit is emitted with
+/// `schema_errors`; it is never dropped.
 #[derive(Clone)]
 pub struct EventSchema(Arc<Validator<Instance>>);
 
@@ -26,17 +26,17 @@ impl fmt::Debug for EventSchema {
     }
 }
 
-/// A schema that is none.
+/// The error for a value that is not a JSON Schema.
 #[derive(Debug, thiserror::Error)]
 #[error("not a JSON Schema: {0}")]
 pub struct BadSchema(String);
 
 impl EventSchema {
-    /// Reads a schema. It describes the whole event, the layer's own fields included; most leave other fields free
-    /// (no `additionalProperties: false`), since whoever handles a request may add some.
+    /// Compiles a schema. It describes the whole event, including the layer's own fields. Most schemas should allow
+    /// other fields (no `additionalProperties: false`), because any code of a request may add some.
     ///
     /// # Errors
-    /// [`BadSchema`] if it isn't a JSON Schema, or refers to one outside itself: nothing is fetched.
+    /// [`BadSchema`] if it isn't a JSON Schema, or if it refers to another document, since none is fetched.
     pub fn new(schema: &serde_json::Value) -> Result<Self, BadSchema> {
         jsonschema::options_for::<Instance>()
             .build(schema)
@@ -44,7 +44,7 @@ impl EventSchema {
             .map_err(|error| BadSchema(error.to_string()))
     }
 
-    /// What is wrong with `event`, each with the place: `/user/id: "seven" is not of type "integer"`.
+    /// Returns the errors of `event`, each with its path: `/user/id: "seven" is not of type "integer"`.
     pub(super) fn errors(&self, event: &Value) -> Vec<String> {
         if self.0.is_valid(event) {
             return Vec::new();
@@ -52,14 +52,14 @@ impl EventSchema {
         let errors = self.0.iter_errors(event).take(MAX_ERRORS);
         errors
             .map(|error| {
-                let told = format!("{}: {error}", error.instance_path());
-                told.chars().take(MAX_ERROR_LENGTH).collect()
+                let message = format!("{}: {error}", error.instance_path());
+                message.chars().take(MAX_ERROR_CHARS).collect()
             })
             .collect()
     }
 }
 
-/// An event's [`Value`], as the validator walks it.
+/// Lets the validator read an event's [`Value`].
 #[derive(Debug)]
 pub(super) struct Instance;
 
@@ -135,7 +135,7 @@ impl<'a> Node<'a, Instance> for &'a Value {
 
     fn equals_value(&self, expected: &serde_json::Value) -> bool {
         match (self, expected) {
-            // Most `enum`s are of texts, which needn't be copied to be compared.
+            // Most `enum`s have strings. Compare these without a copy.
             (Value::String(text), serde_json::Value::String(expected)) => text == expected,
             (Value::String(_), _) | (_, serde_json::Value::String(_)) => false,
             _ => jsonschema::json::cmp::equal(&self.to_value(), expected),
@@ -169,7 +169,7 @@ impl<'a> Object<'a, Instance> for &'a Fields {
     }
 }
 
-/// The fields of an object, one after the other.
+/// Iterates over the fields of an object.
 #[derive(Debug)]
 pub(super) struct Members<'a>(std::slice::Iter<'a, (Name, Value)>);
 
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_is_refused() {
+    fn values_that_are_not_schemas_are_refused() {
         let error = EventSchema::new(&json!({"type": "objekt"})).unwrap_err();
         assert!(error.to_string().contains("objekt"), "{error}");
         assert!(EventSchema::new(&json!({"$ref": "https://example.com/a.json"})).is_err());

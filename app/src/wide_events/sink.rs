@@ -1,11 +1,11 @@
-//! Where lines go: a bounded buffer, and one thread that writes.
+//! The bounded buffer of event lines, and the thread that writes them.
 //!
-//! A pipe whose reader has stalled blocks whoever writes into it. That must not be a request: they add their line to
-//! the buffer or, if it is full, count it as dropped, and never wait. The next line that finds a place tells how many
-//! are missing before it.
+//! Writing to a pipe blocks while the pipe's reader is stalled. A request must never block, so it only adds its line
+//! to the buffer. If the buffer is full, the line is counted as dropped. The next line that fits has the number of
+//! lines that were dropped before it.
 //!
-//! **Invariant:** every line handed over is counted once, as emitted when the writer has taken all of its bytes, or
-//! as dropped.
+//! **Invariant:** every line passed to [`Sink::send`] is counted exactly once: as emitted when the writer has accepted
+//! all of its bytes, or as dropped.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,182 +13,183 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that may wait.
-const MAX_LINES: usize = 16_384;
-/// Bytes that may wait.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// What is kept free for lines that matter (failures, clients that left): a fourth of each.
-const RESERVE: usize = 4;
-/// What a buffer keeps of its memory when it is empty.
-const KEPT_BYTES: usize = 256 * 1024;
-/// How long lines gather while they keep coming: what a line may wait, and how often the writer is woken at most.
-const GATHER: Duration = Duration::from_millis(1);
-/// How long the writer rests when the other side takes nothing without blocking, as a terminal may.
-const REST: Duration = Duration::from_millis(5);
+/// Maximum number of lines in the buffer.
+const MAX_BUFFERED_LINES: usize = 16_384;
+/// Maximum number of bytes in the buffer.
+const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
+/// One part in this many of both limits is reserved for important lines (failures, clients that disconnected).
+const RESERVED_FRACTION: usize = 4;
+/// Capacity that an emptied buffer keeps.
+const RETAINED_BYTES: usize = 256 * 1024;
+/// Pause of the writer between batches. It limits how often the writer is woken, and how long a line waits.
+const BATCH_INTERVAL: Duration = Duration::from_millis(1);
+/// Pause of the writer before it retries a non-blocking output that is full, such as a terminal.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A buffer with a thread that writes its lines. Cheap to clone; the thread ends with the last clone.
+/// A buffer with a thread that writes its lines. Cheap to clone. The thread ends when the last clone is dropped.
 #[derive(Debug, Clone)]
-pub struct Sink(Arc<Handle>);
+pub struct Sink(Arc<SinkHandle>);
 
-/// What all clones share. The writer has the rest, so that it learns when they are gone.
+/// The part that all clones share. It is separate from the state, which the writer also holds, so that its drop tells
+/// the writer that no clone is left.
 #[derive(Debug)]
-struct Handle(Arc<Shared>);
+struct SinkHandle(Arc<SinkState>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
-    /// Lines have come, or no more will.
-    more: Condvar,
-    /// The writer is done.
-    done: Condvar,
+struct SinkState {
+    buffer: Mutex<LineBuffer>,
+    /// Wakes the writer: there are lines, or the sink was closed.
+    wake_writer: Condvar,
+    /// Wakes `close`: the writer has ended.
+    writer_done: Condvar,
     emitted: AtomicU64,
     dropped: AtomicU64,
-    /// Nobody waits for what is being written any more; it has been counted as dropped.
+    /// `close` has timed out. The lines that are being written were counted as dropped.
     abandoned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    lines: Lines,
-    /// Of those that the writer has taken and not written yet.
+struct LineBuffer {
+    lines: LineBatch,
+    /// The number of lines that the writer has taken and not written yet.
     writing: usize,
     writing_bytes: usize,
-    /// Dropped, and not told yet.
-    untold: u64,
-    /// The writer sleeps until it is told.
-    asleep: bool,
+    /// The number of dropped lines that no line has reported yet.
+    unreported: u64,
+    /// The writer waits on `wake_writer`.
+    writer_waits: bool,
     closed: bool,
-    /// There is no writer, or it has ended.
-    ended: bool,
+    /// The writer thread could not be started, or has ended.
+    writer_ended: bool,
 }
 
-/// Lines with their newlines, one after the other.
+/// Consecutive lines, each with its newline.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineBatch {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// Which lines tell how many are missing before them.
-    told: Vec<(usize, u64)>,
+    /// The lines that report dropped lines: the line's index, and the number that it reports.
+    drop_reports: Vec<(usize, u64)>,
 }
 
-/// What became of the lines that were handed over.
+/// Counts of the lines that a sink has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SinkCounts {
-    /// Taken by the writer, to the last byte.
+    /// Lines that the output has accepted completely.
     pub emitted: u64,
-    /// Lost: the buffer was full, or the writer refused them.
+    /// Lines that were lost, because the buffer was full or the output refused them.
     pub dropped: u64,
-    /// Still waiting.
+    /// Lines that are still in the buffer.
     pub queued: u64,
 }
 
 impl Sink {
-    /// A sink that writes to `writer`, from a thread of its own.
+    /// Creates a sink that writes to `writer` from its own thread.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
-        let shared = Arc::new(Shared::default());
+        let state = Arc::new(SinkState::default());
         let thread = {
-            let shared = shared.clone();
+            let state = state.clone();
             thread::Builder::new()
                 .name("wide-events".to_owned())
-                .spawn(move || shared.write_to(writer))
+                .spawn(move || state.run_writer(writer))
         };
         if let Err(error) = thread {
-            tracing::error!("no thread for wide events: {error}; all are dropped");
-            let mut waiting = shared.waiting();
-            waiting.closed = true;
-            waiting.ended = true;
+            tracing::error!("could not start the writer thread of wide events: {error}; all events are dropped");
+            let mut buffer = state.buffer();
+            buffer.closed = true;
+            buffer.writer_ended = true;
         }
-        Self(Arc::new(Handle(shared)))
+        Self(Arc::new(SinkHandle(state)))
     }
 
-    /// A sink that writes to the process's stdout, without its lock and its buffer. A process that is started without
-    /// one has `/dev/null` in its place, which takes everything.
+    /// Creates a sink that writes to the process's stdout, without std's lock and buffer. If the process was started
+    /// without a stdout, it is `/dev/null`, which accepts everything.
     pub fn stdout() -> Self {
         use std::os::fd::AsFd as _;
         match io::stdout().as_fd().try_clone_to_owned() {
             Ok(stdout) => Self::new(std::fs::File::from(stdout)),
             Err(error) => {
-                tracing::error!("stdout can't be written to: {error}; wide events are dropped");
-                Self::new(Nowhere)
+                tracing::error!("could not open stdout for wide events: {error}; all events are dropped");
+                Self::new(BrokenOutput)
             }
         }
     }
 
-    /// Hands a line over, without its newline. Never waits for the writer.
+    /// Adds a line, without its newline, to the buffer. Never waits for the writer.
     ///
-    /// What `matters` may use all of the buffer, other lines three fourths of it.
-    pub fn send(&self, line: &[u8], matters: bool) {
-        let shared = &self.0.0;
-        let mut waiting = shared.waiting();
-        if !waiting.has_place(line.len(), matters) {
-            waiting.untold += 1;
-            shared.dropped.fetch_add(1, Ordering::AcqRel);
+    /// An `important` line may use the whole buffer, other lines three quarters of it.
+    pub fn send(&self, line: &[u8], important: bool) {
+        let state = &self.0.0;
+        let mut buffer = state.buffer();
+        if !buffer.has_room(line.len(), important) {
+            buffer.unreported += 1;
+            state.dropped.fetch_add(1, Ordering::AcqRel);
             return;
         }
-        let untold = std::mem::take(&mut waiting.untold);
-        waiting.lines.add(line, untold);
-        if std::mem::take(&mut waiting.asleep) {
-            shared.more.notify_one();
+        let unreported = std::mem::take(&mut buffer.unreported);
+        buffer.lines.add(line, unreported);
+        if std::mem::take(&mut buffer.writer_waits) {
+            state.wake_writer.notify_one();
         }
     }
 
-    /// What became of the lines so far.
+    /// Returns the counts of the lines so far.
     pub fn counts(&self) -> SinkCounts {
-        let shared = &self.0.0;
-        // Under the lock, so that no line is between two counts.
-        let waiting = shared.waiting();
+        let state = &self.0.0;
+        // Reads under the lock, because a line moves from one count to another under it.
+        let buffer = state.buffer();
         SinkCounts {
-            emitted: shared.emitted.load(Ordering::Acquire),
-            dropped: shared.dropped.load(Ordering::Acquire),
-            queued: (waiting.lines.ends.len() + waiting.writing) as u64,
+            emitted: state.emitted.load(Ordering::Acquire),
+            dropped: state.dropped.load(Ordering::Acquire),
+            queued: (buffer.lines.ends.len() + buffer.writing) as u64,
         }
     }
 
-    /// Takes no more lines and waits until those that wait are written, no longer than `patience`. What isn't
-    /// written by then counts as dropped.
+    /// Stops accepting lines, and waits until the buffered lines are written, at most for `timeout`. Lines that are not
+    /// written by then count as dropped.
     ///
-    /// Blocks its thread.
-    pub fn close(&self, patience: Duration) -> SinkCounts {
-        let shared = &self.0.0;
-        let mut waiting = shared.waiting();
-        waiting.closed = true;
-        shared.more.notify_one();
-        let (mut waiting, _) = shared
-            .done
-            .wait_timeout_while(waiting, patience, |waiting| !waiting.ended)
+    /// Blocks the calling thread.
+    pub fn close(&self, timeout: Duration) -> SinkCounts {
+        let state = &self.0.0;
+        let mut buffer = state.buffer();
+        buffer.closed = true;
+        state.wake_writer.notify_one();
+        let (mut buffer, _) = state
+            .writer_done
+            .wait_timeout_while(buffer, timeout, |buffer| !buffer.writer_ended)
             .unwrap_or_else(PoisonError::into_inner);
-        if !waiting.ended {
-            shared.abandoned.store(true, Ordering::Release);
-            let left = waiting.lines.take().ends.len() + std::mem::take(&mut waiting.writing);
-            shared.dropped.fetch_add(left as u64, Ordering::AcqRel);
+        if !buffer.writer_ended {
+            state.abandoned.store(true, Ordering::Release);
+            let left = buffer.lines.take().ends.len() + std::mem::take(&mut buffer.writing);
+            state.dropped.fetch_add(left as u64, Ordering::AcqRel);
         }
-        drop(waiting);
+        drop(buffer);
         self.counts()
     }
 }
 
-impl Drop for Handle {
+impl Drop for SinkHandle {
     fn drop(&mut self) {
-        // What waits is still written.
-        self.0.waiting().closed = true;
-        self.0.more.notify_one();
+        // The writer still writes the buffered lines before it ends.
+        self.0.buffer().closed = true;
+        self.0.wake_writer.notify_one();
     }
 }
 
-impl Waiting {
-    fn has_place(&self, size: usize, matters: bool) -> bool {
-        let of = |whole: usize| if matters { whole } else { whole - whole / RESERVE };
+impl LineBuffer {
+    fn has_room(&self, size: usize, important: bool) -> bool {
+        let limit = |max: usize| if important { max } else { max - max / RESERVED_FRACTION };
         let lines = self.lines.ends.len() + self.writing;
         let bytes = self.lines.bytes.len() + self.writing_bytes;
-        !self.closed && lines < of(MAX_LINES) && bytes.saturating_add(size) <= of(MAX_BYTES)
+        !self.closed && lines < limit(MAX_BUFFERED_LINES) && bytes.saturating_add(size) <= limit(MAX_BUFFERED_BYTES)
     }
 }
 
-impl Lines {
-    /// Adds a line that tells how many are missing before it.
+impl LineBatch {
+    /// Adds a line. If `missing` lines were dropped before it, it reports their number.
     fn add(&mut self, line: &[u8], missing: u64) {
         if missing > 0 {
-            self.told.push((self.ends.len(), missing));
+            self.drop_reports.push((self.ends.len(), missing));
         }
         match (missing, line.split_last()) {
             (1.., Some((b'}', rest))) => {
@@ -198,8 +199,8 @@ impl Lines {
             }
             (1.., _) => {
                 self.bytes.extend_from_slice(line);
-                let told = format!(" ({missing} events before this one are missing)");
-                self.bytes.extend_from_slice(told.as_bytes());
+                let report = format!(" ({missing} events before this one are missing)");
+                self.bytes.extend_from_slice(report.as_bytes());
             }
             _ => self.bytes.extend_from_slice(line),
         }
@@ -213,58 +214,59 @@ impl Lines {
 
     fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES);
-        self.told.clear();
+        self.bytes.shrink_to(RETAINED_BYTES);
+        self.drop_reports.clear();
         self.ends.clear();
-        self.ends.shrink_to(KEPT_BYTES / 64);
+        self.ends.shrink_to(RETAINED_BYTES / 64);
     }
 }
 
-impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // It is whole after each of the few steps that are made under it, none of which panics.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl SinkState {
+    fn buffer(&self) -> MutexGuard<'_, LineBuffer> {
+        // A poisoned lock is safe to use: each change under it leaves the buffer consistent, and none panics.
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The writer's life.
-    fn write_to(&self, mut writer: impl Write) {
-        let mut taken = Lines::default();
-        let mut state = Writing::default();
-        while self.next(&mut taken) {
+    /// The writer thread: writes batches until the sink is closed and empty.
+    fn run_writer(&self, mut writer: impl Write) {
+        let mut taken = LineBatch::default();
+        let mut state = WriterState::default();
+        while self.next_batch(&mut taken) {
             self.write(&taken, &mut writer, &mut state);
             taken.clear();
             if self.abandoned.load(Ordering::Acquire) {
                 return;
             }
-            // Where lines come one after the other, a thread that sleeps between them need not be woken for each.
-            thread::sleep(GATHER);
+            // While lines keep coming, sleeping here is cheaper than being woken for each line.
+            thread::sleep(BATCH_INTERVAL);
         }
-        self.waiting().ended = true;
-        self.done.notify_all();
+        self.buffer().writer_ended = true;
+        self.writer_done.notify_all();
     }
 
-    /// Takes what waits in exchange for an empty buffer; waits for it if need be. False at the end.
-    fn next(&self, taken: &mut Lines) -> bool {
-        let mut waiting = self.waiting();
-        while waiting.lines.ends.is_empty() {
-            if waiting.closed {
+    /// Swaps the buffered lines with the empty `taken`. Waits until there are lines; returns false when the sink is
+    /// closed and empty.
+    fn next_batch(&self, taken: &mut LineBatch) -> bool {
+        let mut buffer = self.buffer();
+        while buffer.lines.ends.is_empty() {
+            if buffer.closed {
                 return false;
             }
-            waiting.asleep = true;
-            waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            buffer.writer_waits = true;
+            buffer = self.wake_writer.wait(buffer).unwrap_or_else(PoisonError::into_inner);
         }
-        waiting.asleep = false;
-        std::mem::swap(&mut waiting.lines, taken);
-        waiting.writing = taken.ends.len();
-        waiting.writing_bytes = taken.bytes.len();
+        buffer.writer_waits = false;
+        std::mem::swap(&mut buffer.lines, taken);
+        buffer.writing = taken.ends.len();
+        buffer.writing_bytes = taken.bytes.len();
         true
     }
 
-    fn write(&self, lines: &Lines, writer: &mut impl Write, state: &mut Writing) {
+    fn write(&self, lines: &LineBatch, writer: &mut impl Write, state: &mut WriterState) {
         let (mut written, mut counted) = (0, 0);
         let mut error = None;
         while error.is_none() && written < lines.bytes.len() {
-            // The rest of a line that was cut has its end first.
+            // After a torn line, write its missing newline first.
             let next: &[u8] = match state.torn {
                 true => b"\n",
                 false => lines.bytes.get(written..).unwrap_or_default(),
@@ -275,14 +277,14 @@ impl Shared {
                 Ok(taken) => {
                     written += taken;
                     let rest = lines.ends.get(counted..).unwrap_or_default();
-                    // A line is out when all but its newline is, which then comes before the next.
+                    // A line counts as emitted without its newline, which is then written before the next line.
                     let out = rest.partition_point(|end| *end <= written + 1);
                     counted += out;
                     self.count(out, &self.emitted);
                 }
                 Err(interrupted) if interrupted.kind() == ErrorKind::Interrupted => {}
-                // Somebody who shares this file has made it non-blocking.
-                Err(busy) if busy.kind() == ErrorKind::WouldBlock => thread::sleep(REST),
+                // Another process that shares this file has made it non-blocking.
+                Err(busy) if busy.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY_INTERVAL),
                 Err(refused) => error = Some(refused),
             }
         }
@@ -292,15 +294,15 @@ impl Shared {
         state.torn |= last.is_some_and(|last| *last != b'\n');
         if lost > 0 {
             self.count(lost, &self.dropped);
-            // What a lost line should have told is told by a later one.
-            let told = lines.told.iter().filter(|(line, _)| *line >= counted);
-            let untold: u64 = told.map(|(_, missing)| missing).sum();
-            self.waiting().untold += lost as u64 + untold;
+            // If a lost line had a drop report, a later line reports that number again.
+            let lost_reports = lines.drop_reports.iter().filter(|(line, _)| *line >= counted);
+            let unreported: u64 = lost_reports.map(|(_, missing)| missing).sum();
+            self.buffer().unreported += lost as u64 + unreported;
         }
-        self.waiting().writing_bytes = 0;
+        self.buffer().writing_bytes = 0;
         match error {
             Some(error) if !state.refused => {
-                tracing::error!("wide events can't be written: {error}; they are dropped and counted");
+                tracing::error!("could not write wide events: {error}; they are dropped and counted");
                 state.refused = true;
             }
             None if state.refused => {
@@ -311,30 +313,30 @@ impl Shared {
         }
     }
 
-    /// Moves lines from those that are being written to `count`.
+    /// Moves lines from `writing` to `count`.
     fn count(&self, lines: usize, count: &AtomicU64) {
-        let mut waiting = self.waiting();
+        let mut buffer = self.buffer();
         if self.abandoned.load(Ordering::Acquire) {
             return;
         }
-        waiting.writing = waiting.writing.saturating_sub(lines);
+        buffer.writing = buffer.writing.saturating_sub(lines);
         count.fetch_add(lines as u64, Ordering::AcqRel);
     }
 }
 
-/// What a writer remembers from one batch to the next.
+/// State of the writer between batches.
 #[derive(Debug, Default)]
-struct Writing {
-    /// A line was cut, so that the next begins with a newline.
+struct WriterState {
+    /// The last line was written in part, so that a newline must come before the next line.
     torn: bool,
-    /// What was told on stderr last.
+    /// The last write failed, and stderr has a message about it.
     refused: bool,
 }
 
-/// No stdout at all.
-struct Nowhere;
+/// A writer that refuses everything, for a process whose stdout can't be opened.
+struct BrokenOutput;
 
-impl Write for Nowhere {
+impl Write for BrokenOutput {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(ErrorKind::BrokenPipe.into())
     }

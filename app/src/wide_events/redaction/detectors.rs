@@ -1,49 +1,49 @@
-//! What looks like something that must not leave, wherever in a text it stands.
+//! Finds secrets and personal data in texts by their form.
 //!
-//! Regular expressions say exactly where it is; one pass over the bytes says first that none of them needs to look,
-//! which is so for nearly every text.
+//! Regular expressions find the exact position. Before that, one pass over the bytes excludes the expressions that
+//! can't match, which are all of them for nearly every text.
 
-mod look;
 mod numbers;
 mod patterns;
+mod prefilter;
 
 use percent_encoding::percent_decode_str;
 use regex::Captures;
 use serde_json::Number;
 
-use self::look::Look;
 use self::numbers::{address, card_in, is_card};
+use self::prefilter::Prefilter;
 use super::{HashKey, REDACTED, Treatment, mask};
 
-/// Something that is recognised by its look.
+/// A kind of value that is recognised by its form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Detector {
     /// A private key in PEM.
     PrivateKey,
-    /// The password in an address: `postgres://ada:…@db/x`.
+    /// The password in a URL: `postgres://ada:…@db/x`.
     UrlCredentials,
     /// `Bearer` and `Basic` credentials.
     BearerToken,
     /// A JSON Web Token, signed or not.
     Jwt,
-    /// What follows the name of a secret and `=`, as in an address within a text: `next=/login?token=…`; and what follows
-    /// it in a piece of JSON.
+    /// The value after the name of a secret and `=`, as in a URL within a text: `next=/login?token=…`. Also the value
+    /// of a secret's name in a piece of JSON.
     SecretParameter,
-    /// Daybook's own API keys and tickets. A key's prefix, which names it, is left.
+    /// Daybook's own API keys and tickets. The prefix of a key is kept, since it identifies the key.
     DaybookKey,
     /// Keys of well-known services: AWS, GitHub, Google, Slack, Stripe and others.
     CloudKey,
     /// An e-mail address.
     Email,
-    /// A payment card's number: an issuer's first digits, 13 to 19 of them, and the check digit (Luhn) right.
+    /// A payment card number: 13 to 19 digits, with the first digits of an issuer and a correct check digit (Luhn).
     Card,
     /// An IPv4 or IPv6 address.
     IpAddress,
 }
 
 impl Detector {
-    /// Every one, in the order in which they look.
+    /// All detectors, in the order in which they are applied.
     pub const ALL: [Self; 10] = [
         Self::PrivateKey,
         Self::UrlCredentials,
@@ -57,7 +57,7 @@ impl Detector {
         Self::IpAddress,
     ];
 
-    /// Whether it finds what opens a door, as opposed to what tells who somebody is.
+    /// Returns whether it finds credentials. The other detectors find personal data.
     pub fn finds_credentials(self) -> bool {
         match self {
             Self::PrivateKey
@@ -71,21 +71,21 @@ impl Detector {
         }
     }
 
-    /// Credentials are dropped, the others masked.
-    pub(super) fn usual_treatment(self) -> Treatment {
+    /// Returns the default treatment: credentials are dropped, personal data is masked.
+    pub(super) fn default_treatment(self) -> Treatment {
         match self.finds_credentials() {
             true => Treatment::Drop,
             false => Treatment::Mask,
         }
     }
 
-    /// Its place in [`Detector::ALL`].
-    const fn place(self) -> usize {
+    /// Its index in [`Detector::ALL`].
+    const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whether a match is one indeed.
-    fn is(self, found: &str) -> bool {
+    /// Confirms a match of the pattern with checks that a regular expression can't do.
+    fn confirms(self, found: &str) -> bool {
         match self {
             Self::Card => card_in(found).is_some(),
             Self::IpAddress => address(found).is_some(),
@@ -106,25 +106,26 @@ impl Detector {
     }
 }
 
-/// What is looked for, and what happens to it.
+/// The treatment for each detector; none for those that aren't used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Detectors([Option<Treatment>; Detector::ALL.len()]);
 
 impl Detectors {
     pub(super) fn set(&mut self, detector: Detector, treatment: Option<Treatment>) {
-        if let Some(place) = self.0.get_mut(detector.place()) {
-            *place = treatment;
+        if let Some(current) = self.0.get_mut(detector.index()) {
+            *current = treatment;
         }
     }
 
     fn treatment(&self, detector: Detector) -> Option<Treatment> {
-        self.0.get(detector.place()).copied().flatten()
+        self.0.get(detector.index()).copied().flatten()
     }
 
-    /// `text` without what was found in it; none if nothing was. What is percent-encoded is looked at decoded, too.
+    /// Returns `text` with all matches redacted, or none if nothing matched. Percent-encoded text is also checked in
+    /// its decoded form.
     pub(super) fn redact(&self, text: &str, key: Option<&HashKey>) -> Option<String> {
-        let mut redacted = self.redact_as_it_is(text, key);
-        // Twice: an address within an address is encoded twice.
+        let mut redacted = self.redact_literal(text, key);
+        // Decode twice: a URL within a URL is encoded twice.
         let mut current = None;
         for _ in 0..2 {
             let encoded = current.as_deref().or(redacted.as_deref()).unwrap_or(text);
@@ -132,7 +133,7 @@ impl Detectors {
                 break;
             }
             let decoded = percent_decode_str(encoded).decode_utf8_lossy().into_owned();
-            match self.redact_as_it_is(&decoded, key) {
+            match self.redact_literal(&decoded, key) {
                 Some(found) => {
                     redacted = Some(found);
                     current = None;
@@ -143,23 +144,23 @@ impl Detectors {
         redacted
     }
 
-    fn redact_as_it_is(&self, text: &str, key: Option<&HashKey>) -> Option<String> {
-        let look = Look::at(text);
+    fn redact_literal(&self, text: &str, key: Option<&HashKey>) -> Option<String> {
+        let prefilter = Prefilter::scan(text);
         let mut redacted: Option<String> = None;
         for detector in Detector::ALL {
             let Some(treatment) = self.treatment(detector) else {
                 continue;
             };
-            if !look.may_be(detector, text) {
+            if !prefilter.may_match(detector, text) {
                 continue;
             }
-            let now = redacted.as_deref().unwrap_or(text);
+            let current = redacted.as_deref().unwrap_or(text);
             let mut found = false;
-            let replaced = detector.pattern().replace_all(now, |captures: &Captures<'_>| {
+            let replaced = detector.pattern().replace_all(current, |captures: &Captures<'_>| {
                 let whole = captures.get(0).map_or("", |whole| whole.as_str());
                 let begin = captures.get(0).map_or(0, |whole| whole.start());
                 let group = captures.iter().skip(1).flatten().next();
-                let Some(part) = group.filter(|part| detector.is(part.as_str())) else {
+                let Some(part) = group.filter(|part| detector.confirms(part.as_str())) else {
                     return whole.to_owned();
                 };
                 found = true;
@@ -181,7 +182,7 @@ impl Detectors {
         redacted
     }
 
-    /// What happens to a number that is a card's.
+    /// Returns the treatment of a number that is a payment card number, else none.
     pub(super) fn of_number(&self, number: &Number) -> Option<Treatment> {
         let treatment = self.treatment(Detector::Card)?;
         let number = number.as_u64().filter(|number| *number >= 1_000_000_000_000)?;

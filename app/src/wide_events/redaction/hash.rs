@@ -1,37 +1,39 @@
-//! Keyed hashes: the same value is recognised again, and can't be guessed without the key.
+//! Keyed hashes of values. Equal values have equal hashes, and without the key nobody can test a guessed value.
 
 use std::fmt;
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-/// The shortest key: what NIST SP 800-107 asks of HMAC keys at this strength.
+/// Minimum length of a key: the requirement of NIST SP 800-107 for HMAC keys at this strength.
 const MIN_KEY_BYTES: usize = 16;
-/// How much of a hash is told, in bytes: enough that two values don't meet.
+/// Length to which a hash is truncated. It is enough to avoid collisions.
 const HASH_BYTES: usize = 16;
 
-/// A key for [`Treatment::Hash`](super::Treatment::Hash), with an id that is in every hash, so that keys can change.
+/// A key for [`Treatment::Hash`](super::Treatment::Hash). Its id is in every hash, so that keys can be rotated.
 #[derive(Clone)]
 pub struct HashKey {
     id: String,
     keyed: Hmac<Sha256>,
 }
 
-/// A key that is too short, or an id of other characters.
+/// The error for a key that is too short, or an id with other characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadHashKey(&'static str);
 
 impl HashKey {
-    /// A key of at least 16 bytes. Its `id` is letters, digits, `-`, `_` and dots.
+    /// Creates a key of at least 16 bytes. Its `id` has only letters, digits, `-`, `_` and dots.
     ///
     /// # Errors
-    /// [`BadHashKey`] that says which of the two is wrong.
+    /// [`BadHashKey`] with a message about the wrong argument.
     pub fn new(id: impl Into<String>, key: &[u8]) -> Result<Self, BadHashKey> {
         let id = id.into();
         let shaped = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if id.is_empty() || !id.bytes().all(shaped) {
-            return Err(BadHashKey("the key's id must be letters, digits, '-', '_' and dots"));
+            return Err(BadHashKey(
+                "the key's id must have only letters, digits, '-', '_' and dots",
+            ));
         }
         if key.len() < MIN_KEY_BYTES {
             return Err(BadHashKey("the key must be at least 16 bytes long"));
@@ -44,11 +46,11 @@ impl HashKey {
         let mut mac = self.keyed.clone();
         mac.update(value);
         let bytes = mac.finalize().into_bytes();
-        let mut told = format!("hmac-sha256:{}:", self.id);
+        let mut hash = format!("hmac-sha256:{}:", self.id);
         for byte in bytes.iter().take(HASH_BYTES) {
-            told.push_str(&format!("{byte:02x}"));
+            hash.push_str(&format!("{byte:02x}"));
         }
-        told
+        hash
     }
 }
 
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_hash_is_the_first_half_of_hmac_sha256() {
-        // RFC 4231, test case 2 has a key of 4 bytes; case 1 has 20 of 0x0b.
+        // RFC 4231, test case 1: a key of 20 bytes 0x0b. (The key of case 2 has only 4 bytes.)
         let key = HashKey::new("2026-11", &[0x0b; 20]).unwrap();
         assert_eq!(
             key.hash(b"Hi There"),
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_would_protect_nothing_are_refused_and_none_is_printed() {
+    fn weak_keys_are_refused_and_keys_are_not_printed() {
         assert!(HashKey::new("a", b"short").is_err());
         assert!(HashKey::new("a b", &[1; 32]).is_err());
         let key = HashKey::new("a", b"hunter2-hunter2-hunter2").unwrap();

@@ -1,6 +1,7 @@
-//! A shape that people recognise, and nobody else can use.
+//! Masks values so that people recognise their form and nobody can use them.
 
-/// Addresses as [`email`] and [`ip`] have them, `secret-text` as `s***t`; what is shorter than four characters as `***`. The length isn't told.
+/// Masks e-mail and IP addresses with [`email`] and [`ip`], and other texts as `s***t`. Texts of less than four
+/// characters become `***`. The mask doesn't show the length.
 pub(super) fn text(text: &str) -> String {
     if text.contains('@') {
         return email(text);
@@ -15,7 +16,7 @@ pub(super) fn text(text: &str) -> String {
     }
 }
 
-/// `ada.lovelace@mail.example.com` as `a***@m***.e***.com`: what comes before the last dot, by its first letter.
+/// Masks `ada.lovelace@mail.example.com` as `a***@m***.e***.com`: each part before the last dot keeps its first letter.
 pub(super) fn email(address: &str) -> String {
     let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
     let mut masked = first_letter(local);
@@ -32,7 +33,7 @@ pub(super) fn email(address: &str) -> String {
     masked
 }
 
-/// A card's first digit and its last four, which receipts show, too.
+/// Masks a card number: its first digit and its last four are kept, as on receipts.
 pub(super) fn card(digits: &str) -> String {
     let plain: String = digits.chars().filter(char::is_ascii_digit).collect();
     let first: String = plain.chars().take(1).collect();
@@ -40,7 +41,7 @@ pub(super) fn card(digits: &str) -> String {
     format!("{first}***{last}")
 }
 
-/// The network that an address is in: `203.0.113.***`, `2001:db8:***`.
+/// Masks an IP address: its network is kept: `203.0.113.***`, `2001:db8:***`.
 pub(super) fn ip(address: &std::net::IpAddr) -> String {
     match address {
         std::net::IpAddr::V4(address) => {
@@ -61,7 +62,7 @@ fn first_letter(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn shapes_are_left() {
+    fn masks_keep_the_form() {
         assert_eq!(super::text("hunter2"), "h***2");
         assert_eq!(super::text("abc"), "***");
         assert_eq!(super::text("ünïcödé"), "ü***é");

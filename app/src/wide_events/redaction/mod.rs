@@ -1,16 +1,18 @@
-//! What must not leave the process, taken out of an event before it is written.
+//! Removes secrets from an event before it is written.
 //!
-//! Three ways to find it: by its place (`user.email`, `items.*.card`, `headers.**`), by its name at any depth
-//! (`password`), and by its look in any text (e-mail addresses, payment cards, keys and tokens of many kinds, passwords in
-//! addresses, IP addresses: [`Detector`]). Names of query parameters have a list of their own, since `code` or `key` is a
-//! secret there and a plain word elsewhere. Three ways to treat it: [`Treatment::Mask`], [`Treatment::Hash`] and [`Treatment::Drop`]. A rule for a
-//! place beats a rule for a name, and both beat the look.
+//! There are three kinds of rules. A rule for a path finds a value by its place (`user.email`, `items.*.card`,
+//! `headers.**`). A rule for a name finds it at any depth (`password`). A [`Detector`] finds a form in any text: e-mail
+//! addresses, payment cards, IP addresses, keys and tokens of many kinds, passwords in URLs. Query parameters have
+//! their own list of names, because `code` or `key` is a secret there and a plain word elsewhere.
+//!
+//! A value is treated in one of three ways: [`Treatment::Mask`], [`Treatment::Hash`] or [`Treatment::Drop`]. A rule for
+//! a path has priority over a rule for a name, and both have priority over detectors.
 
 mod detectors;
 mod hash;
 mod mask;
-mod names;
-mod places;
+mod name_rules;
+mod path_rules;
 mod sensitive;
 
 use std::borrow::Cow;
@@ -20,15 +22,16 @@ pub use hash::{BadHashKey, HashKey};
 pub use sensitive::Sensitive;
 
 use detectors::Detectors;
-use names::Names;
-use places::{Here, Places, Step};
+use name_rules::NameRules;
+use path_rules::{PathMatches, PathRules, PathStep};
 
 use super::fields::{Fields, Name, Value};
 
-/// What stands where something was dropped.
+/// Replaces a dropped value.
 pub(super) const REDACTED: &str = "[REDACTED]";
 
-/// Names whose values are dropped wherever they are. `client_secret` and `refreshToken` end like one of them.
+/// Names whose values are dropped at any depth. Names that end with one of them count, too: `client_secret`,
+/// `refreshToken`.
 const SECRET_NAMES: [&str; 26] = [
     "password",
     "passwords",
@@ -58,7 +61,8 @@ const SECRET_NAMES: [&str; 26] = [
     "cvc",
 ];
 
-/// Names of query parameters whose values are dropped, beside [`SECRET_NAMES`]: the whole name, in any spelling.
+/// Further names of query parameters whose values are dropped, in addition to [`SECRET_NAMES`]. Only the whole name
+/// counts, in any spelling.
 const SECRET_PARAMETERS: [&str; 13] = [
     "key",
     "auth",
@@ -75,31 +79,32 @@ const SECRET_PARAMETERS: [&str; 13] = [
     "saml_response",
 ];
 
-/// What happens to a value that must not leave.
+/// How redaction changes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
-    /// A shape is left: `a***@e***.com`, `4***1111`, `203.0.113.***`, `s***t`.
+    /// Keeps only a form of the value: `a***@e***.com`, `4***1111`, `203.0.113.***`, `s***t`.
     Mask,
-    /// A keyed hash, the same for the same value: `hmac-sha256:2026-11:9f86d081884c7d65…`. Without a [`HashKey`] it
-    /// is dropped: a hash that anybody can compute hides no e-mail address.
+    /// Replaces the value with a keyed hash, which is the same for equal values:
+    /// `hmac-sha256:2026-11:9f86d081884c7d65…`. Without a [`HashKey`] the value is dropped, because a hash without a
+    /// key can be computed for each guessed e-mail address.
     Hash,
-    /// `[REDACTED]`.
+    /// Replaces the value with `[REDACTED]`.
     Drop,
 }
 
-/// Rules for what must not leave the process.
+/// The redaction rules of a layer.
 #[derive(Debug, Clone)]
 pub struct Redaction {
-    places: Places,
-    names: Names,
-    parameters: Names,
+    path_rules: PathRules,
+    name_rules: NameRules,
+    parameter_rules: NameRules,
     detectors: Detectors,
     key: Option<HashKey>,
 }
 
 impl Default for Redaction {
-    /// Secrets by their names are dropped; e-mail, card and IP addresses are masked wherever they stand in a text,
-    /// and tokens dropped.
+    /// Drops values with the name of a secret. In any text, drops credentials and masks e-mail addresses, payment cards
+    /// and IP addresses.
     fn default() -> Self {
         let mut rules = Self::none();
         for name in SECRET_NAMES {
@@ -109,49 +114,49 @@ impl Default for Redaction {
             rules = rules.query_parameter(name, Treatment::Drop);
         }
         for detector in Detector::ALL {
-            rules = rules.detect(detector, detector.usual_treatment());
+            rules = rules.detect(detector, detector.default_treatment());
         }
-        // As the detector would, without looking.
+        // The detector would do the same. A rule is faster.
         rules.path("ip", Treatment::Mask)
     }
 }
 
 impl Redaction {
-    /// No rule at all, [`Sensitive`] values apart.
+    /// Has no rules. [`Sensitive`] values are redacted all the same.
     pub fn none() -> Self {
         Self {
-            places: Places::default(),
-            names: Names::default(),
-            parameters: Names::default(),
+            path_rules: PathRules::default(),
+            name_rules: NameRules::default(),
+            parameter_rules: NameRules::default(),
             detectors: Detectors::default(),
             key: None,
         }
     }
 
-    /// A rule for a place: a path with dots, in which `*` is any one name or index and `**` is any number of them.
-    /// The rule that was given last counts, so that yours beat the usual ones.
+    /// Adds a rule for a path of names, separated by dots. `*` matches any one name or index, `**` any number of them.
+    /// If several rules match, the one that was added last applies, so your rules have priority over the default ones.
     #[must_use]
     pub fn path(mut self, pattern: &str, treatment: Treatment) -> Self {
-        self.places.add(pattern, Some(treatment));
+        self.path_rules.add(pattern, Some(treatment));
         self
     }
 
-    /// Leaves a place as it is, whatever its name or look.
+    /// Adds a rule that leaves the value at a path unchanged, whatever its name or form is.
     #[must_use]
     pub fn leave(mut self, pattern: &str) -> Self {
-        self.places.add(pattern, None);
+        self.path_rules.add(pattern, None);
         self
     }
 
-    /// A rule for a name at any depth, and for names that end with it: `token` is also `refreshToken` and
-    /// `x-csrf-token`. Upper and lower case are one, and only letters and digits count: `user[password]`.
+    /// Adds a rule for a name at any depth, and for names that end with it: `token` matches also `refreshToken` and
+    /// `x-csrf-token`. Case doesn't matter, and only letters and digits are compared: `user[password]`.
     #[must_use]
     pub fn name(mut self, name: &str, treatment: Treatment) -> Self {
-        self.names.add(name, treatment);
+        self.name_rules.add(name, treatment);
         self
     }
 
-    /// Only what opens a door (tokens, keys, passwords in addresses), by its look: for texts that people read, such as
+    /// Drops only credentials (tokens, keys, passwords in URLs), by their form. For texts that people read, such as
     /// lines on stderr.
     pub fn credentials() -> Self {
         let credentials = Detector::ALL
@@ -160,79 +165,80 @@ impl Redaction {
         credentials.fold(Self::none(), |rules, detector| rules.detect(detector, Treatment::Drop))
     }
 
-    /// A rule for a query parameter: its whole name, upper and lower case being one, and only letters and digits counting.
+    /// Adds a rule for a query parameter by its whole name. Case doesn't matter, and only letters and digits are
+    /// compared.
     #[must_use]
     pub fn query_parameter(mut self, name: &str, treatment: Treatment) -> Self {
-        self.parameters.add(name, treatment);
+        self.parameter_rules.add(name, treatment);
         self
     }
 
-    /// A rule for what looks like something, in any text.
+    /// Adds a rule for a form in any text.
     #[must_use]
     pub fn detect(mut self, detector: Detector, treatment: Treatment) -> Self {
         self.detectors.set(detector, Some(treatment));
         self
     }
 
-    /// Doesn't look for something any more.
+    /// Removes the rule of a detector.
     #[must_use]
     pub fn ignore(mut self, detector: Detector) -> Self {
         self.detectors.set(detector, None);
         self
     }
 
-    /// The key for [`Treatment::Hash`].
+    /// Sets the key for [`Treatment::Hash`].
     #[must_use]
     pub fn hash_key(mut self, key: HashKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// A text by itself, without what the detectors find in it.
+    /// Redacts a single text with the detectors.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let redacted = self.detectors.redact(text, self.key.as_ref());
         redacted.map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
-    /// Redacts the first fields of `event`; the others are the layer's own.
+    /// Redacts the first `first` fields of `event`. The others are fields of the layer that can't contain a secret.
     pub(super) fn apply(&self, event: &mut Fields, first: usize) {
-        let nowhere = Here::default();
+        let no_matches = PathMatches::default();
         for (name, value) in event.entries_mut().get_mut(..first).unwrap_or_default() {
-            let here = if self.places.begins(name) {
-                self.places.top()
+            let matches = if self.path_rules.may_match_below(name) {
+                self.path_rules.root()
             } else {
-                &nowhere
+                &no_matches
             };
             match value {
                 Value::Object(parameters) if name == "query" && !self.has_rule_for_query() => {
-                    self.query(&self.places.step(here, Step::Name("query")), parameters);
+                    self.redact_query(&self.path_rules.descend(matches, PathStep::Name("query")), parameters);
                 }
-                _ => self.field(here, name, value),
+                _ => self.redact_field(matches, name, value),
             }
-            self.name_of(name);
+            self.redact_name(name);
         }
     }
 
-    /// Whether the query as a whole has a rule.
+    /// Returns whether a rule applies to the query as a whole.
     fn has_rule_for_query(&self) -> bool {
-        let query = self.places.step(self.places.top(), Step::Name("query"));
-        self.places.verdict(&query).is_some() || self.names.rule("query").is_some()
+        let query = self.path_rules.descend(self.path_rules.root(), PathStep::Name("query"));
+        self.path_rules.treatment(&query).is_some() || self.name_rules.by_suffix("query").is_some()
     }
 
-    /// A request's query, as the layer has it.
-    fn query(&self, query: &Here, parameters: &mut Fields) {
+    /// Redacts a request's query.
+    fn redact_query(&self, query: &PathMatches, parameters: &mut Fields) {
         for (name, value) in parameters.entries_mut() {
-            let below = self.places.step(query, Step::Name(name));
-            match (self.places.verdict(&below), self.parameters.whole(name)) {
+            let below = self.path_rules.descend(query, PathStep::Name(name));
+            match (self.path_rules.treatment(&below), self.parameter_rules.exact(name)) {
                 (None, Some(treatment)) => self.treat(treatment, value),
-                _ => self.field(query, name, value),
+                _ => self.redact_field(query, name, value),
             }
-            self.name_of(name);
+            self.redact_name(name);
         }
     }
 
-    /// A name that came from outside may be a secret itself: `?ada@example.com`.
-    fn name_of(&self, name: &mut Name) {
+    /// Redacts a name. A name that a client chose may be a secret itself: `?ada@example.com`.
+    fn redact_name(&self, name: &mut Name) {
         if let Cow::Owned(text) = name
             && let Some(redacted) = self.detectors.redact(text, self.key.as_ref())
         {
@@ -240,33 +246,33 @@ impl Redaction {
         }
     }
 
-    fn field(&self, here: &Here, name: &str, value: &mut Value) {
-        let below = self.places.step(here, Step::Name(name));
-        match self.places.verdict(&below) {
+    fn redact_field(&self, matches: &PathMatches, name: &str, value: &mut Value) {
+        let below = self.path_rules.descend(matches, PathStep::Name(name));
+        match self.path_rules.treatment(&below) {
             Some(Some(treatment)) => self.treat(treatment, value),
             Some(None) => {}
-            None => match self.names.rule(name) {
+            None => match self.name_rules.by_suffix(name) {
                 Some(treatment) => self.treat(treatment, value),
-                None => self.inside(&below, value),
+                None => self.redact_inside(&below, value),
             },
         }
     }
 
-    fn inside(&self, here: &Here, value: &mut Value) {
+    fn redact_inside(&self, matches: &PathMatches, value: &mut Value) {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields.entries_mut() {
-                    self.field(here, name, value);
-                    self.name_of(name);
+                    self.redact_field(matches, name, value);
+                    self.redact_name(name);
                 }
             }
             Value::Array(items) => {
                 for (at, item) in items.iter_mut().enumerate() {
-                    let below = self.places.step(here, Step::Index(at));
-                    match self.places.verdict(&below) {
+                    let below = self.path_rules.descend(matches, PathStep::Index(at));
+                    match self.path_rules.treatment(&below) {
                         Some(Some(treatment)) => self.treat(treatment, item),
                         Some(None) => {}
-                        None => self.inside(&below, item),
+                        None => self.redact_inside(&below, item),
                     }
                 }
             }
@@ -292,7 +298,7 @@ impl Redaction {
             (Treatment::Drop, _) => REDACTED.into(),
             (Treatment::Mask, Value::String(text)) => mask::text(text).into(),
             (Treatment::Mask, Value::Number(number)) => mask::text(&number.to_string()).into(),
-            // No shape of an object is worth showing.
+            // Lists, objects and booleans have no useful mask.
             (Treatment::Mask, _) => REDACTED.into(),
             (Treatment::Hash, Value::String(text)) => self.hash(text.as_bytes()),
             (Treatment::Hash, other) => match serde_json::to_vec(other) {

@@ -1,4 +1,4 @@
-//! A value that can't be written by mistake.
+//! A wrapper for values that must not be written by mistake.
 
 use std::fmt;
 
@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::REDACTED;
 
-/// A value that is `[REDACTED]` wherever it is serialised or printed, whatever the rules are.
+/// A wrapper that is serialized and printed as `[REDACTED]`, whatever the rules are.
 ///
-/// It comes in by `Deserialize`, so that a request's body may have it, and out by [`Sensitive::expose`] alone.
+/// It implements `Deserialize`, so that a request's body may contain it. Only [`Sensitive::expose`] and
+/// [`Sensitive::into_exposed`] return the value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Sensitive<T>(T);
 
@@ -18,12 +19,12 @@ impl<T> Sensitive<T> {
         Self(value)
     }
 
-    /// The value, for the one place that needs it.
+    /// Returns the value, for the code that needs it.
     pub fn expose(&self) -> &T {
         &self.0
     }
 
-    /// The value, unwrapped.
+    /// Unwraps the value.
     pub fn into_exposed(self) -> T {
         self.0
     }
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sensitive_value_comes_in_and_does_not_go_out() {
+    fn a_sensitive_value_can_be_read_but_is_never_written() {
         let password: Sensitive<String> = serde_json::from_str(r#""hunter2""#).unwrap();
         assert_eq!(password.expose(), "hunter2");
         assert_eq!(serde_json::to_string(&password).unwrap(), r#""[REDACTED]""#);

@@ -26,7 +26,7 @@ struct Everything {
 }
 
 #[test]
-fn values_are_what_serde_json_makes_of_them() {
+fn values_are_the_same_as_serde_jsons() {
     let everything = Everything {
         kinds: vec![
             Kind::Unit,
@@ -37,10 +37,10 @@ fn values_are_what_serde_json_makes_of_them() {
         numbers: (u64::MAX, i64::MIN, f64::NAN, 7),
         map: BTreeMap::from([(1, Some(true)), (2, None)]),
         bytes: vec![1, 2],
-        text: "a text that is longer than what is kept in its place".to_owned(),
+        text: "a string that is too long to be stored inline".to_owned(),
         more: BTreeMap::from([("x".to_owned(), "y")]),
     };
-    let value = everything.serialize(ToValue::whole()).unwrap();
+    let value = everything.serialize(ValueSerializer::new()).unwrap();
     assert_eq!(
         serde_json::Value::from(&value),
         serde_json::to_value(&everything).unwrap()
@@ -56,9 +56,9 @@ fn values_are_what_serde_json_makes_of_them() {
 }
 
 #[test]
-fn what_is_no_json_is_refused() {
+fn values_that_are_not_json_are_refused() {
     let pairs = BTreeMap::from([((1, 2), 3)]);
-    assert_eq!(Value::of(pairs).unwrap_err().to_string(), "a key must be a text");
+    assert_eq!(Value::of(pairs).unwrap_err().to_string(), "a key must be a string");
     let many: BTreeMap<usize, ()> = (0..=MAX_FIELDS).map(|n| (n, ())).collect();
     assert!(
         Value::of(many)
@@ -76,7 +76,7 @@ enum Nested {
 }
 
 #[test]
-fn what_is_too_deep_is_refused() {
+fn values_with_too_many_levels_are_refused() {
     let lists = |levels: usize| (0..levels).fold(json!(1), |inside, _| json!([inside]));
     let objects = |levels: usize| (0..levels).fold(json!(1), |inside, _| json!({ "a": inside }));
     let variants = |levels: usize| (0..levels).fold(Nested::Leaf, |inside, _| Nested::In(Box::new(inside)));

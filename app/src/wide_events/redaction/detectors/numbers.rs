@@ -1,8 +1,9 @@
-//! Numbers that are recognised by more than their look: payment cards and addresses.
+//! Checks of payment card numbers and IP addresses that a pattern can't do.
 
 use std::net::IpAddr;
 
-/// An issuer's first digits, as many digits as it gives out, and the check digit right.
+/// Returns whether a number has the first digits of an issuer, a length that this issuer uses, and a correct check
+/// digit.
 pub(super) fn is_card(text: &str) -> bool {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(10)).collect();
     let starts_as = match digits.as_slice() {
@@ -16,10 +17,10 @@ pub(super) fn is_card(text: &str) -> bool {
     starts_as && luhn(&digits)
 }
 
-/// The card's number in a row of digits that may have others beside it, as a date has: whole groups of them.
+/// Finds a card number in groups of digits. Other groups, such as a date, may be beside it; a group is never split.
 pub(super) fn card_in(row: &str) -> Option<&str> {
-    let is_digit = |place: usize| row.as_bytes().get(place).is_some_and(u8::is_ascii_digit);
-    let begins = (0..row.len()).filter(|place| is_digit(*place) && !(*place > 0 && is_digit(place - 1)));
+    let is_digit = |at: usize| row.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let begins = (0..row.len()).filter(|at| is_digit(*at) && !(*at > 0 && is_digit(at - 1)));
     for begin in begins {
         let ends = (begin + 1..=row.len())
             .rev()
@@ -47,13 +48,13 @@ fn luhn(digits: &[u32]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// An IP address. `::` and times of day are not redacted.
+/// Parses an IP address. Returns none for `::`, for times of day and for networks such as `120.0.0.0`.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
-    // After other words: `addr:203.0.113.7`.
+    // The match may begin with another word: `addr:203.0.113.7`.
     let alone = text.rsplit_once(':').map_or(text, |(_, last)| last);
     let address: IpAddr = text.parse().or_else(|_| alone.parse()).ok()?;
     let address = address.to_canonical();
-    // Browsers have versions such as 120.0.0.0, which is a network and no host.
+    // Versions of browsers such as 120.0.0.0 look like an address, but of a network and not of a host.
     let is_host = match address {
         IpAddr::V4(address) => !matches!(address.octets(), [_, _, 0, 0]),
         IpAddr::V6(address) => !address.is_unspecified(),

@@ -1,19 +1,19 @@
 use super::*;
 
-fn usual() -> Detectors {
+fn default_detectors() -> Detectors {
     let mut detectors = Detectors::default();
     for detector in Detector::ALL {
-        detectors.set(detector, Some(detector.usual_treatment()));
+        detectors.set(detector, Some(detector.default_treatment()));
     }
     detectors
 }
 
 fn redact(text: &str) -> Option<String> {
-    usual().redact(text, None)
+    default_detectors().redact(text, None)
 }
 
 #[test]
-fn what_looks_like_it_is_found_wherever_it_stands() {
+fn secrets_are_found_anywhere_in_a_text() {
     for (text, left) in [
         ("ada@example.com", "a***@e***.com"),
         (
@@ -93,7 +93,7 @@ fn what_looks_like_it_is_found_wherever_it_stands() {
             "-----BEGIN PRIVATE KEY-----[REDACTED]",
         ),
         ("cut eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEi", "cut [REDACTED]"),
-        // What is found as it is, and what is found decoded, in one text.
+        // One match in the text itself and one in its decoded form.
         (
             "ada@example.com dbk%5F0123456789ab%5F0123456789",
             "a***@e***.com dbk_0123456789ab_[REDACTED]",
@@ -104,7 +104,7 @@ fn what_looks_like_it_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn what_only_resembles_it_is_left() {
+fn similar_texts_are_left_unchanged() {
     for text in [
         "",
         "plain words and 42 numbers",
@@ -138,8 +138,8 @@ fn what_only_resembles_it_is_left() {
 }
 
 #[test]
-fn numbers_are_cards_too_and_each_look_can_be_left_alone() {
-    let mut detectors = usual();
+fn numbers_can_be_cards_and_each_detector_can_be_turned_off() {
+    let mut detectors = default_detectors();
     assert_eq!(
         detectors.of_number(&4_111_111_111_111_111_u64.into()),
         Some(Treatment::Mask)

@@ -1,47 +1,47 @@
-//! A first look at a text: which detectors need not look at all.
+//! A fast pre-check of a text that excludes the detectors that can't match it.
 
 use super::Detector;
 
-/// What a text has of the characters that matter.
+/// Which of the relevant characters a text contains.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Look {
+pub(super) struct Prefilter {
     classes: u16,
     dots: usize,
-    /// The most digits in a row, spaces and hyphens between them not counted.
+    /// The maximum number of consecutive digits, ignoring spaces and hyphens between them.
     longest_number: usize,
-    /// A space after a letter that `Bearer` or `Basic` ends with.
-    ends_a_scheme: bool,
+    /// Whether a separator follows the last letter of `Bearer` or `Basic`.
+    may_have_scheme: bool,
 }
 
 const DIGIT: u16 = 1;
 const SEPARATOR: u16 = 2;
 const DOT: u16 = 4;
 const COLON: u16 = 8;
-/// What every e-mail address has, also in a URL (`%40`).
+/// In every e-mail address, also in a URL (`%40`).
 const AT: u16 = 16;
-/// What every JSON Web Token has in its third place.
+/// The third character of every JSON Web Token.
 const UPPER_J: u16 = 32;
-/// What stands between a parameter's name and its value.
+/// Between the name and the value of a parameter.
 const EQUALS: u16 = 64;
-/// What our own keys have, and those of GitHub and Stripe.
+/// In Daybook's own keys, and in those of GitHub and Stripe.
 const UNDERSCORE: u16 = 128;
-/// What the keys of AWS and Google begin with.
+/// The first character of keys of AWS and Google.
 const UPPER_A: u16 = 256;
-/// What Slack's begin with.
+/// The first character of Slack's keys.
 const LOWER_X: u16 = 512;
-/// `PRIVATE KEY` has one.
+/// In `PRIVATE KEY`.
 const UPPER_V: u16 = 1_024;
 /// Around names and values in JSON.
 const QUOTE: u16 = 2_048;
 
-/// `Basic` and six letters of a credential; every card's number is longer.
-const SHORTEST_CREDENTIAL: usize = 12;
+/// The length of `Basic`, a space and six characters. Every card number is longer.
+const MIN_CREDENTIAL_BYTES: usize = 12;
 /// The shortest key of a well-known service.
-const SHORTEST_KEY: usize = 15;
-/// For these a second pass counts.
-const COUNTED: u16 = DOT | COLON | AT | UPPER_J | EQUALS;
+const MIN_KEY_BYTES: usize = 15;
+/// If a text has one of these, a second pass counts dots and digits.
+const NEEDS_COUNTS: u16 = DOT | COLON | AT | UPPER_J | EQUALS;
 
-/// A byte's class.
+/// The class of each byte.
 static CLASSES: [u16; 256] = {
     let mut classes = [0; 256];
     classes[b'@' as usize] = AT;
@@ -66,53 +66,53 @@ static CLASSES: [u16; 256] = {
     classes
 };
 
-impl Look {
-    pub(super) fn at(text: &str) -> Self {
+impl Prefilter {
+    pub(super) fn scan(text: &str) -> Self {
         let classes = text
             .bytes()
             .fold(0, |classes, byte| classes | CLASSES[usize::from(byte)]);
-        let mut look = Self {
+        let mut prefilter = Self {
             classes,
             ..Self::default()
         };
-        // Words and nothing else: most texts end here.
-        if classes & COUNTED == 0 && (classes & (SEPARATOR | DIGIT) == 0 || text.len() < SHORTEST_CREDENTIAL) {
-            return look;
+        // Most texts have only words and return here.
+        if classes & NEEDS_COUNTS == 0 && (classes & (SEPARATOR | DIGIT) == 0 || text.len() < MIN_CREDENTIAL_BYTES) {
+            return prefilter;
         }
         let (mut number, mut before) = (0, 0);
         for byte in text.bytes() {
             let class = CLASSES[usize::from(byte)];
-            look.dots += usize::from(class == DOT);
+            prefilter.dots += usize::from(class == DOT);
             number = match class {
                 DIGIT => number + 1,
                 SEPARATOR | COLON => {
-                    look.ends_a_scheme |= matches!(before, b'r' | b'R' | b'c' | b'C');
+                    prefilter.may_have_scheme |= matches!(before, b'r' | b'R' | b'c' | b'C');
                     if class == COLON { 0 } else { number }
                 }
                 _ => 0,
             };
             before = byte;
-            look.longest_number = look.longest_number.max(number);
+            prefilter.longest_number = prefilter.longest_number.max(number);
         }
-        look
+        prefilter
     }
 
     fn has(self, class: u16) -> bool {
         self.classes & class != 0
     }
 
-    pub(super) fn may_be(self, detector: Detector, text: &str) -> bool {
+    pub(super) fn may_match(self, detector: Detector, text: &str) -> bool {
         match detector {
             Detector::PrivateKey => self.has(UPPER_V) && text.contains("PRIVATE KEY"),
             Detector::UrlCredentials => self.has(AT) && self.has(COLON) && text.contains("://"),
-            Detector::BearerToken => self.ends_a_scheme,
+            Detector::BearerToken => self.may_have_scheme,
             Detector::Jwt => self.has(UPPER_J) && self.dots >= 1,
             Detector::SecretParameter => self.has(EQUALS) || (self.has(QUOTE) && self.has(COLON)),
             Detector::DaybookKey => {
-                self.has(UNDERSCORE) && text.len() >= SHORTEST_KEY && (text.contains("dbk_") || text.contains("dbt_"))
+                self.has(UNDERSCORE) && text.len() >= MIN_KEY_BYTES && (text.contains("dbk_") || text.contains("dbt_"))
             }
             Detector::CloudKey => {
-                text.len() >= SHORTEST_KEY
+                text.len() >= MIN_KEY_BYTES
                     && (self.has(UNDERSCORE | UPPER_A | LOWER_X) || (self.has(SEPARATOR) && text.contains("sk-")))
             }
             Detector::Email => self.has(AT) && self.has(DOT),

@@ -1,12 +1,12 @@
-//! Rules for names: the same word in any spelling, also as the end of a longer one.
+//! Redaction rules for names, which match any spelling of a name, and longer names that end with it.
 
 use super::Treatment;
 
-/// All rules for names, found by a name's last letter, since almost no name ends like one of them.
+/// All rules for names. The set of their last letters is a fast pre-check, because almost no name matches a rule.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(Vec<(String, Treatment)>, LastLetters);
+pub(super) struct NameRules(Vec<(String, Treatment)>, LastLetters);
 
-/// The last letters of all rules' names, as bits.
+/// The set of the last letters of all rules' names, as bits.
 #[derive(Debug, Clone, Copy, Default)]
 struct LastLetters(u128);
 
@@ -16,22 +16,22 @@ impl LastLetters {
     }
 }
 
-impl Names {
+impl NameRules {
     pub(super) fn add(&mut self, name: &str, treatment: Treatment) {
-        let letters: String = spelt(name.as_bytes()).rev().map(char::from).collect();
+        let letters: String = normalized(name.as_bytes()).rev().map(char::from).collect();
         if let Some(last) = letters.bytes().next() {
             self.1.0 |= LastLetters::bit(last);
             self.0.push((letters, treatment));
         }
     }
 
-    /// The rule for a name that is the whole of a rule's.
-    pub(super) fn whole(&self, name: &str) -> Option<Treatment> {
-        let last = spelt(name.as_bytes()).next_back()?;
+    /// Returns the treatment of the rule whose name is equal to `name`.
+    pub(super) fn exact(&self, name: &str) -> Option<Treatment> {
+        let last = normalized(name.as_bytes()).next_back()?;
         if self.1.0 & LastLetters::bit(last) == 0 {
             return None;
         }
-        let is = |reversed: &str| spelt(name.as_bytes()).rev().eq(reversed.bytes());
+        let is = |reversed: &str| normalized(name.as_bytes()).rev().eq(reversed.bytes());
         self.0
             .iter()
             .rev()
@@ -39,17 +39,17 @@ impl Names {
             .map(|(_, treatment)| *treatment)
     }
 
-    /// The rule for a field's name, if there is one.
-    pub(super) fn rule(&self, name: &str) -> Option<Treatment> {
-        let last = spelt(name.as_bytes()).next_back()?;
+    /// Returns the treatment of the rule whose name is the end of `name`.
+    pub(super) fn by_suffix(&self, name: &str) -> Option<Treatment> {
+        let last = normalized(name.as_bytes()).next_back()?;
         if self.1.0 & LastLetters::bit(last) == 0 {
             return None;
         }
         let is = |reversed: &str| {
-            let mut letters = spelt(name.as_bytes()).rev();
+            let mut letters = normalized(name.as_bytes()).rev();
             reversed.bytes().all(|letter| letters.next() == Some(letter))
         };
-        // The rule that was given last.
+        // The rule that was added last has priority.
         self.0
             .iter()
             .rev()
@@ -58,8 +58,9 @@ impl Names {
     }
 }
 
-/// A name's letters and digits, in lower case: `user[password]`, `pass-word` and `token_` are what they end with.
-fn spelt(name: &[u8]) -> impl DoubleEndedIterator<Item = u8> {
+/// Returns a name's letters and digits in lower case, so that other characters don't hide a name: `user[password]`,
+/// `pass-word`, `token_`.
+fn normalized(name: &[u8]) -> impl DoubleEndedIterator<Item = u8> {
     name.iter()
         .filter(|byte| byte.is_ascii_alphanumeric())
         .map(u8::to_ascii_lowercase)
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_word_is_found_in_any_spelling_and_at_the_end_of_longer_ones() {
-        let mut names = Names::default();
+        let mut names = NameRules::default();
         names.add("api_key", Treatment::Drop);
         names.add("token", Treatment::Hash);
         for name in [
@@ -84,11 +85,11 @@ mod tests {
             "form[api_key]",
             "api_key ",
         ] {
-            assert_eq!(names.rule(name), Some(Treatment::Drop), "{name}");
+            assert_eq!(names.by_suffix(name), Some(Treatment::Drop), "{name}");
         }
-        assert_eq!(names.rule("refreshToken"), Some(Treatment::Hash));
+        assert_eq!(names.by_suffix("refreshToken"), Some(Treatment::Hash));
         for name in ["", "key", "api_keys", "token_count", "é", "apikey2"] {
-            assert_eq!(names.rule(name), None, "{name}");
+            assert_eq!(names.by_suffix(name), None, "{name}");
         }
     }
 }
