@@ -1,4 +1,4 @@
-//! Whose tokens are believed.
+//! The settings of authentication: which tokens are accepted.
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -8,40 +8,40 @@ use super::settings::{Secret, Settings};
 /// Below this many bytes an HS256 secret can be guessed from one token (RFC 7518 §3.2).
 pub(crate) const MIN_SECRET_BYTES: usize = 32;
 
-/// What a 2048-bit RSA key (RFC 7518 §3.3) with the shortest exponent takes in PKCS#1 DER.
+/// The length in PKCS#1 DER of a 2048-bit RSA key (RFC 7518 §3.3) with the shortest exponent.
 const MIN_RSA_DER_BYTES: usize = 268;
 
-/// Whose tokens are believed.
+/// The settings of authentication.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
-    /// The key that JWTs are verified with. None: only API keys are taken.
+    /// The key that verifies JWTs. None: only API keys are accepted.
     pub key: Option<JwtKey>,
-    /// The `iss` that tokens must carry.
+    /// The `iss` that tokens must have.
     pub issuer: String,
-    /// The `aud` that tokens must carry. None: a token that is meant for some audience isn't meant for this
-    /// service, and is refused.
+    /// The `aud` that tokens must have. None: a token with an audience is refused, because it is meant for another
+    /// service.
     pub audience: Option<String>,
 }
 
-/// The key that JWTs are verified with. It fixes the algorithm, so that a token can't choose another one.
+/// The key that verifies JWTs. It determines the algorithm, so that a token can't choose another one.
 #[derive(Debug, Clone)]
 pub enum JwtKey {
-    /// HS256. Whoever knows it can make tokens, and `daybook token` does.
+    /// HS256. A program that knows the secret can create tokens, as `daybook token` does.
     Secret(Secret),
-    /// RS256 or ES256: an identity provider makes the tokens.
+    /// RS256 or ES256. An identity provider creates the tokens.
     Public(PublicKey),
 }
 
-/// A public key that has been read and found usable.
+/// A public key that has been read and checked.
 #[derive(Debug, Clone)]
 pub struct PublicKey {
     /// The key, as PEM.
     pub pem: String,
-    /// What it verifies, decided by its kind.
+    /// The algorithm that it verifies, determined by the kind of key.
     pub algorithm: PublicKeyAlgorithm,
 }
 
-/// What a public key verifies.
+/// The algorithm that a public key verifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublicKeyAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256; RSA keys of at least 2048 bits.
@@ -57,7 +57,7 @@ impl AuthConfig {
         if secret.is_some() && public.is_some() {
             settings.refuse(
                 "DAYBOOK_JWT_SECRET",
-                "is set beside DAYBOOK_JWT_PUBLIC_KEY: set one of the two",
+                "and DAYBOOK_JWT_PUBLIC_KEY are both set: set only one of them",
             );
         }
         Self {
@@ -75,13 +75,12 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// What would be valid, as the rest of a sentence. It holds nothing of the key.
+    /// A message about what would be valid, as a predicate for the setting's name. It contains nothing of the key.
     pub fn from_pem(pem: &str) -> Result<Self, String> {
-        // A private key would verify too. It is refused since it has no business on this machine.
+        // A private key could verify, too. It is refused because it should not be on this machine.
         if pem.contains("PRIVATE KEY") {
             return Err(
-                "must be a public key, and this is a private one; `openssl pkey -pubout` gives its public half"
-                    .to_owned(),
+                "must be a public key, but is a private key; `openssl pkey -pubout` prints its public key".to_owned(),
             );
         }
         let invalid = || "must be a PEM public key: RSA of at least 2048 bits, or elliptic-curve on P-256".to_owned();
@@ -104,8 +103,8 @@ impl PublicKey {
     }
 }
 
-/// The library looks at the curve when it verifies, so it is given a token to verify: one with a signature
-/// of no meaning, which a usable key finds wrong.
+/// Returns whether an elliptic-curve key is on P-256. The library checks the curve only when it verifies a token.
+/// Therefore this verifies a token with a meaningless signature. Only a key on P-256 reports an invalid signature.
 fn is_on_p256(key: &DecodingKey) -> bool {
     let unsigned = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA";
     let verdict = jsonwebtoken::decode::<serde_json::Value>(unsigned, key, &Validation::new(Algorithm::ES256));
@@ -115,20 +114,21 @@ fn is_on_p256(key: &DecodingKey) -> bool {
 fn hs256_secret(value: &str) -> Result<Secret, String> {
     if value.len() < MIN_SECRET_BYTES {
         return Err(format!(
-            "must be at least {MIN_SECRET_BYTES} bytes long, and is {}; `openssl rand -base64 48` makes a good one",
+            "must be at least {MIN_SECRET_BYTES} bytes long, but has {}; `openssl rand -base64 48` creates a good one",
             value.len()
         ));
     }
     Ok(Secret::new(value))
 }
 
-/// The PEM that a setting holds or names. Tools that can't keep line breaks in a variable write `\n`.
+/// Returns the PEM that a setting contains, or reads the file that it names. Some tools can't keep line breaks in a
+/// variable and write `\n`.
 fn pem_text(value: &str) -> Result<String, String> {
     if value.contains("-----BEGIN") {
         return Ok(value.replace("\\n", "\n"));
     }
     std::fs::read_to_string(value.trim())
-        .map_err(|error| format!("must be PEM, or the path of a PEM file, and can't be read as one ({error})"))
+        .map_err(|error| format!("must be PEM, or the path of a PEM file; it could not be read as a file ({error})"))
 }
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
         settings.finish(config)
     }
 
-    // Made with `openssl genpkey … | openssl pkey -pubout`; the private halves were thrown away.
+    // Created with `openssl genpkey … | openssl pkey -pubout`; the private keys were deleted.
     const P256: &str = "\
 -----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECglIDRfqUXVFeC+topjzVjcB2+Hd
@@ -184,7 +184,7 @@ xuWbZLsfUe7Rfm97dQIDAQAB
 ";
 
     #[test]
-    fn the_key_decides_the_algorithm() {
+    fn the_key_determines_the_algorithm() {
         assert_eq!(PublicKey::from_pem(P256).unwrap().algorithm, PublicKeyAlgorithm::Es256);
         assert_eq!(
             PublicKey::from_pem(RSA_2048).unwrap().algorithm,
@@ -193,7 +193,7 @@ xuWbZLsfUe7Rfm97dQIDAQAB
     }
 
     #[test]
-    fn weak_and_foreign_keys_are_refused() {
+    fn weak_and_unsupported_keys_are_refused() {
         for pem in [
             P384,
             K256,
@@ -229,11 +229,11 @@ xuWbZLsfUe7Rfm97dQIDAQAB
     }
 
     #[test]
-    fn one_key_is_enough() {
+    fn two_keys_are_refused() {
         let both = [
             ("DAYBOOK_JWT_SECRET", "0123456789abcdef0123456789abcdef"),
             ("DAYBOOK_JWT_PUBLIC_KEY", P256),
         ];
-        assert!(read(&both).unwrap_err().to_string().contains("one of the two"));
+        assert!(read(&both).unwrap_err().to_string().contains("set only one of them"));
     }
 }

@@ -1,13 +1,13 @@
-//! How connections are limited.
+//! The limits of connections.
 
 use std::time::Duration;
 
 use super::settings::Settings;
 
-/// How connections are limited. Together with [`HttpConfig`](super::HttpConfig) these are the limits of one process.
+/// The limits of connections. Together with [`HttpConfig`](super::HttpConfig) these are the limits of one process.
 #[derive(Debug, Clone)]
 pub struct ConnectionsConfig {
-    /// How many connections a process holds at most. None: half of the descriptors that it may open.
+    /// Maximum number of connections of a process. None: half of the descriptors that it may open.
     pub max: Option<usize>,
     /// How long a new connection may take to send the head of its first request.
     pub header_timeout: Duration,

@@ -1,4 +1,4 @@
-//! Which server, as whom, with how many connections.
+//! The settings of the database: the server, the logins and the number of connections.
 
 use std::str::FromStr;
 
@@ -6,27 +6,27 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::settings::{Secret, Settings};
 
-/// Which server, as whom, with how many connections.
+/// The settings of the database.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// The server. None: the service keeps a private cluster in its data folder. The login may own the
-    /// tables: it is the one that migrates.
+    /// The server. None: the service runs a private cluster in its data folder. This login migrates, and may own the
+    /// tables.
     pub url: Option<Secret>,
-    /// A login of its own for the pool that serves requests. None: `url`, with the role set at connect.
+    /// A separate login for the pool that serves requests. None: `url`, with the role set at connect.
     pub app_url: Option<Secret>,
-    /// The server itself, for what no pooler carries: LISTEN. None: as the pool connects.
+    /// A direct connection to the server for LISTEN, which poolers don't support. None: the pool's connection.
     pub direct_url: Option<Secret>,
-    /// A login of its own for the workers. None: `url`.
+    /// A separate login for the workers. None: `url`.
     pub worker_url: Option<Secret>,
-    /// Whether a superuser's login behind the pool is an error instead of a warning.
+    /// Whether a superuser's login for the pool is an error instead of a warning.
     pub strict_roles: bool,
     /// Whether `serve` applies pending migrations.
     pub migrate: bool,
-    /// Connections of the pool that serves requests.
+    /// The number of connections of the pool that serves requests.
     pub pool_size: u32,
-    /// Whether readers show a pseudonym instead of the recorded names of people who were erased.
+    /// Whether a pseudonym is shown instead of the recorded names of erased people.
     pub erased_pseudonyms: bool,
-    /// Whether statements are prepared once and kept; not behind a pooler without prepared statements.
+    /// Whether prepared statements are cached. Must be off behind a pooler without prepared statements.
     pub statement_cache: bool,
 }
 
@@ -38,7 +38,7 @@ impl DatabaseConfig {
         {
             settings.refuse(
                 "DAYBOOK_APP_URL",
-                "is set without DATABASE_URL: set both, to the same server, or neither for a private cluster",
+                "is set without DATABASE_URL: set both to the same server, or neither for a private cluster",
             );
         }
         Self {
@@ -65,7 +65,7 @@ fn erased_pseudonyms(value: &str) -> Result<bool, String> {
     }
 }
 
-/// The parser's own words are dropped: they may hold a piece of the password.
+/// Checks a URL. The parser's message is dropped, because it may contain a part of the password.
 fn postgres_url(value: &str) -> Result<Secret, String> {
     let scheme_is_ours = ["postgres://", "postgresql://"]
         .iter()
@@ -74,7 +74,7 @@ fn postgres_url(value: &str) -> Result<Secret, String> {
         return Ok(Secret::new(value));
     }
     Err(
-        "must be a URL as in postgres://user:password@host:5432/name, with special characters of the password \
+        "must be a URL as in postgres://user:password@host:5432/name, with special characters in the password \
          percent-encoded"
             .to_owned(),
     )
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_postgres_are_taken() {
+    fn only_postgres_urls_are_accepted() {
         for url in [
             "postgres://ada@db/x",
             "postgresql://ada:p%23w@[::1]:5433/x?sslmode=require",
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_login_needs_the_server_named() {
+    fn an_app_login_needs_database_url() {
         let mut settings = Settings::new(&|name| (name == "DAYBOOK_APP_URL").then(|| "postgres://app@db/x".to_owned()));
         let config = DatabaseConfig::read(&mut settings);
         assert!(

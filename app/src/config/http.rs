@@ -1,4 +1,4 @@
-//! How requests are taken.
+//! The settings of HTTP: the address and the limits of requests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::connections::ConnectionsConfig;
 use super::settings::Settings;
 
-/// How requests are taken.
+/// The settings of HTTP.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// The address that the service listens on.
+    /// The address on which the service listens.
     pub bind: SocketAddr,
-    /// The largest request body, in bytes.
+    /// Maximum size of a request body, in bytes.
     pub body_limit_bytes: usize,
     /// How long a request may take before it is answered with a problem.
     pub request_timeout: Duration,
-    /// How long a client may take nothing of an answer that waits for it before its connection is cut.
+    /// How long a client may read nothing of its answer before its connection is closed.
     pub write_timeout: Duration,
-    /// How connections are limited.
+    /// The limits of connections.
     pub connections: ConnectionsConfig,
 }
 

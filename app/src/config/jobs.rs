@@ -1,17 +1,17 @@
-//! How work in the background is done.
+//! The settings of background jobs.
 
 use std::time::Duration;
 
 use super::settings::Settings;
 
-/// How work in the background is done.
+/// The settings of background jobs.
 #[derive(Debug, Clone)]
 pub struct JobsConfig {
-    /// How many jobs a process runs at the same time.
+    /// Maximum number of jobs that a process runs at the same time.
     pub concurrency: usize,
-    /// After which silence a worker counts as dead, and its sessions as lost.
+    /// The time without a heartbeat after which a worker counts as dead, and its sessions as lost.
     pub lost_after: Duration,
-    /// How long jobs that run may go on when the process is to stop.
+    /// How long running jobs may continue at a shutdown.
     pub grace: Duration,
     /// How long sessions are kept after their end.
     pub keep_days: u32,

@@ -1,15 +1,15 @@
-//! How live sockets are served.
+//! The settings of live sockets.
 
 use super::settings::Settings;
 
-/// How live sockets are served.
+/// The settings of live sockets.
 #[derive(Debug, Clone)]
 pub struct LiveConfig {
-    /// Whether hints of other processes are listened for.
+    /// Whether the process listens for signals of other processes. Otherwise it polls.
     pub listen: bool,
-    /// How many sockets a process serves at most.
+    /// Maximum number of sockets of a process.
     pub max_sockets: usize,
-    /// Pages of these origins may open sockets, beside the service's own.
+    /// Origins whose pages may open sockets, in addition to the service's own.
     pub allowed_origins: Vec<String>,
 }
 

@@ -1,67 +1,66 @@
-//! The service's settings: one small struct a concern, read from the environment once, at start.
+//! The service's settings, which are read from the environment once at start. Each concern has a small struct.
 //!
-//! Every bad setting is named, with its value and with what would be valid, and all of them at once, so
-//! that nobody starts the service five times to find five typos. A setting that may hold a secret
-//! (a key, a database URL with its password) is named without its value, and [`Secret`] keeps it out of
-//! `{:?}`. An empty variable counts as one that isn't set.
+//! All invalid settings are reported together, each with its name, its value and what would be valid, so that five
+//! typos don't take five starts to find. A setting that may contain a secret (a key, a database URL with its password)
+//! is reported without its value, and [`Secret`] hides it in `{:?}`. An empty variable counts as not set.
 //!
-//! **A secret may be in a file**: each setting that may hold one can be given as `<NAME>_FILE`, the path of a file that
-//! belongs to the service's user or to root and that nobody else can read (`chmod 600`): `DAYBOOK_JWT_SECRET_FILE`,
-//! `DATABASE_URL_FILE`, `DAYBOOK_REDACTION_KEY_FILE` and so on.
+//! **A secret may be in a file**: each setting that may contain a secret can be given as `<NAME>_FILE`, the path of a
+//! file. The file must belong to the service's user or to root, and nobody else may read it (`chmod 600`):
+//! `DAYBOOK_JWT_SECRET_FILE`, `DATABASE_URL_FILE`, `DAYBOOK_REDACTION_KEY_FILE` and so on.
 //!
-//! | setting | default | what it says |
+//! | setting | default | meaning |
 //! |---|---|---|
-//! | `DAYBOOK_BIND` | `127.0.0.1:8080` | the address that the service listens on |
-//! | `DAYBOOK_BODY_LIMIT` | `1048576` | the largest request body, in bytes |
-//! | `DAYBOOK_REQUEST_TIMEOUT` | `30` | how long a request may take, in seconds |
-//! | `DAYBOOK_WRITE_TIMEOUT` | `30` | how long a client may take nothing of its answer before it is cut off, in seconds |
-//! | `DAYBOOK_CONNECTIONS` | half of the open files | connections that a process holds at most; more are refused with 503 |
-//! | `DAYBOOK_HEADER_TIMEOUT` | `10` | how long a new connection may take to send its first request's head, in seconds |
+//! | `DAYBOOK_BIND` | `127.0.0.1:8080` | the address on which the service listens |
+//! | `DAYBOOK_BODY_LIMIT` | `1048576` | maximum size of a request body, in bytes |
+//! | `DAYBOOK_REQUEST_TIMEOUT` | `30` | maximum duration of a request, in seconds |
+//! | `DAYBOOK_WRITE_TIMEOUT` | `30` | how long a client may read nothing of its answer before its connection is closed, in seconds |
+//! | `DAYBOOK_CONNECTIONS` | half of the open files | maximum number of connections of a process; more are refused with 503 |
+//! | `DAYBOOK_HEADER_TIMEOUT` | `10` | how long a new connection may take to send the head of its first request, in seconds |
 //! | `DAYBOOK_IDLE_TIMEOUT` | `75` | how long a connection may stay open without a request, in seconds |
 //! | `DAYBOOK_BODY_TIMEOUT` | `20` | how long a request's body may make no progress, in seconds |
-//! | `DAYBOOK_DATA_DIR` | `.daybook` | the folder for what isn't kept in Postgres |
-//! | `DATABASE_URL` | a private cluster | the server; its login may own the tables, and then migrates |
-//! | `DAYBOOK_APP_URL` | `DATABASE_URL` | a login of its own for the pool that serves requests |
-//! | `DAYBOOK_DIRECT_URL` | `DAYBOOK_APP_URL` | the server itself, where the others lead to a pooler: for LISTEN |
-//! | `DAYBOOK_LISTEN` | `on` | `off`: what other processes write is found by looking once a second |
-//! | `DAYBOOK_LIVE_SOCKETS` | `20000` | live sockets that one process serves at most |
-//! | `DAYBOOK_ALLOWED_ORIGINS` | none | pages that may open live sockets, beside the service's own: origins, by commas |
-//! | `DAYBOOK_URL` | `http://$DAYBOOK_BIND` | the service that commands talk to |
-//! | `DAYBOOK_TOKEN` | the data folder's `token` | what they present there |
-//! | `DAYBOOK_WORKER_URL` | `DATABASE_URL` | a login of its own for the workers: the server itself, no pooler |
-//! | `DAYBOOK_JOBS` | `10` | jobs that a process runs at the same time |
-//! | `DAYBOOK_LOST_AFTER` | `60` | after how many seconds of silence a worker is dead and a session lost |
-//! | `DAYBOOK_JOB_GRACE` | `10` | how long jobs may go on when the process is to stop, in seconds |
+//! | `DAYBOOK_DATA_DIR` | `.daybook` | the folder for data that isn't in Postgres |
+//! | `DATABASE_URL` | a private cluster | the server; a login that owns the tables also migrates |
+//! | `DAYBOOK_APP_URL` | `DATABASE_URL` | a separate login for the pool that serves requests |
+//! | `DAYBOOK_DIRECT_URL` | `DAYBOOK_APP_URL` | a direct connection to the server for LISTEN, if the other URLs lead to a pooler |
+//! | `DAYBOOK_LISTEN` | `on` | `off`: the process polls once a second for changes by other processes |
+//! | `DAYBOOK_LIVE_SOCKETS` | `20000` | maximum number of live sockets of a process |
+//! | `DAYBOOK_ALLOWED_ORIGINS` | none | origins whose pages may open live sockets, in addition to the service's own; separated by commas |
+//! | `DAYBOOK_URL` | `http://$DAYBOOK_BIND` | the service that commands connect to |
+//! | `DAYBOOK_TOKEN` | the data folder's `token` | the token that commands send to it |
+//! | `DAYBOOK_WORKER_URL` | `DATABASE_URL` | a separate login for the workers; a direct connection, no pooler |
+//! | `DAYBOOK_JOBS` | `10` | maximum number of jobs that a process runs at the same time |
+//! | `DAYBOOK_LOST_AFTER` | `60` | after how many seconds without a heartbeat a worker is dead and its sessions are lost |
+//! | `DAYBOOK_JOB_GRACE` | `10` | how long running jobs may continue at a shutdown, in seconds |
 //! | `DAYBOOK_KEEP_SESSIONS` | `90` | how long job sessions are kept after their end, in days |
-//! | `DAYBOOK_STORAGE_DIR` | `storage` in the data folder | the folder that run logs are in |
-//! | `DAYBOOK_ADVERTISE_URL` | `http://$DAYBOOK_BIND` | where other processes send who wants a run's log of this one |
-//! | `DAYBOOK_RUN_LINE_LIMIT` | `262144` | the longest line of a run log, in bytes |
-//! | `DAYBOOK_RUN_LOG_LIMIT` | `1073741824` | the longest run log, in bytes |
-//! | `DAYBOOK_OPEN_RUNS` | `1000` | unfinished runs that a team may have at the same time |
-//! | `DAYBOOK_OPEN_LOGS` | `256` | run logs whose files a process has open, at most a quarter of its descriptors |
-//! | `DAYBOOK_LOG_READERS` | an eighth of the open files, at most 1000 | streams and downloads of run logs at the same time |
+//! | `DAYBOOK_STORAGE_DIR` | `storage` in the data folder | the folder of the run logs |
+//! | `DAYBOOK_ADVERTISE_URL` | `http://$DAYBOOK_BIND` | this process's address, to which other processes redirect clients for the run logs that it writes |
+//! | `DAYBOOK_RUN_LINE_LIMIT` | `262144` | maximum length of a line in a run log, in bytes |
+//! | `DAYBOOK_RUN_LOG_LIMIT` | `1073741824` | maximum length of a run log, in bytes |
+//! | `DAYBOOK_OPEN_RUNS` | `1000` | maximum number of unfinished runs of a team |
+//! | `DAYBOOK_OPEN_LOGS` | `256` | maximum number of run logs whose files a process keeps open, at most a quarter of its descriptors |
+//! | `DAYBOOK_LOG_READERS` | an eighth of the open files, at most 1000 | maximum number of streams and downloads of run logs at the same time |
 //! | `DAYBOOK_TEAM_LOG_READERS` | half of `DAYBOOK_LOG_READERS` | the same for one team |
-//! | `DAYBOOK_SEAL_RUNS` | `7` | after how many days a run log that is closed is compressed |
+//! | `DAYBOOK_SEAL_RUNS` | `7` | after how many days a closed run log is compressed |
 //! | `DAYBOOK_KEEP_RUNS` | `90` | how long run logs are kept after the run's end, in days |
-//! | `DAYBOOK_STRICT_ROLES` | `off` | refuse to start on a superuser's login instead of warning |
+//! | `DAYBOOK_STRICT_ROLES` | `off` | `on`: refuse to start with a superuser's login instead of only warning |
 //! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
-//! | `DAYBOOK_ERASED_NAMES` | `keep` | the names that readers show of people who were erased: as recorded, or a `pseudonym` |
-//! | `DAYBOOK_POOL_SIZE` | `10` | connections of the pool that serves requests |
-//! | `DAYBOOK_STATEMENT_CACHE` | `on` | `off` behind a pooler that has no prepared statements |
+//! | `DAYBOOK_ERASED_NAMES` | `keep` | which names are shown for erased people: the recorded ones, or a `pseudonym` |
+//! | `DAYBOOK_POOL_SIZE` | `10` | number of connections of the pool that serves requests |
+//! | `DAYBOOK_STATEMENT_CACHE` | `on` | set it to `off` behind a pooler without prepared statements |
 //! | `DAYBOOK_JWT_SECRET` | none | HS256: the secret that signs tokens, at least 32 bytes |
-//! | `DAYBOOK_JWT_PUBLIC_KEY` | none | RS256 or ES256: PEM, or a path to a PEM file |
-//! | `DAYBOOK_JWT_ISSUER` | `daybook` | the `iss` that tokens must carry |
-//! | `DAYBOOK_JWT_AUDIENCE` | none | the `aud` that tokens must carry |
-//! | `DAYBOOK_SERVICE` | `daybook` | what wide events call this service |
-//! | `DAYBOOK_DEPLOYMENT_ID` | none | what was rolled out, in wide events |
-//! | `DAYBOOK_REGION` | none | where it runs, in wide events |
-//! | `DAYBOOK_SAMPLE_RATE` | `1` | the share of wide events that is emitted; what went wrong always is |
-//! | `DAYBOOK_SAMPLE_ROUTES` | none | routes with a share of their own: `/healthz=0.01,/internal/*=0.1` |
-//! | `DAYBOOK_SLOW_MS` | `2000` | from when on a request counts as slow, in milliseconds |
-//! | `DAYBOOK_EVENT_HEADERS` | none | request headers that wide events have, by commas |
-//! | `DAYBOOK_EVENT_SCHEMA` | `on` | whether wide events are checked against their schema |
-//! | `DAYBOOK_REDACTION_KEY` | none | the key of hashes in wide events, at least 16 bytes; without one they are dropped |
-//! | `DAYBOOK_REDACTION_KEY_ID` | `1` | that key's name, which is in every hash |
+//! | `DAYBOOK_JWT_PUBLIC_KEY` | none | RS256 or ES256: a public key as PEM, or the path of a PEM file |
+//! | `DAYBOOK_JWT_ISSUER` | `daybook` | the `iss` that tokens must have |
+//! | `DAYBOOK_JWT_AUDIENCE` | none | the `aud` that tokens must have |
+//! | `DAYBOOK_SERVICE` | `daybook` | the service's name in wide events |
+//! | `DAYBOOK_DEPLOYMENT_ID` | none | the deployment's id in wide events |
+//! | `DAYBOOK_REGION` | none | the region in wide events |
+//! | `DAYBOOK_SAMPLE_RATE` | `1` | the share of wide events that are emitted; failures always are |
+//! | `DAYBOOK_SAMPLE_ROUTES` | none | shares for single routes: `/healthz=0.01,/internal/*=0.1` |
+//! | `DAYBOOK_SLOW_MS` | `2000` | from which duration a request counts as slow, in milliseconds |
+//! | `DAYBOOK_EVENT_HEADERS` | none | the request headers that wide events have, separated by commas |
+//! | `DAYBOOK_EVENT_SCHEMA` | `on` | whether wide events are validated against their schema |
+//! | `DAYBOOK_REDACTION_KEY` | none | the key of hashes in wide events, at least 16 bytes; without a key, values to hash are dropped |
+//! | `DAYBOOK_REDACTION_KEY_ID` | `1` | the id of that key, which is in every hash |
 
 mod auth;
 mod connections;
@@ -95,43 +94,43 @@ use settings::Settings;
 /// All settings of the service.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How requests are taken.
+    /// How requests are received and limited.
     pub http: HttpConfig,
-    /// Which server, as whom, with how many connections.
+    /// The database server, the logins and the number of connections.
     pub database: DatabaseConfig,
-    /// Whose tokens are believed.
+    /// Which tokens are accepted.
     pub auth: AuthConfig,
-    /// How work in the background is done.
+    /// How background jobs run.
     pub jobs: JobsConfig,
-    /// Where run logs are kept.
+    /// Where run logs are stored, and their limits.
     pub runs: RunsConfig,
     /// How live sockets are served.
     pub live: LiveConfig,
-    /// How wide events are made.
+    /// The contents and rules of wide events.
     pub wide_events: WideEventsConfig,
-    /// The service that commands talk to.
+    /// The service that commands connect to.
     pub remote: RemoteConfig,
-    /// The folder for what isn't kept in Postgres: run logs, the private cluster, the owner's token file.
+    /// The folder for data that isn't in Postgres: run logs, the private cluster, the owner's token file.
     pub data_dir: PathBuf,
-    /// What looks like a mistake and doesn't stop the start: a misspelt `DAYBOOK_…` name. For stderr.
+    /// Probable mistakes that don't prevent the start, such as a misspelt `DAYBOOK_…` name. For stderr.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads the process's environment.
+    /// Reads the settings from the process's environment.
     ///
     /// # Errors
     ///
     /// Every setting that is wrong, at once.
     pub fn from_env() -> Result<Self, BadSettings> {
-        // A value that isn't UTF-8 is read with U+FFFD in it, which the settings refuse by name.
+        // A value that isn't UTF-8 is read with U+FFFD in it. `Settings` refuses such values.
         let mut config = Self::from_lookup(&|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
         let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
         config.warnings = settings::unknown_names(names);
         Ok(config)
     }
 
-    /// Reads settings from `lookup`, which answers a name with its value, so that tests need no environment.
+    /// Reads the settings from `lookup`, which returns the value for a name, so that tests need no environment.
     ///
     /// # Errors
     ///
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_is_a_whole_configuration() {
+    fn every_setting_has_a_default() {
         let config = read(&[]).unwrap();
         assert_eq!(config.http.bind.to_string(), "127.0.0.1:8080");
         assert_eq!(config.http.body_limit_bytes, 1024 * 1024);
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_setting_is_told_at_once_with_what_would_be_valid() {
+    fn all_bad_settings_are_reported_together_with_what_would_be_valid() {
         let error = read(&[
             ("DAYBOOK_BIND", "localhost"),
             ("DAYBOOK_POOL_SIZE", "0"),
@@ -212,7 +211,7 @@ mod tests {
         assert!(text.contains(r#"DAYBOOK_MIGRATE="maybe" must be on or off"#), "{text}");
         assert!(text.contains("DATABASE_URL must be"), "{text}");
         assert!(
-            text.contains("DAYBOOK_JWT_SECRET must be at least 32 bytes long, and is 7"),
+            text.contains("DAYBOOK_JWT_SECRET must be at least 32 bytes long, but has 7"),
             "{text}"
         );
         assert!(!text.contains("hunter2"), "{text}");
@@ -231,12 +230,12 @@ mod tests {
         assert!(text.contains("[secret]"), "{text}");
     }
 
-    /// A setting that is read as a secret is a credential, or is here with the reason why not.
+    /// Checks that each setting that is read as a secret is listed as a credential, or below with the reason why not.
     #[test]
     fn every_secret_is_listed_as_a_credential() {
-        // A key that everybody may know, and an address that is not only ours.
+        // A public key, and a URL that other programs also read.
         let others = ["DAYBOOK_JWT_PUBLIC_KEY", "DATABASE_URL"];
-        // No setting takes this. Those that are refused without their value are read as secrets.
+        // This value is invalid for every setting. Settings that are reported without their value are read as secrets.
         let refused = Config::from_lookup(&|_| Some("\u{1}".to_owned())).unwrap_err();
         let mut secrets: Vec<_> = refused
             .0

@@ -1,13 +1,13 @@
-//! The service that commands talk to.
+//! The settings for commands: the service that they connect to.
 
 use super::settings::{Secret, Settings};
 
-/// The service that commands talk to.
+/// The service that commands connect to.
 #[derive(Debug, Clone)]
 pub struct RemoteConfig {
-    /// Its address, without a slash at its end. None: where `serve` would listen.
+    /// Its URL, without a slash at the end. None: the address on which `serve` listens.
     pub url: Option<String>,
-    /// What to present there. None: the token that `dev` leaves in the data folder.
+    /// The token to send. None: the token that `dev` writes to the data folder.
     pub token: Option<Secret>,
 }
 
@@ -20,14 +20,14 @@ impl RemoteConfig {
                     Some(authority) if !authority.is_empty() && !authority.contains(['@', '?', '#', ' ']) => {
                         Ok(value.trim_end_matches('/').to_owned())
                     }
-                    _ => Err("must be the address of a service, as in https://daybook.example.com".to_owned()),
+                    _ => Err("must be the URL of a service, as in https://daybook.example.com".to_owned()),
                 }
             }),
             token: settings.secret("DAYBOOK_TOKEN", |value| {
                 let shaped = value.trim().bytes().all(|byte| byte.is_ascii_graphic());
                 shaped
                     .then(|| Secret::new(value.trim()))
-                    .ok_or_else(|| "must be a token: visible ASCII characters in one line".to_owned())
+                    .ok_or_else(|| "must be a token: visible ASCII characters on one line".to_owned())
             }),
         }
     }

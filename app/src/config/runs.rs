@@ -1,29 +1,29 @@
-//! Where run logs are kept, and how large they may be.
+//! The settings of runs: where their logs are stored, and their limits.
 
 use std::path::PathBuf;
 
 use super::settings::Settings;
 
-/// Where run logs are kept, and how large they may be.
+/// The settings of runs.
 #[derive(Debug, Clone)]
 pub struct RunsConfig {
-    /// The folder that they are in; none: `storage` in the data folder.
+    /// The folder of the logs. None: `storage` in the data folder.
     pub storage: Option<PathBuf>,
-    /// Where other processes, and their clients, reach this one.
+    /// The URL at which other processes and clients reach this process.
     pub advertise_url: Option<String>,
-    /// The longest line, in bytes.
+    /// Maximum length of a line, in bytes.
     pub line_bytes: usize,
-    /// The longest log, in bytes.
+    /// Maximum length of a log, in bytes.
     pub run_bytes: u64,
-    /// The number of logs whose files a process has open at the same time.
+    /// Maximum number of logs whose files a process keeps open.
     pub open_logs: usize,
-    /// The number of runs of a team that may be unfinished at the same time.
+    /// Maximum number of unfinished runs of a team.
     pub open_runs: u32,
-    /// How many streams and downloads of logs a process serves at the same time. None: as its descriptors allow.
+    /// Maximum number of streams and downloads of logs of a process. None: it depends on the number of descriptors.
     pub max_readers: Option<usize>,
-    /// How many of them one team may have. None: half of all.
+    /// Maximum number of streams and downloads of one team. None: half of all.
     pub max_team_readers: Option<usize>,
-    /// After how many days a log that is closed is sealed.
+    /// After how many days a closed log is sealed.
     pub seal_after_days: u32,
     /// How many days logs are kept.
     pub keep_days: u32,
@@ -49,7 +49,7 @@ impl RunsConfig {
                     Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => {
                         Ok(value.trim_end_matches('/').to_owned())
                     }
-                    _ => Err("must be an address as in http://10.0.0.7:8080".to_owned()),
+                    _ => Err("must be a URL as in http://10.0.0.7:8080".to_owned()),
                 }
             }),
             line_bytes: settings.number("DAYBOOK_RUN_LINE_LIMIT", 1024..=1024 * 1024, 256 * 1024),

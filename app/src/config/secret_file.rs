@@ -1,7 +1,7 @@
-//! Files that hold a secret: `jwt.secret`, `token`, and whatever a setting `…_FILE` names.
+//! Reads files with a secret: `jwt.secret`, `token`, and the files that settings `…_FILE` name.
 //!
-//! A file that others on the machine can read keeps no secret, and an empty secret admits everybody: so each is checked before it
-//! is believed, in this one place.
+//! A file that other users of the machine can read doesn't protect its secret, and an empty secret would admit
+//! everybody. Therefore all secret files are read and checked here.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -11,24 +11,25 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-/// The largest secret file, in bytes: the longest PEM is a tenth of it.
+/// Maximum size of a secret file, in bytes. The longest PEM is a tenth of it.
 const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
-/// Rights of the group and of others.
-const RIGHTS_OF_OTHERS: u32 = 0o077;
+/// The permission bits of the group and of others.
+const GROUP_AND_OTHERS: u32 = 0o077;
 
-/// Why a secret file is not used. It names the file and what to do, and nothing of its contents.
+/// The reason why a secret file can't be used. The message has the file's path and what to do, and nothing of its
+/// contents.
 #[derive(Debug)]
 pub(crate) struct SecretFileError {
     path: PathBuf,
-    problem: Problem,
+    fault: SecretFileFault,
 }
 
 #[derive(Debug)]
-enum Problem {
+enum SecretFileFault {
     Missing,
     Unreadable(io::Error),
-    NoRegularFile,
-    ForeignOwner { owner: u32, us: u32 },
+    NotRegularFile,
+    WrongOwner { owner: u32, us: u32 },
     ReadableByOthers { mode: u32 },
     TooLarge,
     NotText,
@@ -37,9 +38,9 @@ enum Problem {
 }
 
 impl SecretFileError {
-    /// Whether there is no such file.
+    /// Returns whether the file doesn't exist.
     pub(crate) fn is_missing(&self) -> bool {
-        matches!(self.problem, Problem::Missing)
+        matches!(self.fault, SecretFileFault::Missing)
     }
 }
 
@@ -48,91 +49,94 @@ impl std::error::Error for SecretFileError {}
 impl fmt::Display for SecretFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        match &self.problem {
-            Problem::Missing => write!(f, "the secret file {path} is not there"),
-            Problem::Unreadable(error) => write!(f, "the secret file {path} can't be read: {error}"),
-            Problem::NoRegularFile => write!(f, "the secret file {path} must be a regular file"),
-            Problem::ForeignOwner { owner, us } => write!(
+        match &self.fault {
+            SecretFileFault::Missing => write!(f, "the secret file {path} does not exist"),
+            SecretFileFault::Unreadable(error) => write!(f, "the secret file {path} can't be read: {error}"),
+            SecretFileFault::NotRegularFile => write!(f, "the secret file {path} must be a regular file"),
+            SecretFileFault::WrongOwner { owner, us } => write!(
                 f,
                 "the secret file {path} belongs to user {owner}; it must belong to the service's user or to root: \
-                 `chown {us} {path}`"
+                 run `chown {us} {path}`"
             ),
-            Problem::ReadableByOthers { mode } => write!(
+            SecretFileFault::ReadableByOthers { mode } => write!(
                 f,
-                "the secret file {path} has mode {mode:04o}, so that others can read or change it: `chmod 600 {path}`, \
-                 and make a new secret if others may have read it"
+                "the secret file {path} has mode {mode:04o}, so that other users can read or change it: run \
+                 `chmod 600 {path}`, and create a new secret if others may have read it"
             ),
-            Problem::TooLarge => write!(f, "the secret file {path} has more than {MAX_SECRET_FILE_BYTES} bytes"),
-            Problem::NotText => write!(f, "the secret file {path} must be UTF-8 text"),
-            Problem::Empty => write!(
+            SecretFileFault::TooLarge => {
+                write!(f, "the secret file {path} has more than {MAX_SECRET_FILE_BYTES} bytes")
+            }
+            SecretFileFault::NotText => write!(f, "the secret file {path} must be UTF-8 text"),
+            SecretFileFault::Empty => write!(
                 f,
                 "the secret file {path} is empty: write the secret into it, or delete it"
             ),
-            Problem::TooShort { bytes, min_bytes } => write!(
+            SecretFileFault::TooShort { bytes, min_bytes } => write!(
                 f,
-                "the secret file {path} holds {bytes} bytes, and the secret must have at least {min_bytes}: \
-                 `openssl rand -base64 48 > {path}` makes a good one; tokens that were signed with the old one end"
+                "the secret file {path} has {bytes} bytes, and the secret must have at least {min_bytes}: \
+                 `openssl rand -base64 48 > {path}` creates a good one; tokens signed with the old one become invalid"
             ),
         }
     }
 }
 
-/// Reads a secret from a file that is regular, belongs to this process's user or to root, and gives the group and others no
-/// right. Whitespace around the secret is not part of it.
+/// Reads a secret from a regular file that belongs to this process's user or to root, and that gives no permissions to
+/// the group and others. Whitespace around the secret is removed.
 ///
 /// # Errors
-/// [`SecretFileError`], also for fewer than `min_bytes` bytes, or none.
+/// [`SecretFileError`], also if the secret is empty or has fewer than `min_bytes` bytes.
 pub(crate) fn read_secret_file(path: &Path, min_bytes: usize) -> Result<String, SecretFileError> {
-    read(path, min_bytes).map_err(|problem| SecretFileError {
+    read(path, min_bytes).map_err(|fault| SecretFileError {
         path: path.to_owned(),
-        problem,
+        fault,
     })
 }
 
-fn read(path: &Path, min_bytes: usize) -> Result<String, Problem> {
-    // What is asked of the open file is true of what is read; and a pipe must not keep the start waiting.
+fn read(path: &Path, min_bytes: usize) -> Result<String, SecretFileFault> {
+    // Check the open file, so that another file can't take its place before it is read. O_NONBLOCK, so that a pipe
+    // doesn't block the start.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
         .open(path)
         .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Problem::Missing,
-            _ => Problem::Unreadable(error),
+            io::ErrorKind::NotFound => SecretFileFault::Missing,
+            _ => SecretFileFault::Unreadable(error),
         })?;
     check(&file)?;
     let mut text = String::new();
     file.take(MAX_SECRET_FILE_BYTES + 1)
         .read_to_string(&mut text)
         .map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => Problem::NotText,
-            _ => Problem::Unreadable(error),
+            io::ErrorKind::InvalidData => SecretFileFault::NotText,
+            _ => SecretFileFault::Unreadable(error),
         })?;
     if text.len() as u64 > MAX_SECRET_FILE_BYTES {
-        return Err(Problem::TooLarge);
+        return Err(SecretFileFault::TooLarge);
     }
     let secret = text.trim();
     match secret.len() {
-        0 => Err(Problem::Empty),
-        bytes if bytes < min_bytes => Err(Problem::TooShort { bytes, min_bytes }),
+        0 => Err(SecretFileFault::Empty),
+        bytes if bytes < min_bytes => Err(SecretFileFault::TooShort { bytes, min_bytes }),
         _ => Ok(secret.to_owned()),
     }
 }
 
-fn check(file: &File) -> Result<(), Problem> {
-    let metadata = file.metadata().map_err(Problem::Unreadable)?;
+fn check(file: &File) -> Result<(), SecretFileFault> {
+    let metadata = file.metadata().map_err(SecretFileFault::Unreadable)?;
     if !metadata.is_file() {
-        return Err(Problem::NoRegularFile);
+        return Err(SecretFileFault::NotRegularFile);
     }
     let us = geteuid().as_raw();
     if metadata.uid() != us && metadata.uid() != 0 {
-        return Err(Problem::ForeignOwner {
+        return Err(SecretFileFault::WrongOwner {
             owner: metadata.uid(),
             us,
         });
     }
     let mode = metadata.mode() & 0o7777;
-    if mode & RIGHTS_OF_OTHERS != 0 {
-        return Err(Problem::ReadableByOthers { mode });
+    if mode & GROUP_AND_OTHERS != 0 {
+        return Err(SecretFileFault::ReadableByOthers { mode });
     }
     Ok(())
 }
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_file_is_its_owners_alone_and_long_enough() {
+    fn a_secret_file_must_be_private_and_long_enough() {
         let folder = tempfile::tempdir().unwrap();
         let secret = "0123456789abcdef0123456789abcdef";
         let good = file(&folder, &format!("{secret}\n"), 0o600);
@@ -162,18 +166,21 @@ mod tests {
         for (path, words) in [
             (file(&folder, "", 0o600), "is empty"),
             (file(&folder, " \n\n", 0o600), "is empty"),
-            (file(&folder, "short\n", 0o600), "holds 5 bytes"),
+            (file(&folder, "short\n", 0o600), "has 5 bytes"),
             (file(&folder, secret, 0o644), "chmod 600"),
             (file(&folder, secret, 0o620), "chmod 600"),
             (file(&folder, secret, 0o601), "chmod 600"),
             (file(&folder, &"x".repeat(70_000), 0o600), "more than"),
             (folder.path().to_owned(), "regular file"),
-            (folder.path().join("nowhere"), "is not there"),
+            (folder.path().join("nowhere"), "does not exist"),
         ] {
             let error = read_secret_file(&path, 32).unwrap_err();
-            let said = error.to_string();
-            assert!(said.contains(words) && said.contains(path.to_str().unwrap()), "{said}");
-            assert!(!said.contains(secret) && !said.contains("short"), "{said}");
+            let message = error.to_string();
+            assert!(
+                message.contains(words) && message.contains(path.to_str().unwrap()),
+                "{message}"
+            );
+            assert!(!message.contains(secret) && !message.contains("short"), "{message}");
             assert_eq!(error.is_missing(), path.ends_with("nowhere"));
         }
         let pipe = folder.path().join("pipe");
@@ -187,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_file_of_somebody_else_is_refused() {
+    fn a_secret_file_of_another_user_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = file(&folder, "0123456789abcdef0123456789abcdef", 0o600);
-        // Only root can give a file away.
+        // Only root can change the owner of a file.
         if !geteuid().is_root() {
             return;
         }
         std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
-        let said = read_secret_file(&path, 32).unwrap_err().to_string();
-        assert!(said.contains("65534") && said.contains("chown 0"), "{said}");
+        let message = read_secret_file(&path, 32).unwrap_err().to_string();
+        assert!(message.contains("65534") && message.contains("chown 0"), "{message}");
     }
 }

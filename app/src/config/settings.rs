@@ -1,4 +1,4 @@
-//! Reads one setting after the other and collects what is wrong with them.
+//! Reads single settings and collects their errors.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::secret_file::read_secret_file;
 
-/// Names that begin with `DAYBOOK_` and mean something, to this module or to the command line.
-const KNOWN: &[&str] = &[
+/// The `DAYBOOK_…` names that this module or the command line uses.
+const KNOWN_NAMES: &[&str] = &[
     "DAYBOOK_ADVERTISE_URL",
     "DAYBOOK_ALLOWED_ORIGINS",
     "DAYBOOK_APP_URL",
@@ -65,8 +65,8 @@ const KNOWN: &[&str] = &[
     "DAYBOOK_WRITE_TIMEOUT",
 ];
 
-/// The settings whose values let somebody in: no program that is started needs them, and none is given them. `DATABASE_URL` is
-/// not one of them: other programs have a database by that name, and are given it.
+/// The settings whose values give access. They are not passed to programs that Daybook starts, because no program needs
+/// them. `DATABASE_URL` is not one of them: other programs use this name for their own database, so it is passed.
 pub const CREDENTIALS: [&str; 6] = [
     "DAYBOOK_APP_URL",
     "DAYBOOK_DIRECT_URL",
@@ -76,8 +76,8 @@ pub const CREDENTIALS: [&str; 6] = [
     "DAYBOOK_WORKER_URL",
 ];
 
-/// Settings that may be in a file: `<name>_FILE`. Those that [`Settings::secret`] reads.
-const IN_FILES: &[&str] = &[
+/// The `<name>_FILE` variants of the settings that [`Settings::secret`] reads.
+const FILE_NAMES: &[&str] = &[
     "DAYBOOK_APP_URL_FILE",
     "DAYBOOK_DIRECT_URL_FILE",
     "DAYBOOK_JWT_PUBLIC_KEY_FILE",
@@ -87,17 +87,17 @@ const IN_FILES: &[&str] = &[
     "DAYBOOK_WORKER_URL_FILE",
 ];
 
-/// A text that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.
+/// A string that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a text.
+    /// Wraps a string.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the string, for the code that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -109,14 +109,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One setting that is wrong.
+/// One invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSetting {
     /// The variable's name.
     pub name: &'static str,
-    /// Its value, unless it may hold a secret.
+    /// Its value, unless it may contain a secret.
     pub value: Option<String>,
-    /// What would be valid, as the rest of a sentence: `must be on or off`.
+    /// What would be valid, as a predicate for the name: `must be on or off`.
     pub problem: String,
 }
 
@@ -129,12 +129,12 @@ impl fmt::Display for BadSetting {
     }
 }
 
-/// Every setting that is wrong, one a line.
+/// All invalid settings, one on each line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the settings can't be used:{}", .0.iter().map(|bad| format!("\n  {bad}")).collect::<String>())]
 pub struct BadSettings(pub Vec<BadSetting>);
 
-/// Looks settings up and remembers the bad ones; a bad one reads as if it weren't set.
+/// Looks settings up and collects the invalid ones. An invalid setting is treated as not set.
 pub(super) struct Settings<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     bad: Vec<BadSetting>,
@@ -148,7 +148,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// `config`, if all that was read for it was good.
+    /// Returns `config` if all settings were valid.
     pub(super) fn finish<T>(self, config: T) -> Result<T, BadSettings> {
         if self.bad.is_empty() {
             Ok(config)
@@ -157,12 +157,12 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Any text.
+    /// Reads any text.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         self.parsed(name, |value| Ok(value.to_owned()))
     }
 
-    /// `on` or `off`.
+    /// Reads `on` or `off`.
     pub(super) fn switch(&mut self, name: &'static str, default: bool) -> bool {
         self.parsed(name, |value| match value {
             _ if value.eq_ignore_ascii_case("on") => Ok(true),
@@ -172,7 +172,7 @@ impl<'a> Settings<'a> {
         .unwrap_or(default)
     }
 
-    /// A whole number within `range`.
+    /// Reads a whole number within `range`.
     pub(super) fn number<N>(&mut self, name: &'static str, range: RangeInclusive<N>, default: N) -> N
     where
         N: std::str::FromStr + PartialOrd + fmt::Display,
@@ -188,7 +188,7 @@ impl<'a> Settings<'a> {
         .unwrap_or(default)
     }
 
-    /// Whatever `parse` makes of the value; its error is the rest of a sentence that begins with the name.
+    /// Reads a value with `parse`. The error of `parse` is a predicate for the name: `must be on or off`.
     pub(super) fn parsed<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let value = self.value(name)?;
         match parse(&value) {
@@ -204,13 +204,13 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Like [`Settings::parsed`] for a value that may hold a secret: it is named and never shown.
+    /// Like [`Settings::parsed`], for a value that may contain a secret: errors don't show it.
     ///
-    /// It may be in a file instead, which `<name>_FILE` names.
+    /// The value may instead be in the file that `<name>_FILE` names.
     pub(super) fn secret<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let value = match (self.value(name), self.secret_in_file(name)) {
             (Some(_), Some(_)) => {
-                self.refuse(name, format!("is set beside {name}_FILE: set one of the two"));
+                self.refuse(name, format!("and {name}_FILE are both set: set only one of them"));
                 return None;
             }
             (Some(value), None) => value,
@@ -230,7 +230,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Notes that `name` is wrong for a reason that its value alone doesn't show.
+    /// Records that a setting is invalid, without its value.
     pub(super) fn refuse(&mut self, name: &'static str, problem: impl Into<String>) {
         self.bad.push(BadSetting {
             name,
@@ -239,12 +239,12 @@ impl<'a> Settings<'a> {
         });
     }
 
-    /// What the file holds that `<name>_FILE` names, or what is wrong with it.
+    /// Reads the file that `<name>_FILE` names. None if this is not set.
     fn secret_in_file(&self, name: &str) -> Option<Result<String, String>> {
         let setting = format!("{name}_FILE");
         let path = (self.lookup)(&setting).filter(|path| !path.trim().is_empty())?;
-        // How long it must be is known to whoever parses it.
-        Some(read_secret_file(Path::new(path.trim()), 1).map_err(|error| format!("by {setting}: {error}")))
+        // The parser of each setting checks the minimum length.
+        Some(read_secret_file(Path::new(path.trim()), 1).map_err(|error| format!("from {setting}: {error}")))
     }
 
     fn value(&mut self, name: &'static str) -> Option<String> {
@@ -257,20 +257,20 @@ impl<'a> Settings<'a> {
     }
 }
 
-fn known() -> impl Iterator<Item = &'static str> {
-    KNOWN.iter().chain(IN_FILES).copied()
+fn known_names() -> impl Iterator<Item = &'static str> {
+    KNOWN_NAMES.iter().chain(FILE_NAMES).copied()
 }
 
-/// A warning for each name that begins with `DAYBOOK_` and means nothing.
+/// Returns a warning for each unknown name that begins with `DAYBOOK_`.
 pub(super) fn unknown_names(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut unknown: Vec<String> = names
-        .filter(|name| name.starts_with("DAYBOOK_") && !known().any(|known| known == name))
+        .filter(|name| name.starts_with("DAYBOOK_") && !known_names().any(|known| known == name))
         .collect();
     unknown.sort_unstable();
     unknown
         .into_iter()
         .map(|name| {
-            match known()
+            match known_names()
                 .map(|known| (distance(&name, known), known))
                 .min()
                 .filter(|(steps, _)| *steps <= 3)
@@ -282,7 +282,7 @@ pub(super) fn unknown_names(names: impl Iterator<Item = String>) -> Vec<String> 
         .collect()
 }
 
-/// How many letters to add, drop or change to get from `a` to `b` (Levenshtein).
+/// Returns the Levenshtein distance: the number of letters to add, remove or change to get from `a` to `b`.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_name_is_told_with_the_right_one() {
+    fn a_misspelt_name_is_reported_with_the_nearest_known_one() {
         let names = ["DAYBOOK_POOLSIZE", "DAYBOOK_BIND", "PATH", "DAYBOOK_SOMETHING_ELSE"].map(str::to_owned);
         assert_eq!(
             unknown_names(names.into_iter()),

@@ -1,34 +1,34 @@
-//! How wide events are made.
+//! The settings of wide events.
 
 use std::time::Duration;
 
 use super::settings::{Secret, Settings};
 
-/// What HMAC keys have at least (NIST SP 800-107).
+/// Minimum length of an HMAC key (NIST SP 800-107).
 const MIN_KEY_BYTES: usize = 16;
 
-/// How wide events are made.
+/// The settings of wide events.
 #[derive(Debug, Clone)]
 pub struct WideEventsConfig {
-    /// What events call this service.
+    /// The service's name in events.
     pub service: String,
-    /// What was rolled out.
+    /// The id of the deployment.
     pub deployment_id: Option<String>,
-    /// Where it runs.
+    /// The region in which the service runs.
     pub region: Option<String>,
-    /// The share of events that is emitted, from 0 to 1.
+    /// The share of events that are emitted, from 0 to 1.
     pub sample_rate: f64,
-    /// Routes with a rate of their own.
+    /// Rates for single routes.
     pub sample_routes: Vec<(String, f64)>,
-    /// From when on a request is slow, and its event kept.
+    /// The duration from which a request is slow, and its event always kept.
     pub slow: Duration,
-    /// Names of request headers that events have.
+    /// The names of the request headers that events have.
     pub headers: Vec<String>,
-    /// Whether events are checked against their schema.
+    /// Whether events are validated against their schema.
     pub schema: bool,
     /// The key of hashes in events.
     pub redaction_key: Option<Secret>,
-    /// The key's name, which is in every hash.
+    /// The id of that key, which is in every hash.
     pub redaction_key_id: String,
 }
 
@@ -90,7 +90,7 @@ fn key_id(value: &str) -> Result<String, String> {
     let shaped = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     match value.bytes().all(shaped) {
         true => Ok(value.to_owned()),
-        false => Err("must be letters, digits, '-', '_' and dots, as in 2026-11".to_owned()),
+        false => Err("must have only letters, digits, '-', '_' and dots, as in 2026-11".to_owned()),
     }
 }
 

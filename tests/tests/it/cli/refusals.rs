@@ -126,7 +126,7 @@ fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
         .env("DAYBOOK_JWT_SECRET", long)
         .output()
         .unwrap();
-    assert!(String::from_utf8(both.stderr).unwrap().contains("set one of the two"));
+    assert!(String::from_utf8(both.stderr).unwrap().contains("set only one of them"));
 }
 
 #[test]
