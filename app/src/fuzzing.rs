@@ -1,43 +1,44 @@
-//! What the service reads from clients, as functions of bytes: for the fuzz targets in `fuzz/`, and for the tests below.
+//! The parsers of client input, as functions of bytes, for the fuzz targets in `fuzz/` and for the tests below.
 //!
-//! Each function panics when something that was taken breaks a promise: that it is written as it was read, that it can be
-//! read again, that it can go into a query. What is refused must be refused in words, as a client's mistake.
+//! Each function panics if accepted input violates a guarantee: it is written unchanged, it can be read again, and it
+//! can be used in a query. Refused input must result in a client error with a message.
 
 use axum::http::HeaderValue;
 
 use crate::error::Error;
 use crate::{http, jobs, live, runs, threads, wide_events};
 
-/// Text frames of a live socket.
+/// Parses a text frame of a live socket.
 pub fn client_frames(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         live::fuzz_client_frame(text);
     }
 }
 
-/// NDJSON lines of a run.
+/// Parses NDJSON lines of a run.
 pub fn run_lines(data: &[u8]) {
-    runs::fuzz_lines(data, is_clients_mistake);
+    runs::fuzz_lines(data, is_client_error);
 }
 
-/// Cursors of pages and of live topics.
+/// Parses cursors of pages and of live topics.
 pub fn cursors(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
-        http::fuzz_cursor(text, is_clients_mistake);
+        http::fuzz_cursor(text, is_client_error);
         live::fuzz_cursor(text);
     }
-    // What a client that wants to do harm sends: the right form around anything.
-    http::fuzz_cursor(&http::cursor_of(data), is_clients_mistake);
+    // As from a malicious client: any content in the right encoding.
+    http::fuzz_cursor(&http::cursor_of(data), is_client_error);
 }
 
-/// `traceparent` and `x-request-id`.
+/// Parses `traceparent` and `x-request-id`.
 pub fn traceparent(data: &[u8]) {
     if let Ok(value) = HeaderValue::from_bytes(data) {
         wide_events::fuzz_ids(&value);
     }
 }
 
-/// Filters in a query. The first line is the query, the second `Last-Event-ID`, and the rest lines of a log.
+/// Parses filters in a query. The first line of `data` is the query, the second is `Last-Event-ID`, and the others are
+/// lines of a log.
 pub fn filters(data: &[u8]) {
     let mut parts = data.splitn(3, |byte| *byte == b'\n');
     let query = String::from_utf8_lossy(parts.next().unwrap_or_default());
@@ -48,13 +49,13 @@ pub fn filters(data: &[u8]) {
         request.headers_mut().insert("last-event-id", id);
     }
     let (mut head, ()) = request.into_parts();
-    runs::fuzz_filters(&mut head, parts.next().unwrap_or_default(), is_clients_mistake);
-    threads::fuzz_filters(&mut head, is_clients_mistake);
-    jobs::fuzz_filters(&mut head, is_clients_mistake);
+    runs::fuzz_filters(&mut head, parts.next().unwrap_or_default(), is_client_error);
+    threads::fuzz_filters(&mut head, is_client_error);
+    jobs::fuzz_filters(&mut head, is_client_error);
 }
 
-/// Whether a refusal is one that a client can do something about.
-fn is_clients_mistake(error: &Error) -> bool {
+/// Returns whether an error is a client error with a message.
+fn is_client_error(error: &Error) -> bool {
     match error {
         Error::Invalid(errors) => errors.iter().all(|error| !error.detail.is_empty()),
         Error::BadRequest { .. } | Error::TooLarge { .. } => true,
@@ -69,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// Pieces that mean something to the readers, and some that mean nothing to anybody, in any order.
+    /// Generates inputs from pieces that the parsers know and from random pieces, in any order.
     fn pieces(known: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             6 => select(known).prop_map(|piece| piece.as_bytes().to_vec()),
@@ -208,27 +209,27 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
         #[test]
-        fn frames_are_read_or_refused(data in pieces(FRAMES)) {
+        fn frames_are_parsed_or_refused(data in pieces(FRAMES)) {
             client_frames(&data);
         }
 
         #[test]
-        fn lines_are_kept_as_they_can_be_read_again(data in pieces(LINES)) {
+        fn stored_lines_can_be_read_again(data in pieces(LINES)) {
             run_lines(&data);
         }
 
         #[test]
-        fn cursors_are_read_or_refused(data in pieces(CURSORS)) {
+        fn cursors_are_parsed_or_refused(data in pieces(CURSORS)) {
             cursors(&data);
         }
 
         #[test]
-        fn ids_go_on_as_they_came(data in pieces(IDS)) {
+        fn ids_are_passed_on_unchanged(data in pieces(IDS)) {
             traceparent(&data);
         }
 
         #[test]
-        fn filters_are_read_or_refused(data in pieces(FILTERS)) {
+        fn filters_are_parsed_or_refused(data in pieces(FILTERS)) {
             filters(&data);
         }
     }

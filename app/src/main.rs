@@ -1,4 +1,4 @@
-//! The `daybook` command, with the sample domain: what a program on Daybook looks like.
+//! The `daybook` command with the sample domain. It shows what a program that uses Daybook looks like.
 
 use std::process::ExitCode;
 

@@ -1,43 +1,44 @@
-//! Cutting texts for people: never inside a grapheme, which is what a reader takes for one character.
+//! Truncates texts for people, never inside a grapheme (what a reader sees as one character).
 
 use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// How many characters a grapheme may have on average before a text is cut earlier: nothing else bounds a letter with its
-/// marks.
+/// Maximum average number of characters of a grapheme. A text with more is cut earlier, because a letter can have any
+/// number of combining marks.
 const CHARS_PER_GRAPHEME: usize = 4;
-/// How many more the longest of them may have: a family has a dozen.
-const CHARS_OF_THE_LONGEST: usize = 64;
-/// How many graphemes are shown before the place where two texts begin to differ.
+/// Additional characters that are allowed in total, for a few long graphemes: the emoji of a family has a dozen.
+const EXTRA_CHARS: usize = 64;
+/// The number of graphemes that are shown before the first difference of two texts.
 const CONTEXT_GRAPHEMES: usize = 10;
-/// How far before that place graphemes are looked for.
+/// The number of bytes before the first difference in which these graphemes are searched.
 const CONTEXT_BYTES: usize = 400;
 
-/// The beginning of a text, of at most `max` graphemes, with an ellipsis if there is more.
+/// Returns the beginning of a text, of at most `max` graphemes, with an ellipsis if the text is longer.
 pub(crate) fn cut(text: &str, max: usize) -> Cow<'_, str> {
-    // No grapheme is shorter than a byte.
+    // A grapheme has at least one byte.
     if text.len() <= max {
         return Cow::Borrowed(text);
     }
     let mut chars = 0;
     for (count, (start, grapheme)) in text.grapheme_indices(true).enumerate() {
         chars += grapheme.chars().count();
-        if count == max || chars > max * CHARS_PER_GRAPHEME + CHARS_OF_THE_LONGEST {
+        if count == max || chars > max * CHARS_PER_GRAPHEME + EXTRA_CHARS {
             return Cow::Owned(format!("{}…", &text[..start]));
         }
     }
     Cow::Borrowed(text)
 }
 
-/// Two texts, each cut to `max` graphemes; where they would then look alike, each from shortly before the first
-/// difference on, with an ellipsis in front.
+/// Cuts two texts to `max` graphemes each. If the results would be equal, both begin shortly before the first
+/// difference instead, with an ellipsis in front.
 pub(crate) fn cut_apart(one: &str, other: &str, max: usize) -> (String, String) {
     let (whole_one, whole_other) = (cut(one, max), cut(other, max));
     if whole_one != whole_other || one == other {
         return (whole_one.into_owned(), whole_other.into_owned());
     }
-    // Graphemes are looked at near the difference only: the texts may be megabytes. The first one there may be a part.
+    // Only graphemes near the difference are read, because the texts may have megabytes. The first one may be
+    // incomplete.
     let alike = one
         .bytes()
         .zip(other.bytes())
@@ -51,7 +52,7 @@ pub(crate) fn cut_apart(one: &str, other: &str, max: usize) -> (String, String) 
         .count();
     let first = mine.get(same.saturating_sub(CONTEXT_GRAPHEMES));
     let start = near + first.map_or(0, |(start, _)| *start);
-    // The texts are the same up to the difference, and so are the places in them.
+    // The texts are equal up to the difference, so `start` is the same offset in both.
     let from = |text: &str| format!("…{}", cut(text.get(start..).unwrap_or_default(), max));
     (from(one), from(other))
 }
@@ -69,19 +70,19 @@ mod tests {
     fn a_grapheme_is_never_split() {
         assert_eq!(cut("abcdef", 3), "abc…");
         assert_eq!(cut("abc", 3), "abc");
-        // An e with its accent, a family, a flag: each is one.
+        // An e with its accent, a family and a flag are one grapheme each.
         assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}e\u{301}…");
         let family = "👩\u{200d}👩\u{200d}👧";
         assert_eq!(cut(&format!("{family}{family}"), 1), format!("{family}…"));
         assert_eq!(cut("🇫🇷🇩🇪🇮🇹", 2), "🇫🇷🇩🇪…");
         assert_eq!(cut("🇫🇷🇩🇪", 2), "🇫🇷🇩🇪");
-        // A letter with marks without end is left out whole.
+        // A letter with too many marks is left out completely.
         assert_eq!(cut(&format!("abc{}", "\u{301}".repeat(1_000)), 80), "ab…");
     }
 
     #[test]
-    fn a_grapheme_may_have_so_many_characters_and_no_more() {
-        let longest = 80 * CHARS_PER_GRAPHEME + CHARS_OF_THE_LONGEST;
+    fn the_number_of_characters_in_a_grapheme_is_limited() {
+        let longest = 80 * CHARS_PER_GRAPHEME + EXTRA_CHARS;
         let letter = format!("a{}", "\u{301}".repeat(longest - 1));
         assert_eq!(cut(&letter, 80), letter);
         assert_eq!(cut(&format!("{letter}\u{301}"), 80), "…");
@@ -97,7 +98,7 @@ mod tests {
         // The accent is part of the grapheme that differs.
         let (one, other) = cut_apart(&format!("{long}e"), &format!("{long}e\u{301}"), 80);
         assert_eq!((one.as_str(), other.as_str()), ("…aaaaaaaaaae", "…aaaaaaaaaae\u{301}"));
-        // Where only a part of the text is looked at.
+        // Texts of which only a part is read.
         let longer = "a".repeat(1_000);
         let (one, other) = cut_apart(&format!("{longer}x"), &format!("{longer}y"), 80);
         assert_eq!((one.as_str(), other.as_str()), ("…aaaaaaaaaax", "…aaaaaaaaaay"));

@@ -1,32 +1,32 @@
-//! The keys of JSON objects while their text is scanned: whether one of them comes twice.
+//! Finds duplicate keys of JSON objects while their text is scanned.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Up to this number a new key is compared with the others of its object; the keys of larger objects are sorted at the
-/// object's end, so that the time grows little faster than the text.
+/// The number of keys of an object with which a new key is compared directly. The keys of larger objects are sorted at
+/// the object's end, so that the time is not quadratic.
 const MAX_COMPARED: usize = 16;
 
-/// The keys of the objects that are open.
+/// The keys of all objects that contain the current position.
 #[derive(Default)]
 pub(super) struct OpenKeys<'a> {
     keys: Vec<Key<'a>>,
-    /// For each depth whether the container there is an object.
+    /// One bit for each depth: whether the container at this depth is an object.
     objects: u128,
-    /// A string that comes next is a key.
+    /// Whether the next string is a key.
     in_key: bool,
 }
 
 struct Key<'a> {
     depth: usize,
-    /// The place behind it.
+    /// The offset of its end.
     end: usize,
     /// Without quotes and escapes.
     name: Cow<'a, [u8]>,
 }
 
 impl<'a> OpenKeys<'a> {
-    /// A container begins. The depth is below 128.
+    /// Records the begin of a container. The depth must be below 128.
     pub(super) fn open(&mut self, depth: usize, is_object: bool) {
         let bit = 1_u128 << depth;
         self.objects = if is_object {
@@ -37,28 +37,28 @@ impl<'a> OpenKeys<'a> {
         self.in_key = is_object;
     }
 
-    /// A comma.
+    /// Records a comma.
     pub(super) fn next_field(&mut self, depth: usize) {
         self.in_key = depth > 0 && (self.objects >> depth) & 1 == 1;
     }
 
-    /// Whether a string that begins here is a key.
-    pub(super) fn are_next(&self, depth: usize) -> bool {
+    /// Returns whether a string at the current position is a key.
+    pub(super) fn is_key_next(&self, depth: usize) -> bool {
         self.in_key && depth > 0
     }
 
-    /// Adds the key that stands at `place` with its quotes. Returns the place behind it if its object has it already.
-    pub(super) fn add(&mut self, depth: usize, text: &'a [u8], place: Range<usize>) -> Option<usize> {
+    /// Adds the key at `range`, which includes its quotes. Returns the offset of its end if the key is a duplicate.
+    pub(super) fn add(&mut self, depth: usize, text: &'a [u8], range: Range<usize>) -> Option<usize> {
         self.in_key = false;
-        let end = place.end;
-        let name = name_of(text.get(place).unwrap_or_default());
+        let end = range.end;
+        let name = name_of(text.get(range).unwrap_or_default());
         let mut same_object = self.keys.iter().rev().take_while(|key| key.depth == depth);
         let is_doubled = same_object.by_ref().take(MAX_COMPARED).any(|key| key.name == name);
         self.keys.push(Key { depth, end, name });
         is_doubled.then_some(end)
     }
 
-    /// A container ends. Returns the place behind a key that it has twice.
+    /// Records the end of a container. Returns the offset of the end of a duplicate key, if there is one.
     pub(super) fn close(&mut self, depth: usize) -> Option<usize> {
         self.in_key = false;
         let count = self.keys.iter().rev().take_while(|key| key.depth == depth).count();
@@ -84,7 +84,7 @@ fn name_of(quoted: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'\\', inside).is_none() {
         return Cow::Borrowed(inside);
     }
-    // What can't be decoded is for the parser to refuse.
+    // If it can't be decoded, the parser will refuse it.
     match serde_json::from_slice::<String>(quoted) {
         Ok(name) => Cow::Owned(name.into_bytes()),
         Err(_) => Cow::Borrowed(inside),

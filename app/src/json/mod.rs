@@ -1,15 +1,15 @@
-//! JSON that every reader takes: how deep it may be, which numbers it may hold, and how stored JSON is read.
+//! Limits for JSON, so that every parser can read it: the depth, the numbers and the keys. Also reads stored JSON.
 //!
-//! serde_json, which reads all that the service stores, refuses JSON of 128 levels and numbers beyond an `f64`. Whatever
-//! is stored must be readable with every envelope that a record, a page, a frame or a story adds around it. So each door
-//! takes at most [`MAX_JSON_DEPTH`] levels: request bodies, events, jobs' inputs and actions, lines of runs. (Wide events
-//! have the same limit, in a constant of their own, since their module knows nothing of this crate.)
+//! The service reads stored JSON with serde_json, which refuses JSON of 128 levels and numbers beyond an `f64`. Stored
+//! JSON must be readable together with the levels that a record, a page, a frame or a story adds around it. Therefore
+//! every input is limited to [`MAX_JSON_DEPTH`] levels: request bodies, events, inputs and actions of jobs, lines of
+//! runs. (Wide events have the same limit in their own constant, because their module doesn't depend on this crate.)
 //!
-//! - `fault_in` checks text as it was sent: the depth is counted exactly, numbers are checked, and so is that no key comes
-//!   twice in an object.
+//! - `fault_in` checks text as it was sent: the depth, the numbers, and that no object has the same key twice.
 //! - `is_too_deep` checks values.
-//! - `read_column` reads a column whose rows may have been written without these checks: by SQL, or by an older version.
-//!   What can't be read is [`Unreadable`], never an error: one such row must not fail a page, a batch or a sweep.
+//! - `read_column` reads a column whose rows may have been written without these checks, by SQL or by an older version.
+//!   A value that can't be read becomes [`Unreadable`] and is never an error: one such row must not make a page, a
+//!   batch or a sweep fail.
 
 mod keys;
 mod stored;
@@ -23,18 +23,18 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// How many levels of objects and lists JSON may have at any door: `[]` has one, `[{}]` two.
+/// Maximum number of nested objects and lists in any input: `[]` has one level, `[{}]` two.
 pub const MAX_JSON_DEPTH: usize = 100;
 
-/// How many levels an event's payload adds around a value that it records: `{"changes": {"name": {"old": …}}}`.
+/// The number of levels that an event's payload adds around a recorded value: `{"changes": {"name": {"old": …}}}`.
 pub(crate) const MAX_ENVELOPE_DEPTH: usize = 3;
 
-/// What is said of JSON beyond [`MAX_JSON_DEPTH`].
+/// Returns the error detail for JSON with more than [`MAX_JSON_DEPTH`] levels.
 pub(crate) fn too_deep() -> String {
-    format!("is nested more than {MAX_JSON_DEPTH} levels deep, which not every reader of JSON takes; keep it flatter")
+    format!("is nested more than {MAX_JSON_DEPTH} levels deep, which some JSON parsers refuse; send a flatter value")
 }
 
-/// Whether a value has more than `limit` levels of objects and lists.
+/// Returns whether a value has more than `limit` levels of objects and lists.
 pub(crate) fn is_too_deep(value: &Value, limit: usize) -> bool {
     let Some(inside) = limit.checked_sub(1) else {
         return value.is_array() || value.is_object();
@@ -46,7 +46,7 @@ pub(crate) fn is_too_deep(value: &Value, limit: usize) -> bool {
     }
 }
 
-/// Refuses a value of more than [`MAX_JSON_DEPTH`] levels.
+/// Returns an error if a value has more than [`MAX_JSON_DEPTH`] levels.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names the field.
@@ -57,9 +57,10 @@ pub(crate) fn refuse_too_deep(field: &str, value: &Value) -> Result<()> {
     }
 }
 
-/// SQL that is true for a `jsonb` that can't be read: too deep, or with a number beyond an `f64`.
+/// Returns an SQL condition that is true for a `jsonb` that can't be read: it is too deep, or it has a number beyond an
+/// `f64`.
 ///
-/// The innermost of 101 containers is at the path's level 100.
+/// The innermost of 101 containers is at level 100 of the path.
 pub(crate) fn unreadable_in_sql(jsonb: &str) -> String {
     format!(
         "(jsonb_path_exists({jsonb}, 'strict $.**{{{MAX_JSON_DEPTH}}} ? (@.type() == \"object\" || @.type() == \"array\")')
@@ -68,7 +69,7 @@ pub(crate) fn unreadable_in_sql(jsonb: &str) -> String {
     )
 }
 
-/// A value of so many levels, for tests.
+/// Creates a value with the given number of levels, for tests.
 #[cfg(test)]
 pub(crate) fn nested(levels: usize) -> Value {
     (0..levels).fold(Value::Null, |inside, level| match level {
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_door_takes_can_be_read_with_every_envelope() {
+    fn the_deepest_input_can_be_read_inside_every_envelope() {
         // A page, its items, a message, its event, its changes, a change; and a group around it.
         const MAX_ANSWER_DEPTH: usize = 10;
         let deepest = nested(MAX_JSON_DEPTH + MAX_ENVELOPE_DEPTH + MAX_ANSWER_DEPTH).to_string();

@@ -1,16 +1,16 @@
-//! JSON as text: what in it not every reader takes, and where that is.
+//! Finds faults in JSON text that some parsers refuse, and their paths.
 
 use super::keys::OpenKeys;
 use super::{MAX_JSON_DEPTH, too_deep};
 use crate::error::FieldError;
 
-/// A path longer than this helps nobody.
+/// Maximum length of a path, in characters. A longer one is cut.
 const MAX_PATH_CHARS: usize = 200;
 
-/// Up to this length digits are a number of 64 bits.
-const SURE_DIGITS: usize = 18;
+/// Integers up to this length always fit into 64 bits.
+const MAX_SAFE_DIGITS: usize = 18;
 
-/// What is wrong with JSON at one place.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     TooDeep,
@@ -18,17 +18,19 @@ enum Fault {
     DoubledKey,
 }
 
-/// The first fault in JSON text, by its path (`$` for the whole): more than [`MAX_JSON_DEPTH`] levels, a number that
-/// is neither a finite `f64` nor, if it is whole, an integer of 64 bits, or a key that an object has twice, of which
-/// readers take different values (RFC 8259 §4).
+/// Returns the first fault in JSON text, with its path (`$` for the whole text). A fault is one of:
 ///
-/// What isn't JSON at all is for the parser to say.
+/// - more than [`MAX_JSON_DEPTH`] levels,
+/// - a number that is not a finite `f64`, or an integer that doesn't fit into 64 bits,
+/// - a key that an object has twice, since parsers use different values then (RFC 8259 §4).
+///
+/// It doesn't report syntax errors: the parser does.
 pub(crate) fn fault_in(text: &[u8]) -> Option<FieldError> {
     let (fault, at) = scan(text)?;
     let detail = match fault {
         Fault::TooDeep => too_deep(),
-        Fault::Number => "is a number that not every reader of JSON takes: neither an integer of 64 bits nor a finite \
-                          number of double precision; send it as a string"
+        Fault::Number => "is a number that some JSON parsers can't represent: it must be a 64-bit integer or a finite \
+                          double-precision number; send it as a string"
             .to_owned(),
         Fault::DoubledKey => "is given more than once".to_owned(),
     };
@@ -38,7 +40,7 @@ pub(crate) fn fault_in(text: &[u8]) -> Option<FieldError> {
     })
 }
 
-/// Finds the first fault.
+/// Finds the first fault, and its offset.
 fn scan(text: &[u8]) -> Option<(Fault, usize)> {
     let mut keys = OpenKeys::default();
     let mut depth = 0_usize;
@@ -47,7 +49,7 @@ fn scan(text: &[u8]) -> Option<(Fault, usize)> {
         match byte {
             b'"' => {
                 let end = after_string(text, at);
-                if keys.are_next(depth)
+                if keys.is_key_next(depth)
                     && let Some(doubled) = keys.add(depth, text, at..end)
                 {
                     return Some((Fault::DoubledKey, doubled));
@@ -75,7 +77,7 @@ fn scan(text: &[u8]) -> Option<(Fault, usize)> {
             }
             b'-' | b'0'..=b'9' => {
                 let end = after_number(text, at);
-                if !every_reader_takes(text.get(at..end).unwrap_or_default()) {
+                if !is_portable_number(text.get(at..end).unwrap_or_default()) {
                     return Some((Fault::Number, at));
                 }
                 at = end;
@@ -86,7 +88,7 @@ fn scan(text: &[u8]) -> Option<(Fault, usize)> {
     None
 }
 
-/// The place behind a string that begins here.
+/// Returns the offset of the end of the string that begins at `begin`.
 fn after_string(text: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     loop {
@@ -107,9 +109,9 @@ fn after_number(text: &[u8], begin: usize) -> usize {
     begin + length.unwrap_or(rest.len())
 }
 
-fn every_reader_takes(number: &[u8]) -> bool {
+fn is_portable_number(number: &[u8]) -> bool {
     let is_whole = !number.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-    if is_whole && number.len() <= SURE_DIGITS {
+    if is_whole && number.len() <= MAX_SAFE_DIGITS {
         return true;
     }
     let Ok(text) = std::str::from_utf8(number) else {
@@ -117,22 +119,22 @@ fn every_reader_takes(number: &[u8]) -> bool {
     };
     match is_whole {
         true => text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok(),
-        // What isn't a number either is for the parser to say.
+        // If it isn't a number at all, the parser reports it.
         false => text.parse::<f64>().is_ok_and(f64::is_finite) || text.parse::<f64>().is_err(),
     }
 }
 
-/// A container that is open.
+/// A container that contains the current position.
 enum Open<'a> {
     Object {
         key: &'a [u8],
-        /// What comes next is a key.
+        /// Whether the next string is a key.
         in_key: bool,
     },
     Array(usize),
 }
 
-/// The path to what begins at `target`, as `labels[1].text`.
+/// Returns the path of the value at offset `target`, such as `labels[1].text`.
 fn path_to(text: &[u8], target: usize) -> String {
     let mut open: Vec<Open<'_>> = Vec::new();
     let mut at = 0;
@@ -205,13 +207,13 @@ mod tests {
         assert_eq!(field(&brackets), None);
         let wide = format!("[{}]", vec!["[]"; 500].join(","));
         assert_eq!(field(&wide), None);
-        // 121 levels, with as many brackets in all as a text of fewer levels may have.
+        // 121 levels. A text with fewer levels may have the same number of brackets.
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(120), "]".repeat(120));
         assert!(field(&deep).unwrap().starts_with("a[0][0]"));
     }
 
     #[test]
-    fn numbers_that_some_reader_refuses_are_named_by_their_path() {
+    fn numbers_that_some_parsers_refuse_are_reported_with_their_path() {
         for good in [
             "0",
             "-0",
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_given_twice_is_named_by_its_path() {
+    fn duplicate_keys_are_reported_with_their_path() {
         let many: String = (0..40).map(|n| format!(r#""k{n}":{n},"#)).collect();
         for good in [
             r#"{"a":{"a":1},"b":{"a":[{"a":1},{"a":2}]}}"#.to_owned(),
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_survived() {
+    fn invalid_json_does_not_panic() {
         for text in [
             "",
             "\"",
@@ -298,14 +300,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_value_are_counted_alike(inside in json(), around in 90_usize..105) {
+        fn text_and_value_have_the_same_depth(inside in json(), around in 90_usize..105) {
             let value = (0..around).fold(inside, |inside, _| Value::Array(vec![inside]));
             let refused = fault_in(value.to_string().as_bytes()).is_some();
             prop_assert_eq!(refused, is_too_deep(&value, MAX_JSON_DEPTH));
         }
 
         #[test]
-        fn whatever_is_sent_is_survived(text in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_do_not_panic(text in prop::collection::vec(any::<u8>(), 0..64)) {
             fault_in(&text);
         }
     }
