@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs schemathesis against a service of its own: a private database and a sample team under target/fuzz/.
+# Starts a service with a private database and a sample team, and runs schemathesis against it. Results are in
+# target/fuzz/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,14 +41,14 @@ DAYBOOK_DATA_DIR=$data DAYBOOK_BIND=127.0.0.1:$port "$target/debug/daybook" dev 
 service=$!
 for _ in $(seq 600); do
 	[ -e "$data/dev.env" ] && curl -sf "http://127.0.0.1:$port/readyz" >/dev/null && break
-	kill -0 "$service" 2>/dev/null || { cat "$folder/service.log"; echo "fuzz: the service ended"; exit 1; }
+	kill -0 "$service" 2>/dev/null || { cat "$folder/service.log"; echo "fuzz: the service exited before it was ready"; exit 1; }
 	sleep 0.2
 done
 # shellcheck disable=SC1091
 . "$data/dev.env"
 export DAYBOOK_TEAM ADA
 
-# The first id of a list, or of an answer.
+# Prints the first id of a list, or the id of an answer.
 id_of() {
 	curl -sS --fail -H "Authorization: Bearer $ADA" -H 'Content-Type: application/json' "${@:2}" "$DAYBOOK_URL/v1/teams/$DAYBOOK_TEAM$1" |
 		python3 -c 'import json, sys; answer = json.load(sys.stdin); print((answer.get("items") or [answer])[0]["id"])'
@@ -63,7 +64,7 @@ cd "$folder"
 "$venv/bin/schemathesis" --config-file "$config" run "$DAYBOOK_URL/openapi.json" \
 	--max-examples "${FUZZ_EXAMPLES:-25}" --workers 1 --report junit --report-dir "$folder/report" || outcome=$?
 
-# What no answer shows: a panic, or an error of ours, in the service's own record of each request.
+# Panics and internal errors may not show in an answer, so look for them in the wide events.
 if grep -aE '"outcome":"(panic|error)"' "$folder/wide-events.ndjson" >"$folder/failed.ndjson"; then
 	echo "fuzz: requests failed inside the service (see $folder/failed.ndjson):"
 	head -n 5 "$folder/failed.ndjson" | cut -c1-400

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds the cargo-fuzz targets and runs each for FUZZ_SECONDS. A failure is kept in fuzz/artifacts/ and ends the run.
+# Builds the cargo-fuzz targets and runs each for FUZZ_SECONDS. A failing input is stored in fuzz/artifacts/, and ends
+# the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +14,8 @@ if ! command -v cargo-fuzz >/dev/null; then
 	$CARGO install cargo-fuzz --locked --quiet
 fi
 
-# libFuzzer needs the coverage of the code, which the stable compiler gives. cargo-fuzz asks for nightly flags beside it.
+# libFuzzer needs coverage instrumentation, which the stable compiler has. But cargo-fuzz also passes unstable flags,
+# which RUSTC_BOOTSTRAP allows.
 RUSTC_BOOTSTRAP=1 $CARGO fuzz build --dev --sanitizer none
 
 for source in fuzz/fuzz_targets/*.rs; do

@@ -1,4 +1,4 @@
-//! Text frames that a client sends on a live socket.
+//! Parses text frames of a live socket.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Cursors of pages and of live topics.
+//! Parses cursors of pages and of live topics.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Filters in a query: of run logs, runs, threads, messages and job sessions.
+//! Parses filters in a query: of run logs, runs, threads, messages and job sessions.
 
 #![no_main]
 

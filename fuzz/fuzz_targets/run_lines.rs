@@ -1,4 +1,4 @@
-//! NDJSON lines of a run, as a client appends them.
+//! Parses NDJSON lines that a client appends to a run.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `traceparent` and `x-request-id` of a request.
+//! Parses `traceparent` and `x-request-id` of a request.
 
 #![no_main]
 
