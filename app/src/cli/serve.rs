@@ -123,7 +123,7 @@ pub(super) async fn serve(
         if let Some(runs) = database.extension::<Runs>() {
             tokio::spawn(
                 runs.clone()
-                    .look_after(jobs.clone().with_extension(workers.database().clone())),
+                    .watch_for_lost_runs(jobs.clone().with_extension(workers.database().clone())),
             );
         }
         (Some(workers), Some(jobs))

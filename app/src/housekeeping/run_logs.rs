@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Retention;
 use crate::error::Error;
 use crate::jobs::{Job, JobResult, JobSession, badge};
-use crate::runs::{Fate, Runs, old};
+use crate::runs::{RetentionAction, Runs, due_logs};
 use crate::tenancy::WorkerDatabase;
 
 /// How many logs are looked for at once.
@@ -72,7 +72,7 @@ impl Job for SealRunLogs {
 
     async fn run(self, session: &JobSession) -> JobResult {
         let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
-        each(session, Fate::Sealed, kept.seal_runs_after_days).await
+        each(session, RetentionAction::Sealed, kept.seal_runs_after_days).await
     }
 }
 
@@ -89,12 +89,12 @@ impl Job for DeleteRunLogs {
 
     async fn run(self, session: &JobSession) -> JobResult {
         let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
-        each(session, Fate::Deleted, kept.run_logs_days).await
+        each(session, RetentionAction::Deleted, kept.run_logs_days).await
     }
 }
 
 /// What meets its fate leaves the list; what doesn't is passed over until the next time.
-async fn each(session: &JobSession, fate: Fate, days: u32) -> JobResult {
+async fn each(session: &JobSession, action: RetentionAction, days: u32) -> JobResult {
     let database = session.database();
     let (Some(runs), Some(workers)) = (database.extension::<Runs>(), database.extension::<WorkerDatabase>()) else {
         return Err(Error::internal("this runs where the workers and the logs are").into());
@@ -103,22 +103,22 @@ async fn each(session: &JobSession, fate: Fate, days: u32) -> JobResult {
     let mut not_here = 0;
     loop {
         let limit = BATCH + i64::try_from(passed.len()).unwrap_or(i64::MAX - BATCH);
-        let found = old(workers, fate, days, limit).await?;
+        let found = due_logs(workers, action, days, limit).await?;
         let next: Vec<_> = found.into_iter().filter(|run| !passed.contains(&run.run_id)).collect();
         if next.is_empty() {
             break;
         }
         for run in next {
             let run_id = run.run_id;
-            let done = match fate {
-                Fate::Sealed => runs.seal(database, run).await.map(|sealed| {
+            let done = match action {
+                RetentionAction::Sealed => runs.seal(database, run).await.map(|sealed| {
                     sealed.map(|sealed| RunLogAction::Sealed {
                         run_id,
                         plain_bytes: sealed.plain_bytes,
                         sealed_bytes: sealed.sealed_bytes,
                     })
                 }),
-                Fate::Deleted => {
+                RetentionAction::Deleted => {
                     let deleted = runs.delete_log(database, run).await;
                     deleted.map(|deleted| deleted.then_some(RunLogAction::Deleted { run_id }))
                 }

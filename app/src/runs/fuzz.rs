@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::appending::{read, status_said_by};
-use super::log::{Read, kept_line, sequence_of};
+use super::incoming::{parse_line, status_in};
+use super::log::{StoredLine, sequence_of, stored_line};
 use crate::error::Error;
 
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -11,23 +11,23 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 /// Lines as a client appends them. What is taken is one line that every reader takes.
 pub(crate) fn fuzz_lines(data: &[u8], is_clients_mistake: fn(&Error) -> bool) {
     for (number, line) in (1..).zip(data.split(|byte| *byte == b'\n')) {
-        let said = match read(line.trim_ascii(), MAX_LINE_BYTES, Some(number)) {
-            Ok(said) => said,
+        let incoming = match parse_line(line.trim_ascii(), MAX_LINE_BYTES, Some(number)) {
+            Ok(incoming) => incoming,
             Err(error) => {
                 assert!(is_clients_mistake(&error), "{error:?}");
                 continue;
             }
         };
         // Whatever it says, the run's status is known from it.
-        let _ = status_said_by(&said);
-        let kept = kept_line(&said);
+        let _ = status_in(&incoming);
+        let kept = stored_line(&incoming);
         assert_eq!(memchr::memchr_iter(b'\n', &kept).count(), 1, "one line");
         assert!(kept.ends_with(b"}\n"), "a whole line");
         assert_eq!(sequence_of(&kept), Some(7));
-        let again = Read::of(&kept);
+        let again = StoredLine::parse(&kept);
         assert_eq!(
             again.map(|read| read.kind.into_owned()),
-            Some(said.kind.clone().into_owned())
+            Some(incoming.kind.clone().into_owned())
         );
         let value = serde_json::from_slice::<Value>(&kept);
         assert!(

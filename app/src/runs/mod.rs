@@ -1,48 +1,50 @@
-//! Runs: the full log of a long run, live and for ever after.
+//! Runs: the complete log of a long run, live and afterwards.
 //!
-//! A run is a row, and a log: every event of it is a line of NDJSON in a file. The database keeps what the run was, how it
-//! ended and where its log is; no line is ever a row.
+//! A run consists of a row and a log. Every event of a run is a line of NDJSON in a file. The database stores what the
+//! run was, how it ended and where its log is. A line is never a row.
 //!
 //! ```text
-//! POST …/events ─► appending ─► keeper: whose log is it? ─► log: safe on disk ─► told
-//!                                  │ lease, home                    │
-//!                                  ▼                                ▼
-//!                           runs, run_leases, run_homes      reading: SSE, NDJSON, pages
-//! POST …/complete ─► keeper: the last line with the summary ─► the row, its event, the thread
+//! POST …/events ─► incoming ─► registry: which process writes? ─► log: fsync ─► acknowledged
+//!                                 │ run lease, node lease           │
+//!                                 ▼                                 ▼
+//!                          runs, run_leases, run_homes      streaming: SSE, NDJSON, pages
+//! POST …/complete ─► registry: the last line with the summary ─► the row, its event, the thread
 //! ```
 //!
-//! - `log`: the files, and what keeps them whole: no database, no HTTP.
-//! - `keeper`: who writes which log. A process takes one up under a lease, looks after it, and closes it.
-//! - `reading`: a log as it is sent.  `summary`: what it comes to.
-//! - `store`, `view`, `routes`: runs as rows, as clients see them, and over HTTP.
-//! - `writer`: a run that a job writes.  `retention`, `rebuilding`: what becomes of logs later.
+//! - `log`: the log files and the write-ahead log. It uses neither the database nor HTTP.
+//! - `registry`: decides which process writes which log. A process acquires a log under a lease, maintains it, and
+//!   closes it.
+//! - `incoming`: parses and validates lines. `streaming`: sends a log to readers. `summary`: computes a run's summary.
+//! - `store`, `view`, `routes`: the rows of runs, their JSON form, and the HTTP routes.
+//! - `writer`: a run that a job writes. `retention`, `rebuilding`: seal or delete old logs, rebuild summaries.
 //!
-//! **Invariant:** the last line comes before the row says that the run has ended. So a run that has ended has its whole log.
+//! **Invariant:** the last line is written before the row says that the run has ended. Therefore a run that has ended
+//! has a complete log.
 
-mod appending;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
-mod keeper;
+mod incoming;
 pub mod log;
 mod model;
 mod new_run;
 mod readers;
-mod reading;
 mod rebuilding;
+mod registry;
 mod retention;
 mod routes;
 mod status;
 mod store;
+mod streaming;
 mod summary;
 mod view;
 mod writer;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use fuzz::fuzz_lines;
-pub use keeper::{Runs, RunsOptions};
 pub use new_run::{Ending, Failure, NewRun};
 pub use rebuilding::Rebuilt;
-pub use retention::{Fate, old};
+pub use registry::{Runs, RunsOptions};
+pub use retention::{RetentionAction, due_logs};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use routes::fuzz_filters;
 pub use routes::routes;

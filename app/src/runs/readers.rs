@@ -12,22 +12,22 @@ use crate::http::{CREDENTIAL_EXPIRED, Team};
 use crate::wide_events::{EventError, Outcome, WideEvent};
 
 /// How many readers may read a block from the disk at the same time, so that ordinary requests have processors left.
-const MAX_BLOCKS_AT_ONCE: usize = 8;
+const MAX_CONCURRENT_BLOCKS: usize = 8;
 
 /// The readers of a process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Readers(Arc<Shared>);
+pub(super) struct Readers(Arc<ReadersState>);
 
 #[derive(Debug)]
-struct Shared {
+struct ReadersState {
     max: usize,
     max_team: usize,
-    open: Mutex<Open>,
+    open: Mutex<OpenCounts>,
     blocks: Semaphore,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenCounts {
     total: usize,
     teams: HashMap<Uuid, usize>,
 }
@@ -35,11 +35,11 @@ struct Open {
 impl Readers {
     /// At most `max`, and of one team at most `max_team`.
     pub(super) fn new(max: usize, max_team: usize) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(ReadersState {
             max,
             max_team,
             open: Mutex::default(),
-            blocks: Semaphore::new(MAX_BLOCKS_AT_ONCE),
+            blocks: Semaphore::new(MAX_CONCURRENT_BLOCKS),
         }))
     }
 
@@ -52,7 +52,7 @@ impl Readers {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when there are as many as there may be.
-    pub(super) fn admit(&self, team_id: Uuid) -> Result<Place> {
+    pub(super) fn admit(&self, team_id: Uuid) -> Result<ReaderPermit> {
         let mut open = self.lock();
         if open.total >= self.0.max {
             return Err(full("this process serves", self.0.max));
@@ -64,13 +64,13 @@ impl Readers {
         *of_team += 1;
         open.total += 1;
         drop(open);
-        Ok(Place {
+        Ok(ReaderPermit {
             readers: self.clone(),
             team_id,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenCounts> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,19 +84,19 @@ fn full(who: &str, max: usize) -> Error {
 
 /// A reader's place, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ReaderPermit {
     readers: Readers,
     team_id: Uuid,
 }
 
-impl Place {
+impl ReaderPermit {
     /// Waits for a turn to read a block.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.readers.0.blocks.acquire().await.ok()
     }
 }
 
-impl Drop for Place {
+impl Drop for ReaderPermit {
     fn drop(&mut self) {
         let mut open = self.readers.lock();
         open.total -= 1;
@@ -110,7 +110,7 @@ impl Drop for Place {
 }
 
 /// After so long it is asked again whether somebody may read on.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+const PERMISSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Who reads, and when that was last seen to be right.
 pub(super) struct Permission {
@@ -136,7 +136,7 @@ impl Permission {
     /// they may, for now.
     pub(super) async fn check(&mut self) -> Result<()> {
         self.team.still_holds()?;
-        if self.seen.elapsed() < ASK_AGAIN && !self.team.access_changed() {
+        if self.seen.elapsed() < PERMISSION_CHECK_INTERVAL && !self.team.access_changed() {
             return Ok(());
         }
         self.seen = Instant::now();
@@ -149,7 +149,7 @@ impl Permission {
 }
 
 /// The code and the words of a stream's early end.
-pub(super) fn closed(refusal: &Error) -> (&'static str, String) {
+pub(super) fn closing_reason(refusal: &Error) -> (&'static str, String) {
     match refusal {
         Error::Unauthenticated { detail } if detail == CREDENTIAL_EXPIRED => ("credential-expired", detail.to_string()),
         _ => (
@@ -161,7 +161,7 @@ pub(super) fn closed(refusal: &Error) -> (&'static str, String) {
 
 /// Tells the wide event why a stream ends early: its answer's status was sent long before.
 pub(super) fn record_refusal(refusal: &Error) {
-    let (code, words) = closed(refusal);
+    let (code, words) = closing_reason(refusal);
     let event = WideEvent::current();
     event.mark_error(EventError::new(refusal.kind(), words).code(code));
     event.mark_outcome(Outcome::ClientError);

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::keeper::Runs;
 use super::log::RunKey;
+use super::registry::Runs;
 use super::status::RunStatus;
 use super::store::{self, Filter};
 use crate::error::{Error, Result};

@@ -4,8 +4,8 @@
 
 use sqlx::Row as _;
 
-use super::keeper::Runs;
 use super::log::{RunKey, Sealed};
+use super::registry::Runs;
 use super::store;
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, WorkerDatabase};
@@ -13,7 +13,7 @@ use crate::tenancy::{Context, Database, WorkerDatabase};
 /// What becomes of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum RetentionAction {
     /// It is compressed.
     Sealed,
     /// It is deleted.
@@ -25,16 +25,16 @@ pub enum Fate {
 ///
 /// # Errors
 /// As any statement.
-pub async fn old(workers: &WorkerDatabase, fate: Fate, days: u32, limit: i64) -> Result<Vec<RunKey>> {
+pub async fn due_logs(workers: &WorkerDatabase, action: RetentionAction, days: u32, limit: i64) -> Result<Vec<RunKey>> {
     let query = sqlx::query(
         "SELECT team_id, id FROM runs
          WHERE log_state IN ('closed', 'sealed') AND log_state = ANY ($1)
             AND completed_at <= now() - $2 * interval '1 day'
          ORDER BY completed_at LIMIT $3",
     );
-    let states: &[&str] = match fate {
-        Fate::Sealed => &["closed"],
-        Fate::Deleted => &["closed", "sealed"],
+    let states: &[&str] = match action {
+        RetentionAction::Sealed => &["closed"],
+        RetentionAction::Deleted => &["closed", "sealed"],
     };
     let query = query
         .bind(states)
@@ -70,7 +70,7 @@ impl Runs {
         }
         // Also one that was sealed before, and of which that was not told.
         let path = format!("{}.zst", super::log::Storage::events_path(run));
-        tell(database, run, "sealed", Some(&path)).await?;
+        set_log_state(database, run, "sealed", Some(&path)).await?;
         Ok(Some(sealed.unwrap_or(Sealed {
             plain_bytes: 0,
             sealed_bytes: 0,
@@ -90,7 +90,7 @@ impl Runs {
         if !deleted.await.map_err(Error::internal)?.map_err(Error::internal)? {
             return Ok(false);
         }
-        tell(database, run, "deleted", None).await?;
+        set_log_state(database, run, "deleted", None).await?;
         let storage = self.storage().clone();
         // The empty folder says that the log was here, for as long as it is not told.
         let _ = tokio::task::spawn_blocking(move || storage.forget(run)).await;
@@ -98,7 +98,7 @@ impl Runs {
     }
 }
 
-async fn tell(database: &Database, run: RunKey, state: &str, events_path: Option<&str>) -> Result<()> {
+async fn set_log_state(database: &Database, run: RunKey, state: &str, events_path: Option<&str>) -> Result<()> {
     let tx = database.begin(&Context::system(run.team_id, "run logs")).await?;
     store::set_log_state(&tx, run.run_id, state, events_path).await?;
     tx.commit().await

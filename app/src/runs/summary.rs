@@ -1,7 +1,7 @@
-//! What a log comes to: a fold over its lines, of which none but the last few words are kept.
+//! Computes a run's summary by folding over its log. Only the last few console lines are kept in memory.
 //!
-//! It is made once, when the run ends, and can be made again from the log: then it is the same, byte by byte. So it knows
-//! nothing but the lines.
+//! The summary is computed once, when the run ends. It can be computed again from the log and is then identical byte by
+//! byte. Therefore it depends only on the lines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,62 +10,62 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::log::Read;
+use super::log::StoredLine;
 
-/// The name of this form, for who reads summaries of many years.
+/// The version of the summary's schema, for programs that read old summaries.
 const SCHEMA: &str = "daybook.run_summary/v1";
-/// How many last lines of a console are kept, and how long each.
+/// The number of console lines that a summary keeps, and the maximum length of each.
 const CONSOLE_LINES: usize = 20;
 const CONSOLE_CHARS: usize = 500;
-/// How many different words are counted one by one; more of them are counted together.
-const MOST_WORDS: usize = 200;
+/// The maximum number of different words with their own count. Further words are counted together.
+const MAX_WORDS: usize = 200;
 const OTHER: &str = "(other)";
-/// How many different files are told apart.
-const MOST_FILES: usize = 100_000;
+/// The maximum number of different files that are counted.
+const MAX_FILES: usize = 100_000;
 
-/// What a log comes to.
+/// The summary of a run's log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunSummary {
     /// `daybook.run_summary/v1`.
     pub schema: String,
-    /// How it ended: `succeeded`, `failed` or `cancelled`.
+    /// The final status: `succeeded`, `failed` or `cancelled`.
     pub status: Option<String>,
-    /// What its program ended with.
+    /// The exit code of the run's program.
     pub exit_code: Option<i64>,
-    /// When it began to run.
+    /// The time at which the run started.
     pub started_at: Option<String>,
-    /// When it ended.
+    /// The time at which the run ended.
     pub completed_at: Option<String>,
-    /// Between these, in milliseconds.
+    /// The time between the start and the end, in milliseconds.
     pub duration_ms: Option<i64>,
-    /// How many lines the log has.
+    /// The number of lines in the log.
     pub lines: u64,
-    /// Of these, by type.
+    /// The number of lines of each type.
     pub by_type: BTreeMap<String, u64>,
-    /// Lines that say a level, by it.
+    /// The number of lines of each level. Lines without a level are not counted.
     pub by_level: BTreeMap<String, u64>,
-    /// What validation found.
+    /// The issues that validation found.
     pub validation: ValidationSummary,
-    /// Tables that were read.
+    /// The number of tables that were read.
     pub table_count: u64,
-    /// Their rows.
+    /// The number of rows in these tables.
     pub row_count: u64,
-    /// The files that they came from.
+    /// The number of files from which the tables were read.
     pub file_count: u64,
     /// The last lines of the console.
     pub console: Vec<ConsoleLine>,
-    /// Lines that are known to be missing: they could not be kept.
+    /// The number of lines that are known to be missing because they could not be stored.
     pub missing: u64,
-    /// Lines that can't be read any more.
+    /// The number of damaged lines, which can't be read.
     pub unreadable: u64,
 }
 
-/// What validation found.
+/// The number of validation issues, and the highest severity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ValidationSummary {
-    /// By severity.
+    /// The number of issues of each severity.
     pub by_severity: BTreeMap<String, u64>,
-    /// The worst of it: `info`, `warning` or `error`.
+    /// The highest severity: `info`, `warning` or `error`.
     pub max_severity: Option<String>,
 }
 
@@ -75,13 +75,13 @@ pub struct ValidationSummary {
 pub struct ConsoleLine {
     /// `stdout` or `stderr`.
     pub stream: Option<String>,
-    /// Its level.
+    /// The level of the line.
     pub level: Option<String>,
-    /// The text, with its pieces joined, cut after 500 characters.
+    /// The text, with its pieces joined, truncated after 500 characters.
     pub message: String,
 }
 
-/// What the fold reads of what a line says. What has another shape says nothing.
+/// The fields of a payload that the fold reads. A value of another type is ignored.
 #[derive(Debug, Default, Deserialize)]
 struct Payload {
     #[serde(default, deserialize_with = "lenient")]
@@ -106,31 +106,31 @@ struct Payload {
     exit_code: Option<i64>,
 }
 
-/// A summary while lines are read.
+/// Accumulates a summary from lines.
 #[derive(Debug, Default)]
 pub(super) struct Fold {
     summary: RunSummary,
     files: BTreeSet<String>,
-    console: VecDeque<Kept>,
+    console: VecDeque<ConsoleEntry>,
 }
 
-/// A line of the console, which may go on.
+/// A console line. It is partial if more pieces follow.
 #[derive(Debug)]
-struct Kept {
+struct ConsoleEntry {
     line: ConsoleLine,
-    goes_on: bool,
+    is_partial: bool,
 }
 
 impl Fold {
-    /// Takes a line in, with or without its line break.
+    /// Adds a stored line, with or without its line break.
     pub(super) fn line(&mut self, line: &[u8]) {
-        match Read::of(line) {
+        match StoredLine::parse(line) {
             Some(read) => self.take(&read.kind, &read.created_at, read.payload),
             None => self.summary.unreadable += 1,
         }
     }
 
-    /// Takes in what a line says.
+    /// Adds a line by its type, time and payload.
     pub(super) fn take(&mut self, kind: &str, created_at: &str, payload: &RawValue) {
         let payload: Payload = serde_json::from_str(payload.get()).unwrap_or_default();
         let summary = &mut self.summary;
@@ -142,13 +142,13 @@ impl Fold {
         match kind {
             "console.line" => {
                 let message = payload.message.unwrap_or_default();
-                let goes_on = payload.partial.unwrap_or(false);
+                let is_partial = payload.partial.unwrap_or(false);
                 let mut newest_first = self.console.iter_mut().rev();
                 let before = newest_first.find(|kept| kept.line.stream == payload.stream);
-                if let Some(begun) = before.filter(|kept| kept.goes_on) {
+                if let Some(begun) = before.filter(|kept| kept.is_partial) {
                     let left = CONSOLE_CHARS.saturating_sub(begun.line.message.chars().count());
-                    begun.line.message.push_str(&shown(&message, left));
-                    begun.goes_on = goes_on;
+                    begun.line.message.push_str(&cut_text(&message, left));
+                    begun.is_partial = is_partial;
                 } else {
                     if self.console.len() == CONSOLE_LINES {
                         self.console.pop_front();
@@ -156,9 +156,9 @@ impl Fold {
                     let line = ConsoleLine {
                         stream: payload.stream,
                         level: payload.level,
-                        message: shown(&message, CONSOLE_CHARS),
+                        message: cut_text(&message, CONSOLE_CHARS),
                     };
-                    self.console.push_back(Kept { line, goes_on });
+                    self.console.push_back(ConsoleEntry { line, is_partial });
                 }
             }
             "run.started" => summary.started_at = summary.started_at.take().or_else(|| Some(created_at.to_owned())),
@@ -166,7 +166,7 @@ impl Fold {
                 summary.table_count += 1;
                 summary.row_count = summary.row_count.saturating_add(payload.row_count.unwrap_or(0));
                 if let Some(file) = payload.file
-                    && self.files.len() < MOST_FILES
+                    && self.files.len() < MAX_FILES
                 {
                     self.files.insert(file);
                 }
@@ -190,7 +190,7 @@ impl Fold {
         }
     }
 
-    /// What it all comes to.
+    /// Returns the summary of all lines that were added.
     pub(super) fn finish(self) -> RunSummary {
         let mut summary = self.summary;
         summary.schema = SCHEMA.to_owned();
@@ -205,7 +205,8 @@ impl Fold {
     }
 }
 
-/// A value of another type is none, rather than the end of it.
+/// Deserializes a value, or returns `None` if it has another type. So one such value does not make the whole payload
+/// invalid.
 fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -218,14 +219,14 @@ where
 fn count(counts: &mut BTreeMap<String, u64>, word: &str) {
     if let Some(count) = counts.get_mut(word) {
         *count += 1;
-    } else if counts.len() < MOST_WORDS && word.len() <= 100 {
+    } else if counts.len() < MAX_WORDS && word.len() <= 100 {
         counts.insert(word.to_owned(), 1);
     } else {
         *counts.entry(OTHER.to_owned()).or_default() += 1;
     }
 }
 
-/// The severities that are compared.
+/// Returns the order of a severity; `None` for an unknown one.
 fn rank(severity: &str) -> Option<u8> {
     match severity {
         "info" => Some(1),
@@ -235,8 +236,8 @@ fn rank(severity: &str) -> Option<u8> {
     }
 }
 
-/// As it can be kept in any text: cut, and without U+0000.
-fn shown(message: &str, chars: usize) -> String {
+/// Truncates a text to `chars` characters and replaces U+0000, so that any text format can store it.
+fn cut_text(message: &str, chars: usize) -> String {
     message
         .chars()
         .take(chars)
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_what_the_lines_come_to() {
+    fn a_summary_is_computed_from_the_lines() {
         let summary = fold(&[
             ("run.queued", "00", json!({})),
             ("run.started", "01", json!({})),
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_shape_is_counted_and_no_more() {
+    fn a_payload_of_another_shape_is_counted_and_ignored() {
         let summary = fold(&[
             ("console.line", "00", json!({"message": 7, "level": ["x"]})),
             ("run.table.summary", "00", json!({"row_count": "many"})),
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_a_console_s_line_are_one_line() {
+    fn pieces_of_a_console_line_are_joined() {
         let piece = |stream: &str, message: &str, partial: bool| {
             let payload = json!({"stream": stream, "message": message, "partial": partial});
             ("console.line", "00", payload)
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn its_size_has_a_bound() {
+    fn a_summary_has_a_maximum_size() {
         let long = "x".repeat(10_000);
         let lines: Vec<_> = (0..1_000)
             .map(|at| {

@@ -9,19 +9,19 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::appending::read;
-use super::keeper::{Found, Over, Runs};
+use super::incoming::parse_line;
 use super::log::{LogError, RunKey, Writer};
 use super::new_run::{Ending, NewRun};
+use super::registry::{EndOutcome, LogLocation, Runs};
 use super::view::RunView;
 use crate::error::{Error, Result};
 use crate::jobs::JobSession;
 use crate::tenancy::{Context, Database};
 
 /// How often a writer says that it lives.
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a line is tried again whose log could not be written, before its job is told.
-const TRIES: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 /// A run's writer. Dropped before it has told how the run ended, the run has failed.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub struct RunWriter {
     run: RunKey,
     /// What numbers its lines, so that one that is tried again is there once.
     seq: tokio::sync::Mutex<u64>,
-    beating: AbortHandle,
-    over: bool,
+    heartbeat: AbortHandle,
+    ended: bool,
 }
 
 /// Begins a run that is part of a job session: linked to it, in the same story, in the same name.
@@ -70,13 +70,13 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
     if let Err(error) = runs.find(&database, run).await {
         tracing::warn!(run = %run.run_id, "a run's log could not be opened yet: {error}");
     }
-    let beating = tokio::spawn({
+    let heartbeat = tokio::spawn({
         let runs = runs.clone();
         async move {
-            let mut beats = tokio::time::interval(BEAT);
+            let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
             loop {
-                beats.tick().await;
-                runs.heard(run);
+                ticks.tick().await;
+                runs.record_activity(run);
             }
         }
     });
@@ -87,8 +87,8 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
         context: session.context().clone(),
         run,
         seq: tokio::sync::Mutex::new(1),
-        beating: beating.abort_handle(),
-        over: false,
+        heartbeat: heartbeat.abort_handle(),
+        ended: false,
     })
 }
 
@@ -106,7 +106,7 @@ impl RunWriter {
     /// [`Error::Unavailable`] when the log can't be written: what is missing then is told in the log.
     pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
         let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
-        let said = read(text.as_bytes(), self.runs.limits().line_bytes, None)?;
+        let incoming = parse_line(text.as_bytes(), self.runs.limits().line_bytes, None)?;
         let mut seq = self.seq.lock().await;
         let writer = Writer {
             id: format!("job-{}", self.context.actor.id().unwrap_or_default().simple()),
@@ -114,23 +114,23 @@ impl RunWriter {
             seq: *seq,
         };
         let mut pause = Duration::from_millis(50);
-        for tried in 1.. {
+        for attempt in 1.. {
             // What is open is written without the database.
             if !self.runs.is_open(self.run).await {
                 self.session.outside()?;
             }
             let appended = match self.runs.find(&self.database, self.run).await? {
-                Found::Open(open) => {
-                    let lines = std::slice::from_ref(&said);
+                LogLocation::Open(open) => {
+                    let lines = std::slice::from_ref(&incoming);
                     self.runs
                         .append(&self.database, self.run, &open, lines, "job", Some(&writer))
                         .await
                 }
-                Found::Closed => Err(LogError::Ended.into()),
-                Found::Elsewhere(_) | Found::NotHere => Err(LogError::Held.into()),
+                LogLocation::Closed => Err(LogError::Ended.into()),
+                LogLocation::Elsewhere(_) | LogLocation::NotHere => Err(LogError::Held.into()),
             };
             match appended {
-                Err(Error::Unavailable { .. }) if tried < TRIES => {
+                Err(Error::Unavailable { .. }) if attempt < MAX_ATTEMPTS => {
                     tokio::time::sleep(pause).await;
                     pause *= 4;
                 }
@@ -162,19 +162,21 @@ impl RunWriter {
         self.session.outside()?;
         let status = ending.status;
         let ended = self.runs.end(&self.database, &self.context, self.run, ending).await?;
-        self.over = true;
+        self.ended = true;
         match ended {
-            Over::Now(run) | Over::Before(run) if run.status == status.as_str() => Ok((*run).into()),
-            Over::Now(_) | Over::Before(_) => Err(LogError::Ended.into()),
-            Over::Elsewhere(_) => Err(LogError::Held.into()),
+            EndOutcome::Ended(run) | EndOutcome::AlreadyEnded(run) if run.status == status.as_str() => {
+                Ok((*run).into())
+            }
+            EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) => Err(LogError::Ended.into()),
+            EndOutcome::Elsewhere(_) => Err(LogError::Held.into()),
         }
     }
 }
 
 impl Drop for RunWriter {
     fn drop(&mut self) {
-        self.beating.abort();
-        if self.over {
+        self.heartbeat.abort();
+        if self.ended {
             return;
         }
         let (runs, database, context, run) = (self.runs.clone(), self.database.clone(), self.context.clone(), self.run);

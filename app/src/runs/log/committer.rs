@@ -17,12 +17,12 @@ use std::thread::{self, JoinHandle};
 
 use super::file::sync_file;
 use super::layout::RunKey;
-use super::log::{Log, Taken};
+use super::log::{LineBatch, Log};
 use super::open_files::{OpenFiles, OpenFilesLimits, ToClose};
 use super::wal::{Disk, Group, WalFolder};
 
 /// How many segments there are at most: while all are on their way into the runs' files, commits wait.
-const MOST_SEGMENTS: usize = 4;
+const MAX_SEGMENTS: usize = 4;
 
 /// Makes segments.
 pub(super) type MakeSegment = Box<dyn FnMut(&WalFolder, usize, u64) -> io::Result<Box<dyn Disk>> + Send>;
@@ -33,12 +33,12 @@ pub(super) type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 /// The committing thread, and what waits for it.
 #[derive(Debug)]
 pub(super) struct Committer {
-    shared: Arc<Shared>,
+    shared: Arc<CommitterState>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct CommitterState {
     queue: Mutex<Queue>,
     wake: Condvar,
     broken: AtomicBool,
@@ -64,7 +64,7 @@ impl Committer {
         may_write: MayWrite,
         open_files: OpenFilesLimits,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(CommitterState::default());
         let first = make(&folder, 0, segment_bytes)?;
         let (full, to_sync) = mpsc::channel::<ToSync>();
         let (done, synced) = mpsc::channel();
@@ -81,7 +81,7 @@ impl Committer {
                 }
             }
         })?;
-        let working = Working {
+        let working = CommitLoop {
             shared: shared.clone(),
             segments: Segments {
                 folder,
@@ -92,7 +92,7 @@ impl Committer {
                 full,
                 synced,
             },
-            active: Active::new(first, 1),
+            active: ActiveSegment::new(first, 1),
             group: Group::default(),
             open: OpenFiles::new(open_files),
             may_write,
@@ -152,21 +152,21 @@ impl Drop for Committer {
     }
 }
 
-impl Shared {
+impl CommitterState {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A segment that is written, and the files that have what it has without being synced yet.
-struct Active {
+struct ActiveSegment {
     disk: Box<dyn Disk>,
     generation: u64,
     at: u64,
     files: HashMap<RunKey, Arc<File>>,
 }
 
-impl Active {
+impl ActiveSegment {
     fn new(disk: Box<dyn Disk>, generation: u64) -> Self {
         Self {
             disk,
@@ -180,7 +180,7 @@ impl Active {
 /// What the syncing thread does, in this order.
 enum ToSync {
     /// All files that a segment speaks of; then it can be used again.
-    Segment(Active),
+    Segment(ActiveSegment),
     /// Files that were closed.
     Files(Vec<Arc<File>>),
 }
@@ -202,11 +202,11 @@ struct Segments {
 
 impl Segments {
     /// One that may be written; the one that is full is on its way into the runs' files.
-    fn next(&mut self, full: Active) -> io::Result<Active> {
+    fn next(&mut self, full: ActiveSegment) -> io::Result<ActiveSegment> {
         let generation = full.generation + 1;
         self.sync_later(ToSync::Segment(full))?;
         self.collect()?;
-        if self.free.is_empty() && self.made >= MOST_SEGMENTS {
+        if self.free.is_empty() && self.made >= MAX_SEGMENTS {
             let segment = self.synced.recv().map_err(io::Error::other)?;
             self.free.push_back(segment?);
         }
@@ -217,7 +217,7 @@ impl Segments {
                 (self.make)(&self.folder, self.made - 1, self.bytes)?
             }
         };
-        Ok(Active::new(disk, generation))
+        Ok(ActiveSegment::new(disk, generation))
     }
 
     fn sync_later(&self, work: ToSync) -> io::Result<()> {
@@ -234,20 +234,20 @@ impl Segments {
     }
 }
 
-struct Working {
-    shared: Arc<Shared>,
+struct CommitLoop {
+    shared: Arc<CommitterState>,
     segments: Segments,
-    active: Active,
+    active: ActiveSegment,
     group: Group,
     open: OpenFiles,
     may_write: MayWrite,
 }
 
-impl Working {
+impl CommitLoop {
     fn run(mut self) {
         loop {
             let (logs, opened, stop) = self.wait();
-            opened.iter().for_each(|log| self.open.used(log));
+            opened.iter().for_each(|log| self.open.mark_used(log));
             let done = self.make_room(0);
             let done = done.and_then(|()| self.commit(&logs)).and_then(|()| self.close_idle());
             if let Err(error) = done {
@@ -324,7 +324,7 @@ impl Working {
     ///
     /// # Errors
     /// Of a file that was closed for it and could not be synced. In the result: what the file system says of this one.
-    fn write(&mut self, log: &Arc<Log>, piece: &Taken) -> io::Result<io::Result<()>> {
+    fn write(&mut self, log: &Arc<Log>, piece: &LineBatch) -> io::Result<io::Result<()>> {
         if log.file().is_none() {
             self.make_room(1)?;
         }
@@ -334,7 +334,7 @@ impl Working {
             sync_all(&self.close(closed))?;
             written = log.write_to_file(piece);
         }
-        self.open.used(log);
+        self.open.mark_used(log);
         Ok(written)
     }
 
@@ -349,7 +349,7 @@ impl Working {
             let Some(piece) = log.take() else { continue };
             if let Err(error) = self.write(log, &piece)? {
                 tracing::warn!(run = %log.key().run_id, "run logs: the run's file could not be written: {error}");
-                log.give_up(&words(&error));
+                log.give_up(&describe(&error));
                 continue;
             }
             self.group.add(log.key(), log.epoch(), piece.offset, &piece.bytes);
@@ -361,12 +361,12 @@ impl Working {
         self.sync(&mut taken)
     }
 
-    fn sync(&mut self, taken: &mut Vec<(&Arc<Log>, Taken)>) -> io::Result<()> {
+    fn sync(&mut self, taken: &mut Vec<(&Arc<Log>, LineBatch)>) -> io::Result<()> {
         if self.group.is_empty() {
             return Ok(());
         }
         if self.active.at + self.group.len() as u64 > self.segments.bytes {
-            let full = std::mem::replace(&mut self.active, Active::new(Box::new(Nowhere), 0));
+            let full = std::mem::replace(&mut self.active, ActiveSegment::new(Box::new(NoDisk), 0));
             self.active = self.segments.next(full)?;
         }
         let bytes = self.group.sealed(self.active.generation);
@@ -389,7 +389,7 @@ impl Working {
     fn give_up(self, logs: &[Arc<Log>], error: &io::Error) {
         tracing::error!("run logs: a commit failed: {error}");
         self.shared.broken.store(true, Ordering::Release);
-        let reason = words(error);
+        let reason = describe(error);
         let waiting = {
             let mut queue = self.shared.lock();
             queue.stop = true;
@@ -402,9 +402,9 @@ impl Working {
 }
 
 /// In place of a segment, while one follows another.
-struct Nowhere;
+struct NoDisk;
 
-impl Disk for Nowhere {
+impl Disk for NoDisk {
     fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
         Err(io::Error::other("no segment"))
     }
@@ -415,7 +415,7 @@ impl Disk for Nowhere {
 }
 
 /// A disk's error in words that name no path.
-pub(super) fn words(error: &io::Error) -> String {
+pub(super) fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "no space is left".to_owned(),
         _ if no_descriptor_left(error) => "too many files are open".to_owned(),

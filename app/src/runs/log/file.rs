@@ -50,11 +50,11 @@ pub(super) fn sync_file(file: &File) -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<FileState>,
 }
 
 #[derive(Debug)]
-enum State {
+enum FileState {
     /// Open and locked.
     Open(Arc<File>),
     /// Closed until the next line.
@@ -68,15 +68,15 @@ impl LogFile {
     pub(super) fn new(path: PathBuf, locked: File) -> Self {
         Self {
             path,
-            state: Mutex::new(State::Open(Arc::new(locked))),
+            state: Mutex::new(FileState::Open(Arc::new(locked))),
         }
     }
 
     /// The file, if it is open.
     pub(super) fn opened(&self) -> Option<Arc<File>> {
         match &*self.state() {
-            State::Open(file) => Some(file.clone()),
-            State::Idle | State::Released => None,
+            FileState::Open(file) => Some(file.clone()),
+            FileState::Idle | FileState::Released => None,
         }
     }
 
@@ -87,9 +87,9 @@ impl LogFile {
     pub(super) fn open(&self, length: u64) -> io::Result<Arc<File>> {
         let mut state = self.state();
         match &*state {
-            State::Open(file) => return Ok(file.clone()),
-            State::Released => return Err(io::Error::other("the log was released")),
-            State::Idle => {}
+            FileState::Open(file) => return Ok(file.clone()),
+            FileState::Released => return Err(io::Error::other("the log was released")),
+            FileState::Idle => {}
         }
         let file = File::options().read(true).write(true).open(&self.path)?;
         match file.try_lock() {
@@ -104,7 +104,7 @@ impl LogFile {
             )));
         }
         let file = Arc::new(file);
-        *state = State::Open(file.clone());
+        *state = FileState::Open(file.clone());
         Ok(file)
     }
 
@@ -112,17 +112,17 @@ impl LogFile {
     /// thread alone.
     pub(super) fn close(&self) -> Option<Arc<File>> {
         let mut state = self.state();
-        let State::Open(file) = &*state else { return None };
+        let FileState::Open(file) = &*state else { return None };
         let file = file.clone();
         // Others may hold the descriptor for a while: until it is synced.
         unlock(&file);
-        *state = State::Idle;
+        *state = FileState::Idle;
         Some(file)
     }
 
     /// Lets others have the file: nothing more is written here.
     pub(super) fn release(&self) {
-        if let State::Open(file) = std::mem::replace(&mut *self.state(), State::Released) {
+        if let FileState::Open(file) = std::mem::replace(&mut *self.state(), FileState::Released) {
             unlock(&file);
         }
     }
@@ -143,11 +143,11 @@ impl LogFile {
     ///
     /// # Errors
     /// What the file system says.
-    pub(super) fn cut(&self, length: u64) -> io::Result<()> {
+    pub(super) fn truncate(&self, length: u64) -> io::Result<()> {
         self.opened().map_or(Ok(()), |file| file.set_len(length))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FileState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -44,8 +44,8 @@ impl Layout {
     }
 
     /// The folder of a process's write-ahead log.
-    pub(super) fn wal(&self, home: Uuid) -> PathBuf {
-        self.wals().join(home.to_string())
+    pub(super) fn wal(&self, node: Uuid) -> PathBuf {
+        self.wals().join(node.to_string())
     }
 
     /// Where the processes have theirs.

@@ -26,7 +26,7 @@ const SEQUENCE_WITHIN: usize = 320;
 /// What a program says: an event without its envelope, as it was sent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Said<'a> {
+pub struct IncomingLine<'a> {
     /// What kind of event: `console.line`, `run.table.summary`.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
@@ -70,7 +70,7 @@ pub struct WriterMark<'a> {
 
 /// A line's place and moment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct LinePosition<'a> {
     pub(super) sequence: u64,
     pub(super) id: Uuid,
     /// As [`moment`] writes it.
@@ -96,23 +96,29 @@ impl EventIds {
 }
 
 /// Writes a line with its newline. What was said has been checked by then.
-pub(super) fn write_line(into: &mut Vec<u8>, envelope: &Envelope, place: Place<'_>, said: &Said<'_>, source: &str) {
+pub(super) fn write_line(
+    into: &mut Vec<u8>,
+    envelope: &Envelope,
+    position: LinePosition<'_>,
+    incoming: &IncomingLine<'_>,
+    source: &str,
+) {
     into.extend_from_slice(b"{\"type\":\"");
-    into.extend_from_slice(said.kind.as_bytes());
+    into.extend_from_slice(incoming.kind.as_bytes());
     into.extend_from_slice(b"\",\"event_id\":\"");
     let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-    into.extend_from_slice(place.id.as_hyphenated().encode_lower(&mut id).as_bytes());
+    into.extend_from_slice(position.id.as_hyphenated().encode_lower(&mut id).as_bytes());
     into.extend_from_slice(b"\",\"created_at\":\"");
-    into.extend_from_slice(said.created_at.as_deref().unwrap_or(place.now).as_bytes());
+    into.extend_from_slice(incoming.created_at.as_deref().unwrap_or(position.now).as_bytes());
     into.push(b'"');
     into.extend_from_slice(SEQUENCE);
     // Writing into memory doesn't fail.
-    let _ = write!(into, "{}", place.sequence);
+    let _ = write!(into, "{}", position.sequence);
     into.extend_from_slice(b",\"source\":\"");
-    into.extend_from_slice(said.source.as_deref().unwrap_or(source).as_bytes());
+    into.extend_from_slice(incoming.source.as_deref().unwrap_or(source).as_bytes());
     into.push(b'"');
     into.extend_from_slice(envelope.0.as_bytes());
-    if let Some(writer) = place.writer {
+    if let Some(writer) = position.writer {
         let _ = write!(
             into,
             ",\"writer\":{{\"id\":\"{}\",\"epoch\":{},\"seq\":{}}}",
@@ -120,7 +126,7 @@ pub(super) fn write_line(into: &mut Vec<u8>, envelope: &Envelope, place: Place<'
         );
     }
     into.extend_from_slice(b",\"payload\":");
-    match said.payload {
+    match incoming.payload {
         Some(payload) => one_line(into, payload.get()),
         None => into.extend_from_slice(b"{}"),
     }
@@ -162,7 +168,7 @@ pub fn sequence_of(line: &[u8]) -> Option<u64> {
 
 /// A line as it is read again: what was asked for of it.
 #[derive(Debug, Deserialize)]
-pub struct Read<'a> {
+pub struct StoredLine<'a> {
     /// What kind of event.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
@@ -179,9 +185,9 @@ pub struct Read<'a> {
     pub payload: &'a RawValue,
 }
 
-impl<'a> Read<'a> {
+impl<'a> StoredLine<'a> {
     /// None for what is no line of a log.
-    pub fn of(line: &'a [u8]) -> Option<Self> {
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
 }
@@ -192,20 +198,26 @@ mod tests {
 
     use super::*;
 
-    fn written(said: &str, writer: Option<WriterMark<'_>>) -> Vec<u8> {
+    fn written(incoming: &str, writer: Option<WriterMark<'_>>) -> Vec<u8> {
         let run = RunKey {
             team_id: Uuid::from_u128(1),
             run_id: Uuid::from_u128(2),
         };
         let mut line = Vec::new();
-        let place = Place {
+        let position = LinePosition {
             sequence: 7,
             id: EventIds::default().next(Utc::now()),
             now: "2026-11-21T12:00:00.000000Z",
             writer,
         };
         let envelope = Envelope::new(run, Some("a \"b\""));
-        write_line(&mut line, &envelope, place, &serde_json::from_str(said).unwrap(), "api");
+        write_line(
+            &mut line,
+            &envelope,
+            position,
+            &serde_json::from_str(incoming).unwrap(),
+            "api",
+        );
         line
     }
 
@@ -230,7 +242,10 @@ mod tests {
     fn what_was_sent_in_many_lines_is_one() {
         let line = written("{\"type\":\"x\",\"payload\":{\n\t\"a\": 1,\r\n \"b\": \"c\"}}", None);
         assert_eq!(memchr::memchr_iter(b'\n', &line).count(), 1);
-        assert_eq!(Read::of(&line).unwrap().payload.get(), "{ \t\"a\": 1,   \"b\": \"c\"}");
+        assert_eq!(
+            StoredLine::parse(&line).unwrap().payload.get(),
+            "{ \t\"a\": 1,   \"b\": \"c\"}"
+        );
     }
 
     #[test]
@@ -241,7 +256,7 @@ mod tests {
             seq: 9,
         };
         let line = written(r#"{"type":"x"}"#, Some(mark));
-        let read = Read::of(&line).unwrap();
+        let read = StoredLine::parse(&line).unwrap();
         assert_eq!((read.writer, read.payload.get()), (Some(mark), "{}"));
     }
 

@@ -13,7 +13,7 @@ use super::LogError;
 use super::committer::Committer;
 use super::file::LogFile;
 use super::layout::RunKey;
-use super::line::{Envelope, EventIds, Place, Said, WriterMark, moment, write_line};
+use super::line::{Envelope, EventIds, IncomingLine, LinePosition, WriterMark, moment, write_line};
 use super::writers::{Writer, Writers};
 
 /// How large a log and its lines may be.
@@ -26,9 +26,9 @@ pub struct Limits {
 }
 
 /// How much of a run may wait to be committed: who sends faster waits.
-const MOST_WAITING: usize = 2 << 20;
+const MAX_PENDING_BYTES: usize = 2 << 20;
 /// What is kept of a buffer for the next lines.
-const KEPT_BUFFER: usize = 64 << 10;
+const MAX_KEPT_BUFFER_BYTES: usize = 64 << 10;
 
 /// How far a log is safe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,12 +38,12 @@ pub struct Durable {
     /// In lines: the last one's number.
     pub sequence: u64,
     /// There won't be more from here.
-    pub end: Option<End>,
+    pub end: Option<LogEnd>,
 }
 
 /// Why there won't be more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum LogEnd {
     /// The run has ended, and this is its whole log.
     Complete,
     /// It could not be written: who wants to go on opens it anew.
@@ -70,7 +70,7 @@ pub struct Log {
     envelope: Envelope,
     limits: Limits,
     file: LogFile,
-    waiting: Mutex<Waiting>,
+    pending: Mutex<PendingLines>,
     durable: watch::Sender<Durable>,
     ended: AtomicBool,
 }
@@ -87,14 +87,14 @@ impl std::fmt::Debug for Log {
 
 /// What a log had when it was opened.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct InitialState {
     pub(super) bytes: u64,
     pub(super) sequence: u64,
     pub(super) writers: Writers,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct PendingLines {
     buffer: Vec<u8>,
     /// Where the buffer goes.
     offset: u64,
@@ -109,7 +109,7 @@ struct Waiting {
 
 /// What a commit takes.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct LineBatch {
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
     sequence: u64,
@@ -122,7 +122,7 @@ impl Log {
         envelope: Envelope,
         limits: Limits,
         file: LogFile,
-        found: Found,
+        found: InitialState,
     ) -> Arc<Self> {
         Arc::new(Self {
             key,
@@ -136,11 +136,11 @@ impl Log {
                 sequence: found.sequence,
                 end: None,
             }),
-            waiting: Mutex::new(Waiting {
+            pending: Mutex::new(PendingLines {
                 offset: found.bytes,
                 sequence: found.sequence,
                 writers: found.writers,
-                ..Waiting::default()
+                ..PendingLines::default()
             }),
         })
     }
@@ -160,11 +160,11 @@ impl Log {
 
     /// Closes its file until the next line, and returns it: the caller syncs it. For the committing thread alone.
     pub(super) fn close_file(&self) -> Option<Arc<File>> {
-        let mut waiting = self.waiting();
-        if waiting.buffer.is_empty() {
-            waiting.buffer = Vec::new();
+        let mut pending = self.pending();
+        if pending.buffer.is_empty() {
+            pending.buffer = Vec::new();
         }
-        drop(waiting);
+        drop(pending);
         self.file.close()
     }
 
@@ -175,7 +175,7 @@ impl Log {
 
     /// It can't be written any more: who wants to opens it anew.
     pub fn has_failed(&self) -> bool {
-        matches!(self.durable.borrow().end, Some(End::Failed(_)))
+        matches!(self.durable.borrow().end, Some(LogEnd::Failed(_)))
     }
 
     /// Takes lines in and waits until they are safe. Those of a [`Writer`] that are there already are not taken again.
@@ -186,7 +186,7 @@ impl Log {
     pub(super) async fn append(
         self: &Arc<Self>,
         committer: &Committer,
-        lines: &[Said<'_>],
+        lines: &[IncomingLine<'_>],
         source: &str,
         writer: Option<&Writer>,
     ) -> Result<Appended, LogError> {
@@ -212,7 +212,7 @@ impl Log {
     pub(super) async fn append_own(
         self: &Arc<Self>,
         committer: &Committer,
-        line: Said<'_>,
+        line: IncomingLine<'_>,
         last: bool,
     ) -> Result<Appended, LogError> {
         let appended = self
@@ -234,7 +234,7 @@ impl Log {
     }
 
     fn close(&self) {
-        self.waiting().closed = true;
+        self.pending().closed = true;
     }
 
     /// Takes no line any more, and waits until those that it has taken are safe.
@@ -243,13 +243,13 @@ impl Log {
     /// [`LogError::Unwritable`].
     pub async fn close_when_safe(&self) -> Result<(), LogError> {
         self.close();
-        let last = self.waiting().sequence;
+        let last = self.pending().sequence;
         self.wait_until_safe(last).await
     }
 
     /// Takes lines again, after what was to be the end could not be written.
     pub fn reopen(&self) {
-        self.waiting().closed = false;
+        self.pending().closed = false;
     }
 
     /// Makes its own file safe, whatever the write-ahead log has, and returns how many bytes of it are safe.
@@ -267,7 +267,7 @@ impl Log {
         self.close();
         self.file.release();
         self.durable.send_modify(|durable| {
-            durable.end.get_or_insert(End::Complete);
+            durable.end.get_or_insert(LogEnd::Complete);
         });
     }
 
@@ -275,30 +275,30 @@ impl Log {
     fn submit(
         self: &Arc<Self>,
         committer: &Committer,
-        lines: &[Said<'_>],
+        lines: &[IncomingLine<'_>],
         source: &str,
         writer: Option<&Writer>,
         own: bool,
     ) -> Result<Option<Appended>, LogError> {
-        let mut waiting = self.waiting();
-        if let Some(End::Failed(reason)) = &self.durable.borrow().end {
+        let mut pending = self.pending();
+        if let Some(LogEnd::Failed(reason)) = &self.durable.borrow().end {
             return Err(LogError::Unwritable(reason.clone()));
         }
-        if waiting.closed && !own {
+        if pending.closed && !own {
             return Err(LogError::Ended);
         }
-        if waiting.buffer.len() >= MOST_WAITING && !own {
+        if pending.buffer.len() >= MAX_PENDING_BYTES && !own {
             return Ok(None);
         }
         let known = writer
-            .map(|writer| waiting.writers.known(writer))
+            .map(|writer| pending.writers.last_accepted(writer))
             .transpose()?
             .unwrap_or(0);
-        let begin = (waiting.buffer.len(), waiting.sequence);
+        let begin = (pending.buffer.len(), pending.sequence);
         let when = Utc::now();
         let now = moment(when);
         let mut appended = Appended::default();
-        for (at, said) in lines.iter().enumerate() {
+        for (at, incoming) in lines.iter().enumerate() {
             let mark = writer.map(|writer| WriterMark {
                 id: &writer.id,
                 epoch: writer.epoch,
@@ -308,18 +308,18 @@ impl Log {
                 appended.duplicates += 1;
                 continue;
             }
-            waiting.sequence += 1;
-            let place = Place {
-                sequence: waiting.sequence,
-                id: waiting.ids.next(when),
+            pending.sequence += 1;
+            let position = LinePosition {
+                sequence: pending.sequence,
+                id: pending.ids.next(when),
                 now: &now,
                 writer: mark,
             };
-            write_line(&mut waiting.buffer, &self.envelope, place, said, source);
+            write_line(&mut pending.buffer, &self.envelope, position, incoming, source);
             appended.appended += 1;
         }
-        if !own && waiting.offset + waiting.buffer.len() as u64 > self.limits.run_bytes {
-            (waiting.sequence, _) = (begin.1, waiting.buffer.truncate(begin.0));
+        if !own && pending.offset + pending.buffer.len() as u64 > self.limits.run_bytes {
+            (pending.sequence, _) = (begin.1, pending.buffer.truncate(begin.0));
             return Err(LogError::Full {
                 limit: self.limits.run_bytes,
             });
@@ -328,13 +328,13 @@ impl Log {
             && appended.appended > 0
         {
             let last = writer.seq + lines.len() as u64 - 1;
-            waiting.writers.note(&writer.id, writer.epoch, last);
+            pending.writers.note(&writer.id, writer.epoch, last);
         }
-        appended.last_sequence = waiting.sequence;
+        appended.last_sequence = pending.sequence;
         if appended.appended > 0 {
             appended.first_sequence = begin.1 + 1;
-            if !std::mem::replace(&mut waiting.queued, true) {
-                drop(waiting);
+            if !std::mem::replace(&mut pending.queued, true) {
+                drop(pending);
                 committer.queue(self.clone());
             }
         }
@@ -350,63 +350,63 @@ impl Log {
         };
         match &seen.end {
             _ if seen.sequence >= sequence => Ok(()),
-            Some(End::Failed(reason)) => Err(LogError::Unwritable(reason.clone())),
+            Some(LogEnd::Failed(reason)) => Err(LogError::Unwritable(reason.clone())),
             _ => Err(LogError::Ended),
         }
     }
 
     /// What waits, for a commit.
-    pub(super) fn take(&self) -> Option<Taken> {
-        let mut waiting = self.waiting();
-        waiting.queued = false;
-        if waiting.buffer.is_empty() || self.has_failed() {
+    pub(super) fn take(&self) -> Option<LineBatch> {
+        let mut pending = self.pending();
+        pending.queued = false;
+        if pending.buffer.is_empty() || self.has_failed() {
             return None;
         }
-        let bytes = std::mem::take(&mut waiting.buffer);
-        let offset = waiting.offset;
-        waiting.offset += bytes.len() as u64;
-        Some(Taken {
+        let bytes = std::mem::take(&mut pending.buffer);
+        let offset = pending.offset;
+        pending.offset += bytes.len() as u64;
+        Some(LineBatch {
             offset,
             bytes,
-            sequence: waiting.sequence,
+            sequence: pending.sequence,
         })
     }
 
     /// Writes them into the log's own file, which is opened for it if it was closed. For the committing thread alone.
-    pub(super) fn write_to_file(&self, piece: &Taken) -> io::Result<()> {
+    pub(super) fn write_to_file(&self, piece: &LineBatch) -> io::Result<()> {
         self.file.open(piece.offset)?.write_all_at(&piece.bytes, piece.offset)
     }
 
     /// They are safe: who reads may see them.
-    pub(super) fn committed(&self, piece: Taken) {
+    pub(super) fn committed(&self, piece: LineBatch) {
         self.durable.send_modify(|durable| {
             durable.bytes = piece.offset + piece.bytes.len() as u64;
             durable.sequence = piece.sequence;
         });
         let mut buffer = piece.bytes;
-        if buffer.capacity() <= KEPT_BUFFER {
+        if buffer.capacity() <= MAX_KEPT_BUFFER_BYTES {
             buffer.clear();
-            let mut waiting = self.waiting();
-            if waiting.buffer.capacity() == 0 {
-                waiting.buffer = buffer;
+            let mut pending = self.pending();
+            if pending.buffer.capacity() == 0 {
+                pending.buffer = buffer;
             }
         }
     }
 
     /// Takes no more lines. What is being committed may still become safe.
     pub(super) fn fail(&self, reason: &str) {
-        let mut waiting = self.waiting();
-        waiting.closed = true;
-        waiting.buffer = Vec::new();
+        let mut pending = self.pending();
+        pending.closed = true;
+        pending.buffer = Vec::new();
         self.durable.send_if_modified(|durable| {
             let first = durable.end.is_none();
-            durable.end.get_or_insert_with(|| End::Failed(reason.into()));
+            durable.end.get_or_insert_with(|| LogEnd::Failed(reason.into()));
             first
         });
     }
 
     /// Lets others have the file, once the committing thread has ended.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release(&self) {
         self.file.release();
         self.fail("this process has let it go");
     }
@@ -415,13 +415,13 @@ impl Log {
     /// committing thread alone: nobody else knows what is about to be safe.
     pub(super) fn give_up(&self, reason: &str) {
         // Who opens it next cuts it, too, as far as it can tell.
-        let _ = self.file.cut(self.durable.borrow().bytes);
+        let _ = self.file.truncate(self.durable.borrow().bytes);
         // Before it is told: who hears of it may open it.
         self.file.release();
         self.fail(reason);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingLines> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

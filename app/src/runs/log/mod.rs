@@ -1,32 +1,36 @@
-//! The logs themselves: files, and what keeps them whole. No database, no HTTP.
+//! The log files, and how they stay complete after a crash. This module uses neither the database nor HTTP.
 //!
-//! **Who plays.** A [`Log`] is one run's log with its one writer, this process. What is appended waits in it until the
-//! *committer*'s thread takes it, with what waits in all other runs: into the run's own file, and into the *write-ahead
-//! log*, which alone is synced. A *segment* of it is used again once the files that it speaks of are synced themselves.
-//! [`Source`] reads a log, plain or sealed, and [`offset_of`] finds a line in it without reading what is before.
+//! **Parts.** A [`Log`] is one run's log, and this process is its only writer. Appended lines wait in it until the
+//! thread of the *committer* takes them, together with the waiting lines of all other runs. The committer writes them
+//! to the run's own file and to the *write-ahead log*. It syncs only the write-ahead log. A *segment* of the
+//! write-ahead log is reused after the run files that it covers have been synced. [`Source`] reads a log, plain or
+//! sealed. [`offset_of`] finds a line without reading the lines before it.
 //!
 //! ```text
-//! append ─► Log: waits ─┐                      ┌─► the run's own file (read by everybody; synced when a segment is full)
+//! append ─► Log: waits ─┐                      ┌─► the run's own file (for readers; synced when a segment is full)
 //! append ─► Log: waits ─┼─► committer: a group ┤
-//! append ─► Log: waits ─┘                      └─► write-ahead log ─► fsync ─► told: safe up to here
+//! append ─► Log: waits ─┘                      └─► write-ahead log ─► fsync ─► published: durable up to here
 //! ```
 //!
-//! **Recovery.** Who finds the write-ahead log of a dead process writes what it has into the runs' files once more: the same
-//! bytes at the same places, so that it does not matter how much of it was there. What comes after that in a file was
-//! acknowledged to nobody, and a line without its end is cut off.
+//! **Recovery.** A process that finds the write-ahead log of a dead process writes its records into the run files
+//! again. It writes the same bytes at the same offsets, so it does not matter how many of them the files already have.
+//! Bytes after these records were never acknowledged. They are truncated, and so is an incomplete last line.
 //!
-//! **Invariant:** nobody hears of a line before it is safe on disk, neither who sent it nor who reads.
-//! **Invariant:** a line's number is its place: counted from 1 on without gaps, in the order of the file.
-//! **Invariant:** one process at a time writes a log: the file's lock says so here, the lease in the database elsewhere. A log
-//! that is idle has its file closed, and then the lock of the process's write-ahead log says so: see `file`.
+//! **Invariant:** a line is durable on disk before its sender gets an answer and before a reader can see it.
+//!
+//! **Invariant:** a line's number is its position in the file, counted from 1 without gaps.
+//!
+//! **Invariant:** only one process at a time writes a log. Between processes that share this storage, the lock on the
+//! file ensures this. Between other processes, the lease in the database does. The file of an idle log is closed; then
+//! the lock on the process's write-ahead log takes the place of the file's lock (see `file`).
 
 mod committer;
 mod file;
 #[cfg(any(test, feature = "fuzzing"))]
-mod fuzz;
+mod fuzz_line;
 mod layout;
 mod line;
-#[expect(clippy::module_inception, reason = "a log is what this is about")]
+#[expect(clippy::module_inception, reason = "the log is the subject of this module")]
 mod log;
 mod open;
 mod open_files;
@@ -42,53 +46,53 @@ use std::io;
 use std::sync::Arc;
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub(super) use self::fuzz::kept_line;
+pub(super) use self::fuzz_line::stored_line;
 pub use self::layout::RunKey;
-pub use self::line::{Read, Said, moment, sequence_of};
-pub use self::log::{Appended, Durable, End, Limits, Log};
+pub use self::line::{IncomingLine, StoredLine, moment, sequence_of};
+pub use self::log::{Appended, Durable, Limits, Log, LogEnd};
 pub use self::open_files::OpenFilesLimits;
 pub use self::sealed::{Sealed, SealedLogs, seal};
-pub use self::seek::{Lines, offset_of};
+pub use self::seek::{LineReader, offset_of};
 pub use self::source::Source;
-pub use self::storage::{Home, HomeOptions, Opened, Storage};
+pub use self::storage::{Opened, Storage, WriterNode, WriterNodeOptions};
 pub use self::writers::Writer;
 
-/// Why a log didn't take lines.
+/// The reason why a log rejected lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// The run has ended.
-    #[error("the run has ended: its log takes no more lines")]
+    #[error("the run has ended: its log accepts no more lines")]
     Ended,
-    /// Another process has the log's file.
+    /// Another process has locked the log's file.
     #[error("another process holds the run's log")]
     Held,
-    /// The log has as much as it may have.
-    #[error("the run's log has come to its limit of {limit} bytes; its end can still be told")]
+    /// The log has reached its maximum size.
+    #[error("the run's log has reached its limit of {limit} bytes; the run can still be completed")]
     Full {
-        /// In bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// A newer one has come in the writer's place.
-    #[error("the writer has begun anew since, with epoch {epoch}")]
+    /// The writer has a newer epoch, so this one is refused.
+    #[error("the writer has started again with epoch {epoch}, and older epochs are refused")]
     Fenced {
-        /// The newer one's.
+        /// The newer epoch.
         epoch: u64,
     },
-    /// Lines are missing between what is there and what was sent.
+    /// Lines are missing between the last stored line and the lines that were sent.
     #[error("the writer's next line is seq {expected}, not {got}")]
     SequenceGap {
-        /// What comes next.
+        /// The number of the next line.
         expected: u64,
-        /// What was sent.
+        /// The number that was sent.
         got: u64,
     },
-    /// More writers than a run may have.
+    /// The run already has the maximum number of writers that number their lines.
     #[error("a run can have {limit} writers that number their lines")]
     TooManyWriters {
-        /// How many.
+        /// The maximum number of writers.
         limit: usize,
     },
-    /// The disk says no, in words that name no path.
+    /// The file system reported an error. The text contains no path.
     #[error("the run's log can't be written now: {0}")]
     Unwritable(Arc<str>),
 }
@@ -96,7 +100,7 @@ pub enum LogError {
 impl LogError {
     fn unwritable(error: &io::Error) -> Self {
         tracing::warn!("run logs: {error}");
-        Self::Unwritable(committer::words(error).into())
+        Self::Unwritable(committer::describe(error).into())
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::FileExt as _;
 
 use super::file::sync_file;
-use super::line::Read;
-use super::log::Found;
+use super::line::StoredLine;
+use super::log::InitialState;
 
 /// What there was beside the lines.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub(super) struct Damage {
 ///
 /// # Errors
 /// What the file system says.
-pub(super) fn take_up(file: &File) -> io::Result<(Found, Damage, Option<Completed>)> {
+pub(super) fn recover_file(file: &File) -> io::Result<(InitialState, Damage, Option<Completed>)> {
     let length = file.metadata()?.len();
-    let mut found = Found::default();
+    let mut found = InitialState::default();
     let mut damage = Damage::default();
     let mut completed = None;
     // Lines that can't be read are only lines if one follows that can: what disks leave at an end after a power cut may
@@ -40,7 +40,7 @@ pub(super) fn take_up(file: &File) -> io::Result<(Found, Damage, Option<Complete
             break;
         }
         at += read as u64;
-        let Some(seen) = Read::of(&line) else {
+        let Some(seen) = StoredLine::parse(&line) else {
             unsure += 1;
             continue;
         };
@@ -73,7 +73,7 @@ pub(super) const COMPLETED: &str = "run.completed";
 ///
 /// # Errors
 /// What the file system says.
-pub(super) fn write_again(file: &File, records: &[(u64, &[u8])]) -> io::Result<()> {
+pub(super) fn replay_records(file: &File, records: &[(u64, &[u8])]) -> io::Result<()> {
     let mut end = 0;
     for (offset, bytes) in records {
         file.write_all_at(bytes, *offset)?;

@@ -20,12 +20,12 @@ pub struct OpenFilesLimits {
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     limits: OpenFilesLimits,
-    logs: HashMap<RunKey, Entry>,
-    swept: Instant,
+    logs: HashMap<RunKey, OpenFile>,
+    last_sweep: Instant,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenFile {
     log: Weak<Log>,
     used: Instant,
 }
@@ -38,13 +38,13 @@ impl OpenFiles {
         Self {
             limits,
             logs: HashMap::new(),
-            swept: Instant::now(),
+            last_sweep: Instant::now(),
         }
     }
 
     /// Notes that a log's file is open, and was used now.
-    pub(super) fn used(&mut self, log: &Arc<Log>) {
-        let entry = Entry {
+    pub(super) fn mark_used(&mut self, log: &Arc<Log>) {
+        let entry = OpenFile {
             log: Arc::downgrade(log),
             used: Instant::now(),
         };
@@ -53,7 +53,7 @@ impl OpenFiles {
 
     /// After how long idle files are looked for; none while no file is open.
     pub(super) fn next_sweep(&self) -> Option<Duration> {
-        (!self.logs.is_empty()).then(|| (self.limits.idle_after / 4).saturating_sub(self.swept.elapsed()))
+        (!self.logs.is_empty()).then(|| (self.limits.idle_after / 4).saturating_sub(self.last_sweep.elapsed()))
     }
 
     /// Forgets the logs that have been idle for long, and returns them. At most once in each interval.
@@ -61,7 +61,7 @@ impl OpenFiles {
         if self.next_sweep().is_none_or(|left| !left.is_zero()) {
             return Vec::new();
         }
-        self.swept = Instant::now();
+        self.last_sweep = Instant::now();
         let idle_after = self.limits.idle_after;
         let idle = self.logs.extract_if(|_, entry| entry.used.elapsed() >= idle_after);
         idle.map(|(run, entry)| (run, entry.log)).collect()

@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::LogError;
 use super::file::lock_file;
 use super::layout::{Layout, RunKey, make_folder};
-use super::open::write_again;
+use super::open::replay_records;
 use super::wal::{Record, WalFolder};
 
 /// What a dead process has left.
 #[derive(Debug)]
-pub(super) struct Left {
+pub(super) struct AbandonedWal {
     folder: WalFolder,
     /// Runs with lines that may not be in their own files.
     pub(super) runs: Vec<RunKey>,
@@ -24,7 +24,7 @@ pub(super) struct Left {
 ///
 /// # Errors
 /// What the file system says.
-pub(super) fn homes(layout: &Layout) -> io::Result<Vec<Uuid>> {
+pub(super) fn nodes(layout: &Layout) -> io::Result<Vec<Uuid>> {
     let entries = match fs::read_dir(layout.wals()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -37,8 +37,8 @@ pub(super) fn homes(layout: &Layout) -> io::Result<Vec<Uuid>> {
 ///
 /// # Errors
 /// What the file system says.
-pub(super) fn left_by(layout: &Layout, home: Uuid) -> io::Result<Option<Left>> {
-    let Some(folder) = WalFolder::left_by_the_dead(layout.wal(home))? else {
+pub(super) fn abandoned_wal(layout: &Layout, node: Uuid) -> io::Result<Option<AbandonedWal>> {
+    let Some(folder) = WalFolder::open_abandoned(layout.wal(node))? else {
         return Ok(None);
     };
     let mut runs: Vec<RunKey> = Vec::new();
@@ -47,15 +47,15 @@ pub(super) fn left_by(layout: &Layout, home: Uuid) -> io::Result<Option<Left>> {
     }
     runs.sort_unstable();
     runs.dedup();
-    Ok(Some(Left { folder, runs }))
+    Ok(Some(AbandonedWal { folder, runs }))
 }
 
-impl Left {
-    /// Writes it into the files of the runs that are `still_its_own`, and removes it.
+impl AbandonedWal {
+    /// Writes it into the files of the runs that are `still_owned`, and removes it.
     ///
     /// # Errors
     /// What the file system says, and [`LogError::Held`] while somebody has not let such a run go: then it is kept.
-    pub(super) fn take_over(self, layout: &Layout, still_its_own: impl Fn(RunKey) -> bool) -> Result<(), LogError> {
+    pub(super) fn recover(self, layout: &Layout, still_owned: impl Fn(RunKey) -> bool) -> Result<(), LogError> {
         let failed = |error: io::Error| LogError::unwritable(&error);
         let segments = self.folder.segments().map_err(failed)?;
         let mut by_run: BTreeMap<RunKey, Vec<(u64, &[u8])>> = BTreeMap::new();
@@ -66,14 +66,14 @@ impl Left {
         }
         for (run, records) in by_run {
             let path = layout.plain(run);
-            if !still_its_own(run) {
+            if !still_owned(run) {
                 continue;
             }
             if let Some(folder) = path.parent() {
                 make_folder(folder).map_err(failed)?;
             }
             let file = lock_file(&path)?;
-            write_again(&file, &records).map_err(failed)?;
+            replay_records(&file, &records).map_err(failed)?;
         }
         self.folder.remove().map_err(failed)
     }

@@ -73,14 +73,14 @@ pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let aside = aside(&plain);
+    let temporary = temporary_path(&plain);
     let mut hash = Sha256::new();
     let file = File::options()
         .create(true)
         .truncate(true)
         .write(true)
         .mode(0o640)
-        .open(&aside)?;
+        .open(&temporary)?;
     let options = EncodeOptions::new()
         .frame_size_policy(FrameSizePolicy::Uncompressed(FRAME_BYTES))
         .checksum_flag(true)
@@ -100,7 +100,7 @@ pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<
     let sealed_bytes = encoder.finish().map_err(io::Error::other)?;
     file.sync_all()?;
 
-    let mut again = Source::sealed(Box::new(File::open(&aside)?))?;
+    let mut again = Source::sealed(Box::new(File::open(&temporary)?))?;
     let mut hash_again = Sha256::new();
     let mut at = 0;
     loop {
@@ -112,13 +112,13 @@ pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<
         at += read as u64;
     }
     if at != plain_bytes || hash.finalize() != hash_again.finalize() {
-        remove(&aside)?;
+        remove(&temporary)?;
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the sealed log reads differently from the plain one",
         ));
     }
-    store.put(run, &aside)?;
+    store.put(run, &temporary)?;
     remove(&plain)?;
     Ok(Some(Sealed {
         plain_bytes,
@@ -126,7 +126,7 @@ pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<
     }))
 }
 
-fn aside(plain: &Path) -> PathBuf {
+fn temporary_path(plain: &Path) -> PathBuf {
     plain.with_extension("ndjson.zst.new")
 }
 

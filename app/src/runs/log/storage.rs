@@ -10,9 +10,9 @@ use super::LogError;
 use super::committer::{Committer, MayWrite};
 use super::file::{LogFile, lock_file};
 use super::layout::{Layout, RunKey, make_folder};
-use super::line::{Envelope, Said};
+use super::line::{Envelope, IncomingLine};
 use super::log::{Appended, Limits, Log};
-use super::open::take_up;
+use super::open::recover_file;
 use super::open_files::OpenFilesLimits;
 use super::recovery;
 use super::sealed::{Sealed, SealedLogs, remove, seal};
@@ -29,7 +29,7 @@ pub struct Storage {
 
 /// How a process writes.
 #[derive(Debug, Clone, Copy)]
-pub struct HomeOptions {
+pub struct WriterNodeOptions {
     /// How large logs and lines may be.
     pub limits: Limits,
     /// How large a segment of the write-ahead log is: at most four of them are there.
@@ -117,38 +117,38 @@ impl Storage {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn is_alive(&self, home: Uuid) -> io::Result<Option<bool>> {
-        let folder = self.layout.wal(home);
+    pub fn is_alive(&self, node: Uuid) -> io::Result<Option<bool>> {
+        let folder = self.layout.wal(node);
         if !folder.is_dir() {
             return Ok(None);
         }
-        Ok(Some(WalFolder::left_by_the_dead(folder)?.is_none()))
+        Ok(Some(WalFolder::open_abandoned(folder)?.is_none()))
     }
 
     /// Processes that have something here, dead or alive.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn homes(&self) -> io::Result<Vec<Uuid>> {
-        recovery::homes(&self.layout)
+    pub fn nodes(&self) -> io::Result<Vec<Uuid>> {
+        recovery::nodes(&self.layout)
     }
 
     /// The runs of a dead process with lines that may not be in their files yet. None if it lives, or has left nothing.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn left_by(&self, home: Uuid) -> io::Result<Option<Vec<RunKey>>> {
-        Ok(recovery::left_by(&self.layout, home)?.map(|left| left.runs))
+    pub fn unrecovered_runs(&self, node: Uuid) -> io::Result<Option<Vec<RunKey>>> {
+        Ok(recovery::abandoned_wal(&self.layout, node)?.map(|left| left.runs))
     }
 
     /// Takes over what a dead process has left of these runs, and forgets the rest.
     ///
     /// # Errors
     /// [`LogError::Unwritable`]: then it is kept.
-    pub fn take_over(&self, home: Uuid, still_its_own: &[RunKey]) -> Result<(), LogError> {
-        let left = recovery::left_by(&self.layout, home).map_err(|error| LogError::unwritable(&error))?;
+    pub fn recover(&self, node: Uuid, still_owned: &[RunKey]) -> Result<(), LogError> {
+        let left = recovery::abandoned_wal(&self.layout, node).map_err(|error| LogError::unwritable(&error))?;
         match left {
-            Some(left) => left.take_over(&self.layout, |run| still_its_own.contains(&run)),
+            Some(left) => left.recover(&self.layout, |run| still_owned.contains(&run)),
             None => Ok(()),
         }
     }
@@ -156,7 +156,7 @@ impl Storage {
 
 /// A process that writes logs.
 #[derive(Debug)]
-pub struct Home {
+pub struct WriterNode {
     id: Uuid,
     layout: Layout,
     limits: Limits,
@@ -165,12 +165,12 @@ pub struct Home {
     logs: Mutex<Vec<Weak<Log>>>,
 }
 
-impl Home {
+impl WriterNode {
     /// Settles in a storage: a write-ahead log of its own, and the thread that commits.
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
-    pub fn settle(storage: &Storage, options: HomeOptions, may_write: MayWrite) -> Result<Self, LogError> {
+    pub fn start(storage: &Storage, options: WriterNodeOptions, may_write: MayWrite) -> Result<Self, LogError> {
         let id = Uuid::now_v7();
         let committer = WalFolder::create(storage.layout.wal(id))
             .and_then(|folder| {
@@ -219,7 +219,7 @@ impl Home {
         if is_new && let Some(folder) = path.parent() {
             super::layout::sync_folder(folder).map_err(failed)?;
         }
-        let (found, damage, completed) = take_up(&file).map_err(failed)?;
+        let (found, damage, completed) = recover_file(&file).map_err(failed)?;
         let envelope = Envelope::new(run, configuration_id);
         let log = Log::new(run, epoch, envelope, self.limits, LogFile::new(path, file), found);
         self.committer.opened(log.clone());
@@ -245,7 +245,7 @@ impl Home {
     pub async fn append(
         &self,
         log: &Arc<Log>,
-        lines: &[Said<'_>],
+        lines: &[IncomingLine<'_>],
         source: &str,
         writer: Option<&Writer>,
     ) -> Result<Appended, LogError> {
@@ -256,15 +256,15 @@ impl Home {
     ///
     /// # Errors
     /// [`LogError::Ended`], [`LogError::Unwritable`].
-    pub async fn append_own(&self, log: &Arc<Log>, line: Said<'_>, last: bool) -> Result<Appended, LogError> {
+    pub async fn append_own(&self, log: &Arc<Log>, line: IncomingLine<'_>, last: bool) -> Result<Appended, LogError> {
         log.append_own(&self.committer, line, last).await
     }
 
     /// Commits what waits, makes everything safe in the runs' own files, and leaves nothing behind. Its logs can be opened
     /// elsewhere, even while somebody here still has them in hand.
-    pub fn leave(&self) {
+    pub fn shut_down(&self) {
         self.committer.stop();
         let logs = std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner));
-        logs.iter().filter_map(Weak::upgrade).for_each(|log| log.let_go());
+        logs.iter().filter_map(Weak::upgrade).for_each(|log| log.release());
     }
 }

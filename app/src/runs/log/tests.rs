@@ -23,11 +23,11 @@ use super::committer::Committer;
 use super::file::{LogFile, lock_file};
 use super::layout::Layout;
 use super::line::Envelope;
-use super::open::take_up;
+use super::open::recover_file;
 use super::wal::{Disk, WalFolder};
 use super::*;
 
-const OPTIONS: HomeOptions = HomeOptions {
+const OPTIONS: WriterNodeOptions = WriterNodeOptions {
     limits: Limits {
         line_bytes: 64 << 10,
         run_bytes: 64 << 20,
@@ -46,18 +46,23 @@ fn run(number: u128) -> RunKey {
     }
 }
 
-fn home(storage: &Storage) -> Home {
-    Home::settle(storage, OPTIONS, Arc::new(|| true)).unwrap()
+fn node(storage: &Storage) -> WriterNode {
+    WriterNode::start(storage, OPTIONS, Arc::new(|| true)).unwrap()
 }
 
-fn said(message: &str) -> String {
+fn line_text(message: &str) -> String {
     serde_json::json!({"type": "console.line", "payload": {"message": message}}).to_string()
 }
 
-async fn append(home: &Home, log: &Arc<Log>, messages: &[&str], writer: Option<&Writer>) -> Result<Appended, LogError> {
-    let texts: Vec<_> = messages.iter().map(|message| said(message)).collect();
-    let lines: Vec<Said<'_>> = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    home.append(log, &lines, "api", writer).await
+async fn append(
+    node: &WriterNode,
+    log: &Arc<Log>,
+    messages: &[&str],
+    writer: Option<&Writer>,
+) -> Result<Appended, LogError> {
+    let texts: Vec<_> = messages.iter().map(|message| line_text(message)).collect();
+    let lines: Vec<IncomingLine<'_>> = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    node.append(log, &lines, "api", writer).await
 }
 
 fn writer(epoch: u64, seq: u64) -> Writer {
@@ -71,10 +76,10 @@ fn writer(epoch: u64, seq: u64) -> Writer {
 /// Messages by number, up to what is safe.
 fn read(storage: &Storage, run: RunKey, bytes: u64) -> Vec<(u64, String)> {
     let mut source = storage.open(run).unwrap().unwrap();
-    let mut lines = Lines::new(0, bytes.min(source.length()));
+    let mut lines = LineReader::new(0, bytes.min(source.length()));
     let mut read = Vec::new();
     while let Some(line) = lines.next(&mut source).unwrap() {
-        if let Some(seen) = Read::of(line) {
+        if let Some(seen) = StoredLine::parse(line) {
             let payload: Value = serde_json::from_str(seen.payload.get()).unwrap();
             read.push((
                 seen.sequence,
@@ -101,14 +106,14 @@ fn copy(from: &Path, to: &Path) {
 async fn lines_are_numbered_in_the_order_of_the_file() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = Arc::new(home(&storage));
-    let log = home.open(run(1), 1, None).unwrap().log;
+    let node = Arc::new(node(&storage));
+    let log = node.open(run(1), 1, None).unwrap().log;
     let senders = (0..20).map(|sender| {
-        let (home, log) = (home.clone(), log.clone());
+        let (node, log) = (node.clone(), log.clone());
         tokio::spawn(async move {
             let mut last = 0;
             for line in 0..20 {
-                let appended = append(&home, &log, &[&format!("{sender} {line}")], None).await.unwrap();
+                let appended = append(&node, &log, &[&format!("{sender} {line}")], None).await.unwrap();
                 assert!(appended.first_sequence > last, "{appended:?}");
                 last = appended.last_sequence;
             }
@@ -125,7 +130,7 @@ async fn lines_are_numbered_in_the_order_of_the_file() {
             .all(|((sequence, _), expected)| *sequence == expected)
     );
     assert_eq!(log.durable().borrow().sequence, 400);
-    home.leave();
+    node.shut_down();
     assert_eq!(
         fs::read_dir(folder.path().join("wal")).unwrap().count(),
         0,
@@ -137,31 +142,31 @@ async fn lines_are_numbered_in_the_order_of_the_file() {
 async fn what_a_writer_sends_twice_is_there_once() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, None).unwrap().log;
-    let first = append(&home, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
+    let node = node(&storage);
+    let log = node.open(run(1), 1, None).unwrap().log;
+    let first = append(&node, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
     assert_eq!((first.appended, first.duplicates), (2, 0));
     // All of it, and a part of it with what comes next.
-    let again = append(&home, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
+    let again = append(&node, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
     assert_eq!((again.appended, again.duplicates, again.last_sequence), (0, 2, 2));
-    let more = append(&home, &log, &["b", "c"], Some(&writer(1, 2))).await.unwrap();
+    let more = append(&node, &log, &["b", "c"], Some(&writer(1, 2))).await.unwrap();
     assert_eq!((more.appended, more.duplicates, more.first_sequence), (1, 1, 3));
-    let gap = append(&home, &log, &["e"], Some(&writer(1, 5))).await;
+    let gap = append(&node, &log, &["e"], Some(&writer(1, 5))).await;
     assert_eq!(gap, Err(LogError::SequenceGap { expected: 4, got: 5 }));
     // The numbers are in the log: who opens it anew knows them.
-    home.leave();
+    node.shut_down();
     drop(log);
-    let home = self::home(&storage);
-    let log = home.open(run(1), 2, None).unwrap().log;
-    let again = append(&home, &log, &["c"], Some(&writer(1, 3))).await.unwrap();
+    let node = self::node(&storage);
+    let log = node.open(run(1), 2, None).unwrap().log;
+    let again = append(&node, &log, &["c"], Some(&writer(1, 3))).await.unwrap();
     assert_eq!((again.appended, again.duplicates), (0, 1));
     // A writer that has begun anew, and the one before it.
     assert_eq!(
-        append(&home, &log, &["d"], Some(&writer(2, 1))).await.unwrap().appended,
+        append(&node, &log, &["d"], Some(&writer(2, 1))).await.unwrap().appended,
         1
     );
     assert_eq!(
-        append(&home, &log, &["x"], Some(&writer(1, 4))).await,
+        append(&node, &log, &["x"], Some(&writer(1, 4))).await,
         Err(LogError::Fenced { epoch: 2 })
     );
     let messages: Vec<_> = read(&storage, run(1), u64::MAX)
@@ -175,21 +180,21 @@ async fn what_a_writer_sends_twice_is_there_once() {
 async fn a_log_has_so_many_writers_that_number_their_lines_and_no_more() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, None).unwrap().log;
+    let node = node(&storage);
+    let log = node.open(run(1), 1, None).unwrap().log;
     let called = |number: usize| Writer {
         id: number.to_string(),
         ..writer(1, 1)
     };
     for number in 0..64 {
-        append(&home, &log, &["a"], Some(&called(number))).await.unwrap();
+        append(&node, &log, &["a"], Some(&called(number))).await.unwrap();
     }
-    let refused = append(&home, &log, &["a"], Some(&called(64))).await;
+    let refused = append(&node, &log, &["a"], Some(&called(64))).await;
     assert_eq!(refused, Err(LogError::TooManyWriters { limit: 64 }));
     // Those that it knows go on, and others don't number their lines.
     let known = Writer { seq: 2, ..called(63) };
-    append(&home, &log, &["b"], Some(&known)).await.unwrap();
-    assert_eq!(append(&home, &log, &["c"], None).await.unwrap().last_sequence, 66);
+    append(&node, &log, &["b"], Some(&known)).await.unwrap();
+    assert_eq!(append(&node, &log, &["c"], None).await.unwrap().last_sequence, 66);
 }
 
 #[tokio::test]
@@ -200,25 +205,25 @@ async fn a_log_has_one_writer_and_a_limit() {
         line_bytes: 1024,
         run_bytes: 1_000,
     };
-    let home = Home::settle(&storage, HomeOptions { limits, ..OPTIONS }, Arc::new(|| true)).unwrap();
-    let log = home.open(run(1), 1, None).unwrap().log;
-    let elsewhere = self::home(&storage);
+    let node = WriterNode::start(&storage, WriterNodeOptions { limits, ..OPTIONS }, Arc::new(|| true)).unwrap();
+    let log = node.open(run(1), 1, None).unwrap().log;
+    let elsewhere = self::node(&storage);
     assert_eq!(elsewhere.open(run(1), 2, None).unwrap_err(), LogError::Held);
 
-    append(&home, &log, &["a", "b"], None).await.unwrap();
-    let full = append(&home, &log, &["c", &"x".repeat(500)], None).await;
+    append(&node, &log, &["a", "b"], None).await.unwrap();
+    let full = append(&node, &log, &["c", &"x".repeat(500)], None).await;
     assert_eq!(full, Err(LogError::Full { limit: 1_000 }));
-    assert_eq!(append(&home, &log, &["c"], None).await.unwrap().last_sequence, 3);
+    assert_eq!(append(&node, &log, &["c"], None).await.unwrap().last_sequence, 3);
     // The end is told in any case.
-    let end = Said {
+    let end = IncomingLine {
         kind: "run.completed".into(),
         payload: None,
         created_at: None,
         source: None,
     };
-    let end = home.append_own(&log, end, true).await.unwrap();
+    let end = node.append_own(&log, end, true).await.unwrap();
     assert_eq!(end.last_sequence, 4);
-    assert_eq!(append(&home, &log, &["d"], None).await, Err(LogError::Ended));
+    assert_eq!(append(&node, &log, &["d"], None).await, Err(LogError::Ended));
     log.complete();
     let opened = elsewhere.open(run(1), 2, None).unwrap();
     assert!(opened.completed);
@@ -228,10 +233,10 @@ async fn a_log_has_one_writer_and_a_limit() {
 async fn a_torn_end_is_cut_and_a_bad_line_stays_alone() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, None).unwrap().log;
-    append(&home, &log, &["a", "b", "c"], None).await.unwrap();
-    home.leave();
+    let node = node(&storage);
+    let log = node.open(run(1), 1, None).unwrap().log;
+    append(&node, &log, &["a", "b", "c"], None).await.unwrap();
+    node.shut_down();
     drop(log);
     let path = Layout::new(folder.path()).plain(run(1));
     let whole = fs::read(&path).unwrap();
@@ -245,17 +250,17 @@ async fn a_torn_end_is_cut_and_a_bad_line_stays_alone() {
         bytes[whole.len() / 2] = b'"';
         bytes.extend_from_slice(torn);
         fs::write(&path, bytes).unwrap();
-        let home = self::home(&storage);
-        let opened = home.open(run(1), 2, None).unwrap();
+        let node = self::node(&storage);
+        let opened = node.open(run(1), 2, None).unwrap();
         assert_eq!((opened.cut_bytes, opened.unreadable), (cut, 1));
-        let appended = append(&home, &opened.log, &["d"], None).await.unwrap();
+        let appended = append(&node, &opened.log, &["d"], None).await.unwrap();
         assert_eq!(appended.first_sequence, 4, "numbers go on");
         let messages: Vec<_> = read(&storage, run(1), u64::MAX)
             .into_iter()
             .map(|(_, message)| message)
             .collect();
         assert_eq!(messages, ["a", "c", "d"]);
-        home.leave();
+        node.shut_down();
     }
 }
 
@@ -264,16 +269,16 @@ async fn a_stop_under_writers_loses_nothing_that_was_acknowledged() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     for number in 0..60 {
-        let home = Arc::new(home(&storage));
-        let log = home.open(run(number), 1, None).unwrap().log;
+        let node = Arc::new(node(&storage));
+        let log = node.open(run(number), 1, None).unwrap().log;
         let senders: Vec<_> = (0..8)
             .map(|sender| {
-                let (home, log) = (home.clone(), log.clone());
+                let (node, log) = (node.clone(), log.clone());
                 tokio::spawn(async move {
                     let mut acknowledged = Vec::new();
                     loop {
                         let message = format!("{sender} {}", acknowledged.len());
-                        match append(&home, &log, &[&message], None).await {
+                        match append(&node, &log, &[&message], None).await {
                             Ok(_) => acknowledged.push(message),
                             Err(_) => return acknowledged,
                         }
@@ -283,9 +288,9 @@ async fn a_stop_under_writers_loses_nothing_that_was_acknowledged() {
             .collect();
         let mut durable = log.durable();
         durable.wait_for(|durable| durable.sequence > 40).await.unwrap();
-        tokio::task::spawn_blocking(move || home.leave()).await.unwrap();
+        tokio::task::spawn_blocking(move || node.shut_down()).await.unwrap();
         // Though the old one is still in hand.
-        self::home(&storage).open(run(number), 2, None).unwrap();
+        self::node(&storage).open(run(number), 2, None).unwrap();
         let mut acknowledged = BTreeSet::new();
         for sender in senders {
             acknowledged.extend(sender.await.unwrap());
@@ -321,10 +326,10 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
     let storage = Storage::new(folder.path());
     let layout = Layout::new(folder.path());
     let failing = Arc::new(AtomicBool::new(false));
-    let (home_id, path) = (Uuid::now_v7(), layout.plain(run(1)));
+    let (node_id, path) = (Uuid::now_v7(), layout.plain(run(1)));
     let flag = failing.clone();
     let committer = Committer::start(
-        WalFolder::create(layout.wal(home_id)).unwrap(),
+        WalFolder::create(layout.wal(node_id)).unwrap(),
         OPTIONS.segment_bytes,
         Box::new(move |folder, number, bytes| {
             Ok(Box::new(Failing(folder.segment(number, bytes)?, flag.clone())) as Box<dyn Disk>)
@@ -335,7 +340,7 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
     .unwrap();
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let file = lock_file(&path).unwrap();
-    let (found, ..) = take_up(&file).unwrap();
+    let (found, ..) = recover_file(&file).unwrap();
     let log = Log::new(
         run(1),
         1,
@@ -344,7 +349,7 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
         LogFile::new(path.clone(), file),
         found,
     );
-    let text = said("a");
+    let text = line_text("a");
     let lines = [serde_json::from_str(&text).unwrap()];
     log.append(&committer, &lines, "api", Some(&writer(1, 1)))
         .await
@@ -355,20 +360,20 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
     assert!(matches!(refused, Err(LogError::Unwritable(_))), "{refused:?}");
     let durable = log.durable().borrow().clone();
     assert_eq!(durable.sequence, 1);
-    assert!(matches!(durable.end, Some(End::Failed(_))));
+    assert!(matches!(durable.end, Some(LogEnd::Failed(_))));
     // It is not tried a second time.
     failing.store(false, Ordering::Relaxed);
     let refused = log.append(&committer, &lines, "api", Some(&writer(1, 2))).await;
     assert!(matches!(refused, Err(LogError::Unwritable(_))) && committer.is_broken());
 
-    // As who leaves a home does: its thread may still be on its way out.
+    // As who leaves a node does: its thread may still be on its way out.
     committer.stop();
     drop(log);
-    assert_eq!(storage.left_by(home_id).unwrap(), Some(vec![run(1)]));
-    storage.take_over(home_id, &[run(1)]).unwrap();
-    let home = self::home(&storage);
-    let opened = home.open(run(1), 2, None).unwrap();
-    let again = append(&home, &opened.log, &["b"], Some(&writer(1, 2))).await.unwrap();
+    assert_eq!(storage.unrecovered_runs(node_id).unwrap(), Some(vec![run(1)]));
+    storage.recover(node_id, &[run(1)]).unwrap();
+    let node = self::node(&storage);
+    let opened = node.open(run(1), 2, None).unwrap();
+    let again = append(&node, &opened.log, &["b"], Some(&writer(1, 2))).await.unwrap();
     assert_eq!(again.duplicates + again.appended, 1);
     assert_eq!(read(&storage, run(1), u64::MAX).len(), 2);
 }
@@ -377,14 +382,14 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
 async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, Some("nightly")).unwrap().log;
+    let node = node(&storage);
+    let log = node.open(run(1), 1, Some("nightly")).unwrap().log;
     for part in 0..40 {
         let messages: Vec<_> = (0..100).map(|line| "x".repeat((line * 7 + part * 31) % 900)).collect();
         let messages: Vec<_> = messages.iter().map(String::as_str).collect();
-        append(&home, &log, &messages, None).await.unwrap();
+        append(&node, &log, &messages, None).await.unwrap();
     }
-    home.leave();
+    node.shut_down();
     drop(log);
     let layout = Layout::new(folder.path());
     // A bad line, where numbers are looked for, too.

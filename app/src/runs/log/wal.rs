@@ -70,7 +70,7 @@ impl WalFolder {
     ///
     /// # Errors
     /// What the file system says.
-    pub(super) fn left_by_the_dead(folder: PathBuf) -> io::Result<Option<Self>> {
+    pub(super) fn open_abandoned(folder: PathBuf) -> io::Result<Option<Self>> {
         let lock = match OpenOptions::new().write(true).open(folder.join(LOCK)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::LogError;
 
 /// How many of them a run may have.
-const MOST_WRITERS: usize = 64;
+const MAX_WRITERS: usize = 64;
 
 /// A writer that numbers what it sends: the first line's number is `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,23 +35,23 @@ impl Writers {
     ///
     /// # Errors
     /// [`LogError`], if what it sends now doesn't follow that.
-    pub(super) fn known(&self, writer: &Writer) -> Result<u64, LogError> {
+    pub(super) fn last_accepted(&self, writer: &Writer) -> Result<u64, LogError> {
         let Some((epoch, last)) = self.0.get(&writer.id).copied() else {
-            if self.0.len() >= MOST_WRITERS {
-                return Err(LogError::TooManyWriters { limit: MOST_WRITERS });
+            if self.0.len() >= MAX_WRITERS {
+                return Err(LogError::TooManyWriters { limit: MAX_WRITERS });
             }
-            return expected(writer, 1).map(|()| 0);
+            return check_expected(writer, 1).map(|()| 0);
         };
         match writer.epoch {
             old if old < epoch => Err(LogError::Fenced { epoch }),
-            new if new > epoch => expected(writer, 1).map(|()| 0),
+            new if new > epoch => check_expected(writer, 1).map(|()| 0),
             _ if writer.seq <= last => Ok(last),
-            _ => expected(writer, last + 1).map(|()| last),
+            _ => check_expected(writer, last + 1).map(|()| last),
         }
     }
 }
 
-fn expected(writer: &Writer, expected: u64) -> Result<(), LogError> {
+fn check_expected(writer: &Writer, expected: u64) -> Result<(), LogError> {
     if writer.seq == expected {
         return Ok(());
     }

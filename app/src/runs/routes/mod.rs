@@ -1,12 +1,12 @@
 //! Runs over HTTP, under `/v1/teams/{team_id}`.
 
-mod appending;
-mod ending;
+mod append_lines;
+mod complete_run;
 #[cfg(any(test, feature = "fuzzing"))]
-mod fuzz;
-mod lasting;
-mod reading;
-mod wanted;
+mod fuzz_filters;
+mod long_requests;
+mod read_log;
+mod read_request;
 
 use std::time::Duration;
 
@@ -23,14 +23,13 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use self::fuzz::fuzz_filters;
-use self::wanted::{Place, Wanted};
-use super::keeper::Runs;
+pub(crate) use self::fuzz_filters::fuzz_filters;
+use self::read_request::{ReadRequest, StartAt};
 use super::log::RunKey;
 use super::new_run::NewRun;
-use super::reading::{Form, LineFilter};
 use super::status::RunStatus;
 use super::store::{self, Filter};
+use super::streaming::{Form, LineFilter};
 use super::summary::RunSummary;
 use super::view::RunView;
 use crate::error::{Error, Result};
@@ -44,9 +43,9 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(create_run, list_runs))
         .routes(routes!(get_run))
         .routes(routes!(get_run_summary))
-        .merge(appending::routes())
-        .merge(ending::routes())
-        .merge(reading::routes())
+        .merge(append_lines::routes())
+        .merge(complete_run::routes())
+        .merge(read_log::routes())
 }
 
 fn key(team: &Team, run_id: Uuid) -> RunKey {
@@ -58,7 +57,7 @@ fn key(team: &Team, run_id: Uuid) -> RunKey {
 }
 
 /// Sends a client to the process that has what it asked for.
-fn elsewhere(url: &str, uri: &Uri) -> Response {
+fn redirect_to(url: &str, uri: &Uri) -> Response {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let location = format!("{}{path}", url.trim_end_matches('/'));
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
@@ -138,11 +137,11 @@ async fn create_run(
         tracing::warn!(run = %run.id, "a run's log could not be begun: {error}");
     }
     if params.stream {
-        let wanted = Wanted {
-            place: Place::From(1),
+        let request = ReadRequest {
+            start: StartAt::From(1),
             filter: LineFilter::default(),
         };
-        let lines = reading::lines(&core, &team, key, &wanted, Form::Sse).await?;
+        let lines = read_log::lines(&state, &team, key, &request, Form::Sse).await?;
         return Ok((StatusCode::CREATED, location, lines).into_response());
     }
     Ok((StatusCode::CREATED, location, Json(RunView::from(run))).into_response())

@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect a
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::listed;
+use super::select_listed;
 use crate::error::{Error, Result};
 use crate::runs::view::RunView;
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
@@ -68,7 +68,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
         true => Vec::new(),
         false => {
             let ids = places.iter().map(|place| place.id);
-            let found = listed()
+            let found = select_listed()
                 .filter(Column::TeamId.eq(tx.team_id()))
                 .filter(Column::Id.is_in(ids));
             found.all(tx).await?
@@ -94,7 +94,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
 /// # Errors
 /// As any statement.
 pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: u64) -> Result<Vec<RunView>> {
-    let found = listed()
+    let found = select_listed()
         .filter(Column::TeamId.eq(tx.team_id()))
         .filter(Column::CorrelationId.eq(correlation_id));
     let runs = found.order_by_asc(Column::Id).limit(limit).all(tx).await?;

@@ -21,25 +21,25 @@ pub(in crate::runs) struct Lease {
 
 /// What came of asking for a run's log.
 #[derive(Debug)]
-pub(in crate::runs) enum Taken {
+pub(in crate::runs) enum LeaseOutcome {
     /// It is this process's.
-    Here(Lease),
+    Granted(Lease),
     /// A process that lives has it: there.
     Elsewhere { url: String },
     /// The run has ended: its log is only read.
-    Ended,
+    RunEnded,
     /// Who had it is gone, and has left it elsewhere.
-    NotHere,
+    LogNotHere,
     /// Who had it is dead, and what it left here is to be taken over before anything else.
-    LeftBehind { home: Uuid },
+    NeedsRecovery { node: Uuid },
     /// Somebody is taking over what who had it left.
-    InAMoment,
+    RecoveryUnderWay,
 }
 
 /// What the storage shows, which knows better than the clock.
-pub(in crate::runs) struct Seen<'a> {
+pub(in crate::runs) struct StorageEvidence<'a> {
     /// Whether a process lives, as far as that shows.
-    pub(in crate::runs) lives: &'a (dyn Fn(Uuid) -> Option<bool> + Sync),
+    pub(in crate::runs) is_alive: &'a (dyn Fn(Uuid) -> Option<bool> + Sync),
     /// Whether the run's log is here.
     pub(in crate::runs) has_log: bool,
 }
@@ -56,13 +56,13 @@ const NEXT_LEASE: &str = "WITH lease AS (
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub(in crate::runs) async fn take_lease(
+pub(in crate::runs) async fn acquire_lease(
     tx: &TeamTx,
     run_id: Uuid,
-    home: Uuid,
+    node: Uuid,
     lease: Duration,
-    seen: &Seen<'_>,
-) -> Result<Taken> {
+    evidence: &StorageEvidence<'_>,
+) -> Result<LeaseOutcome> {
     let query = sqlx::query(
         "SELECT r.status, r.home, r.configuration_id, r.lost_after_seconds, h.url,
             coalesce(h.renewed_at > clock_timestamp() - $3 * interval '1 millisecond', false) AS renewed
@@ -73,34 +73,34 @@ pub(in crate::runs) async fn take_lease(
     let row = tx.fetch_optional(query).await?.ok_or_else(|| Error::not_found("run"))?;
     let status: RunStatus = row.try_get::<&str, _>("status")?.parse()?;
     if status.is_final() {
-        return Ok(Taken::Ended);
+        return Ok(LeaseOutcome::RunEnded);
     }
     let before: Option<Uuid> = row.try_get("home")?;
-    if let Some(before) = before.filter(|before| *before != home) {
+    if let Some(before) = before.filter(|before| *before != node) {
         let url: Option<String> = row.try_get("url")?;
         let renewed: bool = row.try_get("renewed")?;
-        match ((seen.lives)(before), url) {
-            (Some(true), Some(url)) => return Ok(Taken::Elsewhere { url }),
-            (Some(true), None) => return Ok(Taken::InAMoment),
-            (Some(false), _) => return Ok(Taken::LeftBehind { home: before }),
-            (None, Some(url)) if renewed => return Ok(Taken::Elsewhere { url }),
-            (None, _) if !seen.has_log => return Ok(Taken::NotHere),
+        match ((evidence.is_alive)(before), url) {
+            (Some(true), Some(url)) => return Ok(LeaseOutcome::Elsewhere { url }),
+            (Some(true), None) => return Ok(LeaseOutcome::RecoveryUnderWay),
+            (Some(false), _) => return Ok(LeaseOutcome::NeedsRecovery { node: before }),
+            (None, Some(url)) if renewed => return Ok(LeaseOutcome::Elsewhere { url }),
+            (None, _) if !evidence.has_log => return Ok(LeaseOutcome::LogNotHere),
             (None, _) => {}
         }
     }
     // Taking it up again, as after a disk was full, needs no new epoch: nobody else had it.
-    let query = match before == Some(home) {
+    let query = match before == Some(node) {
         true => {
             sqlx::query("SELECT max(epoch) AS epoch FROM run_leases WHERE team_id = $1 AND run_id = $2 AND home = $3")
         }
         false => sqlx::query(NEXT_LEASE),
     };
     let taken = tx
-        .fetch_optional(query.bind(tx.team_id()).bind(run_id).bind(home))
+        .fetch_optional(query.bind(tx.team_id()).bind(run_id).bind(node))
         .await?;
     let epoch: i64 = taken.ok_or_else(|| Error::not_found("run"))?.try_get("epoch")?;
     let lost_after: i32 = row.try_get("lost_after_seconds")?;
-    Ok(Taken::Here(Lease {
+    Ok(LeaseOutcome::Granted(Lease {
         epoch: u64::try_from(epoch).map_err(Error::internal)?,
         configuration_id: row.try_get("configuration_id")?,
         status,
@@ -112,9 +112,9 @@ pub(in crate::runs) async fn take_lease(
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::runs) async fn homes_runs(tx: &TeamTx, home: Uuid, runs: &[Uuid]) -> Result<Vec<RunKey>> {
+pub(in crate::runs) async fn runs_of_node(tx: &TeamTx, node: Uuid, runs: &[Uuid]) -> Result<Vec<RunKey>> {
     let query = sqlx::query("SELECT id FROM runs WHERE team_id = $1 AND home = $2 AND id = ANY ($3)");
-    let rows = tx.fetch_all(query.bind(tx.team_id()).bind(home).bind(runs)).await?;
+    let rows = tx.fetch_all(query.bind(tx.team_id()).bind(node).bind(runs)).await?;
     rows.iter()
         .map(|row| {
             Ok(RunKey {
@@ -129,9 +129,9 @@ pub(in crate::runs) async fn homes_runs(tx: &TeamTx, home: Uuid, runs: &[Uuid]) 
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::runs) async fn enter_home(tx: &TeamTx, home: Uuid, url: &str) -> Result<()> {
+pub(in crate::runs) async fn register_node(tx: &TeamTx, node: Uuid, url: &str) -> Result<()> {
     let query = sqlx::query("INSERT INTO run_homes (id, url) VALUES ($1, $2)");
-    tx.execute_sql(query.bind(home).bind(url)).await?;
+    tx.execute_sql(query.bind(node).bind(url)).await?;
     Ok(())
 }
 
@@ -139,12 +139,12 @@ pub(in crate::runs) async fn enter_home(tx: &TeamTx, home: Uuid, url: &str) -> R
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::runs) async fn renew_home(tx: &TeamTx, home: Uuid, lease: Duration) -> Result<bool> {
+pub(in crate::runs) async fn renew_node(tx: &TeamTx, node: Uuid, lease: Duration) -> Result<bool> {
     let query = sqlx::query(
         "UPDATE run_homes SET renewed_at = clock_timestamp()
          WHERE id = $1 AND left_at IS NULL AND renewed_at > clock_timestamp() - $2 * interval '1 millisecond'",
     );
-    Ok(tx.execute_sql(query.bind(home).bind(millis(lease))).await? > 0)
+    Ok(tx.execute_sql(query.bind(node).bind(millis(lease))).await? > 0)
 }
 
 /// Says that a process is gone: others may take up its runs at once. Until when it was there is remembered for longer than any
@@ -152,9 +152,9 @@ pub(in crate::runs) async fn renew_home(tx: &TeamTx, home: Uuid, lease: Duration
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::runs) async fn leave_home(tx: &TeamTx, home: Uuid) -> Result<()> {
+pub(in crate::runs) async fn mark_node_gone(tx: &TeamTx, node: Uuid) -> Result<()> {
     let query = sqlx::query("UPDATE run_homes SET left_at = clock_timestamp() WHERE id = $1 AND left_at IS NULL");
-    tx.execute_sql(query.bind(home)).await?;
+    tx.execute_sql(query.bind(node)).await?;
     tx.execute_sql(sqlx::query(
         "DELETE FROM run_homes WHERE renewed_at < now() - interval '2 days'",
     ))
@@ -166,7 +166,7 @@ pub(in crate::runs) async fn leave_home(tx: &TeamTx, home: Uuid) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Internal`] where there are no workers; as any statement.
-pub(in crate::runs) async fn lost(workers: &WorkerDatabase, lease: Duration) -> Result<Vec<RunKey>> {
+pub(in crate::runs) async fn find_lost_runs(workers: &WorkerDatabase, lease: Duration) -> Result<Vec<RunKey>> {
     let query = sqlx::query(
         "SELECT r.team_id, r.id FROM runs r LEFT JOIN run_homes h ON h.id = r.home
          WHERE r.completed_at IS NULL AND r.status IN ('building', 'running')
@@ -194,7 +194,7 @@ fn millis(duration: Duration) -> i64 {
 ///
 /// # Errors
 /// As [`Database::begin`].
-pub(in crate::runs) async fn begin_of_no_team(database: &Database) -> Result<TeamTx> {
+pub(in crate::runs) async fn begin_in_system_team(database: &Database) -> Result<TeamTx> {
     use crate::tenancy::{Context, SYSTEM_TEAM};
     database.begin(&Context::system(SYSTEM_TEAM, "run logs")).await
 }

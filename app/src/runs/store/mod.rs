@@ -5,7 +5,8 @@ mod leases;
 
 pub use self::feed::{RunNews, feed, of_story};
 pub(super) use self::leases::{
-    Lease, Seen, Taken, begin_of_no_team, enter_home, homes_runs, leave_home, lost, renew_home, take_lease,
+    Lease, LeaseOutcome, StorageEvidence, acquire_lease, begin_in_system_team, find_lost_runs, mark_node_gone,
+    register_node, renew_node, runs_of_node,
 };
 
 use chrono::{DateTime, Utc};
@@ -33,7 +34,7 @@ use crate::tenancy::{Actor, Moved, TeamTx};
 ///
 /// # Errors
 /// [`Error::Conflict`] with the number; as any statement.
-pub(super) async fn make_sure_one_more_may_begin(tx: &TeamTx, limit: u32) -> Result<()> {
+pub(super) async fn check_open_run_limit(tx: &TeamTx, limit: u32) -> Result<()> {
     // A statement of its own: the next one must see what was committed while this one waited.
     let lock = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
     tx.fetch_all(lock.bind(tx.team_id())).await?;
@@ -60,7 +61,7 @@ pub(super) async fn make_sure_one_more_may_begin(tx: &TeamTx, limit: u32) -> Res
 
 /// Selects runs as lists show them ([`RunView::listed`](super::view::RunView::listed)): of what a run made only the first
 /// paths, and one more if there are more.
-fn listed() -> Select<Entity> {
+fn select_listed() -> Select<Entity> {
     let outputs = format!("jsonb_path_query_array(output_paths, '$[0 to {LISTED_OUTPUTS}]')");
     Entity::find()
         .select_only()
@@ -134,12 +135,12 @@ pub(super) async fn advance(tx: &TeamTx, id: Uuid, next: RunStatus) -> Result<Mo
     );
     tx.execute_sql(query.bind(tx.team_id()).bind(id).bind(next.as_str()))
         .await?;
-    moved(tx, id, now, next, None).await
+    record_status_change(tx, id, now, next, None).await
 }
 
 /// How a run ends.
 #[derive(Debug, Clone)]
-pub(super) struct Ended {
+pub(super) struct FinalState {
     pub(super) status: RunStatus,
     pub(super) exit_code: Option<i32>,
     pub(super) failure: Option<Value>,
@@ -155,13 +156,13 @@ pub(super) struct Ended {
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &Ended) -> Result<(Model, bool)> {
+pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &FinalState) -> Result<(Model, bool)> {
     let run = lock(tx, id).await?;
     let now: RunStatus = run.status.parse()?;
     if now.is_final() {
         return Ok((run, false));
     }
-    let derived = Derived::of(ended.summary.as_ref().map(|(_, summary)| summary));
+    let derived = DerivedColumns::of(ended.summary.as_ref().map(|(_, summary)| summary));
     let query = sqlx::query(
         "UPDATE runs SET status = $3, exit_code = $4, failure = $5, output_paths = $6, completed_at = $7,
             summary_json = $8::json, input_file_count = $9, table_count = $10, row_count = $11,
@@ -186,10 +187,16 @@ pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &Ended) -> Result<(Model, 
     tx.execute_sql(query).await?;
     let told = ended.reason.clone();
     let why = told.or_else(|| reason(ended.exit_code.filter(|code| *code != 0), ended.failure.as_ref()));
-    Ok((moved(tx, id, now, ended.status, why).await?, true))
+    Ok((record_status_change(tx, id, now, ended.status, why).await?, true))
 }
 
-async fn moved(tx: &TeamTx, id: Uuid, old: RunStatus, new: RunStatus, reason: Option<String>) -> Result<Model> {
+async fn record_status_change(
+    tx: &TeamTx,
+    id: Uuid,
+    old: RunStatus,
+    new: RunStatus,
+    reason: Option<String>,
+) -> Result<Model> {
     let run = get(tx, id).await?;
     let state = FieldChange {
         old: old.as_str().into(),
@@ -200,8 +207,8 @@ async fn moved(tx: &TeamTx, id: Uuid, old: RunStatus, new: RunStatus, reason: Op
     Ok(run)
 }
 
-/// Derived fields, as far as the columns can hold them.
-struct Derived {
+/// DerivedColumns fields, as far as the columns can hold them.
+struct DerivedColumns {
     files: Option<i32>,
     tables: Option<i32>,
     rows: Option<i64>,
@@ -209,7 +216,7 @@ struct Derived {
     lines: Option<i64>,
 }
 
-impl Derived {
+impl DerivedColumns {
     fn of(summary: Option<&RunSummary>) -> Self {
         let int = |number: u64| i32::try_from(number).unwrap_or(i32::MAX);
         let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -238,7 +245,7 @@ pub(super) async fn summary(tx: &TeamTx, id: Uuid) -> Result<Option<String>> {
 /// # Errors
 /// As any statement.
 pub(super) async fn set_summary(tx: &TeamTx, id: Uuid, text: &str, summary: &RunSummary) -> Result<()> {
-    let derived = Derived::of(Some(summary));
+    let derived = DerivedColumns::of(Some(summary));
     let query = sqlx::query(
         "UPDATE runs SET summary_json = $3::json, input_file_count = $4, table_count = $5, row_count = $6,
             max_validation_severity = $7, log_lines = $8, updated_at = clock_timestamp(),
@@ -312,7 +319,7 @@ pub(super) struct Filter {
 /// # Errors
 /// As any statement.
 pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<Model>> {
-    let mut found = listed().filter(Column::TeamId.eq(tx.team_id()));
+    let mut found = select_listed().filter(Column::TeamId.eq(tx.team_id()));
     let conditions = [
         after.map(|id| Column::Id.lt(id)),
         filter.status.map(|status| Column::Status.eq(status.as_str())),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use daybook::housekeeping::Retention;
 use daybook::jobs::{JobSession, SessionSpec, with_job_session};
-use daybook::runs::{Ending, Fate, NewRun, old, start};
+use daybook::runs::{Ending, NewRun, RetentionAction, due_logs, start};
 use daybook::tenancy::{Context, Role, SYSTEM_TEAM, WorkerDatabase};
 use daybook_tests::http::TestApp;
 use daybook_tests::jobs::{hire, quick};
@@ -104,7 +104,10 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
     let lines: Vec<_> = (0..3_000).map(|at| console(&format!("line {at}"))).collect();
     append(&ada, &run, &lines).await.ok();
     assert!(
-        old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty(),
+        due_logs(&workers, RetentionAction::Sealed, 0, 10)
+            .await
+            .unwrap()
+            .is_empty(),
         "it runs still"
     );
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
@@ -120,17 +123,25 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
     let (middle, etag) = (ask("bytes=100000-100999").await, ask("bytes=0-0").await.header("etag"));
 
     assert!(
-        old(&workers, Fate::Sealed, 1, 10).await.unwrap().is_empty(),
+        due_logs(&workers, RetentionAction::Sealed, 1, 10)
+            .await
+            .unwrap()
+            .is_empty(),
         "it ended today"
     );
-    let found = old(&workers, Fate::Sealed, 0, 10).await.unwrap();
+    let found = due_logs(&workers, RetentionAction::Sealed, 0, 10).await.unwrap();
     assert_eq!(found.len(), 1);
     let sealed = app.runs.seal(&app.database, found[0]).await.unwrap().unwrap();
     assert!(sealed.sealed_bytes * 5 < sealed.plain_bytes, "{sealed:?}");
     let known = ada.get(&run).await.ok();
     assert_eq!(known["log"]["state"], "sealed");
     assert!(known["log"]["path"].as_str().unwrap().ends_with("events.ndjson.zst"));
-    assert!(old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty());
+    assert!(
+        due_logs(&workers, RetentionAction::Sealed, 0, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // It reads as before, in every form.
     assert_eq!(log(&ada, &run).await, whole);
     assert_eq!(ask("bytes=100000-100999").await.body, middle.body);
@@ -152,14 +163,19 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
     assert_eq!(rebuilt, daybook::runs::Rebuilt::Same);
 
     let summary = ada.get(&format!("{run}/summary")).await.ok();
-    let found = old(&workers, Fate::Deleted, 0, 10).await.unwrap();
+    let found = due_logs(&workers, RetentionAction::Deleted, 0, 10).await.unwrap();
     assert!(app.runs.delete_log(&app.database, found[0]).await.unwrap());
     ada.get(&format!("{run}/events"))
         .await
         .problem(StatusCode::GONE, "gone");
     assert_eq!(ada.get(&run).await.ok()["log"]["state"], "deleted");
     assert_eq!(ada.get(&format!("{run}/summary")).await.ok(), summary);
-    assert!(old(&workers, Fate::Deleted, 0, 10).await.unwrap().is_empty());
+    assert!(
+        due_logs(&workers, RetentionAction::Deleted, 0, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // A run of another storage is nobody's to delete here.
     assert!(!app.runs.delete_log(&app.database, found[0]).await.unwrap());
 }

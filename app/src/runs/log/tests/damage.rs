@@ -12,7 +12,7 @@ const HEAD_BYTES: usize = 20;
 /// A storage whose process died after three groups, of one line each, were acknowledged.
 struct Died {
     folder: TempDir,
-    home_id: Uuid,
+    node_id: Uuid,
     /// The run's own file as it was, line by line.
     written: Vec<u8>,
 }
@@ -21,24 +21,24 @@ impl Died {
     async fn after_three_groups() -> Self {
         let living = TempDir::new().unwrap();
         let storage = Storage::new(living.path());
-        let home = home(&storage);
-        let log = home.open(run(1), 1, None).unwrap().log;
+        let node = node(&storage);
+        let log = node.open(run(1), 1, None).unwrap().log;
         for message in ["a", "b", "c"] {
-            append(&home, &log, &[message], None).await.unwrap();
+            append(&node, &log, &[message], None).await.unwrap();
         }
         let folder = TempDir::new().unwrap();
         copy(living.path(), folder.path());
         let written = fs::read(Layout::new(folder.path()).plain(run(1))).unwrap();
-        home.leave();
+        node.shut_down();
         Self {
             folder,
-            home_id: home.id(),
+            node_id: node.id(),
             written,
         }
     }
 
     fn segment(&self) -> PathBuf {
-        let folder = Layout::new(self.folder.path()).wal(self.home_id);
+        let folder = Layout::new(self.folder.path()).wal(self.node_id);
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         // The first group is in the segment that was filled first.
         let mut segments: Vec<_> = files
@@ -79,7 +79,7 @@ impl Died {
         let mut bytes = fs::read(&segment).unwrap();
         damage(&mut bytes);
         fs::write(&segment, bytes).unwrap();
-        storage.take_over(self.home_id, &[run(1)]).unwrap();
+        storage.recover(self.node_id, &[run(1)]).unwrap();
         let read = read(&storage, run(1), u64::MAX);
         read.into_iter().map(|(_, message)| message).collect()
     }
@@ -139,9 +139,9 @@ async fn a_run_that_has_moved_keeps_its_file_byte_for_byte() {
     let mut moved = died.written[..second].to_vec();
     moved.extend_from_slice(b"{\"sequence\":3,\"payload\":{\"message\":\"elsewhere\"}}\n");
     fs::write(&own, &moved).unwrap();
-    storage.take_over(died.home_id, &[]).unwrap();
+    storage.recover(died.node_id, &[]).unwrap();
     assert_eq!(fs::read(&own).unwrap(), moved);
-    assert_eq!(storage.left_by(died.home_id).unwrap(), None, "it is done with");
+    assert_eq!(storage.unrecovered_runs(died.node_id).unwrap(), None, "it is done with");
 }
 
 #[tokio::test]
@@ -150,13 +150,13 @@ async fn a_process_without_its_lease_writes_nothing() {
     let storage = Storage::new(folder.path());
     let leased = Arc::new(AtomicBool::new(true));
     let may_write = leased.clone();
-    let home = Home::settle(&storage, OPTIONS, Arc::new(move || may_write.load(Ordering::SeqCst))).unwrap();
-    let log = home.open(run(1), 1, None).unwrap().log;
-    append(&home, &log, &["a"], None).await.unwrap();
+    let node = WriterNode::start(&storage, OPTIONS, Arc::new(move || may_write.load(Ordering::SeqCst))).unwrap();
+    let log = node.open(run(1), 1, None).unwrap().log;
+    append(&node, &log, &["a"], None).await.unwrap();
     let path = Layout::new(folder.path()).plain(run(1));
     let before = fs::read(&path).unwrap();
     leased.store(false, Ordering::SeqCst);
-    let refused = append(&home, &log, &["b"], None).await;
+    let refused = append(&node, &log, &["b"], None).await;
     assert!(matches!(refused, Err(LogError::Unwritable(_))), "{refused:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(log.durable().borrow().sequence, 1);

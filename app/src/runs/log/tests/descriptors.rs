@@ -25,9 +25,9 @@ async fn eventually(folder: &Path, expected: usize) {
     }
 }
 
-fn home_with(storage: &Storage, max: usize, idle_after: Duration) -> Home {
+fn node_with(storage: &Storage, max: usize, idle_after: Duration) -> WriterNode {
     let open_files = OpenFilesLimits { max, idle_after };
-    Home::settle(storage, HomeOptions { open_files, ..OPTIONS }, Arc::new(|| true)).unwrap()
+    WriterNode::start(storage, WriterNodeOptions { open_files, ..OPTIONS }, Arc::new(|| true)).unwrap()
 }
 
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -36,19 +36,19 @@ const NEVER: Duration = Duration::from_secs(3_600);
 async fn a_log_has_one_descriptor_and_a_finished_one_has_none() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home_with(&storage, 100, NEVER);
+    let node = node_with(&storage, 100, NEVER);
     let mut logs = Vec::new();
     for number in 0..10 {
-        let log = home.open(run(number), 1, None).unwrap().log;
-        append(&home, &log, &["a"], None).await.unwrap();
+        let log = node.open(run(number), 1, None).unwrap().log;
+        append(&node, &log, &["a"], None).await.unwrap();
         logs.push(log);
     }
     assert_eq!(descriptors(folder.path()), 10);
 
     // A finished log is not kept open until the write-ahead log's segment is full.
-    let home = home_with(&storage, 100, Duration::from_millis(20));
-    let finished = home.open(run(100), 1, None).unwrap().log;
-    append(&home, &finished, &["a"], None).await.unwrap();
+    let node = node_with(&storage, 100, Duration::from_millis(20));
+    let finished = node.open(run(100), 1, None).unwrap().log;
+    append(&node, &finished, &["a"], None).await.unwrap();
     finished.sync().unwrap();
     finished.complete();
     drop(finished);
@@ -61,19 +61,19 @@ async fn more_logs_than_may_be_open_are_written_in_turn_and_lose_nothing() {
     const ROUNDS: usize = 5;
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home_with(&storage, 4, NEVER);
+    let node = node_with(&storage, 4, NEVER);
     let logs: Vec<_> = (0..LOGS)
-        .map(|number| home.open(run(number), 1, None).unwrap().log)
+        .map(|number| node.open(run(number), 1, None).unwrap().log)
         .collect();
     for round in 0..ROUNDS {
         for log in &logs {
-            append(&home, log, &[&format!("line {round}")], None).await.unwrap();
+            append(&node, log, &[&format!("line {round}")], None).await.unwrap();
         }
         let open = descriptors(folder.path());
         assert!(open <= 4, "{open} descriptors");
     }
     // All at the same time, too.
-    let all = logs.iter().map(|log| append(&home, log, &["together"], None));
+    let all = logs.iter().map(|log| append(&node, log, &["together"], None));
     for appended in futures_util::future::join_all(all).await {
         assert_eq!(appended.unwrap().last_sequence, ROUNDS as u64 + 1);
     }
@@ -84,7 +84,7 @@ async fn more_logs_than_may_be_open_are_written_in_turn_and_lose_nothing() {
     copy(folder.path(), after.path());
     let left = Storage::new(after.path());
     let runs: Vec<_> = (0..LOGS).map(run).collect();
-    left.take_over(home.id(), &runs).unwrap();
+    left.recover(node.id(), &runs).unwrap();
     for run in runs {
         let messages: Vec<_> = read(&left, run, u64::MAX).into_iter().map(|(_, words)| words).collect();
         let mut expected: Vec<_> = (0..ROUNDS).map(|round| format!("line {round}")).collect();
@@ -97,18 +97,18 @@ async fn more_logs_than_may_be_open_are_written_in_turn_and_lose_nothing() {
 async fn an_idle_log_is_closed_and_its_next_line_opens_it() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home_with(&storage, 100, Duration::from_millis(20));
-    let log = home.open(run(1), 1, None).unwrap().log;
-    append(&home, &log, &["a"], Some(&writer(1, 1))).await.unwrap();
+    let node = node_with(&storage, 100, Duration::from_millis(20));
+    let log = node.open(run(1), 1, None).unwrap().log;
+    append(&node, &log, &["a"], Some(&writer(1, 1))).await.unwrap();
     eventually(folder.path(), 0).await;
     // Reading needs a descriptor of its own, and the end of the run needs the file to be safe.
     assert_eq!(read(&storage, run(1), u64::MAX).len(), 1);
     log.sync().unwrap();
-    let again = append(&home, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
+    let again = append(&node, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
     assert_eq!((again.duplicates, again.appended, again.last_sequence), (1, 1, 2));
     eventually(folder.path(), 0).await;
-    home.leave();
-    let opened = self::home(&storage).open(run(1), 2, None).unwrap();
+    node.shut_down();
+    let opened = self::node(&storage).open(run(1), 2, None).unwrap();
     assert_eq!((opened.cut_bytes, opened.log.durable().borrow().sequence), (0, 2));
 }
 
@@ -116,11 +116,11 @@ async fn an_idle_log_is_closed_and_its_next_line_opens_it() {
 async fn a_log_that_another_process_has_changed_meanwhile_is_not_written_to() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home_with(&storage, 100, Duration::from_millis(20));
-    let changed = home.open(run(1), 1, None).unwrap().log;
-    let locked = home.open(run(2), 1, None).unwrap().log;
+    let node = node_with(&storage, 100, Duration::from_millis(20));
+    let changed = node.open(run(1), 1, None).unwrap().log;
+    let locked = node.open(run(2), 1, None).unwrap().log;
     for log in [&changed, &locked] {
-        append(&home, log, &["a"], None).await.unwrap();
+        append(&node, log, &["a"], None).await.unwrap();
     }
     eventually(folder.path(), 0).await;
     let path = |number| Layout::new(folder.path()).plain(run(number));
@@ -129,7 +129,7 @@ async fn a_log_that_another_process_has_changed_meanwhile_is_not_written_to() {
     fs::write(path(1), &bytes).unwrap();
     let lock = lock_file(&path(2)).unwrap();
     for log in [&changed, &locked] {
-        let refused = append(&home, log, &["b"], None).await;
+        let refused = append(&node, log, &["b"], None).await;
         assert!(matches!(refused, Err(LogError::Unwritable(_))), "{refused:?}");
         assert!(log.has_failed());
     }
@@ -137,6 +137,6 @@ async fn a_log_that_another_process_has_changed_meanwhile_is_not_written_to() {
     assert_eq!(read(&storage, run(2), u64::MAX).len(), 1);
     drop(lock);
     // Other logs are not touched by it, and the one that was only locked goes on.
-    let again = home.open(run(2), 1, None).unwrap().log;
-    assert_eq!(append(&home, &again, &["b"], None).await.unwrap().last_sequence, 2);
+    let again = node.open(run(2), 1, None).unwrap().log;
+    assert_eq!(append(&node, &again, &["b"], None).await.unwrap().last_sequence, 2);
 }

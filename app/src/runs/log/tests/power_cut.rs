@@ -16,16 +16,16 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let folder = TempDir::new().unwrap();
         let storage = Storage::new(folder.path());
-        let home = home(&storage);
+        let node = node(&storage);
         let mut expected: BTreeMap<u128, Vec<String>> = BTreeMap::new();
         runtime.block_on(async {
             let mut logs = BTreeMap::new();
             for (number, lines, length) in &steps {
-                let log = logs.entry(*number).or_insert_with(|| home.open(run(*number), 1, None).unwrap().log);
+                let log = logs.entry(*number).or_insert_with(|| node.open(run(*number), 1, None).unwrap().log);
                 let known = expected.entry(*number).or_default();
                 let messages: Vec<_> = (0..*lines).map(|at| format!("{} {}", known.len() + at, "y".repeat(*length))).collect();
                 let borrowed: Vec<_> = messages.iter().map(String::as_str).collect();
-                append(&home, log, &borrowed, None).await.unwrap();
+                append(&node, log, &borrowed, None).await.unwrap();
                 known.extend(messages);
             }
         });
@@ -34,7 +34,7 @@ proptest! {
         let after = TempDir::new().unwrap();
         copy(folder.path(), after.path());
         let (storage, layout) = (Storage::new(after.path()), Layout::new(after.path()));
-        for segment in WalFolder::left_by_the_dead(layout.wal(home.id())).unwrap().unwrap().segments().unwrap() {
+        for segment in WalFolder::open_abandoned(layout.wal(node.id())).unwrap().unwrap().segments().unwrap() {
             for (at, record) in segment.records().iter().enumerate() {
                 let path = layout.plain(record.run);
                 let Ok(file) = File::options().write(true).open(&path) else { continue };
@@ -50,18 +50,18 @@ proptest! {
         // A file that is gone can only be one whose every line is in the write-ahead log.
         let whole: Vec<_> = expected.keys().map(|number| run(*number)).collect();
         let survives = |run: RunKey| layout.plain(run).exists() || {
-            let left = WalFolder::left_by_the_dead(layout.wal(home.id())).unwrap().unwrap();
+            let left = WalFolder::open_abandoned(layout.wal(node.id())).unwrap().unwrap();
             left.segments().unwrap().iter().flat_map(|segment| segment.records().iter().map(|r| (r.run, r.offset)).collect::<Vec<_>>())
                 .any(|place| place == (run, 0))
         };
         let survivors: Vec<_> = whole.into_iter().filter(|run| survives(*run)).collect();
-        prop_assert!(storage.left_by(home.id()).unwrap().is_some());
-        storage.take_over(home.id(), &survivors).unwrap();
-        prop_assert!(storage.left_by(home.id()).unwrap().is_none());
+        prop_assert!(storage.unrecovered_runs(node.id()).unwrap().is_some());
+        storage.recover(node.id(), &survivors).unwrap();
+        prop_assert!(storage.unrecovered_runs(node.id()).unwrap().is_none());
         for run in survivors {
             let messages: Vec<_> = read(&storage, run, u64::MAX).into_iter().map(|(_, message)| message).collect();
             prop_assert_eq!(&messages, &expected[&run.run_id.as_u128()]);
         }
-        home.leave();
+        node.shut_down();
     }
 }

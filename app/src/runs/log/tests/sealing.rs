@@ -25,10 +25,10 @@ impl SealedLogs for Away {
 async fn a_log_that_could_not_be_put_away_stays_and_one_that_was_never_sealed_is_deleted_too() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, None).unwrap().log;
-    append(&home, &log, &["a"], None).await.unwrap();
-    home.leave();
+    let node = node(&storage);
+    let log = node.open(run(1), 1, None).unwrap().log;
+    append(&node, &log, &["a"], None).await.unwrap();
+    node.shut_down();
     let layout = Layout::new(folder.path());
     seal(&layout, &Away, run(1)).unwrap_err();
     assert_eq!(read(&storage, run(1), u64::MAX), [(1, "a".to_owned())]);

@@ -40,23 +40,23 @@ async fn who_leaves_has_made_every_file_safe_also_those_that_were_closed() {
         max: 2,
         idle_after: Duration::from_millis(20),
     };
-    let home = Home::settle(&storage, HomeOptions { open_files, ..OPTIONS }, Arc::new(|| true)).unwrap();
+    let node = WriterNode::start(&storage, WriterNodeOptions { open_files, ..OPTIONS }, Arc::new(|| true)).unwrap();
     for number in 1..=4 {
-        let log = home.open(run(number), 1, None).unwrap().log;
-        append(&home, &log, &["a"], None).await.unwrap();
+        let log = node.open(run(number), 1, None).unwrap().log;
+        append(&node, &log, &["a"], None).await.unwrap();
     }
     // One that is closed for being idle.
-    let log = home.open(run(5), 1, None).unwrap().log;
-    append(&home, &log, &["a"], None).await.unwrap();
+    let log = node.open(run(5), 1, None).unwrap().log;
+    append(&node, &log, &["a"], None).await.unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while log.file().is_some() {
         assert!(std::time::Instant::now() < deadline, "it stays open");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // And one that is still open.
-    let log = home.open(run(6), 1, None).unwrap().log;
-    append(&home, &log, &["a"], None).await.unwrap();
-    home.leave();
+    let log = node.open(run(6), 1, None).unwrap().log;
+    append(&node, &log, &["a"], None).await.unwrap();
+    node.shut_down();
     (1..=6).for_each(|number| assert_safe(folder.path(), run(number)));
 }
 
@@ -64,11 +64,11 @@ async fn who_leaves_has_made_every_file_safe_also_those_that_were_closed() {
 async fn a_segment_is_written_again_once_what_it_has_is_safe_in_the_files() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, None).unwrap().log;
+    let node = node(&storage);
+    let log = node.open(run(1), 1, None).unwrap().log;
     let long = "x".repeat(30 << 10);
     for _ in 0..100 {
-        append(&home, &log, &[&long], None).await.unwrap();
+        append(&node, &log, &[&long], None).await.unwrap();
         let (safe, length) = safe(folder.path(), run(1));
         let unsafe_bytes = length - safe;
         assert!(
@@ -76,30 +76,30 @@ async fn a_segment_is_written_again_once_what_it_has_is_safe_in_the_files() {
             "four segments don't hold {unsafe_bytes} bytes"
         );
     }
-    home.leave();
+    node.shut_down();
 }
 
 #[tokio::test]
 async fn what_is_taken_over_and_what_is_opened_is_safe() {
     let living = TempDir::new().unwrap();
     let storage = Storage::new(living.path());
-    let home = home(&storage);
+    let node = node(&storage);
     for number in 1..=2 {
-        let log = home.open(run(number), 1, None).unwrap().log;
-        append(&home, &log, &["a", "b"], None).await.unwrap();
+        let log = node.open(run(number), 1, None).unwrap().log;
+        append(&node, &log, &["a", "b"], None).await.unwrap();
     }
     let folder = TempDir::new().unwrap();
     copy(living.path(), folder.path());
-    home.leave();
+    node.shut_down();
     let storage = Storage::new(folder.path());
-    storage.take_over(home.id(), &[run(1)]).unwrap();
+    storage.recover(node.id(), &[run(1)]).unwrap();
     assert_safe(folder.path(), run(1));
     // One whose process was not known any more.
-    let home = self::home(&storage);
-    let opened = home.open(run(2), 2, None).unwrap();
+    let node = self::node(&storage);
+    let opened = node.open(run(2), 2, None).unwrap();
     assert_safe(folder.path(), run(2));
     // The end of a run is told once its log is safe.
-    append(&home, &opened.log, &["c"], None).await.unwrap();
+    append(&node, &opened.log, &["c"], None).await.unwrap();
     assert_eq!(
         opened.log.sync().unwrap(),
         fs::metadata(Layout::new(folder.path()).plain(run(2))).unwrap().len()
@@ -111,17 +111,17 @@ async fn what_is_taken_over_and_what_is_opened_is_safe() {
 async fn what_was_written_and_not_acknowledged_is_cut_off_when_it_is_taken_over() {
     let living = TempDir::new().unwrap();
     let storage = Storage::new(living.path());
-    let home = home(&storage);
-    let log = home.open(run(1), 1, None).unwrap().log;
-    append(&home, &log, &["a"], None).await.unwrap();
+    let node = node(&storage);
+    let log = node.open(run(1), 1, None).unwrap().log;
+    append(&node, &log, &["a"], None).await.unwrap();
     let folder = TempDir::new().unwrap();
     copy(living.path(), folder.path());
     let path = Layout::new(folder.path()).plain(run(1));
     // The write-ahead log never had it.
     let line = fs::read(&path).unwrap();
     fs::write(&path, [line.as_slice(), &line].concat()).unwrap();
-    home.leave();
+    node.shut_down();
     let storage = Storage::new(folder.path());
-    storage.take_over(home.id(), &[run(1)]).unwrap();
+    storage.recover(node.id(), &[run(1)]).unwrap();
     assert_eq!(fs::read(&path).unwrap(), line);
 }

@@ -1,7 +1,7 @@
-//! The end of a run: its last line with the summary, and then its row.
+//! Ends a run: writes its last line with the summary, and then its row.
 //!
-//! The line comes first. If the process dies between the two, who takes the log up finds its end there, and tells the
-//! database.
+//! The line is written first. If the process dies in between, the process that acquires the log finds the last line and
+//! updates the row.
 
 use std::sync::Arc;
 
@@ -12,33 +12,33 @@ use serde_json::Value;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::slot::{own, raw};
-use super::{Found, OpenLog, Runs, not_here};
+use super::slot::{raw_json, service_line};
+use super::{LogLocation, OpenLog, Runs, not_here};
 use crate::error::{Error, Result};
-use crate::runs::log::{Lines, Log, Read, RunKey, Source, moment};
+use crate::runs::log::{LineReader, Log, RunKey, Source, StoredLine, moment};
 use crate::runs::new_run::Ending;
 use crate::runs::status::RunStatus;
-use crate::runs::store::{self, Ended};
+use crate::runs::store::{self, FinalState};
 use crate::runs::summary::{Fold, RunSummary};
 use crate::tenancy::{Context, Database};
 
 /// The type of a run's last line.
 const COMPLETED: &str = "run.completed";
 
-/// What became of an end.
+/// The result of ending a run.
 #[derive(Debug)]
-pub(in crate::runs) enum Over {
-    /// The run, which this call has ended.
-    Now(Box<Model>),
-    /// The run, as it had ended before.
-    Before(Box<Model>),
-    /// Its log is another process's: there.
+pub(in crate::runs) enum EndOutcome {
+    /// This call has ended the run.
+    Ended(Box<Model>),
+    /// The run had ended before.
+    AlreadyEnded(Box<Model>),
+    /// Another process writes the log; it is reached at this URL.
     Elsewhere(String),
 }
 
-/// What a run's last line says of its end.
+/// The payload of a run's last line.
 #[derive(Debug, Deserialize)]
-struct Completed {
+struct CompletedPayload {
     status: String,
     exit_code: Option<i32>,
     failure: Option<Value>,
@@ -48,31 +48,31 @@ struct Completed {
 }
 
 impl Runs {
-    /// Ends a run as `context`: no line is taken any more, the summary is made, and both are told. One that has ended
-    /// stays as it is.
+    /// Ends a run on behalf of `context`: the log accepts no more lines, the summary is computed, and the row is
+    /// updated. A run that has already ended is not changed.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] for an end that may not come now; [`Error::Unavailable`] when the log can't
-    /// be written: then the run goes on.
+    /// [`Error::NotFound`]; [`Error::Conflict`] for a final status that the run can't have now; [`Error::Unavailable`]
+    /// when the log can't be written: then the run continues.
     pub(in crate::runs) async fn end(
         &self,
         database: &Database,
         context: &Context,
         run: RunKey,
         ending: Ending,
-    ) -> Result<Over> {
+    ) -> Result<EndOutcome> {
         let slot = self.slot(run);
         let _turn = slot.ending.lock().await;
         let open = match self.find(database, run).await? {
-            Found::Open(open) => open,
-            Found::Elsewhere(url) => return Ok(Over::Elsewhere(url)),
-            Found::Closed => return self.as_it_ended(database, run).await,
-            Found::NotHere => return Err(not_here()),
+            LogLocation::Open(open) => open,
+            LogLocation::Elsewhere(url) => return Ok(EndOutcome::Elsewhere(url)),
+            LogLocation::Closed => return self.ended_run(database, run).await,
+            LogLocation::NotHere => return Err(not_here()),
         };
-        // The line was written before, and could not be told.
+        // The last line was written before, but the row could not be updated.
         if open.log.has_ended() {
-            self.end_as_the_log_says(database, run, &open.log).await?;
-            return self.as_it_ended(database, run).await;
+            self.end_from_log(database, run, &open.log).await?;
+            return self.ended_run(database, run).await;
         }
         let tx = database.read(&Context::system(run.team_id, "run logs")).await?;
         let now: RunStatus = store::get(&tx, run.run_id).await?.status.parse()?;
@@ -83,29 +83,33 @@ impl Runs {
             Ok(ended) => ended,
             Err(error) => {
                 open.log.reopen();
-                self.degraded(database, run);
+                self.report_degraded(database, run);
                 return Err(error);
             }
         };
-        let (model, now) = self.tell_end(database, context, run, &open.log, &ended).await?;
+        let (model, ended_now) = self.record_end(database, context, run, &open.log, &ended).await?;
         let model = Box::new(model);
-        Ok(if now { Over::Now(model) } else { Over::Before(model) })
+        Ok(if ended_now {
+            EndOutcome::Ended(model)
+        } else {
+            EndOutcome::AlreadyEnded(model)
+        })
     }
 
-    async fn as_it_ended(&self, database: &Database, run: RunKey) -> Result<Over> {
+    async fn ended_run(&self, database: &Database, run: RunKey) -> Result<EndOutcome> {
         let tx = database.read(&Context::system(run.team_id, "run logs")).await?;
         let ended = store::get(&tx, run.run_id).await?;
         tx.commit().await?;
-        Ok(Over::Before(Box::new(ended)))
+        Ok(EndOutcome::AlreadyEnded(Box::new(ended)))
     }
 
-    /// Ends a run whose log is not here, without it. Returns whether this call has ended it.
+    /// Ends a run without its log, which is not in this storage. Returns whether this call has ended it.
     ///
     /// # Errors
     /// As any statement.
     pub(super) async fn end_without_log(&self, database: &Database, run: RunKey, ending: &Ending) -> Result<bool> {
         let tx = database.begin(&Context::system(run.team_id, "run logs")).await?;
-        let ended = Ended {
+        let ended = FinalState {
             status: ending.status,
             exit_code: ending.exit_code,
             failure: ending.failure_json(),
@@ -115,13 +119,13 @@ impl Runs {
             summary: None,
             log_bytes: 0,
         };
-        let (_, now) = store::end(&tx, run.run_id, &ended).await?;
+        let (_, ended_now) = store::end(&tx, run.run_id, &ended).await?;
         tx.commit().await?;
-        Ok(now)
+        Ok(ended_now)
     }
 
-    /// Writes the last line. Before it every line that was taken is safe.
-    async fn write_end(&self, run: RunKey, open: &OpenLog, ending: &Ending) -> Result<Ended> {
+    /// Writes the last line, after all accepted lines are durable.
+    async fn write_end(&self, run: RunKey, open: &OpenLog, ending: &Ending) -> Result<FinalState> {
         let log = &open.log;
         log.close_when_safe().await?;
         let completed_at = Utc::now();
@@ -134,15 +138,15 @@ impl Runs {
         });
         let bytes = log.durable().borrow().bytes;
         let mut fold = self.fold(run, Some(bytes)).await?;
-        fold.take(COMPLETED, &moment(completed_at), &raw(&payload));
+        fold.take(COMPLETED, &moment(completed_at), &raw_json(&payload));
         let summary = fold.finish();
         let text = serde_json::to_string(&summary)?;
         payload["summary"] = serde_json::to_value(RawValue::from_string(text.clone())?)?;
-        let said = raw(&payload);
-        let mut line = own(COMPLETED, Some(&said));
+        let payload = raw_json(&payload);
+        let mut line = service_line(COMPLETED, Some(&payload));
         line.created_at = Some(moment(completed_at).into());
-        open.settled.home().append_own(log, line, true).await?;
-        Ok(Ended {
+        open.node_lease.node().append_own(log, line, true).await?;
+        Ok(FinalState {
             status: ending.status,
             exit_code: ending.exit_code,
             failure: ending.failure_json(),
@@ -154,48 +158,48 @@ impl Runs {
         })
     }
 
-    /// Ends a run whose log has its end already.
+    /// Ends a run whose log already has its last line.
     ///
     /// # Errors
     /// As any statement.
-    pub(super) async fn end_as_the_log_says(&self, database: &Database, run: RunKey, log: &Arc<Log>) -> Result<()> {
+    pub(super) async fn end_from_log(&self, database: &Database, run: RunKey, log: &Arc<Log>) -> Result<()> {
         let (text, summary, last) = self.summarise(run).await?;
-        let said: Completed = serde_json::from_str(last.as_deref().unwrap_or("{}"))?;
+        let payload: CompletedPayload = serde_json::from_str(last.as_deref().unwrap_or("{}"))?;
         let completed_at = summary.completed_at.as_deref().and_then(|at| at.parse().ok());
-        let ended = Ended {
-            status: said.status.parse()?,
-            exit_code: said.exit_code,
-            failure: said.failure,
-            output_paths: if said.output_paths.is_array() {
-                said.output_paths
+        let ended = FinalState {
+            status: payload.status.parse()?,
+            exit_code: payload.exit_code,
+            failure: payload.failure,
+            output_paths: if payload.output_paths.is_array() {
+                payload.output_paths
             } else {
                 json!([])
             },
             completed_at: completed_at.unwrap_or_else(Utc::now),
-            reason: said.reason,
+            reason: payload.reason,
             summary: Some((text, summary)),
             log_bytes: 0,
         };
         let context = Context::system(run.team_id, "run logs");
-        self.tell_end(database, &context, run, log, &ended).await?;
+        self.record_end(database, &context, run, log, &ended).await?;
         Ok(())
     }
 
-    /// Makes the log's file safe by itself, writes the end into the run's row, and lets readers and the log go. Returns the run
-    /// with whether this call has ended it.
-    async fn tell_end(
+    /// Syncs the log's own file, writes the final state into the run's row, ends the readers' streams and releases the
+    /// log. Returns the run, and whether this call has ended it.
+    async fn record_end(
         &self,
         database: &Database,
         context: &Context,
         run: RunKey,
         log: &Arc<Log>,
-        ended: &Ended,
+        ended: &FinalState,
     ) -> Result<(Model, bool)> {
-        let syncing = log.clone();
-        let safe_bytes = tokio::task::spawn_blocking(move || syncing.sync())
+        let log_to_sync = log.clone();
+        let safe_bytes = tokio::task::spawn_blocking(move || log_to_sync.sync())
             .await
             .map_err(Error::internal)??;
-        let ended = Ended {
+        let ended = FinalState {
             log_bytes: i64::try_from(safe_bytes).unwrap_or(i64::MAX),
             ..ended.clone()
         };
@@ -207,21 +211,22 @@ impl Runs {
         Ok(ended)
     }
 
-    /// A log's summary, made from its lines: as text, and what its last line says if that is the run's end.
+    /// Computes a log's summary from its lines. Returns its text, its value, and the payload of the last line if that
+    /// is the run's end.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a log that is not here; [`Error::Unavailable`].
+    /// [`Error::NotFound`] for a log that is not in this storage; [`Error::Unavailable`].
     pub(in crate::runs) async fn summarise(&self, run: RunKey) -> Result<(String, RunSummary, Option<String>)> {
         let mut source = self.source(run)?;
         tokio::task::spawn_blocking(move || {
             let mut fold = Fold::default();
-            let mut lines = Lines::new(0, source.length());
+            let mut lines = LineReader::new(0, source.length());
             let mut last = None;
             while let Some(line) = lines.next(&mut source).map_err(Error::internal)? {
                 fold.line(line);
-                last = Read::of(line)
-                    .filter(|read| read.kind == COMPLETED)
-                    .map(|read| read.payload.get().to_owned());
+                last = StoredLine::parse(line)
+                    .filter(|stored| stored.kind == COMPLETED)
+                    .map(|stored| stored.payload.get().to_owned());
             }
             let summary = fold.finish();
             Ok((serde_json::to_string(&summary)?, summary, last))
@@ -234,7 +239,7 @@ impl Runs {
         let mut source = self.source(run)?;
         tokio::task::spawn_blocking(move || {
             let mut fold = Fold::default();
-            let mut lines = Lines::new(0, end.unwrap_or_else(|| source.length()));
+            let mut lines = LineReader::new(0, end.unwrap_or_else(|| source.length()));
             while let Some(line) = lines.next(&mut source).map_err(Error::internal)? {
                 fold.line(line);
             }
@@ -244,16 +249,16 @@ impl Runs {
         .map_err(Error::internal)?
     }
 
-    /// A run's log as it can be read here.
+    /// Opens a run's log for reading.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for one that is not here; [`Error::Unavailable`].
+    /// [`Error::NotFound`] for a log that is not in this storage; [`Error::Unavailable`].
     pub(in crate::runs) fn source(&self, run: RunKey) -> Result<Source> {
         match self.storage().open(run) {
             Ok(Some(source)) => Ok(source),
             Ok(None) => Err(Error::not_found("run log")),
             Err(error) => {
-                tracing::warn!(run = %run.run_id, "a run's log can't be read: {error}");
+                tracing::warn!(run = %run.run_id, "could not read a run's log: {error}");
                 Err(Error::Unavailable {
                     detail: "the run's log can't be read now".into(),
                     source: Some(error.into()),

@@ -1,29 +1,32 @@
-//! Lines as they come: what is one, and what is wrong with one that isn't.
+//! Parses and validates incoming lines.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::log::{Said, moment};
+use super::log::{IncomingLine, moment};
 use super::status::RunStatus;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Json;
 use crate::json::fault_in;
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 
-/// How long a type or a source may be.
+/// The maximum length of a type or a source.
 const MAX_WORD: usize = 100;
 
-/// Reads one event. Of many, refusals name it by its number.
+/// Parses and validates one line. With a line `number`, errors name the line by it.
 ///
 /// # Errors
-/// [`Error::BadRequest`], [`Error::Invalid`], by field.
-pub(super) fn read(text: &[u8], limit: usize, number: Option<u64>) -> Result<Said<'_>> {
-    let at = |name: &str| place(number, name);
+/// [`Error::BadRequest`]; [`Error::Invalid`] with the field that is wrong.
+pub(super) fn parse_line(text: &[u8], limit: usize, number: Option<u64>) -> Result<IncomingLine<'_>> {
+    let at = |name: &str| field_path(number, name);
     if text.len() > limit {
-        let detail = format!("is {} bytes long; {limit} is the most that a line may have", text.len());
+        let detail = format!(
+            "is {} bytes long; the maximum length of a line is {limit} bytes",
+            text.len()
+        );
         return Err(Error::invalid(at("$"), detail));
     }
-    let Ok(mut said) = serde_json::from_slice::<Said<'_>>(text) else {
+    let Ok(mut line) = serde_json::from_slice::<IncomingLine<'_>>(text) else {
         return Err(refusal(text, number));
     };
     if !text.starts_with(b"{") {
@@ -36,23 +39,23 @@ pub(super) fn read(text: &[u8], limit: usize, number: Option<u64>) -> Result<Sai
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
     };
-    let shape = "must be a-z, 0-9, '.', '_' and '-', beginning with a letter, at most 100 of them";
-    if !shaped(&said.kind) {
+    let shape = "must begin with a letter a-z and have at most 100 characters of a-z, 0-9, '.', '_' and '-'";
+    if !shaped(&line.kind) {
         return Err(Error::invalid(at("type"), shape));
     }
-    if let Some(whose) = reserved(&said.kind) {
+    if let Some(whose) = reserved(&line.kind) {
         return Err(Error::invalid(at("type"), whose));
     }
-    if said.source.as_deref().is_some_and(|source| !shaped(source)) {
+    if line.source.as_deref().is_some_and(|source| !shaped(source)) {
         return Err(Error::invalid(at("source"), shape));
     }
-    if said.source.as_deref() == Some("daybook") {
-        return Err(Error::invalid(at("source"), "is the service's own"));
+    if line.source.as_deref() == Some("daybook") {
+        return Err(Error::invalid(at("source"), "is reserved for the service"));
     }
-    if said.payload.is_some_and(|payload| !payload.get().starts_with('{')) {
+    if line.payload.is_some_and(|payload| !payload.get().starts_with('{')) {
         return Err(Error::invalid(at("payload"), "must be an object"));
     }
-    if let Some(payload) = said.payload {
+    if let Some(payload) = line.payload {
         if let Some(fault) = fault_in(payload.get().as_bytes()) {
             let inside = match fault.field.as_str() {
                 "$" => "payload".to_owned(),
@@ -61,12 +64,12 @@ pub(super) fn read(text: &[u8], limit: usize, number: Option<u64>) -> Result<Sai
             return Err(Error::invalid(at(&inside), fault.detail));
         }
         if !is_text(payload.get()) {
-            let words = "must be JSON that every reader takes: no half of a surrogate pair";
-            return Err(Error::invalid(at("payload"), words));
+            let detail = "must be JSON that every parser accepts, without an unpaired surrogate";
+            return Err(Error::invalid(at("payload"), detail));
         }
     }
-    if said.kind == "log.gap" {
-        let count = said
+    if line.kind == "log.gap" {
+        let count = line
             .payload
             .and_then(|payload| serde_json::from_str::<Value>(payload.get()).ok());
         if count
@@ -75,23 +78,27 @@ pub(super) fn read(text: &[u8], limit: usize, number: Option<u64>) -> Result<Sai
         {
             return Err(Error::invalid(
                 at("payload.count"),
-                "must be how many lines are missing: 1 or more",
+                "must be the number of missing lines, 1 or more",
             ));
         }
     }
-    if let Some(text) = &said.created_at {
-        let parsed = chrono::DateTime::parse_from_rfc3339(text)
-            .map_err(|_| Error::invalid(at("created_at"), "must be a moment as in 2026-11-21T10:30:00Z"))?;
+    if let Some(text) = &line.created_at {
+        let parsed = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
+            Error::invalid(
+                at("created_at"),
+                "must be an RFC 3339 time, such as 2026-11-21T10:30:00Z",
+            )
+        })?;
         if !is_writable(&parsed.to_utc()) {
             return Err(Error::invalid(at("created_at"), MUST_BE_WRITABLE));
         }
-        said.created_at = Some(moment(parsed.to_utc()).into());
+        line.created_at = Some(moment(parsed.to_utc()).into());
     }
-    Ok(said)
+    Ok(line)
 }
 
-/// How a refusal names what is wrong: `$` is the whole of it.
-fn place(number: Option<u64>, name: &str) -> String {
+/// Returns the name of a field in an error. `$` means the whole line.
+fn field_path(number: Option<u64>, name: &str) -> String {
     match (number, name) {
         (None, name) => name.to_owned(),
         (Some(number), "$") => format!("line {number}"),
@@ -99,8 +106,8 @@ fn place(number: Option<u64>, name: &str) -> String {
     }
 }
 
-/// Whether its strings are text: a raw value may have characters that are none. Few texts can, and only those are looked at
-/// closely.
+/// Returns whether all strings of a raw JSON value are valid text, without unpaired surrogates. Only payloads with an
+/// escape that may be a surrogate are parsed for this, and these are few.
 fn is_text(payload: &str) -> bool {
     let bytes = payload.as_bytes();
     let escaped = || memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some();
@@ -108,30 +115,30 @@ fn is_text(payload: &str) -> bool {
     !suspicious || serde_json::from_str::<Value>(payload).is_ok()
 }
 
-/// Types that only the service writes, and what to do instead.
+/// Returns the error detail for a type that only the service writes. It says what the client can do instead.
 fn reserved(kind: &str) -> Option<&'static str> {
     match kind {
-        "run.completed" => Some("is written by the service: a run is ended by POST …/complete or POST …/cancel"),
+        "run.completed" => Some("is written by the service: end a run with POST …/complete or POST …/cancel"),
         "run.queued" => Some("is written by the service, as a run's first line"),
         "log.recovered" => Some("is written by the service"),
         _ => None,
     }
 }
 
-/// The status that a line says the run has come to.
-pub(super) fn status_said_by(said: &Said<'_>) -> Option<RunStatus> {
-    match &*said.kind {
+/// Returns the status to which a line moves the run, if it moves it.
+pub(super) fn status_in(line: &IncomingLine<'_>) -> Option<RunStatus> {
+    match &*line.kind {
         "run.started" => Some(RunStatus::Running),
         "build.started" => Some(RunStatus::Building),
         _ => None,
     }
 }
 
-/// Why something is no event, by field.
+/// Returns the error for a line that can't be parsed, with the fields that are wrong.
 fn refusal(text: &[u8], number: Option<u64>) -> Error {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only its shape is asked for")]
+    #[expect(dead_code, reason = "only the shape is checked")]
     struct Shape {
         #[serde(rename = "type")]
         kind: String,
@@ -144,7 +151,7 @@ fn refusal(text: &[u8], number: Option<u64>) -> Error {
     }
     let refused = match Json::<Shape>::from_bytes(text) {
         Err(refused) => refused,
-        // What only the stricter reading refuses.
+        // Only the stricter parser refuses it.
         Ok(_) => Error::invalid("$", "must be one JSON object in UTF-8"),
     };
     if number.is_none() {
@@ -154,12 +161,12 @@ fn refusal(text: &[u8], number: Option<u64>) -> Error {
         Error::Invalid(errors) => errors
             .into_iter()
             .map(|error| FieldError {
-                field: place(number, &error.field),
+                field: field_path(number, &error.field),
                 detail: error.detail,
             })
             .collect(),
         other => vec![FieldError {
-            field: place(number, "$"),
+            field: field_path(number, "$"),
             detail: other.to_string(),
         }],
     })
@@ -170,13 +177,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_event_is_refused_by_field() {
+    fn an_invalid_line_is_refused_with_its_field() {
         for (text, field, words) in [
             (r#"{"payload":{}}"#, "line 3: type", "missing"),
             (r#"{"type":"Console"}"#, "line 3: type", "a-z"),
             (r#"{"type":"run.completed"}"#, "line 3: type", "POST …/complete"),
             (r#"{"type":"x","payload":[1]}"#, "line 3: payload", "must be an object"),
-            (r#"{"type":"x","created_at":"now"}"#, "line 3: created_at", "moment"),
+            (r#"{"type":"x","created_at":"now"}"#, "line 3: created_at", "RFC 3339"),
             (
                 r#"{"type":"x","created_at":"9999-12-31T23:59:59-05:00"}"#,
                 "line 3: created_at",
@@ -192,7 +199,7 @@ mod tests {
             (r#"{"type":"#, "line 3", "JSON"),
             ("[]", "line 3", ""),
             (r#"["x",{},null,null]"#, "line 3", "must be a JSON object"),
-            (r#"{"type":"x","source":"daybook"}"#, "line 3: source", "own"),
+            (r#"{"type":"x","source":"daybook"}"#, "line 3: source", "reserved"),
             (
                 r#"{"type":"x","payload":{"a":"\ud800"}}"#,
                 "line 3: payload",
@@ -204,7 +211,7 @@ mod tests {
                 "1 or more",
             ),
         ] {
-            let Error::Invalid(errors) = read(text.as_bytes(), 1_000, Some(3)).unwrap_err() else {
+            let Error::Invalid(errors) = parse_line(text.as_bytes(), 1_000, Some(3)).unwrap_err() else {
                 panic!("{text}");
             };
             assert_eq!(errors[0].field, field, "{text}: {errors:?}");
@@ -216,12 +223,12 @@ mod tests {
             "]".repeat(300)
         );
         assert!(
-            read(deep.as_bytes(), 1_000, None)
+            parse_line(deep.as_bytes(), 1_000, None)
                 .unwrap_err()
                 .to_string()
                 .contains("levels deep")
         );
-        // 121 levels, and 101: as many brackets as a flat line may have.
+        // 121 and 101 levels. A flat line may have the same number of brackets.
         for levels in [121, 101] {
             let inside = levels - 1;
             let deep = format!(
@@ -229,7 +236,7 @@ mod tests {
                 "[".repeat(inside),
                 "]".repeat(inside)
             );
-            let refused = read(deep.as_bytes(), 1_000, Some(3)).unwrap_err().to_string();
+            let refused = parse_line(deep.as_bytes(), 1_000, Some(3)).unwrap_err().to_string();
             assert!(refused.starts_with("line 3: payload.a[0][0]"), "{levels}: {refused}");
         }
         let deepest = format!(
@@ -237,9 +244,9 @@ mod tests {
             "[".repeat(99),
             "]".repeat(99)
         );
-        assert!(read(deepest.as_bytes(), 1_000, None).is_ok());
+        assert!(parse_line(deepest.as_bytes(), 1_000, None).is_ok());
         let brackets = format!(r#"{{"type":"x","payload":{{"message":"{}"}}}}"#, "[{".repeat(200));
-        assert!(read(brackets.as_bytes(), 1_000, None).is_ok());
+        assert!(parse_line(brackets.as_bytes(), 1_000, None).is_ok());
         for (number, taken) in [
             ("1e999", false),
             ("-1e400", false),
@@ -247,7 +254,7 @@ mod tests {
             ("1e308", true),
         ] {
             let line = format!(r#"{{"type":"x","payload":{{"rows":[0,{{"n":{number}}}]}}}}"#);
-            match read(line.as_bytes(), 1_000, Some(3)) {
+            match parse_line(line.as_bytes(), 1_000, Some(3)) {
                 Ok(_) => assert!(taken, "{number}"),
                 Err(refused) => assert!(
                     !taken && refused.to_string().starts_with("line 3: payload.rows[1].n: "),
@@ -256,13 +263,16 @@ mod tests {
             }
         }
         let long = format!(r#"{{"type":"x","payload":{{"message":"{}"}}}}"#, "y".repeat(1_000));
-        let refused = read(long.as_bytes(), 1_000, None).unwrap_err();
-        assert!(refused.to_string().contains("1000 is the most"), "{refused}");
+        let refused = parse_line(long.as_bytes(), 1_000, None).unwrap_err();
+        assert!(
+            refused.to_string().contains("maximum length of a line is 1000"),
+            "{refused}"
+        );
     }
 
     #[test]
-    fn a_moment_is_kept_in_one_form() {
-        let said = read(br#"{"type":"x","created_at":"2026-11-21T12:00:00+02:00"}"#, 1_000, None).unwrap();
-        assert_eq!(said.created_at.as_deref(), Some("2026-11-21T10:00:00.000000Z"));
+    fn a_time_is_stored_in_one_format() {
+        let line = parse_line(br#"{"type":"x","created_at":"2026-11-21T12:00:00+02:00"}"#, 1_000, None).unwrap();
+        assert_eq!(line.created_at.as_deref(), Some("2026-11-21T10:00:00.000000Z"));
     }
 }

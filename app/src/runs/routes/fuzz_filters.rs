@@ -5,10 +5,10 @@ use axum::http::request::Parts;
 use futures_util::FutureExt as _;
 
 use super::RunParams;
-use super::wanted::ReadParams;
+use super::read_request::ReadParams;
 use crate::error::Error;
 use crate::http::Query;
-use crate::runs::log::Read;
+use crate::runs::log::StoredLine;
 
 /// A query as both lists read it; a filter of lines sees these lines.
 pub(crate) fn fuzz_filters(head: &mut Parts, lines: &[u8], is_clients_mistake: fn(&Error) -> bool) {
@@ -24,12 +24,12 @@ pub(crate) fn fuzz_filters(head: &mut Parts, lines: &[u8], is_clients_mistake: f
     match Query::<ReadParams>::from_request_parts(head, &()).now_or_never() {
         Some(Ok(Query(params))) => {
             params.limit().map(drop).unwrap_or_else(refused);
-            match params.wanted(&head.headers) {
-                Ok(wanted) => {
-                    assert!(wanted.place.first() > 0, "lines are numbered from 1 on");
+            match params.read_request(&head.headers) {
+                Ok(request) => {
+                    assert!(request.start.first() > 0, "lines are numbered from 1 on");
                     for line in lines.split(|byte| *byte == b'\n') {
-                        let takes = Read::of(line).is_some_and(|read| wanted.filter.takes(&read));
-                        assert!(!takes || !wanted.filter.takes_all() || !line.is_empty());
+                        let takes = StoredLine::parse(line).is_some_and(|read| request.filter.takes(&read));
+                        assert!(!takes || !request.filter.takes_all() || !line.is_empty());
                     }
                 }
                 Err(error) => refused(error),

@@ -1,9 +1,9 @@
-//! A log as it is sent: from a line on, what was said of it filtered, and what comes next for as long as the run goes on.
+//! Streams a run's log from a given line, applying the filter, and follows it until the run ends.
 //!
-//! **Memory.** Who reads has a place in the file, and a block of it while it is sent: nothing is queued for anybody. One that
-//! is slow has its place and no more.
+//! **Memory.** A reader holds an offset in the file, and one block of it while that block is sent. No lines are queued
+//! for readers. A slow reader costs no more than that.
 //!
-//! **The joint.** What is there already and what comes are the same file: there is nothing to be joined.
+//! **Replay and live tail** read the same file, so there is no hand-over between them.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,32 +15,34 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::log::{Durable, End, Lines, Read, Source, sequence_of};
-use super::readers::{Permission, Place, closed, record_refusal};
+use super::log::{Durable, LineReader, LogEnd, Source, StoredLine, sequence_of};
+use super::readers::{Permission, ReaderPermit, closing_reason, record_refusal};
 use crate::error::{Error, Result};
 use crate::http::MAX_PAGE_BYTES;
 
-/// How much is sent at once: a frame that a slow reader's connection holds.
-const BLOCK: usize = 64 << 10;
-/// How much is read of the file at once, where nothing has to be found in it.
-const READ_AHEAD: usize = 4 * BLOCK;
-/// How far is read for a block when little of it is asked for, before others have their turn.
-const SCAN: u64 = 4 << 20;
-/// So little is read where one is: it was written a moment ago.
-const AT_HAND: u64 = 16 << 10;
-/// After so long without a line an SSE reader is told that we are there: proxies hang up on silence.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// The maximum number of bytes in one frame. The connection of a slow reader holds one frame.
+const BLOCK_BYTES: usize = 64 << 10;
+/// The number of bytes that are read from the file at once when no line has to be found in them.
+const READ_AHEAD_BYTES: usize = 4 * BLOCK_BYTES;
+/// The maximum number of bytes that are read for one block when the filter drops most lines. Then other readers get
+/// their turn.
+const MAX_SCAN_BYTES: u64 = 4 << 20;
+/// Up to this number of bytes are read on the async thread. So few bytes were written a moment ago, so reading them
+/// hardly blocks.
+const INLINE_READ_BYTES: u64 = 16 << 10;
+/// The interval of comments on an SSE stream without lines. Proxies close silent connections.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Which lines.
+/// Selects lines by type and level.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LineFilter {
-    /// Of these types; `run.*` for all that begin so. None: of all.
+    /// The types of lines; `run.*` matches all types that begin with `run.`. Empty: all types.
     pub(super) types: Vec<String>,
-    /// Of this level or a worse one.
+    /// The minimum level.
     pub(super) level: Option<Level>,
 }
 
-/// How bad something is.
+/// The level of a line, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     Debug,
@@ -50,7 +52,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// By the words that programs use for it.
+    /// Parses the words that programs use for levels.
     pub(super) fn of(word: &str) -> Option<Self> {
         Some(match word {
             "trace" | "debug" => Self::Debug,
@@ -67,7 +69,7 @@ impl LineFilter {
         self.types.is_empty() && self.level.is_none()
     }
 
-    pub(super) fn takes(&self, line: &Read<'_>) -> bool {
+    pub(super) fn takes(&self, line: &StoredLine<'_>) -> bool {
         let kind = &*line.kind;
         let of_type = |wanted: &String| match wanted.strip_suffix('*') {
             Some(begin) => kind.starts_with(begin),
@@ -88,19 +90,19 @@ impl LineFilter {
     }
 }
 
-/// In what form lines are sent.
+/// The format in which lines are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As they are.
+    /// The lines as they are stored.
     Ndjson,
-    /// Server-sent events, each with its number as `id`.
+    /// Server-sent events, each with the line's number as `id`.
     Sse,
 }
 
 impl Form {
-    /// What tells a client that its stream ends early, and why.
+    /// Returns the last message of a stream that ends early; it has the reason.
     fn closing(self, refusal: &Error) -> Bytes {
-        let (code, detail) = closed(refusal);
+        let (code, detail) = closing_reason(refusal);
         match self {
             Self::Ndjson => format!("{}\n", json!({"type": "stream.closed", "code": code, "detail": detail})),
             Self::Sse => format!("event: closed\ndata: {}\n\n", json!({"code": code, "detail": detail})),
@@ -109,11 +111,11 @@ impl Form {
     }
 }
 
-/// Somebody who reads a log.
+/// Reads the lines of a log for one client.
 pub(super) struct Reader {
     source: Source,
-    lines: Lines,
-    /// The number of the line that was read last.
+    lines: LineReader,
+    /// The number of the last line that was read.
     sequence: u64,
     filter: LineFilter,
     form: Form,
@@ -121,7 +123,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads from `offset`, before which the last line is number `before`, up to `end`.
+    /// Creates a reader from `offset` to `end`. `before` is the number of the last line before `offset`.
     pub(super) fn new(
         source: Source,
         (offset, before): (u64, u64),
@@ -131,7 +133,7 @@ impl Reader {
         run_id: uuid::Uuid,
     ) -> Self {
         Self {
-            lines: Lines::new(offset, end),
+            lines: LineReader::new(offset, end),
             source,
             sequence: before,
             filter,
@@ -140,12 +142,12 @@ impl Reader {
         }
     }
 
-    /// The next lines in their form, as many as fit into a block. Empty when there is none, or none that is asked for
-    /// within a while.
+    /// Returns the next lines in the requested format, as many as fit into a block. The block is empty if there is no
+    /// line, or if no line matches within [`MAX_SCAN_BYTES`].
     fn block(&mut self) -> Result<Vec<u8>> {
-        let begin = self.lines.at();
+        let begin = self.lines.next_offset();
         let mut block = Vec::new();
-        while block.len() < BLOCK && self.lines.at() - begin < SCAN {
+        while block.len() < BLOCK_BYTES && self.lines.next_offset() - begin < MAX_SCAN_BYTES {
             let Some(line) = self.lines.next(&mut self.source).map_err(Error::internal)? else {
                 break;
             };
@@ -153,26 +155,26 @@ impl Reader {
                 block.extend_from_slice(line);
                 continue;
             }
-            let Some(read) = Read::of(line) else {
-                // One that can't be read stops nobody, and is not passed over in silence.
+            let Some(read) = StoredLine::parse(line) else {
+                // An unreadable line does not end the stream. A gap line is sent in its place.
                 let sequence = sequence_of(line).unwrap_or(self.sequence + 1);
                 self.sequence = sequence;
                 if self.filter.takes_all() {
-                    let gap = gap(self.run_id, sequence);
-                    write(&mut block, self.form, sequence, &gap);
+                    let gap = gap_line(self.run_id, sequence);
+                    write_event(&mut block, self.form, sequence, &gap);
                 }
                 continue;
             };
             self.sequence = read.sequence;
             if self.filter.takes(&read) {
-                write(&mut block, self.form, read.sequence, line);
+                write_event(&mut block, self.form, read.sequence, line);
             }
         }
         Ok(block)
     }
 
-    /// All that there is from here on as JSON values, for a page: at most `limit`, and at most [`MAX_PAGE_BYTES`] where that is
-    /// more than one line. With the number that the next page comes after.
+    /// Returns a page of lines as JSON values: at most `limit`, and at most [`MAX_PAGE_BYTES`] unless one line is
+    /// longer. The other values are the number after which the next page begins, and whether there are more lines.
     ///
     /// # Errors
     /// [`Error::Internal`].
@@ -181,7 +183,7 @@ impl Reader {
         let mut room = MAX_PAGE_BYTES;
         while let Some(line) = self.lines.next(&mut self.source).map_err(Error::internal)? {
             let is_full = items.len() == limit || (!items.is_empty() && line.len() > room);
-            let text = match Read::of(line) {
+            let text = match StoredLine::parse(line) {
                 Some(read) if self.filter.takes(&read) => {
                     if is_full {
                         return Ok((items, self.sequence, true));
@@ -198,7 +200,7 @@ impl Reader {
                         return Ok((items, self.sequence, true));
                     }
                     self.sequence = sequence_of(line).unwrap_or(self.sequence + 1);
-                    String::from_utf8_lossy(&gap(self.run_id, self.sequence))
+                    String::from_utf8_lossy(&gap_line(self.run_id, self.sequence))
                         .trim_end()
                         .to_owned()
                 }
@@ -211,14 +213,14 @@ impl Reader {
     }
 }
 
-/// What is sent in place of a line that can't be read.
-fn gap(run_id: uuid::Uuid, sequence: u64) -> Vec<u8> {
-    let payload = json!({"count": 1, "reason": "this line can't be read any more"});
+/// Returns the line that is sent in place of an unreadable line.
+fn gap_line(run_id: uuid::Uuid, sequence: u64) -> Vec<u8> {
+    let payload = json!({"count": 1, "reason": "this line is damaged and can't be read"});
     let gap = json!({"type": "log.gap", "sequence": sequence, "run_id": run_id, "payload": payload});
     format!("{gap}\n").into_bytes()
 }
 
-fn write(block: &mut Vec<u8>, form: Form, sequence: u64, line: &[u8]) {
+fn write_event(block: &mut Vec<u8>, form: Form, sequence: u64, line: &[u8]) {
     match form {
         Form::Ndjson => block.extend_from_slice(line),
         Form::Sse => {
@@ -231,50 +233,50 @@ fn write(block: &mut Vec<u8>, form: Form, sequence: u64, line: &[u8]) {
     }
 }
 
-/// What a reader waits for.
-pub(super) struct Live {
-    /// How far the log is safe; none for one to which nothing is added.
+/// What a stream needs beside its reader to follow a log.
+pub(super) struct Following {
+    /// How much of the log is durable. `None` if no lines are added to the log.
     pub(super) durable: Option<watch::Receiver<Durable>>,
-    /// Of one to which nothing is added: it is the whole log of a run that has ended.
+    /// Whether the log is complete, because its run has ended. It is used if `durable` is `None`.
     pub(super) complete: bool,
-    /// Turns true when the process is to stop.
+    /// Becomes true when the process shuts down.
     pub(super) closing: watch::Receiver<bool>,
-    pub(super) reader: Permission,
-    pub(super) place: Place,
+    pub(super) permission: Permission,
+    pub(super) permit: ReaderPermit,
 }
 
-enum State {
-    Reading(Box<Reader>, Box<Live>),
-    Over,
+enum StreamState {
+    Reading(Box<Reader>, Box<Following>),
+    Ended,
 }
 
-/// What is sent to a reader, block by block, until the run has ended, or until there is no more for one that doesn't
-/// follow. `first` comes before everything.
-pub(super) fn stream(
+/// Streams a log block by block. The stream ends when the run has ended, or at the end of the log if the reader doesn't
+/// follow it. `first` is sent before the first block.
+pub(super) fn line_stream(
     reader: Reader,
-    live: Live,
+    following: Following,
     first: Option<Bytes>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-    let state = State::Reading(Box::new(reader), Box::new(live));
+    let state = StreamState::Reading(Box::new(reader), Box::new(following));
     unfold((state, first), async |(state, first)| {
         if let Some(first) = first {
             return Some((Ok(first), (state, None)));
         }
-        let State::Reading(reader, live) = state else {
+        let StreamState::Reading(reader, following) = state else {
             return None;
         };
-        let (bytes, state) = next(reader, live).await?;
+        let (bytes, state) = next(reader, following).await?;
         Some((Ok(bytes), (state, None)))
     })
 }
 
-async fn next(mut reader: Box<Reader>, mut live: Box<Live>) -> Option<(Bytes, State)> {
+async fn next(mut reader: Box<Reader>, mut following: Box<Following>) -> Option<(Bytes, StreamState)> {
     loop {
-        if let Err(refusal) = live.reader.check().await {
+        if let Err(refusal) = following.permission.check().await {
             record_refusal(&refusal);
-            return Some((reader.form.closing(&refusal), State::Over));
+            return Some((reader.form.closing(&refusal), StreamState::Ended));
         }
-        let ended = match &mut live.durable {
+        let ended = match &mut following.durable {
             None => true,
             Some(durable) => {
                 let durable = durable.borrow_and_update();
@@ -282,103 +284,109 @@ async fn next(mut reader: Box<Reader>, mut live: Box<Live>) -> Option<(Bytes, St
                 durable.end.is_some()
             }
         };
-        let left = reader.lines.left();
+        let left = reader.lines.remaining();
         if left > 0 {
-            let at = reader.lines.at();
+            let at = reader.lines.next_offset();
             let read;
-            (reader, read) = read_block(reader, left, &live.place).await;
+            (reader, read) = read_block(reader, left, &following.permit).await;
             match read {
-                Ok(block) if !block.is_empty() => return Some((block.into(), State::Reading(reader, live))),
-                // None of it was asked for; or it is the rest of a line, which is none.
-                Ok(_) if reader.lines.at() > at => continue,
+                Ok(block) if !block.is_empty() => return Some((block.into(), StreamState::Reading(reader, following))),
+                // No line matched the filter. If nothing was read, only an incomplete line is left.
+                Ok(_) if reader.lines.next_offset() > at => continue,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(run = %reader.run_id, "a run's log can't be read on: {error}");
+                    tracing::warn!(run = %reader.run_id, "could not continue to read a run's log: {error}");
                     return None;
                 }
             }
         }
         if ended {
-            let complete = match &live.durable {
-                None => live.complete,
-                Some(durable) => durable.borrow().end == Some(End::Complete),
+            let complete = match &following.durable {
+                None => following.complete,
+                Some(durable) => durable.borrow().end == Some(LogEnd::Complete),
             };
-            // Who is not told of an end comes again.
+            // A client that does not receive the `end` event connects again.
             if reader.form == Form::Sse && complete {
-                return Some((Bytes::from_static(b"event: end\ndata: {}\n\n"), State::Over));
+                return Some((Bytes::from_static(b"event: end\ndata: {}\n\n"), StreamState::Ended));
             }
             return None;
         }
-        let durable = live.durable.as_mut()?;
+        let durable = following.durable.as_mut()?;
         let silent = tokio::select! {
             moved = durable.changed() => {
                 moved.ok()?;
                 false
             }
-            () = tokio::time::sleep(KEEP_ALIVE) => true,
-            () = live.reader.expired() => false,
-            _ = live.closing.wait_for(|closing| *closing) => return None,
+            () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => true,
+            () = following.permission.expired() => false,
+            _ = following.closing.wait_for(|closing| *closing) => return None,
         };
         if silent && reader.form == Form::Sse {
-            return Some((Bytes::from_static(b": still here\n\n"), State::Reading(reader, live)));
+            return Some((
+                Bytes::from_static(b": still here\n\n"),
+                StreamState::Reading(reader, following),
+            ));
         }
     }
 }
 
-async fn read_block(mut reader: Box<Reader>, left: u64, place: &Place) -> (Box<Reader>, Result<Vec<u8>>) {
-    if left <= AT_HAND {
+async fn read_block(mut reader: Box<Reader>, left: u64, permit: &ReaderPermit) -> (Box<Reader>, Result<Vec<u8>>) {
+    if left <= INLINE_READ_BYTES {
         let read = reader.block();
         return (reader, read);
     }
-    let _turn = place.turn().await;
+    let _turn = permit.turn().await;
     let reading = tokio::task::spawn_blocking(move || {
         let read = reader.block();
         (reader, read)
     });
     match reading.await {
         Ok(read) => read,
-        // Its own work does not panic, and nobody cancels it.
+        // The task is never cancelled, so this is a panic.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-/// A log's bytes as they are, block by block. They are read a few blocks at a time.
+/// Streams the bytes of a log unchanged, block by block. Several blocks are read from the file at a time.
 ///
-/// Of an answer with a length only its breaking off can tell that it ends early.
-pub(super) fn bytes(
+/// A response with a `Content-Length` can signal an early end only if the connection is closed.
+pub(super) fn byte_stream(
     source: Source,
     span: std::ops::Range<u64>,
-    reader: Permission,
-    place: Place,
+    permission: Permission,
+    permit: ReaderPermit,
 ) -> impl Stream<Item = Result<Bytes>> + Send {
     let begin = (source, span, Bytes::new());
-    let checked = (begin, reader, place);
+    let checked = (begin, permission, permit);
     unfold(Some(checked), async |state| {
-        let (download, mut reader, place) = state?;
-        if let Err(refusal) = reader.check().await {
+        let (download, mut permission, permit) = state?;
+        if let Err(refusal) = permission.check().await {
             record_refusal(&refusal);
             return Some((Err(refusal), None));
         }
-        let (piece, download) = next_bytes(download, &place).await?;
-        Some((piece, Some((download, reader, place))))
+        let (piece, download) = next_bytes(download, &permit).await?;
+        Some((piece, Some((download, permission, permit))))
     })
 }
 
 type Download = (Source, std::ops::Range<u64>, Bytes);
 
-async fn next_bytes((mut source, span, mut ready): Download, place: &Place) -> Option<(Result<Bytes>, Download)> {
+async fn next_bytes(
+    (mut source, span, mut ready): Download,
+    permit: &ReaderPermit,
+) -> Option<(Result<Bytes>, Download)> {
     if !ready.is_empty() {
-        let block = ready.split_to(ready.len().min(BLOCK));
+        let block = ready.split_to(ready.len().min(BLOCK_BYTES));
         return Some((Ok(block), (source, span, ready)));
     }
     let left = usize::try_from(span.end - span.start)
-        .unwrap_or(READ_AHEAD)
-        .min(READ_AHEAD);
+        .unwrap_or(READ_AHEAD_BYTES)
+        .min(READ_AHEAD_BYTES);
     if left == 0 {
         return None;
     }
     let start = span.start;
-    let _turn = place.turn().await;
+    let _turn = permit.turn().await;
     let reading = tokio::task::spawn_blocking(move || {
         let mut piece = vec![0; left];
         let read = source.read_at(start, &mut piece).map(|read| piece.truncate(read));
@@ -387,12 +395,12 @@ async fn next_bytes((mut source, span, mut ready): Download, place: &Place) -> O
     match reading.await {
         Ok((source, Ok(mut piece))) if !piece.is_empty() => {
             let next = start + piece.len() as u64..span.end;
-            let block = piece.split_to(piece.len().min(BLOCK));
+            let block = piece.split_to(piece.len().min(BLOCK_BYTES));
             Some((Ok(block), (source, next, piece)))
         }
-        // Shorter than it was said to be: the answer must not look whole.
+        // The file is shorter than the `Content-Length`. The response must not look complete.
         Ok((source, Ok(_))) => {
-            let error = Error::internal("the log has become shorter");
+            let error = Error::internal("the log is shorter than when the response began");
             Some((Err(error), (source, 0..0, Bytes::new())))
         }
         Ok((source, Err(error))) => Some((Err(Error::internal(error)), (source, 0..0, Bytes::new()))),

@@ -14,20 +14,20 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::lasting::{lines_of, refusal};
-use super::{elsewhere, key};
+use super::long_requests::{count_lines, wait_for_refusal};
+use super::{key, redirect_to};
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, Path, Problem, ServiceState, Team, access_epoch, media_type};
-use crate::runs::appending::{read, status_said_by};
-use crate::runs::keeper::{Found, OpenLog, Runs, not_here};
-use crate::runs::log::{Appended, LogError, RunKey, Said, Writer};
+use crate::http::{AppState, Json, Path, Problem, Team, access_epoch, media_type};
+use crate::runs::incoming::{parse_line, status_in};
+use crate::runs::log::{Appended, IncomingLine, LogError, RunKey, Writer};
+use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
 use crate::tenancy::{Claim, Database};
 use crate::wide_events::WideEvent;
 
 /// How much of a body that is there already is committed together.
-const TOGETHER: usize = 256 << 10;
+const MAX_BATCH_BYTES: usize = 256 << 10;
 /// What part of a program says it, if it doesn't say so.
-const SOURCE: &str = "api";
+const DEFAULT_SOURCE: &str = "api";
 
 pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(append_run_events))
@@ -109,34 +109,34 @@ async fn append_run_events(
     let run = key(&team, run_id);
     let form = form(&parts.headers)?;
     let writer = writer(&parts.headers)?;
-    let writing = Writing {
-        runs: Runs::of(core.database())?,
-        database: core.database(),
+    let append = AppendRequest {
+        runs: state.runs()?,
+        database: state.database(),
         team: &team,
         parts: &parts,
         run,
     };
-    writing.allowed().await?;
-    let open = match writing.runs.find(writing.database, run).await {
-        Ok(Found::Open(open)) => open,
-        Ok(Found::Elsewhere(url)) => return Ok(elsewhere(&url, &uri)),
-        Ok(Found::Closed) => return Err(LogError::Ended.into()),
-        Ok(Found::NotHere) => return Err(not_here()),
+    append.allowed().await?;
+    let open = match append.runs.find(append.database, run).await {
+        Ok(LogLocation::Open(open)) => open,
+        Ok(LogLocation::Elsewhere(url)) => return Ok(redirect_to(&url, &uri)),
+        Ok(LogLocation::Closed) => return Err(LogError::Ended.into()),
+        Ok(LogLocation::NotHere) => return Err(not_here()),
         Err(error) => {
             // A writer that numbers its lines sends them again; of others it is told how many are missing.
             if writer.is_none() && matches!(error, Error::Unavailable { .. }) {
-                writing.runs.refused(run, lines_of(body).await);
+                append.runs.count_refused(run, count_lines(body).await);
             }
             return Err(error);
         }
     };
-    writing.runs.heard(run);
-    let told = match form {
-        BodyForm::Json => writing.one(&open, body, writer).await?,
-        BodyForm::Ndjson => writing.many(&open, body.into_data_stream(), writer).await?,
+    append.runs.record_activity(run);
+    let result = match form {
+        BodyForm::Json => append.append_one(&open, body, writer).await?,
+        BodyForm::Ndjson => append.append_many(&open, body.into_data_stream(), writer).await?,
     };
-    WideEvent::current().set("run.lines", told.appended);
-    Ok(Json(told).into_response())
+    WideEvent::current().set("run.lines", result.appended);
+    Ok(Json(result).into_response())
 }
 
 enum BodyForm {
@@ -193,7 +193,7 @@ fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
 }
 
 /// One who writes a run.
-pub(super) struct Writing<'a> {
+pub(super) struct AppendRequest<'a> {
     runs: &'a Runs,
     database: &'a Database,
     pub(super) team: &'a Team,
@@ -201,7 +201,7 @@ pub(super) struct Writing<'a> {
     run: RunKey,
 }
 
-impl Writing<'_> {
+impl AppendRequest<'_> {
     /// Whether they may write in this team, as it was a second ago at most: a transaction for each line would cost more
     /// than the line. Whether the run is the team's, its log is asked.
     pub(super) async fn allowed(&self) -> Result<()> {
@@ -229,13 +229,13 @@ impl Writing<'_> {
         Ok(())
     }
 
-    async fn one(&self, open: &OpenLog, body: Body, writer: Option<Writer>) -> Result<RunEventsAppended> {
+    async fn append_one(&self, open: &OpenLog, body: Body, writer: Option<Writer>) -> Result<RunEventsAppended> {
         let limit = self.runs.limits().line_bytes;
         let mut stream = body.into_data_stream();
         let mut text = BytesMut::new();
         while let Some(chunk) = stream.next().await {
             text.extend_from_slice(&chunk.map_err(|_| incomplete())?);
-            if text.len() > limit + TOGETHER {
+            if text.len() > limit + MAX_BATCH_BYTES {
                 break;
             }
         }
@@ -244,64 +244,64 @@ impl Writing<'_> {
                 detail: "the body is empty: send an event as JSON, or lines as application/x-ndjson".to_owned(),
             });
         }
-        let said = read(text.trim_ascii(), limit, None)?;
+        let incoming = parse_line(text.trim_ascii(), limit, None)?;
         self.team.still_holds()?;
-        let mut told = RunEventsAppended::default();
-        self.append(open, &[said], writer.as_ref(), &mut told).await?;
-        Ok(told)
+        let mut result = RunEventsAppended::default();
+        self.append(open, &[incoming], writer.as_ref(), &mut result).await?;
+        Ok(result)
     }
 
-    async fn many(
+    async fn append_many(
         &self,
         open: &OpenLog,
         mut body: BodyDataStream,
         mut writer: Option<Writer>,
     ) -> Result<RunEventsAppended> {
-        let mut told = RunEventsAppended {
+        let mut result = RunEventsAppended {
             last_sequence: open.log.durable().borrow().sequence,
             ..RunEventsAppended::default()
         };
         let mut buffer = BytesMut::new();
         let mut number = 0;
         loop {
-            let cut = match fill(&mut body, &mut buffer).now_or_never() {
-                Some(cut) => cut,
+            let read = match fill(&mut body, &mut buffer).now_or_never() {
+                Some(read) => read,
                 None => tokio::select! {
                     biased;
-                    refusal = refusal(self, open) => {
-                        return Err(kept(refusal, &told));
+                    refusal = wait_for_refusal(self, open) => {
+                        return Err(with_kept_lines(refusal, &result));
                     }
-                    cut = fill(&mut body, &mut buffer) => cut,
+                    read = fill(&mut body, &mut buffer) => read,
                 },
             };
-            let ended = !matches!(cut, Cut::More);
+            let ended = !matches!(read, BodyRead::More);
             // What is left of a body that was cut is no line.
-            let whole = match cut {
-                Cut::End => buffer.len(),
-                Cut::More | Cut::Torn => memchr::memrchr(b'\n', &buffer).map_or(0, |at| at + 1),
+            let whole = match read {
+                BodyRead::End => buffer.len(),
+                BodyRead::More | BodyRead::Broken => memchr::memrchr(b'\n', &buffer).map_or(0, |at| at + 1),
             };
             let lines = buffer.split_to(whole);
-            let (batch, wrong) = self.batch(&lines, &mut number);
+            let (batch, invalid) = self.batch(&lines, &mut number);
             if !batch.is_empty() {
-                self.allowed().await.map_err(|error| kept(error, &told))?;
-                self.append(open, &batch, writer.as_ref(), &mut told).await?;
+                self.allowed().await.map_err(|error| with_kept_lines(error, &result))?;
+                self.append(open, &batch, writer.as_ref(), &mut result).await?;
                 if let Some(writer) = &mut writer {
                     writer.seq += batch.len() as u64;
                 }
             }
-            if let Some(error) = wrong.or_else(|| self.too_long(&buffer, number)) {
-                return Err(kept(error, &told));
+            if let Some(error) = invalid.or_else(|| self.too_long(&buffer, number)) {
+                return Err(with_kept_lines(error, &result));
             }
-            match (ended, cut) {
-                (_, Cut::Torn) => return Err(kept(incomplete(), &told)),
-                (true, _) => return Ok(told),
+            match (ended, read) {
+                (_, BodyRead::Broken) => return Err(with_kept_lines(incomplete(), &result)),
+                (true, _) => return Ok(result),
                 _ => {}
             }
         }
     }
 
     /// The lines of a piece, up to one that is none.
-    fn batch<'a>(&self, lines: &'a [u8], number: &mut u64) -> (Vec<Said<'a>>, Option<Error>) {
+    fn batch<'a>(&self, lines: &'a [u8], number: &mut u64) -> (Vec<IncomingLine<'a>>, Option<Error>) {
         let limit = self.runs.limits().line_bytes;
         let mut batch = Vec::with_capacity(lines.len() / 128);
         let mut rest = lines;
@@ -314,8 +314,8 @@ impl Writing<'_> {
             if line.is_empty() {
                 continue;
             }
-            match read(line, limit, Some(*number)) {
-                Ok(said) => batch.push(said),
+            match parse_line(line, limit, Some(*number)) {
+                Ok(incoming) => batch.push(incoming),
                 Err(error) => return (batch, Some(error)),
             }
         }
@@ -334,11 +334,11 @@ impl Writing<'_> {
     async fn append(
         &self,
         open: &OpenLog,
-        batch: &[Said<'_>],
+        batch: &[IncomingLine<'_>],
         writer: Option<&Writer>,
-        told: &mut RunEventsAppended,
+        result: &mut RunEventsAppended,
     ) -> Result<()> {
-        for status in batch.iter().filter_map(status_said_by) {
+        for status in batch.iter().filter_map(status_in) {
             let advance = async {
                 let tx = self.team.begin().await?;
                 self.runs.advance(&tx, self.run, status).await?;
@@ -348,38 +348,38 @@ impl Writing<'_> {
         }
         let appended = self
             .runs
-            .append(self.database, self.run, open, batch, SOURCE, writer)
+            .append(self.database, self.run, open, batch, DEFAULT_SOURCE, writer)
             .await?;
-        told.add(appended);
+        result.add(appended);
         Ok(())
     }
 }
 
 #[derive(Clone, Copy)]
-enum Cut {
+enum BodyRead {
     /// There may be more.
     More,
     /// That was all.
     End,
     /// The client is gone.
-    Torn,
+    Broken,
 }
 
 /// Waits for something, and takes along what is there already.
-async fn fill(body: &mut BodyDataStream, buffer: &mut BytesMut) -> Cut {
+async fn fill(body: &mut BodyDataStream, buffer: &mut BytesMut) -> BodyRead {
     let mut next = body.next().await;
     loop {
         match next {
-            None => return Cut::End,
-            Some(Err(_)) => return Cut::Torn,
+            None => return BodyRead::End,
+            Some(Err(_)) => return BodyRead::Broken,
             Some(Ok(chunk)) => buffer.extend_from_slice(&chunk),
         }
-        if buffer.len() >= TOGETHER {
-            return Cut::More;
+        if buffer.len() >= MAX_BATCH_BYTES {
+            return BodyRead::More;
         }
         match body.next().now_or_never() {
             Some(ready) => next = ready,
-            None => return Cut::More,
+            None => return BodyRead::More,
         }
     }
 }
@@ -391,9 +391,9 @@ fn incomplete() -> Error {
 }
 
 /// A refusal that says what came before it.
-fn kept(error: Error, told: &RunEventsAppended) -> Error {
-    let before = match told.first_sequence {
-        Some(first) => format!("; the lines before it are kept, as {first} to {}", told.last_sequence),
+fn with_kept_lines(error: Error, result: &RunEventsAppended) -> Error {
+    let before = match result.first_sequence {
+        Some(first) => format!("; the lines before it are kept, as {first} to {}", result.last_sequence),
         None => "; no line of this request is kept".to_owned(),
     };
     match error {

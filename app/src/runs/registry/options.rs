@@ -5,36 +5,38 @@ use std::time::Duration;
 
 use crate::runs::log::{Limits, OpenFilesLimits};
 
-/// How a process keeps logs.
+/// The options of a process's run logs.
 #[derive(Debug, Clone)]
 pub struct RunsOptions {
-    /// The folder that the logs are in.
+    /// The folder of the logs.
     pub storage: PathBuf,
-    /// Where other processes send who wants a log of this one.
+    /// The URL to which other processes redirect clients that request a log of this process.
     pub url: String,
-    /// How large logs and lines may be.
+    /// The maximum sizes of logs and lines.
     pub limits: Limits,
-    /// How large a segment of the write-ahead log is.
+    /// The size of a segment of the write-ahead log, in bytes.
     pub segment_bytes: u64,
-    /// How many logs have their files open, and for how long. At most a quarter of the process's descriptors is used.
+    /// The maximum number of open log files, and how long an idle one stays open. The logs use at most a quarter of the
+    /// process's descriptors.
     pub open_files: OpenFilesLimits,
-    /// The number of runs of a team that may be unfinished at the same time.
+    /// The maximum number of unfinished runs of a team.
     pub open_runs: u32,
-    /// How many streams and downloads of logs there may be at the same time: of all teams, and of one.
+    /// The maximum number of simultaneous streams and downloads of logs: of all teams, and of one team.
     pub max_readers: (usize, usize),
-    /// After which silence a process is taken for dead by those that don't share its storage.
+    /// The duration of the node lease. After this time without a renewal, processes that don't share the storage
+    /// consider this one dead.
     pub lease: Duration,
 }
 
-/// How many runs of a team may be unfinished, unless that is set.
+/// The default maximum number of unfinished runs of a team.
 const OPEN_RUNS: u32 = 1_000;
-/// How many logs have their files open, unless that is set.
+/// The default maximum number of open log files.
 const OPEN_LOGS: usize = 256;
-/// After how long without a line a log's file is closed.
+/// The time without a line after which a log's file is closed.
 const CLOSE_IDLE_AFTER: Duration = Duration::from_secs(10);
 
 impl RunsOptions {
-    /// The storage in this folder, for a process that is reached at `url`.
+    /// Creates the default options for a storage folder and the process's own URL.
     pub fn new(storage: impl Into<PathBuf>, url: impl Into<String>) -> Self {
         Self {
             storage: storage.into(),
@@ -54,21 +56,21 @@ impl RunsOptions {
         }
     }
 
-    /// At most so many readers, and so many of one team.
+    /// Sets the maximum number of readers, and of readers of one team.
     #[must_use]
     pub fn readers(mut self, max: usize, max_team: usize) -> Self {
         self.max_readers = (max, max_team);
         self
     }
 
-    /// The maximum size of a line and of a log, in bytes.
+    /// Sets the maximum size of a line and of a log, in bytes.
     #[must_use]
     pub fn limits(mut self, line_bytes: usize, run_bytes: u64) -> Self {
         self.limits = Limits { line_bytes, run_bytes };
         self
     }
 
-    /// At most `open_logs` logs with an open file in this process, and `open_runs` unfinished runs in each team.
+    /// Sets the maximum number of open log files in this process, and of unfinished runs in each team.
     #[must_use]
     pub fn open(mut self, open_logs: usize, open_runs: u32) -> Self {
         self.open_files.max = open_logs;

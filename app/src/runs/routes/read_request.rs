@@ -9,13 +9,12 @@ use uuid::Uuid;
 
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{Acceptable, Core, Path, Query, ServiceState, Team, accepted};
-use crate::runs::keeper::Runs;
-use crate::runs::readers::{Permission, Place as ReaderPlace};
-use crate::runs::reading::{Level, LineFilter};
+use crate::http::{Acceptable, AppState, Path, Query, Team, accepted};
+use crate::runs::readers::{Permission, ReaderPermit};
+use crate::runs::streaming::{Level, LineFilter};
 
 /// How many lines a page has, and may have.
-const PAGE: usize = 100;
+const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
 
 /// From where on, which lines, and in what form.
@@ -55,12 +54,12 @@ pub(super) struct ReadParams {
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum StartAt {
     From(u64),
     After(u64),
 }
 
-impl Place {
+impl StartAt {
     pub(super) fn first(self) -> u64 {
         match self {
             Self::From(first) => first.max(1),
@@ -71,43 +70,43 @@ impl Place {
 
 /// In what form a reader is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ResponseFormat {
     Page,
     EventStream,
     Ndjson,
 }
 
 /// What `Accept` may name; the first one is the answer to who names nothing.
-const OFFERED: [Acceptable<Answer>; 5] = [
-    ("application/json", Answer::Page),
-    ("text/event-stream", Answer::EventStream),
-    ("application/x-ndjson", Answer::Ndjson),
-    ("application/ndjson", Answer::Ndjson),
-    ("application/jsonl", Answer::Ndjson),
+const ACCEPTABLE: [Acceptable<ResponseFormat>; 5] = [
+    ("application/json", ResponseFormat::Page),
+    ("text/event-stream", ResponseFormat::EventStream),
+    ("application/x-ndjson", ResponseFormat::Ndjson),
+    ("application/ndjson", ResponseFormat::Ndjson),
+    ("application/jsonl", ResponseFormat::Ndjson),
 ];
 
-impl Answer {
+impl ResponseFormat {
     /// What a request asks for, by `stream=true`, or else by `Accept`; `None` if it takes nothing that is offered.
-    pub(super) fn wanted(headers: &HeaderMap, uri: &Uri) -> Option<Self> {
+    pub(super) fn requested(headers: &HeaderMap, uri: &Uri) -> Option<Self> {
         let query = uri.query().unwrap_or_default();
         let by_address =
             form_urlencoded::parse(query.as_bytes()).any(|(name, text)| name == "stream" && text == "true");
         match by_address {
             true => Some(Self::EventStream),
-            false => accepted(headers, &OFFERED),
+            false => accepted(headers, &ACCEPTABLE),
         }
     }
 }
 
 /// What a reader wants.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    pub(super) place: Place,
+pub(super) struct ReadRequest {
+    pub(super) start: StartAt,
     pub(super) filter: LineFilter,
 }
 
 impl ReadParams {
-    pub(super) fn wanted(&self, headers: &HeaderMap) -> Result<Wanted> {
+    pub(super) fn read_request(&self, headers: &HeaderMap) -> Result<ReadRequest> {
         let number = |name: &str, text: &str| {
             let number = text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
             number.ok_or_else(|| Error::invalid(name, "must be a line's number: a whole number from 0 to 2^63 - 1"))
@@ -119,25 +118,25 @@ impl ReadParams {
             .into_iter()
             .flatten()
             .find(|(_, id)| !id.is_empty());
-        let place = match (last_seen, &self.from_sequence, &self.after_sequence) {
+        let start = match (last_seen, &self.from_sequence, &self.after_sequence) {
             // A browser that comes again has its first address still.
-            (Some((name, id)), ..) => Place::After(number(name, id)?),
+            (Some((name, id)), ..) => StartAt::After(number(name, id)?),
             (_, Some(_), Some(_)) => {
                 return Err(Error::invalid(
                     "after_sequence",
                     "can't be there with from_sequence: one of them",
                 ));
             }
-            (_, Some(from), None) => Place::From(number("from_sequence", from)?),
-            (_, None, Some(after)) => Place::After(number("after_sequence", after)?),
-            _ => Place::From(1),
+            (_, Some(from), None) => StartAt::From(number("from_sequence", from)?),
+            (_, None, Some(after)) => StartAt::After(number("after_sequence", after)?),
+            _ => StartAt::From(1),
         };
         let level = self.level.as_deref().map(|word| {
             Level::of(word).ok_or_else(|| Error::invalid("level", "must be debug, info, warning or error"))
         });
         let types = self.kind.iter().flat_map(|types| types.split(','));
-        Ok(Wanted {
-            place,
+        Ok(ReadRequest {
+            start,
             filter: LineFilter {
                 types: types
                     .map(|kind| kind.trim().to_owned())
@@ -149,7 +148,9 @@ impl ReadParams {
     }
 
     pub(super) fn limit(&self) -> Result<usize> {
-        let Some(text) = &self.limit else { return Ok(PAGE) };
+        let Some(text) = &self.limit else {
+            return Ok(DEFAULT_PAGE);
+        };
         let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
         limit.ok_or_else(|| Error::invalid("limit", format!("must be a whole number from 1 to {MAX_PAGE}")))
     }
@@ -175,17 +176,17 @@ impl<S: ServiceState> FromRequestParts<S> for Caller {
 }
 
 /// Somebody who may read, with a place among the readers.
-pub(super) struct Admitted {
+pub(super) struct AdmittedReader {
     pub(super) permission: Permission,
-    pub(super) place: ReaderPlace,
+    pub(super) permit: ReaderPermit,
 }
 
-impl Admitted {
+impl AdmittedReader {
     /// # Errors
     /// [`Error::Unavailable`] when there are as many readers as there may be.
     pub(super) fn of(core: &Core, team: &Team) -> Result<Self> {
         Ok(Self {
-            place: Runs::of(core.database())?.readers().admit(team.id())?,
+            permit: state.runs()?.readers().admit(team.id())?,
             permission: Permission::new(team.clone()),
         })
     }

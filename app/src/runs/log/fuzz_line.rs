@@ -4,21 +4,21 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::layout::RunKey;
-use super::line::{Envelope, EventIds, Place, Said, write_line};
+use super::line::{Envelope, EventIds, IncomingLine, LinePosition, write_line};
 
 /// Writes a line as it is kept, with number 7.
-pub(in crate::runs) fn kept_line(said: &Said<'_>) -> Vec<u8> {
+pub(in crate::runs) fn stored_line(incoming: &IncomingLine<'_>) -> Vec<u8> {
     let run = RunKey {
         team_id: Uuid::nil(),
         run_id: Uuid::nil(),
     };
     let mut line = Vec::new();
-    let place = Place {
+    let position = LinePosition {
         sequence: 7,
         id: EventIds::default().next(Utc::now()),
         now: "2026-11-21T12:00:00.000000Z",
         writer: None,
     };
-    write_line(&mut line, &Envelope::new(run, None), place, said, "api");
+    write_line(&mut line, &Envelope::new(run, None), position, incoming, "api");
     line
 }

@@ -9,11 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{elsewhere, key};
+use super::{key, redirect_to};
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, Path, Problem, ServiceState, Team};
-use crate::runs::keeper::{Over, Runs};
+use crate::http::{AppState, Json, Path, Problem, Team};
 use crate::runs::new_run::{Ending, Failure};
+use crate::runs::registry::EndOutcome;
 use crate::runs::status::RunStatus;
 use crate::runs::view::RunView;
 
@@ -56,11 +56,11 @@ struct Cancellation {
     reason: Option<String>,
 }
 
-fn checked(field: &str, text: &str, most: usize) -> Result<()> {
-    if text.chars().count() > most || text.contains('\0') {
+fn check_text(field: &str, text: &str, max_chars: usize) -> Result<()> {
+    if text.chars().count() > max_chars || text.contains('\0') {
         return Err(Error::invalid(
             field,
-            format!("must have at most {most} characters, and no U+0000"),
+            format!("must have at most {max_chars} characters, and no U+0000"),
         ));
     }
     Ok(())
@@ -97,15 +97,15 @@ async fn complete_run(
         return Err(Error::invalid("failure", "must not be there: the run has succeeded"));
     }
     if let Some(failure) = &body.failure {
-        checked("failure.code", &failure.code, 100)?;
-        checked("failure.message", &failure.message, MAX_REASON_CHARS)?;
-        checked("failure.stage", failure.stage.as_deref().unwrap_or_default(), 100)?;
+        check_text("failure.code", &failure.code, 100)?;
+        check_text("failure.message", &failure.message, MAX_REASON_CHARS)?;
+        check_text("failure.stage", failure.stage.as_deref().unwrap_or_default(), 100)?;
     }
     if body.output_paths.len() > MAX_OUTPUTS {
         return Err(Error::invalid("output_paths", format!("must be at most {MAX_OUTPUTS}")));
     }
     for (at, path) in body.output_paths.iter().enumerate() {
-        checked(&format!("output_paths[{at}]"), path, MAX_OUTPUT_CHARS)?;
+        check_text(&format!("output_paths[{at}]"), path, MAX_OUTPUT_CHARS)?;
     }
     let ending = Ending {
         status: body.status,
@@ -137,8 +137,8 @@ async fn cancel_run(
     body: Option<Json<Cancellation>>,
 ) -> Result<Response> {
     let Json(Cancellation { reason }) = body.unwrap_or(Json(Cancellation::default()));
-    checked("reason", reason.as_deref().unwrap_or_default(), MAX_REASON_CHARS)?;
-    end(&core, &team, run_id, &uri, Ending::cancelled(reason)).await
+    check_text("reason", reason.as_deref().unwrap_or_default(), MAX_REASON_CHARS)?;
+    end(&state, &team, run_id, &uri, Ending::cancelled(reason)).await
 }
 
 async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) -> Result<Response> {
@@ -156,11 +156,11 @@ async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) 
     // It is done to its end, also if the client hangs up.
     let ended = tokio::spawn(async move { runs.end(&database, &context, run, ending).await });
     match ended.await.map_err(Error::internal)?? {
-        Over::Elsewhere(url) => Ok(elsewhere(&url, uri)),
-        Over::Now(run) | Over::Before(run) if run.status == status.as_str() => {
+        EndOutcome::Elsewhere(url) => Ok(redirect_to(&url, uri)),
+        EndOutcome::Ended(run) | EndOutcome::AlreadyEnded(run) if run.status == status.as_str() => {
             Ok(Json(RunView::from(*run)).into_response())
         }
-        Over::Now(run) | Over::Before(run) => Err(Error::conflict(
+        EndOutcome::Ended(run) | EndOutcome::AlreadyEnded(run) => Err(Error::conflict(
             "run-ended",
             format!("the run has ended otherwise: as {}", run.status),
         )),

@@ -17,15 +17,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::wanted::{Admitted, Answer, Caller, Place, ReadParams, Wanted};
-use super::{elsewhere, key};
+use super::read_request::{AdmittedReader, Caller, ReadParams, ReadRequest, ResponseFormat, StartAt};
+use super::{key, redirect_to};
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, NoStore, Path, Problem, ServiceState, Team};
-use crate::runs::keeper::{Found, Runs, not_here};
-use crate::runs::log::{Durable, End, RunKey, Source, offset_of};
-use crate::runs::reading::{Form, Live, Reader, bytes, stream};
+use crate::http::{AppState, Json, NoStore, Path, Problem, Team};
+use crate::runs::log::{Durable, LogEnd, RunKey, Source, offset_of};
+use crate::runs::registry::{LogLocation, not_here};
 use crate::runs::store;
+use crate::runs::streaming::{Following, Form, Reader, byte_stream, line_stream};
 use crate::tenancy::Role;
 use crate::wide_events::{EventError, WideEvent};
 
@@ -112,8 +112,8 @@ async fn read_run_events(
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
 ) -> Result<Response> {
-    let answer = Answer::wanted(&headers, &uri);
-    let is_sse = answer == Some(Answer::EventStream);
+    let answer = ResponseFormat::requested(&headers, &uri);
+    let is_sse = answer == Some(ResponseFormat::EventStream);
     let read = async {
         let Caller(team, params) = caller?;
         match answer {
@@ -123,7 +123,7 @@ async fn read_run_events(
     };
     let mut response = match read.await {
         // A browser gives up for good on anything but an event stream.
-        Err(error @ Error::Unavailable { .. }) if is_sse => come_again(&error),
+        Err(error @ Error::Unavailable { .. }) if is_sse => retry_later(&error),
         read => read?,
     };
     let origin = headers.get(header::ORIGIN);
@@ -143,7 +143,7 @@ fn not_acceptable() -> Response {
 }
 
 /// An event stream that is over at once.
-fn come_again(error: &Error) -> Response {
+fn retry_later(error: &Error) -> Response {
     WideEvent::current().mark_error(EventError::new(error.kind(), error.to_string()).retriable(true));
     let retry = rand::rng().random_range(RETRY_MS);
     let body = format!("retry: {retry}\n: {error}\n\n");
@@ -165,9 +165,9 @@ async fn read_events(
     run_id: Uuid,
     headers: &HeaderMap,
     uri: &Uri,
-    answer: Answer,
+    answer: ResponseFormat,
 ) -> Result<Response> {
-    let wanted = params.wanted(headers)?;
+    let request = params.read_request(headers)?;
     let limit = params.limit()?;
     let run = key(team, run_id);
     let tx = team.read().await?;
@@ -180,32 +180,40 @@ async fn read_events(
     }
     // Before the log is opened: a reader that is refused costs no descriptor.
     let reader = match answer {
-        Answer::EventStream | Answer::Ndjson => Some(Admitted::of(core, team)?),
-        Answer::Page => None,
+        ResponseFormat::EventStream | ResponseFormat::Ndjson => Some(AdmittedReader::of(state, team)?),
+        ResponseFormat::Page => None,
     };
-    let opened = match Opened::of(core, run).await? {
+    let opened = match ReadableLog::of(state, run).await? {
         Ok(opened) => opened,
-        Err(url) => return Ok(elsewhere(&url, uri)),
+        Err(url) => return Ok(redirect_to(&url, uri)),
     };
     match (answer, reader) {
-        (Answer::EventStream, Some(reader)) => opened.lines(core, reader, &wanted, Form::Sse).await,
-        (Answer::Ndjson, Some(reader)) if params.follow => opened.lines(core, reader, &wanted, Form::Ndjson).await,
-        (Answer::Ndjson, Some(reader)) => opened.ndjson(core, reader, &wanted, headers).await,
-        (Answer::Page, _) | (_, None) => opened.page(&wanted, limit).await,
+        (ResponseFormat::EventStream, Some(reader)) => opened.lines(state, reader, &request, Form::Sse).await,
+        (ResponseFormat::Ndjson, Some(reader)) if params.follow => {
+            opened.lines(state, reader, &request, Form::Ndjson).await
+        }
+        (ResponseFormat::Ndjson, Some(reader)) => opened.ndjson(state, reader, &request, headers).await,
+        (ResponseFormat::Page, _) | (_, None) => opened.page(&request, limit).await,
     }
 }
 
 /// The lines of a run that this process has, from its first one on.
-pub(super) async fn lines(core: &Core, team: &Team, run: RunKey, wanted: &Wanted, form: Form) -> Result<Response> {
-    let reader = Admitted::of(core, team)?;
-    match Opened::of(core, run).await? {
-        Ok(opened) => opened.lines(core, reader, wanted, form).await,
+pub(super) async fn lines(
+    state: &AppState,
+    team: &Team,
+    run: RunKey,
+    request: &ReadRequest,
+    form: Form,
+) -> Result<Response> {
+    let reader = AdmittedReader::of(state, team)?;
+    match ReadableLog::of(state, run).await? {
+        Ok(opened) => opened.lines(state, reader, request, form).await,
         Err(_) => Err(Error::not_found("run log")),
     }
 }
 
 /// A log that is open for a reader.
-struct Opened {
+struct ReadableLog {
     run: RunKey,
     source: Source,
     /// How far it may be read.
@@ -215,21 +223,21 @@ struct Opened {
     ended: bool,
 }
 
-impl Opened {
+impl ReadableLog {
     /// Or the address of the process that has it.
-    async fn of(core: &Core, run: RunKey) -> Result<Result<Self, String>> {
-        let runs = Runs::of(core.database())?;
-        let (durable, bytes, ended) = match runs.find(core.database(), run).await {
-            Ok(Found::Elsewhere(url)) => return Ok(Err(url)),
-            Ok(Found::Open(open)) => {
+    async fn of(state: &AppState, run: RunKey) -> Result<Result<Self, String>> {
+        let runs = state.runs()?;
+        let (durable, bytes, ended) = match runs.find(state.database(), run).await {
+            Ok(LogLocation::Elsewhere(url)) => return Ok(Err(url)),
+            Ok(LogLocation::Open(open)) => {
                 let durable = open.log.durable();
                 let bytes = durable.borrow().bytes;
                 (Some(durable), Some(bytes), false)
             }
-            Ok(Found::Closed) => (None, None, true),
-            Ok(Found::NotHere) => return Err(not_here()),
+            Ok(LogLocation::Closed) => (None, None, true),
+            Ok(LogLocation::NotHere) => return Err(not_here()),
             // What can't be written now can be read as far as it goes.
-            Err(error) => match (&error, runs.safe_part(run)) {
+            Err(error) => match (&error, runs.durable_bytes(run)) {
                 (Error::Unavailable { .. }, Some(bytes)) => (None, Some(bytes), false),
                 _ => return Err(error),
             },
@@ -245,13 +253,13 @@ impl Opened {
     }
 
     fn has_ended(&self) -> bool {
-        let complete = |durable: &watch::Receiver<Durable>| durable.borrow().end == Some(End::Complete);
+        let complete = |durable: &watch::Receiver<Durable>| durable.borrow().end == Some(LogEnd::Complete);
         self.ended || self.durable.as_ref().is_some_and(complete)
     }
 
     /// The place of a line, and the number before it.
-    async fn seek(self, place: Place) -> Result<(Self, u64)> {
-        let first = place.first();
+    async fn seek(self, start: StartAt) -> Result<(Self, u64)> {
+        let first = start.first();
         if first == 1 {
             return Ok((self, 0));
         }
@@ -277,8 +285,14 @@ impl Opened {
         Ok((opened, offset.map_err(Error::internal)?))
     }
 
-    async fn lines(self, core: &Core, reads: Admitted, wanted: &Wanted, form: Form) -> Result<Response> {
-        let (opened, offset) = self.seek(wanted.place).await?;
+    async fn lines(
+        self,
+        state: &AppState,
+        reads: AdmittedReader,
+        request: &ReadRequest,
+        form: Form,
+    ) -> Result<Response> {
+        let (opened, offset) = self.seek(request.start).await?;
         if form == Form::Sse && opened.has_ended() && offset >= opened.bytes {
             // A browser that has seen the end is not to come again.
             return Ok(StatusCode::NO_CONTENT.into_response());
@@ -287,21 +301,21 @@ impl Opened {
             let retry = rand::rng().random_range(RETRY_MS);
             Bytes::from(format!("retry: {retry}\n\n"))
         });
-        let before = wanted.place.first() - 1;
+        let before = request.start.first() - 1;
         let reader = Reader::new(
             opened.source,
             (offset, before),
             opened.bytes,
-            wanted.filter.clone(),
+            request.filter.clone(),
             form,
             opened.run.run_id,
         );
-        let live = Live {
+        let following = Following {
             durable: opened.durable,
             complete: opened.ended,
-            closing: Runs::of(core.database())?.closing(),
-            reader: reads.permission,
-            place: reads.place,
+            closing: state.runs()?.closing(),
+            permission: reads.permission,
+            permit: reads.permit,
         };
         let kind = match form {
             Form::Sse => HeaderValue::from_static("text/event-stream"),
@@ -315,19 +329,25 @@ impl Opened {
             ),
             UNBUFFERED,
         ];
-        let body = Body::from_stream(stream(reader, live, first));
+        let body = Body::from_stream(line_stream(reader, following, first));
         Ok((Extension(NoStore), headers, body).into_response())
     }
 
     /// The file as it is now, or a range of it.
     /// The lines from `wanted.place` on are what is asked for, so ranges are of them.
-    async fn ndjson(self, core: &Core, reads: Admitted, wanted: &Wanted, headers: &HeaderMap) -> Result<Response> {
+    async fn ndjson(
+        self,
+        state: &AppState,
+        reads: AdmittedReader,
+        request: &ReadRequest,
+        headers: &HeaderMap,
+    ) -> Result<Response> {
         let ended = self.has_ended();
-        let (opened, offset) = self.seek(wanted.place).await?;
+        let (opened, offset) = self.seek(request.start).await?;
         let (total, run_id) = (opened.bytes.saturating_sub(offset), opened.run.run_id);
-        if !wanted.filter.takes_all() {
-            let before = wanted.place.first() - 1;
-            let filter = wanted.filter.clone();
+        if !request.filter.takes_all() {
+            let before = request.start.first() - 1;
+            let filter = request.filter.clone();
             let reader = Reader::new(
                 opened.source,
                 (offset, before),
@@ -336,14 +356,14 @@ impl Opened {
                 Form::Ndjson,
                 run_id,
             );
-            let live = Live {
+            let following = Following {
                 durable: None,
                 complete: true,
-                closing: Runs::of(core.database())?.closing(),
-                reader: reads.permission,
-                place: reads.place,
+                closing: state.runs()?.closing(),
+                permission: reads.permission,
+                permit: reads.permit,
             };
-            let body = Body::from_stream(stream(reader, live, None));
+            let body = Body::from_stream(line_stream(reader, following, None));
             return Ok(([(header::CONTENT_TYPE, NDJSON), UNBUFFERED], body).into_response());
         }
         // What was read of a log stays as it is: while it grows there is no version of the whole.
@@ -356,9 +376,9 @@ impl Opened {
                 .is_some_and(|etag| version.as_bytes() == etag.as_bytes()),
         });
         let range = match asked.map(|asked| byte_range(asked, total)) {
-            None | Some(ByteRange::NotOne) => None,
-            Some(ByteRange::Of(range)) => Some(range),
-            Some(ByteRange::Beyond) => {
+            None | Some(ByteRange::Ignored) => None,
+            Some(ByteRange::Satisfiable(range)) => Some(range),
+            Some(ByteRange::Unsatisfiable) => {
                 let whole = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
                 let problem = Problem::new(
                     StatusCode::RANGE_NOT_SATISFIABLE,
@@ -383,15 +403,15 @@ impl Opened {
                 .header(header::CONTENT_RANGE, range);
         }
         let span = offset + span.start..offset + span.end;
-        let body = Body::from_stream(bytes(opened.source, span, reads.permission, reads.place));
+        let body = Body::from_stream(byte_stream(opened.source, span, reads.permission, reads.permit));
         response.body(body).map_err(Error::internal)
     }
 
-    async fn page(self, wanted: &Wanted, limit: usize) -> Result<Response> {
+    async fn page(self, request: &ReadRequest, limit: usize) -> Result<Response> {
         let ended = self.has_ended();
-        let (opened, offset) = self.seek(wanted.place).await?;
-        let before = wanted.place.first() - 1;
-        let (filter, run_id) = (wanted.filter.clone(), opened.run.run_id);
+        let (opened, offset) = self.seek(request.start).await?;
+        let before = request.start.first() - 1;
+        let (filter, run_id) = (request.filter.clone(), opened.run.run_id);
         let mut reader = Reader::new(
             opened.source,
             (offset, before),
@@ -414,25 +434,25 @@ impl Opened {
 }
 
 enum ByteRange {
-    Of(std::ops::Range<u64>),
+    Satisfiable(std::ops::Range<u64>),
     /// Several, or nothing that is a range: the whole is sent, as RFC 9110 has it.
-    NotOne,
-    Beyond,
+    Ignored,
+    Unsatisfiable,
 }
 
 fn byte_range(text: &str, total: u64) -> ByteRange {
     let Some((from, to)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return ByteRange::NotOne;
+        return ByteRange::Ignored;
     };
     let (from, to) = (from.trim(), to.trim());
     let range = match (from.parse::<u64>(), to.parse::<u64>()) {
         (Ok(from), Ok(to)) if from <= to => from..to.saturating_add(1).min(total),
         (Ok(from), Err(_)) if to.is_empty() => from..total,
         (Err(_), Ok(last)) if from.is_empty() => total.saturating_sub(last)..total,
-        _ => return ByteRange::NotOne,
+        _ => return ByteRange::Ignored,
     };
     if range.start >= total || range.is_empty() {
-        return ByteRange::Beyond;
+        return ByteRange::Unsatisfiable;
     }
-    ByteRange::Of(range)
+    ByteRange::Satisfiable(range)
 }

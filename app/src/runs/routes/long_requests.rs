@@ -6,23 +6,23 @@ use axum::body::Body;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::appending::Writing;
+use super::append_lines::AppendRequest;
 use crate::error::Error;
 use crate::http::CREDENTIAL_EXPIRED;
-use crate::runs::keeper::OpenLog;
-use crate::runs::log::{End, LogError};
+use crate::runs::log::{LogEnd, LogError};
+use crate::runs::registry::OpenLog;
 
 /// How often it is asked whether a writer may go on that sends nothing.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+const PERMISSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the lines of a body are counted that can't be kept.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits until a writer may write no longer, or the run has ended, and returns why. Without it a stream of lines would stay
 /// open for as long as it is silent.
-pub(super) async fn refusal(writing: &Writing<'_>, open: &OpenLog) -> Error {
+pub(super) async fn wait_for_refusal(request: &AppendRequest<'_>, open: &OpenLog) -> Error {
     let mut durable = open.log.durable();
     let completed = async {
-        let complete = durable.wait_for(|durable| durable.end == Some(End::Complete));
+        let complete = durable.wait_for(|durable| durable.end == Some(LogEnd::Complete));
         if complete.await.is_err() {
             // The log was closed: whoever appends next opens it again.
             std::future::pending::<()>().await;
@@ -30,22 +30,22 @@ pub(super) async fn refusal(writing: &Writing<'_>, open: &OpenLog) -> Error {
     };
     let forbidden = async {
         loop {
-            sleep(ASK_AGAIN).await;
-            match writing.allowed().await {
+            sleep(PERMISSION_CHECK_INTERVAL).await;
+            match request.allowed().await {
                 Ok(()) | Err(Error::Unavailable { .. }) => {}
                 Err(error) => return error,
             }
         }
     };
     tokio::select! {
-        () = writing.team.expired() => Error::unauthenticated(CREDENTIAL_EXPIRED),
+        () = request.team.expired() => Error::unauthenticated(CREDENTIAL_EXPIRED),
         () = completed => LogError::Ended.into(),
         error = forbidden => error,
     }
 }
 
 /// How many lines a body has that can't be kept, as far as they come in time.
-pub(super) async fn lines_of(body: Body) -> usize {
+pub(super) async fn count_lines(body: Body) -> usize {
     let mut stream = body.into_data_stream();
     let (mut lines, mut open) = (0, false);
     let deadline = Instant::now() + COUNT_TIMEOUT;

@@ -1,0 +1,308 @@
+//! The lease of this process's writer node: starting the node, renewing its lease, and recovering the logs of dead
+//! nodes.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+use super::{EndOutcome, LogLocation, RegistryState, Runs, stopping};
+use crate::error::{Error, Result};
+use crate::runs::log::{OpenFilesLimits, RunKey, WriterNode, WriterNodeOptions};
+use crate::runs::new_run::Ending;
+use crate::runs::store;
+use crate::tenancy::{Context, Database, WorkerDatabase};
+
+/// The writer node of this process, and the time until which other processes consider it alive.
+#[derive(Debug)]
+pub(super) struct NodeLease {
+    node: Arc<WriterNode>,
+    until: Arc<Mutex<Instant>>,
+    renewal_task: Mutex<Option<AbortHandle>>,
+}
+
+impl NodeLease {
+    pub(super) fn id(&self) -> Uuid {
+        self.node.id()
+    }
+
+    pub(super) fn node(&self) -> &WriterNode {
+        &self.node
+    }
+
+    /// Returns whether the node can no longer write, because its lease has expired or a commit has failed.
+    pub(super) fn is_lost(&self) -> bool {
+        self.node.is_broken() || !is_valid(&self.until)
+    }
+
+    /// Stops the node, removes its write-ahead log and marks it as gone in the database.
+    pub(super) async fn shut_down(&self, database: &Database) {
+        if let Some(renewal_task) = self.renewal_task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            renewal_task.abort();
+        }
+        let node = self.node.clone();
+        // The committer thread logs its own errors.
+        let _ = tokio::task::spawn_blocking(move || node.shut_down()).await;
+        if let Err(error) = mark_gone(database, self.id()).await {
+            tracing::warn!("run logs: could not release the node lease: {error}");
+        }
+    }
+}
+
+impl Drop for NodeLease {
+    fn drop(&mut self) {
+        if let Some(renewal_task) = self.renewal_task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            renewal_task.abort();
+        }
+    }
+}
+
+/// Limits open files to a quarter of the process's descriptor limit, but to no fewer than 8.
+fn limit_to_descriptors(wanted: OpenFilesLimits) -> OpenFilesLimits {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
+    let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+    OpenFilesLimits {
+        max: wanted.max.min(quarter).max(8),
+        ..wanted
+    }
+}
+
+fn is_valid(until: &Mutex<Instant>) -> bool {
+    Instant::now() < *until.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the time until which a lease that was renewed at `at` may be used. The last fifth is kept for a commit that
+/// has begun.
+fn holds_until(at: Instant, lease: Duration) -> Instant {
+    at + lease - lease / 5
+}
+
+impl Runs {
+    /// Returns the lease of this process's writer node. Starts the node at the first call, and again after its lease
+    /// was lost.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the storage can't be written.
+    pub(super) async fn node_lease(&self, database: &Database) -> Result<Arc<NodeLease>> {
+        let mut held = self.0.node_lease.lock().await;
+        if let Some(node_lease) = held.as_ref().filter(|node_lease| !node_lease.is_lost()) {
+            return Ok(node_lease.clone());
+        }
+        if *self.0.closing.borrow() {
+            return Err(stopping());
+        }
+        if let Some(lost) = held.take() {
+            tracing::warn!("run logs: the node lease was lost or a commit failed: starting a new writer node");
+            self.slots().values().for_each(|slot| slot.release());
+            lost.shut_down(database).await;
+        }
+        let lease = self.0.options.lease;
+        let until = Arc::new(Mutex::new(holds_until(Instant::now(), lease)));
+        let options = WriterNodeOptions {
+            limits: self.0.options.limits,
+            segment_bytes: self.0.options.segment_bytes,
+            open_files: limit_to_descriptors(self.0.options.open_files),
+        };
+        let (storage, clock) = (self.storage().clone(), until.clone());
+        let node = tokio::task::spawn_blocking(move || {
+            WriterNode::start(&storage, options, Arc::new(move || is_valid(&clock)))
+        })
+        .await
+        .map_err(Error::internal)??;
+        let tx = store::begin_in_system_team(database).await?;
+        store::register_node(&tx, node.id(), &self.0.options.url).await?;
+        tx.commit().await?;
+        let node_lease = Arc::new(NodeLease {
+            node: Arc::new(node),
+            until: until.clone(),
+            renewal_task: Mutex::default(),
+        });
+        let renewal = renew_and_recover(Arc::downgrade(&self.0), database.clone(), node_lease.id(), until, lease);
+        let renewal_task = tokio::spawn(renewal).abort_handle();
+        *node_lease.renewal_task.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewal_task);
+        *held = Some(node_lease.clone());
+        drop(held);
+        self.recover_dead_nodes(database).await;
+        Ok(node_lease)
+    }
+
+    /// Recovers the logs of all dead nodes in this storage.
+    async fn recover_dead_nodes(&self, database: &Database) {
+        let nodes = self.storage().nodes().unwrap_or_default();
+        for node in nodes {
+            if let Err(error) = self.recover_node(database, node).await {
+                tracing::warn!(%node, "run logs: could not recover the logs of a node: {error}");
+            }
+        }
+    }
+
+    /// Recovers the logs of a node, if it is dead and its write-ahead log is in this storage.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; then the write-ahead log is kept.
+    pub(super) async fn recover_node(&self, database: &Database, node: Uuid) -> Result<()> {
+        let _alone = self.0.recovering.write().await;
+        let storage = self.storage().clone();
+        let unrecovered = tokio::task::spawn_blocking(move || storage.unrecovered_runs(node)).await;
+        let Some(runs) = unrecovered.map_err(Error::internal)?.map_err(Error::internal)? else {
+            return Ok(());
+        };
+        // The node is dead, but other processes consider it alive as long as its row says so.
+        mark_gone(database, node).await?;
+        let mut by_team: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+        for run in runs {
+            by_team.entry(run.team_id).or_default().push(run.run_id);
+        }
+        let mut own: Vec<RunKey> = Vec::new();
+        for (team_id, runs) in by_team {
+            let tx = database.read(&Context::system(team_id, "run logs")).await?;
+            own.extend(store::runs_of_node(&tx, node, &runs).await?);
+            tx.commit().await?;
+        }
+        let storage = self.storage().clone();
+        tokio::task::spawn_blocking(move || storage.recover(node, &own))
+            .await
+            .map_err(Error::internal)??;
+        Ok(())
+    }
+
+    /// Ends the runs whose writers are silent, and returns the number of runs that this call has ended. A run that
+    /// another call ends at the same time, in this process or another, is not counted.
+    pub async fn end_silent(&self, database: &Database) -> usize {
+        let mut ended = 0;
+        let silent: Vec<_> = self
+            .slots()
+            .iter()
+            .filter(|(_, slot)| slot.silence().is_some())
+            .map(|(run, slot)| (*run, slot.clone()))
+            .collect();
+        for (run, slot) in silent {
+            // The writer may have sent lines while other runs were ended.
+            let Some(silence) = slot.silence() else { continue };
+            let reason = format!("its writer was silent for {} s", silence.as_secs());
+            ended += usize::from(self.end_lost(database, run, reason).await);
+        }
+        // The runs that no process holds can be found only through the workers' database.
+        let Some(workers) = database.extension::<WorkerDatabase>() else {
+            return ended;
+        };
+        match store::find_lost_runs(workers, self.0.options.lease).await {
+            Ok(lost) => {
+                for run in lost {
+                    if self.slots().get(&run).is_some_and(|slot| slot.has_writer()) {
+                        continue;
+                    }
+                    let reason = "the process that wrote its log is gone, and no line was written since".to_owned();
+                    ended += usize::from(self.end_lost(database, run, reason).await);
+                }
+            }
+            Err(error) => tracing::warn!("run logs: could not look for lost runs: {error}"),
+        }
+        ended
+    }
+
+    /// Ends a run whose writer is lost. Returns whether this call has ended it, and logs it only then. A run that had
+    /// ended before, or that another process holds, is not logged here.
+    async fn end_lost(&self, database: &Database, run: RunKey, reason: String) -> bool {
+        let context = Context::system(run.team_id, "run logs");
+        let ending = Ending::failed("writer-lost", reason);
+        let ended = match self.find(database, run).await {
+            Ok(LogLocation::NotHere) => self.end_without_log(database, run, &ending).await,
+            _ => {
+                let outcome = self.end(database, &context, run, ending).await;
+                outcome.map(|outcome| matches!(outcome, EndOutcome::Ended(_)))
+            }
+        };
+        match &ended {
+            Ok(true) => tracing::warn!(run = %run.run_id, "a run was ended: its writer is lost"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(run = %run.run_id, "could not end a run whose writer is lost: {error}"),
+        }
+        matches!(ended, Ok(true))
+    }
+
+    /// Ends lost runs periodically until the process shuts down. It is for a process with workers.
+    pub async fn watch_for_lost_runs(self, database: Database) {
+        let mut ticks = tokio::time::interval(self.0.options.lease / 3);
+        loop {
+            ticks.tick().await;
+            if *self.0.closing.borrow() {
+                return;
+            }
+            self.end_silent(&database).await;
+        }
+    }
+}
+
+/// Renews the node lease, ends silent runs and recovers dead nodes, until the registry is dropped or the lease is lost.
+fn renew_and_recover(
+    runs: Weak<RegistryState>,
+    database: Database,
+    node: Uuid,
+    until: Arc<Mutex<Instant>>,
+    lease: Duration,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    // Boxed, because this future is recursive: ending runs may start a new node.
+    Box::pin(renew_loop(runs, database, node, until, lease))
+}
+
+async fn renew_loop(
+    runs: Weak<RegistryState>,
+    database: Database,
+    node: Uuid,
+    until: Arc<Mutex<Instant>>,
+    lease: Duration,
+) {
+    let mut ticks = tokio::time::interval(lease / 5);
+    ticks.tick().await;
+    let mut turn: u32 = 0;
+    loop {
+        ticks.tick().await;
+        let at = Instant::now();
+        let renewed = async {
+            let tx = store::begin_in_system_team(&database).await?;
+            let renewed = store::renew_node(&tx, node, lease).await?;
+            tx.commit().await?;
+            Ok::<_, Error>(renewed)
+        };
+        match renewed.await {
+            Ok(true) => *until.lock().unwrap_or_else(PoisonError::into_inner) = holds_until(at, lease),
+            Ok(false) => {
+                // Other processes may have acquired the runs.
+                *until.lock().unwrap_or_else(PoisonError::into_inner) = at;
+                tracing::warn!("run logs: the node lease has expired: other processes may write its runs");
+                return;
+            }
+            Err(error) => tracing::warn!("run logs: could not renew the node lease: {error}"),
+        }
+        let Some(runs) = runs.upgrade().map(Runs) else { return };
+        turn = turn.wrapping_add(1);
+        runs.end_silent(&database).await;
+        if turn.is_multiple_of(5) {
+            runs.recover_dead_nodes(&database).await;
+        }
+    }
+}
+
+async fn mark_gone(database: &Database, node: Uuid) -> Result<()> {
+    let tx = store::begin_in_system_team(database).await?;
+    store::mark_node_gone(&tx, node).await?;
+    tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_stops_writing_before_others_may_acquire_its_runs() {
+        let (renewed, lease) = (Instant::now(), Duration::from_secs(15));
+        let until = holds_until(renewed, lease);
+        assert!(until < renewed + lease, "a commit that has begun can finish");
+        assert!(until > renewed + lease / 5, "the lease is renewed before that");
+    }
+}

@@ -1,0 +1,181 @@
+//! A run whose log this process writes or tries to acquire.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::OpenLog;
+use super::node::NodeLease;
+use crate::runs::log::{IncomingLine, LogError, Opened};
+use crate::runs::status::RunStatus;
+use crate::runs::store::Lease;
+
+/// A run whose log this process writes or tries to acquire.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    open: tokio::sync::Mutex<Option<OpenLog>>,
+    /// Held while a run is ended, so that only one call at a time ends it.
+    pub(super) ending: tokio::sync::Mutex<()>,
+    state: Mutex<SlotState>,
+    /// The number of lines that were refused because the log could not be written, and whose writer does not number
+    /// them.
+    refused: AtomicU64,
+    degraded: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct SlotState {
+    status: Option<RunStatus>,
+    last_activity: Option<Instant>,
+    /// When the writer last contacted this process. Acquiring the log does not count.
+    last_writer_activity: Option<Instant>,
+    lost_after: Duration,
+    durable_bytes: Option<u64>,
+}
+
+impl Slot {
+    pub(super) async fn open(&self) -> tokio::sync::MutexGuard<'_, Option<OpenLog>> {
+        self.open.lock().await
+    }
+
+    /// Releases the log, unless a task is about to acquire it.
+    pub(super) fn release(&self) {
+        if let Ok(mut open) = self.open.try_lock() {
+            *open = None;
+        }
+    }
+
+    pub(super) fn acquired(&self, lease: &Lease) {
+        let mut state = self.state();
+        state.status = Some(lease.status);
+        state.lost_after = lease.lost_after;
+        state.last_activity = Some(Instant::now());
+    }
+
+    pub(super) fn record_activity(&self) {
+        let mut state = self.state();
+        state.last_activity = Some(Instant::now());
+        state.last_writer_activity = state.last_activity;
+    }
+
+    /// Returns whether the run's writer is connected to this process, whatever the database says.
+    pub(super) fn has_writer(&self) -> bool {
+        let state = self.state();
+        state
+            .last_writer_activity
+            .is_some_and(|at| at.elapsed() <= state.lost_after)
+    }
+
+    pub(super) fn set_status(&self, status: RunStatus) {
+        self.state().status = Some(status);
+    }
+
+    /// Records the number of durable bytes of a log that was released.
+    pub(super) fn note_durable_bytes(&self, bytes: u64) {
+        let mut state = self.state();
+        state.durable_bytes = state.durable_bytes.max(Some(bytes));
+    }
+
+    pub(super) fn durable_bytes(&self) -> Option<u64> {
+        self.state().durable_bytes
+    }
+
+    pub(super) fn count_refused(&self, lines: usize) {
+        self.refused.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+
+    /// Marks the run as degraded. Returns false if it was degraded before.
+    pub(super) fn mark_degraded(&self) -> bool {
+        !self.degraded.swap(true, Ordering::Relaxed)
+    }
+
+    /// Returns how long the writer has been silent, if that is longer than the run allows.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let state = self.state();
+        let live = matches!(state.status, Some(RunStatus::Building | RunStatus::Running));
+        let silent = state.last_activity?.elapsed();
+        (live && silent > state.lost_after).then_some(silent)
+    }
+
+    /// Appends the service's own lines after a log was acquired: that it begins, that a torn end was truncated, that
+    /// lines are missing.
+    pub(super) async fn append_opening_lines(
+        &self,
+        node_lease: &NodeLease,
+        opened: &Opened,
+        lease: &Lease,
+    ) -> Result<(), LogError> {
+        let node = node_lease.node();
+        let log = &opened.log;
+        let empty = log.durable().borrow().sequence == 0;
+        if empty {
+            node.append_own(log, service_line("run.queued", None), false).await?;
+            if lease.status == RunStatus::Running {
+                node.append_own(log, service_line("run.started", None), false).await?;
+            }
+        }
+        if opened.cut_bytes > 0 {
+            let payload = raw_json(&json!({"cut_bytes": opened.cut_bytes}));
+            node.append_own(log, service_line("log.recovered", Some(&payload)), false)
+                .await?;
+        }
+        let refused = self.refused.load(Ordering::Relaxed);
+        if refused > 0 {
+            let reason = "these lines were refused while the log could not be written";
+            let payload = raw_json(&json!({"count": refused, "reason": reason}));
+            node.append_own(log, service_line("log.gap", Some(&payload)), false)
+                .await?;
+            self.refused.fetch_sub(refused, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Creates a line that the service itself writes.
+pub(super) fn service_line<'a>(kind: &'a str, payload: Option<&'a RawValue>) -> IncomingLine<'a> {
+    IncomingLine {
+        kind: kind.into(),
+        payload,
+        created_at: None,
+        source: None,
+    }
+}
+
+/// Serializes a payload.
+pub(super) fn raw_json(value: &serde_json::Value) -> Box<RawValue> {
+    to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_is_silent_at_the_limit_and_not_before() {
+        let slot = Slot::default();
+        let lease = |status| Lease {
+            epoch: 1,
+            configuration_id: None,
+            status,
+            lost_after: Duration::from_secs(60),
+        };
+        let silent_after = |ms| {
+            slot.state().last_activity = Instant::now().checked_sub(Duration::from_millis(ms));
+            slot.silence().is_some()
+        };
+        for status in [RunStatus::Building, RunStatus::Running] {
+            slot.acquired(&lease(status));
+            assert!(!silent_after(55_000) && silent_after(60_500));
+        }
+        // A queued run has no writer yet.
+        slot.acquired(&lease(RunStatus::Queued));
+        assert!(!silent_after(3_600_000));
+    }
+}
