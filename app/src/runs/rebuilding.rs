@@ -27,7 +27,7 @@ impl Runs {
     /// The runs that have ended and have a log, the newest first.
     ///
     /// # Errors
-    /// As any statement.
+    /// Any database error.
     pub async fn ended(&self, database: &Database, context: &Context) -> Result<Vec<Uuid>> {
         let mut ended = Vec::new();
         let mut after = None;

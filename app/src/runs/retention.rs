@@ -24,7 +24,7 @@ pub enum RetentionAction {
 /// `after` in that order.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub async fn due_logs(workers: &WorkerDatabase, action: RetentionAction, days: u32, limit: i64) -> Result<Vec<RunKey>> {
     let query = sqlx::query(
         "SELECT team_id, id FROM runs

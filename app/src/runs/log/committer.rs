@@ -1,12 +1,13 @@
-//! The thread that makes lines safe: it takes what has queued in all the runs of this process, and commits it together.
+//! The committer: a thread that commits the pending lines of all runs of this process together.
 //!
-//! What comes while a commit is on its way waits for the next one: a group is as large as the disk is slow, and nobody
-//! waits for a clock.
+//! Lines that arrive during a commit wait for the next one. So the size of a group adapts to the speed of the disk, and
+//! no timer is needed.
 //!
 //! The thread also decides which logs have their files open: see `open_files`.
 //!
-//! **The order of a commit**: each run's bytes into its own file (not synced: there a full disk is found, and only that
-//! run fails), then all of them into the write-ahead log, one fsync, and only then do readers and writers hear of them.
+//! **The order of a commit**: first, each run's bytes are written to its own file without a sync. A full disk is found
+//! here, and then only that run fails. Next, all bytes are written to the write-ahead log with one fsync. Only then are
+//! the lines published to readers and acknowledged to writers.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -21,16 +22,16 @@ use super::log::{LineBatch, Log};
 use super::open_files::{OpenFiles, OpenFilesLimits, ToClose};
 use super::wal::{Disk, Group, WalFolder};
 
-/// How many segments there are at most: while all are on their way into the runs' files, commits wait.
+/// The maximum number of segments. Commits wait while the run files of all segments are being synced.
 const MAX_SEGMENTS: usize = 4;
 
-/// Makes segments.
+/// Creates a segment.
 pub(super) type MakeSegment = Box<dyn FnMut(&WalFolder, usize, u64) -> io::Result<Box<dyn Disk>> + Send>;
 
-/// Whether this process may still write: asked before each commit.
+/// Returns whether this process may still write. It is called before each commit.
 pub(super) type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// The committing thread, and what waits for it.
+/// The committer thread and its queue.
 #[derive(Debug)]
 pub(super) struct Committer {
     shared: Arc<CommitterState>,
@@ -47,16 +48,16 @@ struct CommitterState {
 #[derive(Debug, Default)]
 struct Queue {
     logs: Vec<Arc<Log>>,
-    /// Logs whose files were opened elsewhere.
+    /// Logs whose files were opened by another thread.
     opened: Vec<Arc<Log>>,
     stop: bool,
 }
 
 impl Committer {
-    /// Starts the thread, which keeps `folder` until it stops.
+    /// Starts the thread, which owns `folder` until it stops.
     ///
     /// # Errors
-    /// What the file system says about the first segment.
+    /// An error of the file system when the first segment is created.
     pub(super) fn start(
         folder: WalFolder,
         segment_bytes: u64,
@@ -68,14 +69,15 @@ impl Committer {
         let first = make(&folder, 0, segment_bytes)?;
         let (full, to_sync) = mpsc::channel::<ToSync>();
         let (done, synced) = mpsc::channel();
-        // One after the other, in their order: else what is left to read might have a hole.
+        // Segments are synced one after the other, in their order. Otherwise the segments that recovery reads might
+        // have a hole.
         thread::Builder::new().name("run-logs-sync".to_owned()).spawn(move || {
             for work in to_sync {
                 let synced = match work {
                     ToSync::Segment(segment) => sync_all(segment.files.values()).map(|()| Some(segment.disk)),
                     ToSync::Files(files) => sync_all(&files).map(|()| None),
                 };
-                // Nobody waits for it once the committer has given up.
+                // The receiver is gone if the committer has given up.
                 if let Some(done_or_failed) = synced.transpose() {
                     let _ = done.send(done_or_failed);
                 }
@@ -106,7 +108,7 @@ impl Committer {
         })
     }
 
-    /// Something of this log waits to be committed.
+    /// Queues a log that has pending lines.
     pub(super) fn queue(&self, log: Arc<Log>) {
         let mut queue = self.shared.lock();
         if queue.stop {
@@ -115,11 +117,11 @@ impl Committer {
             return;
         }
         queue.logs.push(log);
-        // Who is at work looks again anyway.
+        // A thread that is busy checks the queue again afterwards.
         self.shared.wake.notify_one();
     }
 
-    /// The file of this log was opened: it counts as one that is open.
+    /// Reports that the file of this log was opened, so that it counts as an open file.
     pub(super) fn opened(&self, log: Arc<Log>) {
         let mut queue = self.shared.lock();
         if !queue.stop {
@@ -128,18 +130,18 @@ impl Committer {
         }
     }
 
-    /// A commit has failed: nothing more is taken.
+    /// Returns whether a commit has failed. Then no more lines are accepted.
     pub(super) fn is_broken(&self) -> bool {
         self.shared.broken.load(Ordering::Acquire)
     }
 
-    /// Commits what waits, makes all of it safe in the runs' own files, and removes the write-ahead log.
+    /// Commits all pending lines, syncs the runs' own files, and removes the write-ahead log.
     pub(super) fn stop(&self) {
         self.shared.lock().stop = true;
         self.shared.wake.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // It has told what went wrong.
+            // The thread logs its own errors.
             let _ = thread.join();
         }
     }
@@ -158,7 +160,7 @@ impl CommitterState {
     }
 }
 
-/// A segment that is written, and the files that have what it has without being synced yet.
+/// The segment that is being written, and the run files that it covers and that are not synced yet.
 struct ActiveSegment {
     disk: Box<dyn Disk>,
     generation: u64,
@@ -177,11 +179,11 @@ impl ActiveSegment {
     }
 }
 
-/// What the syncing thread does, in this order.
+/// Work for the sync thread, which does it in order.
 enum ToSync {
-    /// All files that a segment speaks of; then it can be used again.
+    /// Sync all files that a segment covers; then the segment can be reused.
     Segment(ActiveSegment),
-    /// Files that were closed.
+    /// Sync files that were closed.
     Files(Vec<Arc<File>>),
 }
 
@@ -194,14 +196,15 @@ struct Segments {
     make: MakeSegment,
     bytes: u64,
     made: usize,
-    /// In the order in which they were written, so that those that are left to read are always the newest, without a hole.
+    /// In the order in which they were written. So the segments that recovery reads are always the newest ones, without
+    /// a hole.
     free: VecDeque<Box<dyn Disk>>,
     full: mpsc::Sender<ToSync>,
     synced: mpsc::Receiver<io::Result<Box<dyn Disk>>>,
 }
 
 impl Segments {
-    /// One that may be written; the one that is full is on its way into the runs' files.
+    /// Returns a segment that may be written, and sends the full one to the sync thread.
     fn next(&mut self, full: ActiveSegment) -> io::Result<ActiveSegment> {
         let generation = full.generation + 1;
         self.sync_later(ToSync::Segment(full))?;
@@ -221,11 +224,11 @@ impl Segments {
     }
 
     fn sync_later(&self, work: ToSync) -> io::Result<()> {
-        let gone = |_| io::Error::other("the thread that syncs is gone");
+        let gone = |_| io::Error::other("the sync thread is gone");
         self.full.send(work).map_err(gone)
     }
 
-    /// Takes in what was synced by now.
+    /// Collects the segments that are synced.
     fn collect(&mut self) -> io::Result<()> {
         while let Ok(segment) = self.synced.try_recv() {
             self.free.push_back(segment?);
@@ -257,19 +260,21 @@ impl CommitLoop {
                 break;
             }
         }
-        // Safe in the runs' own files: then nothing is left to take over.
+        // When the runs' own files are synced, there is nothing to recover.
         let synced = sync_all(self.active.files.values());
         let synced = synced.and_then(|()| {
             drop(self.segments.full);
             self.segments.synced.iter().try_for_each(|synced| synced.map(drop))
         });
         if let Err(error) = synced.and_then(|()| self.segments.folder.remove()) {
-            tracing::error!("run logs: the write-ahead log is kept for the next start: {error}");
+            tracing::error!(
+                "run logs: could not sync or remove the write-ahead log, which is kept for the next start: {error}"
+            );
         }
     }
 
-    /// What has queued, and the logs whose files were opened. Nothing once it is to stop, or when it is time to look for
-    /// idle files.
+    /// Waits for work. Returns the queued logs, the logs whose files were opened, and whether the thread must stop.
+    /// Both lists are empty if the thread must stop or if it is time to look for idle files.
     fn wait(&self) -> (Vec<Arc<Log>>, Vec<Arc<Log>>, bool) {
         let mut queue = self.shared.lock();
         while queue.logs.is_empty() && queue.opened.is_empty() && !queue.stop {
@@ -292,8 +297,8 @@ impl CommitLoop {
         )
     }
 
-    /// Closes the files of logs that have been idle for long. They are synced by the other thread, before the segment that
-    /// speaks of them is used again.
+    /// Closes the files of logs that have been idle for long. The sync thread syncs them before the segment that covers
+    /// them is reused.
     fn close_idle(&mut self) -> io::Result<()> {
         self.segments.collect()?;
         let idle = self.open.take_idle();
@@ -304,13 +309,13 @@ impl CommitLoop {
         }
     }
 
-    /// Closes the files that were used least recently, where there is no room for `more`.
+    /// Closes the least recently used files if `more` files would exceed the limit.
     fn make_room(&mut self, more: usize) -> io::Result<()> {
         let closed = self.open.make_room(more);
         sync_all(&self.close(closed))
     }
 
-    /// Closes files and returns those that are to be synced.
+    /// Closes files and returns those that must be synced.
     fn close(&mut self, logs: Vec<ToClose>) -> Vec<Arc<File>> {
         let mut files = Vec::new();
         for (run, log) in logs {
@@ -320,10 +325,11 @@ impl CommitLoop {
         files
     }
 
-    /// Writes a log's lines into its own file. Where too many files are open, others are closed for it.
+    /// Writes a log's lines to its own file. If too many files are open, it closes other files first.
     ///
     /// # Errors
-    /// Of a file that was closed for it and could not be synced. In the result: what the file system says of this one.
+    /// An error when another file that was closed could not be synced. The inner result is the error of this log's
+    /// file.
     fn write(&mut self, log: &Arc<Log>, piece: &LineBatch) -> io::Result<io::Result<()>> {
         if log.file().is_none() {
             self.make_room(1)?;
@@ -340,7 +346,7 @@ impl CommitLoop {
 
     fn commit(&mut self, logs: &[Arc<Log>]) -> io::Result<()> {
         if !logs.is_empty() && !(self.may_write)() {
-            return Err(io::Error::other("the lease of this process has run out"));
+            return Err(io::Error::other("the node lease of this process has expired"));
         }
         let most = usize::try_from(self.segments.bytes / 4).unwrap_or(usize::MAX);
         let mut taken = Vec::with_capacity(logs.len());
@@ -348,7 +354,7 @@ impl CommitLoop {
         for log in logs {
             let Some(piece) = log.take() else { continue };
             if let Err(error) = self.write(log, &piece)? {
-                tracing::warn!(run = %log.key().run_id, "run logs: the run's file could not be written: {error}");
+                tracing::warn!(run = %log.key().run_id, "run logs: could not write the run's file: {error}");
                 log.give_up(&describe(&error));
                 continue;
             }
@@ -374,7 +380,7 @@ impl CommitLoop {
         self.active.disk.sync()?;
         self.active.at += bytes.len() as u64;
         for (log, piece) in taken.drain(..) {
-            // One that was closed since it was written is synced by now.
+            // A file that was closed after the write is already synced.
             if let Some(file) = log.file() {
                 self.active.files.entry(log.key()).or_insert(file);
             }
@@ -384,8 +390,8 @@ impl CommitLoop {
         Ok(())
     }
 
-    /// What a disk has kept after an fsync that failed, nobody knows. So nothing is written any more: who begins anew
-    /// reads the write-ahead log again.
+    /// Stops all writing. After a failed fsync the on-disk state is unknown, so a new writer node must recover the
+    /// write-ahead log.
     fn give_up(self, logs: &[Arc<Log>], error: &io::Error) {
         tracing::error!("run logs: a commit failed: {error}");
         self.shared.broken.store(true, Ordering::Release);
@@ -401,7 +407,7 @@ impl CommitLoop {
     }
 }
 
-/// In place of a segment, while one follows another.
+/// A placeholder while one segment replaces another.
 struct NoDisk;
 
 impl Disk for NoDisk {
@@ -414,7 +420,7 @@ impl Disk for NoDisk {
     }
 }
 
-/// A disk's error in words that name no path.
+/// Describes an error of the file system without a path.
 pub(super) fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "no space is left".to_owned(),

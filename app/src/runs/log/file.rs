@@ -1,12 +1,12 @@
-//! A run's own file while it is written: one descriptor, and none while the log is idle.
+//! A run's own file while it is written. It needs one descriptor, and none while the log is idle.
 //!
-//! The committing thread alone opens the file again and closes it, so that nothing is written between a sync and the
-//! close that follows it.
+//! Only the committer thread reopens the file and closes it. So nothing is written between a sync and the close after
+//! it.
 //!
-//! **Invariant:** a closed file has no lock of its own, and needs none. Another process opens a log only with the run's
-//! lease, and it gets the lease of a process that shares this folder only when the lock of that process's write-ahead log
-//! is free. The committing thread holds that lock for as long as it runs. When the file is opened again its lock is taken
-//! again, and a file whose length is not the one that this process has written is not written to.
+//! **Invariant:** a closed file has no lock of its own and needs none. Another process opens a log only with the run's
+//! lease. If it shares this storage, it gets that lease only when the lock of this process's write-ahead log is free.
+//! The committer thread holds that lock as long as it runs. When the file is reopened, its lock is taken again, and the
+//! file is not written if its length is not the length that this process has written.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::LogError;
 
-/// Opens a log's file for its one writer and locks it.
+/// Opens a log's file for writing and locks it.
 ///
 /// # Errors
 /// [`LogError::Held`] when another process has the lock; [`LogError::Unwritable`].
@@ -36,10 +36,10 @@ pub(super) fn lock_file(path: &Path) -> Result<File, LogError> {
     }
 }
 
-/// Makes what was written to a run's own file safe on disk, with the file's length. Every sync of such a file is this one.
+/// Syncs a run's own file to disk, with its length. Every sync of such a file calls this function.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub(super) fn sync_file(file: &File) -> io::Result<()> {
     #[cfg(test)]
     super::tests::syncs::note(file);
@@ -55,16 +55,16 @@ pub(super) struct LogFile {
 
 #[derive(Debug)]
 enum FileState {
-    /// Open and locked.
+    /// The file is open and locked.
     Open(Arc<File>),
-    /// Closed until the next line.
+    /// The file is closed until the next line.
     Idle,
-    /// Nothing more is written here: others may have the file.
+    /// This process writes no more lines, and other processes may open the file.
     Released,
 }
 
 impl LogFile {
-    /// The file at `path`, as [`lock_file`] has opened it.
+    /// Wraps a file that [`lock_file`] has opened at `path`.
     pub(super) fn new(path: PathBuf, locked: File) -> Self {
         Self {
             path,
@@ -72,7 +72,7 @@ impl LogFile {
         }
     }
 
-    /// The file, if it is open.
+    /// Returns the file, if it is open.
     pub(super) fn opened(&self) -> Option<Arc<File>> {
         match &*self.state() {
             FileState::Open(file) => Some(file.clone()),
@@ -80,10 +80,11 @@ impl LogFile {
         }
     }
 
-    /// The file, opened again if it was closed. `length` is what this process has written. For the committing thread alone.
+    /// Returns the file, and reopens it if it was closed. `length` is the length that this process has written. Only
+    /// the committer thread may call this.
     ///
     /// # Errors
-    /// What the file system says; a file that another process has locked or changed.
+    /// An error of the file system; an error if another process has locked or changed the file.
     pub(super) fn open(&self, length: u64) -> io::Result<Arc<File>> {
         let mut state = self.state();
         match &*state {
@@ -100,7 +101,7 @@ impl LogFile {
         let found = file.metadata()?.len();
         if found != length {
             return Err(io::Error::other(format!(
-                "the log has {found} bytes, and {length} were written: another process has changed it"
+                "the log has {found} bytes instead of the {length} that were written: another process has changed it"
             )));
         }
         let file = Arc::new(file);
@@ -108,29 +109,29 @@ impl LogFile {
         Ok(file)
     }
 
-    /// Closes the file until the next line, and returns it: the caller syncs it. None if it is not open. For the committing
-    /// thread alone.
+    /// Closes the file until the next line, and returns it. The caller must sync it. Returns `None` if it is not open.
+    /// Only the committer thread may call this.
     pub(super) fn close(&self) -> Option<Arc<File>> {
         let mut state = self.state();
         let FileState::Open(file) = &*state else { return None };
         let file = file.clone();
-        // Others may hold the descriptor for a while: until it is synced.
+        // Another thread may keep the descriptor until the file is synced, so the file is unlocked explicitly.
         unlock(&file);
         *state = FileState::Idle;
         Some(file)
     }
 
-    /// Lets others have the file: nothing more is written here.
+    /// Unlocks the file for other processes. This process writes no more lines to it.
     pub(super) fn release(&self) {
         if let FileState::Open(file) = std::mem::replace(&mut *self.state(), FileState::Released) {
             unlock(&file);
         }
     }
 
-    /// Makes what was written safe, whether the file is open or not.
+    /// Syncs the file, whether it is open or not.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub(super) fn sync(&self) -> io::Result<()> {
         match self.opened() {
             Some(file) => sync_file(&file),
@@ -138,11 +139,11 @@ impl LogFile {
         }
     }
 
-    /// Cuts off what comes after `length`, unless the file is closed: then it may be another process's by now. For the
-    /// committing thread alone.
+    /// Truncates the file to `length`. A closed file is not changed, because another process may have opened it. Only
+    /// the committer thread may call this.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub(super) fn truncate(&self, length: u64) -> io::Result<()> {
         self.opened().map_or(Ok(()), |file| file.set_len(length))
     }
@@ -154,6 +155,6 @@ impl LogFile {
 
 fn unlock(file: &File) {
     if let Err(error) = file.unlock() {
-        tracing::warn!("run logs: a log's file could not be unlocked: {error}");
+        tracing::warn!("run logs: could not unlock a log's file: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! A line as a log would keep it.
+//! Builds a line as a log would store it, for fuzz tests.
 
 use chrono::Utc;
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::layout::RunKey;
 use super::line::{Envelope, EventIds, IncomingLine, LinePosition, write_line};
 
-/// Writes a line as it is kept, with number 7.
+/// Returns a line as it is stored, with number 7.
 pub(in crate::runs) fn stored_line(incoming: &IncomingLine<'_>) -> Vec<u8> {
     let run = RunKey {
         team_id: Uuid::nil(),

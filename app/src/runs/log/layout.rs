@@ -1,4 +1,4 @@
-//! Where things are under the storage's root.
+//! The paths under the storage's root.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -23,48 +23,48 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The storage in this folder, which need not be there yet.
+    /// Uses this folder, which does not have to exist yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// A run's log as it is written, relative to the root.
+    /// Returns the path of a run's plain log, relative to the root.
     pub fn events_path(run: RunKey) -> String {
         format!("workspaces/{}/runs/{}/logs/events.ndjson", run.team_id, run.run_id)
     }
 
-    /// A run's log as it is written.
+    /// Returns the path of a run's plain log.
     pub fn plain(&self, run: RunKey) -> PathBuf {
         self.root.join(Self::events_path(run))
     }
 
-    /// A run's log once it is sealed.
+    /// Returns the path of a run's sealed log.
     pub fn sealed(&self, run: RunKey) -> PathBuf {
         self.plain(run).with_extension("ndjson.zst")
     }
 
-    /// The folder of a process's write-ahead log.
+    /// Returns the folder of a node's write-ahead log.
     pub(super) fn wal(&self, node: Uuid) -> PathBuf {
         self.wals().join(node.to_string())
     }
 
-    /// Where the processes have theirs.
+    /// Returns the folder of all write-ahead logs.
     pub(super) fn wals(&self) -> PathBuf {
         self.root.join("wal")
     }
 }
 
-/// Makes a folder with all above it, each safe on disk once this returns.
+/// Creates a folder and its parents, and syncs each of them to disk.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
     let parent = folder.parent().unwrap_or(Path::new(""));
     make_folder(parent)?;
-    // What programs say is nobody else's.
+    // The output of programs is private, so other users get no access.
     match DirBuilder::new().mode(0o750).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -72,10 +72,10 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     sync_folder(parent)
 }
 
-/// Makes what was created, renamed or removed in a folder safe on disk.
+/// Syncs a folder, so that files that were created, renamed or removed in it are durable.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")

@@ -1,12 +1,12 @@
-//! One line of a log: the envelope around what a program says.
+//! One line of a log: the envelope around a program's event.
 //!
 //! ```text
 //! {"type":…,"event_id":…,"created_at":…,"sequence":…,"source":…,"workspace_id":…,"configuration_id":…,"run_id":…,
 //!  "writer":{"id":…,"epoch":…,"seq":…},"payload":{…}}⏎
 //! ```
 //!
-//! `writer` is there for lines of a writer that numbers what it sends, so that what is sent twice is known in the log
-//! itself. The order of the fields is fixed: how far a log has come is read from a line's beginning.
+//! Lines of a writer that numbers its lines have the field `writer`. So the log itself shows which lines were sent
+//! twice. The order of the fields is fixed, because the sequence number is read from the beginning of a line.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -18,35 +18,36 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::layout::RunKey;
 
-/// How a line says where it is, in the first bytes of each.
+/// The text before a line's sequence number.
 const SEQUENCE: &[u8] = b",\"sequence\":";
-/// Type, id and moment come before it: it is found within so many bytes.
+/// The number of bytes at the beginning of a line in which [`SEQUENCE`] is found. Only the type, the id and the time
+/// come before it.
 const SEQUENCE_WITHIN: usize = 320;
 
-/// What a program says: an event without its envelope, as it was sent.
+/// A line as a client sends it: an event without its envelope.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IncomingLine<'a> {
-    /// What kind of event: `console.line`, `run.table.summary`.
+    /// The type of the event, such as `console.line` or `run.table.summary`.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
-    /// What it says: a JSON object; left out: an empty one.
+    /// A JSON object; an empty one if it is left out.
     #[serde(borrow, default)]
     pub payload: Option<&'a RawValue>,
-    /// When it happened, if not now: RFC 3339.
+    /// The time of the event (RFC 3339), if it is not the current time.
     #[serde(borrow, default)]
     pub created_at: Option<Cow<'a, str>>,
-    /// What part of the program says it.
+    /// The part of the program that sends the event.
     #[serde(borrow, default)]
     pub source: Option<Cow<'a, str>>,
 }
 
-/// What is the same in all lines of a run.
+/// The fields that are the same in all lines of a run, as JSON text.
 #[derive(Debug, Clone)]
 pub struct Envelope(String);
 
 impl Envelope {
-    /// Of a run.
+    /// Creates the envelope of a run's lines.
     pub fn new(run: RunKey, configuration_id: Option<&str>) -> Self {
         let configuration = configuration_id.map_or_else(|| "null".to_owned(), |id| quoted(id).into_owned());
         Self(format!(
@@ -56,29 +57,29 @@ impl Envelope {
     }
 }
 
-/// What numbers a line, beside its place: the writer that sent it.
+/// The writer of a line, and the writer's own number of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct WriterMark<'a> {
-    /// The writer, by a name of its own.
+    /// The name that the writer gives itself.
     #[serde(borrow)]
     pub id: &'a str,
-    /// How often it has begun anew.
+    /// The writer's epoch, which it increases each time it starts again.
     pub epoch: u64,
-    /// Its own count of what it sent.
+    /// The number of the line in the writer's epoch.
     pub seq: u64,
 }
 
-/// A line's place and moment.
+/// The fields that the service adds to each line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LinePosition<'a> {
     pub(super) sequence: u64,
     pub(super) id: Uuid,
-    /// As [`moment`] writes it.
+    /// The current time, as [`moment`] formats it.
     pub(super) now: &'a str,
     pub(super) writer: Option<WriterMark<'a>>,
 }
 
-/// The ids of a log's lines: in the order of the lines, also within a moment.
+/// Generates the ids of a log's lines. They have the order of the lines, also within one millisecond.
 #[derive(Debug)]
 pub(super) struct EventIds(ContextV7);
 
@@ -95,7 +96,7 @@ impl EventIds {
     }
 }
 
-/// Writes a line with its newline. What was said has been checked by then.
+/// Writes a line with its line break. The incoming line must have been validated.
 pub(super) fn write_line(
     into: &mut Vec<u8>,
     envelope: &Envelope,
@@ -112,7 +113,7 @@ pub(super) fn write_line(
     into.extend_from_slice(incoming.created_at.as_deref().unwrap_or(position.now).as_bytes());
     into.push(b'"');
     into.extend_from_slice(SEQUENCE);
-    // Writing into memory doesn't fail.
+    // Writing to a `Vec` never fails.
     let _ = write!(into, "{}", position.sequence);
     into.extend_from_slice(b",\"source\":\"");
     into.extend_from_slice(incoming.source.as_deref().unwrap_or(source).as_bytes());
@@ -133,12 +134,13 @@ pub(super) fn write_line(
     into.extend_from_slice(b"}\n");
 }
 
-/// A moment as lines have it.
+/// Formats a time as in lines.
 pub fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// JSON without the line breaks that may be between its parts: within a text they are escaped.
+/// Writes JSON without line breaks. Line breaks in JSON can only be between tokens, because in strings they are
+/// escaped.
 fn one_line(into: &mut Vec<u8>, json: &str) {
     let begin = into.len();
     into.extend_from_slice(json.as_bytes());
@@ -149,12 +151,12 @@ fn one_line(into: &mut Vec<u8>, json: &str) {
     }
 }
 
-/// A text as JSON.
+/// Quotes a text as a JSON string.
 fn quoted(text: &str) -> Cow<'_, str> {
     serde_json::to_string(text).map_or(Cow::Borrowed("\"\""), Cow::Owned)
 }
 
-/// A line's place, from its beginning. None for what is no line of a log.
+/// Reads a line's sequence number from its beginning. Returns `None` for bytes that are not a line of a log.
 pub fn sequence_of(line: &[u8]) -> Option<u64> {
     let head = line.get(..line.len().min(SEQUENCE_WITHIN))?;
     if !head.starts_with(b"{\"type\":\"") {
@@ -166,27 +168,27 @@ pub fn sequence_of(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
 }
 
-/// A line as it is read again: what was asked for of it.
+/// A stored line, with the fields that readers need.
 #[derive(Debug, Deserialize)]
 pub struct StoredLine<'a> {
-    /// What kind of event.
+    /// The type of the event.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
-    /// When it happened.
+    /// The time of the event.
     #[serde(borrow)]
     pub created_at: Cow<'a, str>,
-    /// Its place.
+    /// The line's number in the log.
     pub sequence: u64,
-    /// Who numbered it, if somebody did.
+    /// The writer that numbered the line, if any.
     #[serde(borrow, default)]
     pub writer: Option<WriterMark<'a>>,
-    /// What it says.
+    /// The payload, a JSON object.
     #[serde(borrow)]
     pub payload: &'a RawValue,
 }
 
 impl<'a> StoredLine<'a> {
-    /// None for what is no line of a log.
+    /// Parses a line. Returns `None` for bytes that are not a line of a log.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_its_envelope_around_what_was_said() {
+    fn a_line_is_the_payload_in_its_envelope() {
         let line = written(r#"{"type":"console.line","payload":{"message":"a\nb"}}"#, None);
         let mut value: Value = serde_json::from_slice(&line).unwrap();
         assert!(Uuid::try_parse(value["event_id"].as_str().unwrap()).is_ok());
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_in_many_lines_is_one() {
+    fn line_breaks_in_a_payload_are_replaced() {
         let line = written("{\"type\":\"x\",\"payload\":{\n\t\"a\": 1,\r\n \"b\": \"c\"}}", None);
         assert_eq!(memchr::memchr_iter(b'\n', &line).count(), 1);
         assert_eq!(
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_s_numbers_are_in_the_line() {
+    fn the_numbers_of_a_writer_are_in_the_line() {
         let mark = WriterMark {
             id: "exec",
             epoch: 2,
@@ -261,8 +263,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_has_no_place() {
-        for none in [
+    fn an_invalid_line_has_no_sequence() {
+        for invalid in [
             "",
             "{}",
             "{\"type\":\"x\"",
@@ -270,7 +272,7 @@ mod tests {
             "\0\0\0\0",
             "[1,\"sequence\":7}",
         ] {
-            assert_eq!(sequence_of(none.as_bytes()), None, "{none:?}");
+            assert_eq!(sequence_of(invalid.as_bytes()), None, "{invalid:?}");
         }
     }
 }

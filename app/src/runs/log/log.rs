@@ -1,4 +1,4 @@
-//! A log that is written: what waits, how far it is safe, and who has sent what.
+//! A log that is being written: its pending lines, its durable length, and the sequence numbers of its writers.
 
 use std::fs::File;
 use std::io;
@@ -16,54 +16,54 @@ use super::layout::RunKey;
 use super::line::{Envelope, EventIds, IncomingLine, LinePosition, WriterMark, moment, write_line};
 use super::writers::{Writer, Writers};
 
-/// How large a log and its lines may be.
+/// The maximum sizes of a log and of its lines.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// One line as it is sent, in bytes.
+    /// The maximum size of an incoming line, in bytes.
     pub line_bytes: usize,
-    /// A run's whole log, in bytes.
+    /// The maximum size of a run's log, in bytes.
     pub run_bytes: u64,
 }
 
-/// How much of a run may wait to be committed: who sends faster waits.
+/// Back-pressure limit: the maximum number of uncommitted bytes of a run. Faster senders wait.
 const MAX_PENDING_BYTES: usize = 2 << 20;
-/// What is kept of a buffer for the next lines.
+/// The maximum capacity of a buffer that is kept for the next lines.
 const MAX_KEPT_BUFFER_BYTES: usize = 64 << 10;
 
-/// How far a log is safe.
+/// The durable part of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Durable {
-    /// In bytes.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// In lines: the last one's number.
+    /// The number of its last line.
     pub sequence: u64,
-    /// There won't be more from here.
+    /// Set when this process adds no more lines.
     pub end: Option<LogEnd>,
 }
 
-/// Why there won't be more.
+/// The reason why a log gets no more lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEnd {
-    /// The run has ended, and this is its whole log.
+    /// The run has ended, and its log is complete.
     Complete,
-    /// It could not be written: who wants to go on opens it anew.
+    /// The log could not be written. It must be opened again before more lines can be written.
     Failed(Arc<str>),
 }
 
-/// What became of lines.
+/// The result of appending lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// How many are new.
+    /// The number of lines that are new.
     pub appended: u64,
-    /// How many were there already.
+    /// The number of lines that the log already had.
     pub duplicates: u64,
-    /// The first new line's number; 0 if none is new.
+    /// The number of the first new line; 0 if no line is new.
     pub first_sequence: u64,
-    /// The log's last line once these are in it.
+    /// The number of the log's last line after these lines.
     pub last_sequence: u64,
 }
 
-/// A log with its one writer: this process.
+/// A log of which this process is the only writer.
 pub struct Log {
     key: RunKey,
     epoch: u64,
@@ -85,7 +85,7 @@ impl std::fmt::Debug for Log {
     }
 }
 
-/// What a log had when it was opened.
+/// The state of a log when it was opened.
 #[derive(Debug, Default)]
 pub(super) struct InitialState {
     pub(super) bytes: u64,
@@ -96,18 +96,18 @@ pub(super) struct InitialState {
 #[derive(Debug, Default)]
 struct PendingLines {
     buffer: Vec<u8>,
-    /// Where the buffer goes.
+    /// The offset in the file at which the buffer will be written.
     offset: u64,
-    /// The last line's number, of those that wait, too.
+    /// The number of the last line, including pending lines.
     sequence: u64,
     writers: Writers,
     ids: EventIds,
     queued: bool,
-    /// No line is taken any more.
+    /// The log accepts no more lines.
     closed: bool,
 }
 
-/// What a commit takes.
+/// The lines that one commit writes.
 #[derive(Debug)]
 pub(super) struct LineBatch {
     pub(super) offset: u64,
@@ -153,12 +153,13 @@ impl Log {
         self.epoch
     }
 
-    /// Its file, if that is open.
+    /// Returns the file, if it is open.
     pub(super) fn file(&self) -> Option<Arc<File>> {
         self.file.opened()
     }
 
-    /// Closes its file until the next line, and returns it: the caller syncs it. For the committing thread alone.
+    /// Closes the file until the next line, and returns it. The caller must sync it. Only the committer thread may call
+    /// this.
     pub(super) fn close_file(&self) -> Option<Arc<File>> {
         let mut pending = self.pending();
         if pending.buffer.is_empty() {
@@ -168,21 +169,21 @@ impl Log {
         self.file.close()
     }
 
-    /// How far it is safe, now and from now on.
+    /// Subscribes to the durable part of the log.
     pub fn durable(&self) -> watch::Receiver<Durable> {
         self.durable.subscribe()
     }
 
-    /// It can't be written any more: who wants to opens it anew.
+    /// Returns whether writing has failed. Then the log must be opened again.
     pub fn has_failed(&self) -> bool {
         matches!(self.durable.borrow().end, Some(LogEnd::Failed(_)))
     }
 
-    /// Takes lines in and waits until they are safe. Those of a [`Writer`] that are there already are not taken again.
+    /// Appends lines and waits until they are durable. Lines of a [`Writer`] that the log already has are skipped.
     ///
     /// # Errors
-    /// [`LogError`]; then none of them was taken in, except after [`LogError::Unwritable`]: then nobody knows, and a
-    /// [`Writer`] finds out by sending them again.
+    /// [`LogError`]; then no line was appended. After [`LogError::Unwritable`] it is unknown whether lines were
+    /// appended. A [`Writer`] can send them again.
     pub(super) async fn append(
         self: &Arc<Self>,
         committer: &Committer,
@@ -197,15 +198,15 @@ impl Log {
             }
             let full = durable.borrow_and_update().bytes;
             let moved = durable.wait_for(|durable| durable.bytes != full || durable.end.is_some());
-            // This log holds the sender.
+            // This never fails, because the log holds the sender.
             let _ = moved.await;
         };
         self.wait_until_safe(appended.last_sequence).await?;
         Ok(appended)
     }
 
-    /// Takes in a line of the service's own, for which no limit holds, and waits until it is safe. With `last` it is the
-    /// log's last.
+    /// Appends a line of the service itself, without limits, and waits until it is durable. With `last`, the log
+    /// accepts no further lines.
     ///
     /// # Errors
     /// [`LogError::Ended`], [`LogError::Unwritable`].
@@ -228,7 +229,7 @@ impl Log {
         Ok(appended)
     }
 
-    /// It has its last line: what is left is to tell the database.
+    /// Returns whether the log has its last line. The run's row may not be updated yet.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -237,7 +238,7 @@ impl Log {
         self.pending().closed = true;
     }
 
-    /// Takes no line any more, and waits until those that it has taken are safe.
+    /// Stops accepting lines, and waits until the accepted lines are durable.
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
@@ -247,12 +248,12 @@ impl Log {
         self.wait_until_safe(last).await
     }
 
-    /// Takes lines again, after what was to be the end could not be written.
+    /// Accepts lines again, after the last line could not be written.
     pub fn reopen(&self) {
         self.pending().closed = false;
     }
 
-    /// Makes its own file safe, whatever the write-ahead log has, and returns how many bytes of it are safe.
+    /// Syncs the log's own file, independently of the write-ahead log. Returns the number of durable bytes.
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
@@ -262,7 +263,7 @@ impl Log {
         Ok(bytes)
     }
 
-    /// Tells readers that this is the whole log.
+    /// Releases the file and publishes that the log is complete.
     pub fn complete(&self) {
         self.close();
         self.file.release();
@@ -271,7 +272,7 @@ impl Log {
         });
     }
 
-    /// None if too much waits already.
+    /// Adds lines to the pending lines. Returns `None` if too many bytes are pending.
     fn submit(
         self: &Arc<Self>,
         committer: &Committer,
@@ -344,7 +345,7 @@ impl Log {
     async fn wait_until_safe(&self, sequence: u64) -> Result<(), LogError> {
         let mut durable = self.durable();
         let seen = durable.wait_for(|durable| durable.sequence >= sequence || durable.end.is_some());
-        // This log holds the sender.
+        // This never fails, because the log holds the sender.
         let Ok(seen) = seen.await else {
             return Err(LogError::Ended);
         };
@@ -355,7 +356,7 @@ impl Log {
         }
     }
 
-    /// What waits, for a commit.
+    /// Takes the pending lines for a commit.
     pub(super) fn take(&self) -> Option<LineBatch> {
         let mut pending = self.pending();
         pending.queued = false;
@@ -372,12 +373,13 @@ impl Log {
         })
     }
 
-    /// Writes them into the log's own file, which is opened for it if it was closed. For the committing thread alone.
+    /// Writes a batch to the log's own file, and opens the file if it was closed. Only the committer thread may call
+    /// this.
     pub(super) fn write_to_file(&self, piece: &LineBatch) -> io::Result<()> {
         self.file.open(piece.offset)?.write_all_at(&piece.bytes, piece.offset)
     }
 
-    /// They are safe: who reads may see them.
+    /// Publishes that a batch is durable, so that readers can see it.
     pub(super) fn committed(&self, piece: LineBatch) {
         self.durable.send_modify(|durable| {
             durable.bytes = piece.offset + piece.bytes.len() as u64;
@@ -393,7 +395,7 @@ impl Log {
         }
     }
 
-    /// Takes no more lines. What is being committed may still become safe.
+    /// Stops accepting lines. Lines that are being committed may still become durable.
     pub(super) fn fail(&self, reason: &str) {
         let mut pending = self.pending();
         pending.closed = true;
@@ -405,18 +407,18 @@ impl Log {
         });
     }
 
-    /// Lets others have the file, once the committing thread has ended.
+    /// Unlocks the file for other processes, after the committer thread has ended.
     pub(super) fn release(&self) {
         self.file.release();
-        self.fail("this process has let it go");
+        self.fail("this process has released the log");
     }
 
-    /// Takes no more lines, takes back what is not safe as far as that is possible, and lets others have the file. For the
-    /// committing thread alone: nobody else knows what is about to be safe.
+    /// Stops accepting lines, truncates the part of the file that is not durable if that is possible, and unlocks the
+    /// file. Only the committer thread may call this, because only it knows what is about to become durable.
     pub(super) fn give_up(&self, reason: &str) {
-        // Who opens it next cuts it, too, as far as it can tell.
+        // If this fails, the next process that opens the file truncates it as far as it can tell.
         let _ = self.file.truncate(self.durable.borrow().bytes);
-        // Before it is told: who hears of it may open it.
+        // The file is unlocked before the failure is published, because a subscriber may open it.
         self.file.release();
         self.fail(reason);
     }

@@ -1,4 +1,4 @@
-//! Taking up a log: how far it has come, who has sent what, and what is no whole line at its end.
+//! Opens a log: finds its length, restores the writers' sequence numbers, truncates a torn tail.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -8,26 +8,26 @@ use super::file::sync_file;
 use super::line::StoredLine;
 use super::log::InitialState;
 
-/// What there was beside the lines.
+/// The damage that was found in a log's file.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Damage {
-    /// So many bytes at the end were no whole line, and are cut off.
+    /// The number of bytes at the end that were not a complete line. They were truncated.
     pub(super) cut_bytes: u64,
-    /// So many lines can't be read. They stay where they are.
+    /// The number of lines that can't be parsed. They stay in the file.
     pub(super) unreadable: u64,
 }
 
-/// Reads a whole log, cuts what is no whole line off its end, and makes sure that all the rest is safe.
+/// Reads a whole log, truncates an incomplete line at its end, and syncs the file.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub(super) fn recover_file(file: &File) -> io::Result<(InitialState, Damage, Option<Completed>)> {
     let length = file.metadata()?.len();
     let mut found = InitialState::default();
     let mut damage = Damage::default();
     let mut completed = None;
-    // Lines that can't be read are only lines if one follows that can: what disks leave at an end after a power cut may
-    // have line breaks, too.
+    // Unreadable lines count as lines only if a readable line follows. The garbage that a power cut leaves at the end
+    // of a file may contain line breaks, too.
     let mut unsure = 0;
     let mut at = 0;
     let mut reader = BufReader::with_capacity(1 << 18, file);
@@ -62,17 +62,17 @@ pub(super) fn recover_file(file: &File) -> io::Result<(InitialState, Damage, Opt
     Ok((found, damage, completed))
 }
 
-/// The last line is the run's end.
+/// A marker that the last line of a log is the run's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Completed;
 
 /// The type of a run's last line.
 pub(super) const COMPLETED: &str = "run.completed";
 
-/// Writes bytes again where they were, and cuts off what comes after.
+/// Writes records again at their offsets, truncates the file after the last record, and syncs it.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub(super) fn replay_records(file: &File, records: &[(u64, &[u8])]) -> io::Result<()> {
     let mut end = 0;
     for (offset, bytes) in records {

@@ -1,4 +1,4 @@
-//! Which logs have their files open: at most so many, and none that is idle for long.
+//! Tracks which logs have their files open, limits their number, and finds idle ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use super::layout::RunKey;
 use super::log::Log;
 
-/// How many files of logs a process keeps open, and for how long.
+/// The maximum number of open log files, and how long an idle one stays open.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenFilesLimits {
-    /// The number of logs whose files are open at the same time: the least recently written ones are closed for others.
+    /// The maximum number of log files that are open at the same time. The least recently written ones are closed
+    /// first.
     pub max: usize,
-    /// After how long without a line a file is closed.
+    /// The time without a line after which a file is closed.
     pub idle_after: Duration,
 }
 
-/// The logs whose files are open, as the committing thread knows them.
+/// The logs whose files are open, as the committer thread knows them.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     limits: OpenFilesLimits,
@@ -30,7 +31,7 @@ struct OpenFile {
     used: Instant,
 }
 
-/// A log whose file is to be closed.
+/// A log whose file must be closed.
 pub(super) type ToClose = (RunKey, Weak<Log>);
 
 impl OpenFiles {
@@ -42,7 +43,7 @@ impl OpenFiles {
         }
     }
 
-    /// Notes that a log's file is open, and was used now.
+    /// Records that a log's file is open and was just used.
     pub(super) fn mark_used(&mut self, log: &Arc<Log>) {
         let entry = OpenFile {
             log: Arc::downgrade(log),
@@ -51,12 +52,12 @@ impl OpenFiles {
         self.logs.insert(log.key(), entry);
     }
 
-    /// After how long idle files are looked for; none while no file is open.
+    /// Returns the time until the next check for idle files; `None` while no file is open.
     pub(super) fn next_sweep(&self) -> Option<Duration> {
         (!self.logs.is_empty()).then(|| (self.limits.idle_after / 4).saturating_sub(self.last_sweep.elapsed()))
     }
 
-    /// Forgets the logs that have been idle for long, and returns them. At most once in each interval.
+    /// Removes and returns the logs that have been idle for long, at most once in each interval.
     pub(super) fn take_idle(&mut self) -> Vec<ToClose> {
         if self.next_sweep().is_none_or(|left| !left.is_zero()) {
             return Vec::new();
@@ -67,8 +68,8 @@ impl OpenFiles {
         idle.map(|(run, entry)| (run, entry.log)).collect()
     }
 
-    /// Where there is no room for `more` files: forgets the least recently used quarter and what is too much, and returns them. A
-    /// quarter, so that a process with more busy logs than that syncs many of them in turn, and not one for each line.
+    /// If `more` files would exceed the limit, removes and returns the excess and another quarter of the limit, least
+    /// recently used first. The quarter avoids one sync per line in a process with more busy logs than the limit.
     pub(super) fn make_room(&mut self, more: usize) -> Vec<ToClose> {
         let wanted = self.logs.len() + more;
         if wanted <= self.limits.max {
@@ -77,7 +78,7 @@ impl OpenFiles {
         self.take_oldest(wanted - self.limits.max + self.limits.max / 4)
     }
 
-    /// Forgets the least recently used half, and returns it: the process has no descriptor left.
+    /// Removes and returns the least recently used half, for a process without free descriptors.
     pub(super) fn take_half(&mut self) -> Vec<ToClose> {
         self.take_oldest(self.logs.len().div_ceil(2))
     }

@@ -1,4 +1,4 @@
-//! Taking over what a dead process left: its write-ahead log goes into the runs' files once more.
+//! Recovers the lines of a dead node: writes the records of its write-ahead log into the run files again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,18 +12,18 @@ use super::layout::{Layout, RunKey, make_folder};
 use super::open::replay_records;
 use super::wal::{Record, WalFolder};
 
-/// What a dead process has left.
+/// The write-ahead log of a dead node.
 #[derive(Debug)]
 pub(super) struct AbandonedWal {
     folder: WalFolder,
-    /// Runs with lines that may not be in their own files.
+    /// The runs whose lines may not be in their own files.
     pub(super) runs: Vec<RunKey>,
 }
 
-/// Processes with a write-ahead log here, dead or alive.
+/// Returns the nodes with a write-ahead log in this storage, dead or alive.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub(super) fn nodes(layout: &Layout) -> io::Result<Vec<Uuid>> {
     let entries = match fs::read_dir(layout.wals()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -33,10 +33,10 @@ pub(super) fn nodes(layout: &Layout) -> io::Result<Vec<Uuid>> {
     Ok(names.filter_map(|name| Uuid::try_parse(&name).ok()).collect())
 }
 
-/// What this process has left, if it is dead and left something here.
+/// Opens the write-ahead log of a node, if the node is dead and its write-ahead log is in this storage.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub(super) fn abandoned_wal(layout: &Layout, node: Uuid) -> io::Result<Option<AbandonedWal>> {
     let Some(folder) = WalFolder::open_abandoned(layout.wal(node))? else {
         return Ok(None);
@@ -51,10 +51,11 @@ pub(super) fn abandoned_wal(layout: &Layout, node: Uuid) -> io::Result<Option<Ab
 }
 
 impl AbandonedWal {
-    /// Writes it into the files of the runs that are `still_owned`, and removes it.
+    /// Writes the records into the files of the runs for which `still_owned` is true, and removes the write-ahead log.
     ///
     /// # Errors
-    /// What the file system says, and [`LogError::Held`] while somebody has not let such a run go: then it is kept.
+    /// An error of the file system; [`LogError::Held`] while another process has such a run's file locked. Then the
+    /// write-ahead log is kept.
     pub(super) fn recover(self, layout: &Layout, still_owned: impl Fn(RunKey) -> bool) -> Result<(), LogError> {
         let failed = |error: io::Error| LogError::unwritable(&error);
         let segments = self.folder.segments().map_err(failed)?;

@@ -1,4 +1,5 @@
-//! Sealed logs: seekable zstd, so that any place can be read without what comes before, and any zstd tool reads the whole.
+//! Sealed logs: seekable zstd, so that any offset can be read without the data before it. Any zstd tool can read the
+//! whole file.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -11,28 +12,29 @@ use zeekstd::{EncodeOptions, FrameSizePolicy};
 use super::layout::{Layout, RunKey, sync_folder};
 use super::source::{ReadSeek, Source};
 
-/// So much plain text is a frame: what is decompressed to get at one line, at most.
+/// The number of plain bytes in a frame, which is the maximum that is decompressed to read one line.
 const FRAME_BYTES: u32 = 256 << 10;
 const LEVEL: i32 = 3;
 
-/// Where sealed logs are kept: the storage's own folders, or another store.
+/// A store of sealed logs: the storage's own folders, or another store.
 pub trait SealedLogs: Send + Sync + std::fmt::Debug {
-    /// Takes in a whole file that was written aside. It is there afterwards, safe, or it isn't.
+    /// Stores a complete temporary file. The operation is atomic: after it the log is stored durably, or it is not
+    /// there.
     ///
     /// # Errors
-    /// What the store says.
+    /// An error of the store.
     fn put(&self, run: RunKey, file: &Path) -> io::Result<()>;
 
-    /// Opens one.
+    /// Opens a sealed log.
     ///
     /// # Errors
-    /// `NotFound` for one that is not there; what the store says.
+    /// `NotFound` if it does not exist; an error of the store.
     fn open(&self, run: RunKey) -> io::Result<Box<dyn ReadSeek>>;
 
-    /// Deletes one; one that is not there is no error.
+    /// Deletes a sealed log. It is no error if it does not exist.
     ///
     /// # Errors
-    /// What the store says.
+    /// An error of the store.
     fn delete(&self, run: RunKey) -> io::Result<()>;
 }
 
@@ -53,20 +55,21 @@ impl SealedLogs for Layout {
     }
 }
 
-/// What sealing came to.
+/// The result of sealing a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sealed {
-    /// The plain text, in bytes.
+    /// The size of the plain text, in bytes.
     pub plain_bytes: u64,
-    /// What is kept of it.
+    /// The size of the sealed file, in bytes.
     pub sealed_bytes: u64,
 }
 
-/// Seals a log that is complete: compresses it aside, reads that again to the last byte, puts it into its place, and then
-/// removes the plain one. Who reads the plain one reads on. None if there is no plain one here.
+/// Seals a complete log: compresses it into a temporary file, verifies that file by reading all of it, moves it to the
+/// store, and then removes the plain file. Readers that have the plain file open can continue. Returns `None` if there
+/// is no plain file here.
 ///
 /// # Errors
-/// What the file system says; `InvalidData` if what was written reads differently, and then the plain one stays.
+/// An error of the file system; `InvalidData` if the compressed file has other content. Then the plain file stays.
 pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<Option<Sealed>> {
     let plain = layout.plain(run);
     let mut from = match File::open(&plain) {
@@ -115,7 +118,7 @@ pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<
         remove(&temporary)?;
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the sealed log reads differently from the plain one",
+            "the sealed log differs from the plain one",
         ));
     }
     store.put(run, &temporary)?;
@@ -130,7 +133,7 @@ fn temporary_path(plain: &Path) -> PathBuf {
     plain.with_extension("ndjson.zst.new")
 }
 
-/// Removes a file for good; one that is not there is no error.
+/// Removes a file durably. It is no error if it does not exist.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

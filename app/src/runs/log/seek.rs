@@ -1,33 +1,34 @@
-//! Finding a line, and reading lines.
+//! Finds a line by its number, and reads lines.
 
 use std::io;
 
 use super::line::sequence_of;
 use super::source::Source;
 
-/// How much is read to find a line's beginning.
+/// The number of bytes that are read at once to find the beginning of a line.
 const PROBE_BYTES: usize = 4 << 10;
-/// A piece so small that it is read through.
+/// A part of at most this size is scanned line by line.
 const SCAN_BYTES: u64 = 32 << 10;
 
-/// Where the first line begins whose number is `sequence` or more, below `end`; `end` if there is none.
+/// Returns the offset of the first line before `end` whose number is at least `sequence`; `end` if there is none.
 ///
-/// LineReader are numbered as they come, so that the place is guessed from the numbers around it: a few looks find it in a log of
-/// any length.
+/// Lines have ascending numbers, so the offset is interpolated from the numbers around it. A few reads find a line in a
+/// log of any length.
 ///
 /// # Errors
-/// As [`Source::read_at`].
+/// The errors of [`Source::read_at`].
 pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64> {
     if sequence <= 1 || end == 0 {
         return Ok(0);
     }
-    // `low` begins a line that is before the one that is looked for; at `high` one begins that isn't, or the log ends.
+    // A line before the wanted one begins at `low`. At `high` begins the wanted line or a later one, or the log ends.
     let (mut low, mut low_sequence) = (0, 1);
     let (mut high, mut high_sequence) = (end, last_sequence(source, end)?.map_or(u64::MAX, |last| last + 1));
     if high_sequence <= sequence {
         return Ok(end);
     }
-    // Where the line begins that `high` was last known to be: narrowed by a guess, `high` may be in the middle of a long one.
+    // The last `high` at which a line begins. After a guess without a readable line, `high` may be in the middle of a
+    // long line.
     let mut bound = end;
     let mut halve = false;
     while high - low > SCAN_BYTES {
@@ -38,10 +39,10 @@ pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64
             let share = (sequence - low_sequence) as f64 / (high_sequence - low_sequence) as f64;
             low + (span as f64 * share) as u64
         };
-        // A little before it: a look that ends just beyond the line costs a second one.
+        // A guess just beyond the line costs a second read, so the guess is a little lower.
         let guess = guess.saturating_sub(SCAN_BYTES / 4).clamp(low + 1, high - 1);
         let Some((at, found)) = next_line(source, guess, high)? else {
-            // Nothing readable begins there: what is looked for is before it.
+            // No readable line begins there, so the wanted line is before it.
             if guess <= low + 1 {
                 break;
             }
@@ -56,7 +57,7 @@ pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64
             (high, high_sequence) = (at, found);
             bound = at;
         }
-        // Guessing that comes no nearer than halving does is not worth it.
+        // If interpolation narrowed the range by less than half, the next step halves it.
         halve = high - low > span / 2;
     }
     let mut lines = LineReader::new(low, bound);
@@ -68,7 +69,7 @@ pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64
     Ok(bound)
 }
 
-/// The number of the last line that can be read.
+/// Returns the number of the last readable line.
 fn last_sequence(source: &mut Source, end: u64) -> io::Result<Option<u64>> {
     let mut back = SCAN_BYTES;
     loop {
@@ -77,7 +78,7 @@ fn last_sequence(source: &mut Source, end: u64) -> io::Result<Option<u64>> {
         let mut last = None;
         let mut first = from > 0;
         while let Some(line) = lines.next(source)? {
-            // The first is a line's rest.
+            // The first one is the rest of a line.
             if !std::mem::replace(&mut first, false) {
                 last = sequence_of(line).or(last);
             }
@@ -89,7 +90,7 @@ fn last_sequence(source: &mut Source, end: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// The first line that begins after `from` and can be read: its place and its number.
+/// Returns the offset and the number of the first readable line that begins at `from` or later.
 fn next_line(source: &mut Source, from: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
     let mut lines = LineReader::with_block(from - 1, end, PROBE_BYTES);
     let mut rest = true;
@@ -104,22 +105,22 @@ fn next_line(source: &mut Source, from: u64, end: u64) -> io::Result<Option<(u64
     Ok(None)
 }
 
-/// The lines of a log between two places, one by one. Memory: the longest line, and a block.
+/// Reads the lines of a log between two offsets one by one. It needs memory for the longest line and one block.
 #[derive(Debug)]
 pub struct LineReader {
     buffer: Vec<u8>,
-    /// The buffer's lines that were given are before it.
+    /// The number of bytes of the buffer whose lines were returned.
     consumed: usize,
-    /// Where the buffer begins.
+    /// The offset of the buffer in the log.
     offset: u64,
     end: u64,
     block: usize,
-    /// Where the line line_offset that was given last.
+    /// The offset of the line that was returned last.
     pub line_offset: u64,
 }
 
 impl LineReader {
-    /// From `offset` up to `end`. A last line without its line break is none.
+    /// Reads from `offset` to `end`. An incomplete last line, without a line break, is not returned.
     pub fn new(offset: u64, end: u64) -> Self {
         Self::with_block(offset, end, 64 << 10)
     }
@@ -135,25 +136,25 @@ impl LineReader {
         }
     }
 
-    /// There is more up to here.
+    /// Moves the end forward, when the log has grown.
     pub fn extend(&mut self, end: u64) {
         self.end = self.end.max(end);
     }
 
-    /// How many bytes there are from the next line on.
+    /// Returns the number of bytes from the next line to the end.
     pub fn remaining(&self) -> u64 {
         self.end.saturating_sub(self.next_offset())
     }
 
-    /// Where the next line begins.
+    /// Returns the offset of the next line.
     pub fn next_offset(&self) -> u64 {
         self.offset + self.consumed as u64
     }
 
-    /// The next line, with its line break.
+    /// Returns the next line with its line break.
     ///
     /// # Errors
-    /// As [`Source::read_at`].
+    /// The errors of [`Source::read_at`].
     pub fn next(&mut self, source: &mut Source) -> io::Result<Option<&[u8]>> {
         let mut searched = self.consumed;
         loop {
@@ -170,7 +171,7 @@ impl LineReader {
             let from = self.offset + searched as u64;
             let left = usize::try_from(self.end.saturating_sub(from)).unwrap_or(usize::MAX);
             if left == 0 {
-                // Whoever waits for more needs no memory meanwhile.
+                // A reader that waits for more lines keeps no buffer.
                 if searched == 0 {
                     self.buffer = Vec::new();
                 }

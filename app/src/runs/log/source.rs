@@ -1,4 +1,4 @@
-//! A log as it is read: plain or sealed, at any place.
+//! Reads a log at any offset, plain or sealed.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,7 +7,7 @@ use zeekstd::Decoder;
 
 use super::layout::{Layout, RunKey};
 
-/// A log as it is read. Places are those of the plain text, also in a sealed one.
+/// A log that is opened for reading. Offsets refer to the plain text, also for a sealed log.
 pub struct Source {
     inner: Inner,
     length: u64,
@@ -18,7 +18,7 @@ enum Inner {
     Sealed(Box<Decoder<'static, Box<dyn ReadSeek>>>),
 }
 
-/// What a sealed log can be read from.
+/// A seekable file or object from which a sealed log is read.
 pub trait ReadSeek: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> ReadSeek for T {}
@@ -32,10 +32,10 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// A plain log, as far as it goes now.
+    /// Opens a plain log up to its current length.
     ///
     /// # Errors
-    /// What the file system says: `NotFound` for one that is not there, or is sealed.
+    /// An error of the file system; `NotFound` for a log that does not exist or is sealed.
     pub fn plain(layout: &Layout, run: RunKey) -> io::Result<Self> {
         let file = File::open(layout.plain(run))?;
         let length = file.metadata()?.len();
@@ -45,10 +45,10 @@ impl Source {
         })
     }
 
-    /// A sealed one.
+    /// Opens a sealed log.
     ///
     /// # Errors
-    /// What the file system says, and `InvalidData` for one that is damaged.
+    /// An error of the file system; `InvalidData` for a damaged log.
     pub fn sealed(from: Box<dyn ReadSeek>) -> io::Result<Self> {
         let decoder = Decoder::new(from).map_err(damaged)?;
         Ok(Self {
@@ -57,15 +57,15 @@ impl Source {
         })
     }
 
-    /// How long the plain text is, or was when this was opened.
+    /// Returns the length of the plain text when the log was opened.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Fills `buffer` from a place on, as far as there is something.
+    /// Reads from an offset until `buffer` is full or the log ends. Returns the number of bytes.
     ///
     /// # Errors
-    /// What the file system says, and `InvalidData`.
+    /// An error of the file system; `InvalidData` for a damaged log.
     pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         match &mut self.inner {

@@ -1,4 +1,4 @@
-//! The storage as a process has it: its home there, from which it writes, and everything that it can read.
+//! The storage of logs, and the writer node with which a process writes to it.
 
 use std::io;
 use std::path::Path;
@@ -20,39 +20,39 @@ use super::source::Source;
 use super::wal::{Disk, WalFolder};
 use super::writers::Writer;
 
-/// A folder of runs' logs, and where the sealed ones are.
+/// A folder of run logs, and the store of sealed logs.
 #[derive(Debug, Clone)]
 pub struct Storage {
     layout: Layout,
     sealed: Arc<dyn SealedLogs>,
 }
 
-/// How a process writes.
+/// The options of a writer node.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterNodeOptions {
-    /// How large logs and lines may be.
+    /// The maximum sizes of logs and lines.
     pub limits: Limits,
-    /// How large a segment of the write-ahead log is: at most four of them are there.
+    /// The size of a segment of the write-ahead log, in bytes. There are at most four segments.
     pub segment_bytes: u64,
-    /// How many logs have their files open, and for how long.
+    /// The maximum number of open log files, and how long an idle one stays open.
     pub open_files: OpenFilesLimits,
 }
 
-/// A log that was taken up.
+/// A log that was opened for writing.
 #[derive(Debug, Clone)]
 pub struct Opened {
     /// The log.
     pub log: Arc<Log>,
-    /// So many bytes at its end were no whole line: they are cut off.
+    /// The number of bytes at the end that were not a complete line. They were truncated.
     pub cut_bytes: u64,
-    /// So many lines can't be read.
+    /// The number of unreadable lines.
     pub unreadable: u64,
-    /// Its last line is the run's end.
+    /// Whether the last line is the run's end.
     pub completed: bool,
 }
 
 impl Storage {
-    /// The storage in this folder, the sealed logs beside the plain ones.
+    /// Uses the storage in this folder, with sealed logs next to the plain ones.
     pub fn new(root: impl AsRef<Path>) -> Self {
         let layout = Layout::new(root.as_ref());
         Self {
@@ -61,12 +61,12 @@ impl Storage {
         }
     }
 
-    /// A run's log, plain or sealed. None if it is in neither form here.
+    /// Opens a run's log for reading, plain or sealed. Returns `None` if this storage has it in neither form.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub fn open(&self, run: RunKey) -> io::Result<Option<Source>> {
-        // It may be sealed between the two looks, and never the other way.
+        // The log may be sealed between the two attempts. A sealed log never becomes plain again.
         match Source::plain(&self.layout, run) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => return opened.map(Some),
@@ -77,15 +77,15 @@ impl Storage {
         }
     }
 
-    /// Seals a log that is complete.
+    /// Seals a complete log.
     ///
     /// # Errors
-    /// As [`seal`].
+    /// The errors of [`seal`].
     pub fn seal(&self, run: RunKey) -> io::Result<Option<Sealed>> {
         seal(&self.layout, &*self.sealed, run)
     }
 
-    /// Whether a run's log is kept here, or was.
+    /// Returns whether this storage has or had a run's log.
     pub fn is_here(&self, run: RunKey) -> bool {
         self.layout.plain(run).parent().is_some_and(Path::is_dir)
     }
@@ -94,29 +94,30 @@ impl Storage {
     pub fn forget(&self, run: RunKey) {
         let plain = self.layout.plain(run);
         for folder in plain.ancestors().skip(1).take(2) {
-            // Something that is in it keeps it.
+            // A folder that is not empty is kept.
             let _ = std::fs::remove_dir(folder);
         }
     }
 
-    /// Deletes a log, in whatever form it is.
+    /// Deletes a log, plain or sealed.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub fn delete(&self, run: RunKey) -> io::Result<()> {
         self.sealed.delete(run)?;
         remove(&self.layout.plain(run))
     }
 
-    /// Where a run's log is, relative to the root.
+    /// Returns the path of a run's log, relative to the root.
     pub fn events_path(run: RunKey) -> String {
         Layout::events_path(run)
     }
 
-    /// Whether a process lives, as far as that shows here: none if it has nothing here.
+    /// Returns whether a node is alive, according to the lock of its write-ahead log. Returns `None` if its write-ahead
+    /// log is not in this storage.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub fn is_alive(&self, node: Uuid) -> io::Result<Option<bool>> {
         let folder = self.layout.wal(node);
         if !folder.is_dir() {
@@ -125,26 +126,27 @@ impl Storage {
         Ok(Some(WalFolder::open_abandoned(folder)?.is_none()))
     }
 
-    /// Processes that have something here, dead or alive.
+    /// Returns the nodes with a write-ahead log in this storage, dead or alive.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub fn nodes(&self) -> io::Result<Vec<Uuid>> {
         recovery::nodes(&self.layout)
     }
 
-    /// The runs of a dead process with lines that may not be in their files yet. None if it lives, or has left nothing.
+    /// Returns the runs of a dead node whose lines may not be in their files yet. Returns `None` if the node is alive
+    /// or has no write-ahead log here.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub fn unrecovered_runs(&self, node: Uuid) -> io::Result<Option<Vec<RunKey>>> {
         Ok(recovery::abandoned_wal(&self.layout, node)?.map(|left| left.runs))
     }
 
-    /// Takes over what a dead process has left of these runs, and forgets the rest.
+    /// Writes the lines of a dead node into the files of the runs that it still owns, and removes its write-ahead log.
     ///
     /// # Errors
-    /// [`LogError::Unwritable`]: then it is kept.
+    /// [`LogError::Unwritable`]; then the write-ahead log is kept.
     pub fn recover(&self, node: Uuid, still_owned: &[RunKey]) -> Result<(), LogError> {
         let left = recovery::abandoned_wal(&self.layout, node).map_err(|error| LogError::unwritable(&error))?;
         match left {
@@ -154,19 +156,19 @@ impl Storage {
     }
 }
 
-/// A process that writes logs.
+/// A writer node: the part of a process that writes logs.
 #[derive(Debug)]
 pub struct WriterNode {
     id: Uuid,
     layout: Layout,
     limits: Limits,
     committer: Committer,
-    /// Those that it has opened, as far as somebody still has them in hand.
+    /// The logs that this node has opened and that are still in use.
     logs: Mutex<Vec<Weak<Log>>>,
 }
 
 impl WriterNode {
-    /// Settles in a storage: a write-ahead log of its own, and the thread that commits.
+    /// Starts a node in a storage: creates its write-ahead log and starts the committer.
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
@@ -194,17 +196,17 @@ impl WriterNode {
         })
     }
 
-    /// Its id, new at each start.
+    /// Returns the node's id, which is new at each start.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// A commit has failed: who wants to go on settles anew, and takes over what this one left.
+    /// Returns whether a commit has failed. Then a new node must be started, which recovers the logs of this one.
     pub fn is_broken(&self) -> bool {
         self.committer.is_broken()
     }
 
-    /// Takes up a run's log, or begins it.
+    /// Opens a run's log for writing, and creates it if it does not exist.
     ///
     /// # Errors
     /// [`LogError::Held`], [`LogError::Unwritable`].
@@ -237,11 +239,12 @@ impl WriterNode {
         })
     }
 
-    /// Takes lines into a log and waits until they are safe. Those of a [`Writer`] that are there already are not taken again.
+    /// Appends lines to a log and waits until they are durable. Lines of a [`Writer`] that the log already has are
+    /// skipped.
     ///
     /// # Errors
-    /// [`LogError`]; then none of them was taken in, except after [`LogError::Unwritable`]: then nobody knows, and a
-    /// [`Writer`] finds out by sending them again.
+    /// [`LogError`]; then no line was appended. After [`LogError::Unwritable`] it is unknown whether lines were
+    /// appended. A [`Writer`] can send them again.
     pub async fn append(
         &self,
         log: &Arc<Log>,
@@ -252,7 +255,7 @@ impl WriterNode {
         log.append(&self.committer, lines, source, writer).await
     }
 
-    /// A line of the service's own, for which no limit holds; with `last` the log's last.
+    /// Appends a line of the service itself, without limits. With `last`, the log accepts no further lines.
     ///
     /// # Errors
     /// [`LogError::Ended`], [`LogError::Unwritable`].
@@ -260,8 +263,8 @@ impl WriterNode {
         log.append_own(&self.committer, line, last).await
     }
 
-    /// Commits what waits, makes everything safe in the runs' own files, and leaves nothing behind. Its logs can be opened
-    /// elsewhere, even while somebody here still has them in hand.
+    /// Commits all pending lines, syncs the runs' own files, removes the write-ahead log and unlocks the files. Other
+    /// processes can then open the logs, even while this process still has references to them.
     pub fn shut_down(&self) {
         self.committer.stop();
         let logs = std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner));

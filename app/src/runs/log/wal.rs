@@ -1,8 +1,9 @@
-//! The write-ahead log of a process: what all its runs write, in one file, so that one fsync makes many runs' lines safe.
+//! The write-ahead log of a process: the lines of all its runs in one file, so that one fsync makes them all durable.
 //!
-//! A *group* is what was committed together: records of runs, each with the place in its run's own file. A group is whole
-//! or it isn't there, by its checksum. Segments have their full size from the beginning, filled, so that a commit changes
-//! no metadata; they are used in turn, each anew only once all that it has is safe in the runs' files.
+//! A *group* is the result of one commit. It consists of records of runs, each with its offset in the run's own file.
+//! The checksum shows whether a group is complete; an incomplete group is ignored. Segments are filled with zeros to
+//! their full size when they are created, so that a commit changes no metadata. They are used in turn. A segment is
+//! reused only after its content is durable in the run files.
 //!
 //! ```text
 //! group  = magic, generation, length, crc32, records        record = team, run, epoch, offset, length, bytes
@@ -25,11 +26,11 @@ const HEAD: usize = 4 + 8 + 4 + 4;
 const RECORD_HEAD: usize = 16 + 16 + 8 + 8 + 4;
 const LOCK: &str = "lock";
 
-/// A file that commits go to. A trait, because a disk that fails can't be had otherwise.
+/// The file to which commits are written. It is a trait so that tests can simulate a failing disk.
 pub(super) trait Disk: Send {
-    /// Writes all of it.
+    /// Writes all bytes.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Makes what was written safe.
+    /// Makes the written bytes durable.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -43,7 +44,7 @@ impl Disk for File {
     }
 }
 
-/// A folder of segments that this process alone has, for as long as it lives.
+/// A folder of segments. This process has it locked as long as it runs.
 #[derive(Debug)]
 pub(super) struct WalFolder {
     folder: PathBuf,
@@ -51,10 +52,10 @@ pub(super) struct WalFolder {
 }
 
 impl WalFolder {
-    /// Makes the folder, and locks it.
+    /// Creates and locks the folder.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub(super) fn create(folder: PathBuf) -> io::Result<Self> {
         make_folder(&folder)?;
         let lock = OpenOptions::new()
@@ -66,10 +67,11 @@ impl WalFolder {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Takes over the folder of a process that is dead. None if it lives, or has left nothing.
+    /// Opens and locks the folder of a dead process. Returns `None` if the process is alive or the folder does not
+    /// exist.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub(super) fn open_abandoned(folder: PathBuf) -> io::Result<Option<Self>> {
         let lock = match OpenOptions::new().write(true).open(folder.join(LOCK)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -82,10 +84,10 @@ impl WalFolder {
         }
     }
 
-    /// A new segment of its full size.
+    /// Creates a segment of its full size.
     ///
     /// # Errors
-    /// What the file system says: here a full disk is found, not in the middle of a commit.
+    /// An error of the file system. A full disk is found here and not in the middle of a commit.
     pub(super) fn segment(&self, number: usize, bytes: u64) -> io::Result<File> {
         let path = self.folder.join(format!("{number:06}.wal"));
         let file = OpenOptions::new()
@@ -106,10 +108,10 @@ impl WalFolder {
         Ok(file)
     }
 
-    /// What its segments have, the oldest first.
+    /// Reads the segments, the oldest first.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub(super) fn segments(&self) -> io::Result<Vec<Segment>> {
         let mut segments = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -124,14 +126,14 @@ impl WalFolder {
         Ok(segments)
     }
 
-    /// Removes it: all that it had is safe elsewhere.
+    /// Removes the folder, after its content is durable in the run files.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub(super) fn remove(self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            // Last, so that nobody takes over a half of it.
+            // The lock is removed last, so that no other process recovers an incomplete folder.
             if path.file_name().is_none_or(|name| name != LOCK) {
                 fs::remove_file(path)?;
             }
@@ -142,12 +144,12 @@ impl WalFolder {
     }
 }
 
-/// A group while it is made.
+/// A group that is being built.
 #[derive(Debug, Default)]
 pub(super) struct Group(Vec<u8>);
 
 impl Group {
-    /// Begins anew.
+    /// Starts a new group.
     pub(super) fn clear(&mut self) {
         self.0.clear();
         self.0.resize(HEAD, 0);
@@ -161,7 +163,7 @@ impl Group {
         self.0.len()
     }
 
-    /// What a run's file has at `offset`.
+    /// Adds a record: bytes that a run's file has at `offset`.
     pub(super) fn add(&mut self, run: RunKey, epoch: u64, offset: u64, bytes: &[u8]) {
         self.0.extend_from_slice(run.team_id.as_bytes());
         self.0.extend_from_slice(run.run_id.as_bytes());
@@ -172,7 +174,7 @@ impl Group {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The bytes of it, for a segment of this generation.
+    /// Returns the group's bytes with header and checksum, for a segment of this generation.
     pub(super) fn sealed(&mut self, generation: u64) -> &[u8] {
         let length = u32::try_from(self.0.len() - HEAD).unwrap_or(u32::MAX);
         let crc = checksum(generation, &self.0[HEAD..]);
@@ -191,14 +193,15 @@ fn checksum(generation: u64, records: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// A segment as it is read again: whole groups of one generation, from the beginning on.
+/// A segment that is read for recovery. It consists of the complete groups of one generation, from the beginning of the
+/// file.
 #[derive(Debug)]
 pub(super) struct Segment {
     generation: u64,
     bytes: Vec<u8>,
 }
 
-/// What a run's file is to have at a place.
+/// The bytes that a run's file must have at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record<'a> {
     pub(super) run: RunKey,
@@ -208,7 +211,7 @@ pub(super) struct Record<'a> {
 }
 
 impl Segment {
-    /// None for one that has no group.
+    /// Reads a segment. Returns `None` if it has no group.
     fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         File::open(path)?.read_to_end(&mut bytes)?;
@@ -218,7 +221,8 @@ impl Segment {
         Ok(Some(Self { generation, bytes }))
     }
 
-    /// In the order in which they were committed. What was not whole was acknowledged to nobody.
+    /// Returns the records in the order in which they were committed. An incomplete group was never acknowledged, so it
+    /// is left out.
     pub(super) fn records(&self) -> Vec<Record<'_>> {
         let mut records = Vec::new();
         let mut at = 0;

@@ -1,29 +1,29 @@
-//! Writers that number what they send, so that what comes twice is known.
+//! Writers that number their lines, so that duplicates are recognised.
 
 use std::collections::HashMap;
 
 use super::LogError;
 
-/// How many of them a run may have.
+/// The maximum number of such writers of a run.
 const MAX_WRITERS: usize = 64;
 
-/// A writer that numbers what it sends: the first line's number is `seq`.
+/// A writer that numbers its lines. The first line of a request has the number `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
-    /// Its name.
+    /// The name that the writer gives itself.
     pub id: String,
-    /// How often it has begun anew: an older one is refused.
+    /// The writer's epoch, which it increases each time it starts again. An older epoch is refused.
     pub epoch: u64,
-    /// The number of its next line.
+    /// The number of the writer's next line.
     pub seq: u64,
 }
 
-/// Who has sent what: by name the epoch, and the last line that is there.
+/// The epoch and the last line of each writer, by its name.
 #[derive(Debug, Default)]
 pub(super) struct Writers(HashMap<String, (u64, u64)>);
 
 impl Writers {
-    /// A writer's line is there.
+    /// Records a writer's line.
     pub(super) fn note(&mut self, id: &str, epoch: u64, seq: u64) {
         match self.0.get_mut(id) {
             Some(known) => *known = (*known).max((epoch, seq)),
@@ -31,10 +31,10 @@ impl Writers {
         }
     }
 
-    /// The last line of a writer that is there, 0 for none.
+    /// Returns the number of a writer's last accepted line in its epoch; 0 if there is none.
     ///
     /// # Errors
-    /// [`LogError`], if what it sends now doesn't follow that.
+    /// [`LogError`] if the writer's next line does not follow that line, or if the epoch is too old.
     pub(super) fn last_accepted(&self, writer: &Writer) -> Result<u64, LogError> {
         let Some((epoch, last)) = self.0.get(&writer.id).copied() else {
             if self.0.len() >= MAX_WRITERS {

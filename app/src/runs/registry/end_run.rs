@@ -106,7 +106,7 @@ impl Runs {
     /// Ends a run without its log, which is not in this storage. Returns whether this call has ended it.
     ///
     /// # Errors
-    /// As any statement.
+    /// Any database error.
     pub(super) async fn end_without_log(&self, database: &Database, run: RunKey, ending: &Ending) -> Result<bool> {
         let tx = database.begin(&Context::system(run.team_id, "run logs")).await?;
         let ended = FinalState {
@@ -161,7 +161,7 @@ impl Runs {
     /// Ends a run whose log already has its last line.
     ///
     /// # Errors
-    /// As any statement.
+    /// Any database error.
     pub(super) async fn end_from_log(&self, database: &Database, run: RunKey, log: &Arc<Log>) -> Result<()> {
         let (text, summary, last) = self.summarise(run).await?;
         let payload: CompletedPayload = serde_json::from_str(last.as_deref().unwrap_or("{}"))?;

@@ -162,7 +162,7 @@ impl Runs {
     /// Creates a run in a transaction: its row and its events. The first call of [`Runs::find`] creates its log.
     ///
     /// # Errors
-    /// [`Error::Invalid`]; [`Error::Conflict`] when the team has too many unfinished runs; as any statement.
+    /// [`Error::Invalid`]; [`Error::Conflict`] when the team has too many unfinished runs; any database error.
     pub(super) async fn begin(&self, tx: &TeamTx, new: &NewRun) -> Result<Model> {
         store::check_open_run_limit(tx, self.0.options.open_runs).await?;
         let run = RunKey {

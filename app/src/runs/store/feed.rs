@@ -26,7 +26,7 @@ pub struct RunNews {
 /// The next runs that moved in a window, at most `limit`.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNews> {
     // Two ranges of the index: of transactions that had not begun, and of those that were open.
     let query = sqlx::query(
@@ -92,7 +92,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
 /// The runs of a story, as they began.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: u64) -> Result<Vec<RunView>> {
     let found = select_listed()
         .filter(Column::TeamId.eq(tx.team_id()))

@@ -111,7 +111,7 @@ pub(in crate::runs) async fn acquire_lease(
 /// Of these runs, those that are still `home`'s.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(in crate::runs) async fn runs_of_node(tx: &TeamTx, node: Uuid, runs: &[Uuid]) -> Result<Vec<RunKey>> {
     let query = sqlx::query("SELECT id FROM runs WHERE team_id = $1 AND home = $2 AND id = ANY ($3)");
     let rows = tx.fetch_all(query.bind(tx.team_id()).bind(node).bind(runs)).await?;
@@ -128,7 +128,7 @@ pub(in crate::runs) async fn runs_of_node(tx: &TeamTx, node: Uuid, runs: &[Uuid]
 /// Says that a process lives, and where it is reached.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(in crate::runs) async fn register_node(tx: &TeamTx, node: Uuid, url: &str) -> Result<()> {
     let query = sqlx::query("INSERT INTO run_homes (id, url) VALUES ($1, $2)");
     tx.execute_sql(query.bind(node).bind(url)).await?;
@@ -138,7 +138,7 @@ pub(in crate::runs) async fn register_node(tx: &TeamTx, node: Uuid, url: &str) -
 /// Says that a process lives still. False if others may have taken it for dead.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(in crate::runs) async fn renew_node(tx: &TeamTx, node: Uuid, lease: Duration) -> Result<bool> {
     let query = sqlx::query(
         "UPDATE run_homes SET renewed_at = clock_timestamp()
@@ -151,7 +151,7 @@ pub(in crate::runs) async fn renew_node(tx: &TeamTx, node: Uuid, lease: Duration
 /// writer may be silent.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(in crate::runs) async fn mark_node_gone(tx: &TeamTx, node: Uuid) -> Result<()> {
     let query = sqlx::query("UPDATE run_homes SET left_at = clock_timestamp() WHERE id = $1 AND left_at IS NULL");
     tx.execute_sql(query.bind(node)).await?;
@@ -165,7 +165,7 @@ pub(in crate::runs) async fn mark_node_gone(tx: &TeamTx, node: Uuid) -> Result<(
 /// Runs under way that nobody has said anything of for as long as each allows, and that no process holds that lives.
 ///
 /// # Errors
-/// [`Error::Internal`] where there are no workers; as any statement.
+/// [`Error::Internal`] where there are no workers; any database error.
 pub(in crate::runs) async fn find_lost_runs(workers: &WorkerDatabase, lease: Duration) -> Result<Vec<RunKey>> {
     let query = sqlx::query(
         "SELECT r.team_id, r.id FROM runs r LEFT JOIN run_homes h ON h.id = r.home

@@ -33,7 +33,7 @@ use crate::tenancy::{Actor, Moved, TeamTx};
 /// a run of this team: so runs that are begun at the same time can't pass the limit together.
 ///
 /// # Errors
-/// [`Error::Conflict`] with the number; as any statement.
+/// [`Error::Conflict`] with the number; any database error.
 pub(super) async fn check_open_run_limit(tx: &TeamTx, limit: u32) -> Result<()> {
     // A statement of its own: the next one must see what was committed while this one waited.
     let lock = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
@@ -233,7 +233,7 @@ impl DerivedColumns {
 /// A run's summary as it is kept. None if there is none.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(super) async fn summary(tx: &TeamTx, id: Uuid) -> Result<Option<String>> {
     let query = sqlx::query("SELECT summary_json::text AS summary FROM runs WHERE team_id = $1 AND id = $2");
     let row = tx.fetch_optional(query.bind(tx.team_id()).bind(id)).await?;
@@ -243,7 +243,7 @@ pub(super) async fn summary(tx: &TeamTx, id: Uuid) -> Result<Option<String>> {
 /// Writes a summary that was made again.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(super) async fn set_summary(tx: &TeamTx, id: Uuid, text: &str, summary: &RunSummary) -> Result<()> {
     let derived = DerivedColumns::of(Some(summary));
     let query = sqlx::query(
@@ -268,7 +268,7 @@ pub(super) async fn set_summary(tx: &TeamTx, id: Uuid, text: &str, summary: &Run
 /// Says that a run's log could not be written.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(super) async fn set_degraded(tx: &TeamTx, id: Uuid) -> Result<()> {
     let query = sqlx::query(
         "UPDATE runs SET log_degraded = true, updated_at = clock_timestamp(),
@@ -284,7 +284,7 @@ pub(super) async fn set_degraded(tx: &TeamTx, id: Uuid) -> Result<()> {
 /// Says in what form a run's log is now.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(super) async fn set_log_state(tx: &TeamTx, id: Uuid, state: &str, events_path: Option<&str>) -> Result<()> {
     let query = sqlx::query(
         "UPDATE runs SET log_state = $3, events_path = coalesce($4, events_path), updated_at = clock_timestamp(),
@@ -317,7 +317,7 @@ pub(super) struct Filter {
 /// Runs, the newest first. One more than `limit` if there are more.
 ///
 /// # Errors
-/// As any statement.
+/// Any database error.
 pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<Model>> {
     let mut found = select_listed().filter(Column::TeamId.eq(tx.team_id()));
     let conditions = [
