@@ -1,4 +1,4 @@
-//! Lines of a log as clients send them, without a log.
+//! Fuzz target: lines as clients send them, without a log.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 
 const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Lines as a client appends them. What is taken is one line that every reader takes.
+/// Parses lines as a client appends them. Each accepted line must be stored as one line that every parser accepts.
 pub(crate) fn fuzz_lines(data: &[u8], is_clients_mistake: fn(&Error) -> bool) {
     for (number, line) in (1..).zip(data.split(|byte| *byte == b'\n')) {
         let incoming = match parse_line(line.trim_ascii(), MAX_LINE_BYTES, Some(number)) {
@@ -18,11 +18,11 @@ pub(crate) fn fuzz_lines(data: &[u8], is_clients_mistake: fn(&Error) -> bool) {
                 continue;
             }
         };
-        // Whatever it says, the run's status is known from it.
+        // It must not panic for any line.
         let _ = status_in(&incoming);
         let kept = stored_line(&incoming);
         assert_eq!(memchr::memchr_iter(b'\n', &kept).count(), 1, "one line");
-        assert!(kept.ends_with(b"}\n"), "a whole line");
+        assert!(kept.ends_with(b"}\n"), "a complete line");
         assert_eq!(sequence_of(&kept), Some(7));
         let again = StoredLine::parse(&kept);
         assert_eq!(
@@ -32,7 +32,7 @@ pub(crate) fn fuzz_lines(data: &[u8], is_clients_mistake: fn(&Error) -> bool) {
         let value = serde_json::from_slice::<Value>(&kept);
         assert!(
             value.is_ok_and(|value| value["payload"].is_object()),
-            "every reader takes it"
+            "every parser accepts it"
         );
     }
 }

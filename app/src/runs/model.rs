@@ -1,4 +1,4 @@
-//! A run as an object of the team: its start and its end are events, so that they reach threads and notifications.
+//! A run as a tracked object: changes of its status are events, so that they appear in threads and notifications.
 
 use daybook_entity::run;
 use serde_json::Value;
@@ -60,11 +60,12 @@ impl Tracked for run::Model {
     }
 }
 
-/// Why a run failed, as people read it: its exit code, or its message.
+/// Returns the reason for which a run failed, for people: its message, or else its exit code.
 pub(super) fn reason(exit_code: Option<i32>, failure: Option<&Value>) -> Option<String> {
-    let told = failure
+    let message = failure
         .and_then(|failure| failure.get("message"))
         .and_then(Value::as_str);
-    told.map(str::to_owned)
+    message
+        .map(str::to_owned)
         .or_else(|| exit_code.map(|code| format!("exit code {code}")))
 }

@@ -1,4 +1,4 @@
-//! What is asked for when a run begins, and what is told when it ends.
+//! The inputs with which a run is created and ended.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use utoipa::ToSchema;
 use super::status::RunStatus;
 use crate::error::{Error, FieldError, Result};
 
-/// How long a name or a configuration's id may be, in characters.
+/// The maximum length of a name or a configuration id, in characters.
 const MAX_CHARS: usize = 200;
-/// After which silence a writer is taken for dead, unless the run says otherwise.
+/// The default time of silence after which a writer counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(300);
 const LOST_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 5..=86_400;
 
-/// A run that is asked for.
+/// A run that is requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
     pub(super) name: String,
@@ -25,7 +25,7 @@ pub struct NewRun {
 }
 
 impl NewRun {
-    /// A run by this name, which starts at once.
+    /// Creates a request for a run with this name, which starts at once.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -35,31 +35,32 @@ impl NewRun {
         }
     }
 
-    /// What it runs, as the program knows it.
+    /// Sets the program's id of the configuration that is run.
     #[must_use]
     pub fn configuration(mut self, id: impl Into<String>) -> Self {
         self.configuration_id = Some(id.into());
         self
     }
 
-    /// After which silence its writer is taken for dead, and the run for failed: 5 s to a day; 5 minutes if not said.
+    /// Sets the time of silence after which the writer counts as lost and the run fails: 5 s to 1 day, by default 5
+    /// minutes.
     #[must_use]
     pub fn lost_after(mut self, silence: Duration) -> Self {
         self.lost_after = silence;
         self
     }
 
-    /// It waits, `queued`, until it is told to have started.
+    /// Lets the run wait as `queued` until a line reports that it has started.
     #[must_use]
     pub fn queued(mut self) -> Self {
         self.start = false;
         self
     }
 
-    /// As it can be kept.
+    /// Validates the request.
     ///
     /// # Errors
-    /// [`Error::Invalid`], with every field that is wrong.
+    /// [`Error::Invalid`] with all invalid fields.
     pub(super) fn checked(mut self) -> Result<Self> {
         let mut wrong = Vec::new();
         self.name = self.name.trim().to_owned();
@@ -79,7 +80,7 @@ impl NewRun {
         if !LOST_AFTER_SECONDS.contains(&self.lost_after.as_secs()) {
             wrong.push(FieldError {
                 field: "lost_after_seconds".to_owned(),
-                detail: "must be 5 to 86400".to_owned(),
+                detail: "must be from 5 to 86400".to_owned(),
             });
         }
         match wrong.is_empty() {
@@ -94,16 +95,16 @@ impl NewRun {
 #[serde(deny_unknown_fields)]
 #[schema(as = RunFailure)]
 pub struct Failure {
-    /// In what part of it: `build`, `run`.
+    /// The part of the run that failed, such as `build` or `run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// For programs: `writer-lost`, `out-of-memory`.
+    /// A code for programs, such as `writer-lost` or `out-of-memory`.
     pub code: String,
-    /// For people.
+    /// A message for people.
     pub message: String,
 }
 
-/// How a run ends.
+/// The result with which a run is ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     pub(super) status: RunStatus,
@@ -114,7 +115,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// It has done what it was to do.
+    /// The run succeeded.
     pub fn succeeded() -> Self {
         Self {
             status: RunStatus::Succeeded,
@@ -125,7 +126,7 @@ impl Ending {
         }
     }
 
-    /// It has not.
+    /// The run failed.
     pub fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             status: RunStatus::Failed,
@@ -138,7 +139,7 @@ impl Ending {
         }
     }
 
-    /// Somebody ends it, maybe for a reason.
+    /// The run is cancelled, with an optional reason.
     pub fn cancelled(reason: Option<String>) -> Self {
         Self {
             status: RunStatus::Cancelled,
@@ -147,7 +148,7 @@ impl Ending {
         }
     }
 
-    /// What its program ended with.
+    /// Sets the exit code of the program.
     #[must_use]
     pub fn exit_code(mut self, code: i32) -> Self {
         self.exit_code = Some(code);

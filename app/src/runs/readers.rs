@@ -1,4 +1,5 @@
-//! Readers of logs: how many streams and downloads a process serves at the same time, and for how long each may go on.
+//! The readers of logs: limits the number of streams and downloads that a process serves at the same time, and checks
+//! the permission of each again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::http::{CREDENTIAL_EXPIRED, Team};
 use crate::wide_events::{EventError, Outcome, WideEvent};
 
-/// How many readers may read a block from the disk at the same time, so that ordinary requests have processors left.
+/// The maximum number of readers that read a block from the disk at the same time. The limit leaves processors for
+/// ordinary requests.
 const MAX_CONCURRENT_BLOCKS: usize = 8;
 
 /// The readers of a process. Cheap to clone.
@@ -33,7 +35,7 @@ struct OpenCounts {
 }
 
 impl Readers {
-    /// At most `max`, and of one team at most `max_team`.
+    /// Allows at most `max` readers, and at most `max_team` of one team.
     pub(super) fn new(max: usize, max_team: usize) -> Self {
         Self(Arc::new(ReadersState {
             max,
@@ -43,23 +45,23 @@ impl Readers {
         }))
     }
 
-    /// How many there are.
+    /// Returns the number of open readers.
     pub(super) fn open(&self) -> usize {
         self.lock().total
     }
 
-    /// A place for one more of a team's.
+    /// Admits one more reader of a team.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when there are as many as there may be.
+    /// [`Error::Unavailable`] if the maximum number of readers is reached.
     pub(super) fn admit(&self, team_id: Uuid) -> Result<ReaderPermit> {
         let mut open = self.lock();
         if open.total >= self.0.max {
-            return Err(full("this process serves", self.0.max));
+            return Err(full("this process", self.0.max));
         }
         let of_team = open.teams.entry(team_id).or_default();
         if *of_team >= self.0.max_team {
-            return Err(full("this team has", self.0.max_team));
+            return Err(full("this team", self.0.max_team));
         }
         *of_team += 1;
         open.total += 1;
@@ -77,12 +79,12 @@ impl Readers {
 
 fn full(who: &str, max: usize) -> Error {
     Error::Unavailable {
-        detail: format!("{who} as many readers of run logs as it may ({max}); try again in a moment").into(),
+        detail: format!("{who} has the maximum number of readers of run logs ({max}); try again in a moment").into(),
         source: None,
     }
 }
 
-/// A reader's place, given back when it is dropped.
+/// Counts a reader until it is dropped.
 #[derive(Debug)]
 pub(super) struct ReaderPermit {
     readers: Readers,
@@ -109,17 +111,17 @@ impl Drop for ReaderPermit {
     }
 }
 
-/// After so long it is asked again whether somebody may read on.
+/// The interval at which a reader's permission is checked again.
 const PERMISSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Who reads, and when that was last seen to be right.
+/// The caller of a stream, and when its permission was last checked.
 pub(super) struct Permission {
     team: Team,
     seen: Instant,
 }
 
 impl Permission {
-    /// Of somebody who has just proved to be in the team.
+    /// Creates the permission of a caller that has just entered the team.
     pub(super) fn new(team: Team) -> Self {
         Self {
             team,
@@ -132,8 +134,8 @@ impl Permission {
         self.team.expired().await;
     }
 
-    /// Refuses who may not read on: their credential has expired, or was revoked, or they are no longer in the team. In doubt
-    /// they may, for now.
+    /// Checks that the caller may continue to read: its credential has not expired and was not revoked, and it is still
+    /// in the team. If the database is unavailable, the caller may continue for now.
     pub(super) async fn check(&mut self) -> Result<()> {
         self.team.still_holds()?;
         if self.seen.elapsed() < PERMISSION_CHECK_INTERVAL && !self.team.access_changed() {
@@ -148,22 +150,22 @@ impl Permission {
     }
 }
 
-/// The code and the words of a stream's early end.
+/// Returns the code and the text for a stream that ends early.
 pub(super) fn closing_reason(refusal: &Error) -> (&'static str, String) {
     match refusal {
         Error::Unauthenticated { detail } if detail == CREDENTIAL_EXPIRED => ("credential-expired", detail.to_string()),
         _ => (
             "no-longer-allowed",
-            "the credential no longer reads this team's runs".to_owned(),
+            "the credential may no longer read this team's runs".to_owned(),
         ),
     }
 }
 
-/// Tells the wide event why a stream ends early: its answer's status was sent long before.
+/// Records in the wide event why a stream ends early. The response's status was sent long before.
 pub(super) fn record_refusal(refusal: &Error) {
-    let (code, words) = closing_reason(refusal);
+    let (code, detail) = closing_reason(refusal);
     let event = WideEvent::current();
-    event.mark_error(EventError::new(refusal.kind(), words).code(code));
+    event.mark_error(EventError::new(refusal.kind(), detail).code(code));
     event.mark_outcome(Outcome::ClientError);
 }
 
@@ -172,17 +174,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_team_has_its_share_and_gives_it_back() {
+    fn a_team_has_its_own_limit_and_releases_readers() {
         let readers = Readers::new(3, 2);
         let (acme, umbrella) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let first = readers.admit(acme).unwrap();
         let _second = readers.admit(acme).unwrap();
         let refused = readers.admit(acme).unwrap_err();
-        assert!(refused.to_string().starts_with("this team has as many"), "{refused}");
+        assert!(
+            refused.to_string().starts_with("this team has the maximum"),
+            "{refused}"
+        );
         let _third = readers.admit(umbrella).unwrap();
         let refused = readers.admit(umbrella).unwrap_err();
         assert!(
-            refused.to_string().starts_with("this process serves as many"),
+            refused.to_string().starts_with("this process has the maximum"),
             "{refused}"
         );
         drop(first);

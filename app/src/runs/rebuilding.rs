@@ -1,4 +1,4 @@
-//! Making a summary again from its log.
+//! Rebuilds summaries from logs.
 
 use uuid::Uuid;
 
@@ -9,22 +9,22 @@ use super::store::{self, Filter};
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database};
 
-/// How many runs are read at once.
+/// The number of runs that are read at once.
 const PAGE: u64 = 500;
 
-/// What came of making a summary again.
+/// The result of rebuilding a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuilt {
-    /// The same bytes.
+    /// The summary has the same bytes as the stored one.
     Same,
-    /// Others.
+    /// The summary differs from the stored one.
     Differs,
-    /// The log is not here, or not any more.
+    /// The log is not in this storage, or was deleted.
     NoLog,
 }
 
 impl Runs {
-    /// The runs that have ended and have a log, the newest first.
+    /// Returns the runs that have ended and have a log, the newest first.
     ///
     /// # Errors
     /// Any database error.
@@ -47,7 +47,7 @@ impl Runs {
         }
     }
 
-    /// Makes a run's summary again, and writes it if it differs and `write` says so.
+    /// Rebuilds a run's summary. If it differs and `write` is true, stores it.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] for a run that has not ended.

@@ -1,6 +1,7 @@
-//! What becomes of logs once their runs have ended: sealed after a while, deleted after another. The row and the summary stay.
+//! Seals logs some time after their runs have ended, and deletes them later. The row and the summary stay.
 //!
-//! Whoever does it needs the storage's folder. A run whose folder is not here is somebody else's to look after.
+//! The process needs the storage's folder. It skips runs whose folder is not in its storage, because another process
+//! handles them.
 
 use sqlx::Row as _;
 
@@ -10,18 +11,18 @@ use super::store;
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, WorkerDatabase};
 
-/// What becomes of a log.
+/// What happens to an old log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetentionAction {
-    /// It is compressed.
+    /// The log is compressed.
     Sealed,
-    /// It is deleted.
+    /// The log is deleted.
     Deleted,
 }
 
-/// Logs whose runs ended more than `days` ago and that have not met their fate, the oldest first, at most `limit`, after
-/// `after` in that order.
+/// Returns the logs for which `action` is due: their runs ended at least `days` ago, and the action was not done yet.
+/// The oldest come first, at most `limit`.
 ///
 /// # Errors
 /// Any database error.
@@ -52,10 +53,10 @@ pub async fn due_logs(workers: &WorkerDatabase, action: RetentionAction, days: u
 }
 
 impl Runs {
-    /// Seals a log. None if it is not here.
+    /// Seals a log. Returns `None` if it is not in this storage.
     ///
     /// # Errors
-    /// [`Error::Internal`] if what was written does not read as what it was made of: then the plain log stays.
+    /// [`Error::Internal`] if the sealed file differs from the plain log. Then the plain log stays.
     pub async fn seal(&self, database: &Database, run: RunKey) -> Result<Option<Sealed>> {
         let storage = self.storage().clone();
         let (is_here, sealed) = tokio::task::spawn_blocking(move || {
@@ -68,7 +69,7 @@ impl Runs {
         if !is_here {
             return Ok(None);
         }
-        // Also one that was sealed before, and of which that was not told.
+        // The log may have been sealed before, without an update of the row.
         let path = format!("{}.zst", super::log::Storage::events_path(run));
         set_log_state(database, run, "sealed", Some(&path)).await?;
         Ok(Some(sealed.unwrap_or(Sealed {
@@ -77,10 +78,10 @@ impl Runs {
         })))
     }
 
-    /// Deletes a log. False if it is not here.
+    /// Deletes a log. Returns false if it is not in this storage.
     ///
     /// # Errors
-    /// [`Error::Internal`] for what the file system says.
+    /// [`Error::Internal`] for an error of the file system.
     pub async fn delete_log(&self, database: &Database, run: RunKey) -> Result<bool> {
         let storage = self.storage().clone();
         let deleted = tokio::task::spawn_blocking(move || match storage.is_here(run) {
@@ -92,7 +93,7 @@ impl Runs {
         }
         set_log_state(database, run, "deleted", None).await?;
         let storage = self.storage().clone();
-        // The empty folder says that the log was here, for as long as it is not told.
+        // The empty folder is kept until the row is updated, because it shows that the log was in this storage.
         let _ = tokio::task::spawn_blocking(move || storage.forget(run)).await;
         Ok(true)
     }

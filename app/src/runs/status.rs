@@ -1,4 +1,4 @@
-//! Where a run stands, and where it may go from there.
+//! The status of a run, and the allowed transitions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,28 +8,28 @@ use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
 
-/// Where a run stands.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = RunStatus)]
 #[non_exhaustive]
 pub enum RunStatus {
-    /// It was asked for.
+    /// The run was created and has not started.
     Queued,
-    /// What it needs is made.
+    /// The program is being built.
     Building,
-    /// It runs.
+    /// The program runs.
     Running,
-    /// It has done what it was to do.
+    /// The run has ended successfully.
     Succeeded,
-    /// It has not.
+    /// The run has failed.
     Failed,
-    /// Somebody has ended it.
+    /// The run was cancelled.
     Cancelled,
 }
 
 impl RunStatus {
-    /// As in the column `status`.
+    /// Returns the value of the column `status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -41,12 +41,12 @@ impl RunStatus {
         }
     }
 
-    /// Nothing comes after it.
+    /// Returns whether no other status can follow.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
-    /// Whether it may come next.
+    /// Returns whether `next` may follow this status.
     pub fn may_become(self, next: Self) -> bool {
         matches!(
             (self, next),
@@ -60,16 +60,16 @@ impl RunStatus {
         )
     }
 
-    /// The next one, if it may come next.
+    /// Returns `next`, if it may follow this status.
     ///
     /// # Errors
-    /// [`Error::Conflict`] that says where the run stands.
+    /// [`Error::Conflict`] with the run's status.
     pub fn moved_to(self, next: Self) -> Result<Self> {
         if self.may_become(next) {
             return Ok(next);
         }
         Err(match self.is_final() {
-            true => Error::conflict("run-ended", format!("the run has ended as {self}")),
+            true => Error::conflict("run-ended", format!("the run has already ended with the status {self}")),
             false => Error::conflict(
                 "illegal-transition",
                 format!("a run that is {self} can't become {next}"),
@@ -110,7 +110,7 @@ mod tests {
     use super::RunStatus::{self, Building, Cancelled, Failed, Queued, Running, Succeeded};
 
     #[test]
-    fn a_run_goes_forward_and_ends_once() {
+    fn only_the_legal_transitions_are_allowed() {
         let all = [Queued, Building, Running, Succeeded, Failed, Cancelled];
         let legal: Vec<(RunStatus, RunStatus)> = all
             .iter()

@@ -1,4 +1,4 @@
-//! A run as clients see it.
+//! The JSON form of runs.
 
 use chrono::{DateTime, Utc};
 use daybook_entity::run;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::json::Unreadable;
 
-/// How many of a run's outputs lists, stories and frames show.
+/// The maximum number of a run's outputs in lists, stories and live frames.
 pub(super) const LISTED_OUTPUTS: usize = 20;
 
 /// A run.
@@ -18,67 +18,68 @@ pub(super) const LISTED_OUTPUTS: usize = 20;
 pub struct RunView {
     /// UUIDv7.
     pub id: Uuid,
-    /// What people call it.
+    /// The name for people.
     pub name: String,
-    /// What it runs, as its program knows it.
+    /// The program's id of the configuration that is run.
     pub configuration_id: Option<String>,
     /// `queued`, `building`, `running`, `succeeded`, `failed` or `cancelled`.
     pub status: String,
-    /// What its program ended with.
+    /// The exit code of the program.
     pub exit_code: Option<i32>,
-    /// Why it failed.
+    /// Why the run failed.
     pub failure: Option<Value>,
-    /// When it was asked for.
+    /// When the run was created.
     pub created_at: DateTime<Utc>,
-    /// When it began.
+    /// When the run started.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// When the run ended.
     pub completed_at: Option<DateTime<Utc>>,
-    /// How many files its tables came from; with the following ones once it has ended.
+    /// The number of files from which tables were read. This and the next three fields are set when the run has ended.
     pub input_file_count: Option<i32>,
-    /// How many tables.
+    /// The number of tables.
     pub table_count: Option<i32>,
-    /// How many rows these had.
+    /// The number of rows in these tables.
     pub row_count: Option<i64>,
-    /// The worst that validation found: `info`, `warning` or `error`.
+    /// The highest severity that validation found: `info`, `warning` or `error`.
     pub max_validation_severity: Option<String>,
-    /// What it made, as its program names it.
+    /// The outputs of the run, as the program names them.
     pub output_paths: Value,
-    /// True: it made more than the first 20 that are here; the run by itself has all of them.
+    /// Whether `output_paths` has only the first 20 outputs of more. A request for this run returns all of them.
     pub truncated: bool,
-    /// The fields among `failure` and `output_paths` that can't be read; they hold `{"unreadable": {"reason": …}}`.
+    /// Those of the fields `failure` and `output_paths` that can't be read; they hold `{"unreadable": {"reason": …}}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<&'static str>,
-    /// Its log.
+    /// The log of the run.
     pub log: RunLogView,
-    /// After how many seconds of silence its writer is taken for dead.
+    /// The number of seconds of silence after which the writer counts as lost.
     pub lost_after_seconds: i32,
-    /// The job session that it is part of.
+    /// The job session to which the run belongs.
     pub job_session_id: Option<Uuid>,
-    /// The story it belongs to.
+    /// The story to which the run belongs.
     pub correlation_id: Uuid,
-    /// The event that caused it, if one did.
+    /// The event that caused the run, if any.
     pub causation_id: Option<Uuid>,
 }
 
-/// A run's log, as far as the database knows it.
+/// The metadata of a run's log in the database.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = RunLog)]
 pub struct RunLogView {
     /// `open`, `closed`, `sealed` or `deleted`.
     pub state: String,
-    /// It could not be written for a while: `log.gap` lines say what is missing.
+    /// Whether the log could not be written for a while. `log.gap` lines say how many lines are missing.
     pub degraded: bool,
-    /// Where it is, under the storage's root.
+    /// The path under the storage's root.
     pub path: String,
-    /// How many lines it has, once it is closed.
+    /// The number of lines, after the log is closed.
     pub lines: Option<i64>,
-    /// How many bytes these are.
+    /// The size in bytes, after the log is closed.
     pub bytes: Option<i64>,
 }
 
 impl RunView {
-    /// A run that was selected for a list: with one output more than is shown, if there are more.
+    /// Converts a run that was selected for a list. Such a row has one output more than the list shows, if there are
+    /// more.
     pub(super) fn listed(run: run::Model) -> Self {
         let mut view = Self::from(run);
         if let Value::Array(outputs) = &mut view.output_paths {

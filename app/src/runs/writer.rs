@@ -1,4 +1,4 @@
-//! A run that a job writes: its lines go into the log without a way over HTTP.
+//! A run that a job writes: its lines go into the log without HTTP.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::error::{Error, Result};
 use crate::jobs::JobSession;
 use crate::tenancy::{Context, Database};
 
-/// How often a writer says that it lives.
+/// The heartbeat interval of a writer.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a line is tried again whose log could not be written, before its job is told.
+/// The maximum number of attempts to write a line, before the job gets the error.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// A run's writer. Dropped before it has told how the run ended, the run has failed.
+/// A run's writer. If it is dropped before the run was ended, the run fails.
 #[derive(Debug)]
 pub struct RunWriter {
     runs: Runs,
@@ -31,13 +31,13 @@ pub struct RunWriter {
     session: JobSession,
     context: Context,
     run: RunKey,
-    /// What numbers its lines, so that one that is tried again is there once.
+    /// The number of the next line, so that a line that is sent again is stored once.
     seq: tokio::sync::Mutex<u64>,
     heartbeat: AbortHandle,
     ended: bool,
 }
 
-/// Begins a run that is part of a job session: linked to it, in the same story, in the same name.
+/// Creates a run that belongs to a job session: it is linked to the session, in the same story, with the same actor.
 ///
 /// ```ignore
 /// let run = daybook::runs::start(session, NewRun::new("nightly import")).await?;
@@ -47,15 +47,15 @@ pub struct RunWriter {
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`]; [`Error::Unavailable`] where no logs are kept; [`Error::Conflict`] while a transaction of the session is
-/// open in this task, since a run has transactions of its own.
+/// [`Error::Invalid`]; [`Error::Unavailable`] in a process without run logs; [`Error::Conflict`] while a transaction of
+/// the session is open in this task, because a run has transactions of its own.
 pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
     let database = session.outside()?.clone();
     let runs = database
         .extension::<Runs>()
         .cloned()
         .ok_or_else(|| Error::Unavailable {
-            detail: "this process keeps no run logs".into(),
+            detail: "this process has no storage for run logs".into(),
             source: None,
         })?;
     let new = new.checked()?;
@@ -66,9 +66,10 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
         team_id: row.team_id,
         run_id: row.id,
     };
-    // Now, so that lines need no connection: the session may have a transaction open then.
+    // The log is opened now, so that lines need no connection. The session may have a transaction open when a line is
+    // written.
     if let Err(error) = runs.find(&database, run).await {
-        tracing::warn!(run = %run.run_id, "a run's log could not be opened yet: {error}");
+        tracing::warn!(run = %run.run_id, "could not open a run's log: {error}");
     }
     let heartbeat = tokio::spawn({
         let runs = runs.clone();
@@ -93,17 +94,17 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
 }
 
 impl RunWriter {
-    /// The run's id.
+    /// Returns the run's id.
     pub fn id(&self) -> Uuid {
         self.run.run_id
     }
 
-    /// Appends a line, and waits until it is safe on disk. `payload` is a JSON object.
+    /// Appends a line, and waits until it is durable on disk. `payload` must serialize to a JSON object.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what is no line; [`Error::Conflict`] when the run has ended, as when somebody has cancelled
-    /// it, or when its log has to be opened again while a transaction of the session is open in this task;
-    /// [`Error::Unavailable`] when the log can't be written: what is missing then is told in the log.
+    /// [`Error::Invalid`] for an invalid line; [`Error::Conflict`] if the run has ended (for example, because a person
+    /// has cancelled it), or if the log must be opened again while a transaction of the session is open in this task;
+    /// [`Error::Unavailable`] if the log can't be written.
     pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
         let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
         let incoming = parse_line(text.as_bytes(), self.runs.limits().line_bytes, None)?;
@@ -115,7 +116,7 @@ impl RunWriter {
         };
         let mut pause = Duration::from_millis(50);
         for attempt in 1.. {
-            // What is open is written without the database.
+            // An open log is written without the database.
             if !self.runs.is_open(self.run).await {
                 self.session.outside()?;
             }
@@ -144,10 +145,10 @@ impl RunWriter {
         Ok(())
     }
 
-    /// A line of the console.
+    /// Appends a console line.
     ///
     /// # Errors
-    /// As [`RunWriter::line`].
+    /// The errors of [`RunWriter::line`].
     pub async fn console(&self, level: &str, message: &str) -> Result<()> {
         let payload = json!({"stream": "stdout", "level": level, "message": message});
         self.line("console.line", &payload).await
@@ -156,8 +157,8 @@ impl RunWriter {
     /// Ends the run.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if it has ended otherwise, or while a transaction of the session is open in this task: then the
-    /// run has failed; [`Error::Unavailable`] when the log can't be written.
+    /// [`Error::Conflict`] if the run has ended with another status, or while a transaction of the session is open in
+    /// this task: then the run fails. [`Error::Unavailable`] if the log can't be written.
     pub async fn end(mut self, ending: Ending) -> Result<RunView> {
         self.session.outside()?;
         let status = ending.status;
@@ -180,11 +181,11 @@ impl Drop for RunWriter {
             return;
         }
         let (runs, database, context, run) = (self.runs.clone(), self.database.clone(), self.context.clone(), self.run);
-        let ending = Ending::failed("writer-dropped", "its job ended without telling how the run did");
+        let ending = Ending::failed("writer-dropped", "its job ended without ending the run");
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = runs.end(&database, &context, run, ending).await {
-                    tracing::warn!(run = %run.run_id, "a run that its job left could not be ended: {error}");
+                    tracing::warn!(run = %run.run_id, "could not end a run whose writer was dropped: {error}");
                 }
             });
         }

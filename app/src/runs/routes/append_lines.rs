@@ -1,4 +1,4 @@
-//! Lines of a run, as they come.
+//! Appends lines to a run's log over HTTP.
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{OriginalUri, State};
@@ -24,42 +24,42 @@ use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
 use crate::tenancy::{Claim, Database};
 use crate::wide_events::WideEvent;
 
-/// How much of a body that is there already is committed together.
+/// The number of received bytes that are committed together.
 const MAX_BATCH_BYTES: usize = 256 << 10;
-/// What part of a program says it, if it doesn't say so.
+/// The source of a line that has none.
 const DEFAULT_SOURCE: &str = "api";
 
 pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(append_run_events))
 }
 
-/// An event of a run. Its envelope is the service's: its number, its id, whose it is.
+/// An event of a run. The service adds the envelope: the number, the id, the team and the run.
 #[derive(Debug, ToSchema)]
 #[schema(as = NewRunEvent)]
 #[expect(dead_code, reason = "a shape for the OpenAPI document")]
 struct NewRunEvent {
-    /// What kind of event: `console.line`, `run.table.summary`, or a word of your own.
+    /// The type of the event: `console.line`, `run.table.summary`, or a type of your own.
     #[schema(pattern = "^[a-z][a-z0-9._-]{0,99}$")]
     r#type: String,
-    /// What it says.
+    /// The content of the event, a JSON object.
     #[schema(value_type = Option<Object>)]
     payload: Option<serde_json::Value>,
-    /// When it happened, if not now: RFC 3339.
+    /// The time of the event (RFC 3339), if it is not the current time.
     created_at: Option<String>,
-    /// What part of your program says it; `api` if not said.
+    /// The part of your program that sends the event; by default `api`.
     source: Option<String>,
 }
 
-/// What became of lines. They are safe on disk.
+/// The result of appending lines. The lines are durable on disk.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct RunEventsAppended {
-    /// How many are new.
+    /// The number of lines that are new.
     appended: u64,
-    /// How many were there already, by their writer's numbers.
+    /// The number of lines that the log already had, according to their writer's numbers.
     duplicates: u64,
-    /// The first new line's number.
+    /// The number of the first new line.
     first_sequence: Option<u64>,
-    /// The last line's number.
+    /// The number of the last line.
     last_sequence: u64,
 }
 
@@ -74,27 +74,28 @@ impl RunEventsAppended {
     }
 }
 
-/// Appends lines to a run's log: one event as JSON, or many as NDJSON, which may take as long as the run does. Lines that
-/// were appended stay, whatever comes after them. No lines at all say that the writer lives.
+/// Appends lines to a run's log: one event as JSON, or many as NDJSON. An NDJSON request may last as long as the run.
+/// Lines that were appended stay, even if a later line is invalid. An NDJSON body without lines is a heartbeat of the
+/// writer.
 ///
-/// A writer that numbers its lines (`Writer-Id`, `Writer-Epoch`, `Writer-Seq`) may send them again after a cut: what is
-/// there already is not appended twice.
+/// A writer that numbers its lines (`Writer-Id`, `Writer-Epoch`, `Writer-Seq`) may send them again after a lost
+/// connection. Lines that the log already has are not appended again.
 #[utoipa::path(
     post, path = "/runs/{run_id}/events", tag = "runs",
     params(
         ("run_id" = Uuid, Path, description = "The run"),
-        ("Writer-Id" = Option<String>, Header, description = "The writer, by a name of its own: 1 to 64 of A-Z a-z 0-9 . _ -"),
-        ("Writer-Epoch" = Option<u64>, Header, description = "How often it has begun anew, from 1 on: an older one is refused"),
-        ("Writer-Seq" = Option<u64>, Header, description = "The number of the first line here, from 1 on in each epoch"),
+        ("Writer-Id" = Option<String>, Header, description = "The name that the writer gives itself: 1 to 64 of A-Z a-z 0-9 . _ -"),
+        ("Writer-Epoch" = Option<u64>, Header, description = "The writer's epoch, which it increases each time it starts again, from 1. An older epoch is refused"),
+        ("Writer-Seq" = Option<u64>, Header, description = "The number of the first line in the request, from 1 in each epoch"),
     ),
     request_body(content((NewRunEvent = "application/json"), (String = "application/x-ndjson"))),
     responses(
         (status = 200, body = RunEventsAppended),
-        (status = 307, description = "Another process has the run's log: there"),
+        (status = 307, description = "Another process has the run's log; `Location` is its URL"),
         (status = 404, description = "No such team or run", body = Problem),
         (status = 409, description = "The run has ended, its log is full, or the writer's numbers don't fit", body = Problem),
         (status = 415, description = "Neither JSON nor NDJSON", body = Problem),
-        (status = 422, description = "What is wrong with which line; the lines before it are kept", body = Problem),
+        (status = 422, description = "The first invalid line and its error; the lines before it are kept", body = Problem),
         (status = 503, description = "The log can't be written now: send the lines again", body = Problem),
     )
 )]
@@ -123,7 +124,8 @@ async fn append_run_events(
         Ok(LogLocation::Closed) => return Err(LogError::Ended.into()),
         Ok(LogLocation::NotHere) => return Err(not_here()),
         Err(error) => {
-            // A writer that numbers its lines sends them again; of others it is told how many are missing.
+            // A writer that numbers its lines sends them again. For other writers, the log later says how many lines
+            // are missing.
             if writer.is_none() && matches!(error, Error::Unavailable { .. }) {
                 append.runs.count_refused(run, count_lines(body).await);
             }
@@ -154,7 +156,7 @@ fn form(headers: &HeaderMap) -> Result<BodyForm> {
     }
 }
 
-/// The writer that numbers these lines, if one does.
+/// Reads the writer's headers; `None` if the lines are not numbered.
 fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
     for name in ["Writer-Id", "Writer-Epoch", "Writer-Seq"] {
         if headers.get_all(name).iter().nth(1).is_some() {
@@ -168,7 +170,7 @@ fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
             None => Ok(None),
             Some(_) => Err(Error::invalid(
                 "Writer-Id",
-                "must be there with Writer-Epoch and Writer-Seq",
+                "is required with Writer-Epoch and Writer-Seq",
             )),
         };
     };
@@ -192,7 +194,7 @@ fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
     }))
 }
 
-/// One who writes a run.
+/// A request that appends lines to a run.
 pub(super) struct AppendRequest<'a> {
     runs: &'a Runs,
     database: &'a Database,
@@ -202,8 +204,8 @@ pub(super) struct AppendRequest<'a> {
 }
 
 impl AppendRequest<'_> {
-    /// Whether they may write in this team, as it was a second ago at most: a transaction for each line would cost more
-    /// than the line. Whether the run is the team's, its log is asked.
+    /// Checks that the caller may write in this team. The result is cached for a second, because a transaction for each
+    /// line would cost more than the line. That the run belongs to the team follows from the key of its log.
     pub(super) async fn allowed(&self) -> Result<()> {
         self.team.still_holds()?;
         let credential = self
@@ -212,13 +214,13 @@ impl AppendRequest<'_> {
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let credential = credential.unwrap_or_default();
-        // An Idempotency-Key is kept by a transaction.
+        // An Idempotency-Key is recorded in a transaction.
         let must_ask = self.parts.extensions.get::<Claim>().is_some();
         let epoch = access_epoch(self.database, self.run.team_id);
         if !must_ask && self.runs.is_admitted(credential, self.run.team_id, epoch) {
             return Ok(());
         }
-        // In boxes, here and below: what is done seldom, and no room for it in each request.
+        // Boxed, here and below: this is rare, and the future of each request should stay small.
         let ask = async {
             let tx = self.team.begin().await?;
             crate::runs::store::get(&tx, self.run.run_id).await?;
@@ -275,7 +277,7 @@ impl AppendRequest<'_> {
                 },
             };
             let ended = !matches!(read, BodyRead::More);
-            // What is left of a body that was cut is no line.
+            // The rest of an interrupted body is not a complete line.
             let whole = match read {
                 BodyRead::End => buffer.len(),
                 BodyRead::More | BodyRead::Broken => memchr::memrchr(b'\n', &buffer).map_or(0, |at| at + 1),
@@ -300,7 +302,7 @@ impl AppendRequest<'_> {
         }
     }
 
-    /// The lines of a piece, up to one that is none.
+    /// Parses the lines of a chunk up to the first invalid one, and returns its error.
     fn batch<'a>(&self, lines: &'a [u8], number: &mut u64) -> (Vec<IncomingLine<'a>>, Option<Error>) {
         let limit = self.runs.limits().line_bytes;
         let mut batch = Vec::with_capacity(lines.len() / 128);
@@ -322,11 +324,11 @@ impl AppendRequest<'_> {
         (batch, None)
     }
 
-    /// A line that has not ended yet, and is too long by now.
+    /// Returns an error if an incomplete line is already too long.
     fn too_long(&self, line: &[u8], number: u64) -> Option<Error> {
         let limit = self.runs.limits().line_bytes;
         (line.len() > limit).then(|| {
-            let detail = format!("is longer than {limit} bytes, which is the most that a line may have");
+            let detail = format!("is longer than {limit} bytes, the maximum length of a line");
             Error::invalid(format!("line {}", number + 1), detail)
         })
     }
@@ -357,15 +359,15 @@ impl AppendRequest<'_> {
 
 #[derive(Clone, Copy)]
 enum BodyRead {
-    /// There may be more.
+    /// More data may follow.
     More,
-    /// That was all.
+    /// The body is complete.
     End,
-    /// The client is gone.
+    /// The connection was lost.
     Broken,
 }
 
-/// Waits for something, and takes along what is there already.
+/// Waits for data and then also takes the data that has already arrived, up to [`MAX_BATCH_BYTES`].
 async fn fill(body: &mut BodyDataStream, buffer: &mut BytesMut) -> BodyRead {
     let mut next = body.next().await;
     loop {
@@ -390,7 +392,7 @@ fn incomplete() -> Error {
     }
 }
 
-/// A refusal that says what came before it.
+/// Adds to an error which lines of the request are kept.
 fn with_kept_lines(error: Error, result: &RunEventsAppended) -> Error {
     let before = match result.first_sequence {
         Some(first) => format!("; the lines before it are kept, as {first} to {}", result.last_sequence),

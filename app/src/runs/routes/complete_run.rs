@@ -1,4 +1,4 @@
-//! The end of a run.
+//! The routes that end a run.
 
 use axum::extract::{OriginalUri, State};
 use axum::http::Uri;
@@ -17,7 +17,7 @@ use crate::runs::registry::EndOutcome;
 use crate::runs::status::RunStatus;
 use crate::runs::view::RunView;
 
-/// How many outputs a run may name, and how long each name may be.
+/// The maximum number of a run's outputs, and the maximum lengths of texts.
 const MAX_OUTPUTS: usize = 1_000;
 const MAX_OUTPUT_CHARS: usize = 1_000;
 const MAX_REASON_CHARS: usize = 1_000;
@@ -28,30 +28,30 @@ pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(cancel_run))
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RunCompletion)]
 struct Completion {
     /// `succeeded` or `failed`.
     status: RunStatus,
-    /// What its program ended with.
+    /// The exit code of the program.
     #[serde(default)]
     exit_code: Option<i32>,
     /// Why it failed.
     #[serde(default)]
     failure: Option<Failure>,
-    /// What it made, as your program names it.
+    /// The outputs of the run, as your program names them.
     #[serde(default)]
     output_paths: Vec<String>,
 }
 
-/// Why a run is cancelled.
+/// The cancellation of a run.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RunCancellation)]
 struct Cancellation {
-    /// In a person's words.
+    /// The reason, for people.
     #[serde(default)]
     reason: Option<String>,
 }
@@ -66,17 +66,17 @@ fn check_text(field: &str, text: &str, max_chars: usize) -> Result<()> {
     Ok(())
 }
 
-/// Ends a run: its log takes no more lines, its summary is made, its thread is told. An end that was told before may be told
-/// again.
+/// Ends a run: its log accepts no more lines, its summary is computed, and its thread gets an event. The same request
+/// may be repeated.
 #[utoipa::path(
     post, path = "/runs/{run_id}/complete", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
     request_body = Completion,
     responses(
         (status = 200, body = RunView),
-        (status = 307, description = "Another process has the run's log: there"),
+        (status = 307, description = "Another process has the run's log; `Location` is its URL"),
         (status = 404, description = "No such team or run", body = Problem),
-        (status = 409, description = "It has ended otherwise, or not begun", body = Problem),
-        (status = 422, description = "What is wrong, by field", body = Problem),
+        (status = 409, description = "The run has ended with another status, or has not started", body = Problem),
+        (status = 422, description = "The invalid fields", body = Problem),
         (status = 503, description = "The log can't be written now: try again", body = Problem),
     )
 )]
@@ -90,11 +90,11 @@ async fn complete_run(
     if !matches!(body.status, RunStatus::Succeeded | RunStatus::Failed) {
         return Err(Error::invalid(
             "status",
-            "must be succeeded or failed; POST …/cancel cancels",
+            "must be succeeded or failed; to cancel the run, use POST …/cancel",
         ));
     }
     if body.status == RunStatus::Succeeded && body.failure.is_some() {
-        return Err(Error::invalid("failure", "must not be there: the run has succeeded"));
+        return Err(Error::invalid("failure", "must be absent if the run has succeeded"));
     }
     if let Some(failure) = &body.failure {
         check_text("failure.code", &failure.code, 100)?;
@@ -117,15 +117,15 @@ async fn complete_run(
     end(&core, &team, run_id, &uri, ending).await
 }
 
-/// Cancels a run: its log takes no more lines, which its writer is told at its next one.
+/// Cancels a run: its log accepts no more lines. Its writer gets an error for its next line.
 #[utoipa::path(
     post, path = "/runs/{run_id}/cancel", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
     request_body = Option<Cancellation>,
     responses(
         (status = 200, body = RunView),
-        (status = 307, description = "Another process has the run's log: there"),
+        (status = 307, description = "Another process has the run's log; `Location` is its URL"),
         (status = 404, description = "No such team or run", body = Problem),
-        (status = 409, description = "It has ended otherwise", body = Problem),
+        (status = 409, description = "The run has ended with another status", body = Problem),
         (status = 503, description = "The log can't be written now: try again", body = Problem),
     )
 )]
@@ -143,17 +143,13 @@ async fn cancel_run(
 
 async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) -> Result<Response> {
     let run = key(team, run_id);
-    // Who asks may do it, and the run is theirs: before anything is done to the log.
+    // The caller's permission and the run's team are checked before the log is changed.
     let tx = team.begin().await?;
     crate::runs::store::get(&tx, run_id).await?;
     let context = tx.context().clone();
     tx.commit().await?;
-    let (runs, database, status) = (
-        Runs::of(core.database())?.clone(),
-        core.database().clone(),
-        ending.status,
-    );
-    // It is done to its end, also if the client hangs up.
+    let (runs, database, status) = (state.runs()?.clone(), state.database().clone(), ending.status);
+    // A task of its own completes the end even if the client disconnects.
     let ended = tokio::spawn(async move { runs.end(&database, &context, run, ending).await });
     match ended.await.map_err(Error::internal)?? {
         EndOutcome::Elsewhere(url) => Ok(redirect_to(&url, uri)),
@@ -162,7 +158,7 @@ async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) 
         }
         EndOutcome::Ended(run) | EndOutcome::AlreadyEnded(run) => Err(Error::conflict(
             "run-ended",
-            format!("the run has ended otherwise: as {}", run.status),
+            format!("the run has already ended with the status {}", run.status),
         )),
     }
 }

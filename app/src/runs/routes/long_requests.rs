@@ -1,4 +1,4 @@
-//! Requests that last for as long as their client sends: when they end all the same.
+//! Append requests last as long as the client sends. This module decides when they must end earlier.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::http::CREDENTIAL_EXPIRED;
 use crate::runs::log::{LogEnd, LogError};
 use crate::runs::registry::OpenLog;
 
-/// How often it is asked whether a writer may go on that sends nothing.
+/// The interval at which a silent writer's permission is checked again.
 const PERMISSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the lines of a body are counted that can't be kept.
+/// The maximum time for counting the lines of a body that can't be stored.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits until a writer may write no longer, or the run has ended, and returns why. Without it a stream of lines would stay
-/// open for as long as it is silent.
+/// Waits until a writer loses its permission or the run ends, and returns the reason. Without this, a silent stream of
+/// lines would stay open.
 pub(super) async fn wait_for_refusal(request: &AppendRequest<'_>, open: &OpenLog) -> Error {
     let mut durable = open.log.durable();
     let completed = async {
         let complete = durable.wait_for(|durable| durable.end == Some(LogEnd::Complete));
         if complete.await.is_err() {
-            // The log was closed: whoever appends next opens it again.
+            // The log was dropped. The next append opens it again.
             std::future::pending::<()>().await;
         }
     };
@@ -44,7 +44,7 @@ pub(super) async fn wait_for_refusal(request: &AppendRequest<'_>, open: &OpenLog
     }
 }
 
-/// How many lines a body has that can't be kept, as far as they come in time.
+/// Counts the lines of a body that can't be stored, up to [`COUNT_TIMEOUT`].
 pub(super) async fn count_lines(body: Body) -> usize {
     let mut stream = body.into_data_stream();
     let (mut lines, mut open) = (0, false);

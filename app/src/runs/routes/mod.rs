@@ -1,4 +1,4 @@
-//! Runs over HTTP, under `/v1/teams/{team_id}`.
+//! The HTTP routes of runs, under `/v1/teams/{team_id}`.
 
 mod append_lines;
 mod complete_run;
@@ -37,8 +37,8 @@ use crate::http::{self, Core, Json, Page, PageParams, Path, Problem, Query, Serv
 use crate::tenancy::Claim;
 use crate::wide_events::WideEvent;
 
-/// The routes of runs.
-pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
+/// Returns the routes of runs.
+pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(create_run, list_runs))
         .routes(routes!(get_run))
@@ -56,28 +56,28 @@ fn key(team: &Team, run_id: Uuid) -> RunKey {
     }
 }
 
-/// Sends a client to the process that has what it asked for.
+/// Redirects a client to the process that writes the run's log.
 fn redirect_to(url: &str, uri: &Uri) -> Response {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let location = format!("{}{path}", url.trim_end_matches('/'));
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
 }
 
-/// A run that is asked for.
+/// A run that is requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRun)]
 struct NewRunBody {
-    /// What people call it: 1 to 200 characters.
+    /// The name for people: 1 to 200 characters.
     name: String,
-    /// What it runs, as your program knows it.
+    /// Your program's id of the configuration that is run.
     #[serde(default)]
     configuration_id: Option<String>,
-    /// Whether it runs at once. Else it waits, `queued`, for a line `build.started` or `run.started`.
+    /// Whether the run starts at once. Otherwise it stays `queued` until a line `build.started` or `run.started`.
     #[serde(default = "yes")]
     #[schema(default = true)]
     start: bool,
-    /// After how many seconds of silence its writer is taken for dead, and the run for failed.
+    /// The number of seconds of silence after which the writer counts as lost and the run fails.
     #[serde(default)]
     #[schema(minimum = 5, maximum = 86_400, default = 300)]
     lost_after_seconds: Option<u64>,
@@ -87,25 +87,25 @@ fn yes() -> bool {
     true
 }
 
-/// How a run is to be answered.
+/// The form of the response.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct CreateParams {
-    /// Answer with the run's lines as they come, as server-sent events; the run's address is in `Location`.
+    /// If true, the response is a stream of the run's lines as server-sent events, and the run's URL is in `Location`.
     #[serde(default)]
     stream: bool,
 }
 
-/// Begins a run.
+/// Creates a run.
 #[utoipa::path(
     post, path = "/runs", tag = "runs", params(CreateParams), request_body = NewRunBody,
     responses(
-        (status = 201, description = "The run; with `stream` its lines", headers(("Location", description = "its address")),
+        (status = 201, description = "The run; with `stream`, its lines", headers(("Location", description = "The run's URL")),
             content((RunView = "application/json"), (String = "text/event-stream"))),
         (status = 404, description = "No such team", body = Problem),
-        (status = 409, description = "`too-many-open-runs`: the team has as many unfinished runs as it may have", body = Problem),
-        (status = 422, description = "What is wrong, by field", body = Problem),
+        (status = 409, description = "`too-many-open-runs`: the team has the maximum number of unfinished runs", body = Problem),
+        (status = 422, description = "The invalid fields", body = Problem),
     )
 )]
 async fn create_run(
@@ -116,7 +116,7 @@ async fn create_run(
     Json(body): Json<NewRunBody>,
 ) -> Result<Response> {
     if params.stream && claim.is_some() {
-        let detail = "can't be there with stream=true: a stream is not answered a second time";
+        let detail = "can't be used with stream=true, because a stream can't be repeated";
         return Err(Error::invalid("Idempotency-Key", detail));
     }
     let mut new = NewRun::new(body.name);
@@ -132,9 +132,9 @@ async fn create_run(
     tx.commit().await?;
     let key = key(&team, run.id);
     let location = [(header::LOCATION, format!("/v1/teams/{}/runs/{}", team.id(), run.id))];
-    // The run is there, whatever becomes of its log: who writes to it is told.
-    if let Err(error) = runs.find(core.database(), key).await {
-        tracing::warn!(run = %run.id, "a run's log could not be begun: {error}");
+    // The run exists even if its log can't be opened. A client that writes lines then receives the error.
+    if let Err(error) = runs.find(state.database(), key).await {
+        tracing::warn!(run = %run.id, "could not create a run's log: {error}");
     }
     if params.stream {
         let request = ReadRequest {
@@ -147,32 +147,32 @@ async fn create_run(
     Ok((StatusCode::CREATED, location, Json(RunView::from(run))).into_response())
 }
 
-/// Which runs.
+/// The filter of a list of runs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct RunParams {
-    /// Only those that stand so: `queued`, `building`, `running`, `succeeded`, `failed` or `cancelled`.
+    /// Only runs with this status: `queued`, `building`, `running`, `succeeded`, `failed` or `cancelled`.
     status: Option<String>,
-    /// Only of this configuration.
+    /// Only runs of this configuration.
     configuration_id: Option<String>,
-    /// Only of this job session.
+    /// Only runs of this job session.
     job_session_id: Option<String>,
-    /// Only of this story.
+    /// Only runs of this story.
     correlation_id: Option<String>,
-    /// Only those that were asked for at this moment (RFC 3339) or later.
+    /// Only runs that were created at this time (RFC 3339) or later.
     since: Option<String>,
-    /// Only those that were asked for before this moment.
+    /// Only runs that were created before this time.
     until: Option<String>,
-    /// Only those whose program ended with this.
+    /// Only runs whose program ended with this exit code.
     exit_code: Option<String>,
-    /// Only those in which validation found this or worse: `info`, `warning` or `error`.
+    /// Only runs in which validation found an issue of at least this severity: `info`, `warning` or `error`.
     severity: Option<String>,
-    /// Only those with so many rows.
+    /// Only runs with at least this number of rows.
     min_rows: Option<String>,
-    /// Only those with so many tables.
+    /// Only runs with at least this number of tables.
     min_tables: Option<String>,
-    /// Only those with so many files.
+    /// Only runs with at least this number of files.
     min_files: Option<String>,
     #[serde(flatten)]
     #[param(ignore)]
@@ -209,13 +209,13 @@ impl RunParams {
     }
 }
 
-/// Runs, the newest first. A page ends early, with `next`, where it would have more than 1 MiB.
+/// Lists runs, the newest first. A page that would exceed 1 MiB ends early, with `next`.
 #[utoipa::path(
     get, path = "/runs", tag = "runs", params(RunParams, PageParams),
     responses(
         (status = 200, body = Page<RunView>),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 async fn list_runs(team: Team, Query(params): Query<RunParams>) -> Result<Json<Page<RunView>>> {
@@ -227,7 +227,7 @@ async fn list_runs(team: Team, Query(params): Query<RunParams>) -> Result<Json<P
     Ok(Json(page))
 }
 
-/// One run.
+/// Returns one run.
 #[utoipa::path(
     get, path = "/runs/{run_id}", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
     responses((status = 200, body = RunView), (status = 404, description = "No such team or run", body = Problem))
@@ -239,7 +239,7 @@ async fn get_run(team: Team, Path(run_id): Path<Uuid>) -> Result<Json<RunView>> 
     Ok(Json(run.into()))
 }
 
-/// What a run's log comes to, once the run has ended.
+/// Returns the summary of a run's log, after the run has ended.
 #[utoipa::path(
     get, path = "/runs/{run_id}/summary", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
     responses(
@@ -254,7 +254,7 @@ async fn get_run_summary(team: Team, Path(run_id): Path<Uuid>) -> Result<Json<Bo
     let summary = store::summary(&tx, run_id).await?;
     tx.commit().await?;
     let summary = summary.ok_or_else(|| {
-        let detail = format!("the run is {}: its summary is made when it ends", run.status);
+        let detail = format!("the run is {}: its summary is computed when it ends", run.status);
         Error::conflict("no-summary-yet", detail)
     })?;
     Ok(Json(RawValue::from_string(summary)?))

@@ -1,4 +1,4 @@
-//! A run's log: as server-sent events, as NDJSON, as pages.
+//! Reads a run's log over HTTP: as server-sent events, as NDJSON, or in pages.
 
 use axum::Extension;
 use axum::body::Body;
@@ -29,10 +29,11 @@ use crate::runs::streaming::{Following, Form, Reader, byte_stream, line_stream};
 use crate::tenancy::Role;
 use crate::wide_events::{EventError, WideEvent};
 
-/// After which time a browser comes again, in milliseconds: not all at the same.
+/// The time in milliseconds after which a browser reconnects. It is random, so that not all browsers reconnect at the
+/// same time.
 const RETRY_MS: std::ops::Range<u32> = 500..2_500;
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-/// Proxies are not to collect lines before they hand them on.
+/// Tells proxies not to buffer lines.
 const UNBUFFERED: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-accel-buffering"),
     HeaderValue::from_static("no"),
@@ -44,16 +45,17 @@ pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(issue_run_ticket))
 }
 
-/// What reads one run's log, for a page: a browser can't set headers there.
+/// A ticket to read one run's log. It is for browsers, which can't set headers on such requests.
 #[derive(Debug, Serialize, ToSchema)]
 struct RunTicket {
-    /// For `?ticket=`. It is shown this once.
+    /// The secret for `?ticket=`. It is returned only once.
     ticket: String,
-    /// After this it reads nothing.
+    /// The time at which the ticket expires.
     expires_at: DateTime<Utc>,
 }
 
-/// A ticket to read one run's log with, as often as it holds: for half a day, or as long as your token does.
+/// Issues a ticket to read one run's log. It can be used several times until it expires: after half a day, or when your
+/// token expires.
 #[utoipa::path(
     post, path = "/runs/{run_id}/tickets", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
     responses((status = 201, body = RunTicket), (status = 404, description = "No such team or run", body = Problem))
@@ -76,18 +78,18 @@ struct RunEventsPage {
     /// The lines, in order.
     #[schema(value_type = Vec<Object>)]
     items: Vec<Box<RawValue>>,
-    /// For `after_sequence`: the next page comes after it, now or when there is more.
+    /// The value of `after_sequence` for the next page, now or when there are more lines.
     next_after_sequence: u64,
-    /// There is more now.
+    /// Whether there are more lines now.
     more: bool,
-    /// The run has ended: without more there won't be any.
+    /// Whether the run has ended. Then no more lines are added.
     ended: bool,
 }
 
-/// Reads a run's log. As server-sent events (`Accept: text/event-stream`) it goes on until the run ends, each line with its
-/// number as `id`, then an event `end`; as NDJSON (`Accept: application/x-ndjson`) it can be read by ranges of bytes; else it
-/// comes in pages of JSON, also without `Accept`. `stream=true` beats `Accept`, `Last-Event-ID` beats `lastEventId`, and both
-/// beat `from_sequence` and `after_sequence`.
+/// Reads a run's log. Server-sent events (`Accept: text/event-stream`) continue until the run ends. Each line has its
+/// number as `id`, and the last event is `end`. NDJSON (`Accept: application/x-ndjson`) can be read by byte ranges.
+/// Otherwise, also without `Accept`, the response is a page of JSON. `stream=true` has priority over `Accept`.
+/// `Last-Event-ID` has priority over `lastEventId`, and both have priority over `from_sequence` and `after_sequence`.
 #[utoipa::path(
     get, path = "/runs/{run_id}/events", tag = "runs",
     params(("run_id" = Uuid, Path, description = "The run"), ReadParams),
@@ -95,14 +97,14 @@ struct RunEventsPage {
         (status = 200, content((RunEventsPage = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
         (status = 204, description = "Server-sent events of a run that has ended, after its last line"),
         (status = 206, description = "A range of bytes of the NDJSON"),
-        (status = 307, description = "Another process has the run's log: there"),
-        (status = 401, description = "No credential, or a ticket that doesn't hold", body = Problem),
+        (status = 307, description = "Another process has the run's log; `Location` is its URL"),
+        (status = 401, description = "No credential, or an invalid ticket", body = Problem),
         (status = 404, description = "No such team or run", body = Problem),
-        (status = 406, description = "`Accept` takes none of the three forms", body = Problem),
-        (status = 410, description = "The log was deleted, as its time was over", body = Problem),
-        (status = 416, description = "The log is not that long", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
-        (status = 503, description = "As many readers as this process, or the team, may have; an event stream is 200, and empty", body = Problem),
+        (status = 406, description = "`Accept` allows none of the three formats", body = Problem),
+        (status = 410, description = "The log was deleted after its retention time", body = Problem),
+        (status = 416, description = "The range begins after the end of the log", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 503, description = "This process or the team has the maximum number of readers; an event stream gets 200 and is empty", body = Problem),
     )
 )]
 async fn read_run_events(
@@ -122,7 +124,7 @@ async fn read_run_events(
         }
     };
     let mut response = match read.await {
-        // A browser gives up for good on anything but an event stream.
+        // A browser does not reconnect after any response that is not an event stream.
         Err(error @ Error::Unavailable { .. }) if is_sse => retry_later(&error),
         read => read?,
     };
@@ -138,11 +140,11 @@ async fn read_run_events(
 }
 
 fn not_acceptable() -> Response {
-    let detail = "Accept must take application/json, text/event-stream or application/x-ndjson";
+    let detail = "Accept must allow application/json, text/event-stream or application/x-ndjson";
     Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail).into_response()
 }
 
-/// An event stream that is over at once.
+/// Returns an event stream that ends at once, so that the browser reconnects later.
 fn retry_later(error: &Error) -> Response {
     WideEvent::current().mark_error(EventError::new(error.kind(), error.to_string()).retriable(true));
     let retry = rand::rng().random_range(RETRY_MS);
@@ -175,10 +177,10 @@ async fn read_events(
     tx.commit().await?;
     if row.log_state == "deleted" {
         return Err(Error::Gone {
-            detail: "the run's log was deleted, as its time was over; the run and its summary are kept".to_owned(),
+            detail: "the run's log was deleted after its retention time; the run and its summary are kept".to_owned(),
         });
     }
-    // Before the log is opened: a reader that is refused costs no descriptor.
+    // This comes before the log is opened, so that a refused reader costs no descriptor.
     let reader = match answer {
         ResponseFormat::EventStream | ResponseFormat::Ndjson => Some(AdmittedReader::of(state, team)?),
         ResponseFormat::Page => None,
@@ -197,7 +199,7 @@ async fn read_events(
     }
 }
 
-/// The lines of a run that this process has, from its first one on.
+/// Streams the lines of a run whose log this process writes.
 pub(super) async fn lines(
     state: &AppState,
     team: &Team,
@@ -216,15 +218,15 @@ pub(super) async fn lines(
 struct ReadableLog {
     run: RunKey,
     source: Source,
-    /// How far it may be read.
+    /// The number of bytes that may be read.
     bytes: u64,
     durable: Option<watch::Receiver<Durable>>,
-    /// The run has ended, and its whole log is there.
+    /// Whether the run has ended and the log is complete.
     ended: bool,
 }
 
 impl ReadableLog {
-    /// Or the address of the process that has it.
+    /// Opens a run's log, or returns the URL of the process that has it.
     async fn of(state: &AppState, run: RunKey) -> Result<Result<Self, String>> {
         let runs = state.runs()?;
         let (durable, bytes, ended) = match runs.find(state.database(), run).await {
@@ -236,7 +238,7 @@ impl ReadableLog {
             }
             Ok(LogLocation::Closed) => (None, None, true),
             Ok(LogLocation::NotHere) => return Err(not_here()),
-            // What can't be written now can be read as far as it goes.
+            // The durable part of a log that can't be written now can still be read.
             Err(error) => match (&error, runs.durable_bytes(run)) {
                 (Error::Unavailable { .. }, Some(bytes)) => (None, Some(bytes), false),
                 _ => return Err(error),
@@ -257,7 +259,7 @@ impl ReadableLog {
         self.ended || self.durable.as_ref().is_some_and(complete)
     }
 
-    /// The place of a line, and the number before it.
+    /// Returns the log, and the offset of the first requested line.
     async fn seek(self, start: StartAt) -> Result<(Self, u64)> {
         let first = start.first();
         if first == 1 {
@@ -294,7 +296,7 @@ impl ReadableLog {
     ) -> Result<Response> {
         let (opened, offset) = self.seek(request.start).await?;
         if form == Form::Sse && opened.has_ended() && offset >= opened.bytes {
-            // A browser that has seen the end is not to come again.
+            // A browser that has received all lines must not reconnect.
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
         let first = (form == Form::Sse).then(|| {
@@ -333,8 +335,8 @@ impl ReadableLog {
         Ok((Extension(NoStore), headers, body).into_response())
     }
 
-    /// The file as it is now, or a range of it.
-    /// The lines from `wanted.place` on are what is asked for, so ranges are of them.
+    /// Responds with the log as it is now, or with a byte range of it. Ranges count from the first requested line, at
+    /// `request.start`.
     async fn ndjson(
         self,
         state: &AppState,
@@ -366,7 +368,7 @@ impl ReadableLog {
             let body = Body::from_stream(line_stream(reader, following, None));
             return Ok(([(header::CONTENT_TYPE, NDJSON), UNBUFFERED], body).into_response());
         }
-        // What was read of a log stays as it is: while it grows there is no version of the whole.
+        // A log has an ETag only after the run has ended, because it grows until then.
         let etag = (ended && offset == 0).then(|| format!("\"{run_id}-{total}\""));
         let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
         let asked = asked.filter(|_| match headers.get(header::IF_RANGE) {
@@ -383,7 +385,7 @@ impl ReadableLog {
                 let problem = Problem::new(
                     StatusCode::RANGE_NOT_SATISFIABLE,
                     "range-not-satisfiable",
-                    format!("the log has {total} bytes by now"),
+                    format!("the log has {total} bytes now"),
                 );
                 return Ok((whole, problem).into_response());
             }
@@ -435,7 +437,7 @@ impl ReadableLog {
 
 enum ByteRange {
     Satisfiable(std::ops::Range<u64>),
-    /// Several, or nothing that is a range: the whole is sent, as RFC 9110 has it.
+    /// Several ranges, or an invalid value. The whole log is sent, as RFC 9110 allows.
     Ignored,
     Unsatisfiable,
 }

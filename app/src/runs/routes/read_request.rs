@@ -1,4 +1,4 @@
-//! What a reader of a log asks for: from where on, which lines, in what form; and who they are.
+//! The request of a log reader: the first line, the filter, the format, and the caller's identity.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -13,46 +13,46 @@ use crate::http::{Acceptable, AppState, Path, Query, Team, accepted};
 use crate::runs::readers::{Permission, ReaderPermit};
 use crate::runs::streaming::{Level, LineFilter};
 
-/// How many lines a page has, and may have.
+/// The default and the maximum number of lines in a page.
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
 
-/// From where on, which lines, and in what form.
+/// The query parameters of a request for lines.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ReadParams {
-    /// From this line on: its number; 0 is the first line, too.
+    /// The number of the first line; 0 also means the first line of the log.
     #[param(value_type = Option<u64>, minimum = 0)]
     from_sequence: Option<String>,
-    /// From the line after this one on.
+    /// The number of the line after which to begin.
     #[param(value_type = Option<u64>, minimum = 0)]
     after_sequence: Option<String>,
-    /// Only lines of these types, separated by commas; `run.*` for all that begin so.
+    /// Only lines of these types, separated by commas; `run.*` matches all types that begin with `run.`.
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Only lines of this level or a worse one: `debug`, `info`, `warning` or `error`.
+    /// Only lines of at least this level: `debug`, `info`, `warning` or `error`.
     level: Option<String>,
-    /// How many lines a page has at most: 1 to 1000, 100 if not given. For pages only.
+    /// The maximum number of lines in a page: 1 to 1000, by default 100. Only for pages.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<String>,
-    /// `true`: server-sent events, as with `Accept: text/event-stream`.
+    /// If `true`, the response is server-sent events, as with `Accept: text/event-stream`.
     #[serde(default)]
-    #[expect(dead_code, reason = "read from the address, since it decides how a refusal is told")]
+    #[expect(dead_code, reason = "read from the URI, because it decides the format of errors")]
     pub(super) stream: bool,
-    /// `true`: NDJSON goes on for as long as the run does.
+    /// If `true`, NDJSON continues until the run ends.
     #[serde(default)]
     pub(super) follow: bool,
-    /// Instead of an Authorization header, which a browser can't set here.
+    /// A ticket in place of the Authorization header, which a browser can't set here.
     ticket: Option<String>,
-    /// Instead of the header `Last-Event-ID`, which beats it: event-source-polyfill, which can't set headers everywhere, adds
-    /// it to the address when it comes again.
+    /// In place of the header `Last-Event-ID`, which has priority. event-source-polyfill can't set headers everywhere,
+    /// so it adds this parameter when it reconnects.
     #[serde(rename = "lastEventId")]
     #[param(value_type = Option<u64>, minimum = 0)]
     last_event_id: Option<String>,
 }
 
-/// Where a reader begins.
+/// The first line of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StartAt {
     From(u64),
@@ -68,7 +68,7 @@ impl StartAt {
     }
 }
 
-/// In what form a reader is answered.
+/// The format of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseFormat {
     Page,
@@ -76,7 +76,7 @@ pub(super) enum ResponseFormat {
     Ndjson,
 }
 
-/// What `Accept` may name; the first one is the answer to who names nothing.
+/// The media types for `Accept`. The first one is the default.
 const ACCEPTABLE: [Acceptable<ResponseFormat>; 5] = [
     ("application/json", ResponseFormat::Page),
     ("text/event-stream", ResponseFormat::EventStream),
@@ -86,19 +86,19 @@ const ACCEPTABLE: [Acceptable<ResponseFormat>; 5] = [
 ];
 
 impl ResponseFormat {
-    /// What a request asks for, by `stream=true`, or else by `Accept`; `None` if it takes nothing that is offered.
+    /// Returns the format that a request asks for with `stream=true` or `Accept`; `None` if `Accept` allows no format
+    /// of ours.
     pub(super) fn requested(headers: &HeaderMap, uri: &Uri) -> Option<Self> {
         let query = uri.query().unwrap_or_default();
-        let by_address =
-            form_urlencoded::parse(query.as_bytes()).any(|(name, text)| name == "stream" && text == "true");
-        match by_address {
+        let is_stream = form_urlencoded::parse(query.as_bytes()).any(|(name, text)| name == "stream" && text == "true");
+        match is_stream {
             true => Some(Self::EventStream),
             false => accepted(headers, &ACCEPTABLE),
         }
     }
 }
 
-/// What a reader wants.
+/// The lines that a reader requests.
 #[derive(Debug, Clone)]
 pub(super) struct ReadRequest {
     pub(super) start: StartAt,
@@ -109,7 +109,7 @@ impl ReadParams {
     pub(super) fn read_request(&self, headers: &HeaderMap) -> Result<ReadRequest> {
         let number = |name: &str, text: &str| {
             let number = text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
-            number.ok_or_else(|| Error::invalid(name, "must be a line's number: a whole number from 0 to 2^63 - 1"))
+            number.ok_or_else(|| Error::invalid(name, "must be the number of a line, from 0 to 2^63 - 1"))
         };
         let by_header = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
         let by_header = by_header.map(|id| ("Last-Event-ID", id));
@@ -119,12 +119,12 @@ impl ReadParams {
             .flatten()
             .find(|(_, id)| !id.is_empty());
         let start = match (last_seen, &self.from_sequence, &self.after_sequence) {
-            // A browser that comes again has its first address still.
+            // A browser that reconnects still sends the parameters of its first request.
             (Some((name, id)), ..) => StartAt::After(number(name, id)?),
             (_, Some(_), Some(_)) => {
                 return Err(Error::invalid(
                     "after_sequence",
-                    "can't be there with from_sequence: one of them",
+                    "can't be used together with from_sequence",
                 ));
             }
             (_, Some(from), None) => StartAt::From(number("from_sequence", from)?),
@@ -156,7 +156,7 @@ impl ReadParams {
     }
 }
 
-/// Who reads, by a ticket or by their Authorization header.
+/// The caller, authenticated by a ticket or by the Authorization header, and the query parameters.
 pub(super) struct Caller(pub(super) Team, pub(super) ReadParams);
 
 impl<S: ServiceState> FromRequestParts<S> for Caller {
@@ -175,7 +175,7 @@ impl<S: ServiceState> FromRequestParts<S> for Caller {
     }
 }
 
-/// Somebody who may read, with a place among the readers.
+/// A reader that is allowed to read and is counted in the limits.
 pub(super) struct AdmittedReader {
     pub(super) permission: Permission,
     pub(super) permit: ReaderPermit,
@@ -183,8 +183,8 @@ pub(super) struct AdmittedReader {
 
 impl AdmittedReader {
     /// # Errors
-    /// [`Error::Unavailable`] when there are as many readers as there may be.
-    pub(super) fn of(core: &Core, team: &Team) -> Result<Self> {
+    /// [`Error::Unavailable`] if the maximum number of readers is reached.
+    pub(super) fn of(state: &AppState, team: &Team) -> Result<Self> {
         Ok(Self {
             permit: state.runs()?.readers().admit(team.id())?,
             permission: Permission::new(team.clone()),

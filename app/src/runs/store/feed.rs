@@ -1,4 +1,4 @@
-//! Runs as they are followed, and as stories tell them.
+//! Queries of runs for live topics and stories.
 
 use daybook_entity::run::{Column, Model};
 use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
@@ -10,25 +10,25 @@ use crate::error::{Error, Result};
 use crate::runs::view::RunView;
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
 
-/// Some of what is new in a team's runs.
+/// A part of the changes in a team's runs.
 #[derive(Debug)]
 pub struct RunNews {
-    /// Runs as they are now.
+    /// The changed runs in their current state.
     pub runs: Vec<RunView>,
-    /// How many rows that was.
+    /// The number of rows that were read.
     pub read: usize,
-    /// The last of them.
+    /// The position of the last row.
     pub last: Option<FeedPlace>,
-    /// What is visible now.
+    /// The current snapshot.
     pub now: Snapshot,
 }
 
-/// The next runs that moved in a window, at most `limit`.
+/// Returns the next runs that changed in a window, at most `limit`.
 ///
 /// # Errors
 /// Any database error.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNews> {
-    // Two ranges of the index: of transactions that had not begun, and of those that were open.
+    // The query reads two ranges of the index: transactions that had not begun, and transactions that were open.
     let query = sqlx::query(
         "SELECT now.snapshot, m.transaction_id, m.id
          FROM (SELECT pg_current_snapshot()::text AS snapshot,
@@ -63,7 +63,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
             });
         }
     }
-    // Later than the places, maybe: then they move once more.
+    // A run may have changed after its position was read. Then it is in the next window, too.
     let runs = match places.is_empty() {
         true => Vec::new(),
         false => {
@@ -75,21 +75,21 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
         }
     };
     let mut runs: Vec<Option<Model>> = runs.into_iter().map(Some).collect();
-    let told = places.iter().filter_map(|place| {
+    let changed = places.iter().filter_map(|place| {
         let run = runs
             .iter_mut()
             .find(|run| run.as_ref().is_some_and(|run| run.id == place.id));
         run.and_then(Option::take).map(RunView::listed)
     });
     Ok(RunNews {
-        runs: told.collect(),
+        runs: changed.collect(),
         read: places.len(),
         last: places.last().copied(),
         now,
     })
 }
 
-/// The runs of a story, as they began.
+/// Returns the runs of a story in the order in which they were created.
 ///
 /// # Errors
 /// Any database error.

@@ -1,4 +1,4 @@
-//! Who writes a run's log: leases, and the processes that hold them.
+//! The leases of logs, and the writer nodes that hold them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::runs::log::RunKey;
 use crate::runs::status::RunStatus;
 use crate::tenancy::{Database, TeamTx, WorkerDatabase};
 
-/// A run whose log this process may write.
+/// The right to write a run's log.
 #[derive(Debug)]
 pub(in crate::runs) struct Lease {
     pub(in crate::runs) epoch: u64,
@@ -19,32 +19,32 @@ pub(in crate::runs) struct Lease {
     pub(in crate::runs) lost_after: Duration,
 }
 
-/// What came of asking for a run's log.
+/// The result of a request for the lease of a run's log.
 #[derive(Debug)]
 pub(in crate::runs) enum LeaseOutcome {
-    /// It is this process's.
+    /// This process has the lease.
     Granted(Lease),
-    /// A process that lives has it: there.
+    /// A live process has the lease; it is reached at `url`.
     Elsewhere { url: String },
-    /// The run has ended: its log is only read.
+    /// The run has ended, so its log is only read.
     RunEnded,
-    /// Who had it is gone, and has left it elsewhere.
+    /// The node that had the lease is gone, and the log is in another storage.
     LogNotHere,
-    /// Who had it is dead, and what it left here is to be taken over before anything else.
+    /// The node that had the lease is dead. Its write-ahead log is in this storage and must be recovered first.
     NeedsRecovery { node: Uuid },
-    /// Somebody is taking over what who had it left.
+    /// Another process is recovering the log of the node that had the lease.
     RecoveryUnderWay,
 }
 
-/// What the storage shows, which knows better than the clock.
+/// What the storage shows. It is more reliable than the time of the last renewal.
 pub(in crate::runs) struct StorageEvidence<'a> {
-    /// Whether a process lives, as far as that shows.
+    /// Returns whether a node is alive; `None` if the storage does not show it.
     pub(in crate::runs) is_alive: &'a (dyn Fn(Uuid) -> Option<bool> + Sync),
-    /// Whether the run's log is here.
+    /// Whether the run's log is in this storage.
     pub(in crate::runs) has_log: bool,
 }
 
-/// The next epoch, for a home that has not had it before.
+/// Inserts a lease with the next epoch, for a node that does not have the run.
 const NEXT_LEASE: &str = "WITH lease AS (
         INSERT INTO run_leases (team_id, run_id, epoch, home)
         SELECT $1, $2, coalesce(max(epoch), 0) + 1, $3 FROM run_leases WHERE team_id = $1 AND run_id = $2
@@ -52,7 +52,7 @@ const NEXT_LEASE: &str = "WITH lease AS (
      )
      UPDATE runs SET home = $3 WHERE team_id = $1 AND id = $2 RETURNING (SELECT epoch FROM lease) AS epoch";
 
-/// Takes a run's log for `home`, if nobody who lives has it.
+/// Acquires the lease of a run's log for `node`, unless a live node has it.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -88,7 +88,8 @@ pub(in crate::runs) async fn acquire_lease(
             (None, _) => {}
         }
     }
-    // Taking it up again, as after a disk was full, needs no new epoch: nobody else had it.
+    // A node that acquires its own run again, for example after a full disk, needs no new epoch, because no other node
+    // had the run.
     let query = match before == Some(node) {
         true => {
             sqlx::query("SELECT max(epoch) AS epoch FROM run_leases WHERE team_id = $1 AND run_id = $2 AND home = $3")
@@ -108,7 +109,7 @@ pub(in crate::runs) async fn acquire_lease(
     }))
 }
 
-/// Of these runs, those that are still `home`'s.
+/// Returns those of the runs that `node` still owns.
 ///
 /// # Errors
 /// Any database error.
@@ -125,7 +126,7 @@ pub(in crate::runs) async fn runs_of_node(tx: &TeamTx, node: Uuid, runs: &[Uuid]
         .collect()
 }
 
-/// Says that a process lives, and where it is reached.
+/// Inserts the row of a node, with the URL of its process.
 ///
 /// # Errors
 /// Any database error.
@@ -135,7 +136,7 @@ pub(in crate::runs) async fn register_node(tx: &TeamTx, node: Uuid, url: &str) -
     Ok(())
 }
 
-/// Says that a process lives still. False if others may have taken it for dead.
+/// Renews a node's lease. Returns false if the lease has expired, so that other processes may consider the node dead.
 ///
 /// # Errors
 /// Any database error.
@@ -147,8 +148,8 @@ pub(in crate::runs) async fn renew_node(tx: &TeamTx, node: Uuid, lease: Duration
     Ok(tx.execute_sql(query.bind(node).bind(millis(lease))).await? > 0)
 }
 
-/// Says that a process is gone: others may take up its runs at once. Until when it was there is remembered for longer than any
-/// writer may be silent.
+/// Marks a node as gone, so that other nodes can acquire its runs at once. Its row, with the time of the last renewal,
+/// is kept for longer than any writer may be silent.
 ///
 /// # Errors
 /// Any database error.
@@ -162,10 +163,10 @@ pub(in crate::runs) async fn mark_node_gone(tx: &TeamTx, node: Uuid) -> Result<(
     Ok(())
 }
 
-/// Runs under way that nobody has said anything of for as long as each allows, and that no process holds that lives.
+/// Returns the unfinished runs whose time of silence is over and that no live node holds.
 ///
 /// # Errors
-/// [`Error::Internal`] where there are no workers; any database error.
+/// [`Error::Internal`] in a process without workers; any database error.
 pub(in crate::runs) async fn find_lost_runs(workers: &WorkerDatabase, lease: Duration) -> Result<Vec<RunKey>> {
     let query = sqlx::query(
         "SELECT r.team_id, r.id FROM runs r LEFT JOIN run_homes h ON h.id = r.home
@@ -190,10 +191,10 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A transaction of the service's own, in no team in particular: processes belong to none.
+/// Begins a transaction in the system team, because nodes belong to no other team.
 ///
 /// # Errors
-/// As [`Database::begin`].
+/// The errors of [`Database::begin`].
 pub(in crate::runs) async fn begin_in_system_team(database: &Database) -> Result<TeamTx> {
     use crate::tenancy::{Context, SYSTEM_TEAM};
     database.begin(&Context::system(SYSTEM_TEAM, "run logs")).await

@@ -1,4 +1,4 @@
-//! Rows of runs.
+//! The database rows of runs.
 
 mod feed;
 mod leases;
@@ -29,13 +29,13 @@ use crate::error::{Error, Result};
 use crate::events::{FieldChange, StateChangedEventData, Track, create_model_with_event, emit_event};
 use crate::tenancy::{Actor, Moved, TeamTx};
 
-/// Refuses to begin a run when the team has `limit` runs that have not ended. Until the transaction ends, nobody else begins
-/// a run of this team: so runs that are begun at the same time can't pass the limit together.
+/// Checks that the team has fewer than `limit` runs that have not ended. It locks the team's row until the transaction
+/// ends, so that concurrent requests can't exceed the limit together.
 ///
 /// # Errors
 /// [`Error::Conflict`] with the number; any database error.
 pub(super) async fn check_open_run_limit(tx: &TeamTx, limit: u32) -> Result<()> {
-    // A statement of its own: the next one must see what was committed while this one waited.
+    // A separate statement, because the next one must see what was committed while this one waited.
     let lock = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
     tx.fetch_all(lock.bind(tx.team_id())).await?;
     let query = sqlx::query(
@@ -53,14 +53,14 @@ pub(super) async fn check_open_run_limit(tx: &TeamTx, limit: u32) -> Result<()> 
     Err(Error::conflict(
         "too-many-open-runs",
         format!(
-            "the team has {unfinished} runs that have not ended, and may have {limit}: complete or cancel one of them \
+            "the team has {unfinished} runs that have not ended, and the maximum is {limit}: complete or cancel one of them \
              first (GET …/runs?status=running, ?status=queued, ?status=building)"
         ),
     ))
 }
 
-/// Selects runs as lists show them ([`RunView::listed`](super::view::RunView::listed)): of what a run made only the first
-/// paths, and one more if there are more.
+/// Selects runs for lists ([`RunView::listed`](super::view::RunView::listed)): of a run's outputs only the first ones,
+/// and one more if there are more.
 fn select_listed() -> Select<Entity> {
     let outputs = format!("jsonb_path_query_array(output_paths, '$[0 to {LISTED_OUTPUTS}]')");
     Entity::find()
@@ -69,10 +69,10 @@ fn select_listed() -> Select<Entity> {
         .column_as(Expr::cust(outputs), Column::OutputPaths)
 }
 
-/// Writes a run that is asked for, and its event.
+/// Inserts a run and its event.
 ///
 /// # Errors
-/// As [`create_model_with_event`].
+/// The errors of [`create_model_with_event`].
 pub(super) async fn create(tx: &TeamTx, run: RunKey, new: &NewRun) -> Result<Model> {
     use sea_orm::ActiveValue::Set;
     let context = tx.context();
@@ -98,7 +98,7 @@ pub(super) async fn create(tx: &TeamTx, run: RunKey, new: &NewRun) -> Result<Mod
     Ok(model)
 }
 
-/// One run.
+/// Returns a run.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -107,7 +107,7 @@ pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Model> {
     found.one(tx).await?.ok_or_else(|| Error::not_found("run"))
 }
 
-/// One run, which nobody else changes while this transaction lasts.
+/// Returns a run and locks its row until the transaction ends.
 async fn lock(tx: &TeamTx, id: Uuid) -> Result<Model> {
     let found = Entity::find_by_id(id).filter(Column::TeamId.eq(tx.team_id()));
     found
@@ -117,10 +117,10 @@ async fn lock(tx: &TeamTx, id: Uuid) -> Result<Model> {
         .ok_or_else(|| Error::not_found("run"))
 }
 
-/// Moves a run that has not ended to another status that has not. In it already: nothing is changed.
+/// Moves a run to another status that is not final. If it already has that status, nothing is changed.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Conflict`] for what may not come next.
+/// [`Error::NotFound`]; [`Error::Conflict`] for a transition that is not allowed.
 pub(super) async fn advance(tx: &TeamTx, id: Uuid, next: RunStatus) -> Result<Model> {
     let run = lock(tx, id).await?;
     let now: RunStatus = run.status.parse()?;
@@ -138,7 +138,7 @@ pub(super) async fn advance(tx: &TeamTx, id: Uuid, next: RunStatus) -> Result<Mo
     record_status_change(tx, id, now, next, None).await
 }
 
-/// How a run ends.
+/// The final state of a run.
 #[derive(Debug, Clone)]
 pub(super) struct FinalState {
     pub(super) status: RunStatus,
@@ -147,12 +147,12 @@ pub(super) struct FinalState {
     pub(super) output_paths: Value,
     pub(super) completed_at: DateTime<Utc>,
     pub(super) reason: Option<String>,
-    /// The text that is kept, and what it says.
+    /// The text that is stored, and its value.
     pub(super) summary: Option<(String, RunSummary)>,
     pub(super) log_bytes: i64,
 }
 
-/// Writes how a run ended, and returns it with whether this call has ended it. One that has ended stays as it is.
+/// Ends a run. Returns it, and whether this call has ended it. A run that has already ended is not changed.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -185,8 +185,8 @@ pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &FinalState) -> Result<(Mo
     .bind(derived.lines)
     .bind(ended.log_bytes);
     tx.execute_sql(query).await?;
-    let told = ended.reason.clone();
-    let why = told.or_else(|| reason(ended.exit_code.filter(|code| *code != 0), ended.failure.as_ref()));
+    let given = ended.reason.clone();
+    let why = given.or_else(|| reason(ended.exit_code.filter(|code| *code != 0), ended.failure.as_ref()));
     Ok((record_status_change(tx, id, now, ended.status, why).await?, true))
 }
 
@@ -207,7 +207,7 @@ async fn record_status_change(
     Ok(run)
 }
 
-/// DerivedColumns fields, as far as the columns can hold them.
+/// The columns that are derived from a summary, limited to what the columns can hold.
 struct DerivedColumns {
     files: Option<i32>,
     tables: Option<i32>,
@@ -230,7 +230,7 @@ impl DerivedColumns {
     }
 }
 
-/// A run's summary as it is kept. None if there is none.
+/// Returns the stored text of a run's summary, if there is one.
 ///
 /// # Errors
 /// Any database error.
@@ -240,7 +240,7 @@ pub(super) async fn summary(tx: &TeamTx, id: Uuid) -> Result<Option<String>> {
     Ok(row.map(|row| row.try_get("summary")).transpose()?.flatten())
 }
 
-/// Writes a summary that was made again.
+/// Stores a rebuilt summary.
 ///
 /// # Errors
 /// Any database error.
@@ -265,7 +265,7 @@ pub(super) async fn set_summary(tx: &TeamTx, id: Uuid, text: &str, summary: &Run
     Ok(())
 }
 
-/// Says that a run's log could not be written.
+/// Marks a run as degraded: its log could not be written.
 ///
 /// # Errors
 /// Any database error.
@@ -281,7 +281,7 @@ pub(super) async fn set_degraded(tx: &TeamTx, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Says in what form a run's log is now.
+/// Sets the state of a run's log, and its path if that has changed.
 ///
 /// # Errors
 /// Any database error.
@@ -297,7 +297,7 @@ pub(super) async fn set_log_state(tx: &TeamTx, id: Uuid, state: &str, events_pat
     Ok(())
 }
 
-/// Which runs.
+/// The filter of a list of runs.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     pub(super) status: Option<RunStatus>,
@@ -307,14 +307,14 @@ pub(super) struct Filter {
     pub(super) since: Option<DateTime<Utc>>,
     pub(super) until: Option<DateTime<Utc>>,
     pub(super) exit_code: Option<i32>,
-    /// This severity or a worse one.
+    /// The severities that match: the requested one and all higher ones.
     pub(super) severity: Option<&'static [&'static str]>,
     pub(super) min_rows: Option<i64>,
     pub(super) min_tables: Option<i32>,
     pub(super) min_files: Option<i32>,
 }
 
-/// Runs, the newest first. One more than `limit` if there are more.
+/// Returns runs, the newest first. Returns `limit` + 1 runs if there are more than `limit`.
 ///
 /// # Errors
 /// Any database error.
