@@ -1,4 +1,4 @@
-//! Real files. What a disk does when it fails is told by a disk that fails on purpose.
+//! These tests use real files. A disk that fails on purpose simulates disk errors.
 
 mod damage;
 mod descriptors;
@@ -73,7 +73,7 @@ fn writer(epoch: u64, seq: u64) -> Writer {
     }
 }
 
-/// Messages by number, up to what is safe.
+/// Returns the messages with their numbers, from the first `bytes` bytes of a log.
 fn read(storage: &Storage, run: RunKey, bytes: u64) -> Vec<(u64, String)> {
     let mut source = storage.open(run).unwrap().unwrap();
     let mut lines = LineReader::new(0, bytes.min(source.length()));
@@ -139,28 +139,28 @@ async fn lines_are_numbered_in_the_order_of_the_file() {
 }
 
 #[tokio::test]
-async fn what_a_writer_sends_twice_is_there_once() {
+async fn lines_that_a_writer_sends_twice_are_stored_once() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let node = node(&storage);
     let log = node.open(run(1), 1, None).unwrap().log;
     let first = append(&node, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
     assert_eq!((first.appended, first.duplicates), (2, 0));
-    // All of it, and a part of it with what comes next.
+    // All lines again, and then one of them again with the next one.
     let again = append(&node, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
     assert_eq!((again.appended, again.duplicates, again.last_sequence), (0, 2, 2));
     let more = append(&node, &log, &["b", "c"], Some(&writer(1, 2))).await.unwrap();
     assert_eq!((more.appended, more.duplicates, more.first_sequence), (1, 1, 3));
     let gap = append(&node, &log, &["e"], Some(&writer(1, 5))).await;
     assert_eq!(gap, Err(LogError::SequenceGap { expected: 4, got: 5 }));
-    // The numbers are in the log: who opens it anew knows them.
+    // The numbers are in the log, so they are known when the log is opened again.
     node.shut_down();
     drop(log);
     let node = self::node(&storage);
     let log = node.open(run(1), 2, None).unwrap().log;
     let again = append(&node, &log, &["c"], Some(&writer(1, 3))).await.unwrap();
     assert_eq!((again.appended, again.duplicates), (0, 1));
-    // A writer that has begun anew, and the one before it.
+    // The writer starts again, and the epoch before is refused.
     assert_eq!(
         append(&node, &log, &["d"], Some(&writer(2, 1))).await.unwrap().appended,
         1
@@ -177,7 +177,7 @@ async fn what_a_writer_sends_twice_is_there_once() {
 }
 
 #[tokio::test]
-async fn a_log_has_so_many_writers_that_number_their_lines_and_no_more() {
+async fn a_log_has_a_maximum_number_of_writers_that_number_their_lines() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let node = node(&storage);
@@ -191,14 +191,14 @@ async fn a_log_has_so_many_writers_that_number_their_lines_and_no_more() {
     }
     let refused = append(&node, &log, &["a"], Some(&called(64))).await;
     assert_eq!(refused, Err(LogError::TooManyWriters { limit: 64 }));
-    // Those that it knows go on, and others don't number their lines.
+    // Known writers can continue, and further writers can send lines without numbers.
     let known = Writer { seq: 2, ..called(63) };
     append(&node, &log, &["b"], Some(&known)).await.unwrap();
     assert_eq!(append(&node, &log, &["c"], None).await.unwrap().last_sequence, 66);
 }
 
 #[tokio::test]
-async fn a_log_has_one_writer_and_a_limit() {
+async fn a_log_has_one_writer_node_and_a_size_limit() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let limits = Limits {
@@ -214,7 +214,7 @@ async fn a_log_has_one_writer_and_a_limit() {
     let full = append(&node, &log, &["c", &"x".repeat(500)], None).await;
     assert_eq!(full, Err(LogError::Full { limit: 1_000 }));
     assert_eq!(append(&node, &log, &["c"], None).await.unwrap().last_sequence, 3);
-    // The end is told in any case.
+    // The last line can be written although the log is full.
     let end = IncomingLine {
         kind: "run.completed".into(),
         payload: None,
@@ -230,7 +230,7 @@ async fn a_log_has_one_writer_and_a_limit() {
 }
 
 #[tokio::test]
-async fn a_torn_end_is_cut_and_a_bad_line_stays_alone() {
+async fn a_torn_tail_is_truncated_and_a_damaged_line_affects_no_other_line() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let node = node(&storage);
@@ -254,7 +254,7 @@ async fn a_torn_end_is_cut_and_a_bad_line_stays_alone() {
         let opened = node.open(run(1), 2, None).unwrap();
         assert_eq!((opened.cut_bytes, opened.unreadable), (cut, 1));
         let appended = append(&node, &opened.log, &["d"], None).await.unwrap();
-        assert_eq!(appended.first_sequence, 4, "numbers go on");
+        assert_eq!(appended.first_sequence, 4, "the numbers continue");
         let messages: Vec<_> = read(&storage, run(1), u64::MAX)
             .into_iter()
             .map(|(_, message)| message)
@@ -265,7 +265,7 @@ async fn a_torn_end_is_cut_and_a_bad_line_stays_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_stop_under_writers_loses_nothing_that_was_acknowledged() {
+async fn a_shutdown_during_writes_loses_no_acknowledged_line() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     for number in 0..60 {
@@ -289,7 +289,7 @@ async fn a_stop_under_writers_loses_nothing_that_was_acknowledged() {
         let mut durable = log.durable();
         durable.wait_for(|durable| durable.sequence > 40).await.unwrap();
         tokio::task::spawn_blocking(move || node.shut_down()).await.unwrap();
-        // Though the old one is still in hand.
+        // This works although the old log is still referenced.
         self::node(&storage).open(run(number), 2, None).unwrap();
         let mut acknowledged = BTreeSet::new();
         for sender in senders {
@@ -304,7 +304,7 @@ async fn a_stop_under_writers_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// A disk whose fsync fails when it is told to.
+/// A disk whose fsync fails while the flag is set.
 struct Failing(File, Arc<AtomicBool>);
 
 impl Disk for Failing {
@@ -321,7 +321,7 @@ impl Disk for Failing {
 }
 
 #[tokio::test]
-async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_was() {
+async fn a_failed_fsync_publishes_nothing_and_recovery_restores_all_acknowledged_lines() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let layout = Layout::new(folder.path());
@@ -361,12 +361,12 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
     let durable = log.durable().borrow().clone();
     assert_eq!(durable.sequence, 1);
     assert!(matches!(durable.end, Some(LogEnd::Failed(_))));
-    // It is not tried a second time.
+    // Writing is not attempted again.
     failing.store(false, Ordering::Relaxed);
     let refused = log.append(&committer, &lines, "api", Some(&writer(1, 2))).await;
     assert!(matches!(refused, Err(LogError::Unwritable(_))) && committer.is_broken());
 
-    // As who leaves a node does: its thread may still be on its way out.
+    // Wait for the thread, as a node that shuts down does.
     committer.stop();
     drop(log);
     assert_eq!(storage.unrecovered_runs(node_id).unwrap(), Some(vec![run(1)]));
@@ -379,7 +379,7 @@ async fn after_a_failed_fsync_nothing_is_told_and_who_begins_anew_has_all_that_w
 }
 
 #[tokio::test]
-async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
+async fn a_sealed_log_reads_as_before_from_any_line() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let node = node(&storage);
@@ -392,7 +392,7 @@ async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
     node.shut_down();
     drop(log);
     let layout = Layout::new(folder.path());
-    // A bad line, where numbers are looked for, too.
+    // Damage a line in the middle, where the search for numbers begins.
     let mut bytes = fs::read(layout.plain(run(1))).unwrap();
     let middle = bytes.len() / 2;
     let begin = middle + memchr::memchr(b'\n', &bytes[middle..]).unwrap() + 1;
@@ -409,7 +409,7 @@ async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
     assert_eq!(storage.seal(run(1)).unwrap(), None);
     assert_eq!(read(&storage, run(1), u64::MAX), before);
 
-    // Who had it open reads on, and finds the same places.
+    // A reader with the plain file open can continue, and finds the same offsets.
     let mut closed = storage.open(run(1)).unwrap().unwrap();
     let length = closed.length();
     let places: Vec<u64> = std::iter::once(0)
@@ -420,7 +420,7 @@ async fn a_log_that_is_sealed_reads_as_before_from_any_line_on() {
         assert_eq!(found, offset_of(&mut open, sequence, length).unwrap(), "{sequence}");
         let at = usize::try_from(sequence).unwrap() - 1;
         let expected = places.get(at).copied().unwrap_or(length);
-        // The bad line has no number: the next one is the first that fits.
+        // The damaged line has no number, so the next line is the first that matches.
         let expected = if expected == begin as u64 {
             places[at + 1]
         } else {

@@ -71,9 +71,12 @@ async fn a_team_has_a_limited_number_of_log_readers() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
     let problem = refused.text().await.unwrap();
-    assert!(problem.contains("this team has as many readers"), "{problem}");
-    // An EventSource would stop forever on a 503.
-    let refused = send("text/event-stream").await.unwrap();
+    assert!(
+        problem.contains("this team has the maximum number of readers"),
+        "{problem}"
+    );
+    // An EventSource would give up for good on a 503.
+    let refused = asks("text/event-stream").await.unwrap();
     assert_eq!(refused.status(), StatusCode::OK);
     let text = refused.text().await.unwrap();
     assert!(text.starts_with("retry: ") && !text.contains("data:"), "{text}");

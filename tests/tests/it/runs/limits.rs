@@ -133,7 +133,7 @@ async fn a_team_has_so_many_unfinished_runs_and_no_more_however_they_are_begun()
         assert_eq!(problem["type"], "/problems/too-many-open-runs");
         let detail = problem["detail"].as_str().unwrap();
         assert!(
-            detail.contains("5 runs that have not ended") && detail.contains("may have 5"),
+            detail.contains("5 runs that have not ended") && detail.contains("maximum is 5"),
             "{detail}"
         );
     }

@@ -1,4 +1,4 @@
-//! What recovery takes from a damaged write-ahead log: the groups whose checksum holds, up to the first that doesn't.
+//! Recovery from a damaged write-ahead log reads the groups up to the first one with a wrong checksum.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use super::super::wal::Group;
 use super::*;
 
-/// Magic, generation, length and checksum of a group.
+/// The size of a group's magic, generation, length and checksum.
 const HEAD_BYTES: usize = 20;
 
-/// A storage whose process died after three groups, of one line each, were acknowledged.
+/// A storage whose process died after it had acknowledged three groups of one line each.
 struct Died {
     folder: TempDir,
     node_id: Uuid,
-    /// The run's own file as it was, line by line.
+    /// The content of the run's own file at that time.
     written: Vec<u8>,
 }
 
@@ -66,7 +66,8 @@ impl Died {
         u64::from_le_bytes(bytes[4..12].try_into().unwrap())
     }
 
-    /// The messages that the run has after recovery, when its own file was lost and the segment is damaged so.
+    /// Returns the run's messages after a recovery in which its own file is empty and the segment is damaged by
+    /// `damage`.
     fn recovered(&self, damage: impl FnOnce(&mut Vec<u8>)) -> Vec<String> {
         let after = TempDir::new().unwrap();
         copy(self.folder.path(), after.path());
@@ -101,11 +102,11 @@ async fn a_damaged_group_and_all_after_it_are_left_out() {
     }
     let middle = groups[1].clone();
     let flipped = died.recovered(|bytes| bytes[middle.end - 1] ^= 1);
-    assert_eq!(flipped, ["a"], "what follows a damaged group was never safe");
+    assert_eq!(flipped, ["a"], "groups after a damaged group were never durable");
 }
 
 #[tokio::test]
-async fn what_an_older_generation_left_in_the_segment_is_not_read() {
+async fn groups_of_an_older_generation_in_the_segment_are_ignored() {
     let died = Died::after_three_groups().await;
     let last = died.groups()[2].clone();
     let old = |generation: u64| {
@@ -130,18 +131,22 @@ async fn what_an_older_generation_left_in_the_segment_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_run_that_has_moved_keeps_its_file_byte_for_byte() {
+async fn the_file_of_a_run_that_another_node_owns_is_not_changed() {
     let died = Died::after_three_groups().await;
     let storage = Storage::new(died.folder.path());
     let own = Layout::new(died.folder.path()).plain(run(1));
-    // The other process wrote on where the second line ended.
+    // The other process continued after the second line.
     let second = memchr::memchr_iter(b'\n', &died.written).nth(1).unwrap() + 1;
     let mut moved = died.written[..second].to_vec();
     moved.extend_from_slice(b"{\"sequence\":3,\"payload\":{\"message\":\"elsewhere\"}}\n");
     fs::write(&own, &moved).unwrap();
     storage.recover(died.node_id, &[]).unwrap();
     assert_eq!(fs::read(&own).unwrap(), moved);
-    assert_eq!(storage.unrecovered_runs(died.node_id).unwrap(), None, "it is done with");
+    assert_eq!(
+        storage.unrecovered_runs(died.node_id).unwrap(),
+        None,
+        "nothing is left to recover"
+    );
 }
 
 #[tokio::test]

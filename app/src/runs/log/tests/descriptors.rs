@@ -1,10 +1,10 @@
-//! How many descriptors logs cost, and what closing and reopening them does to their lines.
+//! The number of descriptors that logs use, and that closing and reopening files loses no lines.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// How many descriptors of this process lead to logs below a folder.
+/// Returns the number of this process's descriptors for logs below a folder.
 fn descriptors(folder: &Path) -> usize {
     let open = fs::read_dir("/proc/self/fd").unwrap();
     let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -72,14 +72,14 @@ async fn more_logs_than_may_be_open_are_written_in_turn_and_lose_nothing() {
         let open = descriptors(folder.path());
         assert!(open <= 4, "{open} descriptors");
     }
-    // All at the same time, too.
+    // Also all logs at the same time.
     let all = logs.iter().map(|log| append(&node, log, &["together"], None));
     for appended in futures_util::future::join_all(all).await {
         assert_eq!(appended.unwrap().last_sequence, ROUNDS as u64 + 1);
     }
     assert!(descriptors(folder.path()) <= 4);
 
-    // As a power cut would leave it: what another process finds is whole.
+    // After a power cut, another process finds all lines.
     let after = TempDir::new().unwrap();
     copy(folder.path(), after.path());
     let left = Storage::new(after.path());
@@ -101,7 +101,7 @@ async fn an_idle_log_is_closed_and_its_next_line_opens_it() {
     let log = node.open(run(1), 1, None).unwrap().log;
     append(&node, &log, &["a"], Some(&writer(1, 1))).await.unwrap();
     eventually(folder.path(), 0).await;
-    // Reading needs a descriptor of its own, and the end of the run needs the file to be safe.
+    // A reader opens its own descriptor. The end of a run syncs the file although it is closed.
     assert_eq!(read(&storage, run(1), u64::MAX).len(), 1);
     log.sync().unwrap();
     let again = append(&node, &log, &["a", "b"], Some(&writer(1, 1))).await.unwrap();
@@ -113,7 +113,7 @@ async fn an_idle_log_is_closed_and_its_next_line_opens_it() {
 }
 
 #[tokio::test]
-async fn a_log_that_another_process_has_changed_meanwhile_is_not_written_to() {
+async fn a_log_that_another_process_has_changed_is_not_written() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let node = node_with(&storage, 100, Duration::from_millis(20));
@@ -136,7 +136,7 @@ async fn a_log_that_another_process_has_changed_meanwhile_is_not_written_to() {
     assert_eq!(fs::read(path(1)).unwrap(), bytes);
     assert_eq!(read(&storage, run(2), u64::MAX).len(), 1);
     drop(lock);
-    // Other logs are not touched by it, and the one that was only locked goes on.
+    // Other logs are not affected, and the log that was only locked can be opened again.
     let again = node.open(run(2), 1, None).unwrap().log;
     assert_eq!(append(&node, &again, &["b"], None).await.unwrap().last_sequence, 2);
 }

@@ -1,4 +1,4 @@
-//! What a power cut leaves is the disk's choice: it is tried with many.
+//! After a power cut, the content of a file depends on the disk. These tests try many cases.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,8 @@ use super::*;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a power cut leaves of the runs' own files: what the write-ahead log has is there again, once, in order.
+    /// Whatever a power cut leaves of the runs' own files, recovery restores the lines of the write-ahead log once and
+    /// in order.
     #[test]
     fn after_a_power_cut_every_acknowledged_line_is_there(
         steps in prop::collection::vec((0..4_u128, 1..40_usize, 0..3_000_usize), 1..60),
@@ -30,7 +31,7 @@ proptest! {
             }
         });
 
-        // As it is on disk at this moment, and then less than that.
+        // Copy the files as they are now, and then damage the copies.
         let after = TempDir::new().unwrap();
         copy(folder.path(), after.path());
         let (storage, layout) = (Storage::new(after.path()), Layout::new(after.path()));
@@ -47,7 +48,7 @@ proptest! {
                 }
             }
         }
-        // A file that is gone can only be one whose every line is in the write-ahead log.
+        // A lost file can be restored only if the write-ahead log has all its lines.
         let whole: Vec<_> = expected.keys().map(|number| run(*number)).collect();
         let survives = |run: RunKey| layout.plain(run).exists() || {
             let left = WalFolder::open_abandoned(layout.wal(node.id())).unwrap().unwrap();

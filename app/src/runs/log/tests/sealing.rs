@@ -1,15 +1,15 @@
-//! Where sealed logs go, and what becomes of logs that can't go there.
+//! Sealing to a store that fails.
 
 use super::super::source::ReadSeek;
 use super::*;
 
-/// A store of sealed logs that is away.
+/// A store of sealed logs that is unavailable.
 #[derive(Debug)]
-struct Away;
+struct Unavailable;
 
-impl SealedLogs for Away {
+impl SealedLogs for Unavailable {
     fn put(&self, _: RunKey, _: &Path) -> io::Result<()> {
-        Err(io::Error::other("the store is away"))
+        Err(io::Error::other("the store is unavailable"))
     }
 
     fn open(&self, _: RunKey) -> io::Result<Box<dyn ReadSeek>> {
@@ -22,7 +22,7 @@ impl SealedLogs for Away {
 }
 
 #[tokio::test]
-async fn a_log_that_could_not_be_put_away_stays_and_one_that_was_never_sealed_is_deleted_too() {
+async fn a_log_that_could_not_be_sealed_stays_and_can_be_deleted() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let node = node(&storage);
@@ -30,7 +30,7 @@ async fn a_log_that_could_not_be_put_away_stays_and_one_that_was_never_sealed_is
     append(&node, &log, &["a"], None).await.unwrap();
     node.shut_down();
     let layout = Layout::new(folder.path());
-    seal(&layout, &Away, run(1)).unwrap_err();
+    seal(&layout, &Unavailable, run(1)).unwrap_err();
     assert_eq!(read(&storage, run(1), u64::MAX), [(1, "a".to_owned())]);
     storage.delete(run(1)).unwrap();
     assert!(!layout.plain(run(1)).exists() && storage.open(run(1)).unwrap().is_none());

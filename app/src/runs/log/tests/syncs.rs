@@ -1,4 +1,4 @@
-//! Which bytes of the runs' own files were made safe: no test can cut the power, so these ask what was synced.
+//! Which bytes of the runs' own files are durable. A test can't cut the power, so these tests check what was synced.
 
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::*;
 
-/// The length of each file when it was synced last.
+/// The length of each file when it was last synced.
 static SYNCED: Mutex<BTreeMap<PathBuf, u64>> = Mutex::new(BTreeMap::new());
 
-/// Notes that a file is about to be synced.
+/// Records that a file is about to be synced.
 pub(in super::super) fn note(file: &File) {
     let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
     let length = file.metadata().unwrap().len();
@@ -19,21 +19,21 @@ pub(in super::super) fn note(file: &File) {
         .insert(path, length);
 }
 
-/// How many bytes of a run's own file are safe, and how many it has.
-fn safe(folder: &Path, run: RunKey) -> (u64, u64) {
+/// Returns the number of durable bytes of a run's own file, and its length.
+fn durable(folder: &Path, run: RunKey) -> (u64, u64) {
     let path = Layout::new(folder).plain(run);
     let synced = SYNCED.lock().unwrap_or_else(PoisonError::into_inner);
-    let safe = synced.get(&path.canonicalize().unwrap()).copied();
-    (safe.unwrap_or(0), fs::metadata(path).unwrap().len())
+    let durable_bytes = synced.get(&path.canonicalize().unwrap()).copied();
+    (durable_bytes.unwrap_or(0), fs::metadata(path).unwrap().len())
 }
 
-fn assert_safe(folder: &Path, run: RunKey) {
-    let (safe, length) = safe(folder, run);
-    assert_eq!(safe, length, "{run:?}");
+fn assert_durable(folder: &Path, run: RunKey) {
+    let (durable_bytes, length) = durable(folder, run);
+    assert_eq!(durable_bytes, length, "{run:?}");
 }
 
 #[tokio::test]
-async fn who_leaves_has_made_every_file_safe_also_those_that_were_closed() {
+async fn a_node_that_shuts_down_has_synced_every_file_even_closed_ones() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let open_files = OpenFilesLimits {
@@ -45,7 +45,7 @@ async fn who_leaves_has_made_every_file_safe_also_those_that_were_closed() {
         let log = node.open(run(number), 1, None).unwrap().log;
         append(&node, &log, &["a"], None).await.unwrap();
     }
-    // One that is closed for being idle.
+    // A log whose file is closed because it is idle.
     let log = node.open(run(5), 1, None).unwrap().log;
     append(&node, &log, &["a"], None).await.unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
@@ -53,15 +53,15 @@ async fn who_leaves_has_made_every_file_safe_also_those_that_were_closed() {
         assert!(std::time::Instant::now() < deadline, "it stays open");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // And one that is still open.
+    // A log whose file is still open.
     let log = node.open(run(6), 1, None).unwrap().log;
     append(&node, &log, &["a"], None).await.unwrap();
     node.shut_down();
-    (1..=6).for_each(|number| assert_safe(folder.path(), run(number)));
+    (1..=6).for_each(|number| assert_durable(folder.path(), run(number)));
 }
 
 #[tokio::test]
-async fn a_segment_is_written_again_once_what_it_has_is_safe_in_the_files() {
+async fn a_segment_is_reused_only_after_its_content_is_durable_in_the_run_files() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
     let node = node(&storage);
@@ -69,8 +69,8 @@ async fn a_segment_is_written_again_once_what_it_has_is_safe_in_the_files() {
     let long = "x".repeat(30 << 10);
     for _ in 0..100 {
         append(&node, &log, &[&long], None).await.unwrap();
-        let (safe, length) = safe(folder.path(), run(1));
-        let unsafe_bytes = length - safe;
+        let (durable_bytes, length) = durable(folder.path(), run(1));
+        let unsafe_bytes = length - durable_bytes;
         assert!(
             unsafe_bytes <= 4 * OPTIONS.segment_bytes,
             "four segments don't hold {unsafe_bytes} bytes"
@@ -80,7 +80,7 @@ async fn a_segment_is_written_again_once_what_it_has_is_safe_in_the_files() {
 }
 
 #[tokio::test]
-async fn what_is_taken_over_and_what_is_opened_is_safe() {
+async fn a_recovered_file_and_an_opened_file_are_synced() {
     let living = TempDir::new().unwrap();
     let storage = Storage::new(living.path());
     let node = node(&storage);
@@ -93,22 +93,22 @@ async fn what_is_taken_over_and_what_is_opened_is_safe() {
     node.shut_down();
     let storage = Storage::new(folder.path());
     storage.recover(node.id(), &[run(1)]).unwrap();
-    assert_safe(folder.path(), run(1));
-    // One whose process was not known any more.
+    assert_durable(folder.path(), run(1));
+    // A run that is opened without recovery.
     let node = self::node(&storage);
     let opened = node.open(run(2), 2, None).unwrap();
-    assert_safe(folder.path(), run(2));
-    // The end of a run is told once its log is safe.
+    assert_durable(folder.path(), run(2));
+    // A run is ended only after its log is durable.
     append(&node, &opened.log, &["c"], None).await.unwrap();
     assert_eq!(
         opened.log.sync().unwrap(),
         fs::metadata(Layout::new(folder.path()).plain(run(2))).unwrap().len()
     );
-    assert_safe(folder.path(), run(2));
+    assert_durable(folder.path(), run(2));
 }
 
 #[tokio::test]
-async fn what_was_written_and_not_acknowledged_is_cut_off_when_it_is_taken_over() {
+async fn recovery_truncates_lines_that_were_written_and_not_acknowledged() {
     let living = TempDir::new().unwrap();
     let storage = Storage::new(living.path());
     let node = node(&storage);
@@ -117,7 +117,7 @@ async fn what_was_written_and_not_acknowledged_is_cut_off_when_it_is_taken_over(
     let folder = TempDir::new().unwrap();
     copy(living.path(), folder.path());
     let path = Layout::new(folder.path()).plain(run(1));
-    // The write-ahead log never had it.
+    // The write-ahead log never had the second copy of the line.
     let line = fs::read(&path).unwrap();
     fs::write(&path, [line.as_slice(), &line].concat()).unwrap();
     node.shut_down();
