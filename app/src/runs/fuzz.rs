@@ -20,16 +20,16 @@ pub(crate) fn fuzz_lines(data: &[u8], is_clients_mistake: fn(&Error) -> bool) {
         };
         // It must not panic for any line.
         let _ = status_in(&incoming);
-        let kept = stored_line(&incoming);
-        assert_eq!(memchr::memchr_iter(b'\n', &kept).count(), 1, "one line");
-        assert!(kept.ends_with(b"}\n"), "a complete line");
-        assert_eq!(sequence_of(&kept), Some(7));
-        let again = StoredLine::parse(&kept);
+        let stored = stored_line(&incoming);
+        assert_eq!(memchr::memchr_iter(b'\n', &stored).count(), 1, "one line");
+        assert!(stored.ends_with(b"}\n"), "a complete line");
+        assert_eq!(sequence_of(&stored), Some(7));
+        let again = StoredLine::parse(&stored);
         assert_eq!(
             again.map(|read| read.kind.into_owned()),
             Some(incoming.kind.clone().into_owned())
         );
-        let value = serde_json::from_slice::<Value>(&kept);
+        let value = serde_json::from_slice::<Value>(&stored);
         assert!(
             value.is_ok_and(|value| value["payload"].is_object()),
             "every parser accepts it"

@@ -32,22 +32,22 @@ pub(super) fn parse_line(text: &[u8], limit: usize, number: Option<u64>) -> Resu
     if !text.starts_with(b"{") {
         return Err(Error::invalid(at("$"), "must be a JSON object"));
     }
-    let shaped = |word: &str| {
+    let is_valid_name = |word: &str| {
         word.len() <= MAX_WORD
             && word.starts_with(|first: char| first.is_ascii_lowercase())
             && word
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
     };
-    let shape = "must begin with a letter a-z and have at most 100 characters of a-z, 0-9, '.', '_' and '-'";
-    if !shaped(&line.kind) {
-        return Err(Error::invalid(at("type"), shape));
+    let name_rule = "must begin with a letter a-z and have at most 100 characters of a-z, 0-9, '.', '_' and '-'";
+    if !is_valid_name(&line.kind) {
+        return Err(Error::invalid(at("type"), name_rule));
     }
-    if let Some(whose) = reserved(&line.kind) {
-        return Err(Error::invalid(at("type"), whose));
+    if let Some(detail) = reserved(&line.kind) {
+        return Err(Error::invalid(at("type"), detail));
     }
-    if line.source.as_deref().is_some_and(|source| !shaped(source)) {
-        return Err(Error::invalid(at("source"), shape));
+    if line.source.as_deref().is_some_and(|source| !is_valid_name(source)) {
+        return Err(Error::invalid(at("source"), name_rule));
     }
     if line.source.as_deref() == Some("daybook") {
         return Err(Error::invalid(at("source"), "is reserved for the service"));

@@ -142,10 +142,10 @@ impl Permission {
             return Ok(());
         }
         self.seen = Instant::now();
-        let asked = async { self.team.read().await?.commit().await };
-        match asked.await {
+        let checked = async { self.team.read().await?.commit().await };
+        match checked.await {
             Err(Error::Unavailable { .. }) => Ok(()),
-            asked => asked,
+            checked => checked,
         }
     }
 }

@@ -64,7 +64,7 @@ impl Runs {
         };
         let tx = database.read(context).await?;
         let row = store::get(&tx, run_id).await?;
-        let kept = store::summary(&tx, run_id).await?;
+        let stored = store::summary(&tx, run_id).await?;
         tx.commit().await?;
         if !row.status.parse::<RunStatus>()?.is_final() {
             return Err(Error::conflict("no-summary-yet", format!("run {run_id} has not ended")));
@@ -73,7 +73,7 @@ impl Runs {
             Err(Error::NotFound { .. }) => return Ok(Rebuilt::NoLog),
             summarised => summarised?,
         };
-        if kept.as_deref() == Some(text.as_str()) {
+        if stored.as_deref() == Some(text.as_str()) {
             return Ok(Rebuilt::Same);
         }
         if write {

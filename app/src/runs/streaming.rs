@@ -27,8 +27,7 @@ const READ_AHEAD_BYTES: usize = 4 * BLOCK_BYTES;
 /// The maximum number of bytes that are read for one block when the filter drops most lines. Then other readers get
 /// their turn.
 const MAX_SCAN_BYTES: u64 = 4 << 20;
-/// Up to this number of bytes are read on the async thread. So few bytes were written a moment ago, so reading them
-/// hardly blocks.
+/// Up to this number of bytes are read on the async thread. They were just written, so reading them hardly blocks.
 const INLINE_READ_BYTES: u64 = 16 << 10;
 /// The interval of comments on an SSE stream without lines. Proxies close silent connections.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -313,8 +312,8 @@ async fn next(mut reader: Box<Reader>, mut following: Box<Following>) -> Option<
         }
         let durable = following.durable.as_mut()?;
         let silent = tokio::select! {
-            moved = durable.changed() => {
-                moved.ok()?;
+            changed = durable.changed() => {
+                changed.ok()?;
                 false
             }
             () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => true,

@@ -144,11 +144,11 @@ impl Fold {
                 let message = payload.message.unwrap_or_default();
                 let is_partial = payload.partial.unwrap_or(false);
                 let mut newest_first = self.console.iter_mut().rev();
-                let before = newest_first.find(|kept| kept.line.stream == payload.stream);
-                if let Some(begun) = before.filter(|kept| kept.is_partial) {
-                    let left = CONSOLE_CHARS.saturating_sub(begun.line.message.chars().count());
-                    begun.line.message.push_str(&cut_text(&message, left));
-                    begun.is_partial = is_partial;
+                let before = newest_first.find(|entry| entry.line.stream == payload.stream);
+                if let Some(partial) = before.filter(|entry| entry.is_partial) {
+                    let left = CONSOLE_CHARS.saturating_sub(partial.line.message.chars().count());
+                    partial.line.message.push_str(&cut_text(&message, left));
+                    partial.is_partial = is_partial;
                 } else {
                     if self.console.len() == CONSOLE_LINES {
                         self.console.pop_front();
@@ -195,7 +195,7 @@ impl Fold {
         let mut summary = self.summary;
         summary.schema = SCHEMA.to_owned();
         summary.file_count = self.files.len() as u64;
-        summary.console = self.console.into_iter().map(|kept| kept.line).collect();
+        summary.console = self.console.into_iter().map(|entry| entry.line).collect();
         summary.duration_ms = summary
             .started_at
             .as_deref()

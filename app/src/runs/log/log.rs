@@ -197,9 +197,9 @@ impl Log {
                 break appended;
             }
             let full = durable.borrow_and_update().bytes;
-            let moved = durable.wait_for(|durable| durable.bytes != full || durable.end.is_some());
+            let changed = durable.wait_for(|durable| durable.bytes != full || durable.end.is_some());
             // This never fails, because the log holds the sender.
-            let _ = moved.await;
+            let _ = changed.await;
         };
         self.wait_until_safe(appended.last_sequence).await?;
         Ok(appended)
@@ -279,19 +279,19 @@ impl Log {
         lines: &[IncomingLine<'_>],
         source: &str,
         writer: Option<&Writer>,
-        own: bool,
+        is_service_line: bool,
     ) -> Result<Option<Appended>, LogError> {
         let mut pending = self.pending();
         if let Some(LogEnd::Failed(reason)) = &self.durable.borrow().end {
             return Err(LogError::Unwritable(reason.clone()));
         }
-        if pending.closed && !own {
+        if pending.closed && !is_service_line {
             return Err(LogError::Ended);
         }
-        if pending.buffer.len() >= MAX_PENDING_BYTES && !own {
+        if pending.buffer.len() >= MAX_PENDING_BYTES && !is_service_line {
             return Ok(None);
         }
-        let known = writer
+        let last_accepted = writer
             .map(|writer| pending.writers.last_accepted(writer))
             .transpose()?
             .unwrap_or(0);
@@ -305,7 +305,7 @@ impl Log {
                 epoch: writer.epoch,
                 seq: writer.seq + at as u64,
             });
-            if mark.is_some_and(|mark| mark.seq <= known) {
+            if mark.is_some_and(|mark| mark.seq <= last_accepted) {
                 appended.duplicates += 1;
                 continue;
             }
@@ -319,7 +319,7 @@ impl Log {
             write_line(&mut pending.buffer, &self.envelope, position, incoming, source);
             appended.appended += 1;
         }
-        if !own && pending.offset + pending.buffer.len() as u64 > self.limits.run_bytes {
+        if !is_service_line && pending.offset + pending.buffer.len() as u64 > self.limits.run_bytes {
             (pending.sequence, _) = (begin.1, pending.buffer.truncate(begin.0));
             return Err(LogError::Full {
                 limit: self.limits.run_bytes,

@@ -140,7 +140,7 @@ impl Storage {
     /// # Errors
     /// An error of the file system.
     pub fn unrecovered_runs(&self, node: Uuid) -> io::Result<Option<Vec<RunKey>>> {
-        Ok(recovery::abandoned_wal(&self.layout, node)?.map(|left| left.runs))
+        Ok(recovery::abandoned_wal(&self.layout, node)?.map(|wal| wal.runs))
     }
 
     /// Writes the lines of a dead node into the files of the runs that it still owns, and removes its write-ahead log.
@@ -148,9 +148,9 @@ impl Storage {
     /// # Errors
     /// [`LogError::Unwritable`]; then the write-ahead log is kept.
     pub fn recover(&self, node: Uuid, still_owned: &[RunKey]) -> Result<(), LogError> {
-        let left = recovery::abandoned_wal(&self.layout, node).map_err(|error| LogError::unwritable(&error))?;
-        match left {
-            Some(left) => left.recover(&self.layout, |run| still_owned.contains(&run)),
+        let wal = recovery::abandoned_wal(&self.layout, node).map_err(|error| LogError::unwritable(&error))?;
+        match wal {
+            Some(wal) => wal.recover(&self.layout, |run| still_owned.contains(&run)),
             None => Ok(()),
         }
     }

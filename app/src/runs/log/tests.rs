@@ -207,8 +207,8 @@ async fn a_log_has_one_writer_node_and_a_size_limit() {
     };
     let node = WriterNode::start(&storage, WriterNodeOptions { limits, ..OPTIONS }, Arc::new(|| true)).unwrap();
     let log = node.open(run(1), 1, None).unwrap().log;
-    let elsewhere = self::node(&storage);
-    assert_eq!(elsewhere.open(run(1), 2, None).unwrap_err(), LogError::Held);
+    let other_node = self::node(&storage);
+    assert_eq!(other_node.open(run(1), 2, None).unwrap_err(), LogError::Held);
 
     append(&node, &log, &["a", "b"], None).await.unwrap();
     let full = append(&node, &log, &["c", &"x".repeat(500)], None).await;
@@ -225,7 +225,7 @@ async fn a_log_has_one_writer_node_and_a_size_limit() {
     assert_eq!(end.last_sequence, 4);
     assert_eq!(append(&node, &log, &["d"], None).await, Err(LogError::Ended));
     log.complete();
-    let opened = elsewhere.open(run(1), 2, None).unwrap();
+    let opened = other_node.open(run(1), 2, None).unwrap();
     assert!(opened.completed);
 }
 
@@ -239,15 +239,15 @@ async fn a_torn_tail_is_truncated_and_a_damaged_line_affects_no_other_line() {
     node.shut_down();
     drop(log);
     let path = Layout::new(folder.path()).plain(run(1));
-    let whole = fs::read(&path).unwrap();
+    let complete = fs::read(&path).unwrap();
     for (torn, cut) in [
         (&b"{\"type\":\"console.line\",\"ev"[..], 26),
         (b"\0\0\0\0\n\0\0", 7),
         (b"", 0),
     ] {
-        let mut bytes = whole.clone();
+        let mut bytes = complete.clone();
         // In the middle of the second line.
-        bytes[whole.len() / 2] = b'"';
+        bytes[complete.len() / 2] = b'"';
         bytes.extend_from_slice(torn);
         fs::write(&path, bytes).unwrap();
         let node = self::node(&storage);

@@ -234,9 +234,9 @@ impl Runs {
         // usually a mistake.
         let context = Context::system(run.team_id, "run logs");
         let tx = database.read(&context).await?;
-        let known = store::get(&tx, run.run_id).await?;
+        let row = store::get(&tx, run.run_id).await?;
         tx.commit().await?;
-        if known.status.parse::<RunStatus>()?.is_final() {
+        if row.status.parse::<RunStatus>()?.is_final() {
             return Ok(LogLocation::Closed);
         }
         let node_lease = self.node_lease(database).await?;

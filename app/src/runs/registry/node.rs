@@ -62,12 +62,12 @@ impl Drop for NodeLease {
 }
 
 /// Limits open files to a quarter of the process's descriptor limit, but to no fewer than 8.
-fn limit_to_descriptors(wanted: OpenFilesLimits) -> OpenFilesLimits {
+fn limit_to_descriptors(limits: OpenFilesLimits) -> OpenFilesLimits {
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
     let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
     OpenFilesLimits {
-        max: wanted.max.min(quarter).max(8),
-        ..wanted
+        max: limits.max.min(quarter).max(8),
+        ..limits
     }
 }
 
@@ -157,14 +157,14 @@ impl Runs {
         for run in runs {
             by_team.entry(run.team_id).or_default().push(run.run_id);
         }
-        let mut own: Vec<RunKey> = Vec::new();
+        let mut owned: Vec<RunKey> = Vec::new();
         for (team_id, runs) in by_team {
             let tx = database.read(&Context::system(team_id, "run logs")).await?;
-            own.extend(store::runs_of_node(&tx, node, &runs).await?);
+            owned.extend(store::runs_of_node(&tx, node, &runs).await?);
             tx.commit().await?;
         }
         let storage = self.storage().clone();
-        tokio::task::spawn_blocking(move || storage.recover(node, &own))
+        tokio::task::spawn_blocking(move || storage.recover(node, &owned))
             .await
             .map_err(Error::internal)??;
         Ok(())
@@ -259,7 +259,7 @@ async fn renew_loop(
 ) {
     let mut ticks = tokio::time::interval(lease / 5);
     ticks.tick().await;
-    let mut turn: u32 = 0;
+    let mut tick_count: u32 = 0;
     loop {
         ticks.tick().await;
         let at = Instant::now();
@@ -280,9 +280,9 @@ async fn renew_loop(
             Err(error) => tracing::warn!("run logs: could not renew the node lease: {error}"),
         }
         let Some(runs) = runs.upgrade().map(Runs) else { return };
-        turn = turn.wrapping_add(1);
+        tick_count = tick_count.wrapping_add(1);
         runs.end_silent(&database).await;
-        if turn.is_multiple_of(5) {
+        if tick_count.is_multiple_of(5) {
             runs.recover_dead_nodes(&database).await;
         }
     }

@@ -174,8 +174,8 @@ fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
             )),
         };
     };
-    let shaped = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if !shaped {
+    let is_valid = (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if !is_valid {
         return Err(Error::invalid(
             "Writer-Id",
             "must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'",
@@ -278,11 +278,11 @@ impl AppendRequest<'_> {
             };
             let ended = !matches!(read, BodyRead::More);
             // The rest of an interrupted body is not a complete line.
-            let whole = match read {
+            let complete_bytes = match read {
                 BodyRead::End => buffer.len(),
                 BodyRead::More | BodyRead::Broken => memchr::memrchr(b'\n', &buffer).map_or(0, |at| at + 1),
             };
-            let lines = buffer.split_to(whole);
+            let lines = buffer.split_to(complete_bytes);
             let (batch, invalid) = self.batch(&lines, &mut number);
             if !batch.is_empty() {
                 self.allowed().await.map_err(|error| with_kept_lines(error, &result))?;

@@ -102,7 +102,10 @@ async fn complete_run(
         check_text("failure.stage", failure.stage.as_deref().unwrap_or_default(), 100)?;
     }
     if body.output_paths.len() > MAX_OUTPUTS {
-        return Err(Error::invalid("output_paths", format!("must be at most {MAX_OUTPUTS}")));
+        return Err(Error::invalid(
+            "output_paths",
+            format!("must have at most {MAX_OUTPUTS} entries"),
+        ));
     }
     for (at, path) in body.output_paths.iter().enumerate() {
         check_text(&format!("output_paths[{at}]"), path, MAX_OUTPUT_CHARS)?;

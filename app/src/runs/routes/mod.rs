@@ -181,8 +181,8 @@ struct RunParams {
 
 impl RunParams {
     fn filter(&self) -> Result<Filter> {
-        fn parsed<T: std::str::FromStr>(name: &str, text: Option<&str>, words: &str) -> Result<Option<T>> {
-            text.map(|text| text.parse().map_err(|_| Error::invalid(name, words)))
+        fn parsed<T: std::str::FromStr>(name: &str, text: Option<&str>, detail: &str) -> Result<Option<T>> {
+            text.map(|text| text.parse().map_err(|_| Error::invalid(name, detail)))
                 .transpose()
         }
         let moment = |name: &str, text: Option<&str>| text.map(|text| http::moment(name, text)).transpose();

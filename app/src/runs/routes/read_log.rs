@@ -370,24 +370,24 @@ impl ReadableLog {
         }
         // A log has an ETag only after the run has ended, because it grows until then.
         let etag = (ended && offset == 0).then(|| format!("\"{run_id}-{total}\""));
-        let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-        let asked = asked.filter(|_| match headers.get(header::IF_RANGE) {
+        let requested = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+        let requested = requested.filter(|_| match headers.get(header::IF_RANGE) {
             None => true,
             Some(version) => etag
                 .as_deref()
                 .is_some_and(|etag| version.as_bytes() == etag.as_bytes()),
         });
-        let range = match asked.map(|asked| byte_range(asked, total)) {
+        let range = match requested.map(|requested| byte_range(requested, total)) {
             None | Some(ByteRange::Ignored) => None,
             Some(ByteRange::Satisfiable(range)) => Some(range),
             Some(ByteRange::Unsatisfiable) => {
-                let whole = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
+                let content_range = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
                 let problem = Problem::new(
                     StatusCode::RANGE_NOT_SATISFIABLE,
                     "range-not-satisfiable",
                     format!("the log has {total} bytes now"),
                 );
-                return Ok((whole, problem).into_response());
+                return Ok((content_range, problem).into_response());
             }
         };
         let span = range.clone().unwrap_or(0..total);

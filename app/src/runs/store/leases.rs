@@ -75,14 +75,14 @@ pub(in crate::runs) async fn acquire_lease(
     if status.is_final() {
         return Ok(LeaseOutcome::RunEnded);
     }
-    let before: Option<Uuid> = row.try_get("home")?;
-    if let Some(before) = before.filter(|before| *before != node) {
+    let previous: Option<Uuid> = row.try_get("home")?;
+    if let Some(previous) = previous.filter(|previous| *previous != node) {
         let url: Option<String> = row.try_get("url")?;
         let renewed: bool = row.try_get("renewed")?;
-        match ((evidence.is_alive)(before), url) {
+        match ((evidence.is_alive)(previous), url) {
             (Some(true), Some(url)) => return Ok(LeaseOutcome::Elsewhere { url }),
             (Some(true), None) => return Ok(LeaseOutcome::RecoveryUnderWay),
-            (Some(false), _) => return Ok(LeaseOutcome::NeedsRecovery { node: before }),
+            (Some(false), _) => return Ok(LeaseOutcome::NeedsRecovery { node: previous }),
             (None, Some(url)) if renewed => return Ok(LeaseOutcome::Elsewhere { url }),
             (None, _) if !evidence.has_log => return Ok(LeaseOutcome::LogNotHere),
             (None, _) => {}
@@ -90,16 +90,16 @@ pub(in crate::runs) async fn acquire_lease(
     }
     // A node that acquires its own run again, for example after a full disk, needs no new epoch, because no other node
     // had the run.
-    let query = match before == Some(node) {
+    let query = match previous == Some(node) {
         true => {
             sqlx::query("SELECT max(epoch) AS epoch FROM run_leases WHERE team_id = $1 AND run_id = $2 AND home = $3")
         }
         false => sqlx::query(NEXT_LEASE),
     };
-    let taken = tx
+    let epoch_row = tx
         .fetch_optional(query.bind(tx.team_id()).bind(run_id).bind(node))
         .await?;
-    let epoch: i64 = taken.ok_or_else(|| Error::not_found("run"))?.try_get("epoch")?;
+    let epoch: i64 = epoch_row.ok_or_else(|| Error::not_found("run"))?.try_get("epoch")?;
     let lost_after: i32 = row.try_get("lost_after_seconds")?;
     Ok(LeaseOutcome::Granted(Lease {
         epoch: u64::try_from(epoch).map_err(Error::internal)?,

@@ -130,7 +130,7 @@ async fn who_stops_lets_readers_go_and_they_read_on_at_the_next() {
     service.stop().await;
 }
 
-/// A run whose process is dead, and whose home is another process since.
+/// A run of a dead process, which another writer node has acquired since.
 #[tokio::test]
 async fn what_a_dead_process_left_of_a_run_that_has_moved_is_not_written_into_its_file() {
     let place = Place::new().await;
