@@ -130,11 +130,6 @@ impl App {
         self
     }
 
-    /// Runs the command line: `serve`, `dev`, `migrate` and the others.
-    pub async fn run(self) -> ExitCode {
-        cli::run(self).await
-    }
-
     /// Adds to a database the extensions that this program's transactions need: its consumers, its models' sentences,
     /// and the publisher of signals.
     ///

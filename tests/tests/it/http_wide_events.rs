@@ -412,6 +412,6 @@ async fn metrics_count_all_requests() {
 
 #[test]
 fn the_schema_of_wide_events_is_golden() {
-    let schema = serde_json::to_string_pretty(&daybook::http::event_schema()).unwrap();
+    let schema = serde_json::to_string_pretty(&daybook::server::event_schema()).unwrap();
     assert_golden("wide_event.schema.json", &format!("{schema}\n"));
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::long_requests::{count_lines, wait_for_refusal};
 use super::{key, redirect_to};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team, access_epoch, media_type};
+use crate::http::{Core, Json, Path, Problem, ServiceState, Team, access_epoch, media_type};
 use crate::runs::incoming::{parse_line, status_in};
 use crate::runs::log::{Appended, IncomingLine, LogError, RunKey, Writer};
 use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
@@ -111,8 +111,8 @@ async fn append_run_events(
     let form = form(&parts.headers)?;
     let writer = writer(&parts.headers)?;
     let append = AppendRequest {
-        runs: state.runs()?,
-        database: state.database(),
+        runs: Runs::of(core.database())?,
+        database: core.database(),
         team: &team,
         parts: &parts,
         run,

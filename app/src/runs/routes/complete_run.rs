@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use super::{key, redirect_to};
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, Path, Problem, Team};
+use crate::http::{Core, Json, Path, Problem, ServiceState, Team};
 use crate::runs::new_run::{Ending, Failure};
 use crate::runs::registry::EndOutcome;
+use crate::runs::registry::Runs;
 use crate::runs::status::RunStatus;
 use crate::runs::view::RunView;
 
@@ -141,7 +142,7 @@ async fn cancel_run(
 ) -> Result<Response> {
     let Json(Cancellation { reason }) = body.unwrap_or(Json(Cancellation::default()));
     check_text("reason", reason.as_deref().unwrap_or_default(), MAX_REASON_CHARS)?;
-    end(&state, &team, run_id, &uri, Ending::cancelled(reason)).await
+    end(&core, &team, run_id, &uri, Ending::cancelled(reason)).await
 }
 
 async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) -> Result<Response> {
@@ -151,7 +152,11 @@ async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) 
     crate::runs::store::get(&tx, run_id).await?;
     let context = tx.context().clone();
     tx.commit().await?;
-    let (runs, database, status) = (state.runs()?.clone(), state.database().clone(), ending.status);
+    let (runs, database, status) = (
+        Runs::of(core.database())?.clone(),
+        core.database().clone(),
+        ending.status,
+    );
     // A task of its own completes the end even if the client disconnects.
     let ended = tokio::spawn(async move { runs.end(&database, &context, run, ending).await });
     match ended.await.map_err(Error::internal)?? {

@@ -27,6 +27,7 @@ pub(crate) use self::fuzz_filters::fuzz_filters;
 use self::read_request::{ReadRequest, StartAt};
 use super::log::RunKey;
 use super::new_run::NewRun;
+use super::registry::Runs;
 use super::status::RunStatus;
 use super::store::{self, Filter};
 use super::streaming::{Form, LineFilter};
@@ -38,7 +39,7 @@ use crate::tenancy::Claim;
 use crate::wide_events::WideEvent;
 
 /// Returns the routes of runs.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(create_run, list_runs))
         .routes(routes!(get_run))
@@ -133,7 +134,7 @@ async fn create_run(
     let key = key(&team, run.id);
     let location = [(header::LOCATION, format!("/v1/teams/{}/runs/{}", team.id(), run.id))];
     // The run exists even if its log can't be opened. A client that writes lines then receives the error.
-    if let Err(error) = runs.find(state.database(), key).await {
+    if let Err(error) = runs.find(core.database(), key).await {
         tracing::warn!(run = %run.id, "could not create a run's log: {error}");
     }
     if params.stream {
@@ -141,7 +142,7 @@ async fn create_run(
             start: StartAt::From(1),
             filter: LineFilter::default(),
         };
-        let lines = read_log::lines(&state, &team, key, &request, Form::Sse).await?;
+        let lines = read_log::lines(&core, &team, key, &request, Form::Sse).await?;
         return Ok((StatusCode::CREATED, location, lines).into_response());
     }
     Ok((StatusCode::CREATED, location, Json(RunView::from(run))).into_response())

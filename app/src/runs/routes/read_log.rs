@@ -21,9 +21,9 @@ use super::read_request::{AdmittedReader, Caller, ReadParams, ReadRequest, Respo
 use super::{key, redirect_to};
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{AppState, Json, NoStore, Path, Problem, Team};
+use crate::http::{Core, Json, NoStore, Path, Problem, ServiceState, Team};
 use crate::runs::log::{Durable, LogEnd, RunKey, Source, offset_of};
-use crate::runs::registry::{LogLocation, not_here};
+use crate::runs::registry::{LogLocation, Runs, not_here};
 use crate::runs::store;
 use crate::runs::streaming::{Following, Form, Reader, byte_stream, line_stream};
 use crate::tenancy::Role;
@@ -182,34 +182,34 @@ async fn read_events(
     }
     // This comes before the log is opened, so that a refused reader costs no descriptor.
     let reader = match answer {
-        ResponseFormat::EventStream | ResponseFormat::Ndjson => Some(AdmittedReader::of(state, team)?),
+        ResponseFormat::EventStream | ResponseFormat::Ndjson => Some(AdmittedReader::of(core, team)?),
         ResponseFormat::Page => None,
     };
-    let opened = match ReadableLog::of(state, run).await? {
+    let opened = match ReadableLog::of(core, run).await? {
         Ok(opened) => opened,
         Err(url) => return Ok(redirect_to(&url, uri)),
     };
     match (answer, reader) {
-        (ResponseFormat::EventStream, Some(reader)) => opened.lines(state, reader, &request, Form::Sse).await,
+        (ResponseFormat::EventStream, Some(reader)) => opened.lines(core, reader, &request, Form::Sse).await,
         (ResponseFormat::Ndjson, Some(reader)) if params.follow => {
-            opened.lines(state, reader, &request, Form::Ndjson).await
+            opened.lines(core, reader, &request, Form::Ndjson).await
         }
-        (ResponseFormat::Ndjson, Some(reader)) => opened.ndjson(state, reader, &request, headers).await,
+        (ResponseFormat::Ndjson, Some(reader)) => opened.ndjson(core, reader, &request, headers).await,
         (ResponseFormat::Page, _) | (_, None) => opened.page(&request, limit).await,
     }
 }
 
 /// Streams the lines of a run whose log this process writes.
 pub(super) async fn lines(
-    state: &AppState,
+    core: &Core,
     team: &Team,
     run: RunKey,
     request: &ReadRequest,
     form: Form,
 ) -> Result<Response> {
-    let reader = AdmittedReader::of(state, team)?;
-    match ReadableLog::of(state, run).await? {
-        Ok(opened) => opened.lines(state, reader, request, form).await,
+    let reader = AdmittedReader::of(core, team)?;
+    match ReadableLog::of(core, run).await? {
+        Ok(opened) => opened.lines(core, reader, request, form).await,
         Err(_) => Err(Error::not_found("run log")),
     }
 }
@@ -227,9 +227,9 @@ struct ReadableLog {
 
 impl ReadableLog {
     /// Opens a run's log, or returns the URL of the process that has it.
-    async fn of(state: &AppState, run: RunKey) -> Result<Result<Self, String>> {
-        let runs = state.runs()?;
-        let (durable, bytes, ended) = match runs.find(state.database(), run).await {
+    async fn of(core: &Core, run: RunKey) -> Result<Result<Self, String>> {
+        let runs = Runs::of(core.database())?;
+        let (durable, bytes, ended) = match runs.find(core.database(), run).await {
             Ok(LogLocation::Elsewhere(url)) => return Ok(Err(url)),
             Ok(LogLocation::Open(open)) => {
                 let durable = open.log.durable();
@@ -287,13 +287,7 @@ impl ReadableLog {
         Ok((opened, offset.map_err(Error::internal)?))
     }
 
-    async fn lines(
-        self,
-        state: &AppState,
-        reads: AdmittedReader,
-        request: &ReadRequest,
-        form: Form,
-    ) -> Result<Response> {
+    async fn lines(self, core: &Core, reads: AdmittedReader, request: &ReadRequest, form: Form) -> Result<Response> {
         let (opened, offset) = self.seek(request.start).await?;
         if form == Form::Sse && opened.has_ended() && offset >= opened.bytes {
             // A browser that has received all lines must not reconnect.
@@ -315,7 +309,7 @@ impl ReadableLog {
         let following = Following {
             durable: opened.durable,
             complete: opened.ended,
-            closing: state.runs()?.closing(),
+            closing: Runs::of(core.database())?.closing(),
             permission: reads.permission,
             permit: reads.permit,
         };
@@ -339,7 +333,7 @@ impl ReadableLog {
     /// `request.start`.
     async fn ndjson(
         self,
-        state: &AppState,
+        core: &Core,
         reads: AdmittedReader,
         request: &ReadRequest,
         headers: &HeaderMap,
@@ -361,7 +355,7 @@ impl ReadableLog {
             let following = Following {
                 durable: None,
                 complete: true,
-                closing: state.runs()?.closing(),
+                closing: Runs::of(core.database())?.closing(),
                 permission: reads.permission,
                 permit: reads.permit,
             };

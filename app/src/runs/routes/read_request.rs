@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{Acceptable, AppState, Path, Query, Team, accepted};
+use crate::http::{Acceptable, Core, Path, Query, ServiceState, Team, accepted};
 use crate::runs::readers::{Permission, ReaderPermit};
+use crate::runs::registry::Runs;
 use crate::runs::streaming::{Level, LineFilter};
 
 /// The default and the maximum number of lines in a page.
@@ -184,9 +185,9 @@ pub(super) struct AdmittedReader {
 impl AdmittedReader {
     /// # Errors
     /// [`Error::Unavailable`] if the maximum number of readers is reached.
-    pub(super) fn of(state: &AppState, team: &Team) -> Result<Self> {
+    pub(super) fn of(core: &Core, team: &Team) -> Result<Self> {
         Ok(Self {
-            permit: state.runs()?.readers().admit(team.id())?,
+            permit: Runs::of(core.database())?.readers().admit(team.id())?,
             permission: Permission::new(team.clone()),
         })
     }

@@ -65,7 +65,7 @@ fn open_descriptors(service: &Service) -> usize {
 
 #[tokio::test]
 async fn unauthenticated_connections_do_not_block_members() {
-    daybook::http::raise_descriptor_limit();
+    daybook::server::raise_descriptor_limit();
     let place = Place::new().await;
     let port = free_port();
     let service = service(&place, port).await;
@@ -133,7 +133,7 @@ async fn the_soft_limit_of_open_files_is_raised() {
 
 #[tokio::test]
 async fn running_out_of_descriptors_is_logged_and_counted_and_the_service_recovers() {
-    daybook::http::raise_descriptor_limit();
+    daybook::server::raise_descriptor_limit();
     let place = Place::new().await;
     let port = free_port();
     let mut command = Command::new("sh");
