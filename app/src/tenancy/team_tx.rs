@@ -122,7 +122,7 @@ impl TeamTx {
     }
 
     async fn admit(database: &Database, entry: &Entry, admission: Admission) -> Result<Admitted> {
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let mut key_found_at = None;
         loop {
             let acquired = match admission {
@@ -139,7 +139,7 @@ impl TeamTx {
                     connection.give_back().await;
                     // The pool doesn't ping, so this is the first place that notices a restart of the database.
                     // Nothing was done yet, and the next connection may be newer than the restart.
-                    if dead && asked.elapsed() < ANSWER_TIMEOUT {
+                    if dead && requested_at.elapsed() < ANSWER_TIMEOUT {
                         continue;
                     }
                     return Err(error);
@@ -175,7 +175,7 @@ impl TeamTx {
                     if let Some(answer) = stored? {
                         return Err(Error::Replay(Box::new(answer)));
                     }
-                    // The time counts from here, not from `asked`: the first request may have taken long, this one
+                    // The time counts from here, not from `requested_at`: the first request may have taken long, this one
                     // has waited for its commit, and the answer is stored after the commit.
                     if key_found_at.get_or_insert_with(Instant::now).elapsed() >= ANSWER_TIMEOUT {
                         return Err(Error::conflict(
@@ -260,7 +260,7 @@ impl TeamTx {
         };
         let stats = std::mem::take(&mut self.stats);
         let all = self.database.clone();
-        let hear = self.database.extension::<Hints>().cloned();
+        let publisher = self.database.extension::<Hints>().cloned();
         let committing = async move {
             let began = Instant::now();
             let outcome = commit(&mut connection, deferred_rows.as_deref(), &mut hints).await;
@@ -270,8 +270,8 @@ impl TeamTx {
                 if let Some(deferred_rows) = deferred_rows {
                     deferred_rows.closed(Some(&mut connection)).await;
                 }
-                if let Some(hear) = hear {
-                    hear.send(hints);
+                if let Some(publisher) = publisher {
+                    publisher.send(hints);
                 }
             }
             stats.add(began.elapsed());

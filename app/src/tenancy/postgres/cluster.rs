@@ -43,7 +43,7 @@ pub(super) async fn create(layout: &Layout, programs: &Programs) -> Result<(), S
     let unfinished = layout.home.join(format!("cluster.new-{nanos}"));
     tracing::info!(cluster = %layout.cluster.display(), major = programs.major, "creating a PostgreSQL cluster");
 
-    let output = place
+    let output = layout
         .account
         .command(&programs.initdb)
         .arg("--pgdata")
