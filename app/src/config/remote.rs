@@ -24,8 +24,8 @@ impl RemoteConfig {
                 }
             }),
             token: settings.secret("DAYBOOK_TOKEN", |value| {
-                let shaped = value.trim().bytes().all(|byte| byte.is_ascii_graphic());
-                shaped
+                let is_allowed = value.trim().bytes().all(|byte| byte.is_ascii_graphic());
+                is_allowed
                     .then(|| Secret::new(value.trim()))
                     .ok_or_else(|| "must be a token: visible ASCII characters on one line".to_owned())
             }),

@@ -87,8 +87,8 @@ fn headers(value: &str) -> Result<Vec<String>, String> {
 }
 
 fn key_id(value: &str) -> Result<String, String> {
-    let shaped = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    match value.bytes().all(shaped) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match value.bytes().all(is_allowed) {
         true => Ok(value.to_owned()),
         false => Err("must have only letters, digits, '-', '_' and dots, as in 2026-11".to_owned()),
     }

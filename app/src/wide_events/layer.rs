@@ -211,11 +211,11 @@ impl EventGuard {
 
     fn end(&self) -> (Outcome, Option<u16>) {
         let answered = self.status.map(|status| status.as_u16());
-        let ours = answered.or(Some(500));
+        let failure_status = answered.or(Some(500));
         if std::thread::panicking() && !self.complete {
-            (Outcome::Panic, ours)
+            (Outcome::Panic, failure_status)
         } else if self.failed {
-            (Outcome::Error, ours)
+            (Outcome::Error, failure_status)
         } else if self.scope.request_body_failed.load(Ordering::Relaxed) {
             (Outcome::UploadAborted, Some(CLIENT_CLOSED_REQUEST))
         } else {

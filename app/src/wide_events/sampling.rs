@@ -243,17 +243,17 @@ mod tests {
             .rate(0.25)
             .route("/health*", 0.5)
             .choose(|event| event.get("plan").and_then(Value::as_str).map(|_| 1.0));
-        let of = |route, event: Fields| {
+        let rate_of = |route, event: Fields| {
             let input = SamplingInput { route, ..input(1) };
             let decision = sampling.decide(&input, &event);
             (decision.rate, decision.reason)
         };
         let mut paying = Fields::default();
         paying.push("plan", "pro");
-        assert_eq!(of(Some("/healthz"), paying), (1.0, "chosen"));
-        assert_eq!(of(Some("/healthz"), Fields::default()), (0.5, "route"));
-        assert_eq!(of(Some("/v1/me"), Fields::default()), (0.25, "default"));
-        assert_eq!(of(None, Fields::default()), (0.25, "default"));
+        assert_eq!(rate_of(Some("/healthz"), paying), (1.0, "chosen"));
+        assert_eq!(rate_of(Some("/healthz"), Fields::default()), (0.5, "route"));
+        assert_eq!(rate_of(Some("/v1/me"), Fields::default()), (0.25, "default"));
+        assert_eq!(rate_of(None, Fields::default()), (0.25, "default"));
         let not_a_number = Sampling::default().choose(|_| Some(f64::NAN));
         assert_eq!(decide(&not_a_number, &input(1)).rate, 1.0);
     }

@@ -29,8 +29,8 @@ impl HashKey {
     /// [`BadHashKey`] with a message about the wrong argument.
     pub fn new(id: impl Into<String>, key: &[u8]) -> Result<Self, BadHashKey> {
         let id = id.into();
-        let shaped = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if id.is_empty() || !id.bytes().all(shaped) {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if id.is_empty() || !id.bytes().all(is_allowed) {
             return Err(BadHashKey(
                 "the key's id must have only letters, digits, '-', '_' and dots",
             ));
