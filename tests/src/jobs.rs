@@ -93,7 +93,7 @@ impl Job for Endless {
 }
 
 /// The environment variable with the path of a file to which [`scribe()`] writes a line for each acknowledged action.
-pub const ACKNOWLEDGED: &str = "DAYBOOK_TEST_ACKNOWLEDGED";
+pub const ACKNOWLEDGED_FILE_VARIABLE: &str = "DAYBOOK_TEST_ACKNOWLEDGED";
 
 /// Writes the event's object label to `jottings` once, adds an action, and records in a file that the action was
 /// acknowledged.
@@ -108,7 +108,7 @@ pub async fn scribe(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     tx.commit().await?;
     let text = event.object_label.clone();
     ctx.add_action(&NoteAction::Noted { text: text.clone() }).await?;
-    if let Some(file) = std::env::var_os(ACKNOWLEDGED) {
+    if let Some(file) = std::env::var_os(ACKNOWLEDGED_FILE_VARIABLE) {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file)?;
         // One write, so that a kill leaves complete lines.
         std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes())?;
@@ -137,7 +137,7 @@ pub fn quick() -> WorkerOptions {
 }
 
 /// Like [`quick`], for tests in which a worker dies.
-pub fn soon_lost() -> WorkerOptions {
+pub fn short_lost_timeout() -> WorkerOptions {
     WorkerOptions {
         lost_after: Duration::from_secs(2),
         ..quick()
@@ -215,7 +215,7 @@ impl Shop {
     }
 
     /// Starts workers in a separate runtime, which a test can kill.
-    pub async fn mortal_workers(&self) -> Runtime {
+    pub async fn killable_workers(&self) -> Runtime {
         let runtime = Runtime::new().unwrap();
         let (database, db) = (self.stage.database.clone(), self.stage.db.clone());
         let started = runtime.spawn(async move {

@@ -192,7 +192,7 @@ pub fn url_of(db: &TestDb) -> Option<String> {
 ///
 /// # Panics
 /// If the work ends, or doesn't wait for a lock within [`PATIENCE`].
-pub async fn give_up_waiting<T>(db: &TestDb, work: impl Future<Output = T>) {
+pub async fn drop_while_waiting_for_a_lock<T>(db: &TestDb, work: impl Future<Output = T>) {
     tokio::select! {
         _ = work => panic!("the work ended without waiting for a lock"),
         () = somebody_waits_for_a_lock(db) => {}

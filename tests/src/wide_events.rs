@@ -11,9 +11,9 @@ use crate::PATIENCE;
 
 /// The bytes that were written to it instead of to stdout.
 #[derive(Debug, Clone, Default)]
-pub struct Written(Arc<Mutex<Vec<u8>>>);
+pub struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Written {
+impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -24,7 +24,7 @@ impl Write for Written {
     }
 }
 
-impl Written {
+impl CapturedOutput {
     /// Returns a sink that writes here.
     pub fn sink(&self) -> Sink {
         Sink::new(self.clone())

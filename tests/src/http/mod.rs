@@ -10,8 +10,8 @@
 //! Requests go through the router that `main.rs` serves, without a socket. [`TestApp::serve`] is for tests that need a
 //! socket.
 
-mod ask;
 mod people;
+mod request;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -41,8 +41,8 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::PATIENCE;
-use crate::wide_events::Written;
-pub use ask::{Answer, Ask};
+use crate::wide_events::CapturedOutput;
+pub use request::{TestRequest, TestResponse};
 
 /// The secret that signs the tests' tokens.
 pub const SECRET: &str = "the secret of the tests' own identity provider";
@@ -89,7 +89,7 @@ pub struct TestApp {
     pub runs: Runs,
     /// The folder of the run logs.
     pub storage: Arc<TempDir>,
-    written: Written,
+    written: CapturedOutput,
     router: Router,
 }
 
@@ -147,7 +147,7 @@ impl TestApp {
         options: DatabaseOptions,
     ) -> Self {
         let direct = options.connect.clone();
-        let written = Written::default();
+        let written = CapturedOutput::default();
         let wide_events = wide_event_config(&wide_events_config()).unwrap().sink(written.sink());
         let wide_events = WideEvents::new(program.wide_event_config(wide_events));
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
@@ -304,42 +304,42 @@ impl Client {
     }
 
     /// Gets a path under the team's.
-    pub fn get(&self, path: &str) -> Ask {
+    pub fn get(&self, path: &str) -> TestRequest {
         self.ask(Method::GET, path)
     }
 
     /// Posts JSON to a path under the team's.
-    pub fn post(&self, path: &str, body: Value) -> Ask {
+    pub fn post(&self, path: &str, body: Value) -> TestRequest {
         self.ask(Method::POST, path).json(body)
     }
 
     /// Patches in any version: `If-Match: *`.
-    pub fn patch(&self, path: &str, body: Value) -> Ask {
+    pub fn patch(&self, path: &str, body: Value) -> TestRequest {
         self.ask(Method::PATCH, path).json(body).if_match("*")
     }
 
     /// Puts, without a body.
-    pub fn put(&self, path: &str) -> Ask {
+    pub fn put(&self, path: &str) -> TestRequest {
         self.ask(Method::PUT, path)
     }
 
     /// Deletes in any version: `If-Match: *`.
-    pub fn delete(&self, path: &str) -> Ask {
+    pub fn delete(&self, path: &str) -> TestRequest {
         self.ask(Method::DELETE, path).if_match("*")
     }
 
     /// Returns any request to a path under the team's.
-    pub fn ask(&self, method: Method, path: &str) -> Ask {
+    pub fn ask(&self, method: Method, path: &str) -> TestRequest {
         self.at(method, &format!("/v1/teams/{}{path}", self.team_id))
     }
 
     /// Returns any request to any path.
-    pub fn at(&self, method: Method, path: &str) -> Ask {
+    pub fn at(&self, method: Method, path: &str) -> TestRequest {
         let mut headers = HeaderMap::new();
         if let Some(credential) = &self.credential {
             headers.insert(AUTHORIZATION, format!("Bearer {credential}").parse().unwrap());
         }
-        Ask {
+        TestRequest {
             router: self.router.clone(),
             method,
             path: path.to_owned(),

@@ -5,7 +5,7 @@ use daybook::auth::NewToken;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Answer, Ask, Client, TestApp, token};
+use super::{Client, TestApp, TestRequest, TestResponse, token};
 
 impl TestApp {
     /// Returns a person with a token who is in no team yet. Their `handle` is also their subject.
@@ -17,7 +17,7 @@ impl TestApp {
     pub async fn invited(&self, admin: &Client, handle: &str, role: &str) -> Client {
         admin.invite(handle, role).await.is(StatusCode::CREATED);
         let mut person = self.stranger(handle).at_team(admin.team_id);
-        person.accepts().await.ok();
+        person.accept_invitation().await.ok();
         let me = person.at(Method::GET, "/v1/me").await.ok();
         person.user_id = Some(me["user"]["id"].as_str().unwrap().parse::<Uuid>().unwrap());
         person
@@ -27,18 +27,18 @@ impl TestApp {
 impl Client {
     /// Invites a person by their subject, which is also their handle. The team's name for them is the handle in
     /// capitals.
-    pub async fn invite(&self, handle: &str, role: &str) -> Answer {
+    pub async fn invite(&self, handle: &str, role: &str) -> TestResponse {
         let body = json!({"subject": handle, "display_name": handle.to_uppercase(), "handle": handle, "role": role});
         self.post("/members", body).await
     }
 
     /// Accepts the invitation of the client's team.
-    pub fn accepts(&self) -> Ask {
+    pub fn accept_invitation(&self) -> TestRequest {
         self.at(Method::POST, &format!("/v1/me/invitations/{}/accept", self.team_id))
     }
 
     /// Declines the invitation.
-    pub fn declines(&self) -> Ask {
+    pub fn decline_invitation(&self) -> TestRequest {
         self.at(Method::POST, &format!("/v1/me/invitations/{}/decline", self.team_id))
     }
 

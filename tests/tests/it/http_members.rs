@@ -35,7 +35,7 @@ async fn people_are_added_listed_changed_and_removed() {
         )
     );
     let she = app.bearer(token(&NewToken::new("mia")));
-    she.accepts().await.ok();
+    she.accept_invitation().await.ok();
     let me = she.at(Method::GET, "/v1/me").await.ok();
     let path = format!("/members/{}", me["user"]["id"].as_str().unwrap());
     let answer = ada.get(&path).await;
@@ -90,7 +90,7 @@ async fn people_are_added_listed_changed_and_removed() {
         .iter()
         .filter(|event| event.actor.name() == "Mia")
         .count();
-    assert_eq!(by_her, 2, "what she did stays: she joined, and made a campaign");
+    assert_eq!(by_her, 2, "her two events stay: she joined, and made a campaign");
     assert!(ada.put("/notifications/read").await.status.is_success());
 }
 
@@ -106,8 +106,8 @@ async fn a_members_version_changes_with_the_role_and_with_the_handle() {
     let mut stale = first;
     for change in [json!({"role": "viewer"}), json!({"handle": "mia.b"})] {
         let changed = ada.patch(&mia, change).if_match(&stale).await.is(StatusCode::OK);
-        for ask in [ada.patch(&mia, json!({"role": "admin"})), ada.delete(&mia)] {
-            let refused = ask.if_match(&stale).await;
+        for request in [ada.patch(&mia, json!({"role": "admin"})), ada.delete(&mia)] {
+            let refused = request.if_match(&stale).await;
             refused.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
         }
         stale = changed.etag();
@@ -171,7 +171,7 @@ async fn only_owners_make_and_change_owners() {
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Admin).await;
     let linus = app.member("linus", Role::Member).await;
-    for ask in [
+    for request in [
         grace.post("/members", person("olga", "owner")),
         grace.patch(&path(&linus), json!({"role": "owner"})),
         grace.patch(&path(&grace), json!({"role": "owner"})),
@@ -183,7 +183,7 @@ async fn only_owners_make_and_change_owners() {
         linus.get("/api-keys"),
         linus.post("/api-keys", json!({"name": "k", "role": "viewer"})),
     ] {
-        ask.await.problem(StatusCode::FORBIDDEN, "forbidden");
+        request.await.problem(StatusCode::FORBIDDEN, "forbidden");
     }
     grace
         .post("/members", person("olga", "admin"))
@@ -266,7 +266,7 @@ async fn a_leaving_member_loses_their_inbox_and_their_comments_stay() {
     ada.post("/members", person("grace", "member"))
         .await
         .is(StatusCode::CREATED);
-    grace.accepts().await.ok();
+    grace.accept_invitation().await.ok();
     assert!(grace.unread().await.is_empty());
     assert_eq!(
         ada.get(&path(&grace)).await.ok()["display_name"],

@@ -24,8 +24,8 @@ enum Next {
 async fn items(reader: &Client, path: &str, limit: usize, next: &Next) -> Vec<Value> {
     let and = if path.contains('?') { '&' } else { '?' };
     let first = format!("{path}{and}limit={limit}");
-    let (mut items, mut asked) = (Vec::new(), Some(first.clone()));
-    while let Some(path) = asked {
+    let (mut items, mut next_path) = (Vec::new(), Some(first.clone()));
+    while let Some(path) = next_path {
         let page = reader.get(&path).await.ok();
         let page_items = page["items"].as_array().unwrap();
         assert!(page_items.len() <= limit, "{path}: {page}");
@@ -37,7 +37,8 @@ async fn items(reader: &Client, path: &str, limit: usize, next: &Next) -> Vec<Va
             Next::After(parameter, field) => more.then(|| (*parameter, page_items.last().unwrap()[field].clone())),
             Next::From(parameter, field) => more.then(|| (*parameter, page[field].clone())),
         };
-        asked = value.map(|(parameter, value)| format!("{first}&{parameter}={}", value.to_string().trim_matches('"')));
+        next_path =
+            value.map(|(parameter, value)| format!("{first}&{parameter}={}", value.to_string().trim_matches('"')));
     }
     items
 }

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use daybook::events::{EventType, RawEventData, emit_events};
 use daybook::tenancy::Role;
 use daybook_entity::campaign;
-use daybook_tests::http::{Answer, Ask, Campaign, Client, TestApp, impersonation};
+use daybook_tests::http::{Campaign, Client, TestApp, TestRequest, TestResponse, impersonation};
 use sea_orm::EntityTrait;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
@@ -90,7 +90,7 @@ async fn no_way_of_reading_moves_a_read_mark_back() {
 }
 
 /// What becomes of a request during which a member's removal commits.
-async fn while_removed(app: &TestApp, member: &Client, ask: Ask) -> Answer {
+async fn while_removed(app: &TestApp, member: &Client, ask: TestRequest) -> TestResponse {
     let mut removing = app.team.connection().await;
     removing.execute("BEGIN").await.unwrap();
     let remove = format!("DELETE FROM memberships WHERE user_id = '{}'", member.id());

@@ -101,7 +101,7 @@ fn main() {
     let consumers = Consumers::of([local::CONSUMER, count::CONSUMER]).expect("two names");
     assert!(consumers.names().eq([local::CONSUMER.name, "counts"]), "by name");
 
-    let linked = Consumers::linked().expect("every name is there once");
+    let linked = Consumers::linked().expect("no name occurs twice");
     for consumer in [
         greet::CONSUMER,
         count::CONSUMER,

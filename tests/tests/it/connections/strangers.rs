@@ -122,9 +122,9 @@ async fn the_soft_limit_of_open_files_is_raised() {
     command.args(["-c", script, env!("CARGO_BIN_EXE_daybook-under-test")]);
     place.equip(&mut command, port, place.storage.path());
     let service = Service::of(command, port).await;
-    let said = service.said();
-    assert!(said.contains("open files: at most 700, raised from 300"), "{said}");
-    assert!(said.contains("connections: at most 350"), "{said}");
+    let log = service.said();
+    assert!(log.contains("open files: at most 700, raised from 300"), "{log}");
+    assert!(log.contains("connections: at most 350"), "{log}");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), Some("700"), "{files}");

@@ -71,17 +71,17 @@ async fn an_invited_person_has_no_rights_until_they_accept() {
     let invitation = ada.invite("mia", "admin").await.is(StatusCode::CREATED).json();
     let mia = app.stranger("mia").at_team(app.team.id);
 
-    for ask in [
+    for request in [
         mia.get("/campaigns"),
         mia.get("/members"),
         mia.get("/notifications"),
         mia.get("/invitations"),
     ] {
-        ask.await.problem(StatusCode::NOT_FOUND, "not-found");
+        request.await.problem(StatusCode::NOT_FOUND, "not-found");
     }
     assert_eq!(ada.members().await, ["ada: Ada", "vera: Vera"]);
     ada.comment(&thread, "hello @mia").await;
-    let told: i64 = sqlx::query_scalar(
+    let mentioned: i64 = sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM notifications) + (SELECT count(*) FROM thread_followers
          WHERE user_id <> $1)",
     )
@@ -89,7 +89,7 @@ async fn an_invited_person_has_no_rights_until_they_accept() {
     .fetch_one(&mut app.team.connection().await)
     .await
     .unwrap();
-    assert_eq!(told, 0, "nobody is mentioned");
+    assert_eq!(mentioned, 0, "no person is mentioned");
 
     // Only admins see who is invited.
     let listed = ada.get("/invitations").await.ok();
@@ -103,8 +103,8 @@ async fn an_invited_person_has_no_rights_until_they_accept() {
 
     assert_eq!(mia.invitations().await, ["Acme"]);
     assert!(app.stranger("somebody else").invitations().await.is_empty());
-    mia.accepts().await.ok();
-    let accepted = mia.accepts().await.ok();
+    mia.accept_invitation().await.ok();
+    let accepted = mia.accept_invitation().await.ok();
     assert_eq!(
         accepted,
         json!({"id": app.team.id, "name": "Acme", "role": "admin", "handle": "mia"}),
@@ -129,33 +129,43 @@ async fn an_invitation_can_be_declined_or_withdrawn_and_is_then_not_found() {
         ada.invite(subject, "member").await.is(StatusCode::CREATED);
     }
     let person = |subject: &str| app.stranger(subject).at_team(app.team.id);
-    person("mia").declines().await.is(StatusCode::NO_CONTENT);
+    person("mia").decline_invitation().await.is(StatusCode::NO_CONTENT);
     let listed = ada.get("/invitations").await.ok();
     let noa = listed["items"][1]["id"].as_str().unwrap().to_owned();
     ada.delete(&format!("/invitations/{noa}"))
         .await
         .is(StatusCode::NO_CONTENT);
-    for (subject, ask) in [
-        ("mia", person("mia").accepts()),
-        ("mia", person("mia").declines()),
-        ("noa", person("noa").accepts()),
-        ("never invited", person("never invited").accepts()),
-        ("no team", app.stranger("oli").at_team(uuid::Uuid::now_v7()).accepts()),
-        ("another issuer's", app.stranger("OLI").at_team(app.team.id).accepts()),
+    for (subject, request) in [
+        ("mia", person("mia").accept_invitation()),
+        ("mia", person("mia").decline_invitation()),
+        ("noa", person("noa").accept_invitation()),
+        ("never invited", person("never invited").accept_invitation()),
+        (
+            "no team",
+            app.stranger("oli").at_team(uuid::Uuid::now_v7()).accept_invitation(),
+        ),
+        (
+            "another issuer's",
+            app.stranger("OLI").at_team(app.team.id).accept_invitation(),
+        ),
     ] {
-        let problem = ask.await.problem(StatusCode::NOT_FOUND, "not-found");
+        let problem = request.await.problem(StatusCode::NOT_FOUND, "not-found");
         assert_eq!(problem["detail"], "no such invitation", "{subject}");
     }
     // Only the invited person can decide.
-    for ask in [
-        app.bearer(impersonation("ada", "oli")).at_team(app.team.id).accepts(),
-        app.bearer(impersonation("ada", "oli")).at_team(app.team.id).declines(),
-        ada.make_key("robot", "admin").await.0.accepts(),
+    for request in [
+        app.bearer(impersonation("ada", "oli"))
+            .at_team(app.team.id)
+            .accept_invitation(),
+        app.bearer(impersonation("ada", "oli"))
+            .at_team(app.team.id)
+            .decline_invitation(),
+        ada.make_key("robot", "admin").await.0.accept_invitation(),
     ] {
-        ask.await.problem(StatusCode::FORBIDDEN, "forbidden");
+        request.await.problem(StatusCode::FORBIDDEN, "forbidden");
     }
     app.anonymous()
-        .accepts()
+        .accept_invitation()
         .await
         .problem(StatusCode::UNAUTHORIZED, "unauthenticated");
     assert_eq!(ada.members().await, ["ada: Ada"]);

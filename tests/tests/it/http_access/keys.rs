@@ -48,7 +48,7 @@ async fn a_removed_admin_cannot_return_with_a_key() {
         back.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
     }
     for subject in ["bob2", "bob3"] {
-        let accepted = app.stranger(subject).accepts().await;
+        let accepted = app.stranger(subject).accept_invitation().await;
         accepted.problem(StatusCode::NOT_FOUND, "not-found");
     }
     adas.get("/campaigns").await.ok();

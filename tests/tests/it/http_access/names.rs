@@ -26,7 +26,7 @@ async fn a_teams_name_for_a_person_is_not_shown_in_other_teams() {
         "email": "mallory@acme.example"});
     ada.post("/members", body).await.is(StatusCode::CREATED);
     let mia = app.stranger("mia");
-    mia.at_team(app.team.id).accepts().await.ok();
+    mia.at_team(app.team.id).accept_invitation().await.ok();
     let in_beta = app.invited(&bob, "mia", "member").await;
     assert_eq!(bob.members().await, ["bob: Bob", "mia: MIA"]);
     assert!(!bob.get("/members").await.text().contains("acme.example"));
@@ -67,16 +67,17 @@ async fn only_the_person_can_set_their_own_name() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mia = app.member("mia", Role::Member).await;
-    let asks = |client: &Client, name: Value| client.at(Method::PATCH, "/v1/me").json(json!({"display_name": name}));
+    let rename_with =
+        |client: &Client, name: Value| client.at(Method::PATCH, "/v1/me").json(json!({"display_name": name}));
     for wrong in [json!(""), json!("two\nlines"), json!("x".repeat(201)), json!(7)] {
         assert_eq!(
-            asks(&mia, wrong.clone()).await.wrong_fields(),
+            rename_with(&mia, wrong.clone()).await.wrong_fields(),
             ["display_name"],
             "{wrong}"
         );
     }
     let acting = app.bearer(impersonation("ada", "mia"));
-    asks(&acting, json!("Other"))
+    rename_with(&acting, json!("Other"))
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
     acting
@@ -84,7 +85,7 @@ async fn only_the_person_can_set_their_own_name() {
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
     let (key, _) = ada.make_key("robot", "admin").await;
-    asks(&key, json!("Other"))
+    rename_with(&key, json!("Other"))
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
     // A token with which another person acts does not change the person's name either.

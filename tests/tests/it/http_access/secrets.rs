@@ -17,7 +17,7 @@ async fn keys_and_tickets_never_appear_in_wide_events() {
         .unwrap()
         .to_owned();
     let nobody = app.anonymous();
-    let asks = [
+    let requests = [
         nobody.at(Method::GET, &format!("/v1/{key}/x")),
         nobody.at(Method::GET, &format!("/v1/{}/x", key.replace('_', "%5F"))),
         nobody.get(&format!(
@@ -37,8 +37,8 @@ async fn keys_and_tickets_never_appear_in_wide_events() {
         ada.get(&format!("/threads/{key}")),
         ada.get(&format!("/threads?object_type={key}&object_id={ticket}")),
     ];
-    for ask in asks {
-        ask.await;
+    for request in requests {
+        request.await;
     }
     let events = app.wide_events().await;
     assert!(events.len() > 9);
@@ -62,7 +62,7 @@ async fn long_client_input_makes_no_long_line() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let long = "x".repeat(60_000);
-    let asks = [
+    let requests = [
         ada.get("/campaigns").header("user-agent", &long.repeat(5)),
         ada.get("/campaigns").header("x-request-id", &long),
         ada.get("/campaigns").header("referer", &long).header("host", &long),
@@ -74,8 +74,8 @@ async fn long_client_input_makes_no_long_line() {
         ada.patch("/campaigns/x", json!({"state": &long[..60_000]}))
             .if_match(&long),
     ];
-    for ask in asks {
-        ask.await;
+    for request in requests {
+        request.await;
         let event = app.wide_event().await;
         let line = event.to_string();
         assert!(line.len() < 16 * 1024, "{} bytes: {:.300}", line.len(), line);
@@ -84,6 +84,9 @@ async fn long_client_input_makes_no_long_line() {
         ada.get("/campaigns").header("user-agent", &long).await;
         app.wide_event().await
     };
-    let said = event["user_agent"].as_str().unwrap();
-    assert!(said.ends_with(" bytes more)") && said.len() < 3_000, "{said}");
+    let user_agent = event["user_agent"].as_str().unwrap();
+    assert!(
+        user_agent.ends_with(" bytes more)") && user_agent.len() < 3_000,
+        "{user_agent}"
+    );
 }

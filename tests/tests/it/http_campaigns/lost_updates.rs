@@ -3,13 +3,18 @@
 use axum::http::StatusCode;
 use daybook::assert_events;
 use daybook::tenancy::Role;
-use daybook_tests::http::{Answer, Ask, Campaign, TestApp};
+use daybook_tests::http::{Campaign, TestApp, TestRequest, TestResponse};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
 /// Sends both requests while another transaction holds a row (`campaigns WHERE …`), so that both begin before either
 /// can change it.
-pub async fn at_the_same_moment(app: &TestApp, row: &str, first: Ask, second: Ask) -> [Answer; 2] {
+pub async fn at_the_same_moment(
+    app: &TestApp,
+    row: &str,
+    first: TestRequest,
+    second: TestRequest,
+) -> [TestResponse; 2] {
     let mut holder = app.team.connection().await;
     holder.execute("BEGIN").await.unwrap();
     let lock = format!("SELECT FROM {row} FOR UPDATE");
@@ -21,7 +26,7 @@ pub async fn at_the_same_moment(app: &TestApp, row: &str, first: Ask, second: As
     [first.await.unwrap(), second.await.unwrap()]
 }
 
-pub fn one_succeeded(answers: [Answer; 2]) {
+pub fn one_succeeded(answers: [TestResponse; 2]) {
     let mut statuses = answers.map(|answer| answer.status);
     statuses.sort();
     assert_eq!(statuses, [StatusCode::OK, StatusCode::PRECONDITION_FAILED]);

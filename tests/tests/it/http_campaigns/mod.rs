@@ -184,22 +184,24 @@ async fn a_change_must_name_the_version_it_changes() {
     let newest = newer.etag();
     newer.is(StatusCode::OK);
     for stale in [&spring.etag, "W/\"1\"", &format!("{}, \"other\"", spring.etag)] {
-        for ask in [
+        for request in [
             ada.patch(&spring.path, json!({"budget": "300"})),
             ada.post(&transition, json!({"state": "active"})),
             ada.delete(&spring.path),
         ] {
-            ask.if_match(stale)
+            request
+                .if_match(stale)
                 .await
                 .problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
         }
     }
-    for ask in [
+    for request in [
         ada.patch(&spring.path, json!({"budget": "300"})).without("if-match"),
         ada.post(&transition, json!({"state": "active"})),
         ada.delete(&spring.path).without("if-match"),
     ] {
-        ask.await
+        request
+            .await
             .problem(StatusCode::PRECONDITION_REQUIRED, "precondition-required");
     }
     let unquoted = ada.delete(&spring.path).if_match(newest.trim_matches('"'));

@@ -171,7 +171,7 @@ async fn internal_errors_do_not_leak_details() {
             .await,
         ada.patch(&spring.path, json!({"name": "y"})).await,
     ] {
-        let said = answer.text();
+        let text = answer.text();
         let problem = answer.problem(StatusCode::INTERNAL_SERVER_ERROR, "internal");
         for leak in [
             "campaigns",
@@ -183,7 +183,7 @@ async fn internal_errors_do_not_leak_details() {
             "Postgres",
             "column",
         ] {
-            assert!(!said.contains(leak), "{said} has {leak}");
+            assert!(!text.contains(leak), "{text} has {leak}");
         }
         let fields: Vec<_> = problem.as_object().unwrap().keys().cloned().collect();
         assert_eq!(fields, ["detail", "request_id", "status", "title", "type"]);
@@ -205,12 +205,12 @@ async fn a_panic_affects_only_its_own_request_and_leaks_nothing() {
     let options = db.options();
     let app = TestApp::start_as(sample_program().routes(routes), db, options).await;
     let ada = app.member("ada", Role::Owner).await;
-    for ask in [
+    for request in [
         ada.get("/panic"),
         ada.post("/panic", json!({})),
         ada.post("/panic", json!({})).once("k"),
     ] {
-        let answer = ask.await;
+        let answer = request.await;
         assert!(!answer.text().contains("hunter2"), "{answer:?}");
         answer.problem(StatusCode::INTERNAL_SERVER_ERROR, "internal");
     }
@@ -223,8 +223,8 @@ async fn a_truncated_body_changes_nothing_and_differs_from_a_too_large_one() {
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;
     let whole = ada.post("/campaigns", json!({"name": "Spring", "budget": "100"}));
-    for ask in [whole.clone(), whole.once("k")] {
-        let bytes = ask.on_the_wire();
+    for request in [whole.clone(), whole.once("k")] {
+        let bytes = request.on_the_wire();
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(&bytes[..bytes.len() - 5]).await.unwrap();
         socket.shutdown().await.unwrap();

@@ -64,8 +64,8 @@ async fn invalid_tokens_are_refused_without_leaking_their_content() {
         let answer = app.bearer(&token).get("/campaigns").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{why}: {answer:?}");
         assert_eq!(answer.header("www-authenticate").as_deref(), Some("Bearer"));
-        let said = answer.text();
-        assert!(!said.contains(&token) || token == "x", "{why}: {said}");
+        let text = answer.text();
+        assert!(!text.contains(&token) || token == "x", "{why}: {text}");
         answer.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
         let me = app.bearer(&token).at(Method::GET, "/v1/me").await;
         assert_eq!(me.status, StatusCode::UNAUTHORIZED, "{why}");

@@ -136,9 +136,9 @@ async fn an_invalid_key_has_no_access() {
     forged.push(if last == 'x' { 'y' } else { 'x' });
     for wrong in [forged.as_str(), "dbk_", "dbk_short_secret", &format!("{whole}!")] {
         let answer = app.bearer(wrong).get("/campaigns").await;
-        let said = answer.text();
+        let text = answer.text();
         answer.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
-        assert!(wrong == "dbk_" || !said.contains(wrong), "{said}");
+        assert!(wrong == "dbk_" || !text.contains(wrong), "{text}");
     }
 
     let mut inside = app.team.connection().await;

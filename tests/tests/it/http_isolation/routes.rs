@@ -6,7 +6,7 @@ use std::path::Path;
 use axum::http::{Method, StatusCode};
 use daybook::jobs::{SessionSpec, with_job_session};
 use daybook::tenancy::{Context, Role};
-use daybook_tests::http::{Ask, Client, TestApp};
+use daybook_tests::http::{Client, TestApp, TestRequest};
 use serde_json::{Value, json};
 
 /// The routes that need no credential.
@@ -68,7 +68,7 @@ impl Route {
     }
 
     /// Returns the request with a valid body and with these values for its placeholders.
-    pub fn ask(&self, client: &Client, values: &BTreeMap<&str, String>) -> Ask {
+    pub fn ask(&self, client: &Client, values: &BTreeMap<&str, String>) -> TestRequest {
         let mut path = self.path.replace("{team_id}", &client.team_id.to_string());
         for name in self.place_holders() {
             let key = if name.ends_with("id") {
@@ -81,10 +81,10 @@ impl Route {
                 .unwrap_or_else(|| panic!("{}: no value for {name} ({key})", self.name()));
             path = path.replace(&format!("{{{name}}}"), value);
         }
-        let ask = client.at(self.method.parse().unwrap(), &path).if_match("*");
+        let request = client.at(self.method.parse().unwrap(), &path).if_match("*");
         match self.body() {
-            Some(body) => ask.json(body),
-            None => ask,
+            Some(body) => request.json(body),
+            None => request,
         }
     }
 
@@ -120,7 +120,7 @@ impl Route {
             ("POST", "/runs/{run_id}/cancel" | "/runs/{run_id}/tickets") => return None,
             ("POST", "/api-keys") => json!({"name": "another", "role": "viewer"}),
             ("POST", "/api-keys/{id}/adopt") => return None,
-            _ => panic!("{} takes a body: give it one here", self.name()),
+            _ => panic!("{} takes a body: add one here", self.name()),
         })
     }
 }
@@ -297,8 +297,8 @@ async fn invalid_ids_are_not_found() {
                 "/notification-preferences/X/campaign",
                 "/notification-preferences/*/X",
             ] {
-                let ask = ada.ask(method.clone(), &path.replace('X', value));
-                let answer = ask.json(json!({"in_app": false})).await;
+                let request = ada.ask(method.clone(), &path.replace('X', value));
+                let answer = request.json(json!({"in_app": false})).await;
                 assert!(!answer.status.is_server_error(), "{value}: {answer:?}");
             }
         }

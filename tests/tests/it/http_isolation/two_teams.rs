@@ -2,14 +2,14 @@
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;
-use daybook_tests::http::{Answer, TestApp};
+use daybook_tests::http::{TestApp, TestResponse};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::routes::{all, one_of_each};
 
 /// Returns a problem without the fields that belong to the one request.
-fn words(answer: Answer) -> Value {
+fn without_request(answer: TestResponse) -> Value {
     let mut problem = answer.problem(StatusCode::NOT_FOUND, "not-found");
     problem.as_object_mut().unwrap().remove("request_id");
     problem
@@ -26,12 +26,17 @@ async fn another_team_looks_like_an_unknown_team() {
     let nobody = app.bearer(daybook_tests::http::token(&daybook::auth::NewToken::new("nobody")));
 
     for route in all(&app).await.iter().filter(|route| route.is_of_a_team()) {
-        let foreign = words(route.ask(&bob.at_team(app.team.id), &values).await);
-        let unknown = words(route.ask(&bob.at_team(Uuid::now_v7()), &values).await);
+        let foreign = without_request(route.ask(&bob.at_team(app.team.id), &values).await);
+        let unknown = without_request(route.ask(&bob.at_team(Uuid::now_v7()), &values).await);
         assert_eq!(foreign, unknown, "{}", route.name());
-        assert_eq!(words(route.ask(&nobody, &values).await), unknown, "{}", route.name());
+        assert_eq!(
+            without_request(route.ask(&nobody, &values).await),
+            unknown,
+            "{}",
+            route.name()
+        );
         let with_key = route.ask(&bob.at_team(app.team.id), &values).once("k").await;
-        assert_eq!(words(with_key), unknown, "{}", route.name());
+        assert_eq!(without_request(with_key), unknown, "{}", route.name());
     }
     assert_eq!(app.team.events().await.len(), before);
 }
@@ -46,15 +51,15 @@ async fn another_teams_objects_are_not_found() {
     app.member("bob", Role::Owner).await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;
 
-    let mut asked = 0;
+    let mut tested = 0;
     for route in all(&app).await {
         if route.is_of_a_team() && !route.after().is_empty() {
             let answer = route.ask(&bob, &theirs).await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
-            asked += 1;
+            tested += 1;
         }
     }
-    assert!(asked >= 18, "only {asked} routes have ids");
+    assert!(tested >= 18, "only {tested} routes have ids");
     let bulk = json!({"ids": [theirs["campaigns"]], "changes": {"budget": "9"}});
     bob.patch("/campaigns", bulk)
         .await

@@ -105,12 +105,12 @@ async fn a_preference_for_an_unknown_type_is_refused() {
         assert_eq!(answer.wrong_fields(), [field]);
     }
     let (key, _) = ada.make_key("robot", "admin").await;
-    for ask in [
+    for request in [
         key.get("/notification-preferences"),
         key.put("/notification-preferences/*/*").json(json!({"in_app": true})),
         key.delete("/notification-preferences/*/*"),
     ] {
-        ask.await.problem(StatusCode::FORBIDDEN, "forbidden");
+        request.await.problem(StatusCode::FORBIDDEN, "forbidden");
     }
 }
 
@@ -122,27 +122,27 @@ async fn the_most_specific_rule_applies() {
     let (spring, _) = ada.campaign_with_thread("Spring").await;
     let mut n = 100;
     // From the weakest rule to the strongest. Each is added to those before it and reverses the result.
-    for (rule, told) in [
+    for (rule, notified) in [
         ("*/*", false),
         ("UPDATED/*", true),
         ("*/campaign", false),
         ("UPDATED/campaign", true),
     ] {
-        prefer(&ada, rule, told).await;
+        prefer(&ada, rule, notified).await;
         ada.put("/notifications/read").await.ok();
         n += 1;
         budget(&grace, &spring, &n.to_string()).await;
-        assert_eq!(ada.unread().await.len(), usize::from(told), "{rule}");
+        assert_eq!(ada.unread().await.len(), usize::from(notified), "{rule}");
         // Rules for other events and for mentions have no effect here.
         for beside in ["COMMENT/campaign", "MENTION/*", "DELETED/*"] {
-            prefer(&ada, beside, !told).await;
+            prefer(&ada, beside, !notified).await;
         }
     }
     assert_eq!(
         why(&ada).await["preference"],
         json!({"event_type": "UPDATED", "object_type": "campaign"})
     );
-    for (rule, told) in [
+    for (rule, notified) in [
         ("UPDATED/campaign", false),
         ("*/campaign", true),
         ("UPDATED/*", false),
@@ -154,7 +154,7 @@ async fn the_most_specific_rule_applies() {
         ada.put("/notifications/read").await.ok();
         n += 1;
         budget(&grace, &spring, &n.to_string()).await;
-        assert_eq!(ada.unread().await.len(), usize::from(told), "without {rule}");
+        assert_eq!(ada.unread().await.len(), usize::from(notified), "without {rule}");
     }
 }
 
@@ -173,9 +173,9 @@ async fn watches_comments_and_mutes_combine_with_preferences() {
     prefer(&grace, "CREATED/*", true).await;
     let (_, summer) = ada.campaign_with_thread("Summer").await;
     assert_eq!(grace.unread().await, ["1 × Ada created campaign “Summer” (watcher)"]);
-    let told = why(&grace).await;
+    let reason = why(&grace).await;
     assert_eq!(
-        told["text"],
+        reason["text"],
         "You watch for every new campaign, and your preference for CREATED on anything lets it through."
     );
     grace.put("/notifications/read").await.ok();
@@ -218,7 +218,7 @@ async fn only_a_rule_for_mentions_turns_mentions_off() {
     assert_eq!(why(&grace).await["preference"], Value::Null);
     grace.put("/notifications/read").await.ok();
     // She follows since then, but is notified only of mentions.
-    ada.comment(&thread, "to whoever follows").await;
+    ada.comment(&thread, "to all followers").await;
     assert!(grace.unread().await.is_empty());
     prefer(&grace, "MENTION/*", false).await;
     prefer(&grace, "MENTION/campaign", true).await;
@@ -258,9 +258,9 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     let (spring, thread) = ada.campaign_with_thread("Spring").await;
     budget(&grace, &spring, "7").await;
     let event = app.team.events().await.pop().unwrap();
-    let told = why(&ada).await;
+    let reason = why(&ada).await;
     assert_eq!(
-        told,
+        reason,
         json!({
             "text": "You follow this thread, because you created the campaign.",
             "event_type": "UPDATED", "seq": 2, "event_id": event.id, "followed": "creator", "preference": null,
@@ -271,7 +271,7 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     prefer(&ada, "*/*", true).await;
     ada.delete(&format!("{thread}/follow")).await.ok();
     ada.put(&format!("{thread}/follow")).await.ok();
-    assert_eq!(why(&ada).await, told);
+    assert_eq!(why(&ada).await, reason);
     budget(&grace, &spring, "8").await;
     assert_eq!(
         ada.unread().await,
@@ -305,10 +305,10 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     assert_eq!(why(&linus).await["seq"], 7, "a newer mention replaces it");
     linus.put("/notifications/read").await.ok();
     ada.comment(&thread, "more").await;
-    let told = why(&linus).await;
-    assert_eq!((&told["followed"], &told["seq"]), (&json!("mentioned"), &json!(8)));
+    let reason = why(&linus).await;
+    assert_eq!((&reason["followed"], &reason["seq"]), (&json!("mentioned"), &json!(8)));
     assert_eq!(
-        told["text"],
+        reason["text"],
         "You follow this thread, because you had been mentioned in it."
     );
     ada.put("/notifications/read").await.ok();

@@ -46,9 +46,9 @@ async fn muting_a_thread_does_not_make_a_person_follow_it() {
     let grace = app.member("grace", Role::Member).await;
     let (_, thread) = ada.campaign_with_thread("Spring").await;
     let mute = format!("{thread}/mute");
-    for ask in [grace.put(&mute), grace.delete(&mute)] {
-        assert_eq!(ask.await.ok()["following"], false);
+    for request in [grace.put(&mute), grace.delete(&mute)] {
+        assert_eq!(request.await.ok()["following"], false);
     }
-    ada.comment(&thread, "for whoever follows").await;
+    ada.comment(&thread, "for all followers").await;
     assert!(grace.unread().await.is_empty());
 }

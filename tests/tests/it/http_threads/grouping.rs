@@ -125,9 +125,9 @@ async fn a_group_ends_with_another_actor_kind_or_time() {
     edit(&ada, &spring.path, budget(7)).await;
     edit(&ada, &spring.path, budget(8)).await;
     edit(&ada, &spring.path, budget(9)).await;
-    let told = lines(&ada, &thread).await;
+    let shown = lines(&ada, &thread).await;
     assert_eq!(
-        told,
+        shown,
         [
             "Ada created campaign “Spring”",
             "Ada changed budget of campaign “Spring” from 100 to 2",
@@ -297,14 +297,14 @@ async fn groups_of_pages_of_any_length_join_to_the_same_groups() {
         .iter()
         .map(|run| (run[0]["seq"].clone(), run[run.len() - 1]["seq"].clone()))
         .collect();
-    let said: Vec<_> = whole
+    let shown: Vec<_> = whole
         .iter()
         .map(|item| match item["kind"].as_str() {
             Some("group") => (item["first_seq"].clone(), item["last_seq"].clone()),
             _ => (item["seq"].clone(), item["seq"].clone()),
         })
         .collect();
-    assert_eq!(found, said, "single messages fold to the same");
+    assert_eq!(found, shown, "single messages fold to the same");
 
     for limit in 1..=last_seq {
         let (mut forward, mut after) = (Vec::new(), 0);

@@ -85,8 +85,8 @@ async fn only_the_author_edits_and_deletes_a_comment() {
     let first = comment["etag"].as_str().unwrap();
 
     let others = [ada.patch(&path, json!({"body": "mine"})), ada.delete(&path)];
-    for ask in others {
-        ask.await.problem(StatusCode::FORBIDDEN, "forbidden");
+    for request in others {
+        request.await.problem(StatusCode::FORBIDDEN, "forbidden");
     }
     let event = ada
         .patch(&format!("{thread}/messages/1"), json!({"body": "history"}))
@@ -118,8 +118,8 @@ async fn only_the_author_edits_and_deletes_a_comment() {
     // A person who may no longer write may no longer change their comments.
     let member = format!("/members/{}", grace.id());
     ada.patch(&member, json!({"role": "viewer"})).await.ok();
-    for ask in [grace.patch(&path, json!({"body": "mine"})), grace.delete(&path)] {
-        ask.await.problem(StatusCode::FORBIDDEN, "forbidden");
+    for request in [grace.patch(&path, json!({"body": "mine"})), grace.delete(&path)] {
+        request.await.problem(StatusCode::FORBIDDEN, "forbidden");
     }
     ada.patch(&member, json!({"role": "member"})).await.ok();
 
@@ -227,8 +227,11 @@ async fn one_notification_per_thread_counts_until_it_is_read() {
     // The next message makes the same row unread.
     ada.put(&path).await.ok();
     grace.comment(&thread, "so?").await;
-    let woken = ada.inbox().await["items"][0].clone();
-    assert_eq!((&woken["id"], &woken["unread_count"]), (&item["id"], &json!(1)));
+    let unread_again = ada.inbox().await["items"][0].clone();
+    assert_eq!(
+        (&unread_again["id"], &unread_again["unread_count"]),
+        (&item["id"], &json!(1))
+    );
     grace
         .comment(
             &format!(

@@ -57,13 +57,13 @@ async fn a_mark_only_moves_forward_and_counts_newer_messages() {
         "she has not marked the first one as read"
     );
 
-    let told = read(&ada, &thread, 3).await;
+    let marked = read(&ada, &thread, 3).await;
     let id = thread.trim_start_matches("/threads/");
     assert_eq!(
-        told,
+        marked,
         json!({"thread_id": id, "read_seq": 3, "last_seq": 5, "new_count": 2})
     );
-    assert_eq!(read(&ada, &thread, 2).await, told, "a mark never moves back");
+    assert_eq!(read(&ada, &thread, 2).await, marked, "a mark never moves back");
     assert_eq!(mark(&ada, &thread).await, (3, 2));
     ada.comment(&thread, "to 2").await;
     assert_eq!(mark(&ada, &thread).await, (3, 3), "4 and 5 are still new to her");
@@ -121,13 +121,13 @@ async fn reading_to_the_end_reads_the_notification_and_to_the_middle_counts_the_
     for n in 2..=5 {
         grace.comment(&thread, &format!("{n}")).await;
     }
-    let said = |n: i64| [format!("{n} × Grace commented on campaign “Spring” (follower)")];
-    assert_eq!(ada.unread().await, said(4));
+    let unread_line = |n: i64| [format!("{n} × Grace commented on campaign “Spring” (follower)")];
+    assert_eq!(ada.unread().await, unread_line(4));
     let before = ada.inbox().await["items"][0]["version"].as_i64().unwrap();
     read(&ada, &thread, 3).await;
-    assert_eq!(ada.unread().await, said(2));
+    assert_eq!(ada.unread().await, unread_line(2));
     read(&ada, &thread, 1).await;
-    assert_eq!(ada.unread().await, said(2), "an older position changes nothing");
+    assert_eq!(ada.unread().await, unread_line(2), "an older position changes nothing");
     read(&ada, &thread, 5).await;
     assert!(ada.unread().await.is_empty());
     let item = ada.inbox().await["items"][0].clone();
@@ -161,7 +161,7 @@ async fn reading_neither_follows_nor_refuses_to_follow() {
         assert_eq!(reader.get(&thread).await.ok()["following"], false);
     }
     // Reading is not a request to be notified,
-    ada.comment(&thread, "for whoever follows").await;
+    ada.comment(&thread, "for all followers").await;
     assert!(grace.unread().await.is_empty());
     assert!(
         new_to(&grace).await.is_empty(),

@@ -206,14 +206,14 @@ async fn five_hundred_changes_cost_as_many_round_trips_as_five() {
 
     let inbox = grace.get("/notifications?unread=true&limit=200").await.ok();
     assert_eq!(inbox["unread"], 505);
-    let told = app
+    let notified = app
         .team
         .events()
         .await
         .iter()
         .filter(|event| event.event_type.to_string() == "UPDATED")
         .count();
-    assert_eq!(told, 505);
+    assert_eq!(notified, 505);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use daybook::assert_events;
 use daybook::live::LiveOptions;
 use daybook::tenancy::Role;
 use daybook::testing::TestDb;
-use daybook_tests::http::{Answer, Ask, Client, TestApp, sample_program};
+use daybook_tests::http::{Client, TestApp, TestRequest, TestResponse, sample_program};
 use daybook_tests::{PATIENCE, count, eventually, somebody_waits_for_a_lock};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
@@ -25,11 +25,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 const REPLAYED: &str = "idempotent-replayed";
 
-fn spring(client: &Client) -> Ask {
+fn spring(client: &Client) -> TestRequest {
     client.post("/campaigns", json!({"name": "Spring", "budget": "100"}))
 }
 
-fn same(first: &Answer, second: &Answer) {
+fn same(first: &TestResponse, second: &TestResponse) {
     assert_eq!(first.status, second.status);
     assert_eq!(first.body, second.body);
     for header in ["content-type", "etag", "location"] {
@@ -276,7 +276,7 @@ fn watched(router: Router, dropped: Arc<Notify>) -> Router {
 }
 
 /// Sends a request that has to wait for a lock, disconnects, and frees the lock after the service has noticed.
-async fn hang_up(app: &TestApp, request: Ask, mut holder: PgConnection) {
+async fn hang_up(app: &TestApp, request: TestRequest, mut holder: PgConnection) {
     let dropped = Arc::new(Notify::new());
     let address = app.serve(|router| watched(router, dropped.clone())).await;
     let mut socket = TcpStream::connect(address).await.unwrap();

@@ -10,7 +10,7 @@ use daybook::runs::{self, Ending, NewRun};
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
 use daybook::testing::TestDb;
 use daybook_tests::http::{TestApp, sample_program};
-use daybook_tests::jobs::{Endless, Note, NoteAction, Poisoned, Shop, program, quick, scribe, soon_lost};
+use daybook_tests::jobs::{Endless, Note, NoteAction, Poisoned, Shop, program, quick, scribe, short_lost_timeout};
 use daybook_tests::live::LiveClient;
 use daybook_tests::{PATIENCE, eventually};
 use serde_json::json;
@@ -213,11 +213,11 @@ async fn session_of(connection: &mut sqlx::postgres::PgConnection, job_id: Uuid)
 async fn a_dead_workers_job_is_recovered_on_two_connections_of_the_queue() {
     let shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
-    let dying = shop.mortal_workers().await;
+    let dying = shop.killable_workers().await;
     shop.until(id, &["1 running"]).await;
     dying.shutdown_background();
     let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 2).await.unwrap();
-    let workers = Workers::start(&shop.stage.database, &workers, &soon_lost())
+    let workers = Workers::start(&shop.stage.database, &workers, &short_lost_timeout())
         .await
         .unwrap();
     shop.until(id, &["1 lost", "2 running"]).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daybook::events::Consumers;
 use daybook::prelude::*;
 use daybook_entity::SYSTEM_TEAM;
-use daybook_tests::jobs::{Endless, Note, Shop, program, soon_lost};
+use daybook_tests::jobs::{Endless, Note, Shop, program, short_lost_timeout};
 use daybook_tests::{eventually, refusal};
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ async fn a_job_in_another_teams_name_is_refused_by_the_table() {
 async fn what_was_cancelled_before_its_worker_died_does_not_begin_anew() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
-    let dying = shop.mortal_workers().await;
+    let dying = shop.killable_workers().await;
     shop.until(id, &["1 running"]).await;
     dying.shutdown_background();
     sqlx::query("UPDATE job_sessions SET cancel_requested_at = now() WHERE job_id = $1")
@@ -70,7 +70,7 @@ async fn what_was_cancelled_before_its_worker_died_does_not_begin_anew() {
         .execute(&mut shop.stage.team.connection().await)
         .await
         .unwrap();
-    shop.work_as(&soon_lost()).await;
+    shop.work_as(&short_lost_timeout()).await;
     eventually("an end", async || {
         let attempts = shop.attempts(id).await;
         attempts == ["1 cancelled"] || attempts == ["1 lost"]

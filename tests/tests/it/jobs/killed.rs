@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use daybook::events::Consumers;
 use daybook::prelude::*;
-use daybook_tests::jobs::{ACKNOWLEDGED, Shop, program, scribe};
+use daybook_tests::jobs::{ACKNOWLEDGED_FILE_VARIABLE, Shop, program, scribe};
 use daybook_tests::{eventually, soak, widget};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -30,7 +30,7 @@ fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
         .env("DAYBOOK_LOST_AFTER", LOST_AFTER.to_string())
         .env("DAYBOOK_SAMPLE_RATE", "0")
         .env("DAYBOOK_LOG", "warn")
-        .env(ACKNOWLEDGED, acknowledged)
+        .env(ACKNOWLEDGED_FILE_VARIABLE, acknowledged)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

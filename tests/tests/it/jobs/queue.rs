@@ -7,7 +7,7 @@ use daybook::events::Consumers;
 use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook_tests::eventually;
-use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick, soon_lost};
+use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick, short_lost_timeout};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use tokio::sync::Notify;
@@ -186,10 +186,10 @@ async fn a_dead_workers_job_is_told_as_lost_and_begins_anew() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
     // Workers whose runtime dies say nothing to anybody any more.
-    let dying = shop.mortal_workers().await;
+    let dying = shop.killable_workers().await;
     shop.until(id, &["1 running"]).await;
     dying.shutdown_background();
-    shop.work_as(&soon_lost()).await;
+    shop.work_as(&short_lost_timeout()).await;
     shop.until(id, &["1 lost", "2 running"]).await;
 }
 

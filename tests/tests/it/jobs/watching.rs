@@ -9,7 +9,7 @@ use daybook::prelude::*;
 use daybook::tenancy::WorkerDatabase;
 use daybook_tests::eventually;
 use daybook_tests::http::TestApp;
-use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, hire, program, quick, soon_lost};
+use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, hire, program, quick, short_lost_timeout};
 
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "hopeless")]
 async fn hopeless(_: &ConsumerContext, _: &Event) -> ConsumerResult {
@@ -90,7 +90,7 @@ async fn a_job_that_waits_for_its_retry_and_one_that_was_given_up_are_told_apart
 async fn a_dead_workers_job_is_not_told_as_running() {
     let shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
-    let dying = shop.mortal_workers().await;
+    let dying = shop.killable_workers().await;
     shop.until(id, &["1 running"]).await;
     let running = 1;
     until(&shop, JobFigures { running, ..none() }).await;
@@ -100,7 +100,7 @@ async fn a_dead_workers_job_is_not_told_as_running() {
         ..none()
     };
     eventually("a job of the dead", async || {
-        watched_by(&shop, &soon_lost()).await.jobs == dead
+        watched_by(&shop, &short_lost_timeout()).await.jobs == dead
     })
     .await;
 }

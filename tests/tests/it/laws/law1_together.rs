@@ -7,7 +7,7 @@ use daybook::error::Error;
 use daybook::events::{ConsumerResult, Consumers, Event, EventType, Track, create_model_with_event};
 use daybook::prelude::event_consumer;
 use daybook::tenancy::{Context, Ending, Entrant, Entry, Observer, Request, TeamTx, Transaction};
-use daybook_tests::{Stage, eventually, give_up_waiting, somebody_waits_for_a_lock, widget};
+use daybook_tests::{Stage, drop_while_waiting_for_a_lock, eventually, somebody_waits_for_a_lock, widget};
 use futures_util::FutureExt as _;
 use sea_orm::ConnectionTrait;
 use sqlx::{Connection, Executor};
@@ -256,7 +256,7 @@ async fn a_cancelled_statement_makes_the_commit_an_error() {
     let mut holder = stage.db.owner().await;
     holder.execute("SELECT pg_advisory_lock(1)").await.unwrap();
     let failing = tx.execute_unprepared("SELECT 1 / (count(*) - 1) FROM pg_advisory_xact_lock(1)");
-    give_up_waiting(&stage.db, failing).await;
+    drop_while_waiting_for_a_lock(&stage.db, failing).await;
     holder.close().await.unwrap();
     let committed = tx.commit().await;
     assert_eq!(

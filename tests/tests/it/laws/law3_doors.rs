@@ -6,7 +6,7 @@ use std::time::Duration;
 use daybook::error::Error;
 use daybook::events::Consumers;
 use daybook::tenancy::{Actor, Claim, Context, Database, DatabaseOptions, Entrant, Entry, Request, Role, TeamTx};
-use daybook_tests::{PATIENCE, Stage, eventually, give_up_waiting, somebody_waits_for_a_lock};
+use daybook_tests::{PATIENCE, Stage, drop_while_waiting_for_a_lock, eventually, somebody_waits_for_a_lock};
 use sea_orm::ConnectionTrait;
 use sqlx::{Connection, Executor, Row};
 use uuid::Uuid;
@@ -163,7 +163,7 @@ async fn a_statement_cancelled_midway_leaves_nothing() {
     );
     let mut holder = stage.db.owner().await;
     holder.execute("SELECT pg_advisory_lock(1)").await.unwrap();
-    give_up_waiting(&stage.db, tx.execute_unprepared(&insert)).await;
+    drop_while_waiting_for_a_lock(&stage.db, tx.execute_unprepared(&insert)).await;
     drop(tx);
     holder.close().await.unwrap();
     assert_clean(&stage, &database).await;
@@ -244,7 +244,7 @@ async fn a_commit_completes_even_if_its_caller_is_dropped() {
     let tx = stage.begin().await;
     let sql = format!("INSERT INTO jottings (team_id, body) VALUES ('{}', 'x')", stage.team.id);
     tx.execute_unprepared(&sql).await.unwrap();
-    give_up_waiting(&stage.db, tx.commit()).await;
+    drop_while_waiting_for_a_lock(&stage.db, tx.commit()).await;
     holder.close().await.unwrap();
     eventually("the row that was committed", async || {
         stage.count("jottings").await == 1

@@ -18,7 +18,7 @@ mod slow;
 pub mod sse;
 mod writing;
 
-use daybook_tests::http::{Ask, Client};
+use daybook_tests::http::{Client, TestRequest};
 use serde_json::{Value, json};
 
 /// A run of Acme's that has started; its path.
@@ -37,7 +37,7 @@ pub fn console(message: &str) -> Value {
 }
 
 /// Many lines in one request.
-pub fn append(client: &Client, run: &str, lines: &[Value]) -> Ask {
+pub fn append(client: &Client, run: &str, lines: &[Value]) -> TestRequest {
     client
         .ask(axum::http::Method::POST, &format!("{run}/events"))
         .header("content-type", "application/x-ndjson")

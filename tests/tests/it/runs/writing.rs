@@ -7,14 +7,14 @@ use axum::http::{Method, StatusCode};
 use daybook::tenancy::Role;
 use daybook::testing::TestDb;
 use daybook_tests::eventually;
-use daybook_tests::http::{Ask, Client, TestApp, sample_program};
+use daybook_tests::http::{Client, TestApp, TestRequest, sample_program};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::{append, console, log, ndjson, run, told};
 
-fn numbered(client: &Client, run: &str, epoch: u64, seq: u64, lines: &[Value]) -> Ask {
+fn numbered(client: &Client, run: &str, epoch: u64, seq: u64, lines: &[Value]) -> TestRequest {
     append(client, run, lines)
         .header("writer-id", "exec")
         .header("writer-epoch", &epoch.to_string())

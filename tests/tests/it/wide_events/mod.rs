@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use daybook::wide_events::{WideEventConfig, WideEventLayer, WideEvents};
 use daybook_tests::PATIENCE;
-use daybook_tests::wide_events::Written;
+use daybook_tests::wide_events::CapturedOutput;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Site {
     pub address: SocketAddr,
     pub events: WideEvents,
-    written: Written,
+    written: CapturedOutput,
 }
 
 impl Site {
@@ -30,7 +30,7 @@ impl Site {
     }
 
     pub async fn start_with(router: Router, configure: impl FnOnce(WideEventConfig) -> WideEventConfig) -> Self {
-        let written = Written::default();
+        let written = CapturedOutput::default();
         let config = configure(WideEventConfig::new("shop").version("1.2.3").sink(written.sink()));
         let layer = WideEventLayer::new(config);
         let events = layer.events().clone();

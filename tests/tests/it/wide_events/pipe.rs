@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use daybook::wide_events::{Sink, SinkCounts, WideEventConfig, WideEventLayer, WideEvents};
 use daybook_tests::PATIENCE;
-use daybook_tests::wide_events::Written;
+use daybook_tests::wide_events::CapturedOutput;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -72,7 +72,7 @@ async fn a_stalled_reader_blocks_no_request_and_learns_the_number_of_lost_lines(
     }
     let lost = events.counts().dropped;
     assert!(lost > 0, "{:?}", events.counts());
-    assert!(events.counts().emitted < 10, "nobody has read");
+    assert!(events.counts().emitted < 10, "no reader has read");
     // Important events have reserved space.
     ask(&mut socket, "/down").await;
     assert_eq!(events.counts().dropped, lost);
@@ -156,7 +156,7 @@ fn closing_waits_no_longer_than_its_limit() {
 /// Accepts one of `every` writes, and only half of its bytes. Refuses the others, until it is switched to accept
 /// everything.
 #[derive(Clone)]
-struct UnreliableWriter(Written, Arc<AtomicU32>, u32, Arc<AtomicBool>);
+struct UnreliableWriter(CapturedOutput, Arc<AtomicU32>, u32, Arc<AtomicBool>);
 
 impl Write for UnreliableWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -183,8 +183,8 @@ fn a_failing_writer_loses_only_refused_lines_and_mixes_none() {
 }
 
 fn write_to_unreliable_writer(every: u32) {
-    let moody = UnreliableWriter(Written::default(), Arc::default(), every, Arc::default());
-    let sink = Sink::new(moody.clone());
+    let writer = UnreliableWriter(CapturedOutput::default(), Arc::default(), every, Arc::default());
+    let sink = Sink::new(writer.clone());
     for n in 0..500 {
         sink.send(format!("{{\"n\":{n}}}").as_bytes(), false);
         // In several batches instead of one.
@@ -200,12 +200,12 @@ fn write_to_unreliable_writer(every: u32) {
         assert!(asked.elapsed() < PATIENCE, "{:?}", sink.counts());
         std::thread::sleep(Duration::from_millis(2));
     }
-    moody.3.store(true, Ordering::Relaxed);
+    writer.3.store(true, Ordering::Relaxed);
     sink.send(b"{\"n\":500}", false);
     let counts = sink.close(PATIENCE);
     assert_eq!((counts.emitted + counts.dropped, counts.queued), (501, 0));
     assert!(counts.emitted > 0 && counts.dropped > 0, "{counts:?}");
-    let text = moody.0.text();
+    let text = writer.0.text();
     let whole: Vec<Value> = text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())

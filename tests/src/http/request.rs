@@ -13,8 +13,8 @@ use tower::ServiceExt;
 
 /// A request that is sent when it is awaited.
 #[derive(Clone, Debug)]
-#[must_use = "a request that nobody awaits is not sent"]
-pub struct Ask {
+#[must_use = "a request is not sent until it is awaited"]
+pub struct TestRequest {
     pub(super) router: Router,
     pub(super) method: Method,
     pub(super) path: String,
@@ -22,7 +22,7 @@ pub struct Ask {
     pub(super) body: Vec<u8>,
 }
 
-impl Ask {
+impl TestRequest {
     /// Sets a JSON body.
     pub fn json(self, body: Value) -> Self {
         self.header(CONTENT_TYPE.as_str(), "application/json")
@@ -73,7 +73,7 @@ impl Ask {
         bytes
     }
 
-    async fn send(self) -> Answer {
+    async fn send(self) -> TestResponse {
         let asked = format!("{} {}", self.method, self.path);
         let mut request = Request::builder().method(self.method).uri(&self.path);
         *request.headers_mut().unwrap() = self.headers;
@@ -83,7 +83,7 @@ impl Ask {
             .await
             .unwrap();
         let (parts, body) = response.into_parts();
-        Answer {
+        TestResponse {
             asked,
             status: parts.status,
             headers: parts.headers,
@@ -92,9 +92,9 @@ impl Ask {
     }
 }
 
-impl IntoFuture for Ask {
-    type Output = Answer;
-    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+impl IntoFuture for TestRequest {
+    type Output = TestResponse;
+    type IntoFuture = Pin<Box<dyn Future<Output = TestResponse> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.send())
@@ -102,7 +102,7 @@ impl IntoFuture for Ask {
 }
 
 /// The response to a request.
-pub struct Answer {
+pub struct TestResponse {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -112,13 +112,13 @@ pub struct Answer {
     asked: String,
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for TestResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} answered {}: {}", self.asked, self.status, self.text())
+        write!(f, "{} returned {}: {}", self.asked, self.status, self.text())
     }
 }
 
-impl Answer {
+impl TestResponse {
     /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
