@@ -1,12 +1,13 @@
 #!/bin/bash
-# Changes the code in many small ways, one after the other, and checks that a test fails: cargo-mutants, in bounded time.
+# Changes the code in many small ways, one after the other, and checks that a test fails. Runs cargo-mutants in bounded
+# time.
 #
 #   make mutants MODULES="text.rs json"       modules below app/src, tested by the unit tests
 #   make mutants MODULES=jobs TESTS=jobs::    the unit and integration tests whose names contain jobs::
-#   make mutants REF=v0.1.0                   all that differs from there; by default from the last release
+#   make mutants REF=v0.1.0                   all code that differs from there; by default, from the last release
 #
-# SECONDS_AT_MOST bounds the whole run (3,600 s); SHARD=1/4 tries a part. It works on the last commit, in its own work tree,
-# and never on your files.
+# SECONDS_AT_MOST limits the whole run (3,600 s); SHARD=1/4 tries a part. The script works on the last commit, in its own
+# work tree, and never on your files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +16,7 @@ at_most=${SECONDS_AT_MOST:-3600}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 tree=$target/mutants/tree
 report=$target/mutants/report
-# What was built of others' crates is used again. Without debug information the tests link sooner.
+# Dependencies that were built before are reused. Without debug information, the tests link faster.
 export CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_DEBUG=false PATH=$target/tools/bin:$PATH
 
 if ! command -v cargo-mutants >/dev/null; then
@@ -36,7 +37,7 @@ if [ -n "${MODULES:-}" ]; then
 else
 	ref=${REF:-$(git describe --tags --abbrev=0 2>/dev/null || true)}
 	if [ -z "$ref" ]; then
-		echo "mutants: there is no release yet: name MODULES, or a REF to compare with" >&2
+		echo "mutants: there is no release yet: set MODULES, or a REF to compare with" >&2
 		exit 2
 	fi
 	mkdir -p "$target/mutants"
@@ -52,7 +53,7 @@ filters=()
 if [ -n "${TESTS:-}" ]; then
 	options+=(--test-package daybook --test-package daybook-tests)
 	tests+=(--bins --test it)
-	# Of both, the unit tests and the integration tests.
+	# For the unit tests and the integration tests.
 	read -ra filters <<<"$TESTS"
 fi
 
@@ -67,9 +68,9 @@ code=0
 timeout --signal INT "$at_most" $CARGO mutants "${options[@]}" -- "${tests[@]}" -- "${filters[@]}" || code=$?
 git checkout --quiet --force
 echo "mutants: the whole report is in $report/mutants.out"
-# 2: some were missed; 3: some took too long. Both are for people to read. 124: the time was over.
+# 2: some mutants were missed; 3: some timed out. People have to read both. 124: the time limit was reached.
 case $code in
 0 | 2 | 3) ;;
-124) echo "mutants: stopped after $at_most s, in the middle" ;;
+124) echo "mutants: stopped after $at_most s, before the end" ;;
 *) exit "$code" ;;
 esac
