@@ -13,7 +13,8 @@ use super::emit::{ROWS_PER_STATEMENT, emit_events};
 use super::payload::{CreatedEventData, UpdatedEventData};
 use super::recordset::{self, Columns, columns_of};
 use super::rows::{
-    deletion_by_hand, differing, id_is_any, prepare_insert, refuse_unstorable_values, returned, returning, touch,
+    changed_columns, deletion_by_hand, fetch_returned, id_is_any, prepare_insert, refuse_unstorable_values, returning,
+    touch,
 };
 use super::tracked::{ActiveModelOf, Track, Tracked, capture_values, column_named, model_changes, set_column};
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ where
     let mut order = Vec::with_capacity(models.len());
     let mut groups: BTreeMap<Columns, Vec<A>> = BTreeMap::new();
     for (index, mut model) in models.into_iter().enumerate() {
-        prepare_insert::<M, A>(tx, &mut model).map_err(|error| at(index, error))?;
+        prepare_insert::<M, A>(tx, &mut model).map_err(|error| with_row_index(index, error))?;
         order.push(active_id::<M, A>(&model)?);
         groups.entry(columns_of::<M, A>(&model)).or_default().push(model);
     }
@@ -57,7 +58,7 @@ where
             } else {
                 let mut insert = E::insert_many(models).into_query();
                 insert.returning(returning::<M>());
-                returned(tx, &insert).await?
+                fetch_returned(tx, &insert).await?
             };
             for model in written {
                 created.insert(model_id(&model)?, model);
@@ -113,12 +114,12 @@ where
     let mut ids = Vec::new();
     let mut columns: BTreeMap<&'static str, (E::Column, Value)> = BTreeMap::new();
     for model in &models {
-        let differing = differing(tx, model, &changes)?;
-        if !differing.is_empty() {
+        let changed = changed_columns(tx, model, &changes)?;
+        if !changed.is_empty() {
             ids.push(model_id(model)?);
         }
         columns.extend(
-            differing
+            changed
                 .into_iter()
                 .map(|(column, value)| (column.as_str(), (column, value))),
         );
@@ -137,7 +138,7 @@ where
         .filter(id_is_any::<M>(ids)?)
         .into_query();
     update.returning(returning::<M>());
-    let written: Vec<M> = returned(tx, &update).await?;
+    let written: Vec<M> = fetch_returned(tx, &update).await?;
     let mut written: HashMap<Uuid, M> = written
         .into_iter()
         .map(|model| Ok((model_id(&model)?, model)))
@@ -183,7 +184,7 @@ fn id_of<M: Tracked>(id: Value) -> Result<Uuid> {
     }
 }
 
-fn at(index: usize, error: Error) -> Error {
+fn with_row_index(index: usize, error: Error) -> Error {
     let Error::Invalid(fields) = error else { return error };
     Error::Invalid(
         fields

@@ -209,7 +209,7 @@ async fn insert_one(tx: &TeamTx, event: &Event) -> Result<Option<PgRow>> {
 
 async fn insert_many(tx: &TeamTx, events: &[Event]) -> Result<Option<PgRow>> {
     let context = tx.context();
-    let mut rows = Rows::default();
+    let mut rows = EventColumns::default();
     events.iter().for_each(|event| rows.push(event));
     let query = sqlx::query(
         "WITH recorded AS (
@@ -251,7 +251,7 @@ async fn insert_many(tx: &TeamTx, events: &[Event]) -> Result<Option<PgRow>> {
 
 /// The columns that differ between the rows.
 #[derive(Default)]
-struct Rows<'a> {
+struct EventColumns<'a> {
     ids: Vec<Uuid>,
     event_types: Vec<&'static str>,
     event_names: Vec<Option<&'a str>>,
@@ -266,7 +266,7 @@ struct Rows<'a> {
     schema_versions: Vec<i16>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> EventColumns<'a> {
     fn push(&mut self, event: &'a Event) {
         self.ids.push(event.id);
         self.event_types.push(event.event_type.as_str());

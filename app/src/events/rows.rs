@@ -104,12 +104,12 @@ pub(super) fn deletion_by_hand(column: impl IdenStatic) -> Error {
 ///
 /// # Errors
 /// [`Error::Invalid`] for a change of `id` or `team_id`.
-pub(super) fn differing<M: Tracked>(
+pub(super) fn changed_columns<M: Tracked>(
     tx: &TeamTx,
     old: &M,
     changes: &ActiveModelOf<M>,
 ) -> Result<Vec<(ColumnOf<M>, Value)>> {
-    let mut differing = Vec::new();
+    let mut changed_columns = Vec::new();
     for column in ColumnOf::<M>::iter() {
         let ActiveValue::Set(value) = changes.get(column) else {
             continue;
@@ -119,11 +119,11 @@ pub(super) fn differing<M: Tracked>(
         }
         match column.as_str() {
             "id" => return Err(Error::invalid("id", "can't be changed; leave it out")),
-            "team_id" => return refuse_other_team(tx, &value).map(|()| differing),
-            _ => differing.push((column, value)),
+            "team_id" => return refuse_other_team(tx, &value).map(|()| changed_columns),
+            _ => changed_columns.push((column, value)),
         }
     }
-    Ok(differing)
+    Ok(changed_columns)
 }
 
 /// Writes the columns that differ and returns the new row as it is in the database; `None` if nothing differs.
@@ -132,13 +132,13 @@ where
     ActiveModelOf<M>: ActiveModelBehavior + Send,
 {
     refuse_unstorable_values::<M, _>(changes)?;
-    let differing = differing(tx, old, changes)?;
-    if differing.is_empty() {
+    let changed_columns = changed_columns(tx, old, changes)?;
+    if changed_columns.is_empty() {
         return Ok(None);
     }
     let id = column_named::<M>("id")?;
     let mut update = <ActiveModelOf<M> as ActiveModelTrait>::default();
-    for (column, value) in differing {
+    for (column, value) in changed_columns {
         set_column(&mut update, column, value)?;
     }
     touch::<M>(&mut update)?;
@@ -148,7 +148,7 @@ where
         .filter(id.eq(old.get(id)))
         .into_query();
     update.returning(returning::<M>());
-    let written = returned(tx, &update).await?.pop();
+    let written = fetch_returned(tx, &update).await?.pop();
     Ok(Some(written.ok_or_else(|| Error::not_found(M::OBJECT_TYPE))?))
 }
 
@@ -182,7 +182,7 @@ pub(super) fn returning<M: Tracked>() -> ReturningClause {
 }
 
 /// Returns the rows of a statement that ends with [`returning`].
-pub(super) async fn returned<M: Tracked>(tx: &TeamTx, statement: &impl StatementBuilder) -> Result<Vec<M>> {
+pub(super) async fn fetch_returned<M: Tracked>(tx: &TeamTx, statement: &impl StatementBuilder) -> Result<Vec<M>> {
     let rows = tx.query_all(statement).await?;
     Ok(rows
         .iter()

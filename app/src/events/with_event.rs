@@ -9,7 +9,7 @@ use super::payload::{
     CreatedEventData, DeletedEventData, FieldChange, RestoredEventData, StateChangedEventData, UpdatedEventData,
 };
 use super::rows::{
-    is_null, lock, prepare_insert, refuse_deleted, refuse_deletion_by_hand, refuse_unstorable_reason, returned,
+    fetch_returned, is_null, lock, prepare_insert, refuse_deleted, refuse_deletion_by_hand, refuse_unstorable_reason,
     returning, set_now, write_changes,
 };
 use super::tracked::{
@@ -36,7 +36,7 @@ where
     prepare_insert::<M, A>(tx, &mut model)?;
     let mut insert = E::insert(model).into_query();
     insert.returning(returning::<M>());
-    let created: M = returned(tx, &insert)
+    let created: M = fetch_returned(tx, &insert)
         .await?
         .pop()
         .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
