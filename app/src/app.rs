@@ -146,7 +146,7 @@ impl App {
             None => Consumers::linked()?,
         };
         let bell = Bell::default();
-        let hearing = Hearing::ringing(bell.clone());
+        let hearing = Hearing::with_notifier(bell.clone());
         Ok(database
             .with_extension(consumers)
             .with_extension(with_words_of_access(self.sentences.clone().with::<run::Model>()))

@@ -1,4 +1,4 @@
-//! The consumer that counts.
+//! The consumer that counts events.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::store;
 use crate::events::{ConsumerContext, ConsumerResult, Event};
 use crate::jobs::ConsumerActions as _;
 
-/// What it did.
+/// The consumer's action for its job session.
 #[derive(Debug, Serialize)]
 enum CountAction {
     Counted { events: usize, before: usize },
@@ -20,7 +20,7 @@ impl fmt::Display for CountAction {
         let Self::Counted { events, before } = self;
         match before {
             0 => write!(f, "Counted {}", counted(*events)),
-            _ => write!(f, "Counted {}; {before} of the slice had been before", counted(*events)),
+            _ => write!(f, "Counted {}; {before} others were already counted", counted(*events)),
         }
     }
 }
@@ -36,7 +36,7 @@ fn counted(events: usize) -> String {
 #[event_consumer(all, mode = durable, name = "analytics")]
 pub async fn count_events(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
     let tx = ctx.begin().await?;
-    store::count_along(&tx).await?;
+    store::lock_against_rebuild(&tx).await?;
     let fresh: Vec<_> = ctx.fresh(&tx, events).await?.iter().map(|event| event.id).collect();
     store::add(&tx, &fresh).await?;
     tx.commit().await?;

@@ -1,8 +1,8 @@
-//! How often what happened: events counted by day, object type, event type and actor, in `event_counts`.
+//! Counts events by day, object type, event type and actor, in the table `event_counts`.
 //!
-//! A durable consumer counts them, a slice at a time, each event once, however often it is delivered. The counts can be
-//! made anew from the events at any time, and are the same. They are read with SQL, under row-level security: see
-//! `docs/analytics.md`.
+//! A durable consumer counts them, a slice at a time. Each event is counted once, however often it is delivered. The
+//! counts can be computed again from the events at any time, with the same result. They are read with SQL, under
+//! row-level security: see `docs/analytics.md`.
 
 mod consumer;
 mod store;

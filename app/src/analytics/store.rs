@@ -1,4 +1,4 @@
-//! Rows of counts.
+//! Writes the counts.
 
 use uuid::Uuid;
 
@@ -6,11 +6,11 @@ use super::consumer::count_events;
 use crate::error::Result;
 use crate::tenancy::TeamTx;
 
-/// Lets this transaction count beside others, but not beside one that counts everything again.
+/// Locks the team's row so that this transaction can count concurrently with others, but not with a rebuild.
 ///
-/// The team's row is what both lock, since only who may write the team's rows can hold it. An advisory lock could be
-/// held by anybody who can connect. Foreign keys to the team lock its key alone, and wait for neither.
-pub(super) async fn count_along(tx: &TeamTx) -> Result<()> {
+/// Both lock the team's row, because only a role that may write the team's rows can lock it. An advisory lock could be
+/// held by any role that can connect. Foreign keys to the team lock only its key, so they wait for neither.
+pub(super) async fn lock_against_rebuild(tx: &TeamTx) -> Result<()> {
     let query = sqlx::query("SELECT FROM teams WHERE id = $1 FOR SHARE");
     tx.fetch_all(query.bind(tx.team_id())).await?;
     Ok(())
@@ -38,18 +38,18 @@ pub(super) async fn add(tx: &TeamTx, event_ids: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
-/// Counts all of the team's events anew, and says how many there were: what was recorded before the consumer was there is
-/// then counted, too.
+/// Deletes the team's counts and counts all its events again, including those recorded before the consumer existed.
+/// Returns the number of events.
 ///
 /// # Errors
 /// As any statement.
 pub async fn rebuild(tx: &TeamTx) -> Result<u64> {
-    let alone = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
-    tx.fetch_all(alone.bind(tx.team_id())).await?;
+    let lock = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
+    tx.fetch_all(lock.bind(tx.team_id())).await?;
     tx.execute_sql(sqlx::query("DELETE FROM event_counts WHERE team_id = $1").bind(tx.team_id()))
         .await?;
-    // What is counted here is done: it may still be on its way to the consumer. Both in one statement, which sees the
-    // same events in both.
+    // Marks the counted events as done, because their delivery to the consumer may still be pending. One statement does
+    // both, so that both see the same events.
     let query = sqlx::query(
         "WITH done AS (
             INSERT INTO consumer_effects (team_id, consumer, event_id)

@@ -1,4 +1,4 @@
-//! The service's own work in the background: jobs as any other, whose sessions are the team `system`'s.
+//! The service's own background jobs. They are ordinary jobs; their sessions belong to the system team.
 
 mod partitions;
 mod retention;
@@ -8,10 +8,10 @@ pub use self::retention::Retention;
 use crate::error::Result;
 use crate::jobs::Jobs;
 
-/// Adds the service's own jobs.
+/// Registers and schedules the service's own jobs.
 ///
 /// # Errors
-/// [`Error::Internal`](crate::Error::Internal) if the program has a job of one of their names.
+/// [`Error::Internal`](crate::Error::Internal) if the program has a job with one of their names.
 pub(crate) fn jobs(jobs: Jobs) -> Result<Jobs> {
     jobs.with::<partitions::MakePartitions>()?
         .scheduled("15 3 * * *", &partitions::MakePartitions {})?

@@ -1,4 +1,4 @@
-//! Next season's partitions: made ahead, no write ever waits for one.
+//! Creates partitions in advance, so that no write waits for one.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ enum PartitionAction {
 impl fmt::Display for PartitionAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ensured { strays: 0 } => f.write_str("The partitions of this month and the next three are there"),
+            Self::Ensured { strays: 0 } => f.write_str("The partitions of this month and the next three exist"),
             Self::Ensured { strays } => write!(
                 f,
-                "{strays} events are in no month's partition but in events_default: a clock that writes them is wrong"
+                "{strays} events are in events_default instead of a month's partition: the clock of their writer is wrong"
             ),
         }
     }
@@ -32,13 +32,15 @@ impl Job for MakePartitions {
     const NAME: &'static str = "make_partitions";
 
     fn sentence(&self) -> String {
-        "Started making partitions ahead".to_owned()
+        "Started creating partitions in advance".to_owned()
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
         let strays = session.database().ensure_partitions().await?;
         if strays > 0 {
-            tracing::error!("{strays} events are in no month's partition: a clock that writes them is wrong");
+            tracing::error!(
+                "{strays} events are in events_default instead of a month's partition: the clock of their writer is wrong"
+            );
         }
         session.add_action(&PartitionAction::Ensured { strays }).await?;
         Ok(())

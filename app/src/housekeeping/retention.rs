@@ -1,5 +1,5 @@
-//! What need not be kept: keys of requests that nobody repeats any more, sessions of long ago, and what consumers noted of
-//! events that nobody delivers again.
+//! Deletes rows that are no longer needed: old idempotency keys, old sessions, and consumers' records of effects whose
+//! events are not delivered any more.
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use crate::error::{Error, Result};
 use crate::jobs::{Job, JobResult, JobSession};
 use crate::tenancy::WorkerDatabase;
 
-/// How many rows go in one statement.
-const BATCH: i64 = 5_000;
-/// How long a request may be repeated with its Idempotency-Key.
-const KEYS_HOURS: i32 = 24;
-/// How long a consumer's note keeps an event from being done twice: longer than any job is tried.
-const EFFECTS_DAYS: i32 = 90;
+/// Maximum number of rows that one statement deletes.
+const BATCH_ROWS: i64 = 5_000;
+/// How long a request may be repeated with its Idempotency-Key, in hours.
+const MAX_KEY_AGE_HOURS: i32 = 24;
+/// How long a consumer's record of an effect is kept, in days: longer than any job is retried.
+const MAX_EFFECT_AGE_DAYS: i32 = 90;
 
-/// How long is kept what is not for ever: an extension of the [`Database`](crate::tenancy::Database).
+/// How long data is kept: an extension of the [`Database`](crate::tenancy::Database).
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Job sessions and their actions, after their end.
+    /// Days after their end until job sessions and their actions are deleted.
     pub sessions_days: u32,
-    /// Run logs as they were written, after their runs' end: then they are compressed.
+    /// Days after a run's end until its log is compressed.
     pub seal_runs_after_days: u32,
-    /// Run logs in whatever form, after their runs' end.
+    /// Days after a run's end until its log is deleted, compressed or not.
     pub run_logs_days: u32,
 }
 
@@ -39,11 +39,11 @@ impl Default for Retention {
 }
 
 #[derive(Debug, Serialize)]
-enum RetentionAction {
+enum PurgeAction {
     Deleted { rows: usize, of: &'static str },
 }
 
-impl fmt::Display for RetentionAction {
+impl fmt::Display for PurgeAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Deleted { rows, of } = self;
         write!(f, "Deleted {rows} {of}")
@@ -58,14 +58,14 @@ impl Job for PurgeIdempotencyKeys {
     const NAME: &'static str = "purge_idempotency_keys";
 
     fn sentence(&self) -> String {
-        format!("Started deleting idempotency keys older than {KEYS_HOURS} hours")
+        format!("Started deleting idempotency keys older than {MAX_KEY_AGE_HOURS} hours")
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
         let sql = "DELETE FROM idempotency_keys k WHERE ctid IN (
             SELECT ctid FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 hour' LIMIT $2)
             RETURNING 1";
-        purge(session, sql, KEYS_HOURS, "idempotency keys").await?;
+        purge(session, sql, MAX_KEY_AGE_HOURS, "idempotency keys").await?;
         Ok(())
     }
 }
@@ -78,12 +78,12 @@ impl Job for RetainSessions {
     const NAME: &'static str = "retain_sessions";
 
     fn sentence(&self) -> String {
-        "Started deleting job sessions of long ago".to_owned()
+        "Started deleting old job sessions".to_owned()
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
-        let days = i32::try_from(kept.sessions_days).unwrap_or(i32::MAX);
+        let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
+        let days = i32::try_from(retention.sessions_days).unwrap_or(i32::MAX);
         let sql = "DELETE FROM job_sessions s WHERE (team_id, id) IN (
             SELECT team_id, id FROM job_sessions WHERE finished_at < now() - $1 * interval '1 day' LIMIT $2)
             RETURNING s.id";
@@ -96,25 +96,29 @@ impl Job for RetainSessions {
         let sql = "DELETE FROM consumer_effects e WHERE ctid IN (
             SELECT ctid FROM consumer_effects WHERE created_at < now() - $1 * interval '1 day' LIMIT $2)
             RETURNING 1";
-        purge(session, sql, EFFECTS_DAYS, "notes of consumers").await?;
+        purge(session, sql, MAX_EFFECT_AGE_DAYS, "records of consumers' effects").await?;
         Ok(())
     }
 }
 
-/// Deletes what is older than `age`, a batch at a time, so that nobody waits for long, and says how much that was.
+/// Deletes rows older than `age`, a batch at a time, so that other statements don't wait long. Adds an action with
+/// their number.
 async fn purge(session: &JobSession, sql: &'static str, age: i32, of: &'static str) -> Result<()> {
     let workers = session
         .database()
         .extension::<WorkerDatabase>()
-        .ok_or_else(|| Error::internal("this runs where the workers are"))?;
+        .ok_or_else(|| Error::internal("this job needs a process with workers"))?;
     let mut rows = 0;
     loop {
-        let batch = workers.fetch_all(sqlx::query(sql).bind(age).bind(BATCH)).await?.len();
+        let batch = workers
+            .fetch_all(sqlx::query(sql).bind(age).bind(BATCH_ROWS))
+            .await?
+            .len();
         rows += batch;
-        if i64::try_from(batch).unwrap_or(i64::MAX) < BATCH {
+        if i64::try_from(batch).unwrap_or(i64::MAX) < BATCH_ROWS {
             break;
         }
     }
-    session.add_action(&RetentionAction::Deleted { rows, of }).await?;
+    session.add_action(&PurgeAction::Deleted { rows, of }).await?;
     Ok(())
 }

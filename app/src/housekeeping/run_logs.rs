@@ -1,4 +1,4 @@
-//! Logs of runs that ended long ago: compressed, and later deleted.
+//! Compresses the logs of runs that ended some time ago, and later deletes them.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use crate::jobs::{Job, JobResult, JobSession, badge};
 use crate::runs::{RetentionAction, Runs, due_logs};
 use crate::tenancy::WorkerDatabase;
 
-/// How many logs are looked for at once.
-const BATCH: i64 = 200;
+/// Number of logs that one query looks up.
+const BATCH_LOGS: i64 = 200;
 
 #[derive(Debug, Serialize)]
 enum RunLogAction {
@@ -43,18 +43,18 @@ impl fmt::Display for RunLogAction {
                 sealed_bytes,
             } => write!(
                 f,
-                "Sealed the log of run {}: {plain_bytes} bytes are kept in {sealed_bytes}",
+                "Sealed the log of run {}: compressed {plain_bytes} bytes to {sealed_bytes}",
                 badge("run", run_id.to_string())
             ),
             Self::Deleted { run_id } => write!(f, "Deleted the log of run {}", badge("run", run_id.to_string())),
             Self::Failed { run_id, reason } => {
                 write!(
                     f,
-                    "Left the log of run {} as it was: {reason}",
+                    "Left the log of run {} unchanged: {reason}",
                     badge("run", run_id.to_string())
                 )
             }
-            Self::NotHere { logs } => write!(f, "Passed over {logs} logs that are not in this process's storage"),
+            Self::NotHere { logs } => write!(f, "Skipped {logs} logs that are not in this process's storage"),
         }
     }
 }
@@ -71,8 +71,8 @@ impl Job for SealRunLogs {
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
-        each(session, RetentionAction::Sealed, kept.seal_runs_after_days).await
+        let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
+        apply_to_old_logs(session, Fate::Sealed, retention.seal_runs_after_days).await
     }
 }
 
@@ -84,34 +84,35 @@ impl Job for DeleteRunLogs {
     const NAME: &'static str = "delete_run_logs";
 
     fn sentence(&self) -> String {
-        "Started deleting logs of runs of long ago".to_owned()
+        "Started deleting logs of old runs".to_owned()
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let kept = session.database().extension::<Retention>().copied().unwrap_or_default();
-        each(session, RetentionAction::Deleted, kept.run_logs_days).await
+        let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
+        apply_to_old_logs(session, Fate::Deleted, retention.run_logs_days).await
     }
 }
 
-/// What meets its fate leaves the list; what doesn't is passed over until the next time.
-async fn each(session: &JobSession, action: RetentionAction, days: u32) -> JobResult {
+/// Seals or deletes the logs that are old enough. A log that is sealed or deleted leaves the list; any other is skipped
+/// until the next run of the job.
+async fn apply_to_old_logs(session: &JobSession, fate: Fate, days: u32) -> JobResult {
     let database = session.database();
     let (Some(runs), Some(workers)) = (database.extension::<Runs>(), database.extension::<WorkerDatabase>()) else {
-        return Err(Error::internal("this runs where the workers and the logs are").into());
+        return Err(Error::internal("this job needs a process with workers and logs").into());
     };
-    let mut passed: Vec<Uuid> = Vec::new();
+    let mut skipped: Vec<Uuid> = Vec::new();
     let mut not_here = 0;
     loop {
-        let limit = BATCH + i64::try_from(passed.len()).unwrap_or(i64::MAX - BATCH);
-        let found = due_logs(workers, action, days, limit).await?;
-        let next: Vec<_> = found.into_iter().filter(|run| !passed.contains(&run.run_id)).collect();
+        let limit = BATCH_LOGS + i64::try_from(skipped.len()).unwrap_or(i64::MAX - BATCH_LOGS);
+        let found = old(workers, fate, days, limit).await?;
+        let next: Vec<_> = found.into_iter().filter(|run| !skipped.contains(&run.run_id)).collect();
         if next.is_empty() {
             break;
         }
         for run in next {
             let run_id = run.run_id;
-            let done = match action {
-                RetentionAction::Sealed => runs.seal(database, run).await.map(|sealed| {
+            let outcome = match fate {
+                Fate::Sealed => runs.seal(database, run).await.map(|sealed| {
                     sealed.map(|sealed| RunLogAction::Sealed {
                         run_id,
                         plain_bytes: sealed.plain_bytes,
@@ -123,15 +124,15 @@ async fn each(session: &JobSession, action: RetentionAction, days: u32) -> JobRe
                     deleted.map(|deleted| deleted.then_some(RunLogAction::Deleted { run_id }))
                 }
             };
-            match done {
+            match outcome {
                 Ok(Some(action)) => drop(session.add_action(&action).await?),
                 Ok(None) => {
-                    passed.push(run_id);
+                    skipped.push(run_id);
                     not_here += 1;
                 }
                 Err(error) => {
-                    tracing::warn!(%run_id, "a run's log could not be looked after: {error}");
-                    passed.push(run_id);
+                    tracing::warn!(%run_id, "could not seal or delete a run's log: {error}");
+                    skipped.push(run_id);
                     let reason = error.to_string();
                     session.add_action(&RunLogAction::Failed { run_id, reason }).await?;
                 }

@@ -1,4 +1,4 @@
-//! What a session did.
+//! Renders an action as the values of its row.
 
 use std::fmt::Display;
 
@@ -9,41 +9,41 @@ use super::sentence::Sentence;
 use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
 
-/// How large an action's payload may be, as JSON.
+/// Maximum size of an action's payload as JSON, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 
-/// An action, ready to be a row.
+/// An action, ready to be written as a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Told {
+pub(super) struct RenderedAction {
     pub(super) action_type: String,
     pub(super) sentence: Sentence,
     pub(super) payload: Value,
-    /// How large the payload is, as JSON.
+    /// The size of the payload as JSON, in bytes.
     pub(super) size_bytes: usize,
 }
 
-impl Told {
-    /// An action of any type: its `Display` is its sentence, its variant its type.
+impl RenderedAction {
+    /// Renders an action of any type. Its `Display` output is the sentence; its variant is the action's type.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is no JSON, or too large or too deep.
+    /// [`Error::Invalid`] if it can't be serialised as JSON, or is too large or too deep.
     pub(super) fn of<A: Serialize + Display>(action: &A) -> Result<Self> {
         let payload = serde_json::to_value(action)
-            .map_err(|error| Error::invalid("payload", format!("the action is no JSON: {error}")))?;
+            .map_err(|error| Error::invalid("payload", format!("the action can't be serialised as JSON: {error}")))?;
         let size = payload.to_string().len();
         if size > MAX_PAYLOAD_BYTES {
             return Err(Error::invalid(
                 "payload",
                 format!(
-                    "the action is {size} bytes long, more than {MAX_PAYLOAD_BYTES}; keep what is long in a run's log and \
-                     say here where it is"
+                    "the action is {size} bytes long, more than {MAX_PAYLOAD_BYTES}; write long content to a run's log, and \
+                     refer to the run here"
                 ),
             ));
         }
         if has_nul(&payload) {
             return Err(Error::invalid(
                 "payload",
-                "the action has U+0000 in it, which no row can hold",
+                "the action contains U+0000, which can't be stored",
             ));
         }
         refuse_too_deep("payload", &payload)?;
@@ -57,7 +57,7 @@ impl Told {
     }
 }
 
-/// Whether there is a U+0000 anywhere in it, which PostgreSQL's JSON can't hold.
+/// Returns whether U+0000 occurs anywhere in the value: PostgreSQL's JSON can't store it.
 pub(super) fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
@@ -67,11 +67,12 @@ pub(super) fn has_nul(value: &Value) -> bool {
     }
 }
 
-/// An action's type and what else it has: of an enum the variant, of anything else its type's own name.
+/// Splits a payload into the action's type and the rest. The type of an enum is its variant; otherwise it is the name
+/// of the Rust type.
 fn typed(payload: Value, type_name: &str) -> (String, Value) {
     match payload {
         Value::String(variant) => (variant, Value::Object(serde_json::Map::new())),
-        // An enum's usual form: its variant alone, around what it has.
+        // Serde's default form of an enum: one field, named like the variant.
         Value::Object(fields) if fields.len() == 1 && is_variant(&fields) => {
             let (variant, inside) = fields.into_iter().next().unwrap_or_default();
             (variant, inside)
@@ -80,22 +81,23 @@ fn typed(payload: Value, type_name: &str) -> (String, Value) {
             Some(Value::String(tag)) => (tag, Value::Object(fields)),
             Some(other) => {
                 fields.insert("type".to_owned(), other);
-                (own_name(type_name), Value::Object(fields))
+                (short_type_name(type_name), Value::Object(fields))
             }
-            None => (own_name(type_name), Value::Object(fields)),
+            None => (short_type_name(type_name), Value::Object(fields)),
         },
-        other => (own_name(type_name), other),
+        other => (short_type_name(type_name), other),
     }
 }
 
-/// A variant's name begins with a capital, or holds an object or a list; a struct of one field is told apart so.
+/// Distinguishes an enum's variant from a struct with one field: a variant begins with a capital, or holds an object or
+/// a list.
 fn is_variant(fields: &serde_json::Map<String, Value>) -> bool {
     fields
         .iter()
         .any(|(name, value)| name.starts_with(char::is_uppercase) || value.is_object() || value.is_array())
 }
 
-fn own_name(type_name: &str) -> String {
+fn short_type_name(type_name: &str) -> String {
     let own = type_name.split('<').next().unwrap_or(type_name);
     own.rsplit("::").next().unwrap_or(own).to_owned()
 }
@@ -126,7 +128,7 @@ mod tests {
         rows: u32,
     }
 
-    macro_rules! told {
+    macro_rules! display_as_done {
         ($($type:ty),+) => {$(
             impl fmt::Display for $type {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,32 +137,41 @@ mod tests {
             }
         )+};
     }
-    told!(RosterAction, Tagged, Counted);
+    display_as_done!(RosterAction, Tagged, Counted);
 
     #[test]
-    fn an_actions_type_is_its_variant_or_its_own_name() {
-        let of = |told: Result<Told>| {
-            let told = told.unwrap();
-            assert_eq!(told.sentence.text, "Did it");
-            (told.action_type, told.payload)
+    fn an_actions_type_is_its_variant_or_its_short_type_name() {
+        let of = |rendered: Result<RenderedAction>| {
+            let rendered = rendered.unwrap();
+            assert_eq!(rendered.sentence.text, "Did it");
+            (rendered.action_type, rendered.payload)
         };
-        assert_eq!(of(Told::of(&RosterAction::Skipped)), ("Skipped".to_owned(), json!({})));
-        let synced = RosterAction::Synced { players: 40 };
-        assert_eq!(of(Told::of(&synced)), ("Synced".to_owned(), json!({"players": 40})));
-        let named = RosterAction::Named("Ada".to_owned());
-        assert_eq!(of(Told::of(&named)), ("Named".to_owned(), json!("Ada")));
-        let tagged = Tagged::ReportQueued { id: 7 };
-        assert_eq!(of(Told::of(&tagged)), ("report-queued".to_owned(), json!({"id": 7})));
         assert_eq!(
-            of(Told::of(&Counted { rows: 1 })),
+            of(RenderedAction::of(&RosterAction::Skipped)),
+            ("Skipped".to_owned(), json!({}))
+        );
+        let synced = RosterAction::Synced { players: 40 };
+        assert_eq!(
+            of(RenderedAction::of(&synced)),
+            ("Synced".to_owned(), json!({"players": 40}))
+        );
+        let named = RosterAction::Named("Ada".to_owned());
+        assert_eq!(of(RenderedAction::of(&named)), ("Named".to_owned(), json!("Ada")));
+        let tagged = Tagged::ReportQueued { id: 7 };
+        assert_eq!(
+            of(RenderedAction::of(&tagged)),
+            ("report-queued".to_owned(), json!({"id": 7}))
+        );
+        assert_eq!(
+            of(RenderedAction::of(&Counted { rows: 1 })),
             ("Counted".to_owned(), json!({"rows": 1}))
         );
     }
 
     #[test]
-    fn what_is_too_large_is_sent_to_a_run() {
+    fn the_error_for_a_large_action_suggests_a_run() {
         let large = RosterAction::Named("x".repeat(MAX_PAYLOAD_BYTES));
-        let error = Told::of(&large).unwrap_err();
+        let error = RenderedAction::of(&large).unwrap_err();
         assert!(error.to_string().contains("a run's log"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The job that gives events to a consumer, after their commit.
+//! The job that delivers events to a consumer after their commit.
 
 use std::fmt::Display;
 
@@ -16,21 +16,21 @@ use crate::events::{
     ConsumerContext, ConsumerDef, Consumers, Event, IsolatedFailures, RunFn, events_by_id, run_consumer,
 };
 
-/// Before an isolated consumer is tried again: what it failed at may be over by then.
-const AFTER_A_FAILURE: std::time::Duration = std::time::Duration::from_secs(3);
+/// Delay before an isolated consumer is called again after an error, whose reason may be gone by then.
+const ISOLATED_RETRY_DELAY: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// Gives events to a consumer: a durable one, or an isolated one that has failed in their transaction.
+/// Delivers events to a consumer: to a durable one, or again to an isolated one that failed in their transaction.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ConsumeEvents {
     consumer: String,
     event_ids: Vec<Uuid>,
-    /// The row that is settled when it succeeds.
+    /// The row in `consumer_failures` that is marked as resolved when it succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure_id: Option<Uuid>,
 }
 
 impl ConsumeEvents {
-    /// How many events a slice has at most.
+    /// Maximum number of events in one call of a consumer of slices.
     pub(super) const SLICE: usize = 500;
 
     pub(super) fn new(consumer: &str, event_ids: Vec<Uuid>) -> Self {
@@ -41,7 +41,7 @@ impl ConsumeEvents {
         }
     }
 
-    async fn durably(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
+    async fn run_durable(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
         let tx = session.begin().await?;
         let events = events_by_id(&tx, &self.event_ids).await?;
         tx.commit().await?;
@@ -61,10 +61,10 @@ impl ConsumeEvents {
         }
     }
 
-    /// In a transaction, as at first.
-    async fn in_a_transaction(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
+    /// Calls the consumer in a transaction, as in the first call.
+    async fn run_isolated(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
         let tx = session.begin().await?;
-        // Settled by an attempt that could not say so any more: not a second time.
+        // An earlier attempt may have resolved it and failed to report that: don't call the consumer a second time.
         let open = sqlx::query(
             "SELECT FROM consumer_failures WHERE team_id = $1 AND id = $2 AND resolved_at IS NULL FOR UPDATE",
         );
@@ -92,7 +92,7 @@ impl Job for ConsumeEvents {
     const NAME: &'static str = "consume_events";
 
     fn session_name(&self) -> String {
-        // An isolated consumer is called as its function is, which is no job's name.
+        // The name of an isolated consumer is its function's path, which is not a valid job name.
         let name = self.consumer.rsplit("::").next().unwrap_or_default();
         let name: String = name.to_ascii_lowercase().chars().take(63).collect();
         if is_name(&name) { name } else { Self::NAME.to_owned() }
@@ -113,15 +113,15 @@ impl Job for ConsumeEvents {
         let consumers = session.database().extension::<Consumers>();
         let consumer = consumers
             .and_then(|consumers| consumers.named(&self.consumer))
-            .ok_or_else(|| Error::internal(format!("this program has no consumer called {}", self.consumer)))?;
+            .ok_or_else(|| Error::internal(format!("this program has no consumer named {}", self.consumer)))?;
         match consumer.run {
-            RunFn::DurableEach(_) | RunFn::DurableSlice(_) => self.durably(session, consumer).await,
-            RunFn::Each(_) | RunFn::Slice(_) => self.in_a_transaction(session, consumer).await,
+            RunFn::DurableEach(_) | RunFn::DurableSlice(_) => self.run_durable(session, consumer).await,
+            RunFn::Each(_) | RunFn::Slice(_) => self.run_isolated(session, consumer).await,
         }
     }
 }
 
-/// Isolated consumers that fail are tried again as jobs.
+/// Returns the function that enqueues a job to call a failed isolated consumer again.
 pub(crate) fn isolated_failures() -> IsolatedFailures {
     IsolatedFailures(|tx, failure_id, consumer, event_ids| {
         Box::pin(async move {
@@ -129,18 +129,19 @@ pub(crate) fn isolated_failures() -> IsolatedFailures {
                 failure_id: Some(failure_id),
                 ..ConsumeEvents::new(consumer, event_ids)
             };
-            tx.enqueue_with(again, JobOptions::new().after(AFTER_A_FAILURE)).await?;
+            tx.enqueue_with(again, JobOptions::new().after(ISOLATED_RETRY_DELAY))
+                .await?;
             Ok(())
         })
     })
 }
 
-/// What a durable consumer says of its work, as any job does.
+/// Lets a durable consumer add actions to its session, as any job does.
 pub trait ConsumerActions {
-    /// As [`JobSession::add_action`].
+    /// Adds an action, like [`JobSession::add_action`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`JobSession::add_action`].
     fn add_action(&self, action: &(impl Serialize + Display + Sync)) -> impl Future<Output = Result<i64>> + Send;
 }
 
@@ -148,7 +149,7 @@ impl ConsumerActions for ConsumerContext {
     async fn add_action(&self, action: &(impl Serialize + Display + Sync)) -> Result<i64> {
         match self.extension::<JobSession>() {
             Some(session) => session.add_action(action).await,
-            None => Err(Error::internal("a consumer outside a job session")),
+            None => Err(Error::internal("this consumer does not run in a job session")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for a job, in the transaction of what it is for.
+//! Enqueues jobs in a transaction.
 
 use std::time::Duration;
 
@@ -16,32 +16,33 @@ use crate::json::refuse_too_deep;
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 use crate::tenancy::{Context, Moved, TeamTx};
 
-/// How large a job's input may be, as JSON.
+/// Maximum size of a job's input as JSON, in bytes.
 pub const MAX_INPUT_BYTES: usize = 256 * 1024;
-/// How long the name of a queue and a unique key may be. The queue's own limit is 128, with the team before it.
+/// Maximum length of a queue's name and of a deduplication key, in bytes. The queue's own limit is 128, including the
+/// team's id.
 const MAX_KEY_BYTES: usize = 90;
-/// How far off a job may be put.
-const TEN_YEARS_US: i64 = 3_653 * 86_400 * 1_000_000;
+/// Maximum delay of a job: ten years, in microseconds.
+const MAX_DELAY_US: i64 = 3_653 * 86_400 * 1_000_000;
 
-/// Jobs that commit with the transaction, or not at all.
+/// Enqueues jobs that commit together with the transaction, or not at all.
 pub trait Enqueue {
-    /// Asks for a job at once. Returns its id, which all its sessions have.
+    /// Enqueues a job that is due immediately. Returns its id, which all its sessions have.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a job that is not registered; [`Error::Invalid`] for an input that is no JSON or larger
-    /// than [`MAX_INPUT_BYTES`], or deeper than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH).
+    /// [`Error::Internal`] for a job that is not registered; [`Error::Invalid`] for an input that can't be serialised
+    /// as JSON, is larger than [`MAX_INPUT_BYTES`], or deeper than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH).
     fn enqueue<J: Job>(&self, job: J) -> impl Future<Output = Result<Uuid>> + Send;
 
-    /// As [`Enqueue::enqueue`]: later, before others, one after the other, or one for all that ask.
+    /// Enqueues a job with options: a later time, a priority, a queue, or a deduplication key.
     ///
     /// # Errors
-    /// As [`Enqueue::enqueue`], and [`Error::Invalid`] for options that can't be.
+    /// As [`Enqueue::enqueue`], and [`Error::Invalid`] for invalid options.
     fn enqueue_with<J: Job>(&self, job: J, options: JobOptions) -> impl Future<Output = Result<Uuid>> + Send;
 
-    /// Asks for many jobs in one statement.
+    /// Enqueues many jobs in one statement.
     ///
     /// # Errors
-    /// As [`Enqueue::enqueue_with`]; then none of them is asked for.
+    /// As [`Enqueue::enqueue_with`]; then none of them is enqueued.
     fn enqueue_all<J: Job>(&self, jobs: Vec<J>, options: JobOptions) -> impl Future<Output = Result<Vec<Uuid>>> + Send;
 }
 
@@ -51,41 +52,42 @@ impl Enqueue for TeamTx {
     }
 
     async fn enqueue_with<J: Job>(&self, job: J, options: JobOptions) -> Result<Uuid> {
-        let asked = Asked::of::<J>(self, &options)?;
+        let request = JobRequest::of::<J>(self, &options)?;
         let id = Uuid::now_v7();
-        asked.insert(self, id, input(&job)?).await?;
+        request.insert(self, id, input(&job)?).await?;
         Ok(id)
     }
 
     async fn enqueue_all<J: Job>(&self, jobs: Vec<J>, options: JobOptions) -> Result<Vec<Uuid>> {
-        let asked = Asked::of::<J>(self, &options)?;
+        let request = JobRequest::of::<J>(self, &options)?;
         let inputs = jobs.iter().map(input).collect::<Result<Vec<_>>>()?;
         let ids: Vec<Uuid> = inputs.iter().map(|_| Uuid::now_v7()).collect();
         if !ids.is_empty() {
-            asked.insert_all(self, &ids, &inputs).await?;
+            request.insert_all(self, &ids, &inputs).await?;
         }
         Ok(ids)
     }
 }
 
 fn input(job: &impl Job) -> Result<Value> {
-    let input = serde_json::to_value(job).map_err(|error| Error::invalid("input", format!("is no JSON: {error}")))?;
+    let input = serde_json::to_value(job)
+        .map_err(|error| Error::invalid("input", format!("can't be serialised as JSON: {error}")))?;
     if has_nul(&input) {
-        return Err(Error::invalid("input", "has U+0000 in it, which no row can hold"));
+        return Err(Error::invalid("input", "contains U+0000, which can't be stored"));
     }
     refuse_too_deep("input", &input)?;
     let size = input.to_string().len();
     if size > MAX_INPUT_BYTES {
         return Err(Error::invalid(
             "input",
-            format!("is {size} bytes long, more than {MAX_INPUT_BYTES}; keep what is long where the job can read it"),
+            format!("is {size} bytes long, more than {MAX_INPUT_BYTES}; store long content where the job can read it"),
         ));
     }
     Ok(input)
 }
 
-/// What is asked for, beside the input.
-struct Asked<'a> {
+/// A request for a job, without the input.
+struct JobRequest<'a> {
     name: &'static str,
     options: &'a JobOptions,
     due_at: Option<DateTime<Utc>>,
@@ -93,10 +95,10 @@ struct Asked<'a> {
     max_attempts: i16,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> JobRequest<'a> {
     fn of<J: Job>(tx: &TeamTx, options: &'a JobOptions) -> Result<Self> {
         tx.extension::<Jobs>()
-            .ok_or_else(|| Error::internal("this database carries no jobs: App::equip gives them to it"))?
+            .ok_or_else(|| Error::internal("this database has no jobs: add them with App::equip"))?
             .registered(J::NAME)?;
         for (field, key) in [("queue", &options.queue), ("unique", &options.unique)] {
             if let Some(key) = key
@@ -124,13 +126,14 @@ impl<'a> Asked<'a> {
             due_at,
             delay_us: i64::try_from(delay.as_micros())
                 .ok()
-                .filter(|us| *us <= TEN_YEARS_US)
+                .filter(|us| *us <= MAX_DELAY_US)
                 .ok_or_else(|| Error::invalid("after", "must be ten years or less"))?,
             max_attempts,
         })
     }
 
-    /// In whose name, and caused by which event: the one whose consumer runs, or the last that the transaction recorded.
+    /// Returns the context of the request. Its cause is the event whose consumer is running, or the last event that the
+    /// transaction recorded.
     fn context(tx: &TeamTx) -> Result<Value> {
         let context = Context {
             causation_id: tx.cause().or_else(|| tx.last_recorded()),
@@ -168,7 +171,7 @@ impl<'a> Asked<'a> {
         self.finish(tx, query, ids.iter().copied()).await
     }
 
-    /// Runs an insert whose parameters up to the input are there, and says that there is work.
+    /// Completes and runs an insert whose parameters up to the input are bound, and signals that there is work.
     async fn finish(
         &self,
         tx: &TeamTx,

@@ -1,4 +1,4 @@
-//! A job: what its author writes.
+//! The trait for jobs, and the options for enqueuing them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::outcome::JobResult;
 use super::session::JobSession;
 use super::spec::in_words;
 
-/// Work for the queue. What it is given is its own fields; each attempt of it is a session.
+/// Work for the queue. Its fields are its input, and each attempt is a session.
 ///
 /// ```ignore
 /// #[derive(Serialize, Deserialize)]
@@ -32,34 +32,34 @@ use super::spec::in_words;
 /// }
 /// ```
 ///
-/// It runs **at least once**: a worker may die after its work and before it could say so. What must not be done twice
-/// needs a key of its own in the database.
+/// A job runs **at least once**: a worker may die after the work and before it has reported that. Effects that must not
+/// happen twice need a unique key in the database.
 #[async_trait]
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Its name in the queue and in sessions: lower case letters, digits, `_`, `-` and dots. Jobs that wait are found
-    /// by it, so that it stays when the type is renamed.
+    /// The job's name in the queue and in sessions: lower-case letters, digits, `_`, `-` and dots. Waiting jobs are
+    /// found by this name, so keep it when the type is renamed.
     const NAME: &'static str;
 
-    /// How often it is tried, at most. After the first failure it is tried again in 2.7 seconds, and then in `e` times
-    /// as long each time, up to six hours.
+    /// The maximum number of attempts. The second attempt follows 2.7 seconds after the first failure. Each further
+    /// delay is `e` times as long, up to six hours.
     const MAX_ATTEMPTS: i16 = 25;
 
-    /// What its sessions are called.
+    /// Returns the name of its sessions.
     #[doc(hidden)]
     fn session_name(&self) -> String {
         Self::NAME.to_owned()
     }
 
-    /// What it does, as people read it.
+    /// Returns a sentence for people that says what the job does.
     fn sentence(&self) -> String {
         in_words(Self::NAME)
     }
 
-    /// Does it. An error is kept in the session, and the job is tried again.
+    /// Does the work. An error is kept in the session, and the job is retried.
     async fn run(self, session: &JobSession) -> JobResult;
 }
 
-/// How a job is put into the queue.
+/// Options for enqueuing a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobOptions {
     pub(super) due: Due,
@@ -78,48 +78,48 @@ pub(super) enum Due {
 }
 
 impl JobOptions {
-    /// At once, with priority 0, beside all others.
+    /// Creates the default options: due immediately, with priority 0, without an order among jobs.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Not before so much time has gone by.
+    /// Delays the job.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.due = Due::After(delay);
         self
     }
 
-    /// Not before this moment.
+    /// Sets the time before which the job does not run.
     #[must_use]
     pub fn at(mut self, due: DateTime<Utc>) -> Self {
         self.due = Due::At(due);
         self
     }
 
-    /// Of the jobs that are due, those with a lower number come first. 0 without it.
+    /// Sets the priority; the default is 0. Due jobs with a lower number run first.
     #[must_use]
     pub fn priority(mut self, priority: i16) -> Self {
         self.priority = priority;
         self
     }
 
-    /// Instead of [`Job::MAX_ATTEMPTS`].
+    /// Sets the maximum number of attempts, instead of [`Job::MAX_ATTEMPTS`].
     #[must_use]
     pub fn max_attempts(mut self, attempts: i16) -> Self {
         self.max_attempts = Some(attempts);
         self
     }
 
-    /// One after the other with the other jobs of this queue of the team, of whatever type.
+    /// Puts the job into a named queue of the team. The jobs of one queue, of any type, run one after the other.
     #[must_use]
     pub fn queue(mut self, name: impl Into<String>) -> Self {
         self.queue = Some(name.into());
         self
     }
 
-    /// One job that waits, however often it is asked for: of the jobs of one type and key in a team that wait, there is
-    /// one, with the newest input, at the time that the first asked for. A job that runs already doesn't count.
+    /// Sets a deduplication key. Of the waiting jobs in a team with the same type and key there is only one: it has the
+    /// newest input, and the time of the first request. A job that is already running doesn't count.
     #[must_use]
     pub fn unique(mut self, key: impl Into<String>) -> Self {
         self.unique = Some(key.into());

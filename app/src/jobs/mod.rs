@@ -1,8 +1,8 @@
-//! What the system does in the background, told as it happens.
+//! Background jobs, and the record of what they do while they run.
 //!
-//! Work runs inside a **session**: [`with_job_session`] writes a row with its input when it begins, and how it ended
-//! when it is over. What it does meanwhile are **actions**, each a sentence and a payload, in order. A session is read
-//! with its actions, over HTTP or from the view `job_session_timelines`.
+//! Work runs inside a **session**: [`with_job_session`] writes a row with its input at the beginning, and its outcome
+//! at the end. During the work, the session adds **actions**, each with a sentence and a payload, in order. Clients
+//! read a session with its actions over HTTP, or from the view `job_session_timelines`.
 //!
 //! ```text
 //! with_job_session ──► row: running ──► work(session) ──► row: succeeded | failed | cancelled | lost
@@ -10,20 +10,22 @@
 //!                                         │ begin():    a TeamTx whose events name the session as their actor
 //! ```
 //!
-//! A [`Job`] is asked for in a transaction by [`Enqueue`], and commits with it. What leads from there to a session:
+//! A [`Job`] is enqueued in a transaction by [`Enqueue`], and commits with it. This is the way from there to a session:
 //!
 //! ```text
 //! tx.enqueue ──► job_requests ──► relay ──► the queue ──► queue: a worker ──► with_job_session ──► Job::run
 //! events ────────────────────────► (for durable consumers, as the job `consume`)
 //! ```
 //!
-//! - `relay`: one process at a time hands over what has committed, with its cursors in one transaction.
-//! - `queue`: the workers of a process, what becomes of the jobs of those that die, and of sessions that nobody ends.
-//! - `store`, `view`, `routes`: sessions as rows, as clients see them, and over HTTP; `store/feed.rs` for who follows them live.
-//! - `watch`, `replay`: how far it has come, and doing it again.
+//! - `relay`: hands committed requests over to the queue, with its cursors in the same transaction; one process at a
+//!   time.
+//! - `queue`: the workers of a process, and the recovery of jobs and sessions whose worker died.
+//! - `store`, `view`, `routes`: sessions as rows, as clients receive them, and over HTTP; `store/feed.rs` for the live
+//!   topic.
+//! - `watch`, `replay`: the state of the queue and the lag of consumers, and delivering events again.
 //!
-//! **Invariant:** a session's actions are numbered from 1 on without gaps, in the order in which they became visible:
-//! who has read up to n misses nothing before it.
+//! **Invariant:** a session's actions are numbered from 1 without gaps, in the order in which they become visible. A
+//! client that has read up to n has missed nothing before it.
 //! **Invariant:** every attempt at a job of the queue is a session, and a job is done at least once.
 
 mod action;
@@ -59,6 +61,6 @@ pub use routes::routes;
 pub use sentence::{Badge, SentencePart, badge};
 pub use session::{Heartbeat, JobSession, with_job_session};
 pub use spec::SessionSpec;
-pub use store::{SessionNews, ToldSession, feed, of_story};
+pub use store::{SessionFeedPage, StorySession, feed, of_story};
 pub use view::{ActionView, SessionView};
 pub use watch::{JobFigures, Lag, LastWatched, OldestTransaction, Watched, watch, watch_with};

@@ -1,4 +1,4 @@
-//! How a session ends.
+//! The outcomes of a session, and its errors as they are stored.
 
 use std::fmt;
 
@@ -10,29 +10,29 @@ use crate::error::{Cause, DatabaseError, Error, without_database_words};
 use crate::text::cut;
 use crate::wide_events::EventError;
 
-/// What a job's work returns. Any error will do, with `?`.
+/// The result of a job's work. Any error type can be returned with `?`.
 pub type JobResult<T = ()> = Result<T, Cause>;
 
-/// How a session stands.
+/// The status of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = JobSessionStatus)]
 #[non_exhaustive]
 pub enum Status {
-    /// It runs.
+    /// The session is running.
     Running,
-    /// Its work returned `Ok`.
+    /// The work returned `Ok`.
     Succeeded,
-    /// Its work returned an error, or panicked.
+    /// The work returned an error, or panicked.
     Failed,
-    /// Its work was dropped before its end, as at a shutdown.
+    /// The work was dropped before it ended, for example at a shutdown.
     Cancelled,
-    /// Nobody knows: its worker has said nothing for too long.
+    /// The outcome is unknown: the worker sent no heartbeat for too long.
     Lost,
 }
 
 impl Status {
-    /// As in the column `status`.
+    /// Returns the value for the column `status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -72,34 +72,34 @@ impl std::str::FromStr for Status {
     }
 }
 
-/// How long the words of an error may be that a session keeps.
-const MAX_WORDS: usize = 4_000;
+/// Maximum length of an error's message in a session.
+const MAX_MESSAGE_LENGTH: usize = 4_000;
 
-/// An error as a session's row has it: its type, its words, and what caused it. The database's own words are none that a
-/// team's members should read: they name tables, and quote other rows.
+/// Renders an error for a session's row: its type, its message and its causes. The database's own messages are left
+/// out, because they name tables and quote rows that a team's members may not see.
 pub(super) fn error_json(error: &(dyn std::error::Error + 'static)) -> Value {
     let mut causes: Vec<String> = Vec::new();
     let mut message = None;
     let mut next = Some(error);
     while let Some(this) = next {
-        let of_database = database_words(this);
-        let words = kept(&of_database.clone().unwrap_or_else(|| this.to_string()));
+        let from_database = database_message(this);
+        let text = storable(&from_database.clone().unwrap_or_else(|| this.to_string()));
         match &message {
-            None => message = Some(words),
-            // Errors that pass their source's words on would say everything twice.
-            Some(message) if !causes.last().unwrap_or(message).contains(&words) => causes.push(words),
+            None => message = Some(text),
+            // Some errors include their source's message, which would then appear twice.
+            Some(message) if !causes.last().unwrap_or(message).contains(&text) => causes.push(text),
             Some(_) => {}
         }
-        next = match of_database {
+        next = match from_database {
             Some(_) => None,
             None => this.source(),
         };
     }
-    json!({"type": kind(error), "message": message, "causes": causes})
+    json!({"type": error_type(error), "message": message, "causes": causes})
 }
 
-/// What can be said of the database's errors: what kind they are.
-fn database_words(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// Returns a message without details for an error of the database; `None` for other errors.
+fn database_message(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if error.is::<sea_orm::DbErr>() {
         return Some("the database refused a statement".to_owned());
     }
@@ -111,29 +111,30 @@ fn database_words(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         )),
         None => error
             .is::<sqlx::Error>()
-            .then(|| "the database could not be asked".to_owned()),
+            .then(|| "the database could not be reached".to_owned()),
     }
 }
 
-/// As a row can hold it.
-fn kept(words: &str) -> String {
-    let words = without_database_words(words).replace('\0', "");
-    cut(&words, MAX_WORDS).into_owned()
+/// Makes a message storable: without the database's words and NUL, and cut to the maximum length.
+fn storable(message: &str) -> String {
+    let message = without_database_words(message).replace('\0', "");
+    cut(&message, MAX_MESSAGE_LENGTH).into_owned()
 }
 
-/// An error as the attempt's wide event has it.
+/// Renders an error for the attempt's wide event.
 pub(super) fn event_error(error: &(dyn std::error::Error + 'static)) -> EventError {
-    let told = EventError::new(kind(error), error.to_string()).caused_by(error);
+    let event = EventError::new(error_type(error), error.to_string()).caused_by(error);
     match error.downcast_ref::<Error>() {
-        Some(ours) => told.code(ours.code()).retriable(ours.is_retryable()),
-        None => told,
+        Some(own) => event.code(own.code()).retriable(own.is_retryable()),
+        None => event,
     }
 }
 
-/// The type of an error. One that is not Daybook's own has told its type to nobody but its `Debug`.
-fn kind(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(ours) = error.downcast_ref::<Error>() {
-        return ours.kind().to_owned();
+/// Returns the name of an error's type. For an error that is not Daybook's own, the name is taken from its `Debug`
+/// output.
+fn error_type(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(own) = error.downcast_ref::<Error>() {
+        return own.kind().to_owned();
     }
     let shown = format!("{error:?}");
     let name: String = shown
@@ -147,12 +148,12 @@ fn kind(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// A panic as a session's row has it.
+/// Renders a panic for a session's row.
 pub(super) fn panic_json(panic: &(dyn std::any::Any + Send)) -> Value {
-    let words = panic
+    let message = panic
         .downcast_ref::<&str>()
-        .map(|words| (*words).to_owned())
+        .map(|message| (*message).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no words".to_owned());
-    json!({"type": "Panic", "message": kept(&words), "causes": []})
+        .unwrap_or_else(|| "no message".to_owned());
+    json!({"type": "Panic", "message": storable(&message), "causes": []})
 }

@@ -1,4 +1,4 @@
-//! The jobs that a program has.
+//! The registered jobs of a program.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,8 @@ use super::spec::is_name;
 use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
 
-/// The jobs that a program has, by name: an extension of the [`Database`](crate::tenancy::Database). Cheap to clone.
+/// The registered jobs of a program, by name: an extension of the [`Database`](crate::tenancy::Database). Cheap to
+/// clone.
 #[derive(Clone, Default)]
 pub struct Jobs(Arc<Registered>);
 
@@ -31,63 +32,63 @@ impl fmt::Debug for Jobs {
 }
 
 impl Jobs {
-    /// Adds a job.
+    /// Registers a job.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a name that is no job's, or that another job has.
+    /// [`Error::Internal`] for an invalid name, or one that another job has.
     pub fn with<J: Job>(mut self) -> Result<Self> {
         if !is_name(J::NAME) {
             return Err(Error::internal(format!(
-                "a job is called {:?}: names are 1 to 63 of a-z, 0-9, '_', '-' and '.', beginning with a letter",
+                "the job name {:?} is invalid: a name is 1 to 63 of a-z, 0-9, '_', '-' and '.', beginning with a letter",
                 J::NAME
             )));
         }
         let definitions = &mut Arc::make_mut(&mut self.0).definitions;
         let definition = (JobDefinition::of::<Attempt<J>>(), J::MAX_ATTEMPTS);
         if definitions.insert(J::NAME, definition).is_some() {
-            return Err(Error::internal(format!("two jobs are called {}", J::NAME)));
+            return Err(Error::internal(format!("two jobs have the name {}", J::NAME)));
         }
         Ok(self)
     }
 
-    /// Runs `job` by a schedule as in crontab (UTC), as the service's own work: in the team `system`.
+    /// Schedules `job` with a crontab expression (UTC). It runs as the service's own work, in the system team.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a schedule with a wrong field or that would never run, and for a job that is not registered;
-    /// [`Error::Invalid`] for an input that is too deep.
+    /// [`Error::Internal`] for a schedule with an invalid field or that would never run, and for a job that is not
+    /// registered; [`Error::Invalid`] for an input that is nested too deeply.
     pub fn scheduled<J: Job>(mut self, schedule: &str, job: &J) -> Result<Self> {
         self.registered(J::NAME)?;
         let input = serde_json::to_value(job)?;
         refuse_too_deep("input", &input)?;
         let timers = schedule::timers(schedule)
             .map_err(|why| Error::internal(format!("the schedule {schedule:?} of {}: {why}", J::NAME)))?;
-        for (place, timer) in timers.into_iter().enumerate() {
+        for (index, timer) in timers.into_iter().enumerate() {
             let mut crontab = Crontab::new(timer, J::NAME);
             crontab.payload = Some(json!({ "input": input }));
-            // The queue knows a schedule by its name: a job has no colon in its own.
-            crontab.options.id = (place > 0).then(|| format!("{}:{place}", J::NAME));
+            // The queue identifies a schedule by this name. Names of jobs contain no colon.
+            crontab.options.id = (index > 0).then(|| format!("{}:{index}", J::NAME));
             Arc::make_mut(&mut self.0).schedules.push((J::NAME, crontab));
         }
         Ok(self)
     }
 
-    /// Their names.
+    /// Returns the jobs' names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.definitions.keys().copied()
     }
 
     /// # Errors
-    /// [`Error::Internal`] that says how to register a job.
+    /// [`Error::Internal`] if the job is not registered; the message says how to register it.
     pub(super) fn registered(&self, name: &str) -> Result<()> {
         if self.0.definitions.contains_key(name) {
             return Ok(());
         }
         Err(Error::internal(format!(
-            "the job {name} is not registered, so that no worker would run it: add .job::<…>() to the program's App"
+            "the job {name} is not registered, so no worker would run it: add .job::<…>() to the program's App"
         )))
     }
 
-    /// The job of this name as the queue knows it, and how often it is tried.
+    /// Returns the queue's name of this job, and its maximum number of attempts.
     pub(super) fn task(&self, name: &str) -> Option<(&'static str, i16)> {
         let (name, (_, attempts)) = self.0.definitions.get_key_value(name)?;
         Some((name, *attempts))

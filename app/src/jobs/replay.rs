@@ -1,4 +1,4 @@
-//! Giving a durable consumer what was recorded before.
+//! Delivers past events to a durable consumer again.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, RunFn};
 use crate::tenancy::{TeamTx, WorkerDatabase};
 
-/// The events of the transaction's team since a moment that a consumer is for, oldest first.
+/// Returns the team's events since a given time that the consumer is registered for, oldest first.
 ///
 /// # Errors
 /// As any statement.
@@ -29,8 +29,8 @@ pub async fn replayable(tx: &TeamTx, consumer: &ConsumerDef, since: DateTime<Utc
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
-/// Asks for these events to be given to a durable consumer again. What it guards by `once` and has done is not done
-/// again, unless `again` says so.
+/// Enqueues the delivery of these events to a durable consumer, and returns the number of jobs. An effect that the
+/// consumer guards with `once` and that has happened is not repeated, unless `again` is true.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a consumer that is not durable; as any statement.
@@ -42,7 +42,7 @@ pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uu
             return Err(Error::invalid(
                 "consumer",
                 format!(
-                    "{} is not durable: it has run in the events' transactions",
+                    "{} is not durable: it already ran in the events' transactions",
                     consumer.name
                 ),
             ));
@@ -58,17 +58,17 @@ pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uu
         .chunks(size)
         .map(|slice| ConsumeEvents::new(consumer.name, slice.to_vec()))
         .collect();
-    let asked = jobs.len();
+    let job_count = jobs.len();
     tx.enqueue_all(jobs, JobOptions::new()).await?;
-    Ok(asked)
+    Ok(job_count)
 }
 
-/// Forgets how far a consumer has come. False if it never began.
+/// Deletes a consumer's cursor. Returns false if it has none.
 ///
 /// # Errors
 /// As any statement.
 pub async fn forget_cursor(workers: &WorkerDatabase, consumer: &str) -> Result<bool> {
-    // The leader's row has no name.
+    // The row of the leader has an empty name.
     let query = sqlx::query("DELETE FROM consumer_cursors WHERE consumer = $1 AND consumer <> '' RETURNING consumer");
     Ok(!workers.fetch_all(query.bind(consumer)).await?.is_empty())
 }

@@ -1,18 +1,18 @@
-//! Schedules as crontab has them, made into what the queue compares times with.
+//! Parses crontab schedules, and converts them for the queue.
 //!
-//! The queue's own timer has another dialect: its weekdays count from Monday, so that `0` never comes, its steps count
-//! from another place, and it wants both days to match. So a schedule is parsed here ([`croner`]), and the queue gets
-//! plain numbers.
+//! The queue's own syntax differs from crontab's: its weekdays count from Monday, so `0` never matches; its steps count
+//! from another start; and both days must match. So a schedule is parsed here ([`croner`]), and the queue receives only
+//! numbers.
 
 use croner::parser::{CronParser, Seconds, Year};
 use graphile_worker::{CrontabTimer, CrontabValue};
 
-/// A field of a schedule.
+/// Describes a field of a schedule.
 struct Field {
     name: &'static str,
-    /// For a message: what it may hold.
+    /// Its possible values, for messages.
     range: &'static str,
-    /// Whether it has names, as `SUN` or `JAN`.
+    /// Whether it allows names, such as `SUN` or `JAN`.
     names: bool,
 }
 
@@ -44,27 +44,27 @@ const FIELDS: [Field; 5] = [
     },
 ];
 
-/// The longest that each month gets, from January.
+/// The maximum number of days of each month, from January.
 const DAYS_IN_MONTH: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// Parses a schedule. No two of the timers match the same minute.
 ///
-/// As in crontab, a minute matches if its minute, hour and month do and its day does. If both fields for days are
-/// restricted, neither of them beginning with `*`, one of the two is enough; else both must match.
+/// As in crontab, a minute matches if its minute, hour, month and day match. If both fields for days are restricted
+/// (neither begins with `*`), one of the two must match; otherwise both.
 ///
 /// # Errors
-/// Says which field is wrong, why, and what would be right.
+/// Which field is invalid, why, and what is allowed.
 pub(super) fn timers(schedule: &str) -> Result<Vec<CrontabTimer>, String> {
     let schedule = schedule.trim();
     if schedule.contains(['\n', '\r']) {
-        return Err(format!("must be one line: {}", shape()));
+        return Err(format!("must be one line: {}", expected_form()));
     }
     let fields: Vec<&str> = match nickname(schedule)? {
         Some(fields) => fields.split(' ').collect(),
         None => schedule.split_whitespace().collect(),
     };
     let &[minutes, hours, days, months, weekdays] = fields.as_slice() else {
-        return Err(format!("has {} fields: {}", fields.len(), shape()));
+        return Err(format!("has {} fields: {}", fields.len(), expected_form()));
     };
     let either_day = !days.starts_with('*') && !weekdays.starts_with('*');
     let days = values(2, days)?;
@@ -77,9 +77,9 @@ pub(super) fn timers(schedule: &str) -> Result<Vec<CrontabTimer>, String> {
         dows: numbers(&from_monday(&weekdays), 7),
     };
     if !either_day {
-        return runs(timer, &days, months).map(|timer| vec![timer]);
+        return check_days_exist(timer, &days, months).map(|timer| vec![timer]);
     }
-    // By its day of the month, whatever the weekday; and on all other days by its weekday.
+    // One timer for the days of the month, on any weekday; the other for the remaining days, by weekday.
     let others: Vec<u32> = (1..=31).filter(|day| !days.contains(day)).collect();
     let by_weekday = CrontabTimer {
         days: numbers(&others, 31),
@@ -95,7 +95,7 @@ pub(super) fn timers(schedule: &str) -> Result<Vec<CrontabTimer>, String> {
     })
 }
 
-/// The five fields that a nickname stands for.
+/// Returns the five fields that a nickname stands for.
 fn nickname(schedule: &str) -> Result<Option<&'static str>, String> {
     if !schedule.starts_with('@') {
         return Ok(None);
@@ -107,43 +107,42 @@ fn nickname(schedule: &str) -> Result<Option<&'static str>, String> {
         "@daily" | "@midnight" => Ok(Some("0 0 * * *")),
         "@hourly" => Ok(Some("0 * * * *")),
         _ => Err(format!(
-            "{schedule} is no name of a schedule: there are @hourly, @daily (@midnight), @weekly, @monthly and @yearly \
-             (@annually)"
+            "unknown schedule {schedule}: use @hourly, @daily (@midnight), @weekly, @monthly or @yearly (@annually)"
         )),
     }
 }
 
-fn shape() -> String {
+fn expected_form() -> String {
     let names = FIELDS.map(|field| field.name).join(", ");
-    format!("a schedule is {names}, as in \"0 4 * * *\", or a name, as @daily")
+    format!("a schedule is {names}, such as \"0 4 * * *\", or a nickname, such as @daily")
 }
 
-/// The values that a field allows, by its place in [`FIELDS`].
-fn values(place: usize, text: &str) -> Result<Vec<u32>, String> {
-    let Field { name, range, names } = &FIELDS[place];
+/// Returns the values that a field allows. `index` is its position in [`FIELDS`].
+fn values(index: usize, text: &str) -> Result<Vec<u32>, String> {
+    let Field { name, range, names } = &FIELDS[index];
     let wrong = |why: &str| {
         Err(format!(
-            "the {name} is {text:?}: {why}; it may be {range}, *, and lists, ranges and steps of these, as in 1,5, 8-18 \
-             or 8-18/2"
+            "the {name} is {text:?}: {why}; allowed are {range}, *, and lists, ranges and steps of these, such as 1,5, \
+             8-18 or 8-18/2"
         ))
     };
     if let Some(other) = text
         .chars()
         .find(|c| !(c.is_ascii_digit() || "*,-/".contains(*c) || *names && c.is_ascii_alphabetic()))
     {
-        return wrong(&format!("{other:?} has no meaning there"));
+        return wrong(&format!("{other:?} is not allowed"));
     }
     if text.split(',').any(str::is_empty) {
         return wrong("an element of the list is missing");
     }
-    // Alone among fields that match everything, so that what is wrong is wrong in this one.
-    let mut alone = ["*"; 5];
-    alone[place] = text;
+    // The other fields match everything, so an error can only come from this one.
+    let mut pattern_fields = ["*"; 5];
+    pattern_fields[index] = text;
     let parser = CronParser::builder()
         .seconds(Seconds::Disallowed)
         .year(Year::Disallowed)
         .build();
-    let pattern = match parser.parse(&alone.join(" ")) {
+    let pattern = match parser.parse(&pattern_fields.join(" ")) {
         Ok(cron) => cron.pattern,
         Err(error) => {
             let text = error.to_string();
@@ -151,7 +150,7 @@ fn values(place: usize, text: &str) -> Result<Vec<u32>, String> {
             return wrong(why.trim_end_matches('.'));
         }
     };
-    let component = match place {
+    let component = match index {
         0 => &pattern.minutes,
         1 => &pattern.hours,
         2 => &pattern.days,
@@ -159,7 +158,7 @@ fn values(place: usize, text: &str) -> Result<Vec<u32>, String> {
         _ => &pattern.days_of_week,
     };
     if component.has_modifiers() {
-        return wrong("L, W and # have no meaning there");
+        return wrong("L, W and # are not allowed");
     }
     let values: Vec<u32> = component.values().into_iter().map(u32::from).collect();
     match values.is_empty() {
@@ -168,7 +167,7 @@ fn values(place: usize, text: &str) -> Result<Vec<u32>, String> {
     }
 }
 
-/// Weekdays as the queue counts them: Monday is 1 and Sunday 7.
+/// Converts weekdays to the queue's numbers: Monday is 1 and Sunday 7.
 fn from_monday(weekdays: &[u32]) -> Vec<u32> {
     let mut days: Vec<u32> = weekdays.iter().map(|day| if *day == 0 { 7 } else { *day }).collect();
     days.sort_unstable();
@@ -183,17 +182,15 @@ fn numbers(values: &[u32], all: usize) -> Vec<CrontabValue> {
     values.iter().copied().map(CrontabValue::Number).collect()
 }
 
-/// Refuses a timer none of whose months has one of its days.
-fn runs(timer: CrontabTimer, days: &[u32], months: &str) -> Result<CrontabTimer, String> {
+/// Refuses a timer that never runs, because none of its months has one of its days.
+fn check_days_exist(timer: CrontabTimer, days: &[u32], months: &str) -> Result<CrontabTimer, String> {
     let longest = values(3, months)?
         .into_iter()
         .filter_map(|month| DAYS_IN_MONTH.get(usize::try_from(month).ok()? - 1).copied())
         .max();
     match (days.first(), longest) {
         (Some(first), Some(longest)) if *first <= longest => Ok(timer),
-        _ => Err(format!(
-            "would never run: no month of {months:?} has one of its days of the month"
-        )),
+        _ => Err(format!("would never run: no month of {months:?} has one of its days")),
     }
 }
 
@@ -203,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// The first five moments from 2026-11-01 on, a Sunday, and that no minute is matched twice.
+    /// Returns the first five times from Sunday, 2026-11-01, and checks that no minute matches twice.
     fn first(schedule: &str) -> Vec<String> {
         let timers = timers(schedule).unwrap_or_else(|why| panic!("{schedule}: {why}"));
         let mut at: NaiveDateTime = "2026-11-01T00:00:00".parse().unwrap();
@@ -271,7 +268,7 @@ mod tests {
         assert_eq!(first("@hourly")[..2], ["Sun 11-01 00:00", "Sun 11-01 01:00"]);
         assert_eq!(first("@Daily"), first("@midnight"));
         assert_eq!(first("@annually")[0], "Fri 01-01 00:00");
-        // The queue's own steps begin elsewhere: in its dialect the first of these never runs.
+        // The queue's own steps start elsewhere: in its syntax the first of these never runs.
         assert_eq!(first("0 0 */1 * *")[..2], ["Sun 11-01 00:00", "Mon 11-02 00:00"]);
         assert_eq!(
             first("0 0 */10 * *")[..4],
@@ -286,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_restricted_days_one_is_enough() {
+    fn if_both_day_fields_are_restricted_one_must_match() {
         // The 13th and every Friday; Friday the 13th once.
         assert_eq!(
             first("0 0 13 11 5"),
@@ -299,26 +296,26 @@ mod tests {
             ]
         );
         assert_eq!(first("0 0 1-31 * 5")[..2], ["Sun 11-01 00:00", "Mon 11-02 00:00"]);
-        // One that begins with a star is not restricted.
+        // A field that begins with `*` is not restricted.
         assert_eq!(first("0 0 */2 * 1")[..2], ["Mon 11-09 00:00", "Mon 11-23 00:00"]);
         assert_eq!(first("0 0 30 2 1")[..2], ["Mon 02-01 00:00", "Mon 02-08 00:00"]);
     }
 
     #[test]
-    fn what_never_runs_or_means_nothing_is_refused_by_its_field() {
-        for (schedule, says) in [
+    fn an_invalid_schedule_is_refused_with_its_field() {
+        for (schedule, expected) in [
             ("*/0 * * * *", "the minute is \"*/0\": Step cannot be zero"),
             ("0 */0 * * *", "the hour is \"*/0\""),
             ("0 0 * * 1-5/0", "the day of the week is \"1-5/0\""),
             (
                 "60 * * * *",
-                "the minute is \"60\": Number out of bounds; it may be 0 to 59",
+                "the minute is \"60\": Number out of bounds; allowed are 0 to 59",
             ),
             ("0 24 * * *", "the hour is \"24\""),
             ("0 0 0 * *", "the day of the month is \"0\""),
             ("0 0 * 13 *", "the month is \"13\""),
             ("0 0 * * 8", "the day of the week is \"8\""),
-            ("0 SUN * * *", "the hour is \"SUN\": 'S' has no meaning there"),
+            ("0 SUN * * *", "the hour is \"SUN\": 'S' is not allowed"),
             ("0 0 L * *", "the day of the month is \"L\""),
             ("0 0 * * 5L", "the day of the week is \"5L\""),
             ("0 0 * * FOO", "the day of the week is \"FOO\""),
@@ -342,7 +339,7 @@ mod tests {
             ("0 4 * * * note\n0 5 * * *", "must be one line"),
         ] {
             let why = timers(schedule).expect_err(schedule);
-            assert!(why.contains(says), "{schedule}: {why}");
+            assert!(why.contains(expected), "{schedule}: {why}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Sentences of jobs and actions, and their pieces.
+//! Sentences of jobs and actions, and their parts.
 //!
-//! An author writes words, and wraps what is worth a badge: `write!(f, "Fetched {} players", badge("players", 40))`. The
-//! sentence is kept as it reads, and beside it its pieces, so that a page can draw the badges.
+//! An author writes text, and marks values with badges: `write!(f, "Fetched {} players", badge("players", 40))`. The
+//! sentence is stored as text, and next to it its parts, so that a page can show the badges.
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
@@ -12,44 +12,44 @@ use utoipa::ToSchema;
 use crate::text::cut;
 
 thread_local! {
-    /// Whether badges mark themselves: while a sentence is taken apart, on this thread.
+    /// Whether badges write marks: true while a sentence is split into parts on this thread.
     static MARKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A sentence is not a log: what is longer is cut.
-const MAX_LETTERS: usize = 2_000;
+/// Maximum length of a sentence; the rest is cut.
+const MAX_LENGTH: usize = 2_000;
 
-// Of Unicode's private use: nobody's words have them, and who brings them along loses them.
-const BEGIN: char = '\u{F8F0}';
-const NAMED: char = '\u{F8F1}';
-const END: char = '\u{F8F2}';
+// Marks from Unicode's private use area, which ordinary text doesn't contain. They are removed from an author's text.
+const BADGE_START: char = '\u{F8F0}';
+const NAME_END: char = '\u{F8F1}';
+const BADGE_END: char = '\u{F8F2}';
 
-/// A piece of a job's sentence.
+/// A part of a job's sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schema(as = JobSentencePart)]
 #[non_exhaustive]
 pub enum SentencePart {
-    /// Words, with their spaces.
+    /// Text, including its spaces.
     Text {
-        /// The words.
+        /// The text.
         text: String,
     },
-    /// Something worth a badge.
+    /// A value that pages show as a badge.
     Badge {
-        /// What it is: `account`, `players`.
+        /// The badge's name, such as `account` or `players`.
         name: String,
-        /// How it reads in the sentence.
+        /// The badge's text in the sentence.
         text: String,
     },
 }
 
-/// In a sentence: something worth a badge, which reads as `value` does.
+/// Marks a value in a sentence as a badge. It is displayed like `value`.
 pub fn badge<T: Display>(name: &'static str, value: T) -> Badge<T> {
     Badge { name, value }
 }
 
-/// See [`badge`].
+/// A marked value: see [`badge`].
 #[derive(Debug, Clone, Copy)]
 pub struct Badge<T> {
     name: &'static str,
@@ -59,14 +59,14 @@ pub struct Badge<T> {
 impl<T: Display> Display for Badge<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if MARKING.get() {
-            write!(f, "{BEGIN}{}{NAMED}{}{END}", self.name, self.value)
+            write!(f, "{BADGE_START}{}{NAME_END}{}{BADGE_END}", self.name, self.value)
         } else {
             self.value.fmt(f)
         }
     }
 }
 
-/// A sentence, and its pieces if it has badges.
+/// A sentence, with its parts if it has badges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sentence {
     pub(super) text: String,
@@ -74,31 +74,31 @@ pub(super) struct Sentence {
 }
 
 impl Sentence {
-    /// Lets `write` write a sentence, and takes it apart.
+    /// Splits the sentence that `write` returns into its parts.
     pub(super) fn of(write: impl FnOnce() -> String) -> Self {
-        /// Marks no longer, also if `write` panics.
-        struct Marking;
-        impl Drop for Marking {
+        /// Turns the marks off, also after a panic in `write`.
+        struct MarkingGuard;
+        impl Drop for MarkingGuard {
             fn drop(&mut self) {
                 MARKING.set(false);
             }
         }
         MARKING.set(true);
-        let marking = Marking;
+        let marking = MarkingGuard;
         let marked = write();
         drop(marking);
-        Self::apart(&cut(&marked, MAX_LETTERS))
+        Self::split(&cut(&marked, MAX_LENGTH))
     }
 
-    fn apart(marked: &str) -> Self {
-        let plain = |text: &str| text.replace([BEGIN, NAMED, END, '\0'], "");
+    fn split(marked: &str) -> Self {
+        let plain = |text: &str| text.replace([BADGE_START, NAME_BADGE_END, BADGE_END, '\0'], "");
         let mut parts = Vec::new();
         let mut rest = marked;
-        while let Some((before, after)) = rest.split_once(BEGIN) {
-            let Some((badge, behind)) = after.split_once(END) else {
+        while let Some((before, after)) = rest.split_once(BADGE_START) {
+            let Some((badge, behind)) = after.split_once(BADGE_END) else {
                 break;
             };
-            let Some((name, text)) = badge.split_once(NAMED) else {
+            let Some((name, text)) = badge.split_once(NAME_END) else {
                 break;
             };
             push_text(&mut parts, plain(before));
@@ -121,7 +121,7 @@ impl Sentence {
         }
     }
 
-    /// The pieces of a sentence that is kept without any: itself.
+    /// Returns a sentence that is stored without parts as a single part.
     pub(super) fn whole(text: &str) -> Vec<SentencePart> {
         vec![SentencePart::Text { text: text.to_owned() }]
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_reads_as_it_is_written_and_comes_apart_at_its_badges() {
+    fn a_sentence_keeps_its_text_and_is_split_at_its_badges() {
         let write = || {
             format!(
                 "Started for {} ({})",
@@ -182,17 +182,20 @@ mod tests {
     }
 
     #[test]
-    fn marks_that_somebody_brings_along_are_lost_and_nothing_else() {
-        for brought in ["a\u{F8F0}b", "\u{F8F0}b\u{F8F2}c", "a\u{F8F1}\u{F8F2}"] {
-            let sentence = Sentence::of(|| brought.to_owned());
-            assert_eq!(sentence.text, brought.replace(['\u{F8F0}', '\u{F8F1}', '\u{F8F2}'], ""));
+    fn marks_in_an_authors_text_are_removed_and_nothing_else() {
+        for text_with_marks in ["a\u{F8F0}b", "\u{F8F0}b\u{F8F2}c", "a\u{F8F1}\u{F8F2}"] {
+            let sentence = Sentence::of(|| text_with_marks.to_owned());
+            assert_eq!(
+                sentence.text,
+                text_with_marks.replace(['\u{F8F0}', '\u{F8F1}', '\u{F8F2}'], "")
+            );
         }
         let inside = Sentence::of(|| format!("{}", badge("name", "x\u{F8F2}y")));
         assert_eq!(inside.text, "xy");
     }
 
     #[test]
-    fn a_sentence_that_panics_leaves_no_marks_behind() {
+    fn after_a_panic_badges_write_no_marks() {
         let broken = std::panic::catch_unwind(|| Sentence::of(|| panic!("this test's own panic")));
         assert!(broken.is_err());
         assert_eq!(badge("players", 40).to_string(), "40");

@@ -1,4 +1,4 @@
-//! A session while it runs.
+//! Runs a session.
 
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
@@ -14,22 +14,22 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::action::Told;
+use super::action::RenderedAction;
 use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
 use super::spec::SessionSpec;
-use super::store::{self, Beat};
+use super::store::{self, HeartbeatReply};
 use crate::error::{Error, Result};
 use crate::tenancy::{
     ADVICE, Actor, Bell, Context, Database, Deferred, DroppedWrites, NumberedRows, Owner, Person, TeamTx,
 };
 use crate::wide_events::{EventError, Outcome, RequestIds, WideEvent, WideEvents};
 
-/// How often sessions say that their worker lives: an extension of the [`Database`].
+/// The heartbeat interval of sessions: an extension of the [`Database`].
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat(pub Duration);
 
 impl Heartbeat {
-    /// Several times within the time after which a session counts as lost.
+    /// Returns an interval with several heartbeats within the time after which a session counts as lost.
     pub fn within(lost_after: Duration) -> Self {
         Self(lost_after / 4)
     }
@@ -41,33 +41,32 @@ impl Default for Heartbeat {
     }
 }
 
-/// The code of the error that a cancelled session's work is taken to have returned.
+/// The error code of a cancelled session.
 pub(super) const CANCELLED: &str = "job-cancelled";
 
-/// A session that runs: where its work says what it does. Cheap to clone, so that parts of it may be done at the
-/// same time.
+/// A running session, to which its work adds actions. Cheap to clone, so that parts of the work may run concurrently.
 #[derive(Debug, Clone)]
-pub struct JobSession(Arc<Parts>);
+pub struct JobSession(Arc<SessionInner>);
 
 #[derive(Debug)]
-struct Parts {
+struct SessionInner {
     id: Uuid,
     job_id: Uuid,
     attempt: i32,
-    /// For the session's work. Actions wait for the transactions that are begun with it.
+    /// For the session's work. It makes actions wait for the transactions that it begins.
     database: Database,
-    /// For the session's own row and its actions, beside the work.
+    /// For the session's own row and its actions, outside the work's transactions.
     outside: Database,
-    /// As what the session's own work acts.
+    /// The context in which the session's work acts.
     context: Context,
-    actions: Arc<NumberedRows<Told>>,
-    /// Somebody has asked for its end.
+    actions: Arc<NumberedRows<RenderedAction>>,
+    /// Notified when the cancellation is requested.
     cancel: Notify,
 }
 
-/// Runs `work` as a session: its row is there when it begins, and says how it ended when it is over: with what it
-/// returned, with a panic (which goes no further), or cancelled, when this future is dropped before its end. It is a
-/// wide event of kind `job`, too, where the [`Database`] carries [`WideEvents`].
+/// Runs `work` as a session. Its row is written before the work begins, and the outcome after it: the result, a panic
+/// (which is caught), or `cancelled` if this future is dropped before its end. If the [`Database`] has [`WideEvents`],
+/// the session is also a wide event of kind `job`.
 ///
 /// ```ignore
 /// let spec = SessionSpec::new("sync_roster").input(&input);
@@ -78,8 +77,9 @@ struct Parts {
 /// ```
 ///
 /// # Errors
-/// What `work` failed with; [`Error::Invalid`] for a name or an input that no row can hold, and what the
-/// database says: then `work` was not begun, or its end isn't written and will be told as lost.
+/// The error of `work`; [`Error::Invalid`] for a name or an input that can't be stored; an error of the database. If
+/// the latter occurs at the beginning, `work` is not called. If it occurs at the end, the outcome isn't written, and
+/// the session counts as lost later.
 pub async fn with_job_session<T, F>(
     database: &Database,
     spec: SessionSpec,
@@ -88,18 +88,18 @@ pub async fn with_job_session<T, F>(
 where
     F: Future<Output = JobResult<T>>,
 {
-    let (spec, input) = spec.checked()?;
+    let (spec, input) = spec.validated()?;
     let id = Uuid::now_v7();
     store::begin(database, id, &spec, &input).await?;
     let team_id = spec.context.team_id;
     let actions = NumberedRows::new(Owner { team_id, id });
-    let session = JobSession(Arc::new(Parts {
+    let session = JobSession(Arc::new(SessionInner {
         id,
         job_id: spec.job_id.unwrap_or(id),
         attempt: spec.attempt,
         database: database.clone().with_extension(Deferred::of(&actions)),
         outside: database.clone(),
-        context: acting(id, &spec),
+        context: session_context(id, &spec),
         actions,
         cancel: Notify::new(),
     }));
@@ -111,7 +111,7 @@ where
     }
 }
 
-/// Runs the work, and writes how it ended: into the session's row, and into the wide event of this attempt.
+/// Runs the work, and writes its outcome into the session's row and into the wide event of this attempt.
 async fn attempt<T, F>(session: JobSession, name: String, work: impl FnOnce(JobSession) -> F) -> JobResult<T>
 where
     F: Future<Output = JobResult<T>>,
@@ -121,10 +121,10 @@ where
     event.set("job.name", name);
     event.set("job.session_id", session.id());
     event.set("job.attempt", session.attempt());
-    let mut running = Running {
-        heart: tokio::spawn(keep_beating(session.clone())).abort_handle(),
+    let mut running = RunningSession {
+        heartbeats: tokio::spawn(send_heartbeats(session.clone())).abort_handle(),
         session: session.clone(),
-        over: false,
+        finished: false,
     };
     let dropped = DroppedWrites::default();
     let working = async {
@@ -135,17 +135,17 @@ where
     let outcome = tokio::select! {
         outcome = working => outcome,
         () = session.0.cancel.notified() => {
-            running.over = true;
+            running.finished = true;
             session.end(Status::Cancelled, None).await?;
             return Err(cancelled().into());
         }
     };
-    running.over = true;
+    running.finished = true;
     event.set("job.actions", session.0.actions.count().await);
     let (status, error, outcome) = match outcome {
         Ok(Ok((done, forgotten))) => {
             if forgotten > 0 {
-                tell_of_forgotten_commits(&event, forgotten);
+                report_forgotten_commits(&event, forgotten);
             }
             (Status::Succeeded, None, Ok(done))
         }
@@ -154,63 +154,65 @@ where
             (Status::Failed, Some(error_json(error.as_ref())), Err(error))
         }
         Err(panic) => {
-            let told = panic_json(panic.as_ref());
+            let details = panic_json(panic.as_ref());
             let error = Error::internal(format!(
                 "the job panicked: {}",
-                told["message"].as_str().unwrap_or_default()
+                details["message"].as_str().unwrap_or_default()
             ));
             event.mark_outcome(Outcome::Panic).mark_error(event_error(&error));
-            (Status::Failed, Some(told), Err(error.into()))
+            (Status::Failed, Some(details), Err(error.into()))
         }
     };
     session.end(status, error).await?;
     outcome
 }
 
-/// The work has succeeded, and what it wrote is lost.
-fn tell_of_forgotten_commits(event: &WideEvent, forgotten: u64) {
-    let words = format!("{forgotten} transactions wrote and were dropped: {ADVICE}");
-    tracing::warn!("jobs: a job succeeded, and {words}");
+/// Reports that the work succeeded although writes were lost.
+fn report_forgotten_commits(event: &WideEvent, forgotten: u64) {
+    let detail = format!("{forgotten} transactions wrote and were dropped: {ADVICE}");
+    tracing::warn!("jobs: a job succeeded, but {detail}");
     event.set("database.forgotten_commits", forgotten);
-    event.mark_error(EventError::new("ForgottenCommit", words).code("forgotten-commit"));
+    event.mark_error(EventError::new("ForgottenCommit", detail).code("forgotten-commit"));
 }
 
 impl JobSession {
-    /// Its id.
+    /// Returns the session's id.
     pub fn id(&self) -> Uuid {
         self.0.id
     }
 
-    /// The job's, which all attempts at it have: for another side, to recognise what it has had.
+    /// Returns the job's id, which is the same for all attempts. Other systems can use it to recognise what they have
+    /// received before.
     pub fn job_id(&self) -> Uuid {
         self.0.job_id
     }
 
-    /// The database, with what the program gave it: [`Database::extension`].
+    /// Returns the database, with the program's [extensions](Database::extension).
     pub fn database(&self) -> &Database {
         &self.0.database
     }
 
-    /// Which attempt it is, from 1 on.
+    /// Returns the number of the attempt, from 1.
     pub fn attempt(&self) -> i32 {
         self.0.attempt
     }
 
-    /// As what it acts: the job, in the name of the person who asked for it, in the same story.
+    /// Returns the context in which the work acts: as the job, on behalf of the person who requested it, in the same
+    /// story.
     pub fn context(&self) -> &Context {
         &self.0.context
     }
 
-    /// Begins a transaction in the session's team. Its events name the session as their actor.
+    /// Begins a transaction in the session's team. Its events have the session as their actor.
     ///
     /// # Errors
-    /// As [`Database::begin`]. [`Error::Conflict`] if this task has another transaction of the session open: work that holds
-    /// a connection must not wait for a second one.
+    /// As [`Database::begin`]. [`Error::Conflict`] if this task has another transaction of the session open: work that
+    /// holds a connection must not wait for a second one.
     pub async fn begin(&self) -> Result<TeamTx> {
         self.0.database.begin(&self.0.context).await
     }
 
-    /// The database beside the session's transactions: for what has transactions of its own in the background.
+    /// Returns the database outside the session's transactions: for code with its own transactions in the background.
     ///
     /// # Errors
     /// [`Error::Conflict`] if this task has a transaction of the session open.
@@ -221,48 +223,49 @@ impl JobSession {
         Ok(&self.0.outside)
     }
 
-    /// Says what was done: any type that serialises and has words. Its `Display` is the sentence, kept as it is now;
-    /// its variant the type. Returns its place, counted from 1 without gaps, also when actions are added at the same
-    /// time.
+    /// Adds an action of any type that implements `Serialize` and `Display`. Its `Display` output is the sentence,
+    /// stored as it is at this time, and its variant is the action's type. Returns the action's number, from 1 without
+    /// gaps, also if actions are added concurrently.
     ///
-    /// It is written when this returns; one round trip. While a transaction of the session is open, it is written when that
-    /// ends, through the transaction's own connection: in one commit with it, or right after its rollback, since an
-    /// action says what was done and not what was kept. If the process dies before, it is lost with the transaction.
+    /// The action is written before this returns, in one round trip. While a transaction of the session is open, the
+    /// action is written at its end, through its connection: in the same commit, or right after its rollback, because
+    /// an action says what was done and not what was kept. If the process dies before that, the action is lost with the
+    /// transaction.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is larger than [`MAX_PAYLOAD_BYTES`](super::MAX_PAYLOAD_BYTES): what is long belongs
-    /// into a run's log. [`Error::Conflict`] if 10,000 actions, or 8 MiB, wait for the end of a transaction.
+    /// [`Error::Invalid`] if it is larger than [`MAX_PAYLOAD_BYTES`](super::MAX_PAYLOAD_BYTES): write long content to a
+    /// run's log. [`Error::Conflict`] if 10,000 actions, or 8 MiB, already wait for the end of a transaction.
     pub async fn add_action(&self, action: &(impl Serialize + Display)) -> Result<i64> {
-        let told = Told::of(action)?;
-        self.0.actions.add(&self.0.outside, vec![told]).await
+        let rendered = RenderedAction::of(action)?;
+        self.0.actions.add(&self.0.outside, vec![rendered]).await
     }
 
-    /// Says many things at once, in order: one statement. Returns the last one's place.
+    /// Adds several actions in order, in one statement. Returns the last one's number.
     ///
     /// # Errors
     /// As [`JobSession::add_action`]; then none of them is written.
     pub async fn add_actions<A: Serialize + Display>(&self, actions: &[A]) -> Result<i64> {
-        let told: Vec<_> = actions.iter().map(Told::of).collect::<Result<_>>()?;
-        self.0.actions.add(&self.0.outside, told).await
+        let rendered: Vec<_> = actions.iter().map(RenderedAction::of).collect::<Result<_>>()?;
+        self.0.actions.add(&self.0.outside, rendered).await
     }
 
     async fn end(&self, status: Status, error: Option<Value>) -> Result<()> {
-        let Parts {
+        let SessionInner {
             id, outside, context, ..
         } = &*self.0;
-        // Of a transaction that its work has left to somebody else.
+        // Writes the actions of a transaction that the work has passed to another task.
         self.0.actions.flush(outside).await?;
         if !store::end(outside, context, *id, status, error).await? {
-            tracing::warn!(session = %id, "a job's session was taken for lost before it {status}");
+            tracing::warn!(session = %id, "a job's session had been marked as lost before it {status}");
         }
         Ok(())
     }
 }
 
-/// As what a session's work acts: the job itself, in the name of the person who asked for it.
-fn acting(id: Uuid, spec: &SessionSpec) -> Context {
-    let asked = &spec.context;
-    let person = match &asked.actor {
+/// Returns the context of a session's work: the job itself, on behalf of the person who requested it.
+fn session_context(id: Uuid, spec: &SessionSpec) -> Context {
+    let requested = &spec.context;
+    let person = match &requested.actor {
         Actor::User { id, name } => Some(Person {
             id: *id,
             name: name.clone(),
@@ -274,71 +277,72 @@ fn acting(id: Uuid, spec: &SessionSpec) -> Context {
             id,
             name: spec.name.clone(),
         },
-        on_behalf_of: asked.on_behalf_of.clone().or(person),
+        on_behalf_of: requested.on_behalf_of.clone().or(person),
         via: Some("job".to_owned()),
-        ..asked.clone()
+        ..requested.clone()
     }
 }
 
-/// What the work of a session returns when somebody has asked for its end.
+/// Returns the error of a cancelled session.
 fn cancelled() -> Error {
     Error::conflict(CANCELLED, "the job was cancelled")
 }
 
-async fn keep_beating(session: JobSession) {
+async fn send_heartbeats(session: JobSession) {
     let every = session.0.database.extension::<Heartbeat>().copied().unwrap_or_default();
-    let mut beats = tokio::time::interval(every.0);
-    beats.tick().await;
-    let bell = session.0.database.extension::<Bell>().cloned().unwrap_or_default();
-    let mut cancelled = bell.cancelled();
+    let mut ticks = tokio::time::interval(every.0);
+    ticks.tick().await;
+    let notifier = session.0.database.extension::<Bell>().cloned().unwrap_or_default();
+    let mut cancelled = notifier.cancelled();
     loop {
         tokio::select! {
-            _ = beats.tick() => {}
-            () = is_cancelled(&mut cancelled, session.id()) => {}
+            _ = ticks.tick() => {}
+            () = wait_for_cancellation(&mut cancelled, session.id()) => {}
         }
-        let Parts {
+        let SessionInner {
             id, outside, context, ..
         } = &*session.0;
-        match store::beat(outside, context, *id).await {
-            Ok(Beat::On) => {}
-            Ok(Beat::Cancel) => session.0.cancel.notify_one(),
-            // In whatever way, as when it was taken for lost.
-            Ok(Beat::Over) => return,
-            Err(error) => tracing::warn!(session = %id, "a job's session could not say that it lives: {error}"),
+        match store::heartbeat(outside, context, *id).await {
+            Ok(HeartbeatReply::Continue) => {}
+            Ok(HeartbeatReply::Cancel) => session.0.cancel.notify_one(),
+            // It has ended in some other way, for example it was marked as lost.
+            Ok(HeartbeatReply::Ended) => return,
+            Err(error) => tracing::warn!(session = %id, "could not send the heartbeat of a job's session: {error}"),
         }
     }
 }
 
-/// Waits until somebody asks for this session's end; who hears too late to know which, looks.
-async fn is_cancelled(cancelled: &mut broadcast::Receiver<Uuid>, session_id: Uuid) {
+/// Waits until the cancellation of this session is requested. If messages were missed, it returns too, so that the
+/// caller checks the session's row.
+async fn wait_for_cancellation(cancelled: &mut broadcast::Receiver<Uuid>, session_id: Uuid) {
     loop {
         match cancelled.recv().await {
             Ok(id) if id != session_id => {}
             Ok(_) | Err(RecvError::Lagged(_)) => return,
-            // Nobody can ask any more.
+            // All senders are dropped.
             Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
 }
 
-/// A session under way. Dropped before its work is over, it was cancelled.
-struct Running {
+/// Guards a running session: if it is dropped before the work ends, the session was cancelled.
+struct RunningSession {
     session: JobSession,
-    heart: AbortHandle,
-    over: bool,
+    heartbeats: AbortHandle,
+    finished: bool,
 }
 
-impl Drop for Running {
+impl Drop for RunningSession {
     fn drop(&mut self) {
-        self.heart.abort();
-        if self.over {
+        self.heartbeats.abort();
+        if self.finished {
             return;
         }
         let session = self.session.clone();
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = session.end(Status::Cancelled, None).await {
-                    tracing::warn!(session = %session.id(), "a cancelled job's session could not be ended: {error}");
+                    tracing::warn!(session = %session.id(), "could not end the session of a cancelled job: {error}");
                 }
             });
         }

@@ -1,4 +1,4 @@
-//! What a session is of.
+//! Describes a session that is about to begin.
 
 use std::fmt::Display;
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
 use crate::tenancy::Context;
 
-/// What a session is of: which job, with which input, for whom.
+/// Describes a session: its job, its input and its context.
 #[derive(Debug, Clone)]
 pub struct SessionSpec {
     pub(super) name: String,
@@ -29,8 +29,8 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
-    /// Work of the service itself, in the reserved team whose members are its operators. The name is lower case
-    /// letters, digits, `_`, `-` and dots: `sync_roster`.
+    /// Creates the description of the service's own work, in the system team, whose members are the operators. The name
+    /// consists of lower-case letters, digits, `_`, `-` and dots: `sync_roster`.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
@@ -46,41 +46,41 @@ impl SessionSpec {
         }
     }
 
-    /// In words that were taken apart already.
+    /// Sets a sentence that was already split into parts.
     pub(super) fn told_as(mut self, sentence: Sentence) -> Self {
         self.sentence = Some(sentence);
         self
     }
 
-    /// Under another name.
+    /// Sets another name.
     pub(super) fn named(mut self, name: String) -> Self {
         self.name = name;
         self
     }
 
-    /// What it is given.
+    /// Sets the input.
     #[must_use]
     pub fn input(mut self, input: &impl Serialize) -> Self {
         self.input = serde_json::to_value(input).map_err(|error| error.to_string());
         self
     }
 
-    /// The context in which it was asked for: its team, and its story.
+    /// Sets the context of the request: its team, actor and story.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// What it does, as people read it: words, or anything that has some, with [`badge`](super::badge)s. Without one, the
-    /// name in words: "Sync roster".
+    /// Sets the sentence that says what the session does: text, or any type with `Display`, with
+    /// [`badge`](super::badge)s. Without it, the sentence is the name in words: "Sync roster".
     #[must_use]
     pub fn sentence(mut self, sentence: impl Display) -> Self {
         self.sentence = Some(Sentence::of(|| sentence.to_string()));
         self
     }
 
-    /// Which attempt it is, of how many, at the job that all of them are at.
+    /// Sets the job's id, the number of the attempt and the maximum number of attempts.
     #[must_use]
     pub fn attempt(mut self, job_id: Uuid, attempt: i32, of: i32) -> Self {
         self.job_id = Some(job_id);
@@ -89,7 +89,7 @@ impl SessionSpec {
         self
     }
 
-    /// The queue's number of the job, and since when it was due.
+    /// Sets the queue's id of the job, and when it became due.
     #[must_use]
     pub fn queued(mut self, queue_job_id: i64, due_at: DateTime<Utc>) -> Self {
         self.queue_job_id = Some(queue_job_id);
@@ -97,8 +97,8 @@ impl SessionSpec {
         self
     }
 
-    /// Refuses what no row could hold.
-    pub(super) fn checked(self) -> Result<(Self, Value)> {
+    /// Checks the name and the input. Returns the input.
+    pub(super) fn validated(self) -> Result<(Self, Value)> {
         if !is_name(&self.name) {
             return Err(Error::invalid(
                 "job_name",
@@ -109,22 +109,22 @@ impl SessionSpec {
             ));
         }
         let input = self.input.clone();
-        let input = input.map_err(|error| Error::invalid("input", format!("is no JSON: {error}")))?;
+        let input = input.map_err(|error| Error::invalid("input", format!("can't be serialised as JSON: {error}")))?;
         if has_nul(&input) {
-            return Err(Error::invalid("input", "has U+0000 in it, which no row can hold"));
+            return Err(Error::invalid("input", "contains U+0000, which can't be stored"));
         }
         refuse_too_deep("input", &input)?;
         Ok((self, input))
     }
 
-    pub(super) fn told(&self) -> Sentence {
+    pub(super) fn rendered_sentence(&self) -> Sentence {
         self.sentence
             .clone()
             .unwrap_or_else(|| Sentence::of(|| in_words(&self.name)))
     }
 }
 
-/// A job's name as words: `sync_roster` is "Sync roster".
+/// Converts a job's name to words: `sync_roster` becomes "Sync roster".
 pub(super) fn in_words(name: &str) -> String {
     let words = name.replace(['_', '-', '.'], " ");
     let mut letters = words.chars();
@@ -132,7 +132,7 @@ pub(super) fn in_words(name: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-/// What a name must be like: 1 to 63 of `a-z`, `0-9`, `_`, `-` and `.`, beginning with a letter.
+/// Returns whether a name is valid: 1 to 63 of `a-z`, `0-9`, `_`, `-` and `.`, beginning with a letter.
 pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.len() <= 63
@@ -146,16 +146,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_sentence_where_there_is_none() {
-        assert_eq!(SessionSpec::new("sync_roster").told().text, "Sync roster");
-        assert_eq!(SessionSpec::new("a").sentence("Started").told().text, "Started");
+    fn without_a_sentence_the_name_is_the_sentence() {
+        assert_eq!(SessionSpec::new("sync_roster").rendered_sentence().text, "Sync roster");
+        assert_eq!(
+            SessionSpec::new("a").sentence("Started").rendered_sentence().text,
+            "Started"
+        );
     }
 
     #[test]
-    fn names_have_a_shape() {
-        assert!(SessionSpec::new("sync_roster-2.x").checked().is_ok());
+    fn invalid_names_are_rejected() {
+        assert!(SessionSpec::new("sync_roster-2.x").validated().is_ok());
         for wrong in ["", "Sync", "2x", "a b", &"a".repeat(64)] {
-            assert!(SessionSpec::new(wrong).checked().is_err(), "{wrong}");
+            assert!(SessionSpec::new(wrong).validated().is_err(), "{wrong}");
         }
     }
 }

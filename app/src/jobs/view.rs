@@ -1,4 +1,4 @@
-//! Sessions and actions as clients see them.
+//! Sessions and actions in the form that clients receive.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,76 +10,77 @@ use super::outcome::Status;
 use super::sentence::{Sentence, SentencePart};
 use super::store::{ActionRow, SessionRow};
 
-/// What the system did in the background, once.
+/// A job session: one attempt at a job, or other background work.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = JobSession)]
 pub struct SessionView {
-    /// Its id.
+    /// The session's id.
     pub id: Uuid,
-    /// Which job.
+    /// The job's name.
     pub job_name: String,
-    /// The job: all its attempts have the same.
+    /// The job's id, which is the same for all attempts.
     pub job_id: Uuid,
     /// The queue's id of the job, if it came from the queue.
     pub queue_job_id: Option<i64>,
-    /// Which attempt, from 1 on.
+    /// The number of the attempt, from 1.
     pub attempt: i32,
-    /// How many attempts there are before it is given up.
+    /// The maximum number of attempts.
     pub max_attempts: i32,
-    /// How it stands.
+    /// The session's status.
     pub status: Status,
-    /// What it does, in words.
+    /// What the session does, as a sentence.
     pub sentence: String,
-    /// The same words in pieces.
+    /// The sentence in parts.
     pub parts: Vec<SentencePart>,
-    /// What it was given. Left out of live frames and stories.
+    /// The job's input. Left out of live frames and stories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
-    /// What it failed with: `type`, `message`, `causes`.
+    /// The error: `type`, `message`, `causes`.
     pub error: Option<Value>,
-    /// True: the input or the error is long, and its values are cut here; the session by itself has all of it.
+    /// True if the input or the error is long and its values are cut here. The complete values come with the request
+    /// for the single session.
     pub truncated: bool,
-    /// The story it belongs to.
+    /// The correlation id of its story.
     pub correlation_id: Uuid,
-    /// The event that caused it, if one did.
+    /// The event that caused it, if there is one.
     pub causation_id: Option<Uuid>,
-    /// Since when it was due in the queue.
+    /// When the job became due in the queue.
     pub queued_at: Option<DateTime<Utc>>,
-    /// When it began.
+    /// When the session started.
     pub started_at: DateTime<Utc>,
-    /// When its worker last said that it lives.
+    /// The time of the worker's last heartbeat.
     pub heartbeat_at: DateTime<Utc>,
-    /// When it ended; null while it runs.
+    /// When the session ended; null while it is running.
     pub finished_at: Option<DateTime<Utc>>,
-    /// When somebody asked for its end.
+    /// When its cancellation was requested.
     pub cancel_requested_at: Option<DateTime<Utc>>,
-    /// The fields among `input` and `error` that can't be read; they hold `{"unreadable": {"reason": …}}`.
+    /// Those of the fields `input` and `error` that can't be read; they contain `{"unreadable": {"reason": …}}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<&'static str>,
-    /// How long it waited in the queue after it was due.
+    /// How long the job waited in the queue after it was due, in milliseconds.
     pub queue_delay_ms: Option<i64>,
-    /// How long it ran; null while it runs.
+    /// How long the session ran, in milliseconds; null while it is running.
     pub run_time_ms: Option<i64>,
 }
 
-/// One thing that a session did.
+/// An action of a session.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = JobAction)]
 pub struct ActionView {
-    /// Its place in the session, from 1 on, without gaps.
+    /// The action's number in the session, from 1 without gaps.
     pub seq: i64,
-    /// When.
+    /// When the action was added.
     pub at: DateTime<Utc>,
-    /// Which of the job's kinds of action.
+    /// The action's type, which the job defines.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What was done, in words.
+    /// What was done, as a sentence.
     pub sentence: String,
-    /// The same words in pieces.
+    /// The sentence in parts.
     pub parts: Vec<SentencePart>,
-    /// All of it.
+    /// The complete payload.
     pub payload: Value,
-    /// `payload`, if that can't be read; it holds `{"unreadable": {"reason": …}}`.
+    /// Contains `payload` if that can't be read; it is then `{"unreadable": {"reason": …}}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<&'static str>,
 }

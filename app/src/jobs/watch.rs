@@ -1,4 +1,4 @@
-//! How the queue stands, and how far its consumers are behind.
+//! Reports the state of the queue and the lag of consumers.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -15,55 +15,55 @@ use super::relay;
 use crate::error::Result;
 use crate::tenancy::WorkerDatabase;
 
-/// How the queue stands.
+/// The state of the queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Watched {
-    /// Consumers that run after the commit, by name.
+    /// The lags of the consumers that run after the commit, by name.
     pub lags: Vec<Lag>,
-    /// All jobs, those of consumers included.
+    /// All jobs, including those of consumers.
     pub jobs: JobFigures,
-    /// The oldest transaction that is under way. What commits after it began is handed over once it has ended.
+    /// The oldest transaction that is still open. Rows that commit after its start are handed over only after its end.
     pub oldest: Option<OldestTransaction>,
 }
 
-/// How far a consumer is behind what is recorded.
+/// The lag of a consumer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lag {
-    /// The consumer.
+    /// The consumer's name.
     pub consumer: String,
-    /// Events that were not looked at yet, for it or not; 100,000 if there are more.
+    /// The number of events after the consumer's cursor, whether or not they are for it; at most 100,000.
     pub events: i64,
     /// When the oldest of them was recorded.
     pub since: Option<DateTime<Utc>>,
-    /// When the consumer last moved on.
+    /// When the consumer's cursor last advanced.
     pub moved_at: DateTime<Utc>,
-    /// The jobs that give it the events that it was not given yet.
+    /// The jobs with events that the consumer hasn't processed.
     pub jobs: JobFigures,
 }
 
-/// Jobs by how they stand. Each job is counted once.
+/// The number of jobs in each state. Each job is counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobFigures {
-    /// Due, and free for a worker; those included that were asked for and are not in the queue yet.
+    /// Due and not locked by a worker, including requests that are not in the queue yet.
     pub due: i64,
-    /// Asked for at a later time.
+    /// Due at a later time.
     pub scheduled: i64,
-    /// Failed before, and wait for the time of their next attempt.
+    /// Failed, and waiting for the next attempt.
     pub retrying: i64,
-    /// Held by a worker that lives: running, or about to.
+    /// Locked by a live worker: running, or about to run.
     pub running: i64,
-    /// Held by a worker that is dead: they are freed once another worker looks after them.
+    /// Locked by a dead worker, until another worker releases them.
     pub locked_by_dead_worker: i64,
-    /// Failed at their last attempt: only a retry that somebody asks for runs them again.
+    /// Failed at the last attempt: only a retry by hand runs them again.
     pub given_up: i64,
-    /// Asked for, and refused by the queue: they are in `job_requests`, with the reason in `refused`.
+    /// Refused by the queue: they are in `job_requests`, with the reason in `refused`.
     pub refused: i64,
-    /// In the queue, with an input that can't be read: they will not run.
+    /// In the queue with an input that can't be read: they will not run.
     pub quarantined: i64,
 }
 
 impl JobFigures {
-    /// Each figure with its name, for `/metrics` and the command line.
+    /// Reticks each number with its name, for `/metrics` and the command line.
     pub fn named(&self) -> [(&'static str, i64); 8] {
         [
             ("due", self.due),
@@ -77,7 +77,7 @@ impl JobFigures {
         ]
     }
 
-    /// Those that are still to be done.
+    /// Reticks the number of jobs that are not finished.
     pub fn unfinished(&self) -> i64 {
         self.due + self.scheduled + self.retrying + self.running + self.locked_by_dead_worker
     }
@@ -96,20 +96,20 @@ impl AddAssign for JobFigures {
     }
 }
 
-/// A transaction that holds up what comes after it.
+/// An open transaction that delays the hand-over of later rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OldestTransaction {
-    /// PostgreSQL's process.
+    /// The process id of its PostgreSQL backend.
     pub pid: i32,
-    /// Its database: any of the cluster's holds up all.
+    /// Its database. A transaction in any database of the cluster delays the hand-over.
     pub database: Option<String>,
-    /// How long it has been under way, in seconds: at least, where the workers' role may not see when it began.
+    /// How long it has been open, in seconds. A lower bound, if the workers' role may not see when it began.
     pub seconds: f64,
-    /// Its number, of the lower half: whether it is the same as before.
+    /// The lower half of its transaction id, to tell whether it is the same as before.
     pub transaction: Option<String>,
 }
 
-/// Looks how the queue stands. A worker is taken for dead as [`WorkerOptions`] has it by default.
+/// Reads the state of the queue. A worker counts as dead after the default time of [`WorkerOptions`].
 ///
 /// # Errors
 /// As any statement.
@@ -117,7 +117,7 @@ pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
     watch_with(workers, WorkerOptions::default().lost_after).await
 }
 
-/// As [`watch`]; a worker is dead that has said nothing for `lost_after`.
+/// Reads the state of the queue. A worker counts as dead if it sent no heartbeat for `lost_after`.
 ///
 /// # Errors
 /// As any statement.
@@ -151,7 +151,7 @@ pub async fn watch_with(workers: &WorkerDatabase, lost_after: Duration) -> Resul
     })
 }
 
-/// Jobs by how they stand: those of each consumer, and of no consumer those of everything else.
+/// Counts jobs by state: for each consumer, and, under `None`, for all other jobs.
 async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTreeMap<Option<String>, JobFigures>> {
     let query = sqlx::query(
         "WITH held AS (
@@ -204,24 +204,24 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
     Ok(of_consumers)
 }
 
-/// What was last seen, for `/metrics` of a process that works: an extension of the
+/// The state of the queue that was read last, for `/metrics` of a process with workers: an extension of the
 /// [`Database`](crate::tenancy::Database).
 #[derive(Debug, Clone, Default)]
 pub struct LastWatched(Arc<Mutex<Option<Watched>>>);
 
 impl LastWatched {
-    /// None where nobody looks.
+    /// Reticks the last state; `None` if this process doesn't read it.
     pub fn get(&self) -> Option<Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks again and again.
+    /// Reads the state at each interval; never reticks.
     pub(super) async fn keep(self, workers: WorkerDatabase, every: Duration, lost_after: Duration) {
-        let mut turns = tokio::time::interval(every);
-        // The oldest transaction, and since when it has been that.
+        let mut ticks = tokio::time::interval(every);
+        // The oldest transaction, and since when it has been the oldest.
         let mut oldest: Option<(Option<String>, Instant)> = None;
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             match watch_with(&workers, lost_after).await {
                 Ok(mut seen) => {
                     oldest = seen.oldest.as_mut().map(|now| {
@@ -234,7 +234,7 @@ impl LastWatched {
                     });
                     *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
                 }
-                Err(error) => tracing::debug!("jobs: the queue could not be looked at: {error}"),
+                Err(error) => tracing::debug!("jobs: could not read the state of the queue: {error}"),
             }
         }
     }

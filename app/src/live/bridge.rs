@@ -1,8 +1,8 @@
-//! Hints between the processes of one database: what commits here is hinted at there.
+//! Exchanges signals between the processes of one database.
 //!
-//! What waits is said together, at most every few milliseconds, and never in anybody's transaction. Without a
-//! connection that hears (a pooler in transaction mode, a database that is away) nothing is lost but time: every
-//! process looks where its topics are each second.
+//! Pending signals are published together, at most every few milliseconds, and never in the transaction of a request.
+//! Without a connection for LISTEN (a pooler in transaction mode, a database that is unavailable), the only effect is a
+//! delay: every process polls its topics once a second.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,110 +12,110 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::Hearing;
-use super::mailbox::{Mailbox, Waiting};
+use super::mailbox::{Mailbox, PendingSignals};
 use crate::error::{Error, Result};
 use crate::tenancy::Hint;
 use crate::tenancy::channel::{self, Listener, MAX_TEXT_BYTES, Speaker};
 
 const CHANNEL: &str = "daybook_hints";
-/// Between two texts, so that a database under load commits two hundred of them a second at most.
-const BREATH: Duration = Duration::from_millis(5);
-/// The same of hints of work.
-const BREATH_OF_WORK: Duration = Duration::from_millis(25);
-/// Before a connection is tried again.
-const PAUSE: Duration = Duration::from_secs(10);
-/// How many hints fit a text: each takes less than 120 bytes.
-const HINTS_A_TEXT: usize = (MAX_TEXT_BYTES - 200) / 120;
-/// Beyond so many texts, "look at everything" says it as well.
-const MAX_TEXTS: usize = 8;
+/// Minimum time between two messages, so that a busy database commits at most two hundred of them a second.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
+/// The same for signals about work.
+const WORK_PUBLISH_INTERVAL: Duration = Duration::from_millis(25);
+/// Delay before the next attempt to connect.
+const RECONNECT_DELAY: Duration = Duration::from_secs(10);
+/// Number of signals that fit into a message: each takes less than 120 bytes.
+const MAX_SIGNALS_PER_MESSAGE: usize = (MAX_TEXT_BYTES - 200) / 120;
+/// Maximum number of messages at once. More signals are replaced by one message: "everything changed".
+const MAX_MESSAGES: usize = 8;
 
-/// What one process says to the others.
+/// A message from one process to the others.
 #[derive(Debug, Serialize, Deserialize)]
-struct Text {
-    /// The process that says it, which knows already.
+struct SignalMessage {
+    /// The sender, which ignores its own messages.
     from: Uuid,
     hints: HashSet<Hint>,
     everything: bool,
 }
 
-/// Carries what waits for elsewhere to other processes, and what they say to here, for ever.
-pub(super) async fn carry(connect: PgConnectOptions, hearing: Hearing) {
+/// Relays signals between this process and the others; never returns.
+pub(super) async fn relay_signals(connect: PgConnectOptions, hearing: Hearing) {
     let Hearing {
-        here: incoming,
-        elsewhere,
-        work_elsewhere,
+        local: incoming,
+        remote,
+        remote_work,
     } = hearing;
-    let me = Uuid::new_v4();
-    let mut told = false;
+    let process_id = Uuid::new_v4();
+    let mut warned = false;
     loop {
         match channel::open(connect.clone(), CHANNEL).await {
             Ok((speaker, listener)) => {
-                told = false;
-                tracing::info!("live: hints of other processes are heard");
-                // What was said while nobody heard.
-                incoming.put_everything();
+                warned = false;
+                tracing::info!("live: connected; signals of other processes are received");
+                // Signals may have been missed before the connection.
+                incoming.put_everything_changed();
                 let ended = tokio::select! {
-                    ended = say(me, &speaker, &elsewhere, BREATH) => ended,
-                    ended = say(me, &speaker, &work_elsewhere, BREATH_OF_WORK) => ended,
-                    ended = hear(me, listener, &incoming) => ended,
+                    ended = publish(process_id, &speaker, &remote, PUBLISH_INTERVAL) => ended,
+                    ended = publish(process_id, &speaker, &remote_work, WORK_PUBLISH_INTERVAL) => ended,
+                    ended = receive(process_id, listener, &incoming) => ended,
                 };
                 if let Err(error) = ended {
-                    tracing::debug!("live: {}", cause(&error));
+                    tracing::debug!("live: lost the connection for signals: {}", cause(&error));
                 }
             }
-            Err(error) if !told => {
-                told = true;
+            Err(error) if !warned => {
+                warned = true;
                 tracing::warn!(
-                    "live: hints of other processes are not heard, so that what they write shows up to a second \
-                     later; through a pooler set DAYBOOK_DIRECT_URL to the server itself: {}",
+                    "live: signals of other processes are not received, so their changes appear up to a second later; behind a \
+                     pooler, set DAYBOOK_DIRECT_URL to the server itself: {}",
                     cause(&error)
                 );
             }
             Err(_) => {}
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RECONNECT_DELAY).await;
     }
 }
 
-async fn say(me: Uuid, speaker: &Speaker, outgoing: &Mailbox, breath: Duration) -> Result<()> {
+async fn publish(process_id: Uuid, speaker: &Speaker, outgoing: &Mailbox, interval: Duration) -> Result<()> {
     loop {
-        for text in texts(me, outgoing.take().await) {
+        for message in messages(process_id, outgoing.take().await) {
             speaker
-                .say(&serde_json::to_string(&text).map_err(Error::internal)?)
+                .say(&serde_json::to_string(&message).map_err(Error::internal)?)
                 .await?;
         }
-        tokio::time::sleep(breath).await;
+        tokio::time::sleep(interval).await;
     }
 }
 
-async fn hear(me: Uuid, mut listener: Listener, incoming: &Mailbox) -> Result<()> {
+async fn receive(process_id: Uuid, mut listener: Listener, incoming: &Mailbox) -> Result<()> {
     loop {
-        let Some(heard) = listener.hear().await? else {
-            incoming.put_everything();
+        let Some(received) = listener.hear().await? else {
+            incoming.put_everything_changed();
             continue;
         };
-        match serde_json::from_str::<Text>(&heard) {
-            Ok(text) if text.from == me => {}
-            Ok(text) if text.everything => incoming.put_everything(),
-            Ok(text) => incoming.put(text.hints),
-            // Another version's words, or another's altogether.
-            Err(_) => incoming.put_everything(),
+        match serde_json::from_str::<SignalMessage>(&received) {
+            Ok(message) if message.from == process_id => {}
+            Ok(message) if message.everything => incoming.put_everything_changed(),
+            Ok(message) => incoming.put(message.hints),
+            // A message of another version, or of another program.
+            Err(_) => incoming.put_everything_changed(),
         }
     }
 }
 
-fn texts(from: Uuid, waiting: Waiting) -> Vec<Text> {
-    if waiting.everything || waiting.hints.len() > MAX_TEXTS * HINTS_A_TEXT {
-        return vec![Text {
+fn messages(from: Uuid, pending: PendingSignals) -> Vec<SignalMessage> {
+    if pending.everything || pending.hints.len() > MAX_MESSAGES * MAX_SIGNALS_PER_MESSAGE {
+        return vec![SignalMessage {
             from,
             hints: HashSet::new(),
             everything: true,
         }];
     }
-    let hints: Vec<Hint> = waiting.hints.into_iter().collect();
+    let hints: Vec<Hint> = pending.hints.into_iter().collect();
     hints
-        .chunks(HINTS_A_TEXT)
-        .map(|hints| Text {
+        .chunks(MAX_SIGNALS_PER_MESSAGE)
+        .map(|hints| SignalMessage {
             from,
             hints: hints.iter().copied().collect(),
             everything: false,
@@ -133,24 +133,27 @@ mod tests {
     use crate::tenancy::Moved;
 
     #[test]
-    fn what_waits_fits_the_texts_that_say_it() {
+    fn pending_signals_fit_into_the_messages() {
         for moved in [Moved::Notifications as fn(Uuid) -> Moved, Moved::Thread] {
             let hint = || Hint {
                 team_id: Uuid::new_v4(),
                 moved: moved(Uuid::new_v4()),
             };
-            let waiting = Waiting {
-                hints: (0..MAX_TEXTS * HINTS_A_TEXT).map(|_| hint()).collect(),
+            let pending = PendingSignals {
+                hints: (0..MAX_MESSAGES * MAX_SIGNALS_PER_MESSAGE).map(|_| hint()).collect(),
                 everything: false,
             };
-            let all = waiting.hints.clone();
-            let texts = texts(Uuid::new_v4(), waiting);
-            assert_eq!(texts.len(), MAX_TEXTS);
-            for text in &texts {
-                assert!(serde_json::to_string(text).unwrap().len() <= MAX_TEXT_BYTES);
+            let all = pending.hints.clone();
+            let messages = messages(Uuid::new_v4(), pending);
+            assert_eq!(messages.len(), MAX_MESSAGES);
+            for message in &messages {
+                assert!(serde_json::to_string(message).unwrap().len() <= MAX_TEXT_BYTES);
             }
             assert_eq!(
-                texts.into_iter().flat_map(|text| text.hints).collect::<HashSet<_>>(),
+                messages
+                    .into_iter()
+                    .flat_map(|message| message.hints)
+                    .collect::<HashSet<_>>(),
                 all
             );
         }

@@ -1,6 +1,6 @@
-//! What client and service say to each other on the socket: one JSON object a text message.
+//! Frames between client and service: one JSON object in each text message.
 //!
-//! A frame is the same for all who follow a topic: sentences name people by their ids, and a page writes "You".
+//! A frame is the same for all who follow a topic: sentences contain the ids of people, and a page writes "You" itself.
 
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,158 +15,159 @@ use crate::runs::RunView;
 use crate::tenancy::Snapshot;
 use crate::threads::{Changes, Content, Cursor, Message, ThreadRef};
 
-/// Messages that are sent together, at most so many bytes of JSON, unless one alone is longer: other frames, and
-/// the answer to a ping, don't wait behind a frame for long.
+/// Maximum size of a frame's messages as JSON, in bytes, unless a single message is larger. So other frames and the
+/// answer to a ping never wait long behind one frame.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// What a client may say.
+/// A frame from a client.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 #[schema(as = LiveClientFrame)]
 pub enum ClientFrame {
-    /// Follow a topic from a place on. Following it already, one starts anew from there.
+    /// Follows a topic from a position. If the topic is already followed, it starts again from this position.
     Subscribe {
         /// Which.
         topic: Topic,
-        /// Of a thread: the last message that one has, 0 for none. Left out: only what comes from now on.
+        /// For a thread: the `seq` of the last message that the client has; 0 for none. If absent: only new messages.
         #[schema(minimum = 0)]
         seq: Option<i64>,
-        /// Of a thread: the last `revision` that one has seen, so that changes of older messages are told, too.
-        /// Left out: only changes from now on.
+        /// For a thread: the last `revision` that the client has, to receive changes of older messages as well. If
+        /// absent: only new changes.
         #[schema(minimum = 0)]
         revision: Option<i64>,
-        /// Of `threads`, `job-sessions` and `runs`: the last `cursor` that one has seen. Left out: only what comes from now on.
+        /// For `threads`, `job-sessions` and `runs`: the last `cursor` that the client has received. If absent: only
+        /// new changes.
         cursor: Option<String>,
     },
-    /// Follow it no longer.
+    /// Stops following a topic.
     Unsubscribe {
         /// Which.
         topic: Topic,
     },
-    /// Are you there? Answered with `pong`.
+    /// Asks for a `pong`.
     Ping {},
 }
 
-/// What the service says.
+/// A frame from the service.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(tag = "type")]
 #[schema(as = LiveServerFrame)]
 #[non_exhaustive]
 pub enum ServerFrame {
-    /// A topic is followed. What was asked for comes next, then what happens.
+    /// The topic is followed. First come the changes that the client missed, then new ones.
     #[serde(rename = "subscribed")]
     Subscribed {
         /// Which.
         topic: Topic,
-        /// Of a thread: its newest message's place at this moment.
+        /// For a thread: the `seq` of its newest message at this time.
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<i64>,
-        /// Of a thread: how often its messages have been changed until this moment.
+        /// For a thread: its `revision` at this time, which counts changes of its messages.
         #[serde(skip_serializing_if = "Option::is_none")]
         revision: Option<i64>,
-        /// Of `threads`, `job-sessions` and `runs`: from where to go on.
+        /// For `threads`, `job-sessions` and `runs`: the position to resume from.
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,
     },
-    /// A topic is no longer followed.
+    /// The topic is no longer followed.
     #[serde(rename = "unsubscribed")]
     Unsubscribed {
         /// Which.
         topic: Topic,
     },
-    /// New messages of one thread, in their order.
+    /// New messages of one thread, in order.
     #[serde(rename = "thread-messages:created")]
     Created(ThreadMessages),
-    /// Comments that were edited, whole.
+    /// Comments that were edited, with their complete content.
     #[serde(rename = "thread-messages:updated")]
     Updated(ThreadMessages),
-    /// Comments that were taken back.
+    /// Comments that were deleted.
     #[serde(rename = "thread-messages:deleted")]
     Deleted(ThreadMessages),
-    /// One's notifications as they are now.
+    /// The current state of the person's notifications.
     #[serde(rename = "notifications:updated")]
     Notifications {
         /// `notifications`.
         topic: Topic,
-        /// Of two states the one with the higher version is the newer.
+        /// The state with the higher version is the newer one.
         version: i64,
-        /// How many are unread, of all.
+        /// The number of unread notifications in total.
         unread: i64,
-        /// This state, for `PUT /notifications/read`: what arrives after it stays unread.
+        /// Identifies this state for `PUT /notifications/read`: notifications that arrive after it stay unread.
         up_to: String,
-        /// The newest ones; each has a version of its own.
+        /// The newest notifications. Each has its own version.
         items: Vec<Notification>,
     },
-    /// A job session as it is now, and what it has done since.
+    /// The current state of a job session, and its new actions.
     #[serde(rename = "job-sessions:updated")]
-    JobSessions(Box<JobSessionNews>),
-    /// A run as it is now: it began, or ended, or something became of its log.
+    JobSessions(Box<JobSessionUpdate>),
+    /// The current state of a run: it has started, changed or ended.
     #[serde(rename = "runs:updated")]
     Runs {
         /// `runs`.
         topic: Topic,
-        /// The run: of two, the one that came later is the newer.
+        /// The run. Of two frames for one run, the later one is newer.
         run: Box<RunView>,
-        /// From where to go on. It moves with the last frame of what was read at once.
+        /// The position to resume from. It advances with the last frame of a page.
         cursor: String,
     },
     /// The answer to a ping.
     #[serde(rename = "pong")]
     Pong {},
-    /// Something can't be done; the socket stays open.
+    /// A request failed. The socket stays open.
     #[serde(rename = "error")]
     Error {
-        /// For programs: `bad-frame`, `not-found`, `forbidden`, `cursor-ahead`, `too-many-topics`.
+        /// A code for programs: `bad-frame`, `not-found`, `forbidden`, `cursor-ahead`, `too-many-topics`.
         code: &'static str,
-        /// For people.
+        /// A description for people.
         detail: String,
-        /// The topic that it is about; it is not followed.
+        /// The topic of the request; it is not followed.
         #[serde(skip_serializing_if = "Option::is_none")]
         topic: Option<Topic>,
     },
 }
 
-/// Messages of one thread, and where they bring the client that has them.
+/// Messages of one thread, and the client's position after them.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = LiveThreadMessages)]
 pub struct ThreadMessages {
-    /// The topic that they come by.
+    /// The topic of the subscription.
     pub topic: Topic,
     /// The thread.
     pub thread: ThreadRef,
-    /// By `seq`; changed ones in the order in which they were changed.
+    /// Ordered by `seq`; changed messages in the order of their changes.
     pub messages: Vec<Message>,
-    /// Of a thread's own topic: with this frame one has every message up to here.
+    /// For a thread's own topic: with this frame the client has every message up to this `seq`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,
-    /// Of a thread's own topic: with this frame one has every change up to here.
+    /// For a thread's own topic: with this frame the client has every change up to this `revision`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
-    /// Of `threads`: from where to go on. It moves with the last frame of what was read at once, so that some may
-    /// come a second time: a message is known by its thread, its `seq` and its `etag`.
+    /// For `threads`: the position to resume from. It advances with the last frame of a page, so some messages may be
+    /// sent again: a message is identified by its thread, its `seq` and its `etag`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// A job session as it is now, without its input, and its new actions.
+/// The current state of a job session, without its input, and its new actions.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = LiveJobSession)]
-pub struct JobSessionNews {
+pub struct JobSessionUpdate {
     /// `job-sessions`.
     pub topic: Topic,
-    /// The session: of two, the one that came later is the newer.
+    /// The session. Of two frames for one session, the later one is newer.
     pub session: SessionView,
-    /// Its new actions in order. An action may come a second time: it is known by the session and its `seq`.
+    /// New actions, in order. An action may be sent again: it is identified by its session and its `seq`.
     pub actions: Vec<ActionView>,
-    /// From where to go on. It moves with the last frame of what was read at once.
+    /// The position to resume from. It advances with the last frame of a page.
     pub cursor: String,
 }
 
 impl ServerFrame {
-    /// As it goes over the wire. Cheap to clone: all who follow a topic are sent the same bytes.
+    /// Encodes the frame. Cheap to clone: all who follow a topic receive the same bytes.
     ///
     /// # Errors
-    /// [`Error::Internal`]: a frame of ours can always be said.
+    /// [`Error::Internal`] if it can't be encoded, which doesn't happen.
     pub(super) fn encode(&self) -> Result<Utf8Bytes> {
         serde_json::to_string(self)
             .map(Utf8Bytes::from)
@@ -174,30 +175,30 @@ impl ServerFrame {
     }
 }
 
-/// A frame, and where it brings who has it.
+/// An encoded frame, and the client's position after it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Step {
+pub(super) struct ThreadFrame {
     pub(super) to: Cursor,
     pub(super) frame: Utf8Bytes,
 }
 
-/// What happened in a thread between `from` and `changes.to`, as frames for its own topic.
+/// Encodes the changes of a thread between `from` and `changes.to` as frames for its own topic.
 ///
 /// # Errors
 /// As [`ServerFrame::encode`].
-pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<Step>> {
+pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<ThreadFrame>> {
     let topic = Topic::Thread(changes.thread.id);
     let mut steps = Vec::new();
     let mut at = from;
     for messages in chunks(changes.created)? {
         at.seq = messages.last().map_or(at.seq, |message| message.seq);
-        steps.push((at, ServerFrame::Created as Kind, messages));
+        steps.push((at, ServerFrame::Created as FrameConstructor, messages));
     }
     for (revision, message) in changes.changed {
         at.revision = revision;
         steps.push((at, changed(&message), vec![message]));
     }
-    // A message that was changed before it was read has brought its change along.
+    // A message that was changed before this read already has its new content.
     if let Some((last, ..)) = steps.last_mut() {
         *last = changes.to;
     }
@@ -212,7 +213,7 @@ pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<Step>>
                 revision: Some(to.revision),
                 cursor: None,
             });
-            Ok(Step {
+            Ok(ThreadFrame {
                 to,
                 frame: frame.encode()?,
             })
@@ -220,8 +221,8 @@ pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<Step>>
         .collect()
 }
 
-/// Messages as frames for the team's topic. The client has all that came before `new` with the last of them; with the
-/// others it has only what came before `old`.
+/// Encodes messages as frames for the topic `threads`. Only the last frame has the cursor `new`; the others have `old`,
+/// because the client doesn't have the complete page before the last frame.
 ///
 /// # Errors
 /// As [`ServerFrame::encode`].
@@ -230,7 +231,7 @@ pub(super) fn feed_frames(
     old: &Snapshot,
     new: &Snapshot,
 ) -> Result<Vec<Utf8Bytes>> {
-    let mut frames: Vec<(Kind, ThreadMessages)> = Vec::new();
+    let mut frames: Vec<(FrameConstructor, ThreadMessages)> = Vec::new();
     for (thread, messages) in threads {
         let frame = |messages| ThreadMessages {
             topic: Topic::Threads,
@@ -253,11 +254,11 @@ pub(super) fn feed_frames(
     }
     frames
         .into_iter()
-        .map(|(say, messages)| say(messages).encode())
+        .map(|(constructor, messages)| constructor(messages).encode())
         .collect()
 }
 
-/// Sessions as frames, with cursors as [`feed_frames`] has them.
+/// Encodes sessions as frames, with cursors as in [`feed_frames`].
 ///
 /// # Errors
 /// As [`ServerFrame::encode`].
@@ -266,17 +267,17 @@ pub(super) fn session_frames(
     old: &Snapshot,
     new: &Snapshot,
 ) -> Result<Vec<Utf8Bytes>> {
-    let mut frames: Vec<JobSessionNews> = Vec::new();
+    let mut frames: Vec<JobSessionUpdate> = Vec::new();
     for (session, actions) in sessions {
-        let news = |actions| JobSessionNews {
+        let update = |actions| JobSessionUpdate {
             topic: Topic::JobSessions,
             session: session.clone(),
             actions,
             cursor: old.to_string(),
         };
         match actions.is_empty() {
-            true => frames.push(news(actions)),
-            false => frames.extend(chunks(actions)?.into_iter().map(news)),
+            true => frames.push(update(actions)),
+            false => frames.extend(chunks(actions)?.into_iter().map(update)),
         }
     }
     if let Some(last) = frames.last_mut() {
@@ -284,11 +285,11 @@ pub(super) fn session_frames(
     }
     frames
         .into_iter()
-        .map(|news| ServerFrame::JobSessions(Box::new(news)).encode())
+        .map(|update| ServerFrame::JobSessions(Box::new(update)).encode())
         .collect()
 }
 
-/// Runs as frames, with cursors as [`feed_frames`] has them.
+/// Encodes runs as frames, with cursors as in [`feed_frames`].
 ///
 /// # Errors
 /// As [`ServerFrame::encode`].
@@ -302,10 +303,10 @@ pub(super) fn run_frames(runs: Vec<RunView>, old: &Snapshot, new: &Snapshot) -> 
     frames.map(|frame| frame.encode()).collect()
 }
 
-/// What a frame says of its messages.
-type Kind = fn(ThreadMessages) -> ServerFrame;
+/// Constructs a frame for a kind of change.
+type FrameConstructor = fn(ThreadMessages) -> ServerFrame;
 
-fn changed(message: &Message) -> Kind {
+fn changed(message: &Message) -> FrameConstructor {
     match &message.content {
         Content::Comment {
             deleted_at: Some(_), ..
@@ -325,7 +326,7 @@ fn is_changed(message: &Message) -> bool {
     )
 }
 
-/// Cuts messages into runs of at most [`MAX_FRAME_BYTES`].
+/// Splits messages into chunks of at most [`MAX_FRAME_BYTES`].
 fn chunks<M: Serialize>(messages: Vec<M>) -> Result<Vec<Vec<M>>> {
     let mut chunks: Vec<Vec<M>> = Vec::new();
     let mut bytes = usize::MAX;
@@ -345,18 +346,18 @@ fn chunks<M: Serialize>(messages: Vec<M>) -> Result<Vec<Vec<M>>> {
     Ok(chunks)
 }
 
-/// Reads a client's frame.
+/// Parses a client's frame.
 ///
 /// # Errors
-/// For what is no frame; also for a list, which serde takes for an object of a tagged type.
+/// For an invalid frame, also for a JSON list, which serde would accept for a tagged type.
 pub(super) fn client_frame(text: &str) -> Result<ClientFrame, serde_json::Error> {
     match text.trim_start().starts_with('[') {
-        true => Err(serde::de::Error::custom("a list is no frame")),
+        true => Err(serde::de::Error::custom("a frame must be an object, not a list")),
         false => serde_json::from_str(text),
     }
 }
 
-/// The error frame for a frame that is none.
+/// Returns the error frame for an invalid client frame.
 pub(super) fn bad_frame(error: &serde_json::Error) -> ServerFrame {
     ServerFrame::Error {
         code: "bad-frame",
@@ -365,7 +366,7 @@ pub(super) fn bad_frame(error: &serde_json::Error) -> ServerFrame {
     }
 }
 
-/// The one answer for a thread that isn't there and for another team's.
+/// Returns the same error frame for a missing thread and for another team's.
 pub(super) fn no_such_thread(id: Uuid) -> ServerFrame {
     ServerFrame::Error {
         code: "not-found",

@@ -1,10 +1,10 @@
-//! What is read from clients of live sockets, without a socket.
+//! Parses what clients of live sockets send, without a socket: for fuzzing.
 
 use super::frames::{ClientFrame, bad_frame};
 use super::topic::Topic;
 use crate::tenancy::Snapshot;
 
-/// A text frame of a client's.
+/// Parses a client's text frame.
 pub(crate) fn fuzz_client_frame(text: &str) {
     match serde_json::from_str::<ClientFrame>(text) {
         Ok(ClientFrame::Subscribe { topic, cursor, .. }) => {
@@ -17,11 +17,14 @@ pub(crate) fn fuzz_client_frame(text: &str) {
             assert_eq!(topic.to_string().parse::<Topic>().ok(), Some(topic));
         }
         Ok(_) => {}
-        Err(error) => assert!(bad_frame(&error).encode().is_ok(), "a refusal is a frame"),
+        Err(error) => assert!(
+            bad_frame(&error).encode().is_ok(),
+            "an error frame can always be encoded"
+        ),
     }
 }
 
-/// A cursor of a topic.
+/// Parses a topic's cursor.
 pub(crate) fn fuzz_cursor(text: &str) {
     if let Ok(snapshot) = text.parse::<Snapshot>() {
         assert_eq!(snapshot.to_string().parse(), Ok(snapshot.clone()));

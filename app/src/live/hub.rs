@@ -1,14 +1,13 @@
-//! Who follows what, how far each thread has been told, and what to do about a hint: no sockets, no database,
-//! no clock.
+//! Decides, for a signal, what to read and for which sockets. It is pure data: no sockets, no database, no clock.
 //!
-//! **Threads** are read once for all their followers. The hub knows the place up to which a thread has been told
-//! (`told`), and each delivery says from where to where it goes. A follower that isn't at its beginning (who has
-//! just come, or was too slow for one) reads for itself, until it is.
+//! **Threads** are read once for all their followers. The hub knows the position up to which a thread was delivered
+//! (`delivered_to`), and each delivery has a start and an end position. A follower that isn't at its start (a new one,
+//! or one that was too slow) reads for itself until it is.
 //!
-//! **Everything else** is read by each follower for itself: a hint wakes it.
+//! **All other topics** are read by each follower for itself: a signal wakes it.
 //!
-//! **Invariant:** of one thread at most one reading is under way, so that deliveries of a thread follow each other
-//! without a gap. A hint that comes meanwhile is remembered, and answered by another reading.
+//! **Invariant:** at most one read of a thread is in progress, so its deliveries follow each other without a gap. A
+//! signal that arrives meanwhile is remembered, and leads to another read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,11 +16,11 @@ use uuid::Uuid;
 use crate::tenancy::{Hint, Moved};
 use crate::threads::Cursor;
 
-/// A socket, by a number of its own.
+/// The number that identifies a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u64);
 
-/// A topic of a team. Of notifications: a person's.
+/// A topic in a team. Notifications are those of one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
     /// A thread.
@@ -36,120 +35,120 @@ pub enum Subject {
     Runs,
 }
 
-/// What to do next.
+/// What the service must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Read what a thread has above `after`, and come back with [`Hub::read`].
+pub enum HubAction {
+    /// Read the thread's changes after `after`, and call [`Hub::thread_read`].
     Read {
         /// The team.
         team_id: Uuid,
         /// The thread.
         thread_id: Uuid,
-        /// The place up to which it has been told.
+        /// The position up to which it was delivered.
         after: Cursor,
     },
-    /// Tell these sockets to look for themselves.
+    /// Tell these sockets to read the subject themselves.
     Wake {
-        /// At what.
+        /// The subject that has changed.
         subject: Subject,
-        /// Who.
+        /// The sockets that follow it.
         sockets: Vec<SocketId>,
     },
-    /// Ask where the team's followed threads are, and come back with [`Hub::found`].
+    /// Look up the positions of the team's followed threads, and call [`Hub::thread_head`].
     LookUp {
         /// The team.
         team_id: Uuid,
     },
 }
 
-/// What came of a reading.
+/// The outcome of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// Read up to there; `more` follows.
+pub enum ReadOutcome {
+    /// Read up to this position; the flag says whether there is more.
     To(Cursor, bool),
-    /// It failed. The next look-up finds that the thread is ahead.
+    /// The read failed. The next look-up finds that the thread has moved on.
     Failed,
 }
 
 #[derive(Debug, Default)]
-struct Team {
-    followed: BTreeMap<Subject, Followed>,
+struct TeamTopics {
+    followed: BTreeMap<Subject, TopicState>,
 }
 
 #[derive(Debug, Default)]
-struct Followed {
-    by: BTreeSet<SocketId>,
-    /// Of a thread: up to where it has been told; none until a follower has found out where it is.
-    told: Option<Cursor>,
-    work: Work,
+struct TopicState {
+    followers: BTreeSet<SocketId>,
+    /// For a thread: the position up to which it was delivered; `None` until a follower has read the current position.
+    delivered_to: Option<Cursor>,
+    read: ThreadRead,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Work {
+enum ThreadRead {
     #[default]
-    None,
+    Idle,
     Reading,
-    /// And once more after that.
+    /// A read is in progress, and another one must follow.
     ReadingAgain,
 }
 
-/// Who follows what.
+/// Keeps which socket follows which subject, and how far threads were delivered.
 #[derive(Debug, Default)]
 pub struct Hub {
-    teams: HashMap<Uuid, Team>,
+    teams: HashMap<Uuid, TeamTopics>,
     sockets: HashMap<SocketId, (Uuid, HashSet<Subject>)>,
 }
 
 impl Hub {
-    /// Lets a socket in.
+    /// Adds a socket.
     pub fn join(&mut self, socket: SocketId, team_id: Uuid) {
         self.sockets.insert(socket, (team_id, HashSet::new()));
     }
 
-    /// A socket is gone.
+    /// Removes a socket and its subscriptions.
     pub fn leave(&mut self, socket: SocketId) {
         let Some((team_id, subjects)) = self.sockets.remove(&socket) else {
             return;
         };
         for subject in subjects {
-            self.forget(team_id, subject, socket);
+            self.remove_follower(team_id, subject, socket);
         }
     }
 
-    /// A socket follows a subject from now on. It looks where the subject is after this, so that whatever happens
-    /// meanwhile is hinted at, or seen.
+    /// Subscribes a socket to a subject. The socket must read the subject's position after this call, so that each
+    /// later change is either in what it reads or signalled.
     pub fn follow(&mut self, socket: SocketId, subject: Subject) {
         let Some((team_id, subjects)) = self.sockets.get_mut(&socket) else {
             return;
         };
         subjects.insert(subject);
         let team = self.teams.entry(*team_id).or_default();
-        team.followed.entry(subject).or_default().by.insert(socket);
+        team.followed.entry(subject).or_default().followers.insert(socket);
     }
 
-    /// A socket follows a subject no longer.
+    /// Removes a socket's subscription.
     pub fn unfollow(&mut self, socket: SocketId, subject: Subject) {
         let Some((team_id, subjects)) = self.sockets.get_mut(&socket) else {
             return;
         };
         let team_id = *team_id;
         if subjects.remove(&subject) {
-            self.forget(team_id, subject, socket);
+            self.remove_follower(team_id, subject, socket);
         }
     }
 
-    /// A follower has read a thread for itself, up to `cursor`, where it ended. The hub goes on from there; others
-    /// that it has told less are told first.
-    pub fn reached(&mut self, team_id: Uuid, thread_id: Uuid, cursor: Cursor) -> Option<Action> {
+    /// Records that a follower has read a thread to its end, `cursor`. If the thread wasn't delivered before,
+    /// deliveries start at `cursor`. Otherwise the changes up to there are delivered to the other followers first.
+    pub fn follower_reached(&mut self, team_id: Uuid, thread_id: Uuid, cursor: Cursor) -> Option<HubAction> {
         let followed = self.followed(team_id, Subject::Thread(thread_id))?;
-        if followed.told.is_none() {
-            followed.told = Some(cursor);
+        if followed.delivered_to.is_none() {
+            followed.delivered_to = Some(cursor);
         }
-        self.found(team_id, thread_id, cursor)
+        self.thread_head(team_id, thread_id, cursor)
     }
 
-    /// Something has moved, or may have.
-    pub fn hint(&mut self, hint: Hint) -> Vec<Action> {
+    /// Handles a signal: something has changed, or may have.
+    pub fn signal(&mut self, hint: Hint) -> Vec<HubAction> {
         let team_id = hint.team_id;
         let Some(team) = self.teams.get_mut(&team_id) else {
             return Vec::new();
@@ -157,7 +156,7 @@ impl Hub {
         let mut actions = Vec::new();
         match hint.moved {
             Moved::Thread(id) => {
-                actions.extend(team.thread_moved(team_id, id));
+                actions.extend(team.thread_changed(team_id, id));
                 actions.extend(team.wake(Subject::Threads));
             }
             Moved::Threads => {
@@ -166,51 +165,53 @@ impl Hub {
                     .keys()
                     .any(|subject| matches!(subject, Subject::Thread(_)))
                 {
-                    actions.push(Action::LookUp { team_id });
+                    actions.push(HubAction::LookUp { team_id });
                 }
                 actions.extend(team.wake(Subject::Threads));
             }
             Moved::JobSessions => actions.extend(team.wake(Subject::JobSessions)),
             Moved::Runs => actions.extend(team.wake(Subject::Runs)),
-            // For the workers, not for a socket.
+            // Meant for the workers and for access checks, not for sockets.
             Moved::Work | Moved::Cancelled(_) | Moved::Access => {}
             Moved::Notifications(person) => actions.extend(team.wake(Subject::Notifications(person))),
         }
         actions
     }
 
-    /// Where a thread is, as a look-up found.
-    pub fn found(&mut self, team_id: Uuid, thread_id: Uuid, head: Cursor) -> Option<Action> {
+    /// Handles a thread's current position, which a look-up found.
+    pub fn thread_head(&mut self, team_id: Uuid, thread_id: Uuid, head: Cursor) -> Option<HubAction> {
         let team = self.teams.get_mut(&team_id)?;
-        let told = team.followed.get(&Subject::Thread(thread_id))?.told;
-        (told < Some(head)).then(|| team.thread_moved(team_id, thread_id))?
+        let delivered_to = team.followed.get(&Subject::Thread(thread_id))?.delivered_to;
+        (delivered_to < Some(head)).then(|| team.thread_changed(team_id, thread_id))?
     }
 
-    /// The reading of a thread from `after` on has ended. Its followers get what was read, unless it failed; then
-    /// comes another one, if there is more.
-    pub fn read(
+    /// Handles the end of a read of a thread from `after` on. Returns the followers that receive what was read (none if
+    /// it failed), and the next read if there is more.
+    pub fn thread_read(
         &mut self,
         team_id: Uuid,
         thread_id: Uuid,
         after: Cursor,
-        reading: Reading,
-    ) -> (Vec<SocketId>, Option<Action>) {
-        let nobody = (Vec::new(), None);
+        outcome: ReadOutcome,
+    ) -> (Vec<SocketId>, Option<HubAction>) {
+        let nothing = (Vec::new(), None);
         let Some(followed) = self.followed(team_id, Subject::Thread(thread_id)) else {
-            return nobody;
+            return nothing;
         };
-        // All its followers had left, and others have come since: it isn't theirs.
-        if followed.work == Work::None || followed.told != Some(after) {
-            return nobody;
+        // All followers left during the read, and others came since: the read isn't for them.
+        if followed.read == ThreadRead::Idle || followed.delivered_to != Some(after) {
+            return nothing;
         }
-        let again = followed.work == Work::ReadingAgain;
-        followed.work = Work::None;
-        let Reading::To(to, more) = reading else { return nobody };
-        followed.told = Some(to);
-        let followers = followed.by.iter().copied().collect();
+        let again = followed.read == ThreadRead::ReadingAgain;
+        followed.read = ThreadRead::Idle;
+        let ReadOutcome::To(to, more) = outcome else {
+            return nothing;
+        };
+        followed.delivered_to = Some(to);
+        let followers = followed.followers.iter().copied().collect();
         let next = (again || more).then(|| {
-            followed.work = Work::Reading;
-            Action::Read {
+            followed.read = ThreadRead::Reading;
+            HubAction::Read {
                 team_id,
                 thread_id,
                 after: to,
@@ -219,8 +220,8 @@ impl Hub {
         (followers, next)
     }
 
-    /// Those who follow all of a team's threads or sessions should look, hinted at or not.
-    pub fn look_around(&self, team_id: Uuid) -> Vec<Action> {
+    /// Wakes the followers of a team's threads, sessions and runs, whether or not there was a signal.
+    pub fn wake_feeds(&self, team_id: Uuid) -> Vec<HubAction> {
         let Some(team) = self.teams.get(&team_id) else {
             return Vec::new();
         };
@@ -228,8 +229,8 @@ impl Hub {
         followed.into_iter().filter_map(|subject| team.wake(subject)).collect()
     }
 
-    /// A team's followed threads.
-    pub fn threads(&self, team_id: Uuid) -> Vec<Uuid> {
+    /// Returns the team's followed threads.
+    pub fn followed_threads(&self, team_id: Uuid) -> Vec<Uuid> {
         self.subjects(team_id)
             .filter_map(|subject| match subject {
                 Subject::Thread(id) => Some(id),
@@ -238,8 +239,8 @@ impl Hub {
             .collect()
     }
 
-    /// The people of a team whose notifications are followed.
-    pub fn people(&self, team_id: Uuid) -> Vec<Uuid> {
+    /// Returns the people of the team whose notifications are followed.
+    pub fn followed_inboxes(&self, team_id: Uuid) -> Vec<Uuid> {
         self.subjects(team_id)
             .filter_map(|subject| match subject {
                 Subject::Notifications(person) => Some(person),
@@ -255,18 +256,18 @@ impl Hub {
             .flat_map(|team| team.followed.keys().copied())
     }
 
-    fn followed(&mut self, team_id: Uuid, subject: Subject) -> Option<&mut Followed> {
+    fn followed(&mut self, team_id: Uuid, subject: Subject) -> Option<&mut TopicState> {
         self.teams.get_mut(&team_id)?.followed.get_mut(&subject)
     }
 
-    fn forget(&mut self, team_id: Uuid, subject: Subject, socket: SocketId) {
+    fn remove_follower(&mut self, team_id: Uuid, subject: Subject, socket: SocketId) {
         let Some(team) = self.teams.get_mut(&team_id) else {
             return;
         };
         if let Some(followed) = team.followed.get_mut(&subject) {
-            followed.by.remove(&socket);
-            if followed.by.is_empty() {
-                // A reading that is still under way finds nobody to tell.
+            followed.followers.remove(&socket);
+            if followed.followers.is_empty() {
+                // A read that is still in progress will find no follower.
                 team.followed.remove(&subject);
             }
         }
@@ -275,60 +276,63 @@ impl Hub {
         }
     }
 
-    /// Panics where the two ways in which it keeps who follows what disagree.
+    /// Panics if the two indexes of subscriptions disagree.
     #[cfg(test)]
     fn check_invariants(&self) {
         for (socket, (team_id, subjects)) in &self.sockets {
             for subject in subjects {
-                assert!(self.teams[team_id].followed[subject].by.contains(socket));
+                assert!(self.teams[team_id].followed[subject].followers.contains(socket));
             }
         }
         for (team_id, team) in &self.teams {
             assert!(!team.followed.is_empty());
             for (subject, followed) in &team.followed {
-                assert!(!followed.by.is_empty());
-                for socket in &followed.by {
-                    let (of, subjects) = &self.sockets[socket];
-                    assert!(of == team_id && subjects.contains(subject));
+                assert!(!followed.followers.is_empty());
+                for socket in &followed.followers {
+                    let (of_team, subjects) = &self.sockets[socket];
+                    assert!(of_team == team_id && subjects.contains(subject));
                 }
                 if !matches!(subject, Subject::Thread(_)) {
-                    assert!(followed.told.is_none() && followed.work == Work::None);
+                    assert!(followed.delivered_to.is_none() && followed.read == ThreadRead::Idle);
                 }
-                if followed.work != Work::None {
-                    assert!(followed.told.is_some(), "a reading begins somewhere");
+                if followed.read != ThreadRead::Idle {
+                    assert!(
+                        followed.delivered_to.is_some(),
+                        "a read in progress has a start position"
+                    );
                 }
             }
         }
     }
 }
 
-impl Team {
-    fn thread_moved(&mut self, team_id: Uuid, thread_id: Uuid) -> Option<Action> {
+impl TeamTopics {
+    fn thread_changed(&mut self, team_id: Uuid, thread_id: Uuid) -> Option<HubAction> {
         let subject = Subject::Thread(thread_id);
         let followed = self.followed.get_mut(&subject)?;
-        match (followed.work, followed.told) {
-            // Its followers have only just come, and find out for themselves where it is.
-            (Work::None, None) => self.wake(subject),
-            (Work::None, Some(after)) => {
-                followed.work = Work::Reading;
-                Some(Action::Read {
+        match (followed.read, followed.delivered_to) {
+            // Its followers are new, and read its position themselves.
+            (ThreadRead::Idle, None) => self.wake(subject),
+            (ThreadRead::Idle, Some(after)) => {
+                followed.read = ThreadRead::Reading;
+                Some(HubAction::Read {
                     team_id,
                     thread_id,
                     after,
                 })
             }
             _ => {
-                followed.work = Work::ReadingAgain;
+                followed.read = ThreadRead::ReadingAgain;
                 None
             }
         }
     }
 
-    fn wake(&self, subject: Subject) -> Option<Action> {
+    fn wake(&self, subject: Subject) -> Option<HubAction> {
         let followed = self.followed.get(&subject)?;
-        Some(Action::Wake {
+        Some(HubAction::Wake {
             subject,
-            sockets: followed.by.iter().copied().collect(),
+            sockets: followed.followers.iter().copied().collect(),
         })
     }
 }

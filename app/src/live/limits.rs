@@ -1,40 +1,40 @@
-//! What a client may say.
+//! Limits for the frames of a client.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Frames that a client may send at once, as a page does that opens.
-const BURST: u32 = 200;
-/// After that, one in so long.
-const EACH: Duration = Duration::from_millis(50);
+/// Number of frames that a client may send at once, as a page does when it opens.
+const MAX_BURST_FRAMES: u32 = 200;
+/// After a burst, one more frame is allowed for each interval.
+const REFILL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The largest message that a client may send, in bytes.
+/// Maximum size of a client's message, in bytes.
 pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
-/// Topics that one socket may follow.
+/// Maximum number of topics that one socket may follow.
 pub(super) const MAX_TOPICS: usize = 500;
 
-/// Counts what a client says: a token bucket.
+/// Limits the rate of a client's frames: a token bucket.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     left: u32,
     refilled_at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            left: BURST,
+            left: MAX_BURST_FRAMES,
             refilled_at: now,
         }
     }
 
-    /// Whether one more is in order.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
-        let more = now.duration_since(self.refilled_at).as_millis() / EACH.as_millis();
+    /// Takes a token. Returns whether there was one, that is, whether the frame is allowed.
+    pub(super) fn try_take(&mut self, now: Instant) -> bool {
+        let more = now.duration_since(self.refilled_at).as_millis() / REFILL_INTERVAL.as_millis();
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         if more > 0 {
-            self.left = self.left.saturating_add(more).min(BURST);
+            self.left = self.left.saturating_add(more).min(MAX_BURST_FRAMES);
             self.refilled_at = now;
         }
         if self.left == 0 {
@@ -50,16 +50,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_in_order_and_a_flood_is_not() {
+    fn a_burst_is_allowed_and_a_flood_is_not() {
         let now = Instant::now();
-        let mut bucket = Bucket::new(now);
-        assert!((0..BURST).all(|_| bucket.take(now)));
-        assert!(!bucket.take(now));
-        let later = now + EACH * 2;
-        assert!(bucket.take(later) && bucket.take(later) && !bucket.take(later));
-        // Who was silent for long gains no more than a burst.
-        let much_later = later + EACH * BURST * 10;
-        assert!((0..BURST).all(|_| bucket.take(much_later)));
-        assert!(!bucket.take(much_later));
+        let mut bucket = TokenBucket::new(now);
+        assert!((0..MAX_BURST_FRAMES).all(|_| bucket.try_take(now)));
+        assert!(!bucket.try_take(now));
+        let later = now + REFILL_INTERVAL * 2;
+        assert!(bucket.try_take(later) && bucket.try_take(later) && !bucket.try_take(later));
+        // A client that was silent for long may send no more than a burst.
+        let much_later = later + REFILL_INTERVAL * MAX_BURST_FRAMES * 10;
+        assert!((0..MAX_BURST_FRAMES).all(|_| bucket.try_take(much_later)));
+        assert!(!bucket.try_take(much_later));
     }
 }

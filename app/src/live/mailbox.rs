@@ -1,5 +1,4 @@
-//! Where hints wait until somebody looks. It merges them, so that it never holds more than there are topics, and
-//! never makes a writer wait.
+//! Keeps signals until they are read. Signals are merged, so their number has a bound, and writers never wait.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,35 +7,35 @@ use tokio::sync::Notify;
 
 use crate::tenancy::{Bell, Hint, Moved};
 
-/// Beyond so many, "look at everything" says it as well.
-const MAX_WAITING: usize = 8_192;
+/// Maximum number of separate signals. When there are more, they are replaced by "everything changed".
+const MAX_PENDING: usize = 8_192;
 
-/// Hints that wait for one reader.
+/// The pending signals of one reader.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mailbox(Arc<Inner>);
+pub(super) struct Mailbox(Arc<MailboxInner>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    waiting: Mutex<Waiting>,
+struct MailboxInner {
+    pending: Mutex<PendingSignals>,
     arrived: Notify,
-    /// Who looks for work; the hints of that are no topic's, and don't wait here.
-    bell: Option<Bell>,
+    /// The notifier for signals about work and access. These belong to no topic and are passed on at once.
+    notifier: Option<Bell>,
 }
 
-/// What has come since the last look.
+/// The signals since the last read.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct PendingSignals {
     pub(super) hints: HashSet<Hint>,
-    /// There were too many to keep: anything may have moved.
+    /// Signals were lost or dropped: everything may have changed.
     pub(super) everything: bool,
 }
 
 impl Mailbox {
-    /// One that rings instead of keeping hints of work.
-    pub(super) fn ringing(bell: Bell) -> Self {
-        Self(Arc::new(Inner {
-            bell: Some(bell),
-            ..Inner::default()
+    /// Creates a mailbox that passes signals about work and access to the notifier instead of keeping them.
+    pub(super) fn with_notifier(notifier: Bell) -> Self {
+        Self(Arc::new(MailboxInner {
+            notifier: Some(notifier),
+            ..MailboxInner::default()
         }))
     }
 
@@ -46,53 +45,53 @@ impl Mailbox {
             return;
         }
         {
-            let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pending = self.0.pending.lock().unwrap_or_else(PoisonError::into_inner);
             for hint in hints {
-                match (hint.moved, &self.0.bell) {
-                    (Moved::Work, Some(bell)) => {
-                        bell.ring();
+                match (hint.moved, &self.0.notifier) {
+                    (Moved::Work, Some(notifier)) => {
+                        notifier.ring();
                         continue;
                     }
-                    (Moved::Cancelled(session_id), Some(bell)) => {
-                        bell.cancel(session_id);
+                    (Moved::Cancelled(session_id), Some(notifier)) => {
+                        notifier.cancel(session_id);
                         continue;
                     }
-                    (Moved::Access, Some(bell)) => {
-                        bell.access_changed(hint.team_id);
+                    (Moved::Access, Some(notifier)) => {
+                        notifier.access_changed(hint.team_id);
                         continue;
                     }
                     _ => {}
                 }
-                if waiting.everything {
+                if pending.everything {
                     continue;
                 }
-                waiting.hints.insert(hint);
-                if waiting.hints.len() > MAX_WAITING {
-                    waiting.hints = HashSet::new();
-                    waiting.everything = true;
+                pending.hints.insert(hint);
+                if pending.hints.len() > MAX_PENDING {
+                    pending.hints = HashSet::new();
+                    pending.everything = true;
                 }
             }
         }
         self.0.arrived.notify_one();
     }
 
-    pub(super) fn put_everything(&self) {
-        *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Waiting {
+    pub(super) fn put_everything_changed(&self) {
+        *self.0.pending.lock().unwrap_or_else(PoisonError::into_inner) = PendingSignals {
             hints: HashSet::new(),
             everything: true,
         };
-        if let Some(bell) = &self.0.bell {
-            bell.ring();
-            bell.access_changed_everywhere();
+        if let Some(notifier) = &self.0.notifier {
+            notifier.ring();
+            notifier.access_changed_everywhere();
         }
         self.0.arrived.notify_one();
     }
 
-    /// Waits until something is there, and takes all of it.
-    pub(super) async fn take(&self) -> Waiting {
+    /// Waits until there are signals, and takes all of them.
+    pub(super) async fn take(&self) -> PendingSignals {
         loop {
-            let taken = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            if taken != Waiting::default() {
+            let taken = std::mem::take(&mut *self.0.pending.lock().unwrap_or_else(PoisonError::into_inner));
+            if taken != PendingSignals::default() {
                 return taken;
             }
             self.0.arrived.notified().await;
@@ -107,51 +106,54 @@ mod tests {
     use super::*;
     use crate::tenancy::Moved;
 
-    fn hint(thread: u128) -> Hint {
+    fn thread_signal(thread: u128) -> Hint {
         Hint {
             team_id: Uuid::nil(),
             moved: Moved::Thread(Uuid::from_u128(thread)),
         }
     }
 
-    /// What was lost may have said that somebody's access ended.
+    /// A lost signal may have been about access that has ended.
     #[tokio::test]
-    async fn after_lost_hints_every_team_s_access_is_asked_for_again() {
-        let bell = Bell::default();
+    async fn after_lost_signals_the_access_of_every_team_is_checked_again() {
+        let notifier = Bell::default();
         let teams = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::now_v7()];
-        let before = teams.map(|team| bell.access_epoch(team));
-        Mailbox::ringing(bell.clone()).put_everything();
+        let before = teams.map(|team| notifier.access_epoch(team));
+        Mailbox::with_notifier(notifier.clone()).put_everything_changed();
         for (team, before) in teams.iter().zip(before) {
-            assert_ne!(bell.access_epoch(*team), before);
+            assert_ne!(notifier.access_epoch(*team), before);
         }
     }
 
     #[tokio::test]
-    async fn a_hint_wakes_who_waits_for_one() {
+    async fn a_signal_wakes_the_waiting_reader() {
         let mailbox = Mailbox::default();
-        let waiting = tokio::spawn({
+        let pending = tokio::spawn({
             let mailbox = mailbox.clone();
             async move { mailbox.take().await }
         });
-        // It waits by then.
+        // The spawned task is waiting after this.
         tokio::task::yield_now().await;
-        mailbox.put([hint(1)]);
-        let taken = tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await;
-        assert_eq!(taken.unwrap().unwrap().hints, HashSet::from([hint(1)]));
+        mailbox.put([thread_signal(1)]);
+        let taken = tokio::time::timeout(std::time::Duration::from_secs(20), pending).await;
+        assert_eq!(taken.unwrap().unwrap().hints, HashSet::from([thread_signal(1)]));
     }
 
     #[tokio::test]
-    async fn hints_are_merged_and_too_many_become_one() {
+    async fn signals_are_merged_and_too_many_become_everything_changed() {
         let mailbox = Mailbox::default();
-        mailbox.put([hint(1), hint(2)]);
-        mailbox.put([hint(1)]);
-        assert_eq!(mailbox.take().await.hints, HashSet::from([hint(1), hint(2)]));
+        mailbox.put([thread_signal(1), thread_signal(2)]);
+        mailbox.put([thread_signal(1)]);
+        assert_eq!(
+            mailbox.take().await.hints,
+            HashSet::from([thread_signal(1), thread_signal(2)])
+        );
 
-        mailbox.put((0..=MAX_WAITING as u128).map(hint));
-        mailbox.put([hint(1)]);
-        let waiting = mailbox.take().await;
-        assert!(waiting.everything && waiting.hints.is_empty());
-        mailbox.put([hint(1)]);
+        mailbox.put((0..=MAX_PENDING as u128).map(thread_signal));
+        mailbox.put([thread_signal(1)]);
+        let pending = mailbox.take().await;
+        assert!(pending.everything && pending.hints.is_empty());
+        mailbox.put([thread_signal(1)]);
         assert!(!mailbox.take().await.everything);
     }
 }

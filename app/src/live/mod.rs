@@ -1,26 +1,26 @@
-//! Live: what happens reaches people's screens in order, and nothing is missed.
+//! The live service: it sends changes to clients over WebSockets, in order and without a gap.
 //!
-//! **Who plays.** A transaction that posts to a thread or changes an inbox says so once it has committed
-//! ([`tenancy::Hints`](crate::tenancy::Hints)). The hints wait merged in a *mailbox*; a *bridge* carries them to other
-//! processes and brings theirs. One task, the *service*, takes them out, asks the *hub* what to do, reads what has
-//! happened to a thread once for all its followers, and puts it into their sockets' *inboxes*. A *socket* has a task
-//! of its own.
+//! **Parts.** A transaction that posts to a thread or changes an inbox publishes a signal after its commit
+//! ([`tenancy::Hints`](crate::tenancy::Hints)). Signals wait, merged, in a *mailbox*. A *bridge* exchanges them with
+//! other processes. One task, the *service*, takes signals from the mailbox and asks the *hub* what to do. It reads the
+//! changes of a thread once for all its subscribers, and puts them into the *inboxes* of their sockets. Each *socket*
+//! has its own task.
 //!
-//! **Hints, then truth.** A hint says where to look and never what is there. Once a second everything that anybody
-//! follows is looked up, so a hint that got lost costs a moment and never a message.
+//! **Signals carry no content.** A signal says only what to read. In addition, the service looks up everything that is
+//! followed once a second. So a lost signal causes a delay, but never a lost message.
 //!
-//! **The life of a message** on its way: commit, hint, one reading of the thread above the place up to which it was
-//! told, frames of bytes that all followers share, a queue for each, the wire. A socket lets pass only what begins
-//! just where its client is; whatever is missing it reads for itself, as its own member, under the team's policies.
+//! **The way of a message:** commit, signal, one read of the thread after the position that was delivered last, encoded
+//! frames that all subscribers share, one queue for each socket, the network. A socket sends a delivery only if it
+//! begins exactly at its client's position. The socket reads anything that is missing itself, as its own member, under
+//! the team's policies.
 //!
-//! **Invariant:** what a client has of a thread is a whole beginning of it, message by message, and what it is sent
-//! next continues it.
-//! **Invariant:** nothing here is buffered without bound: hints merge, queues are short, and who doesn't read is let
-//! go.
+//! **Invariant:** a client has received a thread's messages from its start position without a gap, and the next frame
+//! continues there.
+//! **Invariant:** every buffer is bounded. Signals are merged, queues are short, and a client that doesn't read is
+//! disconnected.
 
 mod bridge;
-mod end;
-mod follows;
+mod close_reason;
 mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
@@ -29,11 +29,12 @@ mod limits;
 mod mailbox;
 mod options;
 mod outbox;
-mod reading;
 mod routes;
 mod service;
-mod session;
+mod shared_reads;
 mod socket;
+mod socket_context;
+mod subscriptions;
 mod topic;
 
 use std::sync::Arc;
@@ -52,79 +53,82 @@ pub(crate) use self::fuzz::{fuzz_client_frame, fuzz_cursor};
 use self::hub::SocketId;
 use self::mailbox::Mailbox;
 pub use self::options::LiveOptions;
-use self::outbox::Inbox;
+use self::outbox::SocketInbox;
 pub use self::routes::routes;
-use self::service::{Command, Service, Who};
-use self::session::Session;
+use self::service::{Service, SocketCommand, TeamMember};
+use self::socket_context::SocketContext;
 pub use self::topic::Topic;
 use crate::error::{Error, Result};
 use crate::http::Team;
 use crate::tenancy::{Bell, Context, Database, Hint, Hints, Moved};
 
-/// Where the hints of a database's transactions wait for [`Live::start`]: an extension of the [`Database`].
+/// Keeps the signals of a database's transactions until [`Live::start`] reads them. It is an extension of the
+/// [`Database`].
 #[derive(Debug, Clone, Default)]
 pub struct Hearing {
-    here: Mailbox,
-    elsewhere: Mailbox,
-    /// Hints of work, for elsewhere: what waits for a worker is in less of a hurry than what a person looks at.
-    work_elsewhere: Mailbox,
+    local: Mailbox,
+    remote: Mailbox,
+    /// Signals about work, for other processes. They are separate because a worker is less urgent than a person who
+    /// looks at a page.
+    remote_work: Mailbox,
 }
 
 impl Hearing {
-    /// Hints of work, from here and from elsewhere, ring this bell.
-    pub fn ringing(bell: Bell) -> Self {
+    /// Creates one that passes signals about work, from this process and from others, to the notifier.
+    pub fn with_notifier(notifier: Bell) -> Self {
         Self {
-            here: Mailbox::ringing(bell),
+            local: Mailbox::with_notifier(notifier),
             ..Self::default()
         }
     }
 
-    /// Where a database's transactions are to send their hints.
+    /// Returns the function with which a database's transactions send their signals.
     pub fn hints(&self) -> Hints {
         let hearing = self.clone();
         Hints::to(move |hints| {
             let (work, topics): (Vec<Hint>, Vec<Hint>) = hints.iter().partition(|hint| hint.moved == Moved::Work);
-            hearing.elsewhere.put(topics);
-            hearing.work_elsewhere.put(work);
-            hearing.here.put(hints);
+            hearing.remote.put(topics);
+            hearing.remote_work.put(work);
+            hearing.local.put(hints);
         })
     }
 }
 
 /// The live service of a process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Live(Arc<Shared>);
+pub struct Live(Arc<LiveInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct LiveInner {
     options: Arc<LiveOptions>,
     database: Database,
-    commands: mpsc::UnboundedSender<Command>,
-    turns: Arc<Semaphore>,
+    commands: mpsc::UnboundedSender<SocketCommand>,
+    read_permits: Arc<Semaphore>,
     next_socket: AtomicU64,
     open: watch::Sender<usize>,
 }
 
 impl Live {
-    /// Starts to hear the hints of `database`, and, over connections of its own as `direct` says, those of other
-    /// processes. Without `direct` what they write is found by looking, up to a second later.
+    /// Starts to receive the signals of `database` and those of other processes. For the latter it opens its own
+    /// connections, with the options in `direct`. Without `direct`, changes by other processes are found by polling, up
+    /// to a second later.
     pub fn start(database: &Database, direct: Option<PgConnectOptions>, options: LiveOptions) -> Self {
         let hearing = database.extension::<Hearing>().cloned().unwrap_or_default();
         let (commands, received) = mpsc::unbounded_channel();
-        let service = Service::new(database.clone(), options.clone(), received, hearing.here.clone());
-        let serving = tokio::spawn(service.run());
+        let service = Service::new(database.clone(), options.clone(), received, hearing.local.clone());
+        let service_task = tokio::spawn(service.run());
         if let Some(direct) = direct {
-            let carrying = bridge::carry(direct, hearing);
+            let relaying = bridge::relay_signals(direct, hearing);
             tokio::spawn(async move {
                 tokio::select! {
-                    () = carrying => {}
-                    // The last handle is gone.
-                    _ = serving => {}
+                    () = relaying => {}
+                    // The last `Live` handle was dropped.
+                    _ = service_task => {}
                 }
             });
         }
-        Self(Arc::new(Shared {
-            turns: Arc::new(Semaphore::new(options.readers)),
+        Self(Arc::new(LiveInner {
+            read_permits: Arc::new(Semaphore::new(options.max_concurrent_reads)),
             options: Arc::new(options),
             database: database.clone(),
             commands,
@@ -133,29 +137,29 @@ impl Live {
         }))
     }
 
-    /// How sockets behave.
+    /// Returns the options of the sockets.
     pub fn options(&self) -> &LiveOptions {
         &self.0.options
     }
 
-    /// How many sockets are open.
+    /// Returns the number of open sockets.
     pub fn open_sockets(&self) -> usize {
         *self.0.open.borrow()
     }
 
-    /// Tells every socket that the service stops, and waits until they are gone, for `patience` at most.
-    pub async fn close(&self, patience: Duration) {
-        let _ = self.0.commands.send(Command::Close);
+    /// Closes every socket because the service stops, and waits until they are closed, for at most `timeout`.
+    pub async fn close(&self, timeout: Duration) {
+        let _ = self.0.commands.send(SocketCommand::Close);
         let mut open = self.0.open.subscribe();
-        let _ = tokio::time::timeout(patience, open.wait_for(|open| *open == 0)).await;
+        let _ = tokio::time::timeout(timeout, open.wait_for(|open| *open == 0)).await;
     }
 
-    /// A seat for a member who has just proved to be one.
+    /// Reserves one of the sockets of this process for a member that was just authenticated.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when there are as many as there may be.
-    fn admit(&self, team: &Team, context: &Context) -> Result<Seat> {
-        let who = Who::of(context)?;
+    /// [`Error::Unavailable`] when the limit of open sockets is reached.
+    fn admit(&self, team: &Team, context: &Context) -> Result<SocketGuard> {
+        let member = TeamMember::of(context)?;
         let admitted = self.0.open.send_if_modified(|open| {
             let free = *open < self.0.options.max_sockets;
             *open += usize::from(free);
@@ -163,7 +167,7 @@ impl Live {
         });
         if !admitted {
             return Err(Error::Unavailable {
-                detail: "this process serves as many sockets as it may; try again in a moment".into(),
+                detail: "this process has reached its limit of open sockets; try again in a moment".into(),
                 source: None,
             });
         }
@@ -173,19 +177,19 @@ impl Live {
             let left = (at - Utc::now()).to_std().unwrap_or_default();
             Instant::now() + left
         });
-        let joined = Command::Join { socket, who, outbox };
-        // Without the service's task the inbox says at once that the service stops.
+        let joined = SocketCommand::Join { socket, member, outbox };
+        // If the service's task has ended, the inbox reports at once that the service stops.
         let _ = self.0.commands.send(joined);
-        Ok(Seat {
+        Ok(SocketGuard {
             live: self.clone(),
-            session: Session {
+            context: SocketContext {
                 socket,
-                who,
+                member,
                 database: self.0.database.clone(),
                 entry: Arc::new(team.entry().clone().read_only().unobserved()),
                 expires_at,
                 options: self.0.options.clone(),
-                turns: self.0.turns.clone(),
+                read_permits: self.0.read_permits.clone(),
                 commands: self.0.commands.clone(),
             },
             inbox: Some(inbox),
@@ -193,24 +197,25 @@ impl Live {
     }
 }
 
-/// A place for one socket, given back when this is dropped: also by a client that hangs up during the upgrade.
-struct Seat {
+/// Counts one socket. When it is dropped, the socket is no longer counted, also if the client disconnects during the
+/// upgrade.
+struct SocketGuard {
     live: Live,
-    session: Session,
-    inbox: Option<Inbox>,
+    context: SocketContext,
+    inbox: Option<SocketInbox>,
 }
 
-impl Seat {
+impl SocketGuard {
     async fn serve(mut self, socket: WebSocket) {
         if let Some(inbox) = self.inbox.take() {
-            socket::serve(self.session.clone(), inbox, socket).await;
+            socket::serve(self.context.clone(), inbox, socket).await;
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
-        let _ = self.live.0.commands.send(Command::Leave(self.session.socket));
+        let _ = self.live.0.commands.send(SocketCommand::Leave(self.context.socket));
         self.live.0.open.send_modify(|open| *open -= 1);
     }
 }

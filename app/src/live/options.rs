@@ -1,36 +1,38 @@
-//! How the live socket behaves.
+//! Options of the live service.
 
 use std::time::Duration;
 
-/// How the live socket behaves. The default is for a service; tests are less patient.
+/// Options of the live service. The defaults suit a service; tests use shorter times.
 #[derive(Debug, Clone)]
 pub struct LiveOptions {
-    /// How often the heads of followed topics are looked up, and whether their followers still may.
-    pub look_every: Duration,
-    /// How many readings for all may be under way at once.
-    pub readers: usize,
-    /// How long a frame may take to be taken by a client.
-    pub write_patience: Duration,
-    /// How often a client is asked whether it is there. One that hasn't answered by the next time is gone.
-    pub ping_every: Duration,
-    /// How many sockets this process serves at most.
+    /// How often the service looks up the positions of followed topics, and whether their subscribers may still read
+    /// them.
+    pub poll_interval: Duration,
+    /// Maximum number of concurrent reads on behalf of all subscribers.
+    pub max_concurrent_reads: usize,
+    /// Maximum time to write a frame to a client.
+    pub write_timeout: Duration,
+    /// Interval of pings. A client that hasn't answered by the next ping is disconnected.
+    pub ping_interval: Duration,
+    /// Maximum number of sockets of this process.
     pub max_sockets: usize,
-    /// Pages of these origins, such as `https://app.example.com`, may open sockets, beside the service's own.
+    /// Origins, such as `https://app.example.com`, whose pages may open sockets, in addition to the service's own
+    /// origin.
     pub allowed_origins: Vec<String>,
-    /// Hints are thrown away, and everything is found by looking: for tests.
-    pub deaf: bool,
+    /// Ignores signals, so that changes are found only by polling: for tests.
+    pub ignore_signals: bool,
 }
 
 impl Default for LiveOptions {
     fn default() -> Self {
         Self {
-            look_every: Duration::from_secs(1),
-            readers: 3,
-            write_patience: Duration::from_secs(10),
-            ping_every: Duration::from_secs(30),
+            poll_interval: Duration::from_secs(1),
+            max_concurrent_reads: 3,
+            write_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
             max_sockets: 20_000,
             allowed_origins: Vec::new(),
-            deaf: false,
+            ignore_signals: false,
         }
     }
 }

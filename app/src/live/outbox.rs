@@ -1,4 +1,4 @@
-//! The way from the task that hears hints to a socket's own task: short, and never waited for.
+//! The short queue from the service's task to a socket's own task. The service never waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -6,104 +6,108 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
-use super::frames::Step;
+use super::frames::ThreadFrame;
 use super::hub::Subject;
 use crate::threads::Cursor;
 
-/// Deliveries that may wait for a socket. One that is further behind reads for itself, at its own pace.
-const QUEUED: usize = 32;
+/// Maximum number of deliveries that wait for a socket. A socket that is further behind reads for itself, at its own
+/// pace.
+const MAX_QUEUED_DELIVERIES: usize = 32;
 
-/// Something for a socket.
+/// A delivery to a socket.
 #[derive(Debug, Clone)]
-pub(super) enum Delivery {
-    /// What happened in a thread from one place to another.
+pub(super) enum QueuedDelivery {
+    /// The changes of a thread between two positions.
     Thread {
         id: Uuid,
         from: Cursor,
         to: Cursor,
-        steps: Arc<[Step]>,
+        frames: Arc<[ThreadFrame]>,
     },
-    /// Look for yourself.
-    Look(Subject),
+    /// The subject has changed: the socket must read it itself.
+    Changed(Subject),
 }
 
-/// What is said to a socket whatever waits for it.
+/// A signal that reaches a socket even if its queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ring {
-    /// A delivery was lost: look at everything.
-    Lost = 1,
-    /// Its member is none any longer.
-    NoMember = 2,
+pub(super) enum ControlSignal {
+    /// A delivery was dropped: read all topics.
+    DeliveryLost = 1,
+    /// The member is no longer in the team.
+    NotAMember = 2,
     /// The service stops.
     GoingAway = 4,
 }
 
 #[derive(Debug, Default)]
-struct Bell {
-    rings: AtomicU8,
-    rung: Notify,
+struct PendingControl {
+    signals: AtomicU8,
+    changed: Notify,
 }
 
-/// The task's end.
+/// The sender, held by the service's task.
 #[derive(Debug)]
-pub(super) struct Outbox {
-    queue: mpsc::Sender<Delivery>,
-    bell: Arc<Bell>,
+pub(super) struct SocketOutbox {
+    queue: mpsc::Sender<QueuedDelivery>,
+    control: Arc<PendingControl>,
 }
 
-/// The socket's end.
+/// The receiver, held by the socket's task.
 #[derive(Debug)]
-pub(super) struct Inbox {
-    queue: mpsc::Receiver<Delivery>,
-    bell: Arc<Bell>,
+pub(super) struct SocketInbox {
+    queue: mpsc::Receiver<QueuedDelivery>,
+    control: Arc<PendingControl>,
 }
 
-/// What a socket finds in its inbox.
+/// What a socket receives from its inbox.
 #[derive(Debug)]
-pub(super) enum Found {
-    Delivery(Delivery),
-    Rings(Vec<Ring>),
+pub(super) enum InboxItem {
+    Delivery(QueuedDelivery),
+    Control(Vec<ControlSignal>),
 }
 
-pub(super) fn pair() -> (Outbox, Inbox) {
-    let (sender, receiver) = mpsc::channel(QUEUED);
-    let bell = Arc::<Bell>::default();
+pub(super) fn pair() -> (SocketOutbox, SocketInbox) {
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_DELIVERIES);
+    let control = Arc::<PendingControl>::default();
     (
-        Outbox {
+        SocketOutbox {
             queue: sender,
-            bell: bell.clone(),
+            control: control.clone(),
         },
-        Inbox { queue: receiver, bell },
+        SocketInbox {
+            queue: receiver,
+            control,
+        },
     )
 }
 
-impl Outbox {
-    pub(super) fn deliver(&self, delivery: Delivery) {
+impl SocketOutbox {
+    pub(super) fn deliver(&self, delivery: QueuedDelivery) {
         if self.queue.try_send(delivery).is_err() {
-            self.ring(Ring::Lost);
+            self.control(ControlSignal::DeliveryLost);
         }
     }
 
-    pub(super) fn ring(&self, ring: Ring) {
-        self.bell.rings.fetch_or(ring as u8, Ordering::AcqRel);
-        self.bell.rung.notify_one();
+    pub(super) fn control(&self, signal: ControlSignal) {
+        self.control.signals.fetch_or(signal as u8, Ordering::AcqRel);
+        self.control.changed.notify_one();
     }
 }
 
-impl Inbox {
-    /// Waits for the next thing; safe to be given up.
-    pub(super) async fn next(&mut self) -> Found {
+impl SocketInbox {
+    /// Waits for the next item. Cancel-safe.
+    pub(super) async fn next(&mut self) -> InboxItem {
         tokio::select! {
             biased;
-            () = self.bell.rung.notified() => {
-                let rings = self.bell.rings.swap(0, Ordering::AcqRel);
-                let all = [Ring::GoingAway, Ring::NoMember, Ring::Lost];
-                Found::Rings(all.into_iter().filter(|ring| rings & *ring as u8 != 0).collect())
+            () = self.control.changed.notified() => {
+                let control = self.control.signals.swap(0, Ordering::AcqRel);
+                let all = [ControlSignal::GoingAway, ControlSignal::NotAMember, ControlSignal::DeliveryLost];
+                InboxItem::Control(all.into_iter().filter(|signal| control & *signal as u8 != 0).collect())
             }
             delivery = self.queue.recv() => match delivery {
-                Some(delivery) => Found::Delivery(delivery),
-                // The task has ended, and the service with it.
-                None => Found::Rings(vec![Ring::GoingAway]),
+                Some(delivery) => InboxItem::Delivery(delivery),
+                // The service's task has ended.
+                None => InboxItem::Control(vec![ControlSignal::GoingAway]),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! The way in: the upgrade, and the tickets for it.
+//! Routes that open a live socket and issue tickets for it.
 
 use axum::Extension;
 use axum::extract::ws::WebSocketUpgrade;
@@ -22,36 +22,32 @@ use crate::http::{Core, Json, NoStore, Problem, Query, ServiceState, Team};
 use crate::tenancy::Role;
 use crate::wide_events::WideEvent;
 
-/// The live socket's routes, under `/v1/teams/{team_id}`.
-pub fn routes<S>() -> OpenApiRouter<S>
-where
-    S: ServiceState,
-    Live: FromRef<S>,
-{
+/// Returns the live socket's routes, under `/v1/teams/{team_id}`.
+pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(open_live_socket))
         .routes(routes!(issue_live_ticket))
 }
 
-/// How to come in.
+/// Query parameters of the live socket.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct LiveParams {
-    /// Instead of an Authorization header, which a browser can't set here.
+    /// A ticket. It replaces the Authorization header, which a browser can't set here.
     ticket: Option<String>,
 }
 
-/// What opens a socket once.
+/// A ticket that opens one socket, once.
 #[derive(Debug, Serialize, ToSchema)]
 struct LiveTicket {
-    /// For `?ticket=`. It is shown this once.
+    /// The value for `?ticket=`. It is shown only here.
     ticket: String,
-    /// After this it opens nothing.
+    /// When the ticket expires.
     expires_at: DateTime<Utc>,
 }
 
-/// A ticket for one socket, for a page: a browser can't set headers there.
+/// Issues a ticket for one live socket. Pages need it, because a browser can't set headers on a WebSocket.
 #[utoipa::path(
     post, path = "/live/tickets", tag = "live",
     responses(
@@ -71,10 +67,10 @@ async fn issue_live_ticket(team: Team) -> Result<impl IntoResponse> {
     Ok((StatusCode::CREATED, Extension(NoStore), Json(ticket)))
 }
 
-/// Who asks, by their ticket or by their Authorization header.
-struct Caller(Team);
+/// The caller, authenticated by a ticket or by the Authorization header.
+struct SocketCaller(Team);
 
-impl<S: ServiceState> FromRequestParts<S> for Caller {
+impl FromRequestParts<AppState> for SocketCaller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
@@ -93,16 +89,17 @@ impl<S: ServiceState> FromRequestParts<S> for Caller {
     }
 }
 
-/// A socket on which you follow threads and notifications as they happen. `docs/live.md` has the frames.
+/// Opens a WebSocket on which a client follows threads, notifications, jobs and runs. `docs/live.md` describes the
+/// frames.
 #[utoipa::path(
     get, path = "/live", tag = "live", params(LiveParams),
     responses(
         (status = 101, description = "The WebSocket is open"),
-        (status = 400, description = "Not a request for a WebSocket", body = Problem),
-        (status = 401, description = "No credential, or a ticket that doesn't hold", body = Problem),
-        (status = 403, description = "A page of another origin", body = Problem),
+        (status = 400, description = "Not a valid WebSocket request", body = Problem),
+        (status = 401, description = "No credential, or an invalid ticket", body = Problem),
+        (status = 403, description = "The page's origin is not allowed", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 503, description = "As many sockets as this process takes", body = Problem),
+        (status = 503, description = "The limit of open sockets is reached", body = Problem),
     )
 )]
 async fn open_live_socket(
@@ -110,27 +107,27 @@ async fn open_live_socket(
     State(live): State<Live>,
     headers: HeaderMap,
     event: WideEvent,
-    Caller(team): Caller,
+    SocketCaller(team): SocketCaller,
     upgrade: Result<Upgrade>,
 ) -> Result<Response> {
     refuse_foreign_origin(&headers, core.allowed_origins())?;
     let tx = team.read().await?;
     let context = tx.context().clone();
     tx.commit().await?;
-    // Not before it is known that they may be here: a team that isn't theirs has no address either.
+    // Checked after the membership: for a caller who isn't in the team, this address doesn't exist.
     let Upgrade(upgrade) = upgrade?;
-    let seat = live.admit(&team, &context)?;
+    let guard = state.live().admit(&team, &context)?;
     let upgrade = upgrade
-        // Most sockets are idle, and a frame of a client's is short.
+        // Most sockets are idle, and the frames of clients are short.
         .read_buffer_size(4 * 1024)
         .write_buffer_size(0)
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES);
-    // The socket has an event of its own, at its end.
-    Ok(upgrade.on_upgrade(move |socket| event.unit("socket", seat.serve(socket))))
+    // The socket has its own wide event, which is written when it closes.
+    Ok(upgrade.on_upgrade(move |socket| event.unit("socket", guard.serve(socket))))
 }
 
-/// A request for a WebSocket; what is none is refused in our words.
+/// A WebSocket upgrade. An invalid request is rejected with a problem document.
 struct Upgrade(WebSocketUpgrade);
 
 impl<S: ServiceState> FromRequestParts<S> for Upgrade {
@@ -142,14 +139,17 @@ impl<S: ServiceState> FromRequestParts<S> for Upgrade {
             .await
             .map(Self)
             .map_err(|rejection| Error::BadRequest {
-                detail: format!("this address is a WebSocket's: {}", rejection.body_text()),
+                detail: format!(
+                    "this address accepts only WebSocket requests: {}",
+                    rejection.body_text()
+                ),
             })
     }
 }
 
 /// RFC 6455 §4.1: the key is 16 random bytes, in base64.
 fn check_key(headers: &HeaderMap) -> Result<()> {
-    // Without one the extractor says what is missing.
+    // If the header is missing, the extractor reports it.
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
         return Ok(());
     };
@@ -161,7 +161,7 @@ fn check_key(headers: &HeaderMap) -> Result<()> {
     })
 }
 
-/// A page of another origin would act with what its visitor's browser may carry. Programs send no `Origin`.
+/// Refuses pages of other origins, which could use what their visitor's browser sends. Programs send no `Origin`.
 fn refuse_foreign_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
@@ -175,6 +175,7 @@ fn refuse_foreign_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()> 
         return Ok(());
     }
     Err(Error::Forbidden {
-        detail: "pages of this origin can't open sockets here; DAYBOOK_ALLOWED_ORIGINS says which can".to_owned(),
+        detail: "pages of this origin can't open sockets here; DAYBOOK_ALLOWED_ORIGINS lists the allowed origins"
+            .to_owned(),
     })
 }

@@ -1,7 +1,7 @@
-//! The task that hears hints, asks the hub what to do, and does it.
+//! The task that receives signals, asks the hub what to do, and does it.
 //!
-//! It waits for nothing but what it is told: the database is read on tasks of their own, a few at a time, and a
-//! socket whose queue is full is told to look for itself.
+//! It never waits for the database or for a socket. Database reads run on their own tasks, a few at a time. A socket
+//! whose queue is full is told to read for itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,93 +12,93 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-use super::hub::{Action, Hub, Reading, SocketId, Subject};
-use super::mailbox::{Mailbox, Waiting};
+use super::hub::{Hub, HubAction, ReadOutcome, SocketId, Subject};
+use super::mailbox::{Mailbox, PendingSignals};
 use super::options::LiveOptions;
-use super::outbox::{Delivery, Outbox, Ring};
-use super::reading::{self, LookAround, Piece};
+use super::outbox::{ControlSignal, QueuedDelivery, SocketOutbox};
+use super::shared_reads::{self, LookUpResult, ThreadPage};
 use crate::error::{Error, Result};
 use crate::tenancy::{Actor, Context, Database, Hint, Moved, Snapshot};
 use crate::threads::Cursor;
 
-/// What sockets tell the task.
+/// Commands from sockets to the service's task.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum SocketCommand {
     Join {
         socket: SocketId,
-        who: Who,
-        outbox: Outbox,
+        member: TeamMember,
+        outbox: SocketOutbox,
     },
     Leave(SocketId),
     Follow(SocketId, Subject),
     Unfollow(SocketId, Subject),
     /// The socket has read a thread to its end.
     Reached(SocketId, Uuid, Cursor),
-    /// Everybody shall go.
+    /// Close all sockets.
     Close,
 }
 
-/// Whose socket it is, as far as it can be taken from them.
+/// The member that opened a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Who {
+pub(super) struct TeamMember {
     pub(super) team_id: Uuid,
-    pub(super) member: Member,
+    pub(super) id: MemberId,
 }
 
-/// A person or a program in a team.
+/// Identifies a person or an API key in a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Member {
+pub(super) enum MemberId {
     Person(Uuid),
     ApiKey(Uuid),
 }
 
-impl Who {
+impl TeamMember {
     /// # Errors
-    /// [`Error::Internal`] for the service itself, which doesn't come in by a socket.
+    /// [`Error::Internal`] for the system, which never opens a socket.
     pub(super) fn of(context: &Context) -> Result<Self> {
-        let member = match (context.person_id(), &context.actor) {
-            (Some(person), _) => Member::Person(person),
-            (None, Actor::ApiKey { id, .. }) => Member::ApiKey(*id),
-            _ => return Err(Error::internal("a socket of nobody")),
+        let id = match (context.person_id(), &context.actor) {
+            (Some(person), _) => MemberId::Person(person),
+            (None, Actor::ApiKey { id, .. }) => MemberId::ApiKey(*id),
+            _ => return Err(Error::internal("a socket without a member")),
         };
         Ok(Self {
             team_id: context.team_id,
-            member,
+            id,
         })
     }
 }
 
-/// What a task has come back with.
-enum Done {
-    Read {
+/// The result of a database read.
+enum FinishedRead {
+    Thread {
         team_id: Uuid,
         thread_id: Uuid,
         after: Cursor,
-        piece: Result<Option<Piece>>,
+        page: Result<Option<ThreadPage>>,
     },
-    Looked {
+    LookUp {
         team_id: Uuid,
-        around: Result<LookAround>,
+        result: Result<LookUpResult>,
     },
 }
 
 pub(super) struct Service {
     pub(super) database: Database,
     pub(super) options: LiveOptions,
-    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) commands: mpsc::UnboundedReceiver<SocketCommand>,
     pub(super) mailbox: Mailbox,
-    state: State,
+    state: LiveState,
 }
 
 #[derive(Default)]
-struct State {
+struct LiveState {
     hub: Hub,
-    sockets: HashMap<SocketId, (Who, Outbox)>,
-    members: HashMap<Uuid, HashMap<Member, usize>>,
-    /// What of a team's notifications has been looked at.
-    looked: HashMap<Uuid, Snapshot>,
-    /// Teams that are being looked at, and whether once more after that.
-    looking: HashMap<Uuid, bool>,
+    sockets: HashMap<SocketId, (TeamMember, SocketOutbox)>,
+    members: HashMap<Uuid, HashMap<MemberId, usize>>,
+    /// The snapshot of each team's last look-up of notifications.
+    looked_up: HashMap<Uuid, Snapshot>,
+    /// Teams with a look-up in progress, and whether another look-up must follow.
+    pending_look_ups: HashMap<Uuid, bool>,
     closing: bool,
 }
 
@@ -106,7 +106,7 @@ impl Service {
     pub(super) fn new(
         database: Database,
         options: LiveOptions,
-        commands: mpsc::UnboundedReceiver<Command>,
+        commands: mpsc::UnboundedReceiver<SocketCommand>,
         mailbox: Mailbox,
     ) -> Self {
         Self {
@@ -114,15 +114,15 @@ impl Service {
             options,
             commands,
             mailbox,
-            state: State::default(),
+            state: LiveState::default(),
         }
     }
 
-    /// Runs until nobody can send commands any more.
+    /// Runs until all senders of commands are dropped.
     pub(super) async fn run(mut self) {
         let mut tasks = JoinSet::new();
-        let turns = Arc::new(Semaphore::new(self.options.readers));
-        let mut tick = tokio::time::interval(self.options.look_every);
+        let read_permits = Arc::new(Semaphore::new(self.options.max_concurrent_reads));
+        let mut tick = tokio::time::interval(self.options.poll_interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = Vec::new();
         loop {
@@ -131,108 +131,108 @@ impl Service {
                     if received == 0 {
                         return;
                     }
-                    commands.drain(..).flat_map(|command| self.state.command(command)).collect()
+                    commands.drain(..).flat_map(|command| self.state.apply_command(command)).collect()
                 }
-                waiting = self.mailbox.take(), if !self.options.deaf => self.state.hints(waiting),
-                Some(done) = tasks.join_next() => match done {
-                    Ok(done) => self.state.done(done),
+                pending = self.mailbox.take(), if !self.options.ignore_signals => self.state.apply_signals(pending),
+                Some(finished) = tasks.join_next() => match finished {
+                    Ok(finished) => self.state.finished(finished),
                     Err(error) => {
-                        tracing::error!("live: a reading ended badly: {error}");
+                        tracing::error!("live: a database read panicked: {error}");
                         Vec::new()
                     }
                 },
-                _ = tick.tick() => self.state.look_everywhere(),
+                _ = tick.tick() => self.state.look_up_everything(),
             };
             for action in actions {
-                self.act(action, &mut tasks, &turns);
+                self.perform(action, &mut tasks, &read_permits);
             }
         }
     }
 
-    fn act(&mut self, action: Action, tasks: &mut JoinSet<Done>, turns: &Arc<Semaphore>) {
-        let (database, turns) = (self.database.clone(), turns.clone());
+    fn perform(&mut self, action: HubAction, tasks: &mut JoinSet<FinishedRead>, read_permits: &Arc<Semaphore>) {
+        let (database, read_permits) = (self.database.clone(), read_permits.clone());
         match action {
-            Action::Wake { subject, sockets } => {
+            HubAction::Wake { subject, sockets } => {
                 for socket in sockets {
                     if let Some((_, outbox)) = self.state.sockets.get(&socket) {
-                        outbox.deliver(Delivery::Look(subject));
+                        outbox.deliver(QueuedDelivery::Changed(subject));
                     }
                 }
             }
-            Action::Read {
+            HubAction::Read {
                 team_id,
                 thread_id,
                 after,
             } => {
                 tasks.spawn(async move {
-                    let _turn = turns.acquire_owned().await;
-                    let piece = reading::piece(&database, team_id, thread_id, after).await;
-                    Done::Read {
+                    let _permit = read_permits.acquire_owned().await;
+                    let page = shared_reads::thread_page(&database, team_id, thread_id, after).await;
+                    FinishedRead::Thread {
                         team_id,
                         thread_id,
                         after,
-                        piece,
+                        page,
                     }
                 });
             }
-            Action::LookUp { team_id } => {
-                match self.state.looking.entry(team_id) {
-                    Entry::Occupied(mut looking) => {
-                        looking.insert(true);
+            HubAction::LookUp { team_id } => {
+                match self.state.pending_look_ups.entry(team_id) {
+                    Entry::Occupied(mut look_up) => {
+                        look_up.insert(true);
                         return;
                     }
-                    Entry::Vacant(looking) => looking.insert(false),
+                    Entry::Vacant(look_up) => look_up.insert(false),
                 };
-                let question = reading::Question {
+                let request = shared_reads::LookUpRequest {
                     team_id,
-                    threads: self.state.hub.threads(team_id),
-                    people: self.state.hub.people(team_id),
+                    threads: self.state.hub.followed_threads(team_id),
+                    people: self.state.hub.followed_inboxes(team_id),
                     members: self
                         .state
                         .members
                         .get(&team_id)
                         .map_or_else(Vec::new, |members| members.keys().copied().collect()),
-                    since: self.state.looked.get(&team_id).cloned(),
+                    since: self.state.looked_up.get(&team_id).cloned(),
                 };
                 tasks.spawn(async move {
-                    let _turn = turns.acquire_owned().await;
-                    let around = reading::look_around(&database, question).await;
-                    Done::Looked { team_id, around }
+                    let _permit = read_permits.acquire_owned().await;
+                    let result = shared_reads::look_up(&database, request).await;
+                    FinishedRead::LookUp { team_id, result }
                 });
             }
         }
     }
 }
 
-impl State {
-    fn command(&mut self, command: Command) -> Vec<Action> {
+impl LiveState {
+    fn apply_command(&mut self, command: SocketCommand) -> Vec<HubAction> {
         match command {
-            Command::Join { socket, who, outbox } => {
+            SocketCommand::Join { socket, member, outbox } => {
                 if self.closing {
-                    outbox.ring(Ring::GoingAway);
+                    outbox.control(ControlSignal::GoingAway);
                 }
-                self.hub.join(socket, who.team_id);
+                self.hub.join(socket, member.team_id);
                 *self
                     .members
-                    .entry(who.team_id)
+                    .entry(member.team_id)
                     .or_default()
-                    .entry(who.member)
+                    .entry(member.id)
                     .or_default() += 1;
-                self.sockets.insert(socket, (who, outbox));
+                self.sockets.insert(socket, (member, outbox));
             }
-            Command::Leave(socket) => self.leave(socket),
-            Command::Follow(socket, subject) => self.hub.follow(socket, subject),
-            Command::Unfollow(socket, subject) => self.hub.unfollow(socket, subject),
-            Command::Reached(socket, thread_id, cursor) => {
-                let Some((who, _)) = self.sockets.get(&socket) else {
+            SocketCommand::Leave(socket) => self.leave(socket),
+            SocketCommand::Follow(socket, subject) => self.hub.follow(socket, subject),
+            SocketCommand::Unfollow(socket, subject) => self.hub.unfollow(socket, subject),
+            SocketCommand::Reached(socket, thread_id, cursor) => {
+                let Some((member, _)) = self.sockets.get(&socket) else {
                     return Vec::new();
                 };
-                return Vec::from_iter(self.hub.reached(who.team_id, thread_id, cursor));
+                return Vec::from_iter(self.hub.follower_reached(member.team_id, thread_id, cursor));
             }
-            Command::Close => {
+            SocketCommand::Close => {
                 self.closing = true;
                 for (_, outbox) in self.sockets.values() {
-                    outbox.ring(Ring::GoingAway);
+                    outbox.control(ControlSignal::GoingAway);
                 }
             }
         }
@@ -241,114 +241,114 @@ impl State {
 
     fn leave(&mut self, socket: SocketId) {
         self.hub.leave(socket);
-        let Some((who, _)) = self.sockets.remove(&socket) else {
+        let Some((member, _)) = self.sockets.remove(&socket) else {
             return;
         };
-        if let Some(members) = self.members.get_mut(&who.team_id) {
-            if let Some(sockets) = members.get_mut(&who.member) {
+        if let Some(members) = self.members.get_mut(&member.team_id) {
+            if let Some(sockets) = members.get_mut(&member.id) {
                 *sockets -= 1;
                 if *sockets == 0 {
-                    members.remove(&who.member);
+                    members.remove(&member.id);
                 }
             }
             if members.is_empty() {
-                self.members.remove(&who.team_id);
-                self.looked.remove(&who.team_id);
+                self.members.remove(&member.team_id);
+                self.looked_up.remove(&member.team_id);
             }
         }
     }
 
-    fn hints(&mut self, waiting: Waiting) -> Vec<Action> {
-        if waiting.everything {
-            return self.look_everywhere();
+    fn apply_signals(&mut self, pending: PendingSignals) -> Vec<HubAction> {
+        if pending.everything {
+            return self.look_up_everything();
         }
-        // One that is named is looked at once, and not a second time among others.
+        // Threads that are named come first, so that the look-up of all threads doesn't read them a second time.
         let (several, named): (Vec<Hint>, Vec<Hint>) =
-            waiting.hints.into_iter().partition(|hint| hint.moved == Moved::Threads);
+            pending.hints.into_iter().partition(|hint| hint.moved == Moved::Threads);
         named
             .into_iter()
             .chain(several)
-            .flat_map(|hint| self.hub.hint(hint))
+            .flat_map(|hint| self.hub.signal(hint))
             .collect()
     }
 
-    /// Where is everything that anybody follows, and may they still? For teams with sockets.
-    fn look_everywhere(&mut self) -> Vec<Action> {
+    /// For each team with sockets: looks up all followed topics, and whether the members still have access.
+    fn look_up_everything(&mut self) -> Vec<HubAction> {
         self.members
             .keys()
             .flat_map(|team_id| {
-                let look_up = Action::LookUp { team_id: *team_id };
-                self.hub.look_around(*team_id).into_iter().chain([look_up])
+                let look_up = HubAction::LookUp { team_id: *team_id };
+                self.hub.wake_feeds(*team_id).into_iter().chain([look_up])
             })
             .collect()
     }
 
-    fn done(&mut self, done: Done) -> Vec<Action> {
-        match done {
-            Done::Read {
+    fn finished(&mut self, finished: FinishedRead) -> Vec<HubAction> {
+        match finished {
+            FinishedRead::Thread {
                 team_id,
                 thread_id,
                 after,
-                piece,
+                page,
             } => {
-                let reading = match &piece {
-                    Ok(Some(piece)) => Reading::To(piece.to, piece.more),
-                    Ok(None) => Reading::Failed,
+                let outcome = match &page {
+                    Ok(Some(page)) => ReadOutcome::To(page.to, page.more),
+                    Ok(None) => ReadOutcome::Failed,
                     Err(error) => {
-                        tracing::debug!("live: a thread can't be read now: {error}");
-                        Reading::Failed
+                        tracing::debug!("live: could not read a thread: {error}");
+                        ReadOutcome::Failed
                     }
                 };
-                let (followers, next) = self.hub.read(team_id, thread_id, after, reading);
-                if let Ok(Some(piece)) = piece {
+                let (followers, next) = self.hub.thread_read(team_id, thread_id, after, outcome);
+                if let Ok(Some(page)) = page {
                     for socket in followers {
                         if let Some((_, outbox)) = self.sockets.get(&socket) {
-                            outbox.deliver(Delivery::Thread {
+                            outbox.deliver(QueuedDelivery::Thread {
                                 id: thread_id,
                                 from: after,
-                                to: piece.to,
-                                steps: piece.steps.clone(),
+                                to: page.to,
+                                frames: page.frames.clone(),
                             });
                         }
                     }
                 }
                 Vec::from_iter(next)
             }
-            Done::Looked { team_id, around } => {
-                let again = self.looking.remove(&team_id).unwrap_or_default();
-                let mut actions = match around {
-                    Ok(around) => self.looked(team_id, around),
+            FinishedRead::LookUp { team_id, result } => {
+                let again = self.pending_look_ups.remove(&team_id).unwrap_or_default();
+                let mut actions = match result {
+                    Ok(result) => self.apply_look_up(team_id, result),
                     Err(error) => {
-                        tracing::debug!("live: a team can't be looked at now: {error}");
+                        tracing::debug!("live: could not look up a team's changes: {error}");
                         Vec::new()
                     }
                 };
                 if again {
-                    actions.push(Action::LookUp { team_id });
+                    actions.push(HubAction::LookUp { team_id });
                 }
                 actions
             }
         }
     }
 
-    fn looked(&mut self, team_id: Uuid, around: LookAround) -> Vec<Action> {
-        if !around.gone.is_empty() {
-            for (who, outbox) in self.sockets.values() {
-                if who.team_id == team_id && around.gone.contains(&who.member) {
-                    outbox.ring(Ring::NoMember);
+    fn apply_look_up(&mut self, team_id: Uuid, result: LookUpResult) -> Vec<HubAction> {
+        if !result.removed.is_empty() {
+            for (member, outbox) in self.sockets.values() {
+                if member.team_id == team_id && result.removed.contains(&member.id) {
+                    outbox.control(ControlSignal::NotAMember);
                 }
             }
         }
         if self.members.contains_key(&team_id) {
-            self.looked.insert(team_id, around.now);
+            self.looked_up.insert(team_id, result.now);
         }
-        let heads = around
+        let heads = result
             .heads
             .into_iter()
-            .filter_map(|(thread_id, head)| self.hub.found(team_id, thread_id, head))
+            .filter_map(|(thread_id, head)| self.hub.thread_head(team_id, thread_id, head))
             .collect::<Vec<_>>();
-        let inboxes = around.people.into_iter().flat_map(|person| {
-            self.hub.hint(Hint {
+        let inboxes = result.people.into_iter().flat_map(|person| {
+            self.hub.signal(Hint {
                 team_id,
                 moved: Moved::Notifications(person),
             })

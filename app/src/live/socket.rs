@@ -1,13 +1,14 @@
-//! One socket, from its upgrade to its end: any stream and sink of messages, so that it needs no network.
+//! Serves one socket, from its upgrade to its close. It works with any stream and sink of messages, so that tests need
+//! no network.
 //!
-//! **Of a thread** it knows the cursor that its client has. A delivery that begins there is sent on; one that
-//! ends before it is known already; anything else means that something is missing, and it reads for itself, page
-//! by page, at the pace at which its client takes them, until the next delivery fits. So nothing comes twice and
-//! nothing is left out, whatever gets lost on the way to here.
+//! **Threads.** The socket knows the cursor that its client has. A delivery that begins there is sent. A delivery that
+//! ends before it is ignored, because the client has its content. Any other delivery means that something is missing:
+//! then the socket reads for itself, page by page, at the pace at which its client takes them, until a delivery fits
+//! again. So the client receives each change exactly once, whatever gets lost before it reaches the socket.
 //!
-//! **A client that doesn't read** makes a frame wait. Deliveries that don't fit the short queue meanwhile are
-//! dropped, to be read again later; after [`LiveOptions::write_patience`](super::LiveOptions) it is told why, and
-//! let go.
+//! **A client that doesn't read** makes the write of a frame wait. Deliveries that don't fit into the short queue
+//! meanwhile are dropped, to be read again later. After [`LiveOptions::write_timeout`](super::LiveOptions) the socket
+//! is closed with a reason.
 
 use std::future::pending;
 use std::time::Duration;
@@ -16,77 +17,82 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout};
 
-use super::end::End;
-use super::follows::{Follows, Pulled};
+use super::close_reason::CloseReason;
 use super::frames::{ClientFrame, ServerFrame, bad_frame, client_frame};
-use super::limits::Bucket;
-use super::outbox::{Delivery, Found, Inbox, Ring};
-use super::session::Session;
+use super::limits::TokenBucket;
+use super::outbox::{ControlSignal, InboxItem, QueuedDelivery, SocketInbox};
+use super::socket_context::SocketContext;
+use super::subscriptions::{PullResult, Subscriptions};
 use crate::error::Result;
 use crate::wide_events::WideEvent;
 
-/// Before the database is asked again after it could not be.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Delay before the next read after the database was not available.
+const READ_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// For so many times the patience for a frame, a client that is let go may still come to hear why.
-const FAREWELL: u32 = 3;
-/// How long it may take to say goodbye in turn.
-const ANSWER: Duration = Duration::from_secs(2);
-/// How long a socket stays open whose client was told that it broke the protocol.
-const LINGER: Duration = Duration::from_millis(500);
+/// Close timeout, as a multiple of the write timeout: a client that begins to read again still receives the reason.
+const CLOSE_TIMEOUT_FACTOR: u32 = 3;
+/// Maximum time to wait for the client's close frame.
+const CLOSE_REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a socket stays open after a protocol error of its client.
+const LINGER_TIME: Duration = Duration::from_millis(500);
 
-/// Serves a socket to its end.
-pub(super) async fn serve<S>(session: Session, inbox: Inbox, socket: S)
+/// Serves a socket until it is closed.
+pub(super) async fn serve<S>(context: SocketContext, inbox: SocketInbox, socket: S)
 where
     S: Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Unpin + Send,
 {
-    let mut pings = tokio::time::interval_at(Instant::now() + session.options.ping_every, session.options.ping_every);
+    let mut pings = tokio::time::interval_at(
+        Instant::now() + context.options.ping_interval,
+        context.options.ping_interval,
+    );
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut conversation = Conversation {
-        follows: Follows::new(session.clone()),
-        bucket: Bucket::new(Instant::now()),
+    let mut socket_loop = SocketLoop {
+        subscriptions: Subscriptions::new(context.clone()),
+        bucket: TokenBucket::new(Instant::now()),
         inbox,
         pings,
-        answered: true,
-        session,
+        client_alive: true,
+        context,
         socket,
     };
-    let end = match conversation.go_on().await {
+    let reason = match socket_loop.run().await {
         Ok(never) => match never {},
-        Err(end) => end,
+        Err(reason) => reason,
     };
-    let code = end.code().map(|(code, _)| code);
-    WideEvent::current().set("close_code", code).set("ended_by", end.who());
-    conversation.finish(end).await;
+    let code = reason.code().map(|(code, _)| code);
+    WideEvent::current()
+        .set("close_code", code)
+        .set("ended_by", reason.ended_by());
+    socket_loop.finish(reason).await;
 }
 
-struct Conversation<S> {
-    session: Session,
+struct SocketLoop<S> {
+    context: SocketContext,
     socket: S,
-    inbox: Inbox,
-    follows: Follows,
-    bucket: Bucket,
+    inbox: SocketInbox,
+    subscriptions: Subscriptions,
+    bucket: TokenBucket,
     pings: Interval,
-    /// Whether the client has said anything since the last ping.
-    answered: bool,
+    /// Whether the client has sent anything since the last ping.
+    client_alive: bool,
 }
 
-enum Next {
-    Said(Option<Result<Message, axum::Error>>),
-    Found(Found),
-    Pulled(Result<Pulled>),
+enum SocketEvent {
+    Message(Option<Result<Message, axum::Error>>),
+    InboxItem(InboxItem),
+    Pulled(Result<PullResult>),
     Ping,
     Expired,
 }
 
 enum Never {}
 
-impl<S> Conversation<S>
+impl<S> SocketLoop<S>
 where
     S: Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Unpin + Send,
 {
-    async fn go_on(&mut self) -> Result<Never, End> {
-        let expires_at = self.session.expires_at;
+    async fn run(&mut self) -> Result<Never, CloseReason> {
+        let expires_at = self.context.expires_at;
         loop {
             let expired = async {
                 match expires_at {
@@ -94,57 +100,57 @@ where
                     None => pending().await,
                 }
             };
-            let next = tokio::select! {
-                // What ends a socket comes first, then what its client says, then what there is for it.
+            let event = tokio::select! {
+                // In this order: what closes the socket, then the client's messages, then deliveries.
                 biased;
-                () = expired => Next::Expired,
-                found = self.inbox.next() => Next::Found(found),
-                said = self.socket.next() => Next::Said(said),
-                pulled = self.follows.pull() => Next::Pulled(pulled),
-                _ = self.pings.tick() => Next::Ping,
+                () = expired => SocketEvent::Expired,
+                item = self.inbox.next() => SocketEvent::InboxItem(item),
+                message = self.socket.next() => SocketEvent::Message(message),
+                pulled = self.subscriptions.pull() => SocketEvent::Pulled(pulled),
+                _ = self.pings.tick() => SocketEvent::Ping,
             };
-            match next {
-                Next::Expired => return Err(End::CredentialExpired),
-                Next::Said(said) => self.said(said).await?,
-                Next::Found(Found::Rings(rings)) => self.rung(&rings)?,
-                Next::Found(Found::Delivery(delivery)) => self.delivered(delivery).await?,
-                Next::Pulled(Ok(pulled)) => self.pulled(pulled).await?,
-                Next::Pulled(Err(error)) => {
-                    if End::refuses(&error) {
-                        return Err(End::NoMember);
+            match event {
+                SocketEvent::Expired => return Err(CloseReason::CredentialExpired),
+                SocketEvent::Message(message) => self.handle_message(message).await?,
+                SocketEvent::InboxItem(InboxItem::Control(signals)) => self.handle_control(&signals)?,
+                SocketEvent::InboxItem(InboxItem::Delivery(delivery)) => self.handle_delivery(delivery).await?,
+                SocketEvent::Pulled(Ok(pulled)) => self.send_pulled(pulled).await?,
+                SocketEvent::Pulled(Err(error)) => {
+                    if CloseReason::is_access_refusal(&error) {
+                        return Err(CloseReason::NotAMember);
                     }
-                    tracing::debug!("live: a socket can't read now: {error}");
-                    self.follows.pause(Instant::now() + PAUSE);
+                    tracing::debug!("live: a socket could not read: {error}");
+                    self.subscriptions.pause(Instant::now() + READ_RETRY_DELAY);
                 }
-                Next::Ping => {
-                    if !self.answered {
-                        return Err(End::NotReading);
+                SocketEvent::Ping => {
+                    if !self.client_alive {
+                        return Err(CloseReason::Unresponsive);
                     }
-                    self.answered = false;
+                    self.client_alive = false;
                     self.send(Message::Ping(axum::body::Bytes::new())).await?;
                 }
             }
         }
     }
 
-    fn rung(&mut self, rings: &[Ring]) -> Result<(), End> {
-        for ring in rings {
-            match ring {
-                Ring::GoingAway => return Err(End::GoingAway),
-                Ring::NoMember => return Err(End::NoMember),
-                Ring::Lost => self.follows.look_at_all(),
+    fn handle_control(&mut self, signals: &[ControlSignal]) -> Result<(), CloseReason> {
+        for signal in signals {
+            match signal {
+                ControlSignal::GoingAway => return Err(CloseReason::GoingAway),
+                ControlSignal::NotAMember => return Err(CloseReason::NotAMember),
+                ControlSignal::DeliveryLost => self.subscriptions.mark_all_behind(),
             }
         }
         Ok(())
     }
 
-    async fn delivered(&mut self, delivery: Delivery) -> Result<(), End> {
+    async fn handle_delivery(&mut self, delivery: QueuedDelivery) -> Result<(), CloseReason> {
         match delivery {
-            Delivery::Look(subject) => self.follows.look(subject),
-            Delivery::Thread { id, from, to, steps } => {
-                if self.follows.fits(id, from, to) {
-                    for step in steps.iter() {
-                        self.send(Message::Text(step.frame.clone())).await?;
+            QueuedDelivery::Changed(subject) => self.subscriptions.mark_behind(subject),
+            QueuedDelivery::Thread { id, from, to, frames } => {
+                if self.subscriptions.advance_if_next(id, from, to) {
+                    for frame in frames.iter() {
+                        self.send(Message::Text(frame.frame.clone())).await?;
                     }
                 }
             }
@@ -152,39 +158,39 @@ where
         Ok(())
     }
 
-    async fn pulled(&mut self, pulled: Pulled) -> Result<(), End> {
+    async fn send_pulled(&mut self, pulled: PullResult) -> Result<(), CloseReason> {
         for frame in pulled.frames {
             self.send(Message::Text(frame)).await?;
         }
         if let Some((thread_id, cursor)) = pulled.reached {
-            self.session.reached(thread_id, cursor);
+            self.context.reached_head(thread_id, cursor);
         }
         if let Some(subject) = pulled.refused {
-            self.session.unfollow(subject);
+            self.context.unfollow(subject);
         }
         Ok(())
     }
 
-    async fn said(&mut self, said: Option<Result<Message, axum::Error>>) -> Result<(), End> {
-        let message = match said {
+    async fn handle_message(&mut self, received: Option<Result<Message, axum::Error>>) -> Result<(), CloseReason> {
+        let message = match received {
             Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(End::of(&error)),
-            None => return Err(End::Gone),
+            Some(Err(error)) => return Err(CloseReason::from_error(&error)),
+            None => return Err(CloseReason::Gone),
         };
-        self.answered = true;
+        self.client_alive = true;
         match message {
-            Message::Close(_) => return Err(End::Closed),
+            Message::Close(_) => return Err(CloseReason::Closed),
             Message::Ping(_) | Message::Pong(_) => {
-                // Answered by the library with the next thing that is sent.
-                if !self.bucket.take(Instant::now()) {
-                    return Err(End::TooMuch);
+                // The library sends the pong with the next write.
+                if !self.bucket.try_take(Instant::now()) {
+                    return Err(CloseReason::TooManyFrames);
                 }
             }
             Message::Binary(_) => {
-                if !self.bucket.take(Instant::now()) {
-                    return Err(End::TooMuch);
+                if !self.bucket.try_take(Instant::now()) {
+                    return Err(CloseReason::TooManyFrames);
                 }
-                self.say(&ServerFrame::Error {
+                self.send_frame(&ServerFrame::Error {
                     code: "bad-frame",
                     detail: "frames are JSON in text messages, not binary ones".to_owned(),
                     topic: None,
@@ -192,21 +198,21 @@ where
                 .await?;
             }
             Message::Text(text) => {
-                if !self.bucket.take(Instant::now()) {
-                    return Err(End::TooMuch);
+                if !self.bucket.try_take(Instant::now()) {
+                    return Err(CloseReason::TooManyFrames);
                 }
-                self.asked(&text).await?;
+                self.handle_frame(&text).await?;
             }
         }
         Ok(())
     }
 
-    async fn asked(&mut self, text: &Utf8Bytes) -> Result<(), End> {
+    async fn handle_frame(&mut self, text: &Utf8Bytes) -> Result<(), CloseReason> {
         let answer = match client_frame(text) {
             Ok(ClientFrame::Ping {}) => Some(ServerFrame::Pong {}),
             Ok(ClientFrame::Unsubscribe { topic }) => {
-                if let Some(subject) = self.follows.unfollow(topic) {
-                    self.session.unfollow(subject);
+                if let Some(subject) = self.subscriptions.unsubscribe(topic) {
+                    self.context.unfollow(subject);
                 }
                 Some(ServerFrame::Unsubscribed { topic })
             }
@@ -215,66 +221,66 @@ where
                 seq,
                 revision,
                 cursor,
-            }) => match self.follows.follow(topic, seq, revision, cursor) {
+            }) => match self.subscriptions.subscribe(topic, seq, revision, cursor) {
                 Ok(subject) => {
-                    // Before it looks where the topic is, so that nothing happens between the two unseen.
-                    self.session.follow(subject);
+                    // Before the socket reads the topic's position, so that no change between the two is missed.
+                    self.context.follow(subject);
                     None
                 }
-                Err(refusal) => Some(*refusal),
+                Err(error_frame) => Some(*error_frame),
             },
             Err(error) => Some(bad_frame(&error)),
         };
         match answer {
-            Some(answer) => self.say(&answer).await,
+            Some(answer) => self.send_frame(&answer).await,
             None => Ok(()),
         }
     }
 
-    async fn say(&mut self, frame: &ServerFrame) -> Result<(), End> {
-        let text = frame.encode().map_err(|_| End::Broken)?;
+    async fn send_frame(&mut self, frame: &ServerFrame) -> Result<(), CloseReason> {
+        let text = frame.encode().map_err(|_| CloseReason::Broken)?;
         self.send(Message::Text(text)).await
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), End> {
-        match timeout(self.session.options.write_patience, self.socket.send(message)).await {
+    async fn send(&mut self, message: Message) -> Result<(), CloseReason> {
+        match timeout(self.context.options.write_timeout, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::NotReading),
+            Ok(Err(_)) => Err(CloseReason::Gone),
+            Err(_) => Err(CloseReason::Unresponsive),
         }
     }
 
-    /// Says why, to a client that is there to hear it.
-    async fn finish(mut self, end: End) {
-        tracing::debug!("live: a socket ends: {end:?}");
-        if end == End::Closed {
-            // The library has the answer ready, with the client's own code: it has to be written, and that is all.
-            let _ = timeout(ANSWER, async {
+    /// Closes the socket, and sends the reason if the client is still connected.
+    async fn finish(mut self, reason: CloseReason) {
+        tracing::debug!("live: a socket closes: {reason:?}");
+        if reason == CloseReason::Closed {
+            // The library has prepared the answer with the client's own code; it only has to be written.
+            let _ = timeout(CLOSE_REPLY_TIMEOUT, async {
                 let _ = self.socket.flush().await;
                 while self.socket.next().await.is_some_and(|next| next.is_ok()) {}
             })
             .await;
             return;
         }
-        let Some((code, reason)) = end.code() else { return };
+        let Some((code, text)) = reason.code() else { return };
         let close = Message::Close(Some(CloseFrame {
             code,
-            reason: Utf8Bytes::from_static(reason),
+            reason: Utf8Bytes::from_static(text),
         }));
-        // What waits to be written goes first, for a client that begins to read again.
-        let patience = self.session.options.write_patience * FAREWELL;
-        let Ok(Ok(())) = timeout(patience, self.socket.send(close)).await else {
+        // Pending frames are written first, for a client that begins to read again.
+        let close_timeout = self.context.options.write_timeout * CLOSE_TIMEOUT_FACTOR;
+        let Ok(Ok(())) = timeout(close_timeout, self.socket.send(close)).await else {
             return;
         };
-        if end.is_deaf() {
-            // The client's answer can't be read, and closing while it still sends would throw the reason away.
-            sleep(LINGER).await;
+        if reason.is_unreadable() {
+            // The client's answer can't be read, and closing while the client still sends would discard the reason.
+            sleep(LINGER_TIME).await;
             return;
         }
-        // Whoever closes first waits for the other, or the network may swallow what was said last.
+        // The side that closes first waits for the other. Otherwise the network may lose the last frame.
         let answer =
             async { while !matches!(self.socket.next().await, None | Some(Err(_) | Ok(Message::Close(_)))) {} };
-        let _ = timeout(ANSWER, answer).await;
+        let _ = timeout(CLOSE_REPLY_TIMEOUT, answer).await;
     }
 }
 

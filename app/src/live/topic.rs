@@ -1,4 +1,4 @@
-//! What one can follow.
+//! Defines the topics that a client can follow.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-/// What one can follow, as a client names it: `thread:{id}`, `threads`, `notifications`, `job-sessions` or `runs`.
+/// A topic that a client can follow: `thread:{id}`, `threads`, `notifications`, `job-sessions` or `runs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
@@ -19,9 +19,9 @@ pub enum Topic {
     Thread(Uuid),
     /// The messages of all the team's threads.
     Threads,
-    /// One's own notifications.
+    /// The person's own notifications.
     Notifications,
-    /// What the system does in the background for the team.
+    /// The team's job sessions.
     JobSessions,
     /// The team's runs.
     Runs,
@@ -32,7 +32,7 @@ impl PartialSchema for Topic {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .description(Some(
-                "What one can follow: one thread, all of the team's, one's own notifications, job sessions, or runs.",
+                "A topic that a client can follow: one thread, all threads of the team, the person's own notifications, job sessions, or runs.",
             ))
             .pattern(Some(
                 "^(thread:[0-9a-fA-F-]{32,36}|threads|notifications|job-sessions|runs)$",

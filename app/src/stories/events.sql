@@ -1,6 +1,6 @@
 -- A story's events, oldest first, as far as their bytes fit.
--- Names are shown as `shown_name!` has it (`events/columns.rs`).
--- $1 team, $2 correlation id, $3 how many at most, $4 how many bytes at most.
+-- Names are selected as by `shown_name!` (`events/columns.rs`).
+-- $1 team, $2 correlation id, $3 maximum number of events, $4 maximum number of bytes.
 SELECT * FROM (
    SELECT e.*, count(*) OVER () AS found, sum(own_bytes) OVER (ORDER BY id) AS bytes FROM (
        SELECT e.*, 500 + octet_length(event_data::text) AS own_bytes FROM (

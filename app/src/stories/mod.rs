@@ -1,7 +1,7 @@
-//! What happened? A story is all that has one correlation id: the events that a request recorded, the jobs that those
-//! started, what they recorded in turn, the runs whose logs they wrote.
+//! Stories. A story is everything with one correlation id: the events that a request recorded, the jobs that these
+//! started, the events that the jobs recorded, and the runs whose logs they wrote.
 //!
-//! A step says by what it was caused, as far as that is in the story: `daybook story` draws the tree.
+//! Each step refers to the step that caused it, if that is part of the story. `daybook story` prints the tree.
 
 mod routes;
 mod store;

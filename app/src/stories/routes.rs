@@ -1,4 +1,4 @@
-//! Reading stories.
+//! The route that returns a story.
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -8,18 +8,18 @@ use super::store::{self, Story};
 use crate::error::{Error, Result};
 use crate::http::{Json, Path, Problem, ServiceState, Team};
 
-/// The route of stories, under `/v1/teams/{team_id}`.
-pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
+/// Returns the route of stories, under `/v1/teams/{team_id}`.
+pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get_story))
 }
 
-/// Everything of one correlation id: events, job sessions and runs with their causes, in order.
+/// Returns everything with one correlation id: events, job sessions and runs with their causes, in order.
 #[utoipa::path(
     get, path = "/stories/{correlation_id}", tag = "stories",
     params(("correlation_id" = Uuid, Path, description = "The trace id of `traceparent`, or a correlation id")),
     responses(
         (status = 200, body = Story),
-        (status = 404, description = "No such team, or nothing in it has that id", body = Problem),
+        (status = 404, description = "No such team, or the team has nothing with that id", body = Problem),
     )
 )]
 async fn get_story(team: Team, Path(correlation_id): Path<Uuid>) -> Result<Json<Story>> {

@@ -1,4 +1,4 @@
-//! The steps of a story, and their causes.
+//! Reads the steps of a story, and finds their causes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,68 +11,68 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::events::{Event, Sentences, event_from_row};
 use crate::http::ByteBudget;
-use crate::jobs::{self, ActionView, SessionView, ToldSession};
+use crate::jobs::{self, ActionView, SessionView, StorySession};
 use crate::runs::{self, RunView};
 use crate::tenancy::{Actor, TeamTx};
 use crate::threads::ToldEvent;
 
-/// How many events, how many sessions and how many runs of a story are told.
-pub(super) const MOST: i64 = 1_000;
-/// How many bytes of events a story reads, and about how many bytes of JSON it has in all.
+/// Maximum number of events, of sessions and of runs in a story.
+pub(super) const MAX_STEPS_PER_KIND: i64 = 1_000;
+/// Maximum number of bytes of events that are read for a story, and approximately of its JSON in total.
 const MAX_BYTES: i64 = 2 << 20;
 
-/// All that has one correlation id.
+/// Everything that has one correlation id.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Story {
-    /// Which.
+    /// The correlation id.
     pub correlation_id: Uuid,
-    /// In the order in which they began.
+    /// The steps, in the order in which they began.
     pub steps: Vec<StoryStep>,
-    /// There is more than is told here: a story has 1,000 events, sessions and runs each, and 2 MiB, at most. Values
-    /// that are long are cut.
+    /// True if the story is not complete: it has at most 1,000 events, 1,000 sessions and 1,000 runs, and 2 MiB in
+    /// total. Long values are cut.
     pub truncated: bool,
 }
 
-/// One thing that happened.
+/// A step of a story.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StoryStep {
-    /// Its id: an event's, a job session's, a run's.
+    /// The id of the event, job session or run.
     pub id: Uuid,
-    /// When it happened, or began.
+    /// When the event happened, or when the session or run began.
     pub at: DateTime<Utc>,
-    /// The step of the story that caused it.
+    /// The step of the same story that caused this one.
     pub caused_by: Option<Caused>,
-    /// What it is.
+    /// The step's kind and content.
     #[serde(flatten)]
     pub step: Step,
 }
 
-/// What a step is.
+/// A kind of step, with its content.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schema(as = StoryStepKind)]
 #[non_exhaustive]
 pub enum Step {
-    /// Something changed.
+    /// A change of an object.
     Event {
-        /// The change, in words.
+        /// The event with its sentence.
         event: Box<ToldEvent>,
     },
-    /// The system did something in the background.
+    /// A job session.
     Job {
         /// The session, without its input.
         session: Box<SessionView>,
-        /// Its first actions, 50 at most.
+        /// Its first actions, at most 50.
         actions: Vec<ActionView>,
     },
-    /// Something ran, and said what is in its log.
+    /// A run.
     Run {
         /// The run.
         run: Box<RunView>,
     },
 }
 
-/// What caused a step.
+/// The cause of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 #[schema(as = StoryCause)]
@@ -84,35 +84,36 @@ pub enum Caused {
     Job(Uuid),
 }
 
-/// Everything of one correlation id, as far as it is in the transaction's team. A story of nothing is empty.
+/// Returns everything with one correlation id in the transaction's team. The story is empty if there is nothing.
 ///
 /// # Errors
 /// As any statement.
 pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
-    // Sums in the order of the answer, so that what is beyond them is neither sent nor held here.
+    // The query sums up bytes in the order of the answer, so that rows beyond the limit are neither sent nor kept in
+    // memory.
     let query = sqlx::query(include_str!("events.sql"));
     let query = query
         .bind(tx.team_id())
         .bind(correlation_id)
-        .bind(MOST + 1)
+        .bind(MAX_STEPS_PER_KIND + 1)
         .bind(MAX_BYTES);
     let rows = tx.fetch_all(query).await?;
     let found = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>("found"))?;
     let events = rows.iter().map(event_from_row).collect::<Result<Vec<_>>>()?;
-    let (sessions, sessions_truncated) = jobs::of_story(tx, correlation_id, MOST + 1).await?;
-    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let runs = runs::of_story(tx, correlation_id, MOST.unsigned_abs() + 1).await?;
+    let (sessions, sessions_truncated) = jobs::of_story(tx, correlation_id, MAX_STEPS_PER_KIND + 1).await?;
+    let max_steps = usize::try_from(MAX_STEPS_PER_KIND).unwrap_or(usize::MAX);
+    let runs = runs::of_story(tx, correlation_id, MAX_STEPS_PER_KIND.unsigned_abs() + 1).await?;
     let mut truncated = sessions_truncated
         || usize::try_from(found).is_ok_and(|found| found > events.len())
         || [events.len(), sessions.len(), runs.len()]
             .iter()
-            .any(|told| *told > most);
+            .any(|count| *count > max_steps);
 
     let causes = Causes::of(&events, &sessions);
-    let words = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    let default_sentences = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&default_sentences);
     let mut steps: Vec<StoryStep> = Vec::with_capacity(events.len() + sessions.len());
-    steps.extend(events.iter().take(most).map(|event| StoryStep {
+    steps.extend(events.iter().take(max_steps).map(|event| StoryStep {
         id: event.id,
         at: event.created_at,
         caused_by: causes.of_event(event),
@@ -120,26 +121,26 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
             event: Box::new(ToldEvent::new(sentences, event)),
         },
     }));
-    steps.extend(sessions.into_iter().take(most).map(|told| StoryStep {
-        id: told.session.id,
-        at: told.session.started_at,
-        caused_by: causes.of_session(&told),
+    steps.extend(sessions.into_iter().take(max_steps).map(|session| StoryStep {
+        id: session.session.id,
+        at: session.session.started_at,
+        caused_by: causes.of_session(&session),
         step: Step::Job {
-            session: Box::new(told.session),
-            actions: told.actions,
+            session: Box::new(session.session),
+            actions: session.actions,
         },
     }));
-    steps.extend(runs.into_iter().take(most).map(|run| StoryStep {
+    steps.extend(runs.into_iter().take(max_steps).map(|run| StoryStep {
         id: run.id,
         at: run.created_at,
         caused_by: causes.of_run(&run),
         step: Step::Run { run: Box::new(run) },
     }));
     steps.sort_by_key(|step| (step.at, step.id));
-    let mut room = ByteBudget::new(usize::try_from(MAX_BYTES).unwrap_or(usize::MAX));
-    for place in 0..steps.len() {
-        if !room.takes(&steps[place])? {
-            steps.truncate(place);
+    let mut budget = ByteBudget::new(usize::try_from(MAX_BYTES).unwrap_or(usize::MAX));
+    for index in 0..steps.len() {
+        if !budget.takes(&steps[index])? {
+            steps.truncate(index);
             truncated = true;
             break;
         }
@@ -151,17 +152,17 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
     })
 }
 
-/// Who is in the story.
+/// The events and sessions of the story, among which causes are looked up.
 struct Causes<'a> {
     events: HashMap<Uuid, &'a Event>,
     sessions: HashSet<Uuid>,
 }
 
 impl<'a> Causes<'a> {
-    fn of(events: &'a [Event], sessions: &[ToldSession]) -> Self {
+    fn of(events: &'a [Event], sessions: &[StorySession]) -> Self {
         Self {
             events: events.iter().map(|event| (event.id, event)).collect(),
-            sessions: sessions.iter().map(|told| told.session.id).collect(),
+            sessions: sessions.iter().map(|session| session.session.id).collect(),
         }
     }
 
@@ -172,7 +173,7 @@ impl<'a> Causes<'a> {
             _ => None,
         };
         match (cause, job) {
-            // What a job recorded because of what it had recorded itself: the nearer cause.
+            // A job recorded this event because of an event that it had recorded itself: the event is the nearer cause.
             (Some(cause), Some(_)) if cause.actor == event.actor => Some(Caused::Event(cause.id)),
             (_, Some(job)) => Some(Caused::Job(job)),
             (Some(cause), None) => Some(Caused::Event(cause.id)),
@@ -186,9 +187,9 @@ impl<'a> Causes<'a> {
         job.map(Caused::Job).or(cause.map(Caused::Event))
     }
 
-    fn of_session(&self, told: &ToldSession) -> Option<Caused> {
-        let cause = told.session.causation_id.filter(|id| self.events.contains_key(id));
-        let job = told.asked_by.filter(|id| self.sessions.contains(id));
+    fn of_session(&self, session: &StorySession) -> Option<Caused> {
+        let cause = session.session.causation_id.filter(|id| self.events.contains_key(id));
+        let job = session.requested_by.filter(|id| self.sessions.contains(id));
         cause.map(Caused::Event).or(job.map(Caused::Job))
     }
 }

@@ -163,7 +163,7 @@ impl TestApp {
             connections: ConnectionsConfig::default(),
         };
         let authenticator = Authenticator::new(&auth_config()).unwrap();
-        let direct = (!live.deaf).then_some(direct);
+        let direct = (!live.ignore_signals).then_some(direct);
         let live = Live::start(&database, direct, live);
         let state = AppState::new(database.clone(), authenticator, http, live.clone(), None)
             .with_wide_events(wide_events.clone());

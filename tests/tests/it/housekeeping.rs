@@ -74,7 +74,7 @@ async fn what_is_too_old_goes_and_what_is_not_stays() {
         [
             "Deleted 1 job sessions with their actions",
             "Deleted 0 jobs that were given up",
-            "Deleted 1 notes of consumers"
+            "Deleted 1 records of consumers' effects"
         ]
     );
     assert_eq!(shop.attempts(old).await, [""; 0]);
@@ -121,7 +121,7 @@ async fn more_than_a_batch_goes_and_what_is_under_way_or_of_today_stays() {
         [
             "Deleted 0 job sessions with their actions",
             "Deleted 1 jobs that were given up",
-            "Deleted 0 notes of consumers"
+            "Deleted 0 records of consumers' effects"
         ]
     );
     let left: Vec<String> = sqlx::query_scalar(
@@ -140,6 +140,6 @@ async fn partitions_are_made_ahead() {
     at_its_time(&shop, "make_partitions").await;
     assert_eq!(
         told(&shop, "make_partitions").await,
-        ["The partitions of this month and the next three are there"]
+        ["The partitions of this month and the next three exist"]
     );
 }

@@ -1,4 +1,4 @@
-//! Trying jobs again, and giving them up.
+//! Routes to retry and to cancel jobs.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,22 +20,22 @@ pub(super) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(cancel_job))
 }
 
-/// Which jobs.
+/// Selects the jobs to retry.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RetryJobs {
-    /// Only of this job, or of this consumer.
+    /// Only jobs with this name, or of the consumer with this name.
     job: Option<String>,
 }
 
-/// What became of it.
+/// The result of a retry of several jobs.
 #[derive(Debug, Serialize, ToSchema)]
 struct Retried {
-    /// How many jobs will be tried again: at most 1000 for each request.
+    /// The number of jobs that will be retried; at most 1000 for each request.
     retried: usize,
 }
 
-/// Tries a job again, now: one that waits for its next attempt, and one that was given up.
+/// Retries a job immediately: one that waits for its next attempt, or one that was given up.
 #[utoipa::path(
     post, path = "/job-sessions/{session_id}/retry", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The job's newest session")),
@@ -43,7 +43,7 @@ struct Retried {
         (status = 202, body = SessionView),
         (status = 403, description = "Viewers only read", body = Problem),
         (status = 404, description = "No such team or session", body = Problem),
-        (status = 409, description = "It runs, or has succeeded, or there is a newer attempt", body = Problem),
+        (status = 409, description = "The job is running or has succeeded, or there is a newer attempt", body = Problem),
     )
 )]
 async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<SessionView>)> {
@@ -54,7 +54,7 @@ async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCo
     .await
 }
 
-/// Tries all jobs again that were given up.
+/// Retries all jobs that were given up.
 #[utoipa::path(
     post, path = "/job-sessions/retry", tag = "jobs",
     request_body = RetryJobs,
@@ -72,7 +72,7 @@ async fn retry_jobs(team: Team, Json(which): Json<RetryJobs>) -> Result<(StatusC
     .await
 }
 
-/// Gives a job up: one that runs ends in a moment, one that waits for its next attempt leaves the queue.
+/// Cancels a job: a running one ends soon, and one that waits for its next attempt is removed from the queue.
 #[utoipa::path(
     post, path = "/job-sessions/{session_id}/cancel", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The job's newest session")),
@@ -80,7 +80,7 @@ async fn retry_jobs(team: Team, Json(which): Json<RetryJobs>) -> Result<(StatusC
         (status = 202, body = SessionView),
         (status = 403, description = "Viewers only read", body = Problem),
         (status = 404, description = "No such team or session", body = Problem),
-        (status = 409, description = "It is over, or there is a newer attempt", body = Problem),
+        (status = 409, description = "The job has ended, or there is a newer attempt", body = Problem),
     )
 )]
 async fn cancel_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<SessionView>)> {

@@ -1,4 +1,4 @@
-//! Filters of job sessions, without a session.
+//! Parses the filters of job sessions: for fuzzing.
 
 use axum::extract::FromRequestParts as _;
 use axum::http::request::Parts;
@@ -8,7 +8,7 @@ use super::SessionParams;
 use crate::error::Error;
 use crate::http::Query;
 
-/// A query as the list reads it.
+/// Parses a query as the route for the list does.
 pub(crate) fn fuzz_filters(head: &mut Parts, is_clients_mistake: fn(&Error) -> bool) {
     let refused = |error: Error| assert!(is_clients_mistake(&error), "{error:?}");
     match Query::<SessionParams>::from_request_parts(head, &()).now_or_never() {

@@ -1,4 +1,4 @@
-//! Reading sessions, and what can be asked of their jobs.
+//! Routes to read sessions, and to retry or cancel their jobs.
 
 mod changes;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -18,8 +18,8 @@ use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Te
 use crate::jobs::store::{self, Filter};
 use crate::jobs::view::{ActionView, SessionView};
 
-/// The routes of job sessions, under `/v1/teams/{team_id}`.
-pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
+/// Returns the routes of job sessions, under `/v1/teams/{team_id}`.
+pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_job_sessions))
         .routes(routes!(get_job_session))
@@ -27,20 +27,20 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .merge(changes::routes())
 }
 
-/// Which sessions.
+/// Filters of job sessions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct SessionParams {
-    /// Only those that stand so: `running`, `succeeded`, `failed`, `cancelled` or `lost`.
+    /// Only sessions with this status: `running`, `succeeded`, `failed`, `cancelled` or `lost`.
     status: Option<String>,
-    /// Only of this job.
+    /// Only sessions of the job with this name.
     job: Option<String>,
-    /// Only those that began at this moment (RFC 3339) or later.
+    /// Only sessions that started at this time (RFC 3339) or later.
     since: Option<String>,
-    /// Only the attempts at this job.
+    /// Only the attempts at the job with this id.
     job_id: Option<String>,
-    /// Only of this story.
+    /// Only sessions with this correlation id.
     correlation_id: Option<String>,
     #[serde(flatten)]
     #[param(ignore)]
@@ -64,16 +64,16 @@ impl SessionParams {
     }
 }
 
-/// Job sessions, the newest first.
+/// Lists job sessions, the newest first.
 ///
-/// A page ends early, with `next`, where it would have more than 1 MiB. Values that are long are cut (`truncated`).
+/// A page is at most 1 MiB: it ends early, with `next`. Long values are cut (`truncated`).
 #[utoipa::path(
     get, path = "/job-sessions", tag = "jobs",
     params(SessionParams, PageParams),
     responses(
         (status = 200, body = Page<SessionView>),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> Result<Json<Page<SessionView>>> {
@@ -85,7 +85,7 @@ async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> R
     Ok(Json(page))
 }
 
-/// One job session.
+/// Returns one job session.
 #[utoipa::path(
     get, path = "/job-sessions/{session_id}", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The session")),
@@ -101,26 +101,26 @@ async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Jso
     Ok(Json(row.ok_or_else(|| Error::not_found("job session"))?.into()))
 }
 
-/// Which actions.
+/// Filters of a session's actions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ActionParams {
-    /// Only those after this place: with them one has every action, without a gap.
+    /// Only actions after this number. A client that has the actions up to it thus receives all others, without a gap.
     after_seq: Option<String>,
     #[serde(flatten)]
     #[param(ignore)]
     page: PageParams,
 }
 
-/// A session's actions, in order. A page ends early, with `next`, where it would have more than 1 MiB.
+/// Lists a session's actions, in order. A page is at most 1 MiB: it ends early, with `next`.
 #[utoipa::path(
     get, path = "/job-sessions/{session_id}/actions", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The session"), ActionParams, PageParams),
     responses(
         (status = 200, body = Page<ActionView>),
         (status = 404, description = "No such team or session", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 async fn list_job_actions(
@@ -136,7 +136,7 @@ async fn list_job_actions(
     let after = cursor.max(seen.transpose()?);
     let tx = team.read().await?;
     let rows = store::actions(&tx, session_id, after.unwrap_or(0), limit).await?;
-    // Who has actions is there.
+    // A session with actions exists.
     if rows.is_empty() && store::get(&tx, session_id).await?.is_none() {
         return Err(Error::not_found("job session"));
     }

@@ -1,13 +1,13 @@
-//! How a session's actions are written.
+//! Writes a session's actions.
 
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use sqlx::types::Json;
 
-use crate::jobs::action::Told;
+use crate::jobs::action::RenderedAction;
 use crate::tenancy::{Moved, NumberedRow, Owner, Waiting};
 
-impl NumberedRow for Told {
+impl NumberedRow for RenderedAction {
     const MOVED: Moved = Moved::JobSessions;
 
     fn size_bytes(&self) -> usize {
@@ -29,8 +29,8 @@ impl NumberedRow for Told {
     }
 }
 
-fn insert_one(owner: Owner, seq: i64, action: &Waiting<Told>) -> Query<'_, Postgres, PgArguments> {
-    let told = &action.row;
+fn insert_one(owner: Owner, seq: i64, action: &Waiting<RenderedAction>) -> Query<'_, Postgres, PgArguments> {
+    let rendered = &action.row;
     sqlx::query(
         "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
          SELECT $1, $2, $3, clock_timestamp() - $8 * interval '1 microsecond', $4, $5, $6, $7
@@ -39,15 +39,15 @@ fn insert_one(owner: Owner, seq: i64, action: &Waiting<Told>) -> Query<'_, Postg
     .bind(owner.team_id)
     .bind(owner.id)
     .bind(seq)
-    .bind(&told.action_type)
-    .bind(&told.sentence.text)
-    .bind(told.sentence.parts.as_ref().map(Json))
-    .bind(&told.payload)
+    .bind(&rendered.action_type)
+    .bind(&rendered.sentence.text)
+    .bind(rendered.sentence.parts.as_ref().map(Json))
+    .bind(&rendered.payload)
     .bind(action.age_us())
 }
 
-fn insert_many(owner: Owner, first: i64, actions: &[Waiting<Told>]) -> Query<'_, Postgres, PgArguments> {
-    let told = || actions.iter().map(|action| &action.row);
+fn insert_many(owner: Owner, first: i64, actions: &[Waiting<RenderedAction>]) -> Query<'_, Postgres, PgArguments> {
+    let rendered = || actions.iter().map(|action| &action.row);
     sqlx::query(
         "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
          SELECT $1, $2, $3 + a.place - 1, clock_timestamp() - a.age_us * interval '1 microsecond', a.action_type,
@@ -59,13 +59,21 @@ fn insert_many(owner: Owner, first: i64, actions: &[Waiting<Told>]) -> Query<'_,
     .bind(owner.team_id)
     .bind(owner.id)
     .bind(first)
-    .bind(told().map(|told| told.action_type.as_str()).collect::<Vec<_>>())
-    .bind(told().map(|told| told.sentence.text.as_str()).collect::<Vec<_>>())
     .bind(
-        told()
-            .map(|told| told.sentence.parts.as_ref().map(Json))
+        rendered()
+            .map(|rendered| rendered.action_type.as_str())
             .collect::<Vec<_>>(),
     )
-    .bind(told().map(|told| &told.payload).collect::<Vec<_>>())
+    .bind(
+        rendered()
+            .map(|rendered| rendered.sentence.text.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        rendered()
+            .map(|rendered| rendered.sentence.parts.as_ref().map(Json))
+            .collect::<Vec<_>>(),
+    )
+    .bind(rendered().map(|rendered| &rendered.payload).collect::<Vec<_>>())
     .bind(actions.iter().map(Waiting::age_us).collect::<Vec<_>>())
 }

@@ -1,4 +1,4 @@
-//! What is asked of jobs that the queue has already: to be tried again, to be given up.
+//! Requests changes of jobs that are already in the queue: retries and cancellations.
 
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -10,21 +10,21 @@ use crate::jobs::outcome::Status;
 use crate::jobs::registry::Jobs;
 use crate::tenancy::{Moved, TeamTx};
 
-/// How many jobs are retried in one request.
-pub(in crate::jobs) const MOST: i64 = 1_000;
+/// Maximum number of jobs that one request retries.
+pub(in crate::jobs) const MAX_RETRIED_JOBS: i64 = 1_000;
 
 /// The newest attempt at a job.
-struct Newest {
+struct NewestAttempt {
     id: Uuid,
     job_name: String,
     status: Status,
     attempt: i32,
     max_attempts: i32,
-    was_asked_to_end: bool,
+    cancel_requested: bool,
 }
 
-/// Locks a session, and refuses one that is not its job's newest, or none of the queue's.
-async fn newest(tx: &TeamTx, session_id: Uuid) -> Result<Newest> {
+/// Locks a session. Refuses it if it is not the job's newest one, or not a job of the queue.
+async fn newest_attempt(tx: &TeamTx, session_id: Uuid) -> Result<NewestAttempt> {
     let query = sqlx::query(
         "SELECT s.id, s.job_name, s.status, s.attempt, s.max_attempts, s.queue_job_id,
             s.cancel_requested_at IS NOT NULL AS was_asked_to_end, (
@@ -46,39 +46,41 @@ async fn newest(tx: &TeamTx, session_id: Uuid) -> Result<Newest> {
     if row.try_get::<Option<i64>, _>("queue_job_id")?.is_none() {
         return Err(Error::conflict(
             "not-queued",
-            "this was not a job of the queue, which could run it again or stop it",
+            "this session was not a job of the queue, so it can't be retried or cancelled",
         ));
     }
-    Ok(Newest {
+    Ok(NewestAttempt {
         id: row.try_get("id")?,
         job_name: row.try_get("job_name")?,
         status: row.try_get::<&str, _>("status")?.parse()?,
         attempt: row.try_get("attempt")?,
         max_attempts: row.try_get("max_attempts")?,
-        was_asked_to_end: row.try_get("was_asked_to_end")?,
+        cancel_requested: row.try_get("was_asked_to_end")?,
     })
 }
 
-/// Asks for another attempt, now: of a job that waits for it, and of one that was given up.
+/// Requests another attempt, immediately, of a job that waits for it, or that was given up.
 ///
 /// # Errors
-/// [`Error::Conflict`] while it runs, and when it has succeeded; as [`newest`].
+/// [`Error::Conflict`] if it is running or has succeeded; as [`newest_attempt`].
 pub(in crate::jobs) async fn retry(tx: &TeamTx, session_id: Uuid) -> Result<()> {
-    let session = newest(tx, session_id).await?;
+    let session = newest_attempt(tx, session_id).await?;
     match session.status {
         Status::Running => Err(Error::conflict(
             "job-running",
-            "the job runs; wait for its end, or cancel it",
+            "the job is running; wait until it ends, or cancel it",
         )),
         Status::Succeeded => Err(Error::conflict(
             "job-succeeded",
             "the job has succeeded; there is nothing to retry",
         )),
-        Status::Failed | Status::Cancelled | Status::Lost => ask(tx, "retry", &[(session.id, session.job_name)]).await,
+        Status::Failed | Status::Cancelled | Status::Lost => {
+            request_change(tx, "retry", &[(session.id, session.job_name)]).await
+        }
     }
 }
 
-/// Asks for another attempt at every job that was given up. Returns how many, [`MOST`] at once.
+/// Requests another attempt at every job that was given up, at most [`MAX_RETRIED_JOBS`]. Returns their number.
 pub(in crate::jobs) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> Result<usize> {
     let query = sqlx::query(
         "SELECT s.id, s.job_name FROM job_sessions s
@@ -88,37 +90,39 @@ pub(in crate::jobs) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> R
             AND NOT EXISTS (SELECT FROM job_requests r WHERE r.team_id = $1 AND r.job_id = s.job_id)
          ORDER BY s.id LIMIT $3",
     );
-    let rows = tx.fetch_all(query.bind(tx.team_id()).bind(job_name).bind(MOST)).await?;
+    let rows = tx
+        .fetch_all(query.bind(tx.team_id()).bind(job_name).bind(MAX_RETRIED_JOBS))
+        .await?;
     let sessions = rows
         .iter()
         .map(|row| Ok((row.try_get("id")?, row.try_get("job_name")?)))
         .collect::<Result<Vec<_>>>()?;
     if !sessions.is_empty() {
-        ask(tx, "retry", &sessions).await?;
+        request_change(tx, "retry", &sessions).await?;
     }
     Ok(sessions.len())
 }
 
-/// Asks for a job's end: of one that runs, and of one that waits for its next attempt.
+/// Requests the cancellation of a job that is running, or that waits for its next attempt.
 ///
 /// # Errors
-/// [`Error::Conflict`] when it is over; as [`newest`].
+/// [`Error::Conflict`] if the job has ended; as [`newest_attempt`].
 pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
-    let session = newest(tx, session_id).await?;
-    // One that was cancelled because its process stopped waits, too.
+    let session = newest_attempt(tx, session_id).await?;
+    // A job that was cancelled because its process stopped also waits for its next attempt.
     let waits = match session.status {
         Status::Failed | Status::Lost => session.attempt < session.max_attempts,
-        Status::Cancelled => !session.was_asked_to_end,
+        Status::Cancelled => !session.cancel_requested,
         Status::Running | Status::Succeeded => false,
     };
     if session.status == Status::Running {
         tx.hint(Moved::Cancelled(session.id));
     } else if waits {
-        ask(tx, "cancel", &[(session.id, session.job_name)]).await?;
+        request_change(tx, "cancel", &[(session.id, session.job_name)]).await?;
     } else {
         return Err(Error::conflict(
             "job-over",
-            format!("the job is over: its last session is {}", session.status),
+            format!("the job has ended: its last session is {}", session.status),
         ));
     }
     let query = sqlx::query(
@@ -131,10 +135,10 @@ pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()>
     Ok(())
 }
 
-/// Leaves it to whoever may touch the queue.
-async fn ask(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<()> {
+/// Writes a request, which the relay applies, because it may access the queue.
+async fn request_change(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<()> {
     let jobs = tx.extension::<Jobs>().cloned().unwrap_or_default();
-    // A consumer's sessions are called by its name.
+    // The sessions of a consumer have the consumer's name.
     let tasks: Vec<_> = sessions
         .iter()
         .map(|(_, name)| {

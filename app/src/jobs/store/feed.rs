@@ -1,4 +1,4 @@
-//! What is new in a team's sessions.
+//! Reads what has changed in a team's sessions.
 
 use sqlx::Row as _;
 
@@ -7,26 +7,26 @@ use crate::error::{Error, Result};
 use crate::jobs::view::{ActionView, SessionView};
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
 
-/// Some of what is new in a team's sessions.
+/// A page of changes in a team's sessions.
 #[derive(Debug)]
-pub struct SessionNews {
-    /// Sessions as they are now, without their inputs, each with its new actions in order.
+pub struct SessionFeedPage {
+    /// The sessions in their current state, without inputs, each with its new actions in order.
     pub sessions: Vec<(SessionView, Vec<ActionView>)>,
-    /// How many rows that was.
+    /// The number of rows that were read.
     pub read: usize,
-    /// The last of them.
+    /// The position of the last row.
     pub last: Option<FeedPlace>,
-    /// What is visible now.
+    /// The current snapshot.
     pub now: Snapshot,
 }
 
-/// The next sessions that moved in a window, and their new actions, at most `limit` rows. One statement, so that all is
-/// of one moment.
+/// Reads the next sessions that changed in a window, and their new actions, at most `limit` rows. It is one statement,
+/// so that all is read at one time.
 ///
 /// # Errors
 /// As any statement.
-pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<SessionNews> {
-    // Two ranges of each index: of transactions that had not begun, and of those that were open.
+pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<SessionFeedPage> {
+    // Reads two ranges of each index: transactions that hadn't begun, and those that were open.
     let query = sqlx::query(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.session_id AS m_session_id, m.seq AS m_seq,
             s.id, s.job_name, s.job_id, s.queue_job_id, s.attempt, s.max_attempts, s.status, s.sentence, s.parts,
@@ -67,8 +67,8 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
     let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()
-        .ok_or_else(|| Error::internal("a snapshot is always there"))?;
-    let mut news = SessionNews {
+        .ok_or_else(|| Error::internal("the query returned no snapshot"))?;
+    let mut page = SessionFeedPage {
         sessions: Vec::new(),
         read: 0,
         last: None,
@@ -78,20 +78,20 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
         let Some(transaction_id) = row.try_get::<Option<i64>, _>("m_transaction_id")? else {
             continue;
         };
-        news.read += 1;
-        news.last = Some(FeedPlace {
+        page.read += 1;
+        page.last = Some(FeedPlace {
             transaction_id,
             id: row.try_get("m_session_id")?,
             seq: row.try_get("m_seq")?,
         });
         let session: SessionView = session_row(row)?.into();
-        let known = news.sessions.iter().position(|(known, _)| known.id == session.id);
+        let known = page.sessions.iter().position(|(known, _)| known.id == session.id);
         let actions = match known {
-            Some(at) => &mut news.sessions[at].1,
+            Some(at) => &mut page.sessions[at].1,
             None => {
-                news.sessions.push((session, Vec::new()));
-                let at = news.sessions.len() - 1;
-                &mut news.sessions[at].1
+                page.sessions.push((session, Vec::new()));
+                let at = page.sessions.len() - 1;
+                &mut page.sessions[at].1
             }
         };
         if row.try_get::<Option<i64>, _>("a_seq")?.is_some() {
@@ -99,8 +99,8 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<Sessio
             actions.push(action.into());
         }
     }
-    for (_, actions) in &mut news.sessions {
+    for (_, actions) in &mut page.sessions {
         actions.sort_by_key(|action| action.seq);
     }
-    Ok(news)
+    Ok(page)
 }

@@ -1,12 +1,12 @@
-//! Rows of sessions and actions.
+//! Reads and writes the rows of sessions and actions.
 
 mod actions;
 pub(super) mod changes;
 mod feed;
 mod story;
 
-pub use feed::{SessionNews, feed};
-pub use story::{ToldSession, of_story};
+pub use feed::{SessionFeedPage, feed};
+pub use story::{StorySession, of_story};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -23,7 +23,7 @@ use crate::jobs::spec::SessionSpec;
 use crate::json::{MAX_JSON_DEPTH, read_column};
 use crate::tenancy::{Context, Database, Moved, TeamTx, WorkerDatabase};
 
-/// A session as it is read.
+/// A session that was read.
 #[derive(Debug)]
 pub(super) struct SessionRow {
     pub(super) id: Uuid,
@@ -48,7 +48,7 @@ pub(super) struct SessionRow {
     pub(super) truncated: bool,
 }
 
-/// An action as it is read.
+/// An action that was read.
 #[derive(Debug)]
 pub(super) struct ActionRow {
     pub(super) seq: i64,
@@ -60,7 +60,7 @@ pub(super) struct ActionRow {
     pub(super) unreadable: Vec<&'static str>,
 }
 
-/// Which sessions.
+/// Filters of sessions.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     pub(super) status: Option<Status>,
@@ -73,7 +73,7 @@ pub(super) struct Filter {
 /// Writes the row of a session that begins: one statement, one round trip.
 pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, input: &Value) -> Result<()> {
     let context = &spec.context;
-    let told = spec.told();
+    let sentence = spec.rendered_sentence();
     let query = sqlx::query(
         "INSERT INTO job_sessions (team_id, id, job_name, job_id, queue_job_id, attempt, max_attempts, status,
             sentence, parts, input, context, correlation_id, causation_id, queued_at)
@@ -87,8 +87,8 @@ pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, inp
     .bind(spec.queue_job_id)
     .bind(spec.attempt)
     .bind(spec.max_attempts)
-    .bind(told.text)
-    .bind(told.parts.map(Json))
+    .bind(sentence.text)
+    .bind(sentence.parts.map(Json))
     .bind(input)
     .bind(serde_json::to_value(context)?)
     .bind(context.correlation_id)
@@ -99,33 +99,33 @@ pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, inp
     Ok(())
 }
 
-/// What a session hears when it says that its worker lives.
+/// The answer to a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beat {
-    /// It may go on.
-    On,
-    /// Somebody has asked for its end.
+pub(super) enum HeartbeatReply {
+    /// The session may continue.
+    Continue,
+    /// The cancellation was requested.
     Cancel,
-    /// It has ended, in whatever way.
-    Over,
+    /// The session has ended in some way.
+    Ended,
 }
 
-/// Says that a session's worker lives.
-pub(super) async fn beat(database: &Database, context: &Context, id: Uuid) -> Result<Beat> {
+/// Writes a session's heartbeat.
+pub(super) async fn heartbeat(database: &Database, context: &Context, id: Uuid) -> Result<HeartbeatReply> {
     let query = sqlx::query(
         "UPDATE job_sessions SET heartbeat_at = clock_timestamp() WHERE team_id = $1 AND id = $2 AND status = 'running'
          RETURNING cancel_requested_at IS NOT NULL AS cancel",
     );
-    let row = change(database, context, query.bind(context.team_id).bind(id)).await?;
+    let row = update_session(database, context, query.bind(context.team_id).bind(id)).await?;
     Ok(match row {
-        None => Beat::Over,
-        Some(row) if row.try_get("cancel")? => Beat::Cancel,
-        Some(_) => Beat::On,
+        None => HeartbeatReply::Ended,
+        Some(row) if row.try_get("cancel")? => HeartbeatReply::Cancel,
+        Some(_) => HeartbeatReply::Continue,
     })
 }
 
-/// Writes how a session ended, if it runs still. False if it had ended already: who was taken for lost doesn't
-/// change what was told of it.
+/// Writes a session's outcome if it is still running. Returns false if it has ended: a session that was marked as lost
+/// keeps that outcome.
 pub(super) async fn end(
     database: &Database,
     context: &Context,
@@ -142,14 +142,14 @@ pub(super) async fn end(
     .bind(id)
     .bind(status.as_str())
     .bind(error);
-    let row = change(database, context, query).await?;
+    let row = update_session(database, context, query).await?;
     database.hint(context.team_id, Moved::JobSessions);
     Ok(row.is_some())
 }
 
-/// Changes a session's row. A worker may change those of any team, in a statement by itself, which is one round trip;
-/// elsewhere it takes a transaction in the team.
-async fn change(
+/// Updates a session's row. A worker's role may do that for any team, in a single statement with one round trip.
+/// Otherwise it takes a transaction in the team.
+async fn update_session(
     database: &Database,
     context: &Context,
     query: Query<'_, Postgres, PgArguments>,
@@ -163,8 +163,8 @@ async fn change(
     Ok(row)
 }
 
-/// Sessions, the newest first, with inputs and errors as far as a list shows them. One more than `limit` if there are
-/// more.
+/// Lists sessions, the newest first, with inputs and errors shortened for a list. Returns one more than `limit` if
+/// there are more.
 pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<SessionRow>> {
     let query = sqlx::query(
         "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, short.input,
@@ -189,7 +189,7 @@ pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limi
     tx.fetch_all(query).await?.iter().map(session_row).collect()
 }
 
-/// One session.
+/// Returns one session.
 pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Option<SessionRow>> {
     let query = sqlx::query(
         "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, input, error, correlation_id,
@@ -200,7 +200,7 @@ pub(super) async fn get(tx: &TeamTx, id: Uuid) -> Result<Option<SessionRow>> {
     row.as_ref().map(session_row).transpose()
 }
 
-/// A session's actions after a place, in order. One more than `limit` if there are more.
+/// Lists a session's actions after a number, in order. Returns one more than `limit` if there are more.
 pub(super) async fn actions(tx: &TeamTx, session_id: Uuid, after: i64, limit: u64) -> Result<Vec<ActionRow>> {
     let query = sqlx::query(
         "SELECT seq, at, action_type, sentence, parts, payload FROM job_actions
@@ -217,7 +217,7 @@ pub(super) async fn actions(tx: &TeamTx, session_id: Uuid, after: i64, limit: u6
         .collect()
 }
 
-/// An action from a row whose columns are named so.
+/// Reads an action from a row whose column names have this prefix.
 fn action_row(row: &PgRow, prefix: &str) -> Result<ActionRow> {
     let named = |column: &str| format!("{prefix}{column}");
     let mut unreadable = Vec::new();
@@ -233,7 +233,8 @@ fn action_row(row: &PgRow, prefix: &str) -> Result<ActionRow> {
     })
 }
 
-/// A column of JSON that somebody gave; of what can't be read, its placeholder, and the field's name in `unreadable`.
+/// Reads a JSON column with data from outside. If it can't be read, returns a placeholder and adds the field's name to
+/// `unreadable`.
 fn readable(
     row: &PgRow,
     column: &str,
@@ -249,7 +250,7 @@ fn readable(
     })
 }
 
-/// A sentence's parts. Without them, or where they can't be read, the sentence is one part.
+/// Reads a sentence's parts. `None` if there are none or they can't be read: the sentence is then one part.
 fn parts(row: &PgRow, column: &str) -> Result<Option<Vec<SentencePart>>> {
     let parts = read_column(row, column, MAX_JSON_DEPTH)?.ok().flatten();
     Ok(parts.and_then(|parts| serde_json::from_value(parts).ok()))

@@ -1,4 +1,4 @@
-//! The sessions of one story.
+//! Reads the sessions of one story.
 
 use std::collections::HashMap;
 
@@ -12,30 +12,31 @@ use crate::jobs::view::{ActionView, SessionView};
 use crate::json::count_unreadable_reads;
 use crate::tenancy::TeamTx;
 
-/// How many actions of each session are told.
-const ACTIONS: i64 = 50;
+/// Maximum number of actions of each session in a story.
+const MAX_ACTIONS_PER_SESSION: i64 = 50;
 
-/// How many bytes of sessions, and how many of their actions, are read for a story.
+/// Maximum number of bytes of sessions, and also of their actions, that are read for a story.
 const MAX_BYTES: i64 = 2 << 20;
 
 /// A session of a story.
 #[derive(Debug)]
-pub struct ToldSession {
-    /// Without its input.
+pub struct StorySession {
+    /// The session, without its input.
     pub session: SessionView,
-    /// Its first actions; none of the last sessions of a story whose actions are long.
+    /// Its first actions. Empty for the last sessions of a story whose actions are long.
     pub actions: Vec<ActionView>,
-    /// The session whose work asked for it.
-    pub asked_by: Option<Uuid>,
+    /// The session whose work enqueued it.
+    pub requested_by: Option<Uuid>,
 }
 
-/// The sessions of a story, oldest first, without their inputs, each with its first actions in order. True: there are
-/// more of them, or of their actions, than fit in a story.
+/// Returns the sessions of a story, oldest first, without inputs, each with its first actions in order. The flag is
+/// true if there are more sessions or actions than fit into a story.
 ///
 /// # Errors
 /// As any statement.
-pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<(Vec<ToldSession>, bool)> {
-    // Sums in the order of the answer, so that what is beyond them is neither sent nor held here.
+pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<(Vec<StorySession>, bool)> {
+    // The queries sum up bytes in the order of the answer, so that rows beyond the limit are neither sent nor kept in
+    // memory.
     let query = sqlx::query(include_str!("story_sessions.sql"));
     let rows = tx
         .fetch_all(
@@ -46,34 +47,40 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<(
                 .bind(MAX_BYTES),
         )
         .await?;
-    let mut truncated = more(&rows)?;
-    let mut sessions: Vec<ToldSession> = Vec::with_capacity(rows.len());
+    let mut truncated = has_more(&rows)?;
+    let mut sessions: Vec<StorySession> = Vec::with_capacity(rows.len());
     for row in &rows {
-        sessions.push(ToldSession {
+        sessions.push(StorySession {
             session: session_row(row)?.into(),
             actions: Vec::new(),
-            asked_by: asked_by(row)?,
+            requested_by: requested_by(row)?,
         });
     }
-    let ids: Vec<Uuid> = sessions.iter().map(|told| told.session.id).collect();
+    let ids: Vec<Uuid> = sessions.iter().map(|story_session| story_session.session.id).collect();
     let places: HashMap<Uuid, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
     let query = sqlx::query(include_str!("story_actions.sql"));
     let rows = tx
-        .fetch_all(query.bind(tx.team_id()).bind(&ids).bind(ACTIONS).bind(MAX_BYTES))
+        .fetch_all(
+            query
+                .bind(tx.team_id())
+                .bind(&ids)
+                .bind(MAX_ACTIONS_PER_SESSION)
+                .bind(MAX_BYTES),
+        )
         .await?;
-    truncated |= more(&rows)?;
+    truncated |= has_more(&rows)?;
     for row in rows {
         let session_id: Uuid = row.try_get("session_id")?;
-        if let Some(told) = places.get(&session_id).and_then(|place| sessions.get_mut(*place)) {
-            told.actions.push(action_row(&row, "")?.into());
+        if let Some(session) = places.get(&session_id).and_then(|place| sessions.get_mut(*place)) {
+            session.actions.push(action_row(&row, "")?.into());
         }
     }
     Ok((sessions, truncated))
 }
 
-/// The session that asked for this one, from its context. None, and counted as unreadable, where SQL has written
-/// something else than an id.
-fn asked_by(row: &PgRow) -> Result<Option<Uuid>> {
+/// Returns the session that enqueued this one, from its context. Returns `None`, and counts an unreadable value, if SQL
+/// has written something other than an id.
+fn requested_by(row: &PgRow) -> Result<Option<Uuid>> {
     let Some(id) = row.try_get::<Option<&str>, _>("asked_by")? else {
         return Ok(None);
     };
@@ -84,8 +91,8 @@ fn asked_by(row: &PgRow) -> Result<Option<Uuid>> {
     Ok(id)
 }
 
-/// Whether more rows were found than fit.
-fn more(rows: &[PgRow]) -> Result<bool> {
+/// Returns whether there are more rows than fit.
+fn has_more(rows: &[PgRow]) -> Result<bool> {
     let found = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>("found"))?;
     Ok(usize::try_from(found).is_ok_and(|found| found > rows.len()))
 }

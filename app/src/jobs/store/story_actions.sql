@@ -1,5 +1,5 @@
--- The first actions of sessions, in their order, as far as their bytes fit.
--- $1 team, $2 sessions, $3 how many of each at most, $4 how many bytes at most.
+-- The first actions of sessions, in order, as far as their bytes fit.
+-- $1 team, $2 sessions, $3 maximum number for each session, $4 maximum number of bytes.
 SELECT * FROM (
    SELECT a.*, count(*) OVER () AS found, sum(own_bytes) OVER (ORDER BY session_id, seq) AS bytes FROM (
        SELECT a.*, 200 + octet_length(a.sentence) + octet_length(a.payload::text) AS own_bytes

@@ -1,5 +1,5 @@
 -- A story's sessions, oldest first, as far as their bytes fit.
--- $1 team, $2 correlation id, $3 how many at most, $4 how many bytes at most.
+-- $1 team, $2 correlation id, $3 maximum number of sessions, $4 maximum number of bytes.
 SELECT * FROM (
    SELECT s.*, count(*) OVER () AS found, sum(own_bytes) OVER (ORDER BY id) AS bytes FROM (
        SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts,

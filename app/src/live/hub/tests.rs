@@ -1,4 +1,4 @@
-//! The hub among sockets, threads and hints that get lost, in any order of things.
+//! Property test of the hub, with sockets, threads and lost signals in any order.
 
 use std::collections::BTreeMap;
 
@@ -11,41 +11,41 @@ const THREADS: u128 = 3;
 const SOCKETS: u64 = 4;
 
 #[derive(Debug, Clone)]
-enum Step {
-    /// A thread gets a message, and its hint is heard or lost.
+enum WorldStep {
+    /// A thread gets a message. Its signal is delivered or lost.
     Post {
         thread: u128,
-        heard: bool,
+        delivered: bool,
     },
     Join(u64),
     Leave(u64),
     Follow(u64, u128),
     Unfollow(u64, u128),
-    /// A socket that is behind reads for itself, to the end.
+    /// A socket that is behind reads to the end for itself.
     Pull(u64, u128),
-    /// The oldest reading that is under way ends, well or not.
+    /// The oldest pending read ends, successfully or not.
     Read {
-        well: bool,
+        succeeds: bool,
         page: i64,
     },
     LookUp,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = WorldStep> {
     let (thread, socket) = (0..THREADS, 0..SOCKETS);
     prop_oneof![
-        4 => (thread.clone(), any::<bool>()).prop_map(|(thread, heard)| Step::Post { thread, heard }),
-        1 => socket.clone().prop_map(Step::Join),
-        1 => socket.clone().prop_map(Step::Leave),
-        2 => (socket.clone(), thread.clone()).prop_map(|(socket, thread)| Step::Follow(socket, thread)),
-        1 => (socket.clone(), thread.clone()).prop_map(|(socket, thread)| Step::Unfollow(socket, thread)),
-        3 => (socket, thread).prop_map(|(socket, thread)| Step::Pull(socket, thread)),
-        4 => (prop::bool::weighted(0.9), 1..4_i64).prop_map(|(well, page)| Step::Read { well, page }),
-        1 => Just(Step::LookUp),
+        4 => (thread.clone(), any::<bool>()).prop_map(|(thread, delivered)| WorldStep::Post { thread, delivered }),
+        1 => socket.clone().prop_map(WorldStep::Join),
+        1 => socket.clone().prop_map(WorldStep::Leave),
+        2 => (socket.clone(), thread.clone()).prop_map(|(socket, thread)| WorldStep::Follow(socket, thread)),
+        1 => (socket.clone(), thread.clone()).prop_map(|(socket, thread)| WorldStep::Unfollow(socket, thread)),
+        3 => (socket, thread).prop_map(|(socket, thread)| WorldStep::Pull(socket, thread)),
+        4 => (prop::bool::weighted(0.9), 1..4_i64).prop_map(|(succeeds, page)| WorldStep::Read { succeeds, page }),
+        1 => Just(WorldStep::LookUp),
     ]
 }
 
-/// A socket as `follows` has it: a cursor for each thread, and whether it knows that it is behind.
+/// A socket's state as in `subscriptions`: for each thread the cursor, and whether the socket knows that it is behind.
 #[derive(Debug, Default)]
 struct Client {
     threads: BTreeMap<u128, (i64, bool)>,
@@ -56,7 +56,7 @@ struct World {
     hub: Hub,
     heads: BTreeMap<u128, i64>,
     clients: BTreeMap<u64, Client>,
-    readings: Vec<(u128, i64)>,
+    pending_reads: Vec<(u128, i64)>,
 }
 
 fn cursor(seq: i64) -> Cursor {
@@ -64,10 +64,10 @@ fn cursor(seq: i64) -> Cursor {
 }
 
 impl World {
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: HubAction) {
         match action {
-            Action::Read { thread_id, after, .. } => self.readings.push((thread_id.as_u128(), after.seq)),
-            Action::Wake {
+            HubAction::Read { thread_id, after, .. } => self.pending_reads.push((thread_id.as_u128(), after.seq)),
+            HubAction::Wake {
                 subject: Subject::Thread(id),
                 sockets,
             } => {
@@ -75,43 +75,49 @@ impl World {
                     let client = self
                         .clients
                         .get_mut(&socket.0)
-                        .expect("the hub wakes those who are there");
-                    client.threads.get_mut(&id.as_u128()).expect("who follow").1 = true;
+                        .expect("the hub wakes only connected sockets");
+                    client
+                        .threads
+                        .get_mut(&id.as_u128())
+                        .expect("the hub wakes only followers")
+                        .1 = true;
                 }
             }
-            Action::Wake { .. } => unreachable!("only threads are followed here"),
-            Action::LookUp { .. } => self.look_up(),
+            HubAction::Wake { .. } => unreachable!("this test follows only threads"),
+            HubAction::LookUp { .. } => self.look_up(),
         }
     }
 
     fn look_up(&mut self) {
-        for thread in self.hub.threads(TEAM) {
+        for thread in self.hub.followed_threads(TEAM) {
             let head = self.heads.get(&thread.as_u128()).copied().unwrap_or_default();
-            if let Some(action) = self.hub.found(TEAM, thread, cursor(head)) {
+            if let Some(action) = self.hub.thread_head(TEAM, thread, cursor(head)) {
                 self.act(action);
             }
         }
     }
 
-    fn read(&mut self, well: bool, page: i64) {
-        if self.readings.is_empty() {
+    fn read(&mut self, succeeds: bool, page: i64) {
+        if self.pending_reads.is_empty() {
             return;
         }
-        let (thread, after) = self.readings.remove(0);
+        let (thread, after) = self.pending_reads.remove(0);
         let head = self.heads.get(&thread).copied().unwrap_or_default();
         let to = head.min(after + page);
-        let reading = if well {
-            Reading::To(cursor(to), to < head)
+        let reading = if succeeds {
+            ReadOutcome::To(cursor(to), to < head)
         } else {
-            Reading::Failed
+            ReadOutcome::Failed
         };
-        let (followers, next) = self.hub.read(TEAM, Uuid::from_u128(thread), cursor(after), reading);
+        let (followers, next) = self
+            .hub
+            .thread_read(TEAM, Uuid::from_u128(thread), cursor(after), reading);
         for socket in followers {
             let (has, behind) = self
                 .clients
                 .get_mut(&socket.0)
                 .and_then(|client| client.threads.get_mut(&thread))
-                .expect("only followers are told");
+                .expect("only followers receive deliveries");
             if *has == after {
                 *has = to;
             } else if *has < to {
@@ -133,55 +139,55 @@ impl World {
         if !std::mem::take(behind) {
             return;
         }
-        assert!(*has <= head, "nobody is ahead of what there is");
+        assert!(*has <= head, "no client is ahead of the thread");
         *has = head;
-        if let Some(action) = self.hub.reached(TEAM, Uuid::from_u128(thread), cursor(head)) {
+        if let Some(action) = self.hub.follower_reached(TEAM, Uuid::from_u128(thread), cursor(head)) {
             self.act(action);
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: WorldStep) {
         match step {
-            Step::Post { thread, heard } => {
+            WorldStep::Post { thread, delivered } => {
                 *self.heads.entry(thread).or_default() += 1;
-                if heard {
+                if delivered {
                     let moved = Moved::Thread(Uuid::from_u128(thread));
-                    for action in self.hub.hint(Hint { team_id: TEAM, moved }) {
+                    for action in self.hub.signal(Hint { team_id: TEAM, moved }) {
                         self.act(action);
                     }
                 }
             }
-            Step::Join(socket) => {
+            WorldStep::Join(socket) => {
                 if let std::collections::btree_map::Entry::Vacant(client) = self.clients.entry(socket) {
                     client.insert(Client::default());
                     self.hub.join(SocketId(socket), TEAM);
                 }
             }
-            Step::Leave(socket) => {
+            WorldStep::Leave(socket) => {
                 self.clients.remove(&socket);
                 self.hub.leave(SocketId(socket));
             }
-            Step::Follow(socket, thread) => {
+            WorldStep::Follow(socket, thread) => {
                 if let Some(client) = self.clients.get_mut(&socket) {
                     client.threads.entry(thread).or_insert((0, true));
                     self.hub
                         .follow(SocketId(socket), Subject::Thread(Uuid::from_u128(thread)));
                 }
             }
-            Step::Unfollow(socket, thread) => {
+            WorldStep::Unfollow(socket, thread) => {
                 if let Some(client) = self.clients.get_mut(&socket) {
                     client.threads.remove(&thread);
                     self.hub
                         .unfollow(SocketId(socket), Subject::Thread(Uuid::from_u128(thread)));
                 }
             }
-            Step::Pull(socket, thread) => self.pull(socket, thread),
-            Step::Read { well, page } => self.read(well, page),
-            Step::LookUp => self.look_up(),
+            WorldStep::Pull(socket, thread) => self.pull(socket, thread),
+            WorldStep::Read { succeeds, page } => self.read(succeeds, page),
+            WorldStep::LookUp => self.look_up(),
         }
     }
 
-    /// Nothing new happens; what is under way ends, and everything is looked up once.
+    /// Completes pending reads and look-ups, without new messages.
     fn settle(&mut self) {
         let everything = || (0..SOCKETS).flat_map(|socket| (0..THREADS).map(move |thread| (socket, thread)));
         for _ in 0..2 {
@@ -191,7 +197,7 @@ impl World {
                 everything().for_each(|(socket, thread)| self.pull(socket, thread));
             }
         }
-        assert!(self.readings.is_empty());
+        assert!(self.pending_reads.is_empty());
     }
 }
 
@@ -199,16 +205,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn whoever_follows_gets_everything_in_the_end(steps in prop::collection::vec(step(), 1..80)) {
+    fn every_follower_receives_every_message_in_the_end(steps in prop::collection::vec(step(), 1..80)) {
         let mut world = World::default();
         for step in steps {
             world.take(step);
             world.hub.check_invariants();
             for thread in 0..THREADS {
                 let under_way = world.hub.followed(TEAM, Subject::Thread(Uuid::from_u128(thread)))
-                    .is_some_and(|followed| followed.work != Work::None);
-                let readings = world.readings.iter().filter(|(read, _)| *read == thread).count();
-                prop_assert!(!under_way || readings > 0, "a reading that nobody ends");
+                    .is_some_and(|followed| followed.read != ThreadRead::Idle);
+                let pending_reads = world.pending_reads.iter().filter(|(read, _)| *read == thread).count();
+                prop_assert!(!under_way || pending_reads > 0, "a read in progress that is not pending");
             }
         }
         world.settle();

@@ -1,4 +1,4 @@
-//! A socket without a network: two queues, and no database, since nothing here is read.
+//! Tests a socket without a network and without a database: messages go through two queues.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use uuid::Uuid;
 use super::*;
 use crate::live::hub::SocketId;
 use crate::live::options::LiveOptions;
-use crate::live::outbox::{self, Outbox};
-use crate::live::service::{Member, Who};
-use crate::tenancy::{Context as Acting, Database, Entrant, Entry, Request};
+use crate::live::outbox::{self, SocketOutbox};
+use crate::live::service::{MemberId, TeamMember};
+use crate::tenancy::{Context as ActorContext, Database, Entrant, Entry, Request};
 
-/// The service's end of a socket.
+/// The server side of the socket.
 struct Queues {
-    said: mpsc::UnboundedReceiver<Message>,
-    heard: mpsc::UnboundedSender<Message>,
+    received: mpsc::UnboundedReceiver<Message>,
+    sent: mpsc::UnboundedSender<Message>,
 }
 
 impl Stream for Queues {
     type Item = Result<Message, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.said.poll_recv(context).map(|message| message.map(Ok))
+        self.received.poll_recv(context).map(|message| message.map(Ok))
     }
 }
 
@@ -36,7 +36,7 @@ impl Sink<Message> for Queues {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), axum::Error> {
-        self.heard.send(message).map_err(axum::Error::new)
+        self.sent.send(message).map_err(axum::Error::new)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
@@ -48,24 +48,24 @@ impl Sink<Message> for Queues {
     }
 }
 
-/// The client's end, and the hub's.
-struct Ends {
-    say: mpsc::UnboundedSender<Message>,
-    hears: mpsc::UnboundedReceiver<Message>,
-    outbox: Outbox,
-    _commands: mpsc::UnboundedReceiver<crate::live::service::Command>,
+/// The client's side, and the hub's.
+struct TestSocket {
+    to_server: mpsc::UnboundedSender<Message>,
+    from_server: mpsc::UnboundedReceiver<Message>,
+    outbox: SocketOutbox,
+    _commands: mpsc::UnboundedReceiver<crate::live::service::SocketCommand>,
 }
 
-fn open() -> Ends {
-    let ((say, said), (heard, hears)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let (commands, received) = mpsc::unbounded_channel();
+fn open() -> TestSocket {
+    let ((to_server, received), (sent, from_server)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let (commands, command_receiver) = mpsc::unbounded_channel();
     let (outbox, inbox) = outbox::pair();
-    let context = Acting::system(Uuid::nil(), "test");
-    let session = Session {
+    let context = ActorContext::system(Uuid::nil(), "test");
+    let context = SocketContext {
         socket: SocketId(1),
-        who: Who {
+        member: TeamMember {
             team_id: Uuid::nil(),
-            member: Member::ApiKey(Uuid::nil()),
+            id: MemberId::ApiKey(Uuid::nil()),
         },
         database: Database::unconnected(),
         entry: Arc::new(Entry::new(
@@ -75,21 +75,21 @@ fn open() -> Ends {
         )),
         expires_at: None,
         options: Arc::new(LiveOptions::default()),
-        turns: Arc::new(Semaphore::new(1)),
+        read_permits: Arc::new(Semaphore::new(1)),
         commands,
     };
-    tokio::spawn(serve(session, inbox, Queues { said, heard }));
-    Ends {
-        say,
-        hears,
+    tokio::spawn(serve(context, inbox, Queues { received, sent }));
+    TestSocket {
+        to_server,
+        from_server,
         outbox,
-        _commands: received,
+        _commands: command_receiver,
     }
 }
 
-impl Ends {
+impl TestSocket {
     async fn text(&mut self) -> String {
-        match self.hears.recv().await {
+        match self.from_server.recv().await {
             Some(Message::Text(text)) => text.to_string(),
             other => panic!("{other:?}"),
         }
@@ -97,7 +97,7 @@ impl Ends {
 
     async fn close(&mut self) -> u16 {
         loop {
-            match self.hears.recv().await {
+            match self.from_server.recv().await {
                 Some(Message::Close(Some(close))) => return close.code,
                 Some(_) => {}
                 None => panic!("no close"),
@@ -107,31 +107,34 @@ impl Ends {
 }
 
 #[tokio::test]
-async fn it_answers_and_says_why_it_ends() {
-    let mut ends = open();
-    ends.say.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
-    assert_eq!(ends.text().await, r#"{"type":"pong"}"#);
-    ends.say.send(Message::text("hello?")).unwrap();
-    assert!(ends.text().await.contains("bad-frame"));
-    ends.outbox.ring(Ring::NoMember);
-    assert_eq!(ends.close().await, 4403);
+async fn a_socket_answers_frames_and_sends_its_close_reason() {
+    let mut socket = open();
+    socket.to_server.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
+    assert_eq!(socket.text().await, r#"{"type":"pong"}"#);
+    socket.to_server.send(Message::text("hello?")).unwrap();
+    assert!(socket.text().await.contains("bad-frame"));
+    socket.outbox.control(ControlSignal::NotAMember);
+    assert_eq!(socket.close().await, 4403);
 }
 
 #[tokio::test]
-async fn a_flood_ends_it_and_so_does_a_service_that_is_gone() {
-    let mut ends = open();
+async fn a_socket_closes_after_a_flood_and_when_the_service_has_ended() {
+    let mut socket = open();
     for _ in 0..1_000 {
-        ends.say.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
+        socket.to_server.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
     }
-    assert_eq!(ends.close().await, 4429);
+    assert_eq!(socket.close().await, 4429);
 
-    let Ends {
-        outbox, mut hears, say, ..
+    let TestSocket {
+        outbox,
+        mut from_server,
+        to_server,
+        ..
     } = open();
     drop(outbox);
-    let Some(Message::Close(Some(close))) = hears.recv().await else {
+    let Some(Message::Close(Some(close))) = from_server.recv().await else {
         panic!("no close")
     };
     assert_eq!(close.code, 1001);
-    drop(say);
+    drop(to_server);
 }

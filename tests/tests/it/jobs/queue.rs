@@ -295,8 +295,8 @@ async fn a_program_with_jobs_that_cannot_be_is_refused_when_it_starts() {
         std::error::Error::source(&error).unwrap().to_string()
     };
     let program = || program(Consumers::none());
-    assert_eq!(refused(program().job::<Note>()), "two jobs are called note");
-    assert!(refused(program().job::<Shouting>()).contains("a job is called \"SHOUTING\": names are"));
+    assert_eq!(refused(program().job::<Note>()), "two jobs have the name note");
+    assert!(refused(program().job::<Shouting>()).contains("the job name \"SHOUTING\" is invalid"));
     let nightly = daybook::App::new().scheduled_job("0 4 * *", note("x"));
     assert!(refused(nightly).contains("the schedule \"0 4 * *\" of note: has 4 fields"));
     let many = daybook::App::new().scheduled_job("0 4 * * * note\n0 5 * * *", note("x"));

@@ -1,4 +1,4 @@
-//! The ten lines of JavaScript of `docs/live.md`, in a real browser.
+//! Runs the JavaScript of `docs/live.md` in a real browser.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Scene;
 
-/// Headless, and gone with the test.
+/// A headless browser that ends with the test.
 pub struct Browser {
     process: Child,
     _profile: TempDir,
@@ -63,21 +63,21 @@ pub fn chromium() -> Option<PathBuf> {
         .find(|file| file.exists())
 }
 
-/// The page's own address, whose connections can be cut.
+/// A TCP proxy in front of the service, whose connections the test can cut.
 #[derive(Clone)]
-struct Wire {
+struct Proxy {
     address: SocketAddr,
     connections: Arc<Mutex<JoinSet<()>>>,
 }
 
-impl Wire {
+impl Proxy {
     async fn to(service: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let wire = Self {
+        let proxy = Self {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
         };
-        let connections = wire.connections.clone();
+        let connections = proxy.connections.clone();
         tokio::spawn(async move {
             while let Ok((mut here, _)) = listener.accept().await {
                 connections.lock().await.spawn(async move {
@@ -87,7 +87,7 @@ impl Wire {
                 });
             }
         });
-        wire
+        proxy
     }
 
     async fn cut(&self) {
@@ -103,13 +103,13 @@ fn snippet() -> String {
 }
 
 #[tokio::test]
-async fn a_page_follows_a_thread_and_goes_on_after_a_cut() {
+async fn a_page_follows_a_thread_and_resumes_after_a_cut() {
     let Some(program) = chromium() else {
         daybook_tests::skip_without("Chromium");
         return;
     };
     let scene = Scene::new().await;
-    let (say, mut shown) = mpsc::unbounded_channel::<(u64, Vec<i64>)>();
+    let (sender, mut shown) = mpsc::unbounded_channel::<(u64, Vec<i64>)>();
     let page = format!(
         "<!doctype html><script>const team = '{}', token = '{}';
          let times = 0;
@@ -125,21 +125,24 @@ async fn a_page_follows_a_thread_and_goes_on_after_a_cut() {
         scene.thread_id(),
     );
     let service = TestApp::serve(&scene.app, |router| {
-        let told = post(async move |Json(showing): Json<(u64, Vec<i64>)>| say.send(showing).is_ok().to_string());
+        let report = post(async move |Json(showing): Json<(u64, Vec<i64>)>| sender.send(showing).is_ok().to_string());
         let page = get(move || std::future::ready(Html(page.clone())));
         Router::new()
             .route("/page", page)
-            .route("/shown", told)
+            .route("/shown", report)
             .fallback_service(router)
     })
     .await;
-    let wire = Wire::to(service).await;
-    let _browser = Browser::open(&program, &format!("http://{}/page", wire.address));
-    // A browser sends again what it was not answered: what the page did once counts once.
+    let proxy = Proxy::to(service).await;
+    let _browser = Browser::open(&program, &format!("http://{}/page", proxy.address));
+    // A browser repeats a request without an answer. The test counts each report of the page once.
     let mut last = 0;
     let mut next = async || {
         loop {
-            let (time, seqs) = timeout(PATIENCE, shown.recv()).await.expect("the page shows").unwrap();
+            let (time, seqs) = timeout(PATIENCE, shown.recv())
+                .await
+                .expect("the page reports")
+                .unwrap();
             if time > last {
                 last = time;
                 return seqs;
@@ -150,7 +153,7 @@ async fn a_page_follows_a_thread_and_goes_on_after_a_cut() {
     assert_eq!(next().await, [1]);
     scene.budget("200").await;
     assert_eq!(next().await, [2]);
-    wire.cut().await;
+    proxy.cut().await;
     scene.budget("300").await;
     scene.budget("400").await;
     let mut seen = Vec::new();

@@ -1,4 +1,4 @@
-//! How a socket is opened and closed, as RFC 6455 has it.
+//! Tests of opening and closing a socket as RFC 6455 requires.
 
 use axum::http::HeaderValue;
 use daybook_tests::live::LiveClient;
@@ -20,15 +20,15 @@ async fn a_client_that_closes_is_answered_with_its_own_code() {
         };
         live.0.send(Message::Close(Some(frame))).await.unwrap();
         assert_eq!(live.closed().await.0, code);
-        assert!(live.0.next().await.is_none(), "and the connection ends well");
+        assert!(live.0.next().await.is_none(), "then the connection is closed");
     }
     let mut live = scene.live(&scene.grace).await;
     live.0.send(Message::Close(None)).await.unwrap();
     assert!(matches!(live.0.next().await, Some(Ok(Message::Close(None)))));
-    daybook_tests::eventually("all seats are free", async || scene.app.live.open_sockets() == 0).await;
+    daybook_tests::eventually("all sockets are closed", async || scene.app.live.open_sockets() == 0).await;
 }
 
-/// A frame of a client's, masked with nothing.
+/// Encodes a client's frame, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
     frame.extend_from_slice(payload);
@@ -36,36 +36,40 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_bad_frame_is_answered_with_the_code_for_it() {
+async fn an_invalid_frame_closes_the_socket_with_its_code() {
     let scene = Scene::new().await;
     for (name, bytes, code) in [
         ("a text that is not UTF-8", frame(0x81, b"\xff\xfe"), 1007),
-        ("half a character", frame(0x81, "é".as_bytes().get(..1).unwrap()), 1007),
-        ("a frame without a mask", vec![0x81, 1, b'a'], 1002),
-        ("an opcode that is reserved", frame(0x83, b"a"), 1002),
-        ("a bit that is reserved", frame(0xC1, b"a"), 1002),
-        ("half a ping", frame(0x09, b"a"), 1002),
-        ("a continuation of nothing", frame(0x80, b"a"), 1002),
-        ("a close with half a code", frame(0x88, b"\x03"), 1002),
         (
-            "a close with a code that is reserved",
+            "an incomplete character",
+            frame(0x81, "é".as_bytes().get(..1).unwrap()),
+            1007,
+        ),
+        ("a frame without a mask", vec![0x81, 1, b'a'], 1002),
+        ("a reserved opcode", frame(0x83, b"a"), 1002),
+        ("a reserved bit", frame(0xC1, b"a"), 1002),
+        ("a ping that is not final", frame(0x09, b"a"), 1002),
+        ("a continuation without a beginning", frame(0x80, b"a"), 1002),
+        ("a close with an incomplete code", frame(0x88, b"\x03"), 1002),
+        (
+            "a close with a reserved code",
             frame(0x88, &1005_u16.to_be_bytes()),
             1002,
         ),
-        ("a close whose words are not UTF-8", frame(0x88, b"\x03\xe8\xff"), 1007),
+        ("a close whose reason is not UTF-8", frame(0x88, b"\x03\xe8\xff"), 1007),
     ] {
         let mut live = scene.live(&scene.grace).await;
         live.0.get_mut().write_all(&bytes).await.unwrap();
         assert_eq!(live.closed().await.0, code, "{name}");
     }
-    daybook_tests::eventually("all seats are free", async || scene.app.live.open_sockets() == 0).await;
+    daybook_tests::eventually("all sockets are closed", async || scene.app.live.open_sockets() == 0).await;
     let events = scene.app.wide_events().await;
     let codes = events.iter().filter(|event| event["close_code"] == 1007);
     assert_eq!(codes.count(), 3);
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_opens_no_socket() {
+async fn an_invalid_websocket_key_is_rejected() {
     let scene = Scene::new().await;
     let request = || LiveClient::request(scene.address, &scene.grace, "");
     for key in [

@@ -1,4 +1,4 @@
-//! Who may come in, and who has to go.
+//! Tests of who may open a socket, and when a socket is closed.
 
 use axum::http::{HeaderValue, StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,7 +24,7 @@ async fn ticket(client: &Client) -> String {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_one_socket_for_who_asked_for_it() {
+async fn a_ticket_opens_one_socket_for_its_owner() {
     let scene = Scene::new().await;
     let ticket = ticket(&scene.grace).await;
     let anonymous = scene.app.anonymous();
@@ -40,7 +40,7 @@ async fn a_ticket_opens_one_socket_for_who_asked_for_it() {
         "{problem}"
     );
     assert!(!problem.to_string().contains(&ticket));
-    // Another team's door doesn't know it.
+    // A ticket of another team is not valid for this team.
     let foreign = scene.app.db.team("Umbrella").await;
     let other = scene.app.member_of(&foreign, "eve", Role::Owner).await;
     let mut elsewhere = self::ticket(&other).await;
@@ -53,7 +53,7 @@ async fn a_ticket_opens_one_socket_for_who_asked_for_it() {
 }
 
 #[tokio::test]
-async fn who_may_not_come_in_is_told_by_a_problem() {
+async fn a_refused_client_receives_a_problem_document() {
     let scene = Scene::new().await;
     let foreign = scene.app.db.team("Umbrella").await;
     let eve = scene.app.member_of(&foreign, "eve", Role::Owner).await;
@@ -68,7 +68,7 @@ async fn who_may_not_come_in_is_told_by_a_problem() {
             expected
         );
     }
-    for (origin, welcome) in [
+    for (origin, is_allowed) in [
         (format!("http://{}", scene.address), true),
         ("https://evil.example".to_owned(), false),
         ("null".to_owned(), false),
@@ -80,14 +80,14 @@ async fn who_may_not_come_in_is_told_by_a_problem() {
         let opened = LiveClient::try_connect(scene.address, request).await;
         assert_eq!(
             opened.err().map(|(status, _)| status),
-            (!welcome).then_some(403),
+            (!is_allowed).then_some(403),
             "{origin}"
         );
     }
 }
 
 #[tokio::test]
-async fn nobody_learns_whether_another_team_has_a_thread() {
+async fn another_teams_thread_is_answered_like_a_missing_one() {
     let scene = Scene::new().await;
     let foreign = scene.app.db.team("Umbrella").await;
     let eve = scene.app.member_of(&foreign, "eve", Role::Owner).await;
@@ -110,7 +110,7 @@ async fn nobody_learns_whether_another_team_has_a_thread() {
 }
 
 #[tokio::test]
-async fn who_leaves_the_team_is_cut_off() {
+async fn a_member_who_leaves_the_team_is_disconnected() {
     let scene = Scene::new().await;
     let (robot, key) = scene.ada.make_key("robot", "viewer").await;
     let (mut grace, mut program, mut ada) = (
@@ -130,13 +130,13 @@ async fn who_leaves_the_team_is_cut_off() {
         .await
         .is(StatusCode::NO_CONTENT);
     assert_eq!(program.closed().await.0, 4403);
-    assert!(ada.until_pong().await.is_empty(), "who stays, stays");
+    assert!(ada.until_pong().await.is_empty(), "other members stay connected");
     drop(ada);
-    eventually("all seats are free again", async || scene.app.live.open_sockets() == 0).await;
+    eventually("all sockets are closed", async || scene.app.live.open_sockets() == 0).await;
 }
 
 #[tokio::test]
-async fn a_socket_ends_with_its_token() {
+async fn a_socket_is_closed_when_its_token_expires() {
     let scene = Scene::new().await;
     let token = mint(&auth_config(), &NewToken::new("grace"), TimeDelta::seconds(2)).unwrap();
     let brief = scene.app.bearer(token);
@@ -145,11 +145,15 @@ async fn a_socket_ends_with_its_token() {
     let mut by_ticket = LiveClient::try_connect(scene.address, request).await.unwrap();
     let mut by_token = scene.live(&brief).await;
     assert_eq!(by_token.closed().await.0, 4401);
-    assert_eq!(by_ticket.closed().await.0, 4401, "a ticket is no way to stay longer");
+    assert_eq!(
+        by_ticket.closed().await.0,
+        4401,
+        "a ticket doesn't extend the token's time"
+    );
 }
 
 #[tokio::test]
-async fn a_socket_and_a_ticket_of_a_key_end_when_the_key_expires() {
+async fn a_socket_and_a_ticket_of_an_api_key_end_when_the_key_expires() {
     let scene = Scene::new().await;
     let (robot, _) = scene.ada.make_key("robot", "viewer").await;
     let ticket = ticket(&robot).await;
@@ -161,7 +165,7 @@ async fn a_socket_and_a_ticket_of_a_key_end_when_the_key_expires() {
 }
 
 #[tokio::test]
-async fn a_ticket_ends_with_its_time_and_with_the_credential_that_asked_for_it() {
+async fn a_ticket_expires_after_its_time_or_with_its_credential() {
     let scene = Scene::new().await;
     let late = ticket(&scene.ada).await;
     let run = crate::runs::run(&scene.ada).await;
@@ -184,9 +188,9 @@ async fn a_ticket_ends_with_its_time_and_with_the_credential_that_asked_for_it()
     }
 }
 
-/// Somebody of the support, who is no member, acts for Grace, who is one.
+/// A person of the support, who is not a member, acts on behalf of Grace, who is a member.
 #[tokio::test]
-async fn a_ticket_of_who_acts_for_another_opens_a_socket_for_as_long_as_the_other_is_a_member() {
+async fn a_socket_on_behalf_of_a_member_is_closed_when_the_member_leaves() {
     let scene = Scene::new().await;
     let beta = scene.app.db.team("Beta").await;
     scene.app.member_of(&beta, "support", Role::Owner).await;
@@ -201,14 +205,14 @@ async fn a_ticket_of_who_acts_for_another_opens_a_socket_for_as_long_as_the_othe
     assert_eq!(refusal_of(&scene, &second).await, 404);
 }
 
-/// The status that a ticket's socket is refused with.
+/// Returns the status with which a ticket's socket is refused.
 async fn refusal_of(scene: &Scene, ticket: &str) -> u16 {
     let request = LiveClient::request(scene.address, &scene.app.anonymous(), &format!("?ticket={ticket}"));
     LiveClient::try_connect(scene.address, request).await.unwrap_err().0
 }
 
 #[tokio::test]
-async fn a_service_that_stops_says_so_and_waits() {
+async fn a_stopping_service_closes_its_sockets_and_waits_for_them() {
     let scene = Scene::new().await;
     let (mut grace, mut ada) = (scene.live(&scene.grace).await, scene.live(&scene.ada).await);
     let live = scene.app.live.clone();
@@ -223,7 +227,7 @@ async fn a_service_that_stops_says_so_and_waits() {
 }
 
 #[tokio::test]
-async fn a_process_takes_so_many_sockets_and_no_more() {
+async fn the_number_of_sockets_of_a_process_is_limited() {
     let scene = Scene::with(LiveOptions {
         max_sockets: 1,
         ..LiveOptions::default()
@@ -236,12 +240,12 @@ async fn a_process_takes_so_many_sockets_and_no_more() {
         503
     );
     drop(first);
-    eventually("the seat is free", async || scene.app.live.open_sockets() == 0).await;
+    eventually("the socket is closed", async || scene.app.live.open_sockets() == 0).await;
     LiveClient::try_connect(scene.address, request()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_ticket_that_is_too_old_opens_nothing() {
+async fn an_expired_ticket_is_refused() {
     let scene = Scene::new().await;
     let run = crate::runs::run(&scene.ada).await;
     let of_socket = ticket(&scene.grace).await;
@@ -267,7 +271,7 @@ async fn a_ticket_that_is_too_old_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_ticket_ends_no_later_than_the_token_that_it_was_asked_for_with() {
+async fn a_ticket_expires_no_later_than_its_token() {
     let scene = Scene::new().await;
     let run = crate::runs::run(&scene.ada).await;
     let ends = TimeDelta::seconds(20);
@@ -282,7 +286,7 @@ async fn a_ticket_ends_no_later_than_the_token_that_it_was_asked_for_with() {
 }
 
 #[tokio::test]
-async fn a_socket_ends_with_its_key() {
+async fn a_socket_is_closed_when_its_api_key_expires() {
     let scene = Scene::new().await;
     let (robot, _) = scene.ada.make_key("robot", "viewer").await;
     let mut program = scene.live(&robot).await;

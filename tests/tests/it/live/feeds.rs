@@ -1,4 +1,5 @@
-//! The feeds of runs and of job sessions: transactions that are open while others are read, within one page and between two.
+//! Tests of the feeds of runs and job sessions with transactions that stay open during a read: within one page, and
+//! between two pages.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,13 @@ use sqlx::postgres::PgConnection;
 
 use super::Scene;
 
-/// Rows that a page has at most.
-const PAGE: i32 = 200;
+/// Maximum number of rows of a page.
+const PAGE_ROWS: i32 = 200;
 
-/// A team's feed, and how its rows are written.
+/// A feed of a team, and the statement that inserts its rows.
 struct Feed {
     topic: &'static str,
-    /// Of the team `$1`, called `$2` and a number each, `$3` of them.
+    /// Inserts `$3` rows for the team `$1`, with the name `$2` and a number.
     insert: &'static str,
     name: &'static str,
 }
@@ -42,7 +43,7 @@ impl Feed {
         query.execute(connection).await.unwrap();
     }
 
-    /// A row in a transaction that stays open.
+    /// Inserts a row in a transaction that stays open.
     async fn open(&self, scene: &Scene, name: &str) -> PgConnection {
         let mut connection = scene.app.team.connection().await;
         connection.execute("BEGIN").await.unwrap();
@@ -64,7 +65,7 @@ impl Feed {
     }
 }
 
-async fn a_slow_transaction_is_not_passed_over(feed: Feed) {
+async fn a_slow_transaction_is_not_skipped(feed: Feed) {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
     grace.follow(feed.subscribe(None)).await;
@@ -77,9 +78,9 @@ async fn a_slow_transaction_is_not_passed_over(feed: Feed) {
     assert!(grace.until_pong().await.is_empty());
 }
 
-/// One transaction has a number before all that is read, another one between two pages. Both commit after the first page
-/// was read.
-async fn what_commits_between_pages_comes_once(feed: Feed) {
+/// The first open transaction has a lower number than all rows that are read, the second one a number between two
+/// pages. Both commit after the first page was read.
+async fn rows_that_commit_between_pages_are_sent_once(feed: Feed) {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
     let cursor = grace.follow(feed.subscribe(None)).await["cursor"].clone();
@@ -92,39 +93,40 @@ async fn what_commits_between_pages_comes_once(feed: Feed) {
         if part == parts / 2 {
             middle = Some(feed.open(&scene, "middle").await);
         }
-        feed.write(&scene, &mut others, &format!("part{part}_"), PAGE).await;
+        feed.write(&scene, &mut others, &format!("part{part}_"), PAGE_ROWS)
+            .await;
     }
-    // A narrow client takes a page at a time.
+    // A client with a small receive buffer takes one page at a time.
     let mut again = LiveClient::connect_narrow(scene.address, &scene.grace).await;
     again.follow(feed.subscribe(Some(&cursor))).await;
     let mut seen = BTreeMap::from([(feed.name_in(&again.next().await), 1)]);
     for open in [&mut early, &mut middle.unwrap()] {
         open.execute("COMMIT").await.unwrap();
     }
-    while seen.len() < usize::try_from(parts * PAGE).unwrap() + 2 {
+    while seen.len() < usize::try_from(parts * PAGE_ROWS).unwrap() + 2 {
         *seen.entry(feed.name_in(&again.next().await)).or_default() += 1;
     }
     assert!(again.until_pong().await.is_empty());
     let several: Vec<_> = seen.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(several.is_empty(), "each once: {several:?}");
+    assert!(several.is_empty(), "not sent exactly once: {several:?}");
 }
 
 #[tokio::test]
-async fn a_slow_transaction_s_run_is_not_passed_over() {
-    a_slow_transaction_is_not_passed_over(RUNS).await;
+async fn the_run_of_a_slow_transaction_is_not_skipped() {
+    a_slow_transaction_is_not_skipped(RUNS).await;
 }
 
 #[tokio::test]
-async fn a_slow_transaction_s_session_is_not_passed_over() {
-    a_slow_transaction_is_not_passed_over(SESSIONS).await;
+async fn the_session_of_a_slow_transaction_is_not_skipped() {
+    a_slow_transaction_is_not_skipped(SESSIONS).await;
 }
 
 #[tokio::test]
-async fn runs_that_commit_between_two_pages_come_once() {
-    what_commits_between_pages_comes_once(RUNS).await;
+async fn runs_that_commit_between_two_pages_are_sent_once() {
+    rows_that_commit_between_pages_are_sent_once(RUNS).await;
 }
 
 #[tokio::test]
-async fn sessions_that_commit_between_two_pages_come_once() {
-    what_commits_between_pages_comes_once(SESSIONS).await;
+async fn sessions_that_commit_between_two_pages_are_sent_once() {
+    rows_that_commit_between_pages_are_sent_once(SESSIONS).await;
 }

@@ -1,12 +1,12 @@
-//! What a socket says.
+//! Tests of the frames that a socket sends.
 
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::{Scene, told};
+use super::{Scene, texts};
 
 #[tokio::test]
-async fn a_thread_is_told_from_where_one_is_and_then_as_it_happens() {
+async fn a_thread_is_replayed_from_the_given_position_and_then_followed() {
     let scene = Scene::new().await;
     scene.budget("200").await;
     let mut grace = scene.live(&scene.grace).await;
@@ -18,7 +18,7 @@ async fn a_thread_is_told_from_where_one_is_and_then_as_it_happens() {
     let replayed = grace.next().await;
     assert_eq!(replayed["type"], "thread-messages:created");
     assert_eq!(
-        told(&replayed),
+        texts(&replayed),
         ["2 Ada changed budget of campaign “Spring” from 100 to 200"]
     );
     assert_eq!((&replayed["seq"], &replayed["revision"]), (&json!(2), &json!(0)));
@@ -26,29 +26,29 @@ async fn a_thread_is_told_from_where_one_is_and_then_as_it_happens() {
 
     scene.budget("300").await;
     assert_eq!(
-        told(&grace.next().await),
+        texts(&grace.next().await),
         ["3 Ada changed budget of campaign “Spring” from 200 to 300"]
     );
     scene.ada.comment(&scene.thread, "well then").await;
-    assert_eq!(told(&grace.next().await), ["4 well then"]);
+    assert_eq!(texts(&grace.next().await), ["4 well then"]);
     assert!(grace.until_pong().await.is_empty());
 }
 
 #[tokio::test]
-async fn without_a_place_only_what_comes_from_now_on_is_told() {
+async fn without_a_position_only_new_messages_are_sent() {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
     let subscribed = grace.follow_thread(scene.thread_id(), None).await;
     assert_eq!(subscribed["seq"], 1);
     scene.budget("200").await;
     assert_eq!(
-        told(&grace.next().await),
+        texts(&grace.next().await),
         ["2 Ada changed budget of campaign “Spring” from 100 to 200"]
     );
 }
 
 #[tokio::test]
-async fn changed_comments_are_told_and_told_again_to_who_was_away() {
+async fn changed_comments_are_sent_and_replayed_after_a_reconnect() {
     let scene = Scene::new().await;
     let comment = format!(
         "{}/messages/{}",
@@ -68,7 +68,7 @@ async fn changed_comments_are_told_and_told_again_to_who_was_away() {
     let updated = grace.next().await;
     assert_eq!(updated["type"], "thread-messages:updated");
     assert_eq!(
-        (told(&updated), &updated["revision"], &updated["seq"]),
+        (texts(&updated), &updated["revision"], &updated["seq"]),
         (vec!["2 the".to_owned()], &json!(1), &json!(3))
     );
     let taken_back = scene
@@ -79,7 +79,7 @@ async fn changed_comments_are_told_and_told_again_to_who_was_away() {
     let deleted = grace.next().await;
     assert_eq!(deleted["type"], "thread-messages:deleted");
     assert_eq!(
-        (told(&deleted), &deleted["revision"]),
+        (texts(&deleted), &deleted["revision"]),
         (vec!["3 —".to_owned()], &json!(2))
     );
 
@@ -90,11 +90,11 @@ async fn changed_comments_are_told_and_told_again_to_who_was_away() {
         .await;
     let (created, changed) = (again.next().await, again.next().await);
     assert_eq!(
-        (told(&created), &created["type"]),
+        (texts(&created), &created["type"]),
         (vec!["3 —".to_owned()], &json!("thread-messages:created"))
     );
     assert_eq!(
-        (told(&changed), &changed["type"]),
+        (texts(&changed), &changed["type"]),
         (vec!["2 the".to_owned()], &json!("thread-messages:updated"))
     );
     assert_eq!(changed["revision"], 2, "the other change came with its message");
@@ -102,7 +102,7 @@ async fn changed_comments_are_told_and_told_again_to_who_was_away() {
 }
 
 #[tokio::test]
-async fn notifications_are_a_state_whose_version_grows() {
+async fn each_notifications_frame_is_a_complete_state_with_a_higher_version() {
     let scene = Scene::new().await;
     scene.grace.put(&format!("{}/follow", scene.thread)).await.ok();
     let mut grace = scene.live(&scene.grace).await;
@@ -133,27 +133,27 @@ async fn notifications_are_a_state_whose_version_grows() {
     let read = grace.next().await;
     assert_eq!(read["unread"], 0);
     assert!(read["version"].as_i64() > one["version"].as_i64());
-    // Somebody else's are somebody else's.
+    // Ada's notifications are not sent to Grace.
     scene.grace.comment(&scene.thread, "for @ada").await;
     assert!(grace.until_pong().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_team_is_followed_thread_by_thread_and_resumed_by_its_cursor() {
+async fn all_threads_of_a_team_are_followed_and_resumed_by_a_cursor() {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
     let start = grace.follow(json!({"type": "subscribe", "topic": "threads"})).await;
     assert!(start["cursor"].is_string() && start.get("seq").is_none(), "{start}");
     let (_, summer) = scene.ada.campaign_with_thread("Summer").await;
     let created = grace.next().await;
-    assert_eq!(told(&created), ["1 Ada created campaign “Summer”"]);
+    assert_eq!(texts(&created), ["1 Ada created campaign “Summer”"]);
     assert_eq!(
         (&created["topic"], &created["thread"]["id"]),
         (&json!("threads"), &json!(summer.trim_start_matches("/threads/")))
     );
     scene.ada.comment(&summer, "sun").await;
     let sun = grace.next().await;
-    assert_eq!(told(&sun), ["2 sun"]);
+    assert_eq!(texts(&sun), ["2 sun"]);
 
     drop(grace);
     scene.budget("200").await;
@@ -170,11 +170,11 @@ async fn a_team_is_followed_thread_by_thread_and_resumed_by_its_cursor() {
     let mut missed = [again.next().await, again.next().await];
     missed.sort_by_key(|frame| frame["type"].to_string());
     assert_eq!(
-        told(&missed[0]),
+        texts(&missed[0]),
         ["2 Ada changed budget of campaign “Spring” from 100 to 200"]
     );
     assert_eq!(
-        (&missed[1]["type"], told(&missed[1])),
+        (&missed[1]["type"], texts(&missed[1])),
         (&json!("thread-messages:updated"), vec!["2 rain".to_owned()])
     );
     assert!(again.until_pong().await.is_empty());
@@ -182,7 +182,7 @@ async fn a_team_is_followed_thread_by_thread_and_resumed_by_its_cursor() {
 
 /// A client that loses its socket between two frames of one batch must not lose the second.
 #[tokio::test]
-async fn the_cursor_of_a_team_moves_with_the_last_frame_of_a_batch() {
+async fn the_cursor_advances_with_the_last_frame_of_a_batch() {
     let scene = Scene::new().await;
     let mut ids = Vec::new();
     for name in ["Summer", "Autumn", "Winter"] {
@@ -196,7 +196,8 @@ async fn the_cursor_of_a_team_moves_with_the_last_frame_of_a_batch() {
         .await
         .ok();
     let batch = [grace.next().await, grace.next().await, grace.next().await];
-    // Not always where it began: a look that finds nothing moves it past what happened in other databases.
+    // It is not always the cursor of the beginning: a read without results advances it past transactions in other
+    // databases.
     assert_eq!(batch[0]["cursor"], batch[1]["cursor"]);
     assert_ne!(batch[2]["cursor"], batch[1]["cursor"]);
 
@@ -213,7 +214,7 @@ async fn the_cursor_of_a_team_moves_with_the_last_frame_of_a_batch() {
 }
 
 #[tokio::test]
-async fn an_hour_s_worth_of_messages_is_replayed_whole_in_frames_of_a_bearable_size() {
+async fn many_long_messages_are_replayed_completely_in_frames_of_limited_size() {
     let scene = Scene::new().await;
     let long = "x".repeat(9_000);
     for _ in 0..25 {
@@ -238,7 +239,7 @@ async fn an_hour_s_worth_of_messages_is_replayed_whole_in_frames_of_a_bearable_s
 }
 
 #[tokio::test]
-async fn what_a_socket_can_t_do_is_said_and_the_socket_stays() {
+async fn an_invalid_frame_is_answered_with_an_error_and_the_socket_stays_open() {
     let scene = Scene::new().await;
     let (robot, _) = scene.ada.make_key("robot", "viewer").await;
     let mut live = scene.live(&robot).await;
@@ -259,12 +260,12 @@ async fn what_a_socket_can_t_do_is_said_and_the_socket_stays() {
         (
             json!({"type": "subscribe", "topic": "threads", "seq": 1}),
             "bad-frame",
-            "seq and revision are a thread's",
+            "seq and revision are only allowed for a thread",
         ),
         (
             json!({"type": "subscribe", "topic": thread, "cursor": "1"}),
             "bad-frame",
-            "a cursor is of threads",
+            "a cursor is only allowed for threads",
         ),
         (
             json!({"type": "subscribe", "topic": thread, "seq": -1}),
@@ -274,22 +275,22 @@ async fn what_a_socket_can_t_do_is_said_and_the_socket_stays() {
         (
             json!({"type": "subscribe", "topic": thread, "seq": 7}),
             "cursor-ahead",
-            "has come to seq 1",
+            "is at seq 1",
         ),
         (
             json!({"type": "subscribe", "topic": "threads", "cursor": "x"}),
             "bad-frame",
-            "came with a frame",
+            "must come from a frame",
         ),
         (
             json!({"type": "subscribe", "topic": "threads", "cursor": "9000000000:9000000000:"}),
             "cursor-ahead",
-            "from elsewhere",
+            "not from this database",
         ),
         (
             json!({"type": "subscribe", "topic": "notifications"}),
             "forbidden",
-            "for people",
+            "use a person's token",
         ),
     ] {
         live.send(frame.clone()).await;

@@ -1,4 +1,4 @@
-//! Job sessions as they happen.
+//! Tests of the topic `job-sessions`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,11 +22,11 @@ impl std::fmt::Display for Fetched {
     }
 }
 
-/// A session that does so many things, one after the other.
+/// Runs a session that adds this number of actions, one after the other.
 async fn sync(scene: &Scene, actions: u32) {
     let spec = SessionSpec::new("sync_roster")
         .context(Context::system(scene.app.team.id, "test"))
-        .input(&json!({"secret": "only where it is asked for"}))
+        .input(&json!({"secret": "only in the single session"}))
         .sentence(format_args!("Started syncing {}", badge("roster", "HT2MJM")));
     with_job_session(&scene.app.database, spec, async |session| {
         for players in 1..=actions {
@@ -38,8 +38,8 @@ async fn sync(scene: &Scene, actions: u32) {
     .unwrap();
 }
 
-/// What frames tell: the actions' places, how the session stands at last, and where to go on.
-fn told(frames: &[Value]) -> (Vec<i64>, String, String) {
+/// Returns the numbers of the frames' actions, the session's last status and the last cursor.
+fn contents(frames: &[Value]) -> (Vec<i64>, String, String) {
     let actions = frames.iter().flat_map(|frame| frame["actions"].as_array().unwrap());
     let last = frames.last().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -51,7 +51,7 @@ fn told(frames: &[Value]) -> (Vec<i64>, String, String) {
 }
 
 #[tokio::test]
-async fn a_session_is_told_as_it_happens_and_again_from_where_one_was() {
+async fn a_session_is_followed_live_and_resumed_by_a_cursor() {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
     let subscribed = grace
@@ -69,7 +69,7 @@ async fn a_session_is_told_as_it_happens_and_again_from_where_one_was() {
         assert_eq!(frame["type"], "job-sessions:updated");
         frames.push(frame);
     }
-    let (actions, status, cursor) = told(&frames);
+    let (actions, status, cursor) = contents(&frames);
     assert_eq!((actions, status.as_str()), (vec![1, 2, 3], "succeeded"));
     let session = &frames[0]["session"];
     assert!(session.get("input").is_none());
@@ -87,11 +87,11 @@ async fn a_session_is_told_as_it_happens_and_again_from_where_one_was() {
         json!({"kind": "badge", "name": "players", "text": "1"})
     );
 
-    // Who was away is told what happened since, and nothing else.
+    // A client that reconnects receives what has happened since, and nothing else.
     let mut away = scene.live(&scene.ada).await;
     away.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": before}))
         .await;
-    let (actions, status, _) = told(&[away.next().await]);
+    let (actions, status, _) = contents(&[away.next().await]);
     assert_eq!((actions, status.as_str()), (vec![1, 2, 3], "succeeded"));
     let mut back = scene.live(&scene.ada).await;
     back.follow(json!({"type": "subscribe", "topic": "job-sessions", "cursor": cursor}))
@@ -102,13 +102,13 @@ async fn a_session_is_told_as_it_happens_and_again_from_where_one_was() {
 }
 
 #[tokio::test]
-async fn more_than_a_page_comes_whole_and_without_a_hint_too() {
-    let deaf = LiveOptions {
-        deaf: true,
-        look_every: Duration::from_millis(100),
+async fn several_pages_arrive_completely_also_without_signals() {
+    let options = LiveOptions {
+        ignore_signals: true,
+        poll_interval: Duration::from_millis(100),
         ..LiveOptions::default()
     };
-    let scene = Scene::with(deaf).await;
+    let scene = Scene::with(options).await;
     let mut grace = scene.live(&scene.grace).await;
     grace
         .follow(json!({"type": "subscribe", "topic": "job-sessions"}))
@@ -119,13 +119,13 @@ async fn more_than_a_page_comes_whole_and_without_a_hint_too() {
     while !ended || seen.len() < 450 {
         let frame = grace.next().await;
         ended |= frame["session"]["status"] == "succeeded";
-        seen.extend(told(&[frame]).0);
+        seen.extend(contents(&[frame]).0);
     }
     assert_eq!(seen, (1..=450).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn another_teams_sessions_are_not_told() {
+async fn another_teams_sessions_are_not_sent() {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
     grace
@@ -136,7 +136,7 @@ async fn another_teams_sessions_are_not_told() {
     with_job_session(&scene.app.database, spec, async |_| Ok(()))
         .await
         .unwrap();
-    // What is read for this session comes after the other one's.
+    // The read for this session comes after the other session was written.
     sync(&scene, 1).await;
     let frame = grace.next().await;
     assert_eq!(frame["session"]["job_name"], "sync_roster");
@@ -149,5 +149,5 @@ async fn another_teams_sessions_are_not_told() {
         .map(|frame| frame["session"]["id"].as_str().unwrap())
         .collect();
     assert_eq!(ids.len(), 1, "{frames:?}");
-    assert_eq!(told(&frames).0, [1], "{frames:?}");
+    assert_eq!(contents(&frames).0, [1], "{frames:?}");
 }

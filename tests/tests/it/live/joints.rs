@@ -1,4 +1,5 @@
-//! Where replay becomes live, where processes meet, and where hints get lost: no gap and nothing twice.
+//! Tests of the transition from replay to live, of several processes, and of lost signals: nothing is missed, and
+//! nothing is sent twice.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +9,9 @@ use daybook_tests::live::LiveClient;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::{Scene, told};
+use super::{Scene, texts};
 
-/// Reads until `last`, and says what came.
+/// Reads up to the message `last`, and returns the numbers of the received messages.
 async fn until(live: &mut LiveClient, last: i64) -> Vec<i64> {
     let mut seqs = Vec::new();
     while seqs.last() != Some(&last) {
@@ -34,7 +35,7 @@ async fn write(client: Client, thread: String, comments: usize) {
 }
 
 #[tokio::test]
-async fn whoever_comes_while_others_write_gets_each_message_once_and_in_order() {
+async fn a_client_that_connects_during_writes_receives_each_message_once_in_order() {
     let scene = Scene::new().await;
     let writers: Vec<_> = (0..4)
         .map(|_| tokio::spawn(write(scene.ada.clone(), scene.thread.clone(), 50)))
@@ -55,13 +56,13 @@ async fn whoever_comes_while_others_write_gets_each_message_once_and_in_order() 
 }
 
 #[tokio::test]
-async fn what_another_process_writes_is_heard_and_without_hints_it_is_found() {
+async fn changes_by_another_process_arrive_with_and_without_signals() {
     let scene = Scene::new().await;
-    for deaf in [false, true] {
+    for ignore_signals in [false, true] {
         let other = scene
             .app
             .beside(LiveOptions {
-                deaf,
+                ignore_signals,
                 ..LiveOptions::default()
             })
             .await;
@@ -75,7 +76,7 @@ async fn what_another_process_writes_is_heard_and_without_hints_it_is_found() {
             .await;
         let version = grace.next().await["version"].as_i64();
         scene.grace.put(&format!("{}/follow", scene.thread)).await.ok();
-        scene.budget(if deaf { "1" } else { "2" }).await;
+        scene.budget(if ignore_signals { "1" } else { "2" }).await;
         let (first, second) = (grace.next().await, grace.next().await);
         let by_type: BTreeMap<_, _> = [first, second]
             .into_iter()
@@ -84,25 +85,25 @@ async fn what_another_process_writes_is_heard_and_without_hints_it_is_found() {
         assert_eq!(
             by_type["thread-messages:created"]["seq"].as_i64(),
             Some(seq + 1),
-            "deaf: {deaf}"
+            "ignore_signals: {ignore_signals}"
         );
         assert!(
             by_type["notifications:updated"]["version"].as_i64() > version,
-            "deaf: {deaf}"
+            "ignore_signals: {ignore_signals}"
         );
         let mut feed = LiveClient::connect(address, &scene.grace).await;
         feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
-        scene.ada.comment(&scene.thread, "hear, hear").await;
+        scene.ada.comment(&scene.thread, "I agree").await;
         assert_eq!(
-            told(&feed.next().await),
-            [format!("{} hear, hear", seq + 2)],
-            "deaf: {deaf}"
+            texts(&feed.next().await),
+            [format!("{} I agree", seq + 2)],
+            "ignore_signals: {ignore_signals}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_database_that_drops_its_connections_costs_a_moment_and_no_message() {
+async fn no_message_is_lost_when_database_connections_are_cut() {
     let scene = Scene::new().await;
     let mut grace = scene.live(&scene.grace).await;
     grace.follow_thread(scene.thread_id(), Some(0)).await;
@@ -128,40 +129,40 @@ async fn a_database_that_drops_its_connections_costs_a_moment_and_no_message() {
         })
         .await;
         assert_eq!(until(&mut grace, seq).await, [seq]);
-        assert_eq!(told(&feed.next().await), [format!("{seq} still here")]);
+        assert_eq!(texts(&feed.next().await), [format!("{seq} still here")]);
     }
 }
 
-/// A transaction that began early and commits late.
+/// A transaction begins early and commits late.
 #[tokio::test]
-async fn a_team_s_feed_does_not_pass_over_a_slow_transaction() {
+async fn the_feed_of_a_team_does_not_skip_a_slow_transaction() {
     let scene = Scene::new().await;
     let mut feed = scene.live(&scene.grace).await;
     feed.follow(json!({"type": "subscribe", "topic": "threads"})).await;
     let (_, other) = scene.ada.campaign_with_thread("Summer").await;
-    assert_eq!(told(&feed.next().await), ["1 Ada created campaign “Summer”"]);
+    assert_eq!(texts(&feed.next().await), ["1 Ada created campaign “Summer”"]);
 
     let mut slow = open_comment(&scene, &scene.thread, "late").await;
     let mut last = feed_cursor(&scene, &other, &mut feed, 2).await;
     last = feed_cursor(&scene, &other, &mut feed, 3).await.max(last);
     slow.execute("COMMIT").await.unwrap();
     let late = feed.next().await;
-    assert_eq!(told(&late), ["2 late"]);
+    assert_eq!(texts(&late), ["2 late"]);
     assert!(feed.until_pong().await.is_empty());
 
-    // Who comes again from before it gets it, too.
+    // A client that resumes from an earlier cursor receives it, too.
     let mut again = scene.live(&scene.grace).await;
     again
         .follow(json!({"type": "subscribe", "topic": "threads", "cursor": last}))
         .await;
-    assert_eq!(told(&again.next().await), ["2 late"]);
+    assert_eq!(texts(&again.next().await), ["2 late"]);
     assert!(again.until_pong().await.is_empty());
 }
 
 async fn feed_cursor(scene: &Scene, thread: &str, feed: &mut LiveClient, seq: i64) -> String {
     scene.ada.comment(thread, "on we go").await;
     let frame = feed.next().await;
-    assert_eq!(told(&frame), [format!("{seq} on we go")]);
+    assert_eq!(texts(&frame), [format!("{seq} on we go")]);
     frame["cursor"].as_str().unwrap().to_owned()
 }
 
@@ -179,10 +180,10 @@ async fn open_comment(scene: &Scene, thread: &str, body: &str) -> sqlx::postgres
     connection
 }
 
-/// More than a page behind, with transactions that are open while the first page is read and commit before the second: one
-/// with a number before all that is read, and one with a number among it.
+/// The client is several pages behind. Two transactions are open while the first page is read, and commit before the
+/// second page: one has a lower number than all rows that are read, and one has a number among them.
 #[tokio::test]
-async fn a_feed_that_is_pages_behind_gets_what_commits_between_its_pages() {
+async fn a_feed_that_is_pages_behind_receives_what_commits_between_its_pages() {
     let scene = Scene::new().await;
     let (_, other) = scene.ada.campaign_with_thread("Summer").await;
     let (_, third) = scene.ada.campaign_with_thread("Autumn").await;
@@ -211,17 +212,17 @@ async fn a_feed_that_is_pages_behind_gets_what_commits_between_its_pages() {
             middle = Some(open_comment(&scene, &third, "middle").await);
         }
     }
-    // A narrow client takes a page at a time, so that the commit falls between two of them.
+    // A client with a small receive buffer takes one page at a time, so that the commit falls between two of them.
     let mut again = LiveClient::connect_narrow(scene.address, &scene.grace).await;
     again
         .follow(json!({"type": "subscribe", "topic": "threads", "cursor": cursor}))
         .await;
-    let mut seen = told(&again.next().await);
+    let mut seen = texts(&again.next().await);
     for open in [&mut early, &mut middle.unwrap()] {
         open.execute("COMMIT").await.unwrap();
     }
     while seen.len() < comments + 2 {
-        seen.extend(told(&again.next().await));
+        seen.extend(texts(&again.next().await));
     }
     assert!(again.until_pong().await.is_empty());
     for late in ["early", "middle"] {
@@ -229,5 +230,5 @@ async fn a_feed_that_is_pages_behind_gets_what_commits_between_its_pages() {
         assert_eq!(times, 1, "{late}: {seen:?}");
     }
     let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
-    assert_eq!(distinct.len(), comments + 2, "each once");
+    assert_eq!(distinct.len(), comments + 2, "each message was received once");
 }

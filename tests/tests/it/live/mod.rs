@@ -1,4 +1,4 @@
-//! The live socket, over real sockets: what it sends, in which order, and to whom.
+//! Tests of the live socket over real connections: which frames it sends, in which order, and to whom.
 
 pub mod browser;
 mod closing;
@@ -19,7 +19,7 @@ use daybook_tests::http::{Client, TestApp};
 use daybook_tests::live::LiveClient;
 use serde_json::{Value, json};
 
-/// Acme, served, with Ada and Grace, and a campaign of Ada's with its thread.
+/// The service with the team Acme, its members Ada and Grace, and a campaign of Ada's with its thread.
 struct Scene {
     app: TestApp,
     address: SocketAddr,
@@ -38,7 +38,7 @@ impl Scene {
         Self::of(app).await
     }
 
-    /// Whose sockets behave so.
+    /// Starts a service with these options for its sockets.
     async fn with(options: LiveOptions) -> Self {
         let app = TestApp::start().await;
         Self::of(app.beside(options).await).await
@@ -73,8 +73,8 @@ impl Scene {
     }
 }
 
-/// The words of a frame's messages.
-fn told(frame: &Value) -> Vec<String> {
+/// Returns the texts of a frame's messages, with their numbers.
+fn texts(frame: &Value) -> Vec<String> {
     let messages = frame["messages"].as_array().unwrap_or_else(|| panic!("{frame}"));
     messages
         .iter()

@@ -1,4 +1,4 @@
-//! The shape of every frame: what a client may rely on.
+//! Tests of the schemas of all frames, which clients rely on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::schema::assert_golden;
 
-/// The frames of a kind by their `type`, each as a JSON Schema of its own.
+/// Returns the frames of one side by `type`, each as a separate JSON Schema.
 pub fn frames<F: ToSchema>() -> BTreeMap<String, Value> {
     let mut named: Vec<(String, RefOr<Schema>)> = Vec::new();
     F::schemas(&mut named);
@@ -39,7 +39,7 @@ pub fn frames<F: ToSchema>() -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// References as they are in a document of their own.
+/// Changes references to those of a self-contained document.
 fn local(schema: Value) -> Value {
     let text = schema.to_string().replace("#/components/schemas/", "#/$defs/");
     serde_json::from_str(&text).unwrap()
@@ -65,7 +65,7 @@ fn reachable(schema: &Value, definitions: &Map<String, Value>) -> BTreeSet<Strin
 }
 
 #[test]
-fn the_frames_have_these_schemas_and_there_are_no_others() {
+fn the_frames_match_their_golden_schemas() {
     let mut files = BTreeSet::new();
     for (side, frames) in [("client", frames::<ClientFrame>()), ("server", frames::<ServerFrame>())] {
         for (name, schema) in frames {
@@ -83,20 +83,20 @@ fn the_frames_have_these_schemas_and_there_are_no_others() {
     assert_eq!(kept, files);
 }
 
-/// What `docs/live.md` shows: each a frame as the service takes or says it.
+/// The examples in `docs/live.md` are frames that the service accepts or sends.
 #[test]
-fn the_examples_in_the_documentation_are_frames() {
+fn the_examples_in_the_documentation_are_valid_frames() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/live.md");
     let text = std::fs::read_to_string(file).unwrap();
-    let (said, heard) = text.split_once("## What you hear").unwrap();
+    let (client_part, server_part) = text.split_once("## Frames that the server sends").unwrap();
     let (client, server) = (frames::<ClientFrame>(), frames::<ServerFrame>());
     let mut shown = BTreeSet::new();
-    for example in examples(said) {
+    for example in examples(client_part) {
         serde_json::from_value::<ClientFrame>(example.clone()).unwrap_or_else(|error| panic!("{example}: {error}"));
         shown.insert(example["type"].as_str().unwrap().to_owned());
     }
     assert!(shown.iter().eq(client.keys()), "{shown:?}");
-    for example in examples(heard) {
+    for example in examples(server_part) {
         let schema = &server[example["type"].as_str().unwrap()];
         let known = properties(schema, schema);
         for name in example.as_object().unwrap().keys() {
@@ -105,13 +105,13 @@ fn the_examples_in_the_documentation_are_frames() {
     }
     for name in server.keys() {
         assert!(
-            heard.contains(&format!("`{name}`")) || heard.contains(&format!(r#""type": "{name}""#)),
+            server_part.contains(&format!("`{name}`")) || server_part.contains(&format!(r#""type": "{name}""#)),
             "{name}"
         );
     }
 }
 
-/// The JSON of a text's examples, one or several a block.
+/// Returns the JSON examples of a text. A block has one or several.
 fn examples(text: &str) -> Vec<Value> {
     let blocks = text
         .split("```json\n")

@@ -1,4 +1,4 @@
-//! Clients that don't read, say too much, or are not there.
+//! Tests of clients that don't read, send too much, or don't answer.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::Scene;
 
-fn impatient() -> LiveOptions {
+fn short_write_timeout() -> LiveOptions {
     LiveOptions {
-        write_patience: Duration::from_secs(3),
-        ping_every: Duration::from_secs(3_600),
+        write_timeout: Duration::from_secs(3),
+        ping_interval: Duration::from_secs(3_600),
         ..LiveOptions::default()
     }
 }
 
-/// Megabytes, most of which wait at the service.
+/// Several megabytes, most of which wait in the service.
 const LONG_COMMENTS: i32 = 130;
 
 /// A comment of 60 kB.
-fn long() -> String {
+fn long_comment() -> String {
     "\u{1d54f}".repeat(15_000)
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_told_so_and_let_go() {
-    let patience = Duration::from_secs(10);
+async fn a_client_that_does_not_read_is_disconnected_with_a_reason() {
+    let write_timeout = Duration::from_secs(10);
     let scene = Scene::with(LiveOptions {
-        write_patience: patience,
-        ..impatient()
+        write_timeout,
+        ..short_write_timeout()
     })
     .await;
     let mut ada = scene.live(&scene.ada).await;
@@ -39,25 +39,25 @@ async fn a_client_that_does_not_read_is_told_so_and_let_go() {
     let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
     grace.follow_thread(scene.thread_id(), Some(0)).await;
     for _ in 0..LONG_COMMENTS {
-        let comment = scene.ada.comment(&scene.thread, &long()).await;
-        assert_eq!(ada.next().await["seq"], comment["seq"], "others are not kept waiting");
+        let comment = scene.ada.comment(&scene.thread, &long_comment()).await;
+        assert_eq!(ada.next().await["seq"], comment["seq"], "other clients don't wait");
     }
-    // What is tested is time: she reads nothing for longer than the service waits for her. The reason waits for three times
-    // as long.
-    tokio::time::sleep(patience + Duration::from_secs(2)).await;
+    // The client reads nothing for longer than the write timeout. The service waits three times as long to send the
+    // reason.
+    tokio::time::sleep(write_timeout + Duration::from_secs(2)).await;
     let (code, _) = grace.closed().await;
     assert_eq!(code, 4408);
 }
 
 #[tokio::test]
-async fn a_client_that_is_merely_slow_misses_nothing() {
+async fn a_slow_client_misses_nothing() {
     let scene = Scene::with(LiveOptions {
-        write_patience: Duration::from_secs(3_600),
-        ..impatient()
+        write_timeout: Duration::from_secs(3_600),
+        ..short_write_timeout()
     })
     .await;
     for _ in 0..LONG_COMMENTS {
-        scene.ada.comment(&scene.thread, &long()).await;
+        scene.ada.comment(&scene.thread, &long_comment()).await;
     }
     let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
     grace.follow_thread(scene.thread_id(), Some(0)).await;
@@ -80,7 +80,7 @@ async fn a_client_that_is_merely_slow_misses_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_too_much_is_let_go() {
+async fn a_client_that_sends_too_much_is_disconnected() {
     let scene = Scene::new().await;
     let mut flood = scene.live(&scene.grace).await;
     for _ in 0..1_000 {
@@ -101,20 +101,20 @@ async fn a_client_that_says_too_much_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_answer_is_let_go() {
+async fn a_client_that_does_not_answer_pings_is_disconnected() {
     let scene = Scene::with(LiveOptions {
-        ping_every: Duration::from_secs(2),
+        ping_interval: Duration::from_secs(2),
         ..LiveOptions::default()
     })
     .await;
-    // Read at the socket itself, so that nothing answers.
+    // The test does not read from this socket, so pings are not answered.
     let silent = scene.live(&scene.grace).await;
     let answering = scene.live(&scene.ada).await;
     let keeps_answering = tokio::spawn(async move {
         let mut answering = answering;
         answering.closed().await
     });
-    daybook_tests::eventually("the silent one's seat is free", async || {
+    daybook_tests::eventually("the socket of the silent client is closed", async || {
         scene.app.live.open_sockets() == 1
     })
     .await;

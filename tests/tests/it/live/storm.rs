@@ -1,5 +1,5 @@
-//! Two processes of the service on one database, writers at full speed, clients that drop and come back at random,
-//! connections that are cut, and, at one of the processes, every hint of the others thrown away.
+//! A load test with two processes of the service on one database, writers at full speed, clients that disconnect and
+//! reconnect at random, and connections that are cut. One of the processes ignores the signals of the other.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,14 +25,14 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::cli::harness::{Folder, Service};
 
 const WRITERS: usize = 4;
-const THREADS_A_WRITER: usize = 25;
+const THREADS_PER_WRITER: usize = 25;
 const CLIENTS: u64 = 12;
-const THREADS_A_CLIENT: usize = 12;
+const THREADS_PER_CLIENT: usize = 12;
 
-/// How long a writer or a reader may go without any progress.
+/// Maximum time without progress for a writer or a reader.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A campaign's id and its thread's.
+/// The ids of a campaign and its thread.
 type Object = (String, String);
 
 fn service(folder: &Folder, app: &TestApp, listen: &str) -> Service {
@@ -45,7 +45,7 @@ fn service(folder: &Folder, app: &TestApp, listen: &str) -> Service {
     Service::of(folder, command)
 }
 
-/// Changes its campaigns round by round. A round whose outcome is unknown is sent again, and is no change then.
+/// Changes the campaigns round by round. A round whose outcome is unknown is sent again; it makes no second change.
 async fn write(ada: Client, objects: Vec<Object>, rounds: i64) {
     let ids: Vec<_> = objects.iter().map(|(campaign, _)| campaign).collect();
     for round in 1..=rounds {
@@ -58,18 +58,27 @@ async fn write(ada: Client, objects: Vec<Object>, rounds: i64) {
     }
 }
 
-/// Follows some threads to their ends, hanging up now and then, and counts what comes.
-async fn read(seed: u64, doors: [SocketAddr; 2], grace: Client, threads: Vec<String>, rounds: i64) -> (usize, usize) {
+/// Follows some threads to their ends, disconnects now and then, and counts the received messages.
+async fn read(
+    seed: u64,
+    addresses: [SocketAddr; 2],
+    grace: Client,
+    threads: Vec<String>,
+    rounds: i64,
+) -> (usize, usize) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut has: BTreeMap<String, i64> = threads.into_iter().map(|thread| (thread, 0)).collect();
     let (mut messages, mut visits) = (0, 0);
-    let mut heard = Instant::now();
+    let mut last_progress = Instant::now();
     while has.values().any(|seq| *seq < rounds + 1) {
-        assert!(heard.elapsed() < PATIENCE, "still waiting for messages: {has:?}");
-        let door = *doors.choose(&mut rng).unwrap();
-        let request = LiveClient::request(door, &grace, "");
-        // The service itself may be refused by the database at this moment.
-        let Ok(mut live) = LiveClient::try_connect(door, request).await else {
+        assert!(
+            last_progress.elapsed() < PATIENCE,
+            "still waiting for messages: {has:?}"
+        );
+        let address = *addresses.choose(&mut rng).unwrap();
+        let request = LiveClient::request(address, &grace, "");
+        // The database may refuse the service's connections at this moment.
+        let Ok(mut live) = LiveClient::try_connect(address, request).await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -85,7 +94,7 @@ async fn read(seed: u64, doors: [SocketAddr; 2], grace: Client, threads: Vec<Str
             }
             let frame = match timeout(daybook_tests::PATIENCE, live.0.next())
                 .await
-                .expect("something comes")
+                .expect("a frame arrives")
             {
                 Some(Ok(Message::Text(text))) => serde_json::from_str::<Value>(&text).unwrap(),
                 Some(Ok(Message::Ping(_))) => continue,
@@ -98,12 +107,12 @@ async fn read(seed: u64, doors: [SocketAddr; 2], grace: Client, threads: Vec<Str
             }
             let seq = has
                 .get_mut(frame["thread"]["id"].as_str().unwrap())
-                .expect("only what is followed");
+                .expect("only followed threads are sent");
             for message in frame["messages"].as_array().unwrap() {
-                assert_eq!(message["seq"], *seq + 1, "once, and in order");
+                assert_eq!(message["seq"], *seq + 1, "each message arrives once and in order");
                 *seq += 1;
                 messages += 1;
-                heard = Instant::now();
+                last_progress = Instant::now();
             }
         }
     }
@@ -111,33 +120,33 @@ async fn read(seed: u64, doors: [SocketAddr; 2], grace: Client, threads: Vec<Str
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_missed_and_nothing_comes_twice_whatever_happens() {
-    // How often each writer changes all its campaigns, each time in one transaction.
+async fn no_message_is_missed_or_repeated_under_load_and_faults() {
+    // The number of times that each writer changes all its campaigns, each time in one transaction.
     let rounds = soak(40, 1_000);
     let cut_interval = soak(Duration::from_millis(500), Duration::from_secs(3));
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Viewer).await;
     let mut objects: Vec<Object> = Vec::new();
-    for i in 0..WRITERS * THREADS_A_WRITER {
+    for i in 0..WRITERS * THREADS_PER_WRITER {
         let (campaign, thread) = ada.campaign_with_thread(&format!("Campaign {i}")).await;
         objects.push((campaign.id, thread.trim_start_matches("/threads/").to_owned()));
     }
     let folders = (Folder::new(), Folder::new());
-    let (hearing, deaf) = (service(&folders.0, &app, "on"), service(&folders.1, &app, "off"));
-    let doors = [hearing.address.parse().unwrap(), deaf.address.parse().unwrap()];
+    let (listening, ignoring) = (service(&folders.0, &app, "on"), service(&folders.1, &app, "off"));
+    let addresses = [listening.address.parse().unwrap(), ignoring.address.parse().unwrap()];
 
     let mut readers = JoinSet::new();
     for seed in 0..CLIENTS {
         let mut rng = StdRng::seed_from_u64(seed);
         let threads = objects
-            .choose_multiple(&mut rng, THREADS_A_CLIENT)
+            .choose_multiple(&mut rng, THREADS_PER_CLIENT)
             .map(|(_, thread)| thread.clone())
             .collect();
-        readers.spawn(read(seed, doors, grace.clone(), threads, rounds));
+        readers.spawn(read(seed, addresses, grace.clone(), threads, rounds));
     }
     let mut writers = JoinSet::new();
-    for objects in objects.chunks(THREADS_A_WRITER) {
+    for objects in objects.chunks(THREADS_PER_WRITER) {
         writers.spawn(write(ada.clone(), objects.to_vec(), rounds));
     }
     let writing = Arc::new(AtomicBool::new(true));
@@ -177,6 +186,6 @@ async fn nothing_is_missed_and_nothing_comes_twice_whatever_happens() {
     assert!(cuts > 0 && visits > 2 * usize::try_from(CLIENTS).unwrap());
     assert_eq!(
         messages,
-        usize::try_from(CLIENTS).unwrap() * THREADS_A_CLIENT * usize::try_from(rounds + 1).unwrap()
+        usize::try_from(CLIENTS).unwrap() * THREADS_PER_CLIENT * usize::try_from(rounds + 1).unwrap()
     );
 }

@@ -1,113 +1,113 @@
-//! Where a client is in one topic, and where what was read brings it.
+//! Keeps a client's position in one topic, and applies what was read to it.
 
 use std::collections::HashMap;
 
 use axum::extract::ws::Utf8Bytes;
 use uuid::Uuid;
 
-use super::Pulled;
+use super::PullResult;
 use crate::error::Result;
-use crate::jobs::SessionNews;
+use crate::jobs::SessionFeedPage;
 use crate::live::frames::{ServerFrame, feed_frames, no_such_thread, run_frames, session_frames, thread_frames};
 use crate::live::hub::Subject;
-use crate::live::reading::PAGE;
+use crate::live::shared_reads::PAGE_ROWS;
 use crate::live::topic::Topic;
 use crate::notifications::InboxState;
 use crate::runs::RunNews;
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot};
 use crate::threads::{Changes, Cursor, FeedPiece, Message, ThreadRef};
 
-/// A topic that is followed.
-pub(super) struct Follow {
+/// A subscription to one topic.
+pub(super) struct Subscription {
     pub(super) number: u64,
-    /// Whether there may be more than the client has.
+    /// Whether there may be changes that the client hasn't received.
     pub(super) behind: bool,
-    pub(super) place: Place,
+    pub(super) position: Position,
 }
 
-pub(super) enum Place {
-    /// Asked for; the thread has not been looked at yet.
-    Asked {
+pub(super) enum Position {
+    /// The client's requested position; the thread hasn't been read yet.
+    Requested {
         seq: Option<i64>,
         revision: Option<i64>,
     },
     Thread(Cursor),
-    Feed(Feed),
-    /// The version of what was last sent.
+    Feed(FeedPosition),
+    /// The version of the state that was sent last.
     Inbox(Option<i64>),
 }
 
-/// How much of a feed was read at once.
-struct Read {
+/// Describes a page of a feed that was read.
+struct FeedRead {
     rows: usize,
     last: Option<FeedPlace>,
     now: Snapshot,
 }
 
-/// Where the client is among a team's messages, or its sessions.
+/// The client's position in the feed of a team's messages, sessions or runs.
 #[derive(Debug)]
-pub(super) struct Feed {
-    /// What was visible then, it has; none: it has not been asked yet what is.
+pub(super) struct FeedPosition {
+    /// The client has everything that was visible in this snapshot; `None` before the first read.
     pub(super) since: Option<Snapshot>,
-    /// While more than a page is read: what was visible when that began.
+    /// While there are several pages: the snapshot of the first one.
     pub(super) until: Option<Snapshot>,
     pub(super) after: FeedPlace,
     pub(super) announced: bool,
 }
 
-/// What was read.
-pub(super) enum Page {
+/// A page that was read.
+pub(super) enum ReadPage {
     Head(Option<(ThreadRef, Cursor)>),
     Thread(Option<Box<Changes>>),
     Feed(FeedPiece),
-    Sessions(SessionNews),
+    Sessions(SessionFeedPage),
     Runs(RunNews),
     Inbox(Box<InboxState>),
 }
 
-impl Follow {
-    /// Takes in what was read, for a thread above `from`, and says what to send.
-    pub(super) fn take(&mut self, topic: Topic, from: Option<Cursor>, page: Page) -> Result<Pulled> {
+impl Subscription {
+    /// Applies a page, which for a thread was read from `from` on, and returns the frames to send.
+    pub(super) fn apply(&mut self, topic: Topic, from: Option<Cursor>, page: ReadPage) -> Result<PullResult> {
         match (page, topic) {
-            (Page::Head(None) | Page::Thread(None), Topic::Thread(id)) => Ok(Pulled {
+            (ReadPage::Head(None) | ReadPage::Thread(None), Topic::Thread(id)) => Ok(PullResult {
                 frames: vec![no_such_thread(id).encode()?],
                 refused: Some(Subject::Thread(id)),
                 reached: None,
             }),
-            (Page::Head(Some((thread, head))), _) => self.begin(&thread, head),
-            (Page::Thread(Some(changes)), _) => self.go_on(from, *changes),
-            (Page::Feed(piece), _) => {
-                let read = Read {
+            (ReadPage::Head(Some((thread, head))), _) => self.start_thread(&thread, head),
+            (ReadPage::Thread(Some(changes)), _) => self.apply_changes(from, *changes),
+            (ReadPage::Feed(piece), _) => {
+                let read = FeedRead {
                     rows: piece.messages.len(),
-                    last: piece.messages.last().map(|(place, ..)| *place),
+                    last: piece.messages.last().map(|(position, ..)| *position),
                     now: piece.now,
                 };
-                self.feed(topic, read, |old, new| feed_frames(by_thread(piece.messages), old, new))
+                self.apply_feed(topic, read, |old, new| feed_frames(by_thread(piece.messages), old, new))
             }
-            (Page::Sessions(news), _) => {
-                let read = Read {
+            (ReadPage::Sessions(news), _) => {
+                let read = FeedRead {
                     rows: news.read,
                     last: news.last,
                     now: news.now,
                 };
-                self.feed(topic, read, |old, new| session_frames(news.sessions, old, new))
+                self.apply_feed(topic, read, |old, new| session_frames(news.sessions, old, new))
             }
-            (Page::Runs(news), _) => {
-                let read = Read {
+            (ReadPage::Runs(news), _) => {
+                let read = FeedRead {
                     rows: news.read,
                     last: news.last,
                     now: news.now,
                 };
-                self.feed(topic, read, |old, new| run_frames(news.runs, old, new))
+                self.apply_feed(topic, read, |old, new| run_frames(news.runs, old, new))
             }
-            (Page::Inbox(state), _) => self.inbox(topic, *state),
-            _ => Ok(Pulled::default()),
+            (ReadPage::Inbox(state), _) => self.apply_inbox(topic, *state),
+            _ => Ok(PullResult::default()),
         }
     }
 
-    fn begin(&mut self, thread: &ThreadRef, head: Cursor) -> Result<Pulled> {
-        let Place::Asked { seq, revision } = self.place else {
-            return Ok(Pulled::default());
+    fn start_thread(&mut self, thread: &ThreadRef, head: Cursor) -> Result<PullResult> {
+        let Position::Requested { seq, revision } = self.position else {
+            return Ok(PullResult::default());
         };
         let topic = Topic::Thread(thread.id);
         let cursor = Cursor {
@@ -118,18 +118,18 @@ impl Follow {
             let frame = ServerFrame::Error {
                 code: "cursor-ahead",
                 detail: format!(
-                    "the thread has come to seq {} and revision {}; what you have is from elsewhere: begin at 0",
+                    "the thread is at seq {} and revision {}; your position is not from this thread: start again at seq 0",
                     head.seq, head.revision
                 ),
                 topic: Some(topic),
             };
-            return Ok(Pulled {
+            return Ok(PullResult {
                 frames: vec![frame.encode()?],
                 refused: Some(Subject::Thread(thread.id)),
                 reached: None,
             });
         }
-        self.place = Place::Thread(cursor);
+        self.position = Position::Thread(cursor);
         self.behind |= cursor != head;
         let frame = ServerFrame::Subscribed {
             topic,
@@ -137,49 +137,49 @@ impl Follow {
             revision: Some(head.revision),
             cursor: None,
         };
-        Ok(Pulled {
+        Ok(PullResult {
             frames: vec![frame.encode()?],
             reached: (cursor == head).then_some((thread.id, head)),
             refused: None,
         })
     }
 
-    fn go_on(&mut self, from: Option<Cursor>, changes: Changes) -> Result<Pulled> {
-        let Place::Thread(cursor) = &mut self.place else {
-            return Ok(Pulled::default());
+    fn apply_changes(&mut self, from: Option<Cursor>, changes: Changes) -> Result<PullResult> {
+        let Position::Thread(cursor) = &mut self.position else {
+            return Ok(PullResult::default());
         };
         let (to, head, id) = (changes.to, changes.head, changes.thread.id);
-        // A delivery that fitted came while this was read.
+        // A fitting delivery was sent during this read.
         if from != Some(*cursor) {
             self.behind |= *cursor < head;
-            return Ok(Pulled::default());
+            return Ok(PullResult::default());
         }
         let steps = thread_frames(*cursor, changes)?;
         *cursor = to;
         self.behind |= to != head;
-        Ok(Pulled {
+        Ok(PullResult {
             frames: steps.into_iter().map(|step| step.frame).collect(),
             reached: (to == head).then_some((id, head)),
             refused: None,
         })
     }
 
-    /// Takes in a page of a feed, whose frames `frames` makes for who had `old` and then has `new`.
-    fn feed(
+    /// Applies a page of a feed. `frames` encodes it for a client that had `old` and then has `new`.
+    fn apply_feed(
         &mut self,
         topic: Topic,
-        read: Read,
+        read: FeedRead,
         frames: impl FnOnce(&Snapshot, &Snapshot) -> Result<Vec<Utf8Bytes>>,
-    ) -> Result<Pulled> {
-        let Place::Feed(feed) = &mut self.place else {
-            return Ok(Pulled::default());
+    ) -> Result<PullResult> {
+        let Position::Feed(feed) = &mut self.position else {
+            return Ok(PullResult::default());
         };
-        let mut pulled = Pulled::default();
+        let mut pulled = PullResult::default();
         let since = feed.since.get_or_insert_with(|| read.now.clone());
         if since.next() > read.now.next() {
             let frame = ServerFrame::Error {
                 code: "cursor-ahead",
-                detail: "the cursor is from elsewhere: subscribe without one".to_owned(),
+                detail: "the cursor is not from this database: subscribe without one".to_owned(),
                 topic: Some(topic),
             };
             pulled.frames.push(frame.encode()?);
@@ -201,11 +201,11 @@ impl Follow {
             pulled.frames.push(frame.encode()?);
         }
         let until = feed.until.take().unwrap_or(read.now);
-        let is_last = i64::try_from(read.rows).is_ok_and(|rows| rows < PAGE);
+        let is_last = i64::try_from(read.rows).is_ok_and(|rows| rows < PAGE_ROWS);
         let old = since.clone();
         match read.last {
-            Some(place) if !is_last => {
-                feed.after = place;
+            Some(position) if !is_last => {
+                feed.after = position;
                 feed.until = Some(until);
                 self.behind = true;
             }
@@ -218,11 +218,11 @@ impl Follow {
         Ok(pulled)
     }
 
-    fn inbox(&mut self, topic: Topic, state: InboxState) -> Result<Pulled> {
-        let Place::Inbox(sent) = &mut self.place else {
-            return Ok(Pulled::default());
+    fn apply_inbox(&mut self, topic: Topic, state: InboxState) -> Result<PullResult> {
+        let Position::Inbox(sent) = &mut self.position else {
+            return Ok(PullResult::default());
         };
-        let mut pulled = Pulled::default();
+        let mut pulled = PullResult::default();
         if sent.is_none() {
             let frame = ServerFrame::Subscribed {
                 topic,
@@ -247,10 +247,10 @@ impl Follow {
     }
 }
 
-impl Feed {
+impl FeedPosition {
     pub(super) fn window(&self) -> FeedWindow {
         FeedWindow {
-            // Nothing, to begin with: only what is visible now is asked for.
+            // Before the first read the window is empty: only the current snapshot is requested.
             since: self.since.clone().unwrap_or(Snapshot::EVERYTHING),
             until: self.until.clone().unwrap_or(Snapshot::EVERYTHING),
             after: self.after,
@@ -258,7 +258,7 @@ impl Feed {
     }
 }
 
-/// Messages by thread, each in its order.
+/// Groups messages by thread, each thread in the order of `seq`.
 fn by_thread(messages: Vec<(FeedPlace, ThreadRef, Message)>) -> Vec<(ThreadRef, Vec<Message>)> {
     let mut threads: Vec<(ThreadRef, Vec<Message>)> = Vec::new();
     let mut known: HashMap<Uuid, usize> = HashMap::new();

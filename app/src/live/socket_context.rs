@@ -1,0 +1,66 @@
+//! Defines what a socket's task needs to know: its member, and what it shares with other sockets.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::hub::{SocketId, Subject};
+use super::options::LiveOptions;
+use super::service::{MemberId, SocketCommand, TeamMember};
+use super::topic::Topic;
+use crate::tenancy::{Database, Entry};
+use crate::threads::Cursor;
+
+/// The context of a socket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct SocketContext {
+    pub(super) socket: SocketId,
+    pub(super) member: TeamMember,
+    pub(super) database: Database,
+    /// Begins read-only transactions as the socket's own member, so that each read checks the member's access again.
+    pub(super) entry: Arc<Entry>,
+    /// When the credential expires with which the socket was opened.
+    pub(super) expires_at: Option<Instant>,
+    pub(super) options: Arc<LiveOptions>,
+    /// Limits concurrent reads, so that a thousand sockets that reconnect at once leave database connections for
+    /// requests.
+    pub(super) read_permits: Arc<Semaphore>,
+    pub(super) commands: mpsc::UnboundedSender<SocketCommand>,
+}
+
+impl SocketContext {
+    /// Returns the subject of a topic for this member. An API key has no notifications: returns `None`.
+    pub(super) fn subject(&self, topic: Topic) -> Option<Subject> {
+        match (topic, self.member.id) {
+            (Topic::Thread(id), _) => Some(Subject::Thread(id)),
+            (Topic::Threads, _) => Some(Subject::Threads),
+            (Topic::JobSessions, _) => Some(Subject::JobSessions),
+            (Topic::Runs, _) => Some(Subject::Runs),
+            (Topic::Notifications, MemberId::Person(person)) => Some(Subject::Notifications(person)),
+            (Topic::Notifications, MemberId::ApiKey(_)) => None,
+        }
+    }
+
+    pub(super) async fn read_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.read_permits.clone().acquire_owned().await.ok()
+    }
+
+    pub(super) fn follow(&self, subject: Subject) {
+        self.send(SocketCommand::Follow(self.socket, subject));
+    }
+
+    pub(super) fn unfollow(&self, subject: Subject) {
+        self.send(SocketCommand::Unfollow(self.socket, subject));
+    }
+
+    pub(super) fn reached_head(&self, thread_id: Uuid, cursor: Cursor) {
+        self.send(SocketCommand::Reached(self.socket, thread_id, cursor));
+    }
+
+    fn send(&self, command: SocketCommand) {
+        // If the task has ended, the service stops, and the inbox reports that.
+        let _ = self.commands.send(command);
+    }
+}

@@ -1,0 +1,288 @@
+//! Keeps what one socket follows and how far its client has come, and reads what the socket must read itself.
+
+mod position;
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::pin::Pin;
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use self::position::{FeedPosition, Position, ReadPage, Subscription};
+use super::frames::ServerFrame;
+use super::hub::Subject;
+use super::limits::MAX_TOPICS;
+use super::shared_reads::PAGE_ROWS;
+use super::socket_context::SocketContext;
+use super::topic::Topic;
+use crate::error::Result;
+use crate::tenancy::{FeedPlace, Snapshot};
+use crate::threads::{self, Cursor};
+use crate::{jobs, notifications, runs};
+
+/// The subscriptions of one socket.
+pub(super) struct Subscriptions {
+    context: SocketContext,
+    topics: BTreeMap<Topic, Subscription>,
+    /// The number of the last subscription. It tells whether a read belongs to a subscription that was cancelled
+    /// meanwhile.
+    last_number: u64,
+    pending_read: Option<PendingRead>,
+    paused_until: Option<Instant>,
+}
+
+type ReadFuture = Pin<Box<dyn Future<Output = Result<ReadPage>> + Send>>;
+
+struct PendingRead {
+    topic: Topic,
+    number: u64,
+    from: Option<Cursor>,
+    future: ReadFuture,
+}
+
+/// The result of a read.
+#[derive(Debug, Default)]
+pub(super) struct PullResult {
+    /// Frames for the client.
+    pub(super) frames: Vec<Utf8Bytes>,
+    /// The thread that was read to its end, and its position.
+    pub(super) reached: Option<(Uuid, Cursor)>,
+    /// The subject that the socket may not follow.
+    pub(super) refused: Option<Subject>,
+}
+
+impl Subscriptions {
+    pub(super) fn new(context: SocketContext) -> Self {
+        Self {
+            context,
+            topics: BTreeMap::new(),
+            last_number: 0,
+            pending_read: None,
+            paused_until: None,
+        }
+    }
+
+    /// Subscribes to a topic from the client's position. An error is a frame for the client.
+    pub(super) fn subscribe(
+        &mut self,
+        topic: Topic,
+        seq: Option<i64>,
+        revision: Option<i64>,
+        cursor: Option<String>,
+    ) -> Result<Subject, Box<ServerFrame>> {
+        let error_frame = |code, detail: String| {
+            Err(Box::new(ServerFrame::Error {
+                code,
+                detail,
+                topic: Some(topic),
+            }))
+        };
+        let is_thread = matches!(topic, Topic::Thread(_));
+        if !is_thread && (seq.is_some() || revision.is_some()) {
+            return error_frame(
+                "bad-frame",
+                format!("seq and revision are only allowed for a thread, not for {topic}"),
+            );
+        }
+        if !matches!(topic, Topic::Threads | Topic::JobSessions | Topic::Runs) && cursor.is_some() {
+            return error_frame(
+                "bad-frame",
+                format!("a cursor is only allowed for threads, job-sessions and runs, not for {topic}"),
+            );
+        }
+        if let Some((field, _)) = [("seq", seq), ("revision", revision)]
+            .into_iter()
+            .find(|(_, number)| number.is_some_and(|number| number < 0))
+        {
+            return error_frame("bad-frame", format!("{field} must be 0 or more"));
+        }
+        let Ok(since) = cursor.map(|cursor| cursor.parse::<Snapshot>()).transpose() else {
+            return error_frame("bad-frame", format!("cursor must come from a frame of {topic}"));
+        };
+        if !self.topics.contains_key(&topic) && self.topics.len() >= MAX_TOPICS {
+            return error_frame("too-many-topics", format!("one socket can follow {MAX_TOPICS} topics"));
+        }
+        let Some(subject) = self.context.subject(topic) else {
+            return error_frame(
+                "forbidden",
+                "an API key has no notifications; use a person's token".to_owned(),
+            );
+        };
+        let position = match topic {
+            Topic::Thread(_) => Position::Requested { seq, revision },
+            Topic::Threads | Topic::JobSessions | Topic::Runs => Position::Feed(FeedPosition {
+                since,
+                until: None,
+                after: FeedPlace::default(),
+                announced: false,
+            }),
+            Topic::Notifications => Position::Inbox(None),
+        };
+        self.last_number += 1;
+        let subscription = Subscription {
+            number: self.last_number,
+            behind: true,
+            position,
+        };
+        self.topics.insert(topic, subscription);
+        Ok(subject)
+    }
+
+    pub(super) fn unsubscribe(&mut self, topic: Topic) -> Option<Subject> {
+        self.topics.remove(&topic)?;
+        self.context.subject(topic)
+    }
+
+    pub(super) fn mark_behind(&mut self, subject: Subject) {
+        let topic = match subject {
+            Subject::Thread(id) => Topic::Thread(id),
+            Subject::Threads => Topic::Threads,
+            Subject::Notifications(_) => Topic::Notifications,
+            Subject::JobSessions => Topic::JobSessions,
+            Subject::Runs => Topic::Runs,
+        };
+        if let Some(subscription) = self.topics.get_mut(&topic) {
+            subscription.behind = true;
+        }
+    }
+
+    pub(super) fn mark_all_behind(&mut self) {
+        for subscription in self.topics.values_mut() {
+            subscription.behind = true;
+        }
+    }
+
+    /// Advances the client's position of a thread if `from` is exactly that position. Returns whether it is, so that
+    /// the delivery can be sent.
+    pub(super) fn advance_if_next(&mut self, thread_id: Uuid, from: Cursor, to: Cursor) -> bool {
+        let Some(subscription) = self.topics.get_mut(&Topic::Thread(thread_id)) else {
+            return false;
+        };
+        match &mut subscription.position {
+            Position::Thread(cursor) if *cursor == from => {
+                *cursor = to;
+                true
+            }
+            Position::Thread(cursor) => {
+                subscription.behind |= *cursor < to;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Pauses reading until this time.
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.paused_until = Some(until);
+    }
+
+    /// Reads the next page of one topic that is behind; waits while none is behind. Cancel-safe: the read continues
+    /// with the next call.
+    pub(super) async fn pull(&mut self) -> Result<PullResult> {
+        if let Some(until) = self.paused_until {
+            sleep_until(until).await;
+            self.paused_until = None;
+        }
+        if self.pending_read.is_none() {
+            self.pending_read = self.next_read();
+        }
+        let Some(pending_read) = &mut self.pending_read else {
+            return pending().await;
+        };
+        let page = pending_read.future.as_mut().await;
+        let Some(PendingRead {
+            topic, number, from, ..
+        }) = self.pending_read.take()
+        else {
+            return Ok(PullResult::default());
+        };
+        let Some(subscription) = self
+            .topics
+            .get_mut(&topic)
+            .filter(|subscription| subscription.number == number)
+        else {
+            return Ok(PullResult::default());
+        };
+        let page = page.inspect_err(|_| subscription.behind = true)?;
+        let mut pulled = subscription.apply(topic, from, page)?;
+        if pulled.refused.is_some() {
+            self.topics.remove(&topic);
+            pulled.refused = self.context.subject(topic);
+        }
+        Ok(pulled)
+    }
+
+    fn next_read(&mut self) -> Option<PendingRead> {
+        let (topic, subscription) = self.topics.iter_mut().find(|(_, subscription)| subscription.behind)?;
+        subscription.behind = false;
+        let context = self.context.clone();
+        let mut from = None;
+        let future: ReadFuture = match (&subscription.position, topic) {
+            (Position::Thread(cursor), &Topic::Thread(id)) => {
+                let after = *cursor;
+                from = Some(after);
+                Box::pin(async move {
+                    let _permit = context.read_permit().await;
+                    let tx = context.database.enter(&context.entry).await?;
+                    let changes = threads::changes(&tx, id, after, PAGE_ROWS).await?;
+                    tx.commit().await?;
+                    Ok(ReadPage::Thread(changes.map(Box::new)))
+                })
+            }
+            (Position::Feed(feed), Topic::JobSessions) => {
+                let window = feed.window();
+                Box::pin(async move {
+                    let _permit = context.read_permit().await;
+                    let tx = context.database.enter(&context.entry).await?;
+                    let news = jobs::feed(&tx, &window, PAGE_ROWS).await?;
+                    tx.commit().await?;
+                    Ok(ReadPage::Sessions(news))
+                })
+            }
+            (Position::Feed(feed), Topic::Runs) => {
+                let window = feed.window();
+                Box::pin(async move {
+                    let _permit = context.read_permit().await;
+                    let tx = context.database.enter(&context.entry).await?;
+                    let news = runs::feed(&tx, &window, PAGE_ROWS).await?;
+                    tx.commit().await?;
+                    Ok(ReadPage::Runs(news))
+                })
+            }
+            (Position::Feed(feed), _) => {
+                let window = feed.window();
+                Box::pin(async move {
+                    let _permit = context.read_permit().await;
+                    let tx = context.database.enter(&context.entry).await?;
+                    let piece = threads::feed(&tx, &window, PAGE_ROWS).await?;
+                    tx.commit().await?;
+                    Ok(ReadPage::Feed(piece))
+                })
+            }
+            (Position::Inbox(_), _) => Box::pin(async move {
+                let _permit = context.read_permit().await;
+                let tx = context.database.enter(&context.entry).await?;
+                let state = notifications::state(&tx).await?;
+                tx.commit().await?;
+                Ok(ReadPage::Inbox(Box::new(state)))
+            }),
+            (_, &Topic::Thread(id)) => Box::pin(async move {
+                let _permit = context.read_permit().await;
+                let tx = context.database.enter(&context.entry).await?;
+                let head = threads::head(&tx, id).await?;
+                tx.commit().await?;
+                Ok(ReadPage::Head(head))
+            }),
+            // Positions in a thread belong only to thread topics.
+            _ => return None,
+        };
+        Some(PendingRead {
+            topic: *topic,
+            number: subscription.number,
+            from,
+            future,
+        })
+    }
+}
