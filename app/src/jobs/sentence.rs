@@ -91,7 +91,7 @@ impl Sentence {
     }
 
     fn split(marked: &str) -> Self {
-        let plain = |text: &str| text.replace([BADGE_START, NAME_BADGE_END, BADGE_END, '\0'], "");
+        let plain = |text: &str| text.replace([BADGE_START, NAME_END, BADGE_END, '\0'], "");
         let mut parts = Vec::new();
         let mut rest = marked;
         while let Some((before, after)) = rest.split_once(BADGE_START) {

@@ -1,4 +1,4 @@
-//! Counts of events: once each, however often they are delivered, and the same when made anew.
+//! Tests of the counts of events: each event is counted once in several deliveries, and a rebuild has the same result.
 
 use daybook::analytics::{count_events, rebuild};
 use daybook::events::Consumers;
@@ -8,7 +8,7 @@ use daybook_tests::jobs::Shop;
 use daybook_tests::{eventually, widget};
 use serde_json::Value;
 
-/// The team's counts, of all days together: one may end meanwhile.
+/// Returns the team's counts, summed over all days, because a day may end during the test.
 async fn counts(shop: &Shop) -> Vec<Value> {
     sqlx::query_scalar(
         "SELECT jsonb_build_object('object_type', object_type, 'event_type', event_type, 'actor_kind', actor_kind,
@@ -29,12 +29,12 @@ async fn total(shop: &Shop) -> i64 {
 }
 
 #[tokio::test]
-async fn events_are_counted_once_however_often_they_are_delivered_and_anew_they_are_the_same() {
+async fn events_are_counted_once_in_several_deliveries_and_a_rebuild_gives_the_same_counts() {
     let mut shop = Shop::closed(daybook_tests::jobs::program(
         Consumers::of([count_events::CONSUMER]).unwrap(),
     ))
     .await;
-    // Before anybody counted.
+    // An event before the consumer exists.
     shop.stage.widget("early").await;
     shop.work().await;
     shop.began("analytics").await;
@@ -55,8 +55,8 @@ async fn events_are_counted_once_however_often_they_are_delivered_and_anew_they_
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    // The early one, too, if a transaction of another database was older and under way when the counting began.
-    eventually("302 counted, the system's among them", async || {
+    // The early event is counted, too, if an older transaction of another database was open when the consumer began.
+    eventually("302 counted events, including the system's", async || {
         total(&shop).await >= 302 && counts(&shop).await.len() == 3
     })
     .await;
@@ -64,7 +64,7 @@ async fn events_are_counted_once_however_often_they_are_delivered_and_anew_they_
     assert_eq!(counted[0]["actor_kind"], "system");
     assert_eq!(counted[0]["actor_id"], Uuid::nil().to_string());
 
-    // Delivered again, and those from before for the first time.
+    // Delivers all events again, and the early one for the first time.
     let tx = shop.stage.begin().await;
     let consumer = count_events::CONSUMER;
     let events = replayable(&tx, consumer, Utc::now() - TimeDelta::hours(1))
@@ -74,7 +74,7 @@ async fn events_are_counted_once_however_often_they_are_delivered_and_anew_they_
     replay(&tx, consumer, &events, false).await.unwrap();
     replay(&tx, consumer, &events, false).await.unwrap();
     tx.commit().await.unwrap();
-    eventually("303 counted", async || total(&shop).await == 303).await;
+    eventually("303 counted events", async || total(&shop).await == 303).await;
     shop.idle().await;
     assert_eq!(total(&shop).await, 303);
     let counted = counts(&shop).await;
@@ -86,7 +86,7 @@ async fn events_are_counted_once_however_often_they_are_delivered_and_anew_they_
 }
 
 #[tokio::test]
-async fn counting_anew_while_events_are_on_their_way_counts_none_twice() {
+async fn a_rebuild_during_deliveries_counts_no_event_twice() {
     let shop = Shop::with(Consumers::of([count_events::CONSUMER]).unwrap()).await;
     shop.began("analytics").await;
     for round in 0..10 {

@@ -1,4 +1,4 @@
-//! The service's own jobs, in the team `system`.
+//! Tests of the service's own jobs, in the system team.
 
 use daybook::events::Consumers;
 use daybook_entity::SYSTEM_TEAM;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::Executor as _;
 
 /// Puts a scheduled job into the queue as its schedule does.
-async fn at_its_time(shop: &Shop, job: &str) {
+async fn trigger_schedule(shop: &Shop, job: &str) {
     let mut owner = shop.stage.db.owner().await;
     sqlx::query("SELECT FROM graphile_worker.add_job($1, '{\"input\": {}, \"_cron\": {\"ts\": \"now\"}}')")
         .bind(job)
@@ -17,8 +17,8 @@ async fn at_its_time(shop: &Shop, job: &str) {
         .unwrap();
 }
 
-/// The sentences of the actions of a job's only session, once it has succeeded.
-async fn told(shop: &Shop, job: &str) -> Vec<String> {
+/// Returns the sentences of the actions of a job's only session, after it has succeeded.
+async fn action_sentences(shop: &Shop, job: &str) -> Vec<String> {
     let mut connection = shop.stage.db.app_connection().await;
     let enter = format!("SELECT set_config('daybook.team_id', '{SYSTEM_TEAM}', false)");
     connection.execute(sqlx::AssertSqlSafe(enter)).await.unwrap();
@@ -43,7 +43,7 @@ async fn told(shop: &Shop, job: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_and_what_is_not_stays() {
+async fn old_rows_are_deleted_and_newer_ones_are_kept() {
     let shop = Shop::with(Consumers::none()).await;
     let (old, new) = (
         shop.ask(Note { text: "old".into() }).await,
@@ -63,14 +63,14 @@ async fn what_is_too_old_goes_and_what_is_not_stays() {
         )
         .await
         .unwrap();
-    at_its_time(&shop, "purge_idempotency_keys").await;
+    trigger_schedule(&shop, "purge_idempotency_keys").await;
     assert_eq!(
-        told(&shop, "purge_idempotency_keys").await,
+        action_sentences(&shop, "purge_idempotency_keys").await,
         ["Deleted 1 idempotency keys"]
     );
-    at_its_time(&shop, "retain_sessions").await;
+    trigger_schedule(&shop, "retain_sessions").await;
     assert_eq!(
-        told(&shop, "retain_sessions").await,
+        action_sentences(&shop, "retain_sessions").await,
         [
             "Deleted 1 job sessions with their actions",
             "Deleted 0 jobs that were given up",
@@ -84,7 +84,7 @@ async fn what_is_too_old_goes_and_what_is_not_stays() {
 }
 
 #[tokio::test]
-async fn more_than_a_batch_goes_and_what_is_under_way_or_of_today_stays() {
+async fn several_batches_are_deleted_and_running_or_recent_rows_are_kept() {
     let shop = Shop::with(Consumers::none()).await;
     let mut owner = shop.stage.db.owner().await;
     owner
@@ -110,14 +110,14 @@ async fn more_than_a_batch_goes_and_what_is_under_way_or_of_today_stays() {
         )
         .await
         .unwrap();
-    at_its_time(&shop, "purge_idempotency_keys").await;
+    trigger_schedule(&shop, "purge_idempotency_keys").await;
     assert_eq!(
-        told(&shop, "purge_idempotency_keys").await,
+        action_sentences(&shop, "purge_idempotency_keys").await,
         ["Deleted 10001 idempotency keys"]
     );
-    at_its_time(&shop, "retain_sessions").await;
+    trigger_schedule(&shop, "retain_sessions").await;
     assert_eq!(
-        told(&shop, "retain_sessions").await,
+        action_sentences(&shop, "retain_sessions").await,
         [
             "Deleted 0 job sessions with their actions",
             "Deleted 1 jobs that were given up",
@@ -135,11 +135,11 @@ async fn more_than_a_batch_goes_and_what_is_under_way_or_of_today_stays() {
 }
 
 #[tokio::test]
-async fn partitions_are_made_ahead() {
+async fn partitions_are_created_in_advance() {
     let shop = Shop::with(Consumers::none()).await;
-    at_its_time(&shop, "make_partitions").await;
+    trigger_schedule(&shop, "make_partitions").await;
     assert_eq!(
-        told(&shop, "make_partitions").await,
+        action_sentences(&shop, "make_partitions").await,
         ["The partitions of this month and the next three exist"]
     );
 }

@@ -1,4 +1,4 @@
-//! What one request led to, with its causes.
+//! Tests of stories: what one request led to, with the causes.
 
 use daybook::events::Consumers;
 use daybook::prelude::*;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const STORY: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// Approves what is new, after the commit.
+/// Approves new campaigns, after the commit.
 #[event_consumer(EventType::Created, object_type = "campaign", mode = durable, name = "approver")]
 async fn approve(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     let tx = ctx.begin().await?;
@@ -28,7 +28,7 @@ async fn approve(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
 }
 
 #[tokio::test]
-async fn a_request_its_events_its_jobs_and_theirs_are_one_story() {
+async fn a_requests_events_jobs_and_their_events_are_one_story() {
     let program = sample_program().consumers(Consumers::of([approve::CONSUMER]).unwrap());
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
     let options = db.options();
@@ -38,7 +38,7 @@ async fn a_request_its_events_its_jobs_and_theirs_are_one_story() {
     let watching = daybook::tenancy::WorkerDatabase::connect(app.db.owner_options(), 1)
         .await
         .unwrap();
-    eventually("the consumer's beginning", async || {
+    eventually("the consumer has started", async || {
         !daybook::jobs::watch(&watching).await.unwrap().lags.is_empty()
     })
     .await;
@@ -55,42 +55,42 @@ async fn a_request_its_events_its_jobs_and_theirs_are_one_story() {
     })
     .await;
     let steps = story["steps"].as_array().unwrap();
-    let told: Vec<(&Value, &Value)> = steps
+    let found_steps: Vec<(&Value, &Value)> = steps
         .iter()
         .map(|step| match step["kind"].as_str() {
             Some("event") => (&step["event"]["text"], &step["caused_by"]),
             _ => (&step["session"]["sentence"], &step["caused_by"]),
         })
         .collect();
-    assert_eq!(told[0], (&json!("Ada created campaign “Spring”"), &Value::Null));
+    assert_eq!(found_steps[0], (&json!("Ada created campaign “Spring”"), &Value::Null));
     assert_eq!(
-        told[1],
+        found_steps[1],
         (
             &json!("Started giving an event to approver"),
             &json!({"kind": "event", "id": steps[0]["id"]})
         )
     );
-    assert_eq!(told[2].1, &json!({"kind": "job", "id": steps[1]["id"]}));
+    assert_eq!(found_steps[2].1, &json!({"kind": "job", "id": steps[1]["id"]}));
     assert!(
-        told[2]
+        found_steps[2]
             .0
             .as_str()
             .unwrap()
             .starts_with("approver changed name of campaign"),
-        "{told:?}"
+        "{found_steps:?}"
     );
     assert_eq!(story["truncated"], false);
 
-    // Another team's eyes see nothing of it.
+    // It is not visible to another team.
     let other = app.db.team("Other").await;
     let eve = app.member_of(&other, "eve", Role::Owner).await;
     eve.get(&path).await.problem(StatusCode::NOT_FOUND, "not-found");
     workers.stop().await;
 }
 
-/// A job has recorded an event and asked for another job because of it, and has begun a run.
+/// A job has recorded an event, enqueued another job because of it, and started a run.
 #[tokio::test]
-async fn of_two_causes_the_nearer_one_is_told() {
+async fn of_two_causes_the_nearer_one_is_returned() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     ada.post("/campaigns", json!({"name": "Spring", "budget": "100"}))
@@ -101,16 +101,16 @@ async fn of_two_causes_the_nearer_one_is_told() {
     let event = ada.get(&path).await.ok()["steps"][0]["id"].clone();
     let event_id: Uuid = event.as_str().unwrap().parse().unwrap();
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
-    let asked = Context::system(app.team.id, "test");
+    let requested = Context::system(app.team.id, "test");
     let by_first = Context {
         actor: Actor::Job {
             id: first,
             name: "first".to_owned(),
         },
-        ..asked.clone()
+        ..requested.clone()
     };
     let mut connection = app.team.connection().await;
-    for (id, context, cause) in [(first, asked, None), (second, by_first, Some(event_id))] {
+    for (id, context, cause) in [(first, requested, None), (second, by_first, Some(event_id))] {
         sqlx::query(
             "INSERT INTO job_sessions (team_id, id, job_name, job_id, attempt, max_attempts, status, sentence, input,
                 context, correlation_id, causation_id, finished_at)

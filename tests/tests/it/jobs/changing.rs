@@ -1,4 +1,4 @@
-//! Trying jobs again and giving them up, over HTTP.
+//! Tests of retrying and cancelling jobs over HTTP.
 
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ async fn ask_with(app: &TestApp, _: &Client, job: impl Job, options: JobOptions)
     id
 }
 
-/// A job's sessions, the newest first.
+/// Returns a job's sessions, the newest first.
 async fn attempts(ada: &Client, job_id: Uuid) -> Vec<Value> {
     let page = ada.get(&format!("/job-sessions?job_id={job_id}")).await.ok();
     page["items"].as_array().unwrap().clone()
 }
 
-/// The newest session of a job once it stands so; its path.
+/// Waits until the newest session of a job has this number and status, and returns its path.
 async fn once(ada: &Client, job_id: Uuid, number: usize, status: &str) -> String {
     eventually(&format!("attempt {number} {status}"), async || {
         let attempts = attempts(ada, job_id).await;
@@ -47,7 +47,7 @@ async fn once(ada: &Client, job_id: Uuid, number: usize, status: &str) -> String
 }
 
 #[tokio::test]
-async fn a_poisoned_job_runs_again_by_one_call_once_it_is_mended() {
+async fn a_poisoned_job_is_retried_after_its_cause_is_fixed() {
     let app = app().await;
     let ada = app.member("ada", Role::Owner).await;
     let workers = hire(&app.db, &app.database, &quick()).await;
@@ -77,7 +77,7 @@ async fn a_poisoned_job_runs_again_by_one_call_once_it_is_mended() {
         .await
         .problem(StatusCode::CONFLICT, "job-over");
 
-    // All that were given up, in one call; a second finds nothing left.
+    // One call retries all jobs that were given up; a second call finds none.
     let all = ada.post("/job-sessions/retry", json!({"job": "poisoned"})).await;
     assert_eq!(all.is(StatusCode::ACCEPTED).json(), json!({"retried": 1}));
     once(&ada, other, 3, "succeeded").await;
@@ -87,11 +87,11 @@ async fn a_poisoned_job_runs_again_by_one_call_once_it_is_mended() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_is_cancelled_at_once_and_one_that_waits_leaves_the_queue() {
+async fn a_running_job_is_cancelled_immediately_and_a_waiting_one_leaves_the_queue() {
     let app = app().await;
     let ada = app.member("ada", Role::Owner).await;
     let patient = daybook::jobs::WorkerOptions {
-        // Nobody hears of it by a heartbeat.
+        // No heartbeat reports the cancellation within the test's time.
         lost_after: Duration::from_secs(600),
         ..quick()
     };
@@ -119,7 +119,7 @@ async fn a_job_that_runs_is_cancelled_at_once_and_one_that_waits_leaves_the_queu
     })
     .await;
     assert_eq!(attempts(&ada, waiting).await.len(), 1);
-    // The queue has forgotten it; it can be asked for all the same.
+    // The job is no longer in the queue, but it can be enqueued again.
     ada.post(&format!("{path}/retry"), Value::Null)
         .await
         .is(StatusCode::ACCEPTED);
@@ -127,7 +127,7 @@ async fn a_job_that_runs_is_cancelled_at_once_and_one_that_waits_leaves_the_queu
     workers.stop().await;
 }
 
-/// A session as an attempt of the queue has left it; its path. The queue has forgotten its job.
+/// Inserts a session as an attempt leaves it whose job is no longer in the queue. Returns its path.
 async fn left(app: &TestApp, job: &str, status: &str, attempt: i32, was_cancelled: bool) -> String {
     let id = Uuid::now_v7();
     sqlx::query(
@@ -148,8 +148,8 @@ async fn left(app: &TestApp, job: &str, status: &str, attempt: i32, was_cancelle
     format!("/job-sessions/{id}")
 }
 
-/// What waits to be handed over, as paths of the sessions that it was asked for.
-async fn asked(app: &TestApp) -> Vec<String> {
+/// Returns the sessions, as paths, whose requests wait to be handed over.
+async fn requested(app: &TestApp) -> Vec<String> {
     sqlx::query_scalar("SELECT '/job-sessions/' || job_id FROM job_requests ORDER BY job_id")
         .fetch_all(&mut app.team.connection().await)
         .await
@@ -157,7 +157,7 @@ async fn asked(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_twice_before_anybody_does_it_is_one_retry() {
+async fn two_requests_before_the_hand_over_are_one_retry() {
     let app = app().await;
     let ada = app.member("ada", Role::Owner).await;
     let given_up = left(&app, "poisoned", "failed", 2, false).await;
@@ -168,12 +168,12 @@ async fn what_is_asked_for_twice_before_anybody_does_it_is_one_retry() {
         let all = ada.post("/job-sessions/retry", json!({"job": "poisoned"})).await;
         assert_eq!(all.is(StatusCode::ACCEPTED).json(), json!({"retried": retried}));
     }
-    assert_eq!(asked(&app).await, [given_up.as_str()]);
+    assert_eq!(requested(&app).await, [given_up.as_str()]);
     for _ in 0..2 {
         let again = ada.post(&format!("{other}/retry"), Value::Null).await;
         again.is(StatusCode::ACCEPTED);
     }
-    assert_eq!(asked(&app).await, [given_up, other]);
+    assert_eq!(requested(&app).await, [given_up, other]);
     ada.post(&format!("{cancelled}/cancel"), Value::Null)
         .await
         .problem(StatusCode::CONFLICT, "job-over");
@@ -186,18 +186,18 @@ async fn what_is_asked_for_twice_before_anybody_does_it_is_one_retry() {
 }
 
 #[tokio::test]
-async fn a_job_that_the_queue_has_forgotten_is_there_once_however_often_it_is_retried() {
+async fn a_job_that_left_the_queue_is_enqueued_once_by_several_retries() {
     let app = app().await;
     let ada = app.member("ada", Role::Owner).await;
     let given_up = left(&app, "poisoned", "failed", 2, false).await;
-    // These workers hand it over, and none of them runs it.
+    // These workers hand the job over, but don't run it.
     let others = daybook::App::new().job::<Note>().equip(app.database.clone()).unwrap();
     let workers = hire(&app.db, &others, &quick()).await;
     let mut owner = app.db.owner().await;
     for _ in 0..2 {
         let again = ada.post(&format!("{given_up}/retry"), Value::Null).await;
         again.is(StatusCode::ACCEPTED);
-        eventually("its handing over", async || asked(&app).await.is_empty()).await;
+        eventually("the hand-over", async || requested(&app).await.is_empty()).await;
         let queued = daybook_tests::count(&mut owner, "graphile_worker._private_jobs").await;
         assert_eq!(queued, 1);
     }

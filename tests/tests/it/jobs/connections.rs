@@ -1,4 +1,4 @@
-//! Work that holds a connection never waits for a second one, however small the pools are.
+//! Tests that work with a connection never waits for a second one, even with the smallest pools.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use daybook_tests::{PATIENCE, eventually};
 use serde_json::json;
 use sqlx::Row;
 
-/// Longer than any test waits: work that waits for a connection that never comes hangs.
+/// Longer than any test runs: work that waits for a connection forever makes the test fail.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// Says what it does while its transaction is open.
+/// Adds an action while its transaction is open.
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "talker")]
 async fn talker(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     let tx = ctx.begin().await?;
@@ -34,7 +34,7 @@ async fn talker(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     Ok(())
 }
 
-/// The same, in a transaction that is dropped: what it says stays.
+/// Adds an action in a transaction that is dropped. The action is kept.
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "fickle")]
 async fn fickle(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     let tx = ctx.begin().await?;
@@ -72,7 +72,7 @@ async fn small(db: &TestDb, connections: u32) -> DatabaseOptions {
     }
 }
 
-/// A shop whose consumers have begun, with a pool of so many connections, and nobody at work.
+/// Creates a shop whose consumers have begun, with a pool of this size and without workers.
 async fn shop_of(connections: u32, consumers: &'static [&'static daybook::events::ConsumerDef]) -> Shop {
     let all = || Consumers::of(consumers.iter().copied()).unwrap();
     let mut shop = Shop::closed(program(all()).job::<Chronicle>()).await;
@@ -83,21 +83,21 @@ async fn shop_of(connections: u32, consumers: &'static [&'static daybook::events
     shop
 }
 
-/// Workers of a process with so many jobs at a time, and so many connections for the queue.
+/// Starts the workers of a process with this number of concurrent jobs and of connections for the queue.
 async fn hire(shop: &Shop, concurrency: usize, connections: u32) -> Workers {
     let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), connections)
         .await
         .unwrap();
     let options = WorkerOptions {
         concurrency,
-        // Nobody is taken for dead because the machine is slow.
+        // No worker counts as dead because the machine is slow.
         lost_after: Duration::from_secs(300),
         ..quick()
     };
     Workers::start(&shop.stage.database, &workers, &options).await.unwrap()
 }
 
-/// Sessions as `name attempt status: actions`, with how many there are.
+/// Returns sessions as `count × name attempt status: actions`.
 async fn sessions(shop: &Shop) -> Vec<String> {
     let query = "SELECT job_name || ' ' || attempt || ' ' || status || ': ' || jsonb_array_length(actions) AS told,
             count(*) AS n
@@ -106,30 +106,30 @@ async fn sessions(shop: &Shop) -> Vec<String> {
         .fetch_all(&mut shop.stage.team.connection().await)
         .await
         .unwrap();
-    let told = |row| {
+    let render = |row| {
         format!(
             "{} × {}",
             Row::get::<i64, _>(row, "n"),
             Row::get::<&str, _>(row, "told")
         )
     };
-    rows.iter().map(told).collect()
+    rows.iter().map(render).collect()
 }
 
 async fn until(shop: &Shop, wanted: &[&str]) {
     let began = std::time::Instant::now();
     loop {
-        let told = sessions(shop).await;
-        if told == wanted {
+        let current = sessions(shop).await;
+        if current == wanted {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{told:?}");
+        assert!(began.elapsed() < PATIENCE, "{current:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_consumers_at_a_time_talk_in_their_transactions_on_five_connections() {
+async fn ten_concurrent_consumers_add_actions_in_transactions_on_five_connections() {
     let shop = shop_of(5, &[talker::CONSUMER]).await;
     for n in 0..83 {
         shop.stage.widget(&format!("{n:02}")).await;
@@ -141,7 +141,7 @@ async fn ten_consumers_at_a_time_talk_in_their_transactions_on_five_connections(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_that_jobs_do_is_done_with_one_connection() {
+async fn everything_that_jobs_do_works_with_one_connection() {
     let shop = shop_of(1, &[talker::CONSUMER, fickle::CONSUMER, scribe::CONSUMER]).await;
     shop.stage.widget("one").await;
     shop.stage.widget("two").await;
@@ -150,7 +150,7 @@ async fn everything_that_jobs_do_is_done_with_one_connection() {
     let logs = runs::Runs::new(runs::RunsOptions::new(storage.path(), "http://localhost"));
     shop.stage.database = shop.stage.database.clone().with_extension(logs);
     let cancelled = shop.ask(Endless).await;
-    // The queue listens on a connection of its own for as long as it works.
+    // The queue needs a second connection, on which it listens.
     let workers = hire(&shop, 1, 2).await;
     shop.until(cancelled, &["1 running"]).await;
     let by_hand = daybook::jobs::SessionSpec::new("by_hand").context(shop.stage.ada.context.clone());
@@ -165,7 +165,7 @@ async fn everything_that_jobs_do_is_done_with_one_connection() {
     });
     tokio::time::timeout(PATIENCE, by_hand)
         .await
-        .expect("it waits for nobody")
+        .expect("it doesn't wait for a connection")
         .unwrap();
     let mut connection = shop.stage.team.connection().await;
     sqlx::query("UPDATE job_sessions SET cancel_requested_at = now() WHERE status = 'running'")
@@ -208,7 +208,7 @@ async fn session_of(connection: &mut sqlx::postgres::PgConnection, job_id: Uuid)
         .unwrap()
 }
 
-/// The queue's sweep holds a connection while it asks what is to become of a dead worker's job.
+/// The queue's recovery holds a connection while it decides about the job of a dead worker.
 #[tokio::test]
 async fn a_dead_workers_job_is_recovered_on_two_connections_of_the_queue() {
     let shop = Shop::closed(program(Consumers::none())).await;
@@ -224,7 +224,8 @@ async fn a_dead_workers_job_is_recovered_on_two_connections_of_the_queue() {
     workers.stop().await;
 }
 
-/// A request holds one connection at a time, so that as many requests as there are connections never wait for each other.
+/// A request holds at most one connection, so requests never wait for each other even if there are as many as
+/// connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_and_sockets_are_served_with_one_connection() {
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
@@ -283,6 +284,9 @@ async fn requests_and_sockets_are_served_with_one_connection() {
     };
     tokio::time::timeout(PATIENCE, serving)
         .await
-        .expect("nobody waits for ever");
-    eventually("the connection given back", async || app.database.connections().1 <= 1).await;
+        .expect("no request waits forever");
+    eventually("the connection is returned to the pool", async || {
+        app.database.connections().1 <= 1
+    })
+    .await;
 }

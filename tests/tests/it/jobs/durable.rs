@@ -1,4 +1,4 @@
-//! Consumers that run after the commit, and isolated ones that are tried again.
+//! Tests of consumers that run after the commit, and of isolated ones that are retried.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use daybook_tests::jobs::Shop;
 use daybook_tests::{eventually, widget};
 use serde_json::{Value, json};
 
-/// Notes an event's object in `jottings`, in the transaction that says that it was done.
+/// Inserts an event's object into `jottings`, in the transaction that records that the event was processed.
 async fn jot(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     let tx = ctx.begin().await?;
     if ctx.once(&tx).await? {
@@ -37,7 +37,7 @@ pub async fn mirror(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     jot(ctx, event).await
 }
 
-/// Does its work, and then dies as if nobody had heard of it.
+/// Does its work and then fails, as if it had not recorded its success.
 #[event_consumer(EventType::Created, mode = durable, name = "forgetful")]
 async fn forgetful(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     let tx = ctx.begin().await?;
@@ -47,7 +47,7 @@ async fn forgetful(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     }
     tx.commit().await?;
     if first {
-        Err("forgot that it was done".into())
+        Err("forgot that the work was done".into())
     } else {
         Ok(())
     }
@@ -75,7 +75,7 @@ async fn slices(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
     Ok(())
 }
 
-/// Does the first of its events alone, then tries to do all of them.
+/// Processes only the first of its events, and then tries to process all of them.
 #[event_consumer(EventType::Created, mode = durable, name = "by-halves")]
 async fn by_halves(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
     let tx = ctx.begin().await?;
@@ -109,7 +109,7 @@ async fn jottings(shop: &Shop) -> Vec<String> {
         .unwrap()
 }
 
-async fn told(shop: &Shop) -> Vec<Value> {
+async fn timelines(shop: &Shop) -> Vec<Value> {
     sqlx::query_scalar("SELECT to_jsonb(t) FROM job_session_timelines t ORDER BY id")
         .fetch_all(&mut shop.stage.team.connection().await)
         .await
@@ -132,9 +132,12 @@ async fn a_durable_consumer_runs_after_the_commit_as_a_session_in_the_events_sto
     tx.rollback().await.unwrap();
     shop.stage.widget("done").await;
     eventually("a jotting", async || jottings(&shop).await == ["done"]).await;
-    eventually("an end", async || told(&shop).await[0]["status"] == "succeeded").await;
+    eventually("the end of the session", async || {
+        timelines(&shop).await[0]["status"] == "succeeded"
+    })
+    .await;
     let event = shop.stage.team.events().await.remove(0);
-    let sessions = told(&shop).await;
+    let sessions = timelines(&shop).await;
     let [session] = &sessions[..] else {
         panic!("{sessions:?}")
     };
@@ -146,7 +149,7 @@ async fn a_durable_consumer_runs_after_the_commit_as_a_session_in_the_events_sto
 }
 
 #[tokio::test]
-async fn what_is_recorded_in_a_savepoint_is_handed_over_too() {
+async fn events_of_a_savepoint_are_handed_over() {
     let shop = shop_with(mirror::CONSUMER).await;
     let tx = shop.stage.begin().await;
     let inside = async {
@@ -160,20 +163,23 @@ async fn what_is_recorded_in_a_savepoint_is_handed_over_too() {
 }
 
 #[tokio::test]
-async fn an_effect_that_is_guarded_happens_once_however_often_it_is_tried() {
+async fn an_effect_guarded_by_once_happens_once_in_several_attempts() {
     let shop = shop_with(forgetful::CONSUMER).await;
     shop.stage.widget("once").await;
     eventually("a second attempt", async || {
-        let told = told(&shop).await;
-        told.len() == 2 && told[1]["status"] == "succeeded"
+        let sessions = timelines(&shop).await;
+        sessions.len() == 2 && sessions[1]["status"] == "succeeded"
     })
     .await;
-    assert_eq!(told(&shop).await[0]["error"]["message"], "forgot that it was done");
+    assert_eq!(
+        timelines(&shop).await[0]["error"]["message"],
+        "forgot that the work was done"
+    );
     assert_eq!(jottings(&shop).await, ["once"]);
 }
 
 #[tokio::test]
-async fn a_slice_that_is_partly_done_is_not_done_again_as_a_whole() {
+async fn a_partly_processed_slice_is_not_processed_again_completely() {
     let shop = shop_with(by_halves::CONSUMER).await;
     let tx = shop.stage.begin().await;
     let widgets = ["one", "two", "three"].map(widget::named);
@@ -188,7 +194,7 @@ async fn a_slice_that_is_partly_done_is_not_done_again_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_slice_is_one_job_for_what_was_found_together() {
+async fn events_that_are_found_together_are_delivered_in_slices() {
     let shop = shop_with(slices::CONSUMER).await;
     let other = shop.stage.db.team("Other").await;
     let grace = other.member("grace", Role::Owner).await;
@@ -202,20 +208,20 @@ async fn a_slice_is_one_job_for_what_was_found_together() {
     create_models_with_events(&tx, widgets, Track::All).await.unwrap();
     tx.commit().await.unwrap();
     eventually("700 jottings", async || jottings(&shop).await.len() == 700).await;
-    eventually("ends", async || {
-        let told = told(&shop).await;
-        told.iter().all(|session| session["status"] == "succeeded")
+    eventually("the end of all sessions", async || {
+        let sessions = timelines(&shop).await;
+        sessions.iter().all(|session| session["status"] == "succeeded")
     })
     .await;
-    let told = told(&shop).await;
-    let sizes: Vec<_> = told
+    let sessions = timelines(&shop).await;
+    let sizes: Vec<_> = sessions
         .iter()
         .map(|session| session["input"]["event_ids"].as_array().unwrap().len())
         .collect();
     assert_eq!(sizes.iter().sum::<usize>(), 700);
     assert!(sizes.iter().all(|size| *size <= 500), "{sizes:?}");
     assert_eq!(
-        told[0]["actions"][0]["sentence"],
+        sessions[0]["actions"][0]["sentence"],
         format!("Counted {} events", sizes[0])
     );
     let theirs: i64 = daybook_tests::count(&mut other.connection().await, "jottings").await;
@@ -223,12 +229,12 @@ async fn a_slice_is_one_job_for_what_was_found_together() {
 }
 
 #[tokio::test]
-async fn an_isolated_failure_is_tried_again_as_a_job_until_it_is_settled() {
+async fn an_isolated_failure_is_retried_as_a_job_until_it_is_resolved() {
     let shop = Shop::with(Consumers::of([once_mended::CONSUMER]).unwrap()).await;
     shop.stage.widget("early").await;
     assert_eq!(shop.stage.count("consumer_failures").await, 1);
     shop.stage.widget("mended").await;
-    eventually("the failure's settling", async || {
+    eventually("the failure is resolved", async || {
         let open: i64 = sqlx::query_scalar("SELECT count(*) FROM consumer_failures WHERE resolved_at IS NULL")
             .fetch_one(&mut shop.stage.team.connection().await)
             .await
@@ -238,7 +244,7 @@ async fn an_isolated_failure_is_tried_again_as_a_job_until_it_is_settled() {
     .await;
     assert_eq!(jottings(&shop).await, ["early", "mended"]);
     assert!(
-        told(&shop)
+        timelines(&shop)
             .await
             .iter()
             .any(|session| session["sentence"] == "Started giving an event to once-mended again")
@@ -246,7 +252,7 @@ async fn an_isolated_failure_is_tried_again_as_a_job_until_it_is_settled() {
 }
 
 #[tokio::test]
-async fn a_failure_that_was_settled_meanwhile_is_not_given_to_its_consumer_again() {
+async fn a_failure_that_was_resolved_before_the_retry_is_not_retried() {
     let mut shop = Shop::closed(daybook_tests::jobs::program(
         Consumers::of([once_mended::CONSUMER]).unwrap(),
     ))
@@ -259,19 +265,19 @@ async fn a_failure_that_was_settled_meanwhile_is_not_given_to_its_consumer_again
     shop.stage.widget("mended").await;
     shop.work().await;
     shop.idle().await;
-    assert_eq!(told(&shop).await[0]["status"], "succeeded");
+    assert_eq!(timelines(&shop).await[0]["status"], "succeeded");
     assert_eq!(jottings(&shop).await, ["mended"]);
 }
 
-/// Transactions that take long, in any order, never make the relay skip what they record.
+/// The relay skips no event of slow transactions, in whatever order they begin, record and commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_transactions_never_make_it_skip() {
+async fn the_relay_skips_no_event_of_slow_transactions() {
     let shop = shop_with(mirror::CONSUMER).await;
     let mut writers = tokio::task::JoinSet::new();
     for n in 0_u64..60 {
         let (database, context) = (shop.stage.database.clone(), shop.stage.ada.context.clone());
         writers.spawn(async move {
-            // No order between when they begin, when they record, and when they commit.
+            // They begin, record and commit in different orders.
             let wait = |salt: u64| Duration::from_millis((n * 7_919 + salt * 104_729) % 400);
             tokio::time::sleep(wait(1)).await;
             let tx = database.begin(&context).await.unwrap();

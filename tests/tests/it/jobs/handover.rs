@@ -1,4 +1,4 @@
-//! From what was asked for and recorded to the queue: when, for whom, and how far behind.
+//! Tests of the hand-over of requests and events to the queue: its time, its team, and the lag.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn note(text: &str) -> Note {
     Note { text: text.to_owned() }
 }
 
-/// Notes each event that it is given, however often.
+/// Inserts a row for each event, at every delivery.
 #[event_consumer(EventType::Created, mode = durable, name = "tally")]
 async fn tally(ctx: &ConsumerContext, events: &[Event]) -> ConsumerResult {
     let tx = ctx.begin().await?;
@@ -33,7 +33,7 @@ async fn shop() -> Shop {
 }
 
 #[tokio::test]
-async fn the_newest_of_one_key_runs_at_the_time_that_the_first_asked_for() {
+async fn of_jobs_with_one_key_the_newest_runs_at_the_time_of_the_first() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let key = || JobOptions::new().unique("u");
     shop.ask_with(note("now"), key()).await;
@@ -45,7 +45,7 @@ async fn the_newest_of_one_key_runs_at_the_time_that_the_first_asked_for() {
 }
 
 #[tokio::test]
-async fn a_team_can_t_cancel_another_s_job_by_its_number_in_the_queue() {
+async fn a_team_cannot_cancel_another_teams_job_by_its_queue_id() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     shop.ask_with(note("mine"), JobOptions::new().after(Duration::from_secs(3_600)))
         .await;
@@ -75,7 +75,7 @@ async fn a_team_can_t_cancel_another_s_job_by_its_number_in_the_queue() {
     .execute(&mut theirs)
     .await
     .unwrap();
-    eventually("the request's end", async || {
+    eventually("the request is processed", async || {
         count(&mut theirs, "job_requests").await == 0
     })
     .await;

@@ -1,4 +1,4 @@
-//! Rows that nobody should have written, workers that die at the wrong moment, and errors that say too much.
+//! Tests of invalid rows, of workers that die at a bad time, and of errors that must not reveal details.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn note(text: &str) -> Note {
     Note { text: text.to_owned() }
 }
 
-/// A request as the run-time role can write one by SQL alone.
+/// Inserts a request with SQL, as the run-time role may do.
 async fn by_hand(shop: &Shop, queue_name: Option<&str>, context: Value, input: Value) -> sqlx::Result<Uuid> {
     let id = Uuid::now_v7();
     sqlx::query(
@@ -31,7 +31,7 @@ async fn by_hand(shop: &Shop, queue_name: Option<&str>, context: Value, input: V
 }
 
 #[tokio::test]
-async fn a_job_that_the_queue_cannot_take_is_set_aside_and_holds_up_nobody() {
+async fn a_request_that_the_queue_refuses_is_marked_and_delays_no_other() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let context = serde_json::to_value(&shop.stage.ada.context).unwrap();
     let long = "x".repeat(120);
@@ -50,7 +50,7 @@ async fn a_job_that_the_queue_cannot_take_is_set_aside_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_job_in_another_teams_name_is_refused_by_the_table() {
+async fn a_request_with_another_teams_context_is_refused_by_the_table() {
     let shop = Shop::closed(program(Consumers::none())).await;
     let elsewhere = serde_json::to_value(Context::system(SYSTEM_TEAM, "somebody")).unwrap();
     let written = by_hand(&shop, None, elsewhere, json!({"text": "there"})).await;
@@ -59,7 +59,7 @@ async fn a_job_in_another_teams_name_is_refused_by_the_table() {
 }
 
 #[tokio::test]
-async fn what_was_cancelled_before_its_worker_died_does_not_begin_anew() {
+async fn a_job_cancelled_before_its_worker_died_does_not_run_again() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
     let dying = shop.killable_workers().await;
@@ -70,14 +70,14 @@ async fn what_was_cancelled_before_its_worker_died_does_not_begin_anew() {
         .execute(&mut shop.stage.team.connection().await)
         .await
         .unwrap();
-    shop.work_as(&short_lost_timeout()).await;
-    eventually("an end", async || {
+    shop.work_as(&soon_lost()).await;
+    eventually("the end of the session", async || {
         let attempts = shop.attempts(id).await;
         attempts == ["1 cancelled"] || attempts == ["1 lost"]
     })
     .await;
     let mut owner = shop.stage.db.owner().await;
-    eventually("nothing that could begin again", async || {
+    eventually("no job that could run again", async || {
         let left = "SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts < max_attempts";
         sqlx::query_scalar::<_, i64>(left).fetch_one(&mut owner).await.unwrap() == 0
     })
@@ -86,15 +86,15 @@ async fn what_was_cancelled_before_its_worker_died_does_not_begin_anew() {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the roster's host said no")]
-struct HostSaidNo;
+#[error("the roster's host refused")]
+struct HostRefused;
 
 #[tokio::test]
-async fn an_error_tells_its_type_and_nothing_of_the_databases_words() {
+async fn a_stored_error_contains_its_type_and_no_message_of_the_database() {
     let stage = daybook_tests::Stage::new().await;
     let spec = || SessionSpec::new("sync").context(stage.ada.context.clone());
     let failed = with_job_session(&stage.database, spec(), async |_| -> JobResult {
-        Err(HostSaidNo.into())
+        Err(HostRefused.into())
     });
     failed.await.unwrap_err();
     let failed = with_job_session(&stage.database, spec(), async |session| -> JobResult {
@@ -113,27 +113,27 @@ async fn an_error_tells_its_type_and_nothing_of_the_databases_words() {
         .unwrap();
     assert_eq!(
         errors[0],
-        json!({"type": "HostSaidNo", "message": "the roster's host said no", "causes": []})
+        json!({"type": "HostRefused", "message": "the roster's host refused", "causes": []})
     );
-    let told = errors[1].to_string();
+    let details = errors[1].to_string();
     assert!(
-        !told.contains("no_such_table") && !told.contains("secret_column"),
-        "{told}"
+        !details.contains("no_such_table") && !details.contains("secret_column"),
+        "{details}"
     );
-    assert!(told.contains("the database refused a statement"), "{told}");
+    assert!(details.contains("the database refused a statement"), "{details}");
     let message = errors[2]["message"].as_str().unwrap();
     assert!(message.starts_with("a NUL: , and") && message.chars().count() == 4_001);
 }
 
 #[tokio::test]
-async fn an_action_that_was_given_up_on_its_way_leaves_no_gap_and_stops_none_after_it() {
+async fn an_action_whose_future_is_dropped_leaves_no_gap_and_blocks_no_later_action() {
     let stage = daybook_tests::Stage::new().await;
     let spec = SessionSpec::new("sync").context(stage.ada.context.clone());
     with_job_session(&stage.database, spec, async |session| {
         let action = super::RosterAction::Fetched { players: 1 };
         for wait_us in [0, 50, 200, 500, 1_000, 2_000] {
             let adding = session.add_action(&action);
-            // There, or not: nobody knows.
+            // The action may or may not have been written.
             let _ = tokio::time::timeout(Duration::from_micros(wait_us), adding).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
             session.add_action(&action).await?;
@@ -151,7 +151,7 @@ async fn an_action_that_was_given_up_on_its_way_leaves_no_gap_and_stops_none_aft
 }
 
 #[tokio::test]
-async fn what_was_told_is_not_changed_by_the_run_time_role() {
+async fn the_run_time_role_cannot_change_sessions_and_actions() {
     let shop = Shop::open().await;
     let id = shop.ask(note("x")).await;
     shop.until(id, &["1 succeeded"]).await;

@@ -1,4 +1,4 @@
-//! Names of queues and unique keys belong to their team.
+//! Tests that names of queues and deduplication keys are separate for each team.
 
 use daybook::events::Consumers;
 use daybook::prelude::*;

@@ -1,4 +1,4 @@
-//! Workers that are killed, again and again, in the middle of a thousand jobs (ten thousand in `make soak`).
+//! Kills workers repeatedly while they process a thousand jobs (ten thousand in `make soak`).
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -14,9 +14,9 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use tokio::process::{Child, Command};
 
-/// In seconds.
-const LOST_AFTER: u64 = 2;
-/// How long the workers may go without any progress.
+/// The time after which a session counts as lost, in seconds.
+const LOST_AFTER_S: u64 = 2;
+/// Maximum time without progress.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
@@ -27,7 +27,7 @@ fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
         .env("DAYBOOK_BIND", "127.0.0.1:0")
         .env("DAYBOOK_JWT_SECRET", "x".repeat(32))
         .env("DAYBOOK_JOBS", "8")
-        .env("DAYBOOK_LOST_AFTER", LOST_AFTER.to_string())
+        .env("DAYBOOK_LOST_AFTER", LOST_AFTER_S.to_string())
         .env("DAYBOOK_SAMPLE_RATE", "0")
         .env("DAYBOOK_LOG", "warn")
         .env(ACKNOWLEDGED_FILE_VARIABLE, acknowledged)
@@ -39,7 +39,8 @@ fn worker(shop: &Shop, acknowledged: &std::path::Path) -> Child {
         .unwrap()
 }
 
-/// Kills a worker unless it has no job at the moment; stopped, it ends none between the look and the kill.
+/// Kills a worker, unless it has no job at the moment. The worker is paused first, so that it can't finish a job
+/// between the check and the kill.
 async fn is_killed_in_a_job(worker: &mut Child, connection: &mut PgConnection) -> bool {
     let pid = Pid::from_raw(i32::try_from(worker.id().unwrap()).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
@@ -56,7 +57,7 @@ async fn is_killed_in_a_job(worker: &mut Child, connection: &mut PgConnection) -
 }
 
 #[tokio::test]
-async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_running() {
+async fn after_kills_every_job_is_done_once_and_no_session_stays_running() {
     let jobs = soak(1_000, 10_000);
     let total_kills = soak(2, 6);
     let shop = Shop::closed(program(Consumers::of([scribe::CONSUMER]).unwrap())).await;
@@ -85,7 +86,7 @@ async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_runn
             .fetch_one(&mut connection)
             .await
             .unwrap();
-        // In the middle: each time after some more were done.
+        // The kills are spread over the whole work.
         let step = i64::try_from(jobs).unwrap() / i64::from(total_kills + 1);
         if kills < total_kills
             && done > step * i64::from(kills + 1) - step / 2
@@ -113,10 +114,10 @@ async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_runn
     assert_eq!(rows.len(), jobs);
     assert!(
         rows.iter().all(|row| row.get::<i64, _>("times") == 1),
-        "each effect once"
+        "each effect happened once"
     );
 
-    let told: BTreeMap<String, i64> =
+    let recorded: BTreeMap<String, i64> =
         sqlx::query("SELECT payload ->> 'text' AS text, count(*) AS n FROM job_actions GROUP BY 1")
             .fetch_all(&mut connection)
             .await
@@ -124,15 +125,15 @@ async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_runn
             .iter()
             .map(|row| (row.get("text"), row.get("n")))
             .collect();
-    let heard = std::fs::read_to_string(&acknowledged).unwrap();
+    let contents = std::fs::read_to_string(&acknowledged).unwrap();
     let mut acknowledged: BTreeMap<&str, i64> = BTreeMap::new();
-    for line in heard.lines() {
+    for line in contents.lines() {
         *acknowledged.entry(line).or_default() += 1;
     }
     assert_eq!(acknowledged.len(), jobs);
     for (text, times) in acknowledged {
         assert!(
-            told.get(text).copied().unwrap_or_default() >= times,
+            recorded.get(text).copied().unwrap_or_default() >= times,
             "{text}: acknowledged {times} times"
         );
     }
@@ -155,7 +156,7 @@ async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_runn
             .map(|row| (row.get("status"), row.get("n")))
             .collect();
     assert_eq!(by_status.get("running"), None, "{by_status:?}");
-    // One more for who died after that was written, and before the queue had heard of it.
+    // There may be a second session for a job whose worker died after the first success, before the queue recorded it.
     let done: i64 = sqlx::query_scalar("SELECT count(DISTINCT job_id) FROM job_sessions WHERE status = 'succeeded'")
         .fetch_one(&mut connection)
         .await
@@ -163,7 +164,7 @@ async fn every_job_ends_done_each_effect_is_there_once_and_no_session_stays_runn
     assert_eq!(done, i64::try_from(jobs).unwrap(), "{by_status:?}");
     assert!(
         by_status.get("lost").copied().unwrap_or_default() > 0,
-        "nothing was killed in its middle: {by_status:?}"
+        "no job was killed while it ran: {by_status:?}"
     );
     eprintln!("killed after {done_at_kill:?}; {by_status:?}");
 }

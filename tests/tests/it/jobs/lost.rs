@@ -1,4 +1,4 @@
-//! When a session whose worker is silent counts as lost.
+//! Tests of when a session whose worker is silent counts as lost.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use daybook_tests::jobs::{Shop, program, quick};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
-/// A session that runs for ever; its worker was last heard of so many seconds ago.
+/// Starts a session that never ends. Its last heartbeat was this number of seconds ago.
 async fn silent_for(shop: &Shop, name: &'static str, seconds: f64) {
     let database = shop.stage.database.clone();
     let spec = SessionSpec::new(name).context(shop.stage.ada.context.clone());
@@ -32,10 +32,10 @@ async fn silent_for(shop: &Shop, name: &'static str, seconds: f64) {
 }
 
 #[tokio::test]
-async fn a_session_is_lost_at_the_limit_and_not_before() {
+async fn a_session_is_lost_after_the_limit_and_not_before() {
     let shop = Shop::closed(program(Consumers::none())).await;
     silent_for(&shop, "beyond", 60.5).await;
-    // Five seconds for a slow machine.
+    // Leaves five seconds for a slow machine.
     silent_for(&shop, "within", 55.0).await;
     let workers = shop
         .hire(&WorkerOptions {
@@ -56,7 +56,7 @@ async fn a_session_is_lost_at_the_limit_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_told_as_lost_stays_so_when_its_work_ends() {
+async fn a_session_marked_as_lost_stays_lost_when_its_work_ends() {
     let stage = daybook_tests::Stage::new().await;
     let spec = SessionSpec::new("sync").context(stage.ada.context.clone());
     let mut connection = stage.team.connection().await;
@@ -77,7 +77,7 @@ async fn a_session_that_was_told_as_lost_stays_so_when_its_work_ends() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_was_only_fetched_begins_again_whatever_became_of_the_one_before() {
+async fn an_attempt_that_was_only_fetched_runs_again() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let id = Uuid::now_v7();
     let context = serde_json::to_value(&shop.stage.ada.context).unwrap();

@@ -1,4 +1,4 @@
-//! What the system does in the background: sessions, their actions, and how they are read.
+//! Tests of background jobs: sessions, their actions, and how they are read.
 
 mod changing;
 mod connections;
@@ -19,7 +19,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What the tests' job does.
+/// The actions of the tests' job.
 #[derive(Debug, Clone, Serialize)]
 pub enum RosterAction {
     Fetched { players: u32 },

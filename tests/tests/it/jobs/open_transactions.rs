@@ -1,4 +1,4 @@
-//! Actions that are added while a transaction of their session is open.
+//! Tests of actions that are added while a transaction of their session is open.
 
 use daybook::jobs::{JobSession, SessionSpec, with_job_session};
 use daybook::prelude::*;
@@ -12,7 +12,7 @@ fn fetched(players: u32) -> RosterAction {
     RosterAction::Fetched { players }
 }
 
-/// Runs work as a task, as the queue does, in a session of Ada's.
+/// Runs work as a task, as the queue does, in a session with Ada's context.
 async fn session<F>(stage: &Stage, work: impl FnOnce(JobSession) -> F + Send + 'static) -> JobResult<()>
 where
     F: Future<Output = JobResult<()>> + Send,
@@ -24,26 +24,26 @@ where
         .unwrap()
 }
 
-/// The actions' sentences, in order; their times must be in order, too.
+/// Returns the sentences of the actions in order, and checks that their times are in the same order.
 async fn sentences(stage: &Stage) -> Vec<String> {
     let rows = sqlx::query("SELECT seq, at, sentence FROM job_actions ORDER BY seq")
         .fetch_all(&mut stage.team.connection().await)
         .await
         .unwrap();
-    let places: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
+    let seqs: Vec<i64> = rows.iter().map(|row| row.get("seq")).collect();
     assert!(
-        places.iter().copied().eq(1..=i64::try_from(rows.len()).unwrap()),
-        "{places:?}"
+        seqs.iter().copied().eq(1..=i64::try_from(rows.len()).unwrap()),
+        "{seqs:?}"
     );
     assert!(
         rows.is_sorted_by_key(|row| row.get::<chrono::DateTime<chrono::Utc>, _>("at")),
-        "times are in the order of places"
+        "times are in the order of `seq`"
     );
     rows.iter().map(|row| row.get("sentence")).collect()
 }
 
 #[tokio::test]
-async fn they_commit_with_the_transaction_in_one_statement_and_the_order_holds() {
+async fn actions_commit_with_the_transaction_in_one_statement_and_in_order() {
     let stage = Stage::new().await;
     let mut elsewhere = stage.team.connection().await;
     let database = stage.database.clone();
@@ -68,8 +68,8 @@ async fn they_commit_with_the_transaction_in_one_statement_and_the_order_holds()
     assert_eq!(stage.count("widgets").await, 1);
 }
 
-/// Ends a transaction in which an action was added, in one way or another.
-async fn told_all_the_same(how: &'static str) {
+/// Ends a transaction in which an action was added, in the given way, and checks that the action is written.
+async fn actions_are_written_although(how: &'static str) {
     let stage = Stage::new().await;
     let done = session(&stage, async move |session| {
         let tx = session.begin().await?;
@@ -78,7 +78,7 @@ async fn told_all_the_same(how: &'static str) {
         match how {
             "rolled back" => tx.rollback().await?,
             "dropped" => drop(tx),
-            "failed" => return Err(Error::internal("on the way").into()),
+            "failed" => return Err(Error::internal("before the end").into()),
             "refused" => {
                 tx.execute_sql(sqlx::query("SELECT 1 / 0")).await.unwrap_err();
                 tx.commit().await.unwrap_err();
@@ -87,7 +87,7 @@ async fn told_all_the_same(how: &'static str) {
         }
         session.add_action(&fetched(2)).await?;
         match how {
-            // Work that drops what it wrote and succeeds has forgotten a commit, which fails a test.
+            // Work that drops a transaction with writes and then succeeds has forgotten a commit, which fails a test.
             "dropped" => Err(Error::internal("after the drop").into()),
             _ => Ok(()),
         }
@@ -100,20 +100,20 @@ async fn told_all_the_same(how: &'static str) {
         "failed" => &["Fetched 1 players"],
         _ => &["Fetched 1 players", "Fetched 2 players"],
     };
-    // One that is dropped is rolled back in the background.
+    // A dropped transaction is rolled back in the background.
     eventually("the actions", async || sentences(&stage).await == wanted).await;
     assert_eq!(stage.count("widgets").await, 0, "{how}");
 }
 
 #[tokio::test]
-async fn they_say_what_was_done_though_the_transaction_is_rolled_back() {
+async fn actions_are_written_although_the_transaction_is_rolled_back() {
     for how in ["rolled back", "dropped", "failed", "refused"] {
-        told_all_the_same(how).await;
+        actions_are_written_although(how).await;
     }
 }
 
 #[tokio::test]
-async fn a_transaction_of_another_team_or_one_that_only_reads_tells_them_at_its_end() {
+async fn after_a_transaction_of_another_team_or_a_read_only_one_actions_are_written() {
     let stage = Stage::new().await;
     let other = stage.db.team("Other").await.id;
     session(&stage, async move |session| {
@@ -132,7 +132,7 @@ async fn a_transaction_of_another_team_or_one_that_only_reads_tells_them_at_its_
 }
 
 #[tokio::test]
-async fn a_second_transaction_of_the_same_work_is_refused_while_the_first_is_open() {
+async fn a_second_transaction_of_a_task_is_refused_while_the_first_is_open() {
     let stage = Stage::new().await;
     session(&stage, async move |session| {
         let tx = session.begin().await?;
@@ -140,7 +140,7 @@ async fn a_second_transaction_of_the_same_work_is_refused_while_the_first_is_ope
         assert_eq!(refused.code(), "transaction-open");
         assert!(refused.to_string().contains("second"), "{refused}");
         assert_eq!(session.database().ping().await.unwrap_err().code(), "transaction-open");
-        // Another part of the work waits for nobody.
+        // Another task of the session may begin a transaction.
         let other = session.clone();
         tokio::spawn(async move { other.begin().await?.commit().await }).await??;
         drop(tx);
@@ -154,7 +154,7 @@ async fn a_second_transaction_of_the_same_work_is_refused_while_the_first_is_ope
 }
 
 #[tokio::test]
-async fn parts_that_add_actions_beside_each_others_transactions_keep_one_order() {
+async fn actions_of_concurrent_tasks_with_transactions_are_numbered_without_gaps() {
     let stage = Stage::new().await;
     session(&stage, async move |session| {
         let parts = (0..12_u32).map(|n| {
@@ -180,16 +180,16 @@ async fn parts_that_add_actions_beside_each_others_transactions_keep_one_order()
     })
     .await
     .unwrap();
-    let mut told = sentences(&stage).await;
-    told.sort();
+    let mut written = sentences(&stage).await;
+    written.sort();
     let mut wanted: Vec<_> = (0..12).map(|n| format!("Fetched {n} players")).collect();
     wanted.sort();
-    assert_eq!(told, wanted);
+    assert_eq!(written, wanted);
     assert_eq!(stage.count("widgets").await, 4);
 }
 
 #[tokio::test]
-async fn so_many_may_wait_and_no_more() {
+async fn the_number_and_size_of_waiting_actions_are_limited() {
     let stage = Stage::new().await;
     session(&stage, async move |session| {
         let tx = session.begin().await?;

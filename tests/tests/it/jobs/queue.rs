@@ -1,4 +1,4 @@
-//! Jobs of the queue, from the transaction that asks for them to their sessions.
+//! Tests of jobs of the queue, from the transaction that enqueues them to their sessions.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ async fn sessions(shop: &Shop) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_job_commits_with_its_transaction_and_runs_as_a_session_in_the_name_of_who_asked() {
+async fn a_job_commits_with_its_transaction_and_runs_on_behalf_of_the_requester() {
     let shop = Shop::open().await;
     let tx = shop.stage.begin().await;
     tx.enqueue(note("never")).await.unwrap();
@@ -33,8 +33,10 @@ async fn a_job_commits_with_its_transaction_and_runs_as_a_session_in_the_name_of
     let id = shop.ask(note("once")).await;
     shop.until(id, &["1 succeeded"]).await;
 
-    let told = sessions(&shop).await;
-    let [session] = &told[..] else { panic!("{told:?}") };
+    let timelines = sessions(&shop).await;
+    let [session] = &timelines[..] else {
+        panic!("{timelines:?}")
+    };
     assert_eq!(
         (&session["job_name"], &session["sentence"], &session["input"]),
         (&json!("note"), &json!("Started noting once"), &json!({"text": "once"}))
@@ -51,7 +53,7 @@ async fn a_job_commits_with_its_transaction_and_runs_as_a_session_in_the_name_of
 }
 
 #[tokio::test]
-async fn workers_with_nothing_to_do_ask_seldom() {
+async fn idle_workers_query_rarely() {
     let shop = Shop::open().await;
     let id = shop.ask(note("once")).await;
     shop.until(id, &["1 succeeded"]).await;
@@ -62,18 +64,21 @@ async fn workers_with_nothing_to_do_ask_seldom() {
             .await
             .unwrap()
     };
-    // A rate needs some time to be measured in. Backends report what they have done once in a second, so that what was
-    // done before may be counted, too: there is much room.
+    // Measures a rate for some seconds. Backends report their commits once a second, so earlier commits may be counted,
+    // too; the limit leaves room for that.
     let (began, before) = (Instant::now(), commits().await);
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let asked = commits().await - before;
-    let each_second = asked as f64 / began.elapsed().as_secs_f64();
-    // Workers that ask again and again do so thousands of times.
-    assert!(asked > 0 && each_second < 200.0, "{each_second} transactions a second");
+    let transactions = commits().await - before;
+    let each_second = transactions as f64 / began.elapsed().as_secs_f64();
+    // Workers that poll without a pause make thousands of transactions.
+    assert!(
+        transactions > 0 && each_second < 200.0,
+        "{each_second} transactions a second"
+    );
 }
 
 #[tokio::test]
-async fn a_job_that_no_program_runs_is_refused_at_the_call() {
+async fn an_unregistered_or_invalid_job_is_refused_when_enqueued() {
     #[derive(Serialize, Deserialize)]
     struct Unknown;
     #[async_trait]
@@ -98,30 +103,33 @@ async fn a_job_that_no_program_runs_is_refused_at_the_call() {
         JobOptions::new().after(Duration::MAX),
         JobOptions::new().at(chrono::DateTime::<chrono::Utc>::MAX_UTC),
     ] {
-        let told = tx.enqueue_with(note("x"), options.clone()).await;
-        assert!(matches!(told, Err(Error::Invalid(_))), "{options:?}: {told:?}");
+        let timelines = tx.enqueue_with(note("x"), options.clone()).await;
+        assert!(
+            matches!(timelines, Err(Error::Invalid(_))),
+            "{options:?}: {timelines:?}"
+        );
     }
     tx.commit().await.unwrap();
     assert_eq!(shop.stage.count("job_requests").await, 0);
 }
 
 #[tokio::test]
-async fn a_poisoned_job_fails_after_its_attempts_stays_visible_and_runs_when_mended() {
+async fn a_poisoned_job_fails_after_its_attempts_and_stays_visible() {
     let shop = Shop::open().await;
     let id = shop.ask(Poisoned).await;
     shop.until(id, &["1 failed", "2 failed"]).await;
     let left = "SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts < max_attempts";
     let mut owner = shop.stage.db.owner().await;
     let left: i64 = sqlx::query_scalar(left).fetch_one(&mut owner).await.unwrap();
-    assert_eq!(left, 0, "nothing tries it again");
-    let told = sessions(&shop).await;
-    assert_eq!(told.len(), 2);
-    assert_eq!(told[1]["error"]["message"], "still poisoned");
-    assert_eq!(told[1]["max_attempts"], 2);
+    assert_eq!(left, 0, "it is not retried");
+    let timelines = sessions(&shop).await;
+    assert_eq!(timelines.len(), 2);
+    assert_eq!(timelines[1]["error"]["message"], "still poisoned");
+    assert_eq!(timelines[1]["max_attempts"], 2);
 }
 
 #[tokio::test]
-async fn options_say_when_in_which_order_and_how_often() {
+async fn options_set_the_time_the_order_and_the_deduplication() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let last = shop.ask_with(note("last"), JobOptions::new().priority(9)).await;
     let queued = |text| shop.ask_with(note(text), JobOptions::new().queue("one").priority(1));
@@ -138,18 +146,26 @@ async fn options_say_when_in_which_order_and_how_often() {
         shop.until(id, &["1 succeeded"]).await;
     }
     assert_eq!(shop.attempts(later).await, [""; 0]);
-    // Of the three with one key, one ran: the newest.
-    let told = sessions(&shop).await;
-    let inputs: Vec<_> = told.iter().map(|session| session["input"]["text"].clone()).collect();
+    // Of the three jobs with the same key, only the newest ran.
+    let timelines = sessions(&shop).await;
+    let inputs: Vec<_> = timelines
+        .iter()
+        .map(|session| session["input"]["text"].clone())
+        .collect();
     assert_eq!(inputs.len(), 4, "{inputs:?}");
     assert!(!inputs.contains(&json!("old")) && !inputs.contains(&json!("older")));
-    // Of one queue, one after the other.
-    let of = |text: &str| told.iter().find(|session| session["input"]["text"] == text).unwrap();
+    // The jobs of one queue ran one after the other.
+    let of = |text: &str| {
+        timelines
+            .iter()
+            .find(|session| session["input"]["text"] == text)
+            .unwrap()
+    };
     assert!(of("1")["finished_at"].as_str() <= of("2")["started_at"].as_str());
 }
 
 #[tokio::test]
-async fn many_jobs_are_asked_for_in_one_statement_and_all_run() {
+async fn many_jobs_are_enqueued_in_one_statement_and_all_run() {
     let shop = Shop::open().await;
     let tx = shop.stage.begin().await;
     let before = tx.stats().round_trips();
@@ -171,7 +187,7 @@ async fn many_jobs_are_asked_for_in_one_statement_and_all_run() {
 }
 
 #[tokio::test]
-async fn stopping_lets_jobs_end_within_the_grace_and_cancels_the_others_which_begin_anew() {
+async fn a_stop_cancels_jobs_after_the_grace_period_and_they_run_again() {
     let mut shop = Shop::open().await;
     let id = shop.ask(Endless).await;
     shop.until(id, &["1 running"]).await;
@@ -182,11 +198,11 @@ async fn stopping_lets_jobs_end_within_the_grace_and_cancels_the_others_which_be
 }
 
 #[tokio::test]
-async fn a_dead_workers_job_is_told_as_lost_and_begins_anew() {
+async fn a_dead_workers_session_is_lost_and_its_job_runs_again() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
-    // Workers whose runtime dies say nothing to anybody any more.
-    let dying = shop.killable_workers().await;
+    // Workers whose runtime is shut down send no heartbeats any more.
+    let dying = shop.mortal_workers().await;
     shop.until(id, &["1 running"]).await;
     dying.shutdown_background();
     shop.work_as(&short_lost_timeout()).await;
@@ -194,7 +210,7 @@ async fn a_dead_workers_job_is_told_as_lost_and_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_session_by_hand_whose_worker_is_silent_is_lost_too() {
+async fn a_session_outside_the_queue_without_heartbeats_is_lost() {
     let shop = Shop::open().await;
     let spec = SessionSpec::new("by_hand").context(shop.stage.ada.context.clone());
     let begun = Notify::new();
@@ -203,7 +219,7 @@ async fn a_session_by_hand_whose_worker_is_silent_is_lost_too() {
         std::future::pending::<JobResult>().await
     });
     tokio::select! {
-        _ = session => panic!("it never ends"),
+        _ = session => panic!("the work never ends"),
         () = begun.notified() => {}
     }
     let mut connection = shop.stage.team.connection().await;
@@ -232,7 +248,7 @@ async fn a_session_by_hand_whose_worker_is_silent_is_lost_too() {
 }
 
 #[tokio::test]
-async fn an_input_that_does_not_fit_any_more_fails_as_a_session_that_says_so() {
+async fn an_input_that_no_longer_fits_the_job_fails_with_a_clear_error() {
     let shop = Shop::open().await;
     let id = shop
         .ask_with(note("x"), JobOptions::new().after(Duration::from_secs(3_600)))
@@ -250,19 +266,19 @@ async fn an_input_that_does_not_fit_any_more_fails_as_a_session_that_says_so() {
     })
     .await;
     shop.until(id, &["1 failed"]).await;
-    let told = sessions(&shop).await;
-    let message = told[0]["error"]["message"].as_str().unwrap().to_owned();
+    let timelines = sessions(&shop).await;
+    let message = timelines[0]["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("does not fit the job note any more"), "{message}");
 }
 
 #[tokio::test]
-async fn the_wall_between_teams_stands_for_jobs() {
+async fn another_team_cannot_see_jobs() {
     let shop = Shop::closed(program(Consumers::none())).await;
     shop.ask(note("secret")).await;
     let other = shop.stage.db.team("Other").await;
     let mut connection = other.connection().await;
     assert_eq!(daybook_tests::count(&mut connection, "job_requests").await, 0);
-    // Not even the owner, who may become the workers' role, sees them by that.
+    // Even the owner, who may become the workers' role, does not see them without that role.
     let mut owner = shop.stage.db.owner().await;
     for table in [
         "job_requests",
@@ -273,13 +289,13 @@ async fn the_wall_between_teams_stands_for_jobs() {
     ] {
         assert_eq!(daybook_tests::count(&mut owner, table).await, 0, "{table}");
     }
-    // Requests can't reach the queue itself.
+    // The run-time role of requests has no access to the queue itself.
     let refused = daybook_tests::refusal(&mut connection, "SELECT * FROM graphile_worker.jobs").await;
     assert_eq!(refused.unwrap().0, "42501");
 }
 
 #[tokio::test]
-async fn a_program_with_jobs_that_cannot_be_is_refused_when_it_starts() {
+async fn a_program_with_invalid_jobs_is_refused_when_it_starts() {
     #[derive(Serialize, Deserialize)]
     struct Shouting;
     #[async_trait]
@@ -320,14 +336,14 @@ async fn a_program_with_jobs_that_cannot_be_is_refused_when_it_starts() {
 }
 
 #[tokio::test]
-async fn a_signal_wakes_workers_that_would_look_for_work_in_an_hour() {
+async fn a_signal_wakes_workers_with_a_polling_interval_of_an_hour() {
     let shop = Shop::closed(program(Consumers::none())).await;
     let patient = WorkerOptions {
         poll: Duration::from_secs(3_600),
         ..quick()
     };
     let workers = shop.hire(&patient).await;
-    // Their first look, which needs no signal, is over by then.
+    // Their first poll, which needs no signal, has ended after this.
     shop.idle().await;
     let id = shop.ask(Note { text: "now".into() }).await;
     shop.until(id, &["1 succeeded"]).await;

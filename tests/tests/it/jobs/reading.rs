@@ -1,4 +1,4 @@
-//! Sessions over HTTP.
+//! Tests of reading sessions over HTTP.
 
 use axum::http::StatusCode;
 use daybook::prelude::*;
@@ -22,7 +22,7 @@ async fn sessions_are_listed_newest_first_and_filtered() {
         session
             .add_actions(&vec![RosterAction::Fetched { players: 3 }; 5])
             .await?;
-        Err("the host is away".into())
+        Err("the host is unavailable".into())
     };
     let other_story = Context::system(app.team.id, "test");
     let story = other_story.correlation_id;
@@ -75,7 +75,7 @@ async fn sessions_are_listed_newest_first_and_filtered() {
     let failed = &first["items"][0];
     assert_eq!(
         (&failed["attempt"], &failed["error"]["message"]),
-        (&json!(2), &json!("the host is away"))
+        (&json!(2), &json!("the host is unavailable"))
     );
     assert!(failed["run_time_ms"].as_i64().unwrap() >= 0 && failed["job_id"].is_string());
     let path = format!("/job-sessions/{}", failed["id"].as_str().unwrap());
@@ -106,7 +106,7 @@ async fn sessions_are_listed_newest_first_and_filtered() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_and_what_is_another_teams_is_not_there() {
+async fn invalid_parameters_are_named_and_another_teams_session_is_not_found() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     for (query, field) in [
@@ -131,7 +131,7 @@ async fn what_is_wrong_is_named_and_what_is_another_teams_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_a_wide_event_too() {
+async fn an_attempt_writes_a_wide_event() {
     let app = TestApp::start().await;
     let context = Context::system(app.team.id, "test");
     let spec = |name: &str| SessionSpec::new(name).context(context.clone());
@@ -152,7 +152,7 @@ async fn an_attempt_is_a_wide_event_too() {
     assert_eq!(event["correlation_id"], context.correlation_id.to_string());
     assert_eq!(event["schema_errors"], Value::Null);
 
-    let failing = async |_: JobSession| -> JobResult { Err(Error::internal("the host is away").into()) };
+    let failing = async |_: JobSession| -> JobResult { Err(Error::internal("the host is unavailable").into()) };
     assert!(
         with_job_session(&app.database, spec("sync_roster"), failing)
             .await
@@ -161,7 +161,7 @@ async fn an_attempt_is_a_wide_event_too() {
     let event = app.wide_event().await;
     assert_eq!(
         (&event["outcome"], &event["error"]["causes"]),
-        (&json!("error"), &json!(["the host is away"]))
+        (&json!("error"), &json!(["the host is unavailable"]))
     );
     let panicking = async |_: JobSession| -> JobResult { panic!("this test's own panic") };
     assert!(

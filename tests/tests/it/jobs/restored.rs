@@ -1,4 +1,4 @@
-//! A dump that is restored into a new cluster, which numbers its transactions anew.
+//! Restores a dump into a new cluster, whose transaction ids start again.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -49,7 +49,7 @@ async fn latecomer(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     Ok(())
 }
 
-/// Uses up numbers of transactions.
+/// Consumes transaction ids.
 async fn burn(connection: &mut PgConnection) {
     connection.execute("SET synchronous_commit = off").await.unwrap();
     connection
@@ -59,7 +59,7 @@ async fn burn(connection: &mut PgConnection) {
 }
 
 #[tokio::test]
-async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_twice() {
+async fn after_a_restore_into_a_new_cluster_no_event_is_skipped_or_delivered_twice() {
     let consumers = || Consumers::of([mirror::CONSUMER]).unwrap();
     let mut shop = Shop::with(consumers()).await;
     let Some(superuser) = shop.stage.db.superuser_options() else {
@@ -67,7 +67,7 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
         return;
     };
     shop.began("mirror").await;
-    // So that the old cluster's numbers are above the new one's.
+    // Makes the old cluster's transaction ids higher than the new one's.
     burn(&mut shop.stage.db.owner().await).await;
     for name in ["1 done", "2 done"] {
         shop.stage.widget(name).await;
@@ -92,7 +92,7 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
             .unwrap();
         tx.commit().await.unwrap();
     };
-    // Before any worker knows of the move.
+    // No worker has detected the restore yet.
     record("5 here").await;
     let workers = WorkerDatabase::connect(owner.clone(), WorkerOptions::CONNECTIONS)
         .await
@@ -105,7 +105,7 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     assert_eq!(
         lag("mirror").await,
         Some((3, true)),
-        "before any worker knows of the move"
+        "before any worker has detected the restore"
     );
     let working = daybook::jobs::Workers::start(&database, &workers, &quick())
         .await
@@ -119,10 +119,10 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
         rows.iter().map(|row| sqlx::Row::get(row, "body")).collect()
     };
     let mut all = vec!["1 done", "2 done", "3 left", "4 left", "5 here"];
-    eventually("what was left and what is new", async || jotted().await == all).await;
+    eventually("the pending events and the new one", async || jotted().await == all).await;
     record("6 here").await;
     all.push("6 here");
-    eventually("what is recorded from then on", async || jotted().await == all).await;
+    eventually("an event after the restore", async || jotted().await == all).await;
     let attempts: i64 = {
         let tx = database.begin(&shop.stage.ada.context).await.unwrap();
         let rows = tx
@@ -134,7 +134,8 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     assert_eq!(attempts, 6, "one delivery for each event, before and after");
     eventually("no lag", async || lag("mirror").await == Some((0, false))).await;
 
-    // A consumer that begins here begins with what is recorded from now on, also when this cluster comes to the old numbers.
+    // A consumer that begins here starts with the events recorded from now on, even after this cluster reaches the old
+    // transaction ids.
     let workers_of_both = WorkerDatabase::connect(owner.clone(), WorkerOptions::CONNECTIONS)
         .await
         .unwrap();
@@ -155,14 +156,11 @@ async fn a_dump_goes_on_in_a_new_cluster_with_nothing_skipped_and_nothing_done_t
     burn(&mut new).await;
     record("7 here").await;
     all.extend(["7 here", "late: 7 here"]);
-    eventually("what is recorded from then on, for both", async || {
-        jotted().await == all
-    })
-    .await;
+    eventually("a later event, for both consumers", async || jotted().await == all).await;
     for consumer in ["mirror", "latecomer"] {
         eventually("no lag", async || lag(consumer).await == Some((0, false))).await;
     }
-    assert_eq!(jotted().await, all, "and nothing of before");
+    assert_eq!(jotted().await, all, "no earlier event was delivered");
     working.stop().await;
     database_of_both.close().await;
     database.close().await;

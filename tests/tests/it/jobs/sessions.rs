@@ -1,4 +1,4 @@
-//! A session's life.
+//! Tests of a session from its beginning to its end.
 
 use daybook::prelude::*;
 use daybook::tenancy::DatabaseOptions;
@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 
 use super::RosterAction;
 
-/// A session's row with its actions, as the view has it.
+/// Returns a session with its actions from the view `job_session_timelines`.
 async fn timeline(connection: &mut PgConnection, id: Uuid) -> Value {
     let row = sqlx::query("SELECT to_jsonb(t) AS timeline FROM job_session_timelines t WHERE id = $1")
         .bind(id)
@@ -28,7 +28,7 @@ fn roster(stage: &Stage) -> SessionSpec {
 }
 
 #[tokio::test]
-async fn a_session_tells_its_input_what_was_done_and_how_it_ended() {
+async fn a_session_records_its_input_actions_and_outcome() {
     let stage = Stage::new().await;
     let id = with_job_session(&stage.database, roster(&stage), |session| async move {
         assert_eq!(session.add_action(&RosterAction::Fetched { players: 40 }).await?, 1);
@@ -42,15 +42,15 @@ async fn a_session_tells_its_input_what_was_done_and_how_it_ended() {
     })
     .await
     .unwrap();
-    let told = timeline(&mut stage.team.connection().await, id).await;
-    assert_eq!((&told["status"], &told["attempt"]), (&json!("succeeded"), &json!(1)));
-    assert_eq!(told["sentence"], "Started syncing the roster of HT2MJM");
+    let row = timeline(&mut stage.team.connection().await, id).await;
+    assert_eq!((&row["status"], &row["attempt"]), (&json!("succeeded"), &json!(1)));
+    assert_eq!(row["sentence"], "Started syncing the roster of HT2MJM");
     assert_eq!(
-        (&told["input"], &told["error"]),
+        (&row["input"], &row["error"]),
         (&json!({"team": "HT2MJM"}), &Value::Null)
     );
-    assert_eq!(told["correlation_id"], stage.ada.context.correlation_id.to_string());
-    let actions: Vec<_> = told["actions"]
+    assert_eq!(row["correlation_id"], stage.ada.context.correlation_id.to_string());
+    let actions: Vec<_> = row["actions"]
         .as_array()
         .unwrap()
         .iter()
@@ -70,26 +70,26 @@ async fn a_session_tells_its_input_what_was_done_and_how_it_ended() {
             (3, "Skipped", "Skipped Ada: injured"),
         ]
     );
-    assert_eq!(told["actions"][0]["payload"], json!({"players": 40}));
+    assert_eq!(row["actions"][0]["payload"], json!({"players": 40}));
 }
 
 #[tokio::test]
-async fn a_failure_is_kept_with_its_causes_and_so_is_a_panic() {
+async fn a_failure_is_recorded_with_its_causes_and_so_is_a_panic() {
     let stage = Stage::new().await;
     let mut connection = stage.team.connection().await;
     let newest = "SELECT id FROM job_sessions ORDER BY id DESC LIMIT 1";
     let error = with_job_session(&stage.database, roster(&stage), async |_| -> JobResult {
-        Err(Error::internal(std::io::Error::other("the roster's host is away")).into())
+        Err(Error::internal(std::io::Error::other("the roster's host is unavailable")).into())
     })
     .await
     .unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::Internal(_))));
     let id = sqlx::query_scalar(newest).fetch_one(&mut connection).await.unwrap();
-    let told = timeline(&mut connection, id).await;
-    assert_eq!(told["status"], "failed");
+    let row = timeline(&mut connection, id).await;
+    assert_eq!(row["status"], "failed");
     assert_eq!(
-        told["error"],
-        json!({"type": "Internal", "message": "internal error", "causes": ["the roster's host is away"]})
+        row["error"],
+        json!({"type": "Internal", "message": "internal error", "causes": ["the roster's host is unavailable"]})
     );
 
     let panicking = with_job_session(&stage.database, roster(&stage), async |_| -> JobResult {
@@ -97,16 +97,16 @@ async fn a_failure_is_kept_with_its_causes_and_so_is_a_panic() {
     });
     assert!(panicking.await.is_err());
     let id = sqlx::query_scalar(newest).fetch_one(&mut connection).await.unwrap();
-    let told = timeline(&mut connection, id).await;
+    let row = timeline(&mut connection, id).await;
     assert_eq!(
-        (&told["status"], &told["error"]["type"]),
+        (&row["status"], &row["error"]["type"]),
         (&json!("failed"), &json!("Panic"))
     );
-    assert_eq!(told["error"]["message"], "this test's own panic");
+    assert_eq!(row["error"]["message"], "this test's own panic");
 }
 
 #[tokio::test]
-async fn work_that_is_dropped_was_cancelled() {
+async fn a_session_whose_work_is_dropped_is_cancelled() {
     let stage = Stage::new().await;
     let running = with_job_session(&stage.database, roster(&stage), async |session| -> JobResult {
         session.add_action(&RosterAction::Fetched { players: 1 }).await?;
@@ -119,45 +119,45 @@ async fn work_that_is_dropped_was_cancelled() {
         query.fetch_optional(connection).await.unwrap()
     };
     tokio::select! {
-        _ = running => panic!("it never ends"),
+        _ = running => panic!("the work never ends"),
         () = daybook_tests::eventually("an action of the session", async || status(&mut connection).await.is_some()) => {}
     }
-    daybook_tests::eventually("it is told as cancelled", async || {
+    daybook_tests::eventually("the session is cancelled", async || {
         status(&mut stage.team.connection().await).await.as_deref() == Some("cancelled")
     })
     .await;
 }
 
 #[tokio::test]
-async fn actions_that_are_added_at_the_same_time_have_one_order_without_gaps() {
+async fn concurrent_actions_are_numbered_without_gaps() {
     let stage = Stage::new().await;
     let id = with_job_session(&stage.database, roster(&stage), |session| async move {
         let adding = (0..40).map(|players| {
             let session = session.clone();
             tokio::spawn(async move { session.add_action(&RosterAction::Fetched { players }).await.unwrap() })
         });
-        let mut places = Vec::new();
+        let mut seqs = Vec::new();
         for added in adding.collect::<Vec<_>>() {
-            places.push(added.await?);
+            seqs.push(added.await?);
         }
-        places.sort_unstable();
-        assert_eq!(places, (1..=40).collect::<Vec<_>>());
+        seqs.sort_unstable();
+        assert_eq!(seqs, (1..=40).collect::<Vec<_>>());
         Ok(session.id())
     })
     .await
     .unwrap();
-    let told = timeline(&mut stage.team.connection().await, id).await;
-    let places: Vec<_> = told["actions"]
+    let row = timeline(&mut stage.team.connection().await, id).await;
+    let seqs: Vec<_> = row["actions"]
         .as_array()
         .unwrap()
         .iter()
         .map(|action| action["seq"].as_i64().unwrap())
         .collect();
-    assert_eq!(places, (1..=40).collect::<Vec<_>>());
+    assert_eq!(seqs, (1..=40).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn an_action_that_is_refused_leaves_no_gap() {
+async fn a_refused_action_leaves_no_gap() {
     let stage = Stage::new().await;
     with_job_session(&stage.database, roster(&stage), |session| async move {
         let large = RosterAction::Skipped {
@@ -166,7 +166,7 @@ async fn an_action_that_is_refused_leaves_no_gap() {
         };
         let refused = session.add_action(&large).await.unwrap_err();
         assert!(refused.to_string().contains("a run's log"), "{refused}");
-        // Not storable, and found out by the database alone.
+        // It can't be stored.
         let nul = RosterAction::Skipped {
             player: "a\0b".to_owned(),
             reason: "",
@@ -186,7 +186,7 @@ async fn an_action_that_is_refused_leaves_no_gap() {
 }
 
 #[tokio::test]
-async fn its_events_name_the_job_the_person_and_the_story() {
+async fn its_events_contain_the_job_the_person_and_the_correlation_id() {
     let stage = Stage::new().await;
     let id = with_job_session(&stage.database, roster(&stage), |session| async move {
         let tx = session.begin().await?;
@@ -213,7 +213,7 @@ async fn its_events_name_the_job_the_person_and_the_story() {
 }
 
 #[tokio::test]
-async fn work_of_the_service_itself_is_the_system_teams() {
+async fn the_services_own_sessions_belong_to_the_system_team() {
     let stage = Stage::new().await;
     let id = with_job_session(&stage.database, SessionSpec::new("purge"), async |session| {
         Ok(session.id())
@@ -229,9 +229,9 @@ async fn work_of_the_service_itself_is_the_system_teams() {
 }
 
 #[tokio::test]
-async fn a_name_or_an_input_that_no_row_can_hold_is_refused_before_the_work() {
+async fn an_invalid_name_or_input_is_refused_before_the_work() {
     let stage = Stage::new().await;
-    let never = async |_: JobSession| -> JobResult { panic!("it must not begin") };
+    let never = async |_: JobSession| -> JobResult { panic!("the work must not begin") };
     let error = with_job_session(&stage.database, SessionSpec::new("Sync Roster"), never)
         .await
         .unwrap_err();
@@ -244,7 +244,7 @@ async fn a_name_or_an_input_that_no_row_can_hold_is_refused_before_the_work() {
 }
 
 #[tokio::test]
-async fn an_action_costs_one_round_trip_and_its_thousandth_no_more() {
+async fn each_action_takes_one_round_trip() {
     let stage = Stage::new().await;
     let database = stage.database.clone();
     with_job_session(&stage.database, roster(&stage), |session| async move {
@@ -260,7 +260,7 @@ async fn an_action_costs_one_round_trip_and_its_thousandth_no_more() {
 }
 
 #[tokio::test]
-async fn without_prepared_statements_it_is_the_same() {
+async fn sessions_work_without_prepared_statements() {
     let stage = Stage::new().await;
     let options = DatabaseOptions {
         statement_cache: false,
@@ -273,9 +273,9 @@ async fn without_prepared_statements_it_is_the_same() {
     })
     .await
     .unwrap();
-    let told = timeline(&mut stage.team.connection().await, id).await;
+    let row = timeline(&mut stage.team.connection().await, id).await;
     assert_eq!(
-        (&told["status"], told["actions"].as_array().unwrap().len()),
+        (&row["status"], row["actions"].as_array().unwrap().len()),
         (&json!("succeeded"), 1)
     );
 }

@@ -1,4 +1,4 @@
-//! How the queue stands, as `daybook consumers` and `/metrics` tell it.
+//! Tests of the state of the queue as `daybook consumers` and `/metrics` report it.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, hire, program, quick, s
 
 #[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "hopeless")]
 async fn hopeless(_: &ConsumerContext, _: &Event) -> ConsumerResult {
-    Err("there is no hope".into())
+    Err("this consumer always fails".into())
 }
 
 async fn watched(shop: &Shop) -> Watched {
     watched_by(shop, &quick()).await
 }
 
-/// As workers with these options see it.
+/// Reads the state of the queue with the options of these workers.
 async fn watched_by(shop: &Shop, options: &WorkerOptions) -> Watched {
     let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), 1).await.unwrap();
     let watched = watch_with(&workers, options.lost_after).await.unwrap();
@@ -37,7 +37,7 @@ fn none() -> JobFigures {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_is_due_or_scheduled_before_and_after_the_queue_has_it() {
+async fn a_requested_job_is_due_or_scheduled_before_and_after_the_hand_over() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     shop.ask(Endless).await;
     let later = JobOptions::new().after(Duration::from_secs(3_600));
@@ -76,7 +76,7 @@ async fn what_is_asked_for_is_due_or_scheduled_before_and_after_the_queue_has_it
 }
 
 #[tokio::test]
-async fn a_job_that_waits_for_its_retry_and_one_that_was_given_up_are_told_apart() {
+async fn jobs_that_wait_for_a_retry_and_jobs_that_were_given_up_are_counted_separately() {
     let shop = Shop::open().await;
     let poisoned = shop.ask(Poisoned).await;
     let retrying = 1;
@@ -87,7 +87,7 @@ async fn a_job_that_waits_for_its_retry_and_one_that_was_given_up_are_told_apart
 }
 
 #[tokio::test]
-async fn a_dead_workers_job_is_not_told_as_running() {
+async fn a_dead_workers_job_is_not_counted_as_running() {
     let shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
     let dying = shop.killable_workers().await;
@@ -99,14 +99,14 @@ async fn a_dead_workers_job_is_not_told_as_running() {
         locked_by_dead_worker: 1,
         ..none()
     };
-    eventually("a job of the dead", async || {
-        watched_by(&shop, &short_lost_timeout()).await.jobs == dead
+    eventually("the job of the dead worker", async || {
+        watched_by(&shop, &soon_lost()).await.jobs == dead
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_the_queue_refuses_is_a_figure_of_its_own() {
+async fn refused_requests_are_counted_separately() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     shop.ask(Note { text: "refused".into() }).await;
     sqlx::query("UPDATE job_requests SET refused = 'for this test'")
@@ -125,7 +125,7 @@ async fn worker_connection(shop: &Shop) -> sqlx::postgres::PgConnection {
 }
 
 #[tokio::test]
-async fn a_consumer_that_has_every_event_is_not_done_while_its_job_waits() {
+async fn a_waiting_job_of_a_consumer_without_lag_is_counted() {
     let shop = Shop::with(Consumers::of([hopeless::CONSUMER]).unwrap()).await;
     shop.began("hopeless").await;
     shop.stage.widget("one").await;
@@ -135,7 +135,7 @@ async fn a_consumer_that_has_every_event_is_not_done_while_its_job_waits() {
         lag.events == 0 && lag.since.is_none() && lag.jobs.retrying == 1 && lag.jobs.unfinished() == 1
     })
     .await;
-    // A replay is jobs, too.
+    // A replay consists of jobs, too.
     let tx = shop.stage.begin().await;
     let events = shop.stage.team.events().await;
     daybook::jobs::replay(&tx, hopeless::CONSUMER, &[events[0].id], true)
@@ -150,7 +150,7 @@ async fn a_consumer_that_has_every_event_is_not_done_while_its_job_waits() {
 }
 
 #[tokio::test]
-async fn metrics_have_each_figure() {
+async fn metrics_contain_each_number() {
     let app = TestApp::start().await;
     let context = daybook::tenancy::Context::system(app.team.id, "test");
     let with_jobs = program(Consumers::of([hopeless::CONSUMER]).unwrap());
@@ -161,13 +161,13 @@ async fn metrics_have_each_figure() {
     tx.commit().await.unwrap();
     let seen = app.database.extension::<daybook::jobs::LastWatched>().unwrap().clone();
     let workers = hire(&app.db, &database.with_extension(seen), &quick()).await;
-    let asked = app.anonymous();
-    let metrics = async || asked.at(Method::GET, "/metrics").await.text();
-    eventually("figures", async || {
+    let anonymous = app.anonymous();
+    let metrics = async || anonymous.at(Method::GET, "/metrics").await.text();
+    eventually("the metrics", async || {
         metrics().await.contains("daybook_jobs{state=\"scheduled\"} 1")
     })
     .await;
-    let told = metrics().await;
+    let text = metrics().await;
     for line in [
         "daybook_jobs{state=\"due\"} 0",
         "daybook_jobs{state=\"retrying\"} 0",
@@ -177,13 +177,13 @@ async fn metrics_have_each_figure() {
         "daybook_consumer_lag_events{consumer=\"hopeless\"} 0",
         "daybook_consumer_jobs{consumer=\"hopeless\",state=\"retrying\"} 0",
     ] {
-        assert!(told.contains(line), "{line} is not in: {told}");
+        assert!(text.contains(line), "{line} is not in: {text}");
     }
     workers.stop().await;
 }
 
 #[tokio::test]
-async fn a_job_that_runs_for_long_is_told_as_running_while_its_worker_lives() {
+async fn a_long_job_is_counted_as_running_while_its_worker_is_alive() {
     let shop = Shop::open().await;
     let id = shop.ask(Endless).await;
     shop.until(id, &["1 running"]).await;

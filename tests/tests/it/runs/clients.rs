@@ -1,5 +1,5 @@
-//! Other people's clients: a browser's `EventSource`, and an SSE client from the registry. Both go on after the service was
-//! killed and started again, without a gap and without a line twice.
+//! Tests with third-party clients: a browser's `EventSource`, and an SSE client from the registry. Both resume after
+//! the service was killed and restarted, without a gap and without a repeated line.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::live::browser::{Browser, chromium};
 
 const LINES: u64 = 40;
 
-/// Appends lines up to `last`, each again until it is kept.
+/// Appends lines up to `last`. Each line is sent until it is acknowledged.
 async fn append_to(place: &Place, port: u16, run: Uuid, from: u64, last: u64) {
     for seq in from..=last {
         daybook_tests::eventually("a line that is acknowledged", async || {
@@ -35,7 +35,7 @@ async fn append_to(place: &Place, port: u16, run: Uuid, from: u64, last: u64) {
 }
 
 #[tokio::test]
-async fn a_foreign_client_reads_on_after_the_service_was_killed() {
+async fn a_third_party_client_resumes_after_the_service_was_killed() {
     let place = Place::new().await;
     let port = free_port();
     let service = place.serve(port).await;
@@ -84,7 +84,7 @@ async fn a_foreign_client_reads_on_after_the_service_was_killed() {
 }
 
 #[tokio::test]
-async fn a_browser_s_event_source_reads_on_after_the_service_was_killed() {
+async fn a_browsers_event_source_resumes_after_the_service_was_killed() {
     let Some(program) = chromium() else {
         daybook_tests::skip_without("Chromium");
         return;
@@ -122,32 +122,35 @@ async fn a_browser_s_event_source_reads_on_after_the_service_was_killed() {
          </script>",
         LINES / 2 + 2,
     );
-    let (say, mut said) = mpsc::unbounded_channel::<serde_json::Value>();
-    let say = Arc::new(Mutex::new(say));
+    let (sender, mut reports) = mpsc::unbounded_channel::<serde_json::Value>();
+    let sender = Arc::new(Mutex::new(sender));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, page_port)).await.unwrap();
     let pages = Router::new()
         .route("/", get(move || std::future::ready(Html(page.clone()))))
         .route(
             "/say",
-            post(async move |Json(what): Json<serde_json::Value>| say.lock().await.send(what).is_ok().to_string()),
+            post(async move |Json(what): Json<serde_json::Value>| sender.lock().await.send(what).is_ok().to_string()),
         );
     tokio::spawn(async move { axum::serve(listener, pages).await });
     let _browser = Browser::open(&program, &page_origin);
 
     append_to(&place, port, run, 1, LINES / 2).await;
-    let half = timeout(PATIENCE, said.recv()).await.expect("the page reads").unwrap();
+    let half = timeout(PATIENCE, reports.recv())
+        .await
+        .expect("the page reads")
+        .unwrap();
     assert_eq!(half["half"], true);
     service.kill().await;
     let service = serve().await;
     append_to(&place, port, run, LINES / 2 + 1, LINES).await;
     place.complete(port, run).await;
     let all = loop {
-        let told = timeout(PATIENCE, said.recv())
+        let report = timeout(PATIENCE, reports.recv())
             .await
-            .expect("the page reads on")
+            .expect("the page continues to read")
             .unwrap();
-        if told["seen"].is_array() {
-            break told;
+        if report["seen"].is_array() {
+            break report;
         }
     };
     let expected: Vec<_> = (1..=LINES + 3).map(|sequence| json!([sequence, sequence])).collect();
@@ -157,7 +160,7 @@ async fn a_browser_s_event_source_reads_on_after_the_service_was_killed() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_reads_only_what_is_allowed() {
+async fn only_pages_of_allowed_origins_may_read() {
     let place = Place::new().await;
     let port = free_port();
     let mut command = place.command(port, place.storage.path());
@@ -167,8 +170,11 @@ async fn a_page_of_another_origin_reads_only_what_is_allowed() {
     for (origin, allowed) in [("https://app.example.com", true), ("https://evil.example.com", false)] {
         let request = place.request(port, Method::GET, &format!("/runs/{run}/events"));
         let answer = request.header("origin", origin).send().await.unwrap();
-        let said = answer.headers().get("access-control-allow-origin");
-        assert_eq!(said.map(|value| value.to_str().unwrap()), allowed.then_some(origin));
+        let allow_origin = answer.headers().get("access-control-allow-origin");
+        assert_eq!(
+            allow_origin.map(|value| value.to_str().unwrap()),
+            allowed.then_some(origin)
+        );
     }
     service.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Disks that are full, closed, or damaged. In a mount of their own, which goes with the service.
+//! Tests of disks that are full, read-only or damaged. The disk is a separate mount, which ends with the service.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use tokio::process::Command;
 use uuid::Uuid;
 
 use super::process::{Place, Service, free_port};
-use super::{append, console, log, run, told};
+use super::{append, console, log, run, texts};
 
-/// A service whose storage is a disk of so many MiB.
+/// Starts a service whose storage is a disk of this size in MiB.
 async fn serve_on_a_disk_of(place: &Place, port: u16, mebibytes: u32, options: &str) -> (Service, PathBuf) {
     let disk = place.storage.path().join("disk");
     fs::create_dir_all(&disk).unwrap();
     let mut command = Command::new("unshare");
-    // A user of one's own may mount; root may anyway.
+    // In a new user namespace, an ordinary user may mount; root may in any case.
     if !Uid::effective().is_root() {
         command.arg("--map-root-user");
     }
@@ -34,7 +34,7 @@ async fn serve_on_a_disk_of(place: &Place, port: u16, mebibytes: u32, options: &
     place.equip(&mut command, port, &disk);
     command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
     let service = Service::of(command, port).await;
-    // The disk as only the service sees it.
+    // The disk is visible only through the service's mount namespace.
     let seen = PathBuf::from(format!("/proc/{}/root", service.pid())).join(disk.strip_prefix("/").unwrap());
     (service, seen)
 }
@@ -68,10 +68,10 @@ async fn post_lines(place: &Place, port: u16, run: Uuid, body: String) -> (Statu
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_lines_loses_none_that_was_taken_and_tells_how_many_are_missing() {
+async fn on_a_full_disk_lines_are_refused_accepted_lines_are_kept_and_gaps_are_counted() {
     let place = Place::new().await;
     let port = free_port();
-    // The write-ahead log, and little more.
+    // Space for the write-ahead log, and little more.
     let (service, disk) = serve_on_a_disk_of(&place, port, 36, "").await;
     let run = place.run(port, json!({"name": "import"})).await;
     let filler = disk.join("filler");
@@ -89,7 +89,7 @@ async fn a_full_disk_refuses_lines_loses_none_that_was_taken_and_tells_how_many_
     let detail = refusal["detail"].as_str().unwrap();
     assert!(detail.contains("no space is left") && !detail.contains('/'), "{detail}");
     assert!(kept > 0);
-    // What was taken can be read, also now; and the run goes on.
+    // Accepted lines can be read, also now, and the run continues.
     let console = |log: Vec<Value>| -> Vec<String> {
         let lines = log.iter().filter(|line| line["type"] == "console.line");
         lines
@@ -131,7 +131,7 @@ async fn a_full_disk_refuses_lines_loses_none_that_was_taken_and_tells_how_many_
 }
 
 #[tokio::test]
-async fn a_folder_that_can_t_be_written_keeps_no_run_from_running() {
+async fn a_run_continues_while_its_folder_is_read_only() {
     let place = Place::new().await;
     let port = free_port();
     let (service, _) = serve_on_a_disk_of(&place, port, 48, ",ro").await;
@@ -169,8 +169,8 @@ fn file_of(app: &TestApp, run: &str) -> PathBuf {
     folder.join("runs").join(id).join("logs/events.ndjson")
 }
 
-/// Spoils a line in the middle of a log, in place.
-fn spoil(file: &Path, words: &str) {
+/// Overwrites a line in the middle of a log.
+fn damage_line(file: &Path, words: &str) {
     let mut bytes = fs::read(file).unwrap();
     let text = String::from_utf8(bytes.clone()).unwrap();
     let at = text.find(words).unwrap();
@@ -180,17 +180,17 @@ fn spoil(file: &Path, words: &str) {
 }
 
 #[tokio::test]
-async fn a_damaged_line_stops_no_reader_and_is_not_passed_over_in_silence() {
+async fn a_damaged_line_is_replaced_by_a_gap_for_every_reader() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
-    let said: Vec<_> = (0..2_000).map(|at| console(&format!("line {at} of many"))).collect();
-    append(&ada, &run, &said).await.ok();
+    let sent: Vec<_> = (0..2_000).map(|at| console(&format!("line {at} of many"))).collect();
+    append(&ada, &run, &sent).await.ok();
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
         .await
         .ok();
     let whole = log(&ada, &run).await;
-    spoil(&file_of(&app, &run), "line 1000 of many");
+    damage_line(&file_of(&app, &run), "line 1000 of many");
 
     let sse = ada
         .get(&format!("{run}/events?stream=true"))
@@ -207,7 +207,7 @@ async fn a_damaged_line_stops_no_reader_and_is_not_passed_over_in_silence() {
     assert_eq!(events[1_002]["type"], "log.gap");
     assert_eq!(events[1_002]["payload"]["count"], 1);
     assert_eq!((&events[1_001], &events[1_003]), (&whole[1_001], &whole[1_003]));
-    // A page around it, and one that begins at it.
+    // Reads a page around the damaged line, and one that begins at it.
     for from in [1_000, 1_003] {
         let page = ada
             .get(&format!("{run}/events?from_sequence={from}&limit=10"))
@@ -227,7 +227,7 @@ async fn a_damaged_line_stops_no_reader_and_is_not_passed_over_in_silence() {
         .header("accept", "application/x-ndjson")
         .await;
     assert_eq!(filtered.text().lines().count(), 1_999);
-    // The summary says what is lost; the kept one is of the log as it was.
+    // The new summary counts the damaged line; the stored one was computed before the damage.
     let id: Uuid = run.trim_start_matches("/runs/").parse().unwrap();
     let context = Context::system(app.team.id, "test");
     let rebuilt = app
@@ -237,24 +237,24 @@ async fn a_damaged_line_stops_no_reader_and_is_not_passed_over_in_silence() {
         .unwrap();
     assert_eq!(rebuilt, Rebuilt::Differs);
     assert_eq!(ada.get(&format!("{run}/summary")).await.ok()["unreadable"], 1);
-    assert_eq!(told(&whole).len(), 2_003);
+    assert_eq!(texts(&whole).len(), 2_003);
 }
 
 #[tokio::test]
-async fn a_summary_that_is_made_again_is_the_same_byte_by_byte() {
+async fn a_rebuilt_summary_is_identical_byte_for_byte() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let context = Context::system(app.team.id, "test");
     for ending in ["complete", "cancel"] {
         let run = run(&ada).await;
-        let said: Vec<_> = (0..500)
+        let sent: Vec<_> = (0..500)
             .map(|at| match at % 3 {
                 0 => console(&format!("é \u{1f600} \" \\ \u{7} {at}")),
                 1 => json!({"type": "run.table.summary", "payload": {"file": format!("{}.csv", at % 7), "row_count": at}}),
                 _ => json!({"type": "run.validation.issue", "payload": {"severity": (["info", "error"][at % 2])}}),
             })
             .collect();
-        append(&ada, &run, &said).await.ok();
+        append(&ada, &run, &sent).await.ok();
         let body = if ending == "complete" {
             json!({"status": "failed", "exit_code": 1})
         } else {

@@ -1,4 +1,4 @@
-//! `daybook exec`: the program comes first, and its log loses nothing.
+//! Tests of `daybook exec`: the program has priority, and its log loses nothing.
 
 use std::process::{Output, Stdio};
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::process::{Place, free_port};
 
-/// `daybook exec` with these arguments, for a service on a port.
+/// Returns the command `daybook exec` with these arguments, for the service on a port.
 pub fn exec(place: &Place, port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
     place.equip(&mut command, port, place.storage.path());
@@ -31,14 +31,14 @@ pub async fn output(mut command: Command) -> Output {
     command.spawn().unwrap().wait_with_output().await.unwrap()
 }
 
-/// The team's newest run.
+/// Returns the team's newest run.
 pub async fn newest(place: &Place, port: u16) -> Value {
     let (status, page) = place.ask(port, Method::GET, "/runs?limit=1").await.unwrap();
     assert_eq!(status, StatusCode::OK);
     page["items"][0].clone()
 }
 
-/// Its console: stream, and words.
+/// Returns the console lines of a run: stream and message.
 async fn console(place: &Place, port: u16, run: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let log = place.log(port, run["id"].as_str().unwrap().parse().unwrap()).await;
@@ -53,7 +53,7 @@ pub fn words(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn what_a_program_says_goes_to_both_and_its_code_is_ours() {
+async fn output_is_printed_and_logged_and_the_exit_code_is_returned() {
     let place = Place::new().await;
     let port = free_port();
     let service = place.serve(port).await;
@@ -71,8 +71,8 @@ async fn what_a_program_says_goes_to_both_and_its_code_is_ours() {
     assert!(stderr.starts_with(&link) && stderr.ends_with("two\n"), "{stderr}");
     assert_eq!(run["name"], "a script");
     assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(42)));
-    let mut said = console(&place, port, &run).await;
-    said.sort();
+    let mut messages = console(&place, port, &run).await;
+    messages.sort();
     let expected = [
         ("stderr", "two"),
         ("stdout", "a\u{FFFD}b"),
@@ -80,7 +80,7 @@ async fn what_a_program_says_goes_to_both_and_its_code_is_ours() {
         ("stdout", "one"),
     ];
     assert_eq!(
-        said,
+        messages,
         expected.map(|(stream, words)| (stream.to_owned(), words.to_owned()))
     );
 
@@ -97,10 +97,10 @@ async fn what_a_program_says_goes_to_both_and_its_code_is_ours() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_for_a_while_misses_nothing() {
+async fn a_service_that_is_unavailable_for_a_while_receives_every_line() {
     let place = Place::new().await;
     let port = free_port();
-    // Not there at the start, gone in the middle, back at the end.
+    // The service is unavailable at the start and once during the run.
     let script = "for i in $(seq 1 300); do echo line $i; sleep 0.01; done; exit 5";
     let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
     let service = place.serve(port).await;
@@ -118,18 +118,18 @@ async fn a_service_that_is_away_for_a_while_misses_nothing() {
     assert_eq!(done.status.code(), Some(5));
     let run = newest(&place, port).await;
     assert_eq!(run["exit_code"], 5);
-    let said: Vec<_> = console(&place, port, &run)
+    let messages: Vec<_> = console(&place, port, &run)
         .await
         .into_iter()
         .map(|(_, words)| words)
         .collect();
     let expected: Vec<_> = (1..=300).map(|number| format!("line {number}")).collect();
-    assert_eq!(said, expected);
+    assert_eq!(messages, expected);
     service.stop().await;
 }
 
 #[tokio::test]
-async fn without_a_service_or_a_token_the_program_runs_all_the_same() {
+async fn the_program_runs_without_a_service_or_a_token() {
     let place = Place::new().await;
     let port = free_port();
     let done = output(exec(
@@ -159,14 +159,14 @@ fn pid(child: &Child) -> Pid {
 }
 
 #[tokio::test]
-async fn signals_are_passed_on_and_a_cancelled_run_ends_its_program() {
+async fn signals_are_forwarded_to_the_program() {
     let place = Place::new().await;
     let port = free_port();
     let service = place.serve(port).await;
     let script = "trap 'echo caught; exit 9' TERM USR1; echo ready; while :; do sleep 0.02; done";
     for signal in [Signal::SIGTERM, Signal::SIGUSR1] {
         let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
-        daybook_tests::eventually("a program that is ready", async || {
+        daybook_tests::eventually("the program is ready", async || {
             let run = newest(&place, port).await;
             run["status"] == "running" && !console(&place, port, &run).await.is_empty()
         })
@@ -182,7 +182,7 @@ async fn signals_are_passed_on_and_a_cancelled_run_ends_its_program() {
     service.stop().await;
 }
 
-/// How many requests a service has refused because of what their client asked for.
+/// Returns the number of requests that the service refused with a client error.
 async fn refused_requests(place: &Place, port: u16) -> u64 {
     let url = format!("http://127.0.0.1:{port}/metrics");
     let text = place.http.get(url).send().await.unwrap().text().await.unwrap();
@@ -192,21 +192,22 @@ async fn refused_requests(place: &Place, port: u16) -> u64 {
 }
 
 #[tokio::test]
-async fn a_cancelled_run_ends_its_program_though_its_log_ends_before_it() {
+async fn a_cancelled_run_ends_its_program_although_its_log_ends_first() {
     let place = Place::new().await;
     let port = free_port();
     let service = place.serve(port).await;
     let script = "echo ready; while :; do echo more; sleep 0.02; done";
     let running = exec(&place, port, &["--", "sh", "-c", script]).spawn().unwrap();
     let mut run = Value::Null;
-    daybook_tests::eventually("a program that is ready", async || {
+    daybook_tests::eventually("the program is ready", async || {
         run = newest(&place, port).await;
         run["status"] == "running" && !console(&place, port, &run).await.is_empty()
     })
     .await;
     let id: Uuid = run["id"].as_str().unwrap().parse().unwrap();
 
-    // The log has its end, and the row can't be told of it yet: that is when the program's next lines come.
+    // The log has ended, but the row is locked, so it can't be updated yet. The program's next lines arrive in this
+    // state.
     let mut connection = place.team.connection().await;
     let mut holding = connection.begin().await.unwrap();
     sqlx::query("SELECT FROM runs WHERE id = $1 FOR UPDATE")
@@ -218,22 +219,22 @@ async fn a_cancelled_run_ends_its_program_though_its_log_ends_before_it() {
     let nothing = json!({});
     let path = format!("/runs/{id}/cancel");
     let cancelling = place.post(port, &path, &nothing);
-    let letting_go = async {
+    let release_row = async {
         daybook_tests::eventually("the log's end", async || {
             place.log(port, id).await.last().unwrap()["type"] == "run.completed"
         })
         .await;
-        daybook_tests::eventually("lines that are refused", async || {
+        daybook_tests::eventually("refused lines", async || {
             refused_requests(&place, port).await > refused_before
         })
         .await;
         assert_eq!(newest(&place, port).await["status"], "running");
         holding.commit().await.unwrap();
     };
-    let (cancelled, ()) = tokio::join!(cancelling, letting_go);
+    let (cancelled, ()) = tokio::join!(cancelling, release_row);
     assert_eq!(cancelled.unwrap().0, StatusCode::OK);
     let done = tokio::time::timeout(PATIENCE, running.wait_with_output()).await;
-    let done = done.expect("the program to end").unwrap();
+    let done = done.expect("the program ends").unwrap();
     assert_eq!(done.status.code(), Some(143), "{}", words(&done.stderr));
     assert_eq!(newest(&place, port).await["status"], "cancelled");
     service.stop().await;

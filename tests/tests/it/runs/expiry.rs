@@ -1,4 +1,4 @@
-//! Credentials that end while a request lasts.
+//! Tests of credentials that expire during a request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::sse::Events;
-use super::{append, console, log, run, told};
+use super::{append, console, log, run, texts};
 
-/// Ada with a token that soon expires.
-fn brief(app: &TestApp) -> Client {
+/// Returns Ada's client with a token that expires soon.
+fn with_short_token(app: &TestApp) -> Client {
     app.bearer(mint(&auth_config(), &NewToken::new("ada"), TimeDelta::seconds(3)).unwrap())
 }
 
@@ -26,7 +26,7 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-/// A request whose body is sent in chunks, as far as `lines`.
+/// Starts a request whose body is sent in chunks, and sends `lines`.
 async fn upload(address: SocketAddr, client: &Client, run: &str, lines: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -40,11 +40,11 @@ async fn upload(address: SocketAddr, client: &Client, run: &str, lines: &str) ->
     stream
 }
 
-/// What comes until the connection ends.
+/// Returns everything that is received until the connection ends.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut block = [0; 4096];
-    while let Ok(read) = timeout(PATIENCE, stream.read(&mut block)).await.expect("its end") {
+    while let Ok(read) = timeout(PATIENCE, stream.read(&mut block)).await.expect("the connection ends") {
         if read == 0 {
             break;
         }
@@ -55,20 +55,20 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 async fn has_line(ada: &Client, run: &str, words: &str) {
     daybook_tests::eventually("the line", async || {
-        told(&log(ada, run).await).iter().any(|line| line == words)
+        texts(&log(ada, run).await).iter().any(|line| line == words)
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_upload_ends_with_its_token() {
+async fn an_upload_ends_when_its_token_expires() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let address = app.serve(|router| router).await;
     let run = run(&ada).await;
-    // One is silent, one goes on sending.
-    let mut silent = upload(address, &brief(&app), &run, &format!("{}\n", console("a"))).await;
-    let sending = upload(address, &brief(&app), &run, &format!("{}\n", console("b"))).await;
+    // One upload is silent, the other one continues to send.
+    let mut silent = upload(address, &with_short_token(&app), &run, &format!("{}\n", console("a"))).await;
+    let sending = upload(address, &with_short_token(&app), &run, &format!("{}\n", console("b"))).await;
     has_line(&ada, &run, "a").await;
     has_line(&ada, &run, "b").await;
     let (mut read, mut write) = sending.into_split();
@@ -87,13 +87,11 @@ async fn an_upload_ends_with_its_token() {
         answer.contains("the credential has expired") && answer.contains("are kept, as "),
         "{answer}"
     );
-    // What the kernel throws away of the answer when a connection is reset is no matter here: it ends.
+    // The kernel may discard part of the answer when a connection is reset, which doesn't matter here: the connection
+    // ends.
     let mut answer = Vec::new();
-    let _ = timeout(PATIENCE, read.read_to_end(&mut answer)).await.expect("its end");
-    timeout(PATIENCE, keeps_sending)
-        .await
-        .expect("nobody reads it")
-        .unwrap();
+    let _ = timeout(PATIENCE, read.read_to_end(&mut answer)).await.expect("the connection ends");
+    timeout(PATIENCE, keeps_sending).await.expect("sending fails").unwrap();
     let lines = log(&ada, &run).await.len();
     append(&ada, &run, &[console("d")]).await.ok();
     assert_eq!(log(&ada, &run).await.len(), lines + 1, "nothing was appended meanwhile");
@@ -103,7 +101,7 @@ async fn an_upload_ends_with_its_token() {
 }
 
 #[tokio::test]
-async fn an_upload_ends_with_its_run_and_with_its_key() {
+async fn an_upload_ends_when_its_run_ends_or_its_api_key_is_revoked() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;
@@ -129,13 +127,16 @@ async fn an_upload_ends_with_its_run_and_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_token_and_says_so() {
+async fn a_stream_ends_with_a_reason_when_its_token_expires() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let address = app.serve(|router| router).await;
     let run = run(&ada).await;
-    let mut events = Events::open(&address, &brief(&app), &format!("{run}/events"), &[]).await;
-    let ticket = brief(&app).post(&format!("{run}/tickets"), json!({})).await.ok();
+    let mut events = Events::open(&address, &with_short_token(&app), &format!("{run}/events"), &[]).await;
+    let ticket = with_short_token(&app)
+        .post(&format!("{run}/tickets"), json!({}))
+        .await
+        .ok();
     let path = format!("{run}/events?ticket={}", ticket["ticket"].as_str().unwrap());
     let mut by_ticket = Events::open(&address, &ada, &path, &[]).await;
     for stream in [&mut events, &mut by_ticket] {
@@ -143,7 +144,7 @@ async fn a_stream_ends_with_its_token_and_says_so() {
             let event = timeout(PATIENCE, stream.next())
                 .await
                 .expect("an event")
-                .expect("why it ends");
+                .expect("the reason for the end");
             if event.name.is_some() {
                 break event;
             }
@@ -153,7 +154,7 @@ async fn a_stream_ends_with_its_token_and_says_so() {
         assert_eq!(why["code"], "credential-expired");
         assert!(stream.next().await.is_none());
     }
-    let follow = brief(&app).get(&format!("{run}/events?follow=true"));
+    let follow = with_short_token(&app).get(&format!("{run}/events?follow=true"));
     let text = follow
         .header("accept", "application/x-ndjson")
         .await
@@ -176,7 +177,7 @@ async fn a_stream_ends_with_its_token_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_key() {
+async fn a_stream_ends_when_its_api_key_is_revoked() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;
@@ -187,13 +188,13 @@ async fn a_stream_ends_with_its_key() {
     let closed = timeout(PATIENCE, events.next())
         .await
         .expect("an event")
-        .expect("why it ends");
+        .expect("the reason for the end");
     assert_eq!(closed.name.as_deref(), Some("closed"));
     assert!(closed.data.contains("no-longer-allowed"), "{closed:?}");
 }
 
 #[tokio::test]
-async fn a_download_that_outlasts_its_token_breaks_off() {
+async fn a_download_is_cut_when_its_token_expires() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let address = app.serve(|router| router).await;
@@ -203,7 +204,7 @@ async fn a_download_that_outlasts_its_token_breaks_off() {
     for _ in 0..8 {
         append(&ada, &run, &lines).await.ok();
     }
-    let client = brief(&app);
+    let client = with_short_token(&app);
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     let mut stream = socket.connect(address).await.unwrap();
@@ -216,7 +217,7 @@ async fn a_download_that_outlasts_its_token_breaks_off() {
     let mut begin = [0; 15];
     stream.read_exact(&mut begin).await.unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200 OK");
-    daybook_tests::eventually("the token's end", async || is_over(&client)).await;
+    daybook_tests::eventually("the token expires", async || has_expired(&client)).await;
     let got = rest(&mut stream).await.len();
     assert!(got < 8 * 1_000 * 2_000, "{got} bytes came");
     let events = app.wide_events().await;
@@ -232,8 +233,9 @@ async fn a_download_that_outlasts_its_token_breaks_off() {
     );
 }
 
-/// Whether a token's `exp` is past: at the door it holds a little longer, for clocks that differ.
-fn is_over(client: &Client) -> bool {
+/// Returns whether a token's `exp` has passed. At the beginning of a request a token is accepted a little longer,
+/// because clocks differ.
+fn has_expired(client: &Client) -> bool {
     use base64::Engine as _;
     let token = client.credential.as_deref().unwrap();
     let claims = token.split('.').nth(1).unwrap();
@@ -243,12 +245,12 @@ fn is_over(client: &Client) -> bool {
 }
 
 #[tokio::test]
-async fn who_was_removed_from_the_team_writes_no_line_from_then_on() {
+async fn a_removed_member_can_write_no_more_lines() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let bob = app.member("bob", Role::Member).await;
     let run = run(&ada).await;
-    // It is remembered for a moment that they may.
+    // The service caches for a moment that the member has access.
     append(&bob, &run, &[console("a")]).await.ok();
     ada.delete(&format!("/members/{}", bob.id())).await.ok();
     append(&bob, &run, &[console("b")]).await.is(StatusCode::NOT_FOUND);

@@ -1,4 +1,4 @@
-//! Runs that jobs write, and what jobs do with logs later.
+//! Tests of runs that jobs write, and of the jobs that seal and delete logs.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use serde_json::json;
 use sqlx::Executor as _;
 use uuid::Uuid;
 
-use super::{append, console, log, run, told};
+use super::{append, console, log, run, texts};
 
 fn spec(app: &TestApp) -> SessionSpec {
     SessionSpec::new("import").context(Context::system(app.team.id, "test"))
 }
 
 #[tokio::test]
-async fn a_job_s_run_is_linked_to_it_and_in_its_story() {
+async fn a_jobs_run_is_linked_to_the_job_and_part_of_its_story() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mut session_id = Uuid::nil();
@@ -38,7 +38,7 @@ async fn a_job_s_run_is_linked_to_it_and_in_its_story() {
     assert_eq!((ended.job_session_id, ended.row_count), (Some(session_id), Some(7)));
     let path = format!("/runs/{}", ended.id);
     assert_eq!(
-        told(&log(&ada, &path).await),
+        texts(&log(&ada, &path).await),
         [
             "run.queued",
             "run.started",
@@ -55,14 +55,14 @@ async fn a_job_s_run_is_linked_to_it_and_in_its_story() {
     let step = steps.iter().find(|step| step["kind"] == "run").unwrap();
     assert_eq!(step["caused_by"], json!({"kind": "job", "id": session_id}));
     assert_eq!(step["run"]["name"], "nightly import");
-    // Its start and its end are events of the job's.
+    // Its start and its end are events of the job.
     let events: Vec<_> = steps.iter().filter(|step| step["kind"] == "event").collect();
     assert_eq!(events.len(), 3);
     assert!(events.iter().all(|event| event["caused_by"]["kind"] == "job"));
 }
 
 #[tokio::test]
-async fn a_run_that_its_job_leaves_has_failed() {
+async fn a_run_that_its_job_does_not_end_fails() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let work = async |session: JobSession| {
@@ -77,7 +77,7 @@ async fn a_run_that_its_job_leaves_has_failed() {
 }
 
 #[tokio::test]
-async fn a_cancelled_run_refuses_its_job_s_next_line() {
+async fn a_cancelled_run_refuses_its_jobs_next_line() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let cancelling = ada.clone();
@@ -96,7 +96,7 @@ async fn a_cancelled_run_refuses_its_job_s_next_line() {
 }
 
 #[tokio::test]
-async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
+async fn a_log_is_sealed_and_later_deleted_and_the_run_is_kept() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
@@ -104,11 +104,8 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
     let lines: Vec<_> = (0..3_000).map(|at| console(&format!("line {at}"))).collect();
     append(&ada, &run, &lines).await.ok();
     assert!(
-        due_logs(&workers, RetentionAction::Sealed, 0, 10)
-            .await
-            .unwrap()
-            .is_empty(),
-        "it runs still"
+        old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty(),
+        "it is still running"
     );
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
         .await
@@ -136,13 +133,8 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
     let known = ada.get(&run).await.ok();
     assert_eq!(known["log"]["state"], "sealed");
     assert!(known["log"]["path"].as_str().unwrap().ends_with("events.ndjson.zst"));
-    assert!(
-        due_logs(&workers, RetentionAction::Sealed, 0, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    // It reads as before, in every form.
+    assert!(old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty());
+    // It is read as before, in every format.
     assert_eq!(log(&ada, &run).await, whole);
     assert_eq!(ask("bytes=100000-100999").await.body, middle.body);
     assert_eq!(ask("bytes=0-0").await.header("etag"), etag);
@@ -170,18 +162,13 @@ async fn logs_are_sealed_and_later_deleted_and_the_run_stays() {
         .problem(StatusCode::GONE, "gone");
     assert_eq!(ada.get(&run).await.ok()["log"]["state"], "deleted");
     assert_eq!(ada.get(&format!("{run}/summary")).await.ok(), summary);
-    assert!(
-        due_logs(&workers, RetentionAction::Deleted, 0, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    // A run of another storage is nobody's to delete here.
+    assert!(old(&workers, Fate::Deleted, 0, 10).await.unwrap().is_empty());
+    // A log that is not in this storage is not deleted here.
     assert!(!app.runs.delete_log(&app.database, found[0]).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_silent_writer_s_run_ends_as_failed_and_one_that_waits_does_not() {
+async fn a_silent_writers_run_fails_and_a_queued_run_does_not() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let new = |start: bool| json!({"name": "import", "lost_after_seconds": 5, "start": start});
@@ -190,23 +177,23 @@ async fn a_silent_writer_s_run_ends_as_failed_and_one_that_waits_does_not() {
     let path = |run: &serde_json::Value| format!("/runs/{}", run["id"].as_str().unwrap());
     let status = async |run: &serde_json::Value| ada.get(&path(run)).await.ok()["status"].clone();
     let beats = ada.post("/runs", new(true)).await.ok();
-    let (mut heard, mut longest_silence) = (Instant::now(), Duration::ZERO);
-    daybook_tests::eventually("the silent one's end", async || {
+    let (mut last_beat, mut longest_silence) = (Instant::now(), Duration::ZERO);
+    daybook_tests::eventually("the end of the silent writer's run", async || {
         append(&ada, &path(&beats), &[]).await;
-        longest_silence = longest_silence.max(heard.elapsed());
-        heard = Instant::now();
+        longest_silence = longest_silence.max(last_beat.elapsed());
+        last_beat = Instant::now();
         tokio::time::sleep(Duration::from_millis(100)).await;
         status(&silent).await == "failed"
     })
     .await;
     assert_eq!(ada.get(&path(&silent)).await.ok()["failure"]["code"], "writer-lost");
     assert_eq!(status(&waits).await, "queued");
-    // A writer that a slow machine keeps from it is silent, too.
+    // On a slow machine this writer may have been silent, too.
     assert!(status(&beats).await == "running" || longest_silence > Duration::from_secs(4));
 }
 
 #[tokio::test]
-async fn runs_are_told_live() {
+async fn runs_are_followed_live() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let address = app.serve(|router| router).await;
@@ -230,7 +217,7 @@ async fn runs_are_told_live() {
 }
 
 /// Puts a scheduled job into the queue as its schedule does.
-async fn at_its_time(app: &TestApp, job: &str) {
+async fn trigger_schedule(app: &TestApp, job: &str) {
     let mut owner = app.db.owner().await;
     sqlx::query("SELECT FROM graphile_worker.add_job($1, '{\"input\": {}, \"_cron\": {\"ts\": \"now\"}}')")
         .bind(job)
@@ -240,7 +227,7 @@ async fn at_its_time(app: &TestApp, job: &str) {
 }
 
 #[tokio::test]
-async fn the_jobs_that_look_after_logs_tell_what_they_did() {
+async fn the_jobs_that_seal_and_delete_logs_record_actions() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let run = run(&ada).await;
@@ -248,23 +235,23 @@ async fn the_jobs_that_look_after_logs_tell_what_they_did() {
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
         .await
         .ok();
-    let at_once = Retention {
+    let immediately = Retention {
         seal_runs_after_days: 0,
         run_logs_days: 0,
         ..Retention::default()
     };
-    let workers = hire(&app.db, &app.database.clone().with_extension(at_once), &quick()).await;
+    let workers = hire(&app.db, &app.database.clone().with_extension(immediately), &quick()).await;
     for (job, state, words) in [
         ("seal_run_logs", "sealed", "Sealed the log of run "),
         ("delete_run_logs", "deleted", "Deleted the log of run "),
     ] {
-        at_its_time(&app, job).await;
+        trigger_schedule(&app, job).await;
         daybook_tests::eventually(state, async || ada.get(&run).await.ok()["log"]["state"] == state).await;
         let mut connection = app.db.app_connection().await;
         let enter = format!("SELECT set_config('daybook.team_id', '{SYSTEM_TEAM}', false)");
         connection.execute(sqlx::AssertSqlSafe(enter)).await.unwrap();
         daybook_tests::eventually("the job's session", async || {
-            let told: Option<String> = sqlx::query_scalar(
+            let sentence: Option<String> = sqlx::query_scalar(
                 "SELECT a.sentence FROM job_actions a JOIN job_sessions s ON s.id = a.session_id
                  WHERE s.job_name = $1 AND s.status = 'succeeded'",
             )
@@ -272,7 +259,7 @@ async fn the_jobs_that_look_after_logs_tell_what_they_did() {
             .fetch_optional(&mut connection)
             .await
             .unwrap();
-            told.is_some_and(|told| told.starts_with(words))
+            sentence.is_some_and(|sentence| sentence.starts_with(words))
         })
         .await;
     }

@@ -1,4 +1,4 @@
-//! A service that is killed ten times (a hundred times in `make soak`) while a hundred runs are written and some are read.
+//! Kills the service ten times (a hundred times in `make soak`) while a hundred runs are written and some are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,12 +13,12 @@ use uuid::Uuid;
 use super::process::{Place, free_port};
 
 const RUNS: usize = 100;
-/// How many writers die with the last kill.
+/// Number of writers that stop at the last kill.
 const DEAD: usize = 10;
 const READERS: usize = 5;
 
 struct Writer {
-    /// It may be taken for dead.
+    /// Its run may be marked as lost.
     mortal: bool,
     run: Uuid,
     /// The last line that was acknowledged.
@@ -28,7 +28,7 @@ struct Writer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_acknowledged_line_is_there_in_order_once_after_each_kill() {
+async fn after_each_kill_every_acknowledged_line_is_kept_once_and_in_order() {
     let kills = soak(10, 100);
     let place = Arc::new(Place::new().await);
     let port = free_port();
@@ -75,7 +75,7 @@ async fn every_acknowledged_line_is_there_in_order_once_after_each_kill() {
         writing.await.unwrap();
     }
 
-    // The first ones live and say how it ended; the last ones are never heard of again.
+    // The first writers complete their runs; the last ones send nothing any more.
     for writer in &writers[..RUNS - DEAD] {
         let end = json!({"status": "succeeded", "exit_code": 0});
         let (status, run) = place
@@ -100,8 +100,8 @@ async fn every_acknowledged_line_is_there_in_order_once_after_each_kill() {
     }
     for writer in &writers {
         let log = place.log(port, writer.run).await;
-        let places: Vec<u64> = log.iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
-        assert_eq!(places, (1..=log.len() as u64).collect::<Vec<_>>());
+        let sequences: Vec<u64> = log.iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
+        assert_eq!(sequences, (1..=log.len() as u64).collect::<Vec<_>>());
         let lines = log.iter().filter(|line| line["type"] == "console.line");
         let numbers: Vec<u64> = lines.map(|line| line["writer"]["seq"].as_u64().unwrap()).collect();
         let count = numbers.len() as u64;
@@ -114,7 +114,7 @@ async fn every_acknowledged_line_is_there_in_order_once_after_each_kill() {
     service.stop().await;
 }
 
-/// One line after the other, each again until it is acknowledged.
+/// Writes one line after the other, and sends each until it is acknowledged.
 async fn write(place: Arc<Place>, port: u16, writer: Arc<Writer>, stop: Arc<AtomicBool>) {
     for seq in 1.. {
         writer.sent.store(seq, Ordering::Relaxed);
@@ -122,7 +122,7 @@ async fn write(place: Arc<Place>, port: u16, writer: Arc<Writer>, stop: Arc<Atom
             match place.send(place.line(port, writer.run, seq)).await {
                 Ok((StatusCode::OK, _)) => break,
                 Ok((StatusCode::SERVICE_UNAVAILABLE, _)) | Err(_) => {}
-                // On a slow machine one of the last ones may be taken for dead before its time.
+                // On a slow machine one of the last runs may be marked as lost before the end of the test.
                 Ok((StatusCode::CONFLICT, refusal)) if refusal["type"] == "/problems/run-ended" && writer.mortal => {
                     return;
                 }
@@ -140,7 +140,7 @@ async fn write(place: Arc<Place>, port: u16, writer: Arc<Writer>, stop: Arc<Atom
     }
 }
 
-/// Reads to the end, whatever comes between; every line is whole, and the next one.
+/// Reads to the end, and reconnects after each kill. Every line must be complete and the next one.
 async fn read(place: Arc<Place>, port: u16, run: Uuid) -> u64 {
     let mut last = 0;
     loop {

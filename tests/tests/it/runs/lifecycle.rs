@@ -1,4 +1,4 @@
-//! How runs begin and end, and what is told of that.
+//! Tests of how runs begin and end, and of their events.
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;
@@ -6,10 +6,10 @@ use daybook_tests::http::TestApp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{append, console, log, run, told};
+use super::{append, console, log, run, texts};
 
 #[tokio::test]
-async fn a_run_from_its_first_line_to_its_last() {
+async fn a_run_is_recorded_from_its_first_line_to_its_last() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let begun = ada
@@ -64,7 +64,7 @@ async fn a_run_from_its_first_line_to_its_last() {
         "done",
         "run.completed",
     ];
-    assert_eq!(told(&lines), types);
+    assert_eq!(texts(&lines), types);
     for (line, sequence) in lines.iter().zip(1..) {
         assert_eq!(line["sequence"], sequence);
         assert_eq!(line["run_id"], begun["id"]);
@@ -77,7 +77,7 @@ async fn a_run_from_its_first_line_to_its_last() {
     assert_eq!((&summary["lines"], &summary["exit_code"]), (&json!(7), &json!(3)));
     assert!(summary["duration_ms"].as_i64().is_some());
 
-    // Told again it is the same; another end, or a line, is refused.
+    // The same end again changes nothing. Another end or a line is refused.
     assert_eq!(ada.post(&format!("{run}/complete"), end).await.ok(), ended);
     let other = ada
         .post(&format!("{run}/complete"), json!({"status": "succeeded"}))
@@ -89,7 +89,7 @@ async fn a_run_from_its_first_line_to_its_last() {
 }
 
 #[tokio::test]
-async fn its_start_and_its_end_are_in_its_thread() {
+async fn a_runs_start_and_end_are_messages_in_its_thread() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -120,7 +120,7 @@ async fn its_start_and_its_end_are_in_its_thread() {
 }
 
 #[tokio::test]
-async fn a_run_that_waits_goes_by_what_its_lines_say() {
+async fn a_queued_run_changes_its_status_by_its_lines() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let waits = ada.post("/runs", json!({"name": "build", "start": false})).await.ok();
@@ -160,7 +160,7 @@ async fn a_run_that_waits_goes_by_what_its_lines_say() {
 }
 
 #[tokio::test]
-async fn runs_are_found_by_what_is_known_of_them() {
+async fn runs_are_listed_and_filtered() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     for (configuration, severity, rows) in [("a", "error", 10), ("a", "info", 20), ("b", "warning", 30)] {
@@ -219,14 +219,14 @@ async fn runs_are_found_by_what_is_known_of_them() {
 }
 
 #[tokio::test]
-async fn another_team_s_run_is_not_there() {
+async fn another_teams_run_is_not_found() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let run = run(&ada).await;
     append(&ada, &run, &[console("secret")]).await.ok();
     let other = app.db.team("Other").await;
     let eve = app.member_of(&other, "eve", Role::Owner).await;
-    // She was let in by her own team a moment ago, and that says nothing here.
+    // Her access to her own team does not give her access to this team.
     let own = self::run(&eve).await;
     append(&eve, &own, &[console("hers")]).await.ok();
     for client in [&eve, &eve.at_team(ada.team_id)] {
@@ -252,9 +252,9 @@ async fn another_team_s_run_is_not_there() {
     assert_eq!(log(&viewer, &run).await.len(), 3);
 }
 
-/// A process that dies between a run's last line and its row leaves the end in the log alone.
+/// If a process dies between a run's last line and the update of its row, only the log contains the end.
 #[tokio::test]
-async fn a_run_whose_log_has_its_end_is_ended_by_whoever_opens_it() {
+async fn a_run_whose_log_has_ended_is_ended_by_the_process_that_opens_it() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -269,7 +269,7 @@ async fn a_run_whose_log_has_its_end_is_ended_by_whoever_opens_it() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes.extend_from_slice(format!("{end}\n").as_bytes());
     std::fs::write(&file, bytes).unwrap();
-    // Another process, since that one has closed its logs.
+    // Another process, because the first one has closed its logs.
     let next = app.beside(daybook::live::LiveOptions::default()).await;
     let ada = next.bearer(ada.credential.clone().unwrap());
     ada.get(&format!("{run}/events")).await.ok();
@@ -283,9 +283,9 @@ async fn a_run_whose_log_has_its_end_is_ended_by_whoever_opens_it() {
         .problem(StatusCode::CONFLICT, "run-ended");
 }
 
-/// The last line comes after every line that was taken, and its summary counts them.
+/// The last line comes after every accepted line, and its summary counts them.
 #[tokio::test]
-async fn a_run_that_ends_under_its_writers_has_every_line_in_its_summary() {
+async fn the_summary_of_a_run_that_ends_during_writes_counts_every_line() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     for _ in 0..10 {
@@ -320,6 +320,6 @@ async fn a_run_that_ends_under_its_writers_has_every_line_in_its_summary() {
             .fetch_one(&mut app.team.connection().await)
             .await
             .unwrap();
-        assert_eq!(home, None, "nobody's to take over");
+        assert_eq!(home, None, "no process may take it over");
     }
 }

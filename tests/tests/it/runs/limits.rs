@@ -1,4 +1,4 @@
-//! What one member can take from others with runs that don't end: descriptors, and nothing without bound.
+//! Tests of the limits for one member's unfinished runs: file descriptors, and the number of runs.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use tokio::process::Command;
 
 use super::process::{Place, Service, free_port};
 
-/// Descriptors that a service may have, and the logs that it may have open.
+/// Maximum number of file descriptors of the service, and of its open logs.
 const DESCRIPTORS: usize = 200;
 const OPEN_LOGS: usize = 16;
-/// Unfinished runs: more than there are descriptors.
+/// Number of unfinished runs: more than there are descriptors.
 const RUNS: usize = 260;
 
-/// How many descriptors of a process lead to logs.
+/// Returns the number of a process's descriptors for logs.
 fn open_logs(pid: i32, storage: &Path) -> usize {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -47,13 +47,13 @@ async fn unfinished_runs_of_one_member_take_no_descriptors_from_others() {
     for _ in 0..RUNS / 20 {
         let begun = join_all((0..20).map(|_| place.run(port, new.clone()))).await;
         runs.extend(begun);
-        // The log of a run that is begun is open, unlike the run, only for a while.
+        // The log of a started run is open only for a while.
         daybook_tests::eventually("few descriptors after a batch", async || {
             open_logs(service.pid(), place.storage.path()) <= OPEN_LOGS
         })
         .await;
     }
-    // Somebody else works as ever.
+    // Another run works as usual.
     let other = place.run(port, json!({"name": "import"})).await;
     for seq in 1..=20 {
         let (status, answer) = place.send(place.line(port, other, seq)).await.unwrap();
@@ -61,7 +61,7 @@ async fn unfinished_runs_of_one_member_take_no_descriptors_from_others() {
     }
     assert_eq!(place.log(port, other).await.len(), 22);
     place.complete(port, other).await;
-    // The others go on, too, each from where it was.
+    // The other runs continue, too, each at its last line.
     for batch in runs.chunks(20) {
         let sent = batch.iter().map(|run| place.send(place.line(port, *run, 1)));
         for sent in join_all(sent).await {
@@ -74,7 +74,7 @@ async fn unfinished_runs_of_one_member_take_no_descriptors_from_others() {
         open_logs(service.pid(), place.storage.path()) <= OPEN_LOGS
     })
     .await;
-    // And nothing of it is lost when the process is.
+    // No line is lost when the process is killed.
     service.kill().await;
     let service = serve_with_few_descriptors(&place, port).await;
     for run in runs.iter().step_by(13) {
@@ -110,7 +110,7 @@ async fn finished_runs_leave_no_descriptor_behind() {
 }
 
 #[tokio::test]
-async fn a_team_has_so_many_unfinished_runs_and_no_more_however_they_are_begun() {
+async fn the_number_of_a_teams_unfinished_runs_is_limited() {
     let place = Place::new().await;
     let other = place.db.team("Other").await;
     other.member("ada", Role::Owner).await;
@@ -118,7 +118,7 @@ async fn a_team_has_so_many_unfinished_runs_and_no_more_however_they_are_begun()
     let mut command = place.command(port, place.storage.path());
     command.env("DAYBOOK_OPEN_RUNS", "5");
     let service = Service::of(command, port).await;
-    // Those that wait count as well.
+    // Queued runs count as well.
     let new = |start: bool| json!({"name": "import", "start": start});
     let bodies: Vec<_> = (0..20).map(|number| new(number % 2 == 0)).collect();
     let answers = join_all(bodies.iter().map(|body| place.post(port, "/runs", body))).await;
@@ -137,13 +137,13 @@ async fn a_team_has_so_many_unfinished_runs_and_no_more_however_they_are_begun()
             "{detail}"
         );
     }
-    // Other teams are not concerned, and neither is a run that is there.
+    // Other teams and existing runs are not affected.
     let url = format!("http://127.0.0.1:{port}/v1/teams/{}/runs", other.id);
     let elsewhere = place.http.post(url).bearer_auth(&place.token).json(&new(true));
     assert_eq!(place.send(elsewhere).await.unwrap().0, StatusCode::CREATED);
     let run = begun[0].1["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(place.send(place.line(port, run, 1)).await.unwrap().0, StatusCode::OK);
-    // One that ends makes room for one.
+    // A run that ends makes room for another one.
     let cancelled = place.post(port, &format!("/runs/{run}/cancel"), &json!({})).await;
     assert_eq!(cancelled.unwrap().0, StatusCode::OK);
     place.run(port, new(true)).await;

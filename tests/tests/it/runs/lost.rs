@@ -1,4 +1,4 @@
-//! Runs whose writers are silent, and those who look for them.
+//! Tests of runs whose writers are silent, and of the processes that detect them.
 
 use daybook::runs::Runs;
 use daybook::tenancy::{Role, WorkerDatabase};
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{append, console};
 
 #[tokio::test]
-async fn two_who_look_for_silent_runs_end_one_once() {
+async fn processes_that_detect_the_same_silent_run_end_it_once() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mut paths = Vec::new();
@@ -21,7 +21,7 @@ async fn two_who_look_for_silent_runs_end_one_once() {
             .ok();
         paths.push(format!("/runs/{}", run["id"].as_str().unwrap()));
     }
-    // Its process is gone, long ago.
+    // The process that wrote them stopped long ago.
     app.runs.close(&app.database).await;
     let mut owner = app.team.connection().await;
     for statement in [
@@ -33,7 +33,7 @@ async fn two_who_look_for_silent_runs_end_one_once() {
     let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
     let database = app.database.clone().with_extension(workers);
     let processes: Vec<_> = (0..3).map(|_| Runs::new(run_options(&app.storage))).collect();
-    // Two turns in each of three processes, all at the same time.
+    // Two sweeps in each of three processes, all concurrently.
     let sweeps = processes
         .iter()
         .chain(&processes)
@@ -47,22 +47,22 @@ async fn two_who_look_for_silent_runs_end_one_once() {
             (&json!("failed"), &json!("writer-lost"))
         );
     }
-    let told: i64 = sqlx::query_scalar(
+    let recorded: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM events WHERE object_type = 'run' AND event_type = 'STATE_CHANGED'
             AND event_data -> 'state' ->> 'new' = 'failed'",
     )
     .fetch_one(&mut owner)
     .await
     .unwrap();
-    assert_eq!(usize::try_from(told).unwrap(), paths.len());
+    assert_eq!(usize::try_from(recorded).unwrap(), paths.len());
     for runs in processes {
         runs.close(&database).await;
     }
 }
 
-/// A writer that comes back while others are looked after is not lost.
+/// A writer that comes back during the sweep is not lost.
 #[tokio::test]
-async fn a_run_whose_writer_speaks_is_not_ended_whatever_its_row_says() {
+async fn a_run_with_a_live_writer_is_not_ended_although_its_row_is_old() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let run = ada
@@ -88,7 +88,7 @@ async fn a_run_whose_writer_speaks_is_not_ended_whatever_its_row_says() {
 }
 
 #[tokio::test]
-async fn a_run_that_no_process_holds_is_lost_at_its_limit_and_not_before() {
+async fn a_run_without_a_process_is_lost_after_its_limit_and_not_before() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let mut paths = Vec::new();
@@ -100,7 +100,7 @@ async fn a_run_that_no_process_holds_is_lost_at_its_limit_and_not_before() {
     append(&ada, &paths[2], &[console("here")]).await.ok();
     app.runs.close(&app.database).await;
     let mut owner = app.team.connection().await;
-    // Five seconds for a slow machine.
+    // Leaves five seconds for a slow machine.
     for statement in [
         "UPDATE runs SET updated_at = clock_timestamp() - interval '1 hour'",
         "UPDATE runs SET home = NULL, updated_at = clock_timestamp() - interval '60.5 s' WHERE name = 'beyond'",

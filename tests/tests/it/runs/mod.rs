@@ -1,4 +1,4 @@
-//! Runs over HTTP: their lines, who writes them, who reads them, and how they end.
+//! Tests of runs over HTTP: writing and reading their lines, and how they end.
 
 mod clients;
 mod disks;
@@ -21,13 +21,13 @@ mod writing;
 use daybook_tests::http::{Client, TestRequest};
 use serde_json::{Value, json};
 
-/// A run of Acme's that has started; its path.
+/// Starts a run of the team Acme, and returns its path.
 pub async fn run(client: &Client) -> String {
     let run = client.post("/runs", json!({"name": "nightly import"})).await.ok();
     format!("/runs/{}", run["id"].as_str().unwrap())
 }
 
-/// Lines as NDJSON.
+/// Encodes lines as NDJSON.
 fn ndjson(lines: &[Value]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -36,15 +36,15 @@ pub fn console(message: &str) -> Value {
     json!({"type": "console.line", "payload": {"stream": "stdout", "level": "info", "message": message}})
 }
 
-/// Many lines in one request.
-pub fn append(client: &Client, run: &str, lines: &[Value]) -> TestRequest {
+/// Appends several lines in one request.
+pub fn append(client: &Client, run: &str, lines: &[Value]) -> Ask {
     client
         .ask(axum::http::Method::POST, &format!("{run}/events"))
         .header("content-type", "application/x-ndjson")
         .body(ndjson(lines))
 }
 
-/// A whole log, as NDJSON.
+/// Returns a complete log, read as NDJSON.
 async fn log(client: &Client, run: &str) -> Vec<Value> {
     let answer = client
         .get(&format!("{run}/events"))
@@ -55,8 +55,8 @@ async fn log(client: &Client, run: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What lines say, in short: their types, or a console's words.
-fn told(lines: &[Value]) -> Vec<String> {
+/// Returns a short text for each line: the message of a console line, or the type.
+fn texts(lines: &[Value]) -> Vec<String> {
     let word = |line: &Value| {
         let message = line["payload"]["message"].as_str();
         message.or_else(|| line["type"].as_str()).unwrap().to_owned()
@@ -64,7 +64,7 @@ fn told(lines: &[Value]) -> Vec<String> {
     lines.iter().map(word).collect()
 }
 
-/// The file of a run's log, by the run's path.
+/// Returns the file of a run's log.
 fn file_of(app: &daybook_tests::http::TestApp, run: &str) -> std::path::PathBuf {
     let folder = app.storage.path().join("workspaces").join(app.team.id.to_string());
     folder.join(run.trim_start_matches('/')).join("logs/events.ndjson")

@@ -1,4 +1,5 @@
-//! What a program prints, from `daybook exec` to `daybook runs log`: nothing is changed on the way, nothing is given away.
+//! Tests of a program's output from `daybook exec` to `daybook runs log`: it is not changed, and no secrets are
+//! revealed.
 
 use std::process::Stdio;
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::exec::{exec, newest, output, words};
 use super::process::{Place, free_port};
 
-/// Another command of `daybook`, for the same service.
+/// Returns another command of `daybook`, for the same service.
 fn command(place: &Place, port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
     place.equip(&mut command, port, place.storage.path());
@@ -24,7 +25,7 @@ fn command(place: &Place, port: u16, arguments: &[&str]) -> Command {
     command
 }
 
-/// The pieces of a run's stdout: text, and whether the line goes on.
+/// Returns the pieces of a run's stdout: the text, and whether the line continues.
 async fn pieces(place: &Place, port: u16, run: &Value) -> Vec<(String, bool)> {
     let id: Uuid = run["id"].as_str().unwrap().parse().unwrap();
     let log = place.log(port, id).await;
@@ -46,13 +47,13 @@ fn joined(pieces: &[(String, bool)]) -> String {
 }
 
 #[tokio::test]
-async fn pieces_are_what_the_program_has_printed_and_are_printed_so() {
+async fn partial_lines_are_logged_and_printed_as_the_program_wrote_them() {
     let place = Place::new().await;
     let port = free_port();
     let service = place.serve(port).await;
     let gate = place.storage.path().join("gate");
-    // A slow progress bar; half of a character, and later the rest; a long line; a line without an end. Each part waits until
-    // the log has the one before.
+    // A slow progress bar, a character in two parts, a long line, and a line without an end. Each part waits until the
+    // log has the previous one.
     let script = format!(
         "wait_for() {{ while [ ! -e '{gate}'$1 ]; do sleep 0.02; done; }}
          printf '10%%\\r'; wait_for 1; printf '20%%\\r'; wait_for 2; printf 'done\\r\\n'
@@ -76,17 +77,17 @@ async fn pieces_are_what_the_program_has_printed_and_are_printed_so() {
         format!("10%\r20%\rdone\r\nx€\n{}\nno end", "€".repeat(300_000))
     );
     let run = newest(&place, port).await;
-    let given = pieces(&place, port, &run).await;
-    assert!(joined(&given) == printed, "{} pieces", given.len());
-    assert!(given.len() < 30, "{} pieces", given.len());
-    assert_eq!(given.last().unwrap(), &("no end".to_owned(), true));
+    let logged = pieces(&place, port, &run).await;
+    assert!(joined(&logged) == printed, "{} pieces", logged.len());
+    assert!(logged.len() < 30, "{} pieces", logged.len());
+    assert_eq!(logged.last().unwrap(), &("no end".to_owned(), true));
 
     let id = run["id"].as_str().unwrap();
     let raw = output(command(&place, port, &["runs", "log", id, "--raw"])).await;
     assert!(raw.status.success(), "{}", words(&raw.stderr));
     assert!(raw.stdout == printed.as_bytes());
-    let told = words(&output(command(&place, port, &["runs", "log", id])).await.stdout);
-    let lines: Vec<_> = told.lines().map(|line| line.get(9..).unwrap_or_default()).collect();
+    let text = words(&output(command(&place, port, &["runs", "log", id])).await.stdout);
+    let lines: Vec<_> = text.lines().map(|line| line.get(9..).unwrap_or_default()).collect();
     assert_eq!(lines[2..4], ["10%\\r20%\\rdone", "x€"]);
     assert!(lines[4] == "€".repeat(300_000));
     assert_eq!(lines[5], "no end");
@@ -95,12 +96,12 @@ async fn pieces_are_what_the_program_has_printed_and_are_printed_so() {
 }
 
 #[tokio::test]
-async fn a_run_s_name_and_a_program_s_environment_have_no_secrets() {
+async fn a_runs_name_and_a_programs_environment_contain_no_secrets() {
     let place = Place::new().await;
     let port = free_port();
     let service = place.serve(port).await;
     let script = "env | grep -E '^(DAYBOOK_|DATABASE_URL|OTHER)' | cut -d= -f1 | sort";
-    let mut asked = exec(&place, port, &["--", "sh", "-c", script, "--password=hunter2"]);
+    let mut command = exec(&place, port, &["--", "sh", "-c", script, "--password=hunter2"]);
     for name in [
         "DAYBOOK_REDACTION_KEY",
         "DAYBOOK_APP_URL",
@@ -112,10 +113,10 @@ async fn a_run_s_name_and_a_program_s_environment_have_no_secrets() {
         } else {
             "0123456789abcdef"
         };
-        asked.env(name, value);
+        command.env(name, value);
     }
-    asked.env("OTHER_TOKEN", "the program's own");
-    let done = output(asked).await;
+    command.env("OTHER_TOKEN", "the program's own");
+    let done = output(command).await;
     let names = words(&done.stdout);
     for kept in ["DAYBOOK_URL", "DATABASE_URL", "OTHER_TOKEN", "DAYBOOK_DATA_DIR"] {
         assert!(names.lines().any(|name| name == kept), "{kept}: {names}");
@@ -144,7 +145,7 @@ async fn a_run_s_name_and_a_program_s_environment_have_no_secrets() {
         assert!(output(exec(&place, port, command)).await.status.success());
         assert_eq!(newest(&place, port).await["name"], name);
     }
-    // Whatever else is kept of them.
+    // The events contain no secrets either.
     let mut connection = place.team.connection().await;
     let kept: String = sqlx::query_scalar("SELECT string_agg(e::text, ' ') FROM events e")
         .fetch_one(&mut connection)
@@ -157,9 +158,9 @@ async fn a_run_s_name_and_a_program_s_environment_have_no_secrets() {
     service.stop().await;
 }
 
-/// Names, comments and a service's errors reach a terminal as words, whichever command prints them.
+/// Names, comments and errors of the service are printed with escaped control characters by every command.
 #[tokio::test]
-async fn hostile_texts_are_printed_as_words() {
+async fn control_characters_are_printed_escaped() {
     const HOSTILE: &str = "A\u{1b}]0;owned\u{7}\nB\u{202e}C\u{9b}2J";
     const SHOWN: &str = "A\\u{1b}]0;owned\\u{7}\\nB\\u{202e}C\\u{9b}2J";
     let place = Place::new().await;
@@ -197,7 +198,7 @@ async fn hostile_texts_are_printed_as_words() {
             "{arguments:?}: {text:?}"
         );
     }
-    // Names may have no control characters, and are lists' lines all the same.
+    // Names have no control characters, but may have others that terminals act on.
     place.run(port, json!({"name": "A\u{202e}B"})).await;
     let team = place.team.id.to_string();
     let added = [
@@ -220,7 +221,7 @@ async fn hostile_texts_are_printed_as_words() {
             "{arguments:?}: {text:?}"
         );
     }
-    // Followed live, from the beginning.
+    // Follows the object live, from the beginning.
     let mut tail = command(&place, port, &["tail", "--object", &object, "--from", "0"]);
     let mut tail = tail.spawn().unwrap();
     let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(tail.stdout.take().unwrap()));
@@ -229,7 +230,7 @@ async fn hostile_texts_are_printed_as_words() {
     assert!(first.contains(SHOWN), "{first:?}");
     tail.kill().await.unwrap();
 
-    // JSON has the values, and nothing that a terminal acts on.
+    // JSON output has the exact values, with such characters escaped.
     let done = output(command(&place, port, &["activity", "--object", "campaign", "--json"])).await;
     let text = words(&done.stdout);
     assert!(
@@ -239,7 +240,7 @@ async fn hostile_texts_are_printed_as_words() {
     let event: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!(event["object_label"], HOSTILE);
 
-    // What a service answers, in an error.
+    // An error of the service is printed escaped, too.
     let done = output(command(&place, port, &["runs", "list", "--team", HOSTILE])).await;
     let text = words(&done.stderr);
     assert!(

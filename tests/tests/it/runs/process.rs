@@ -1,4 +1,4 @@
-//! The service as a process of its own, which can be killed and started again on its old port.
+//! Starts the service as a separate process, which can be killed and restarted on the same port.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,7 +22,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
-/// A team with a member, and a folder for logs: what services are started on.
+/// A team with a member and a folder for logs, on which services are started.
 pub struct Place {
     pub db: TestDb,
     pub team: TestTeam,
@@ -36,7 +36,7 @@ impl Place {
         let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
         let team = db.team("Acme").await;
         team.member("ada", Role::Owner).await;
-        // Once a process; who was first has installed the same.
+        // Once for each process. If it is installed already, it is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             db,
@@ -51,7 +51,7 @@ impl Place {
         }
     }
 
-    /// The command that serves on a port, with its logs in a folder.
+    /// Returns the command that starts the service on a port, with its logs in a folder.
     pub fn command(&self, port: u16, storage: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
         self.equip(&mut command, port, storage);
@@ -59,7 +59,7 @@ impl Place {
         command
     }
 
-    /// Gives a command the settings of [`Place::command`].
+    /// Sets the environment of [`Place::command`] for a command.
     pub fn equip(&self, command: &mut Command, port: u16, storage: &Path) {
         let JwtKey::Secret(secret) = auth_config().key.unwrap() else {
             panic!("a secret");
@@ -88,7 +88,7 @@ impl Place {
         Service::of(self.command(port, self.storage.path()), port).await
     }
 
-    /// Asks a service for something of the team's. An error is a service that is away.
+    /// Sends a request for the team's data. An error means that the service is not available.
     pub async fn ask(&self, port: u16, method: Method, path: &str) -> reqwest::Result<(StatusCode, Value)> {
         self.send(self.request(port, method, path)).await
     }
@@ -110,7 +110,7 @@ impl Place {
         Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
-    /// Sends again what the service is too busy for, as it asks for.
+    /// Sends a request, and repeats it while the service is too busy.
     async fn post_patiently(&self, port: u16, path: &str, body: &Value) -> (StatusCode, Value) {
         let began = Instant::now();
         loop {
@@ -121,7 +121,7 @@ impl Place {
         }
     }
 
-    /// Says that a run has succeeded.
+    /// Completes a run successfully.
     pub async fn complete(&self, port: u16, run: Uuid) {
         let path = format!("/runs/{run}/complete");
         let end = serde_json::json!({"status": "succeeded"});
@@ -129,14 +129,14 @@ impl Place {
         assert_eq!(status, StatusCode::OK, "{ended}");
     }
 
-    /// A run that has begun there.
+    /// Starts a run on the service at a port.
     pub async fn run(&self, port: u16, new: Value) -> Uuid {
         let (status, run) = self.post_patiently(port, "/runs", &new).await;
         assert_eq!(status, StatusCode::CREATED, "{run}");
         run["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// One line of a writer that numbers them.
+    /// Returns a request with one line of a writer that numbers its lines.
     pub fn line(&self, port: u16, run: Uuid, seq: u64) -> reqwest::RequestBuilder {
         let line = format!(r#"{{"type":"console.line","payload":{{"message":"{seq}"}}}}"#);
         self.request(port, Method::POST, &format!("/runs/{run}/events"))
@@ -147,7 +147,7 @@ impl Place {
             .body(line)
     }
 
-    /// A whole log.
+    /// Returns a complete log.
     pub async fn log(&self, port: u16, run: Uuid) -> Vec<Value> {
         let request = self.request(port, Method::GET, &format!("/runs/{run}/events"));
         let answer = request.header("accept", "application/x-ndjson").send().await.unwrap();
@@ -158,18 +158,18 @@ impl Place {
     }
 }
 
-/// A service that runs.
+/// A running service.
 pub struct Service {
     process: Child,
-    said: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
 }
 
 impl Service {
     pub async fn of(mut command: Command, port: u16) -> Self {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let said = Arc::new(Mutex::new(String::new()));
-        let saying = said.clone();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let collected = stderr.clone();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let mut ready = Some(ready);
@@ -179,21 +179,21 @@ impl Service {
                 {
                     let _ = ready.send(());
                 }
-                let _ = writeln!(saying.lock().unwrap(), "{line}");
+                let _ = writeln!(collected.lock().unwrap(), "{line}");
             }
         });
         let waited = tokio::time::timeout(PATIENCE, is_ready).await;
         assert!(
             matches!(waited, Ok(Ok(()))),
             "no service on {port}: {}",
-            said.lock().unwrap()
+            stderr.lock().unwrap()
         );
-        Self { process, said }
+        Self { process, stderr }
     }
 
-    /// What it has said by now.
+    /// Returns what the service has written to stderr until now.
     pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+        self.stderr.lock().unwrap().clone()
     }
 
     pub fn pid(&self) -> i32 {
@@ -204,12 +204,12 @@ impl Service {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    /// Kills it as `kill -9` does.
+    /// Kills the service with SIGKILL.
     pub async fn kill(mut self) {
         self.process.kill().await.unwrap();
     }
 
-    /// Lets it end by itself.
+    /// Stops the service with SIGTERM, and waits until it ends.
     pub async fn stop(mut self) {
         self.signal(Signal::SIGTERM);
         let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;

@@ -1,4 +1,5 @@
-//! Several processes on one database: each log has one of them, and others say where, or take it over.
+//! Tests of several processes on one database. One process writes each log; the others redirect to it, or take the log
+//! over.
 
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 use super::process::{Place, Service, free_port};
 
 #[tokio::test]
-async fn a_second_process_says_where_the_log_is_and_takes_it_over_from_the_dead() {
+async fn a_second_process_redirects_to_the_log_and_takes_it_over_from_a_dead_process() {
     let place = Place::new().await;
     let (one, two) = (free_port(), free_port());
     let first = place.serve(one).await;
@@ -16,7 +17,7 @@ async fn a_second_process_says_where_the_log_is_and_takes_it_over_from_the_dead(
     let run = place.run(one, json!({"name": "import"})).await;
     assert_eq!(place.send(place.line(one, run, 1)).await.unwrap().0, StatusCode::OK);
 
-    // Not written, not read, not ended there; but sent on.
+    // The second process doesn't write, read or end it, but redirects to the first.
     let events = format!("/runs/{run}/events");
     for request in [
         place.line(two, run, 2),
@@ -31,11 +32,11 @@ async fn a_second_process_says_where_the_log_is_and_takes_it_over_from_the_dead(
             "{location}"
         );
     }
-    // What the database knows is everywhere the same.
+    // Data in the database is the same in every process.
     let (status, known) = place.ask(two, Method::GET, &format!("/runs/{run}")).await.unwrap();
     assert_eq!((status, &known["status"]), (StatusCode::OK, &json!("running")));
 
-    // A process that is stopped is not dead: its lock says so.
+    // A paused process is not dead: it still holds its lock.
     first.signal(Signal::SIGSTOP);
     let answer = place.line(two, run, 2).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
@@ -48,7 +49,7 @@ async fn a_second_process_says_where_the_log_is_and_takes_it_over_from_the_dead(
         (StatusCode::OK, &json!(4)),
         "{answer}"
     );
-    // What was sent before is known there, too.
+    // The new process also recognises lines that were sent before.
     let (_, again) = place.send(place.line(two, run, 1)).await.unwrap();
     assert_eq!((&again["appended"], &again["duplicates"]), (&json!(0), &json!(1)));
     let end = json!({"status": "succeeded"});
@@ -56,13 +57,13 @@ async fn a_second_process_says_where_the_log_is_and_takes_it_over_from_the_dead(
         place.post(two, &format!("/runs/{run}/complete"), &end).await.unwrap().0,
         StatusCode::OK
     );
-    // A log that is closed is read by anybody who has the folder.
+    // A closed log can be read by any process with the folder.
     let third = place.serve(one).await;
     assert_eq!(place.log(one, run).await.len(), 5);
     third.stop().await;
     second.stop().await;
     let left = std::fs::read_dir(place.storage.path().join("wal")).unwrap().count();
-    assert_eq!(left, 0, "who leaves in order leaves nothing behind");
+    assert_eq!(left, 0, "a process that stops in order leaves no files");
 }
 
 #[tokio::test]
@@ -75,10 +76,10 @@ async fn a_process_without_the_folder_does_not_take_the_log_over_before_the_leas
     let run = place.run(one, json!({"name": "import"})).await;
     assert_eq!(place.send(place.line(one, run, 1)).await.unwrap().0, StatusCode::OK);
     first.kill().await;
-    // For all that it knows the first one lives.
+    // The second process has no proof that the first one is dead.
     let answer = place.line(two, run, 2).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
-    // It comes back, with the folder: nothing is missing.
+    // The first process comes back with its folder, and no line is missing.
     let again = place.serve(one).await;
     assert_eq!(place.send(place.line(one, run, 2)).await.unwrap().0, StatusCode::OK);
     let sequences: Vec<_> = place
@@ -93,7 +94,7 @@ async fn a_process_without_the_folder_does_not_take_the_log_over_before_the_leas
 }
 
 #[tokio::test]
-async fn who_stops_lets_readers_go_and_they_read_on_at_the_next() {
+async fn a_stopping_process_ends_its_streams_and_readers_resume_at_the_next() {
     let place = Place::new().await;
     let port = free_port();
     let service = place.serve(port).await;
@@ -109,7 +110,7 @@ async fn who_stops_lets_readers_go_and_they_read_on_at_the_next() {
     assert!(reader.chunk().await.unwrap().is_some());
     assert_eq!(place.send(place.line(port, run, 1)).await.unwrap().0, StatusCode::OK);
     service.stop().await;
-    // To its end, not to an error.
+    // The stream ends without an error.
     let mut rest = Vec::new();
     while let Some(chunk) = reader.chunk().await.unwrap() {
         rest.extend_from_slice(&chunk);
@@ -130,9 +131,9 @@ async fn who_stops_lets_readers_go_and_they_read_on_at_the_next() {
     service.stop().await;
 }
 
-/// A run of a dead process, which another writer node has acquired since.
+/// The process of a run is dead, and the run has moved to another process.
 #[tokio::test]
-async fn what_a_dead_process_left_of_a_run_that_has_moved_is_not_written_into_its_file() {
+async fn a_dead_processs_remaining_lines_are_not_written_into_the_log_of_a_run_that_moved() {
     let place = Place::new().await;
     let (one, two) = (free_port(), free_port());
     let first = place.serve(one).await;
@@ -153,14 +154,14 @@ async fn what_a_dead_process_left_of_a_run_that_has_moved_is_not_written_into_it
     let second = place.serve(two).await;
     let other = place.run(two, json!({"name": "other"})).await;
     assert_eq!(place.send(place.line(two, other, 1)).await.unwrap().0, StatusCode::OK);
-    // The second one's own is there, and nothing of the first.
-    daybook_tests::eventually("the end of what was left", async || homes() == 1).await;
+    // Only the second process's own folder is left.
+    daybook_tests::eventually("the cleanup of the first process's folder", async || homes() == 1).await;
     assert_eq!(std::fs::read(&file).unwrap(), moved);
     second.stop().await;
 }
 
 #[tokio::test]
-async fn a_process_without_the_folder_does_not_begin_a_log_again_that_is_elsewhere() {
+async fn a_process_without_the_folder_does_not_start_a_new_log() {
     let place = Place::new().await;
     let elsewhere = TempDir::new().unwrap();
     let (one, two) = (free_port(), free_port());

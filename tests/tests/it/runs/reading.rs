@@ -1,4 +1,4 @@
-//! Logs that are read: in three forms, from any line on, while they grow and afterwards.
+//! Tests of reading logs: in three formats, from any line, during and after the run.
 
 use axum::http::{Method, StatusCode};
 use daybook::tenancy::Role;
@@ -6,10 +6,10 @@ use daybook_tests::http::TestApp;
 use serde_json::{Value, json};
 
 use super::sse::{Events, event};
-use super::{append, console, log, run, told};
+use super::{append, console, log, run, texts};
 
 #[tokio::test]
-async fn a_reader_has_every_line_once_while_it_grows_and_then_its_end() {
+async fn a_reader_of_a_growing_log_receives_every_line_once_and_its_end() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -45,7 +45,7 @@ async fn a_reader_has_every_line_once_while_it_grows_and_then_its_end() {
         assert_eq!(end.name.as_deref(), Some("end"));
         assert!(reader.next().await.is_none());
     }
-    // A browser that comes again after the end is told to stay away.
+    // A browser that reconnects after the end is told to stop.
     let over = ada
         .get(&format!("{run}/events"))
         .header("accept", "text/event-stream")
@@ -59,7 +59,7 @@ async fn a_reader_has_every_line_once_while_it_grows_and_then_its_end() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_begun_with_stream_answers_with_its_lines() {
+async fn a_run_created_with_stream_returns_its_lines() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let address = app.serve(|router| router).await;
@@ -76,7 +76,7 @@ async fn a_run_that_is_begun_with_stream_answers_with_its_lines() {
 }
 
 #[tokio::test]
-async fn pages_and_filters() {
+async fn a_log_is_read_in_pages_and_with_filters() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -109,7 +109,7 @@ async fn pages_and_filters() {
     assert_eq!(found("?type=run.queued,console.line").await, 16);
     assert_eq!(found("?level=warning").await, 14);
     assert_eq!(found("?level=error&type=step.done").await, 7);
-    // Filtered pages go on where they were, too.
+    // Filtered pages continue at the right line, too.
     let first = page("?type=step.done&limit=10").await;
     let next = first["next_after_sequence"].as_u64().unwrap();
     assert_eq!(found(&format!("?type=step.done&after_sequence={next}")).await, 5);
@@ -184,7 +184,7 @@ async fn ndjson_can_be_read_by_ranges() {
     let beyond = ask().header("range", &format!("bytes={total}-")).await;
     assert_eq!(beyond.header("content-range").unwrap(), format!("bytes */{total}"));
     beyond.is(StatusCode::RANGE_NOT_SATISFIABLE);
-    // And by lines.
+    // The log can also be read from a given line.
     let rest = ada
         .get(&format!("{run}/events?from_sequence=1500"))
         .header("accept", "application/x-ndjson")
@@ -197,7 +197,7 @@ async fn ndjson_can_be_read_by_ranges() {
 }
 
 #[tokio::test]
-async fn ranges_are_of_the_lines_that_are_asked_for() {
+async fn byte_ranges_refer_to_the_requested_lines() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -288,23 +288,23 @@ async fn a_ticket_reads_one_run() {
         .await
         .is(StatusCode::UNAUTHORIZED);
     nobody.get(&format!("{one}/events")).await.is(StatusCode::UNAUTHORIZED);
-    // It opens no socket.
+    // It does not open a live socket.
     nobody
         .get(&format!("/live?ticket={ticket}"))
         .await
         .is(StatusCode::UNAUTHORIZED);
-    // And is as good as who asked for it.
+    // It is valid only as long as its creator has access.
     let owner = app.member("olga", Role::Owner).await;
     owner.delete(&format!("/members/{}", ada.id())).await.ok();
     nobody
         .get(&format!("{one}/events?ticket={ticket}"))
         .await
         .is(StatusCode::NOT_FOUND);
-    assert_eq!(told(&log(&bob, &one).await), ["run.queued", "run.started"]);
+    assert_eq!(texts(&log(&bob, &one).await), ["run.queued", "run.started"]);
 }
 
 #[tokio::test]
-async fn a_page_of_long_lines_ends_at_its_bytes_and_goes_on_at_the_next() {
+async fn a_page_of_long_lines_is_limited_in_bytes_and_the_next_one_continues() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -320,7 +320,7 @@ async fn a_page_of_long_lines_ends_at_its_bytes_and_goes_on_at_the_next() {
         assert!(answer.body.len() < (1 << 20) + 10_000, "{} bytes", answer.body.len());
         let page = answer.ok();
         let items = page["items"].as_array().unwrap();
-        assert!(!items.is_empty(), "a page has one line at least");
+        assert!(!items.is_empty(), "a page has at least one line");
         read += items.iter().filter(|item| item["type"] == "console.line").count();
         seen.push((
             after,
@@ -332,17 +332,17 @@ async fn a_page_of_long_lines_ends_at_its_bytes_and_goes_on_at_the_next() {
             break;
         }
     }
-    assert_eq!(read as u64, lines, "each line once: {seen:?}");
+    assert_eq!(read as u64, lines, "each line is returned once: {seen:?}");
     assert!(pages >= 3, "{pages}");
 }
 
 #[tokio::test]
-async fn what_is_in_the_file_and_not_safe_yet_is_not_read() {
+async fn lines_that_are_not_committed_are_not_read() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
     append(&ada, &run, &[console("a")]).await.ok();
-    // As far as a commit has come that has not been acknowledged.
+    // The state of the file before a commit is acknowledged.
     let file = super::file_of(&app, &run);
     let mut bytes = std::fs::read(&file).unwrap();
     let last = bytes
@@ -352,9 +352,9 @@ async fn what_is_in_the_file_and_not_safe_yet_is_not_read() {
         .to_vec();
     bytes.extend_from_slice(&last);
     std::fs::write(&file, &bytes).unwrap();
-    assert_eq!(told(&log(&ada, &run).await)[2..], ["a"]);
+    assert_eq!(texts(&log(&ada, &run).await)[2..], ["a"]);
     let page = ada.get(&format!("{run}/events")).await.ok();
     assert_eq!(page["items"].as_array().unwrap().len(), 3);
     append(&ada, &run, &[console("b")]).await.ok();
-    assert_eq!(told(&log(&ada, &run).await)[2..], ["a", "b"]);
+    assert_eq!(texts(&log(&ada, &run).await)[2..], ["a", "b"]);
 }

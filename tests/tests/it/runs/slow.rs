@@ -1,4 +1,4 @@
-//! Readers that don't read.
+//! A test of readers that don't read.
 
 use daybook_tests::PATIENCE;
 use reqwest::StatusCode;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::process::{Place, Service, free_port};
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_is_cut_off_and_keeps_nobody_waiting() {
+async fn a_reader_that_does_not_read_is_disconnected_and_delays_no_other_client() {
     let place = Place::new().await;
     let port = free_port();
     let mut command = place.command(port, place.storage.path());
@@ -44,11 +44,11 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_keeps_nobody_waiting() {
             .to_owned();
         line.split(' ').nth(1).unwrap().parse::<f64>().unwrap()
     };
-    // The request for the metrics is open itself.
+    // The request for the metrics is counted, too.
     daybook_tests::eventually("the reader's request", async || open().await >= 2.0).await;
-    // Others are served meanwhile.
+    // Other readers are served meanwhile.
     assert_eq!(place.log(port, run).await.len(), 40_002);
-    daybook_tests::eventually("its end", async || open().await < 2.0).await;
+    daybook_tests::eventually("the end of the reader's request", async || open().await < 2.0).await;
     let mut got = 0;
     let mut block = vec![0; 1 << 16];
     loop {

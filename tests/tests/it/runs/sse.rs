@@ -1,4 +1,4 @@
-//! Server-sent events, read from a socket.
+//! Reads server-sent events from a connection.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ pub struct Events {
     pub location: Option<String>,
 }
 
-/// One event.
+/// A server-sent event.
 #[derive(Debug, Default)]
 pub struct Event {
     pub id: Option<String>,
@@ -22,7 +22,7 @@ pub struct Event {
     pub data: String,
 }
 
-/// A line's number, and the line.
+/// Returns the line's sequence number, and the line.
 pub fn event(event: &Event) -> (u64, Value) {
     assert_eq!(event.name, None, "{event:?}");
     let line: Value = serde_json::from_str(&event.data).unwrap();
@@ -63,7 +63,7 @@ impl Events {
         }
     }
 
-    /// The next event; none at the stream's end.
+    /// Returns the next event; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
@@ -91,7 +91,7 @@ impl Events {
 }
 
 fn http() -> reqwest::Client {
-    // Once a process; who was first has installed the same.
+    // Once for each process. If it is installed already, it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Lines that come: what is kept of them, once, and what is told of those that are none.
+//! Tests of writing lines: each is kept once, and invalid lines are rejected.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::{append, console, log, ndjson, run, told};
+use super::{append, console, log, ndjson, run, texts};
 
 fn numbered(client: &Client, run: &str, epoch: u64, seq: u64, lines: &[Value]) -> TestRequest {
     append(client, run, lines)
@@ -22,7 +22,7 @@ fn numbered(client: &Client, run: &str, epoch: u64, seq: u64, lines: &[Value]) -
 }
 
 #[tokio::test]
-async fn what_a_writer_sends_again_is_kept_once() {
+async fn lines_that_a_writer_sends_again_are_kept_once() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -38,8 +38,8 @@ async fn what_a_writer_sends_again_is_kept_once() {
     numbered(&ada, &run, 1, 4, &[console("x")])
         .await
         .problem(StatusCode::CONFLICT, "writer-fenced");
-    assert_eq!(told(&log(&ada, &run).await)[2..], ["a", "b", "c", "d"]);
-    // Nothing but that the writer lives.
+    assert_eq!(texts(&log(&ada, &run).await)[2..], ["a", "b", "c", "d"]);
+    // An empty request is a heartbeat of the writer.
     let beat = numbered(&ada, &run, 2, 2, &[]).await.ok();
     assert_eq!((&beat["appended"], &beat["last_sequence"]), (&json!(0), &json!(6)));
     for (name, value) in [("writer-id", "a b"), ("writer-epoch", "0"), ("writer-seq", "x")] {
@@ -49,7 +49,7 @@ async fn what_a_writer_sends_again_is_kept_once() {
 }
 
 #[tokio::test]
-async fn a_bad_line_is_told_and_those_before_it_are_kept() {
+async fn an_invalid_line_is_rejected_and_the_lines_before_it_are_kept() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -69,7 +69,7 @@ async fn a_bad_line_is_told_and_those_before_it_are_kept() {
     assert_eq!(problem["errors"][0]["field"], "line 4: type");
     let detail = problem["errors"][0]["detail"].as_str().unwrap();
     assert!(detail.contains("the lines before it are kept, as 3 to 4"), "{detail}");
-    assert_eq!(told(&log(&ada, &run).await)[2..], ["a", "b"]);
+    assert_eq!(texts(&log(&ada, &run).await)[2..], ["a", "b"]);
 
     let long = format!(
         "{{\"type\":\"x\",\"payload\":{{\"message\":\"{}\"}}}}",
@@ -105,8 +105,8 @@ async fn a_bad_line_is_told_and_those_before_it_are_kept() {
 }
 
 #[tokio::test]
-async fn a_body_may_take_as_long_as_the_run_and_what_was_whole_when_it_is_cut_is_kept() {
-    // Longer than a request may take.
+async fn a_body_may_last_as_long_as_the_run_and_its_complete_lines_are_kept_after_a_cut() {
+    // The body takes longer than an ordinary request may.
     let (limit, began) = (Duration::from_secs(2), Instant::now());
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
     let options = db.options();
@@ -133,7 +133,7 @@ async fn a_body_may_take_as_long_as_the_run_and_what_was_whole_when_it_is_cut_is
         let chunk = format!("{:x}\r\n{line}\r\n", line.len());
         socket.write_all(chunk.as_bytes()).await.unwrap();
         eventually("the line that was sent", async || {
-            told(&log(&ada, &run).await).last() == Some(&message)
+            texts(&log(&ada, &run).await).last() == Some(&message)
         })
         .await;
     }
@@ -145,11 +145,11 @@ async fn a_body_may_take_as_long_as_the_run_and_what_was_whole_when_it_is_cut_is
     append(&ada, &run, &[console("after")]).await.ok();
     let mut expected: Vec<String> = (1..=sent).map(|number| number.to_string()).collect();
     expected.push("after".to_owned());
-    assert_eq!(told(&log(&ada, &run).await)[2..], expected);
+    assert_eq!(texts(&log(&ada, &run).await)[2..], expected);
 }
 
 #[tokio::test]
-async fn a_body_that_comes_in_pieces_has_its_lines_numbered_across_them() {
+async fn the_lines_of_a_body_in_chunks_are_numbered_across_the_chunks() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Member).await;
     let run = run(&ada).await;
@@ -167,8 +167,8 @@ async fn a_body_that_comes_in_pieces_has_its_lines_numbered_across_them() {
         let lines = ndjson(&piece.map(console));
         let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
         socket.write_all(chunk.as_bytes()).await.unwrap();
-        eventually("the piece", async || {
-            told(&log(&ada, &run).await).last().map(String::as_str) == Some(piece[1])
+        eventually("the lines of the chunk", async || {
+            texts(&log(&ada, &run).await).last().map(String::as_str) == Some(piece[1])
         })
         .await;
     }
