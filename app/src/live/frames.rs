@@ -26,7 +26,7 @@ const MAX_FRAME_BYTES: usize = 64 * 1024;
 pub enum ClientFrame {
     /// Follows a topic from a position. If the topic is already followed, it starts again from this position.
     Subscribe {
-        /// Which.
+        /// The topic.
         topic: Topic,
         /// For a thread: the `seq` of the last message that the client has; 0 for none. If absent: only new messages.
         #[schema(minimum = 0)]
@@ -41,7 +41,7 @@ pub enum ClientFrame {
     },
     /// Stops following a topic.
     Unsubscribe {
-        /// Which.
+        /// The topic.
         topic: Topic,
     },
     /// Asks for a `pong`.
@@ -57,7 +57,7 @@ pub enum ServerFrame {
     /// The topic is followed. First come the changes that the client missed, then new ones.
     #[serde(rename = "subscribed")]
     Subscribed {
-        /// Which.
+        /// The topic.
         topic: Topic,
         /// For a thread: the `seq` of its newest message at this time.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ pub enum ServerFrame {
     /// The topic is no longer followed.
     #[serde(rename = "unsubscribed")]
     Unsubscribed {
-        /// Which.
+        /// The topic.
         topic: Topic,
     },
     /// New messages of one thread, in order.
