@@ -170,8 +170,8 @@ async fn ndjson_can_be_read_by_ranges() {
     ] {
         let part = ask().header("range", range).await.is(StatusCode::PARTIAL_CONTENT);
         assert_eq!(part.body, whole.body[span.clone()], "{range}");
-        let told = format!("bytes {}-{}/{total}", span.start, span.end - 1);
-        assert_eq!(part.header("content-range").unwrap(), told);
+        let content_range = format!("bytes {}-{}/{total}", span.start, span.end - 1);
+        assert_eq!(part.header("content-range").unwrap(), content_range);
     }
     let resumed = ask().header("range", "bytes=100-").header("if-range", &etag).await;
     resumed.is(StatusCode::PARTIAL_CONTENT);
@@ -233,8 +233,8 @@ async fn byte_ranges_refer_to_the_requested_lines() {
         ] {
             let part = ask().header("range", range).await.is(StatusCode::PARTIAL_CONTENT);
             assert_eq!(part.body, whole[span.clone()], "{query} {range}");
-            let told = format!("bytes {}-{}/{total}", span.start, span.end - 1);
-            assert_eq!(part.header("content-range").unwrap(), told);
+            let content_range = format!("bytes {}-{}/{total}", span.start, span.end - 1);
+            assert_eq!(part.header("content-range").unwrap(), content_range);
         }
         let beyond = ask().header("range", &format!("bytes={total}-")).await;
         assert_eq!(beyond.header("content-range").unwrap(), format!("bytes */{total}"));
