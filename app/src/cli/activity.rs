@@ -1,4 +1,4 @@
-//! `daybook activity`: a team's events, as sentences or as JSON lines.
+//! `daybook activity`: prints a team's events, as sentences or as JSON lines.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::Args as ClapArgs;
@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::service::{Server, with_team};
-use super::{Outcome, say, say_json};
+use super::{Outcome, print_json, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -16,22 +16,22 @@ use crate::tenancy::{Context, Database, TeamTx};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// The team, by id or name; may be left out when there is only one.
+    /// The team's id or name. Optional if there is only one team.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
-    /// Only of this object: `campaign`, or `campaign/ID`.
+    /// Print only events of this object or object type: `campaign`, or `campaign/ID`.
     #[arg(long, value_name = "TYPE[/ID]")]
     object: Option<String>,
-    /// Only by this actor: a person's handle, or an actor's id.
+    /// Print only events by this actor: a person's handle, or an actor's id.
     #[arg(long, value_name = "HANDLE|ID")]
     actor: Option<String>,
-    /// Only since: `30m`, `2h`, `7d`, a date, or an instant (RFC 3339).
+    /// Print only events since then: `30m`, `2h` or `7d` ago, a date, or an instant (RFC 3339).
     #[arg(long, value_parser = since)]
     since: Option<DateTime<Utc>>,
-    /// The newest N at most.
+    /// Print at most this number of events, the newest ones.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
     limit: i64,
-    /// Whole events, one JSON object a line.
+    /// Print whole events, one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -48,9 +48,9 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
             for ids in chunks(newest(&tx, &args).await?) {
                 for event in events_by_id(&tx, &ids).await? {
                     if args.json {
-                        say_json(serde_json::to_string(&event)?)?;
+                        print_json(serde_json::to_string(&event)?)?;
                     } else {
-                        say(format_args!(
+                        print_line(format_args!(
                             "{}  {}",
                             event.created_at.format("%F %T"),
                             sentences.render(&event)
@@ -66,11 +66,11 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
     Ok(())
 }
 
-/// How many events are read at once, and about how many bytes of them.
+/// The maximum number of events that are read at once, and approximately their maximum size.
 const MAX_CHUNK: usize = 500;
 const MAX_CHUNK_BYTES: i64 = 1 << 20;
 
-/// The newest events that match, oldest first: their ids, and how many bytes each has where it is kept.
+/// Returns the ids and stored sizes, in bytes, of the newest matching events, oldest first.
 async fn newest(tx: &TeamTx, args: &Args) -> Result<Vec<(Uuid, i64)>> {
     let (object_type, object_id) = match args.object.as_deref().map(|object| object.split_once('/')) {
         Some(Some((object_type, id))) => (Some(object_type), Some(id)),
@@ -78,7 +78,7 @@ async fn newest(tx: &TeamTx, args: &Args) -> Result<Vec<(Uuid, i64)>> {
         None => (None, None),
     };
     let actor_id = match args.actor.as_deref() {
-        Some(actor) => Some(named_actor(tx, actor).await?),
+        Some(actor) => Some(find_actor(tx, actor).await?),
         None => None,
     };
     let rows = tx
@@ -105,7 +105,7 @@ async fn newest(tx: &TeamTx, args: &Args) -> Result<Vec<(Uuid, i64)>> {
         .collect()
 }
 
-/// Cuts events into parts that fit into memory, in their order.
+/// Splits events into chunks that fit into memory, in their order.
 fn chunks(events: Vec<(Uuid, i64)>) -> Vec<Vec<Uuid>> {
     let mut chunks: Vec<Vec<Uuid>> = Vec::new();
     let mut bytes = 0;
@@ -122,8 +122,8 @@ fn chunks(events: Vec<(Uuid, i64)>) -> Vec<Vec<Uuid>> {
     chunks
 }
 
-/// Whom `--actor` means: a member by handle, else anybody, people who have left and API keys included, by id.
-async fn named_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
+/// Returns the actor's id for `--actor`: a member by handle, or any actor by id, also people who have left and API keys.
+async fn find_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
     let member = tx
         .fetch_all(
             sqlx::query("SELECT user_id FROM memberships WHERE team_id = $1 AND handle = $2")
@@ -138,41 +138,42 @@ async fn named_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
         Error::invalid(
             "--actor",
             format!(
-                "{actor:?} is neither the handle of a member of this team (`user list` prints them) \
-                 nor an actor's id (a UUID, `actor_id` in `activity --json`)"
+                "{actor:?} is neither the handle of a member of this team (see `user list`) \
+                 nor an actor's id (a UUID, see `actor_id` in `activity --json`)"
             ),
         )
     })
 }
 
-/// `30m`, `2h`, `7d`, `2026-11-20` or `2026-11-20T08:00:00Z`.
+/// Parses `30m`, `2h`, `7d`, `2026-11-20` or `2026-11-20T08:00:00Z`.
 pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
-    let wrong = || {
+    let invalid = || {
         format!(
-            "{text:?} is none of 30m, 2h, 7d, a date (2026-11-20) or an instant (2026-11-20T08:00:00Z), of a year from 1 \
-             to 9999"
+            "{text:?} must be a duration such as 30m, 2h or 7d, a date (2026-11-20) or an instant (2026-11-20T08:00:00Z), \
+             in a year from 1 to 9999"
         )
     };
-    let moment = read_since(text, wrong)?;
-    is_writable(&moment).then_some(moment).ok_or_else(wrong)
+    let moment = parse_since(text, invalid)?;
+    is_writable(&moment).then_some(moment).ok_or_else(invalid)
 }
 
-fn read_since(text: &str, wrong: impl Fn() -> String) -> Result<DateTime<Utc>, String> {
+fn parse_since(text: &str, invalid: impl Fn() -> String) -> Result<DateTime<Utc>, String> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Ok(instant.with_timezone(&Utc));
     }
     if let Ok(date) = text.parse::<NaiveDate>() {
         return Ok(date.and_time(NaiveTime::MIN).and_utc());
     }
-    let unit = text.chars().last().ok_or_else(&wrong)?;
-    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let unit = text.chars().last().ok_or_else(&invalid)?;
+    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| invalid())?;
     let ago = match unit {
         'm' => TimeDelta::try_minutes(number),
         'h' => TimeDelta::try_hours(number),
         'd' => TimeDelta::try_days(number),
         _ => None,
     };
-    ago.and_then(|ago| Utc::now().checked_sub_signed(ago)).ok_or_else(wrong)
+    ago.and_then(|ago| Utc::now().checked_sub_signed(ago))
+        .ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn since_reads_durations_dates_and_instants_and_refuses_the_rest() {
+    fn since_accepts_durations_dates_and_instants_and_rejects_the_rest() {
         assert!(since("2h").is_ok() && since("30m").is_ok() && since("7d").is_ok());
         assert_eq!(since("2026-11-20").unwrap().to_rfc3339(), "2026-11-20T00:00:00+00:00");
         assert_eq!(

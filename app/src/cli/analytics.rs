@@ -1,9 +1,9 @@
-//! `daybook analytics`: counting a team's events anew.
+//! `daybook analytics`: rebuilds a team's event counts.
 
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::service::{Server, with_team};
-use super::{Outcome, say};
+use super::{Outcome, print_line};
 use crate::analytics;
 use crate::app::App;
 use crate::config::Config;
@@ -17,9 +17,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Count all events of a team anew: also those from before the counting began.
+    /// Count all events of a team again, also those that were recorded before counting began.
     Rebuild {
-        /// The team, by id or name; may be left out when there is only one.
+        /// The team's id or name. Optional if there is only one team.
         #[arg(long, env = "DAYBOOK_TEAM")]
         team: Option<String>,
     },
@@ -37,7 +37,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                 .await?;
             let events = analytics::rebuild(&tx).await?;
             tx.commit().await?;
-            say(format_args!("counted {events} events"))
+            print_line(format_args!("counted {events} events"))
         },
     )
     .await?;

@@ -1,11 +1,11 @@
-//! `daybook consumers`: who consumes events, how far they have come, and giving them what was before.
+//! `daybook consumers`: inspects and replays event consumers.
 
 use chrono::{DateTime, Utc};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::activity::since;
 use super::service::{Server, with_database, with_team};
-use super::{Outcome, say};
+use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -21,34 +21,34 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Who consumes what, and when.
+    /// List consumers with their mode, event types and object type.
     List,
-    /// How far durable consumers are behind, and who holds them up.
+    /// Print the lag of durable consumers and the transaction that delays them.
     Lag,
-    /// Forget how far a consumer has come that is no longer there. If it comes back, it begins anew.
+    /// Delete the cursor of a consumer that no longer exists. If it comes back, it starts at new events.
     Forget {
-        /// The consumer.
+        /// The consumer's name.
         name: String,
     },
-    /// Give a durable consumer a team's events again, from a moment on.
+    /// Deliver a team's past events to a durable consumer.
     Replay(Replay),
 }
 
 #[derive(Debug, ClapArgs)]
 struct Replay {
-    /// The consumer.
+    /// The consumer's name.
     name: String,
-    /// The team, by id or name; may be left out when there is only one.
+    /// The team's id or name. Optional if there is only one team.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
-    /// From when on: `30m`, `2h`, `7d`, a date, or an instant (RFC 3339).
+    /// The time of the first event: `30m`, `2h` or `7d` ago, a date, or an instant (RFC 3339).
     #[arg(long, value_parser = since)]
     since: DateTime<Utc>,
-    /// Only say how many events there are.
+    /// Print only the number of events.
     #[arg(long)]
     dry_run: bool,
-    /// Also what the consumer has done already, and guards from being done twice: for effects that may be repeated, and
-    /// not for `analytics`, which would count twice (`daybook analytics rebuild` counts anew).
+    /// Repeat deliveries that have already succeeded. Only for effects that may happen twice, and not for `analytics`,
+    /// which would count events twice (use `daybook analytics rebuild`).
     #[arg(long)]
     again: bool,
 }
@@ -81,7 +81,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                 team.as_deref(),
                 async |_: &Server, database: &Database, team_id| {
                     let context = Context::system(team_id, "daybook consumers replay");
-                    give_again(database, &context, &args).await
+                    replay_events(database, &context, &args).await
                 },
             )
             .await?;
@@ -96,7 +96,7 @@ fn consumers(database: &Database) -> Result<&Consumers> {
         .ok_or_else(|| Error::internal("this program has no consumers"))
 }
 
-async fn look(config: &Config, server: &Server) -> Result<Watched> {
+async fn read_queue_state(config: &Config, server: &Server) -> Result<Watched> {
     let workers = server.workers().await?;
     let watched = watch_with(&workers, config.jobs.lost_after).await;
     workers.close().await;
@@ -104,8 +104,8 @@ async fn look(config: &Config, server: &Server) -> Result<Watched> {
 }
 
 async fn list(config: &Config, server: &Server, database: &Database) -> Result<()> {
-    // A caller that may not ask the queue still gets the list of consumers.
-    let watched = look(config, server).await;
+    // A caller without access to the queue still gets the list of consumers.
+    let watched = read_queue_state(config, server).await;
     for consumer in consumers(database)?.iter() {
         let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();
         let mode = match consumer.mode {
@@ -113,7 +113,7 @@ async fn list(config: &Config, server: &Server, database: &Database) -> Result<(
             Mode::Isolate => "isolate",
             Mode::Durable => "durable",
         };
-        say(format_args!(
+        print_line(format_args!(
             "{:<40} {mode:<8} {} of {}",
             consumer.name,
             types.join(", "),
@@ -121,24 +121,24 @@ async fn list(config: &Config, server: &Server, database: &Database) -> Result<(
         ))?;
         if let (Mode::Durable, Ok(watched)) = (&consumer.mode, &watched) {
             let lag = watched.lags.iter().find(|lag| lag.consumer == consumer.name);
-            say(format_args!("    {}", lag.map_or_else(not_begun, standing)))?;
+            print_line(format_args!("    {}", lag.map_or_else(not_started, describe_lag)))?;
         }
     }
     match watched {
         Ok(_) => Ok(()),
         Err(error) => {
-            tracing::warn!("the queue could not be asked how far consumers are: {error}");
+            tracing::warn!("could not read the consumers' lag from the queue: {error}");
             Ok(())
         }
     }
 }
 
-fn not_begun() -> String {
-    "has not begun: no worker has run it yet".to_owned()
+fn not_started() -> String {
+    "not started: no worker has run it yet".to_owned()
 }
 
-/// How far a consumer is, and what is left to do for it.
-fn standing(lag: &Lag) -> String {
+/// Describes a consumer's lag and the jobs that are left for it.
+fn describe_lag(lag: &Lag) -> String {
     let behind = match lag.since {
         Some(at) => format!("{} events behind, since {}", lag.events, at.format("%F %T")),
         None if lag.jobs.unfinished() == 0 => "up to date".to_owned(),
@@ -150,42 +150,42 @@ fn standing(lag: &Lag) -> String {
     }
 }
 
-/// The figures that are not zero.
+/// Lists the figures that are not zero.
 fn figures(jobs: &JobFigures) -> String {
-    let words = |name: &str| match name {
-        "retrying" => "waiting for their retry".to_owned(),
+    let label = |name: &str| match name {
+        "retrying" => "waiting for a retry".to_owned(),
         "locked_by_dead_worker" => "locked by a dead worker".to_owned(),
         name => name.replace('_', " "),
     };
     let named = jobs.named().into_iter().filter(|(_, jobs)| *jobs > 0);
-    let named: Vec<_> = named.map(|(name, jobs)| format!("{jobs} {}", words(name))).collect();
+    let named: Vec<_> = named.map(|(name, jobs)| format!("{jobs} {}", label(name))).collect();
     named.join(", ")
 }
 
 async fn lag(config: &Config, server: &Server, database: &Database) -> Result<()> {
-    let watched = look(config, server).await?;
+    let watched = read_queue_state(config, server).await?;
     let known = consumers(database)?;
     for lag in &watched.lags {
         let gone = match known.named(&lag.consumer) {
             Some(_) => "",
             None => "  (not in this program)",
         };
-        say(format_args!("{:<40} {}{gone}", lag.consumer, standing(lag)))?;
+        print_line(format_args!("{:<40} {}{gone}", lag.consumer, describe_lag(lag)))?;
     }
     for consumer in known.durable() {
         if !watched.lags.iter().any(|lag| lag.consumer == consumer.name) {
-            say(format_args!("{:<40} {}", consumer.name, not_begun()))?;
+            print_line(format_args!("{:<40} {}", consumer.name, not_started()))?;
         }
     }
     let jobs = figures(&watched.jobs);
-    say(format_args!(
+    print_line(format_args!(
         "all jobs: {}",
         if jobs.is_empty() { "none" } else { &jobs }
     ))?;
     if let Some(oldest) = &watched.oldest {
-        say(format_args!(
-            "the oldest transaction under way is of pid {} in the database {}; what commits after it began is handed over \
-             once it has ended",
+        print_line(format_args!(
+            "the oldest open transaction is of pid {} in the database {}; events that are committed after it began are \
+             handed over when it has ended",
             oldest.pid,
             oldest.database.as_deref().unwrap_or("?")
         ))?;
@@ -197,33 +197,36 @@ async fn forget(server: &Server, database: &Database, name: &str) -> Result<()> 
     if consumers(database)?.named(name).is_some() {
         return Err(Error::invalid(
             "NAME",
-            format!("{name} is a consumer of this program, and would begin anew at once"),
+            format!("{name} is a consumer of this program, which would create its cursor again at once"),
         ));
     }
     let workers = server.workers().await?;
     let forgotten = forget_cursor(&workers, name).await;
     workers.close().await;
     match forgotten? {
-        true => say(format_args!("forgot {name}")),
-        false => Err(Error::invalid("NAME", format!("no consumer called {name} has begun"))),
+        true => print_line(format_args!("deleted the cursor of {name}")),
+        false => Err(Error::invalid(
+            "NAME",
+            format!("there is no cursor of a consumer named {name}"),
+        )),
     }
 }
 
-async fn give_again(database: &Database, context: &Context, args: &Replay) -> Result<()> {
+async fn replay_events(database: &Database, context: &Context, args: &Replay) -> Result<()> {
     let consumer = named(consumers(database)?, &args.name)?;
     let tx = database.begin(context).await?;
     let events = replayable(&tx, consumer, args.since).await?;
     if args.dry_run {
-        return say(format_args!(
-            "{} events would be given to {}",
+        return print_line(format_args!(
+            "{} events would be delivered to {}",
             events.len(),
             consumer.name
         ));
     }
     let jobs = replay(&tx, consumer, &events, args.again).await?;
     tx.commit().await?;
-    say(format_args!(
-        "{} events will be given to {}, jobs: {jobs}",
+    print_line(format_args!(
+        "{} events will be delivered to {}, jobs: {jobs}",
         events.len(),
         consumer.name
     ))
@@ -234,7 +237,10 @@ fn named(consumers: &Consumers, name: &str) -> Result<&'static ConsumerDef> {
         let known: Vec<&str> = consumers.durable().map(|consumer| consumer.name).collect();
         Error::invalid(
             "NAME",
-            format!("{name:?} is none of the durable consumers: {}", known.join(", ")),
+            format!(
+                "{name:?} is not a consumer; the durable consumers are: {}",
+                known.join(", ")
+            ),
         )
     })
 }
@@ -245,9 +251,9 @@ mod tests {
 
     #[test]
     fn a_consumer_is_up_to_date_when_nothing_is_left_to_do() {
-        let told = |events, jobs| {
+        let described = |events, jobs| {
             let moved_at = DateTime::UNIX_EPOCH;
-            standing(&Lag {
+            describe_lag(&Lag {
                 consumer: "crm".to_owned(),
                 events,
                 since: (events > 0).then_some(moved_at),
@@ -256,19 +262,19 @@ mod tests {
             })
         };
         let none = JobFigures::default();
-        assert_eq!(told(0, none), "up to date");
-        assert_eq!(told(3, none), "3 events behind, since 1970-01-01 00:00:00");
+        assert_eq!(described(0, none), "up to date");
+        assert_eq!(described(3, none), "3 events behind, since 1970-01-01 00:00:00");
         let waits = JobFigures {
             retrying: 1,
             locked_by_dead_worker: 2,
             ..none
         };
         assert_eq!(
-            told(0, waits),
-            "0 events behind; jobs: 1 waiting for their retry, 2 locked by a dead worker"
+            described(0, waits),
+            "0 events behind; jobs: 1 waiting for a retry, 2 locked by a dead worker"
         );
         assert_eq!(
-            told(0, JobFigures { given_up: 4, ..none }),
+            described(0, JobFigures { given_up: 4, ..none }),
             "up to date; jobs: 4 given up"
         );
     }

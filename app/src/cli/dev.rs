@@ -1,4 +1,4 @@
-//! `daybook dev`: the service with a small sample team, and what to try.
+//! `daybook dev`: runs the service with a small sample team, and prints commands to try.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::output::note_lines;
 use super::serve::{Stop, serve};
 use super::service::{Server, ensure_token_key, write_private};
-use super::{Outcome, is_looked_at, wants_colours};
+use super::{Outcome, stdout_is_terminal, wants_colours};
 use crate::app::{App, Planter};
 use crate::auth::{NewToken, mint};
 use crate::config::Config;
@@ -19,21 +19,21 @@ use crate::tenancy::{Actor, Context, Database, OwnTeam, Role};
 use crate::terminal::visible;
 use crate::wide_events::WideEventConfig;
 
-/// The sample team's people: subject (and handle), name, role. The first one founds it.
+/// The sample team's people: subject (and handle), name, role. The first one is its first owner.
 const PEOPLE: [(&str, &str, Role); 3] = [
     ("ada", "Ada Lovelace", Role::Owner),
     ("grace", "Grace Hopper", Role::Admin),
     ("linus", "Linus Pauling", Role::Member),
 ];
-/// A sample's token outlives a week of trying.
+/// The lifetime of the sample tokens.
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::days(30);
 
 pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     ensure_token_key(&mut config)?;
     let stop = Stop::listen()?;
     let server = Server::start(&config).await?;
-    let planter = app.planter;
-    let wide_events = for_whom_looks_on(wide_event_config(&config.wide_events)?);
+    let seeder = app.planter;
+    let wide_events = format_for_stdout(wide_event_config(&config.wide_events)?);
     let served = serve(
         app,
         &config,
@@ -45,13 +45,13 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
             let team = match sample_team(database, &config).await? {
                 Some(team) => team,
                 None => {
-                    plant(database, &config, planter).await?;
-                    let planted = sample_team(database, &config).await?;
-                    planted.ok_or_else(|| Error::internal("the sample team that was founded is not there"))?
+                    seed(database, &config, seeder).await?;
+                    let seeded = sample_team(database, &config).await?;
+                    seeded.ok_or_else(|| Error::internal("the new sample team was not found"))?
                 }
             };
-            leave_tokens(&config, address, team.id)?;
-            tell(&config, &server, address, &team.name, planter.is_some());
+            write_tokens(&config, address, team.id)?;
+            print_instructions(&config, &server, address, &team.name, seeder.is_some());
             Ok(())
         },
     )
@@ -60,23 +60,24 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     Ok(served?)
 }
 
-/// On a terminal a wide event is a sentence; where stdout is a file or a pipe, it is JSON as everywhere.
-fn for_whom_looks_on(wide_events: WideEventConfig) -> WideEventConfig {
-    if !is_looked_at() {
+/// Formats wide events as sentences if stdout is a terminal. In a file or a pipe they stay JSON.
+fn format_for_stdout(wide_events: WideEventConfig) -> WideEventConfig {
+    if !stdout_is_terminal() {
         return wide_events;
     }
     let coloured = wants_colours();
     wide_events.format(move |event| sentence(event, coloured))
 }
 
-/// The team that the sample's people are in, whatever other teams there are and whatever it's called by now.
+/// Returns the team of the sample's first person, if there is one. Its name may have changed, so it is not looked up by
+/// name.
 async fn sample_team(database: &Database, config: &Config) -> Result<Option<OwnTeam>> {
     let own = database.own_teams(&config.auth.issuer, PEOPLE[0].0).await?;
     Ok(own.and_then(|own| own.teams.into_iter().next()))
 }
 
-/// Founds the sample team and lets its people make some history.
-async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -> Result<()> {
+/// Creates the sample team and runs the program's seeder as its people.
+async fn seed(database: &Database, config: &Config, seeder: Option<Planter>) -> Result<()> {
     let person = |subject: &str, name: &str| NewPerson {
         issuer: config.auth.issuer.clone(),
         subject: subject.to_owned(),
@@ -103,12 +104,12 @@ async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -
         .await?;
     }
     tx.commit().await?;
-    if let Some(planter) = planter {
+    if let Some(seeder) = seeder {
         let mut people = Vec::new();
         for (subject, name, _) in PEOPLE {
             let own = database.own_teams(&config.auth.issuer, subject).await?;
             let id = own
-                .ok_or_else(|| Error::internal("a person who was added is not there"))?
+                .ok_or_else(|| Error::internal("a new person of the sample team was not found"))?
                 .details
                 .user_id;
             let actor = Actor::User {
@@ -121,13 +122,13 @@ async fn plant(database: &Database, config: &Config, planter: Option<Planter>) -
                 ..Context::system(team_id, "daybook dev")
             });
         }
-        planter(database, &people).await?;
+        seeder(database, &people).await?;
     }
     Ok(())
 }
 
-/// Leaves what a shell needs in the data folder: `token`, for commands, and `dev.env`, to be sourced.
-fn leave_tokens(config: &Config, address: SocketAddr, team_id: Uuid) -> Result<()> {
+/// Writes two files to the data folder: `token`, which commands read, and `dev.env`, which a shell can source.
+fn write_tokens(config: &Config, address: SocketAddr, team_id: Uuid) -> Result<()> {
     let mut environment = format!("export DAYBOOK_URL=http://{address}\nexport DAYBOOK_TEAM={team_id}\n");
     for (subject, _, _) in PEOPLE {
         let token = mint(&config.auth, &NewToken::new(subject), TOKEN_LIFETIME)?;
@@ -138,15 +139,15 @@ fn leave_tokens(config: &Config, address: SocketAddr, team_id: Uuid) -> Result<(
     write_private(&config.data_dir.join("dev.env"), &environment).map_err(Error::internal)
 }
 
-/// Words for people: on stderr, like all of them. Campaigns are the sample program's own.
-fn tell(config: &Config, server: &Server, address: SocketAddr, team: &str, campaigns: bool) {
+/// Prints commands to try. Those with campaigns are printed only for the sample program, which has a seeder.
+fn print_instructions(config: &Config, server: &Server, address: SocketAddr, team: &str, campaigns: bool) {
     let folder = config.data_dir.display();
     let program = std::env::args().next().unwrap_or_else(|| "daybook".to_owned());
-    let own = if campaigns {
+    let campaign_commands = if campaigns {
         r#"
-  api $GRACE /watches/campaign -X PUT
+  api $TERMINATE_TIMEOUT /watches/campaign -X PUT
   api $ADA /campaigns -d '{"name": "Autumn", "budget": "100"}'
-  api $GRACE '/notifications?unread=true'"#
+  api $TERMINATE_TIMEOUT '/notifications?unread=true'"#
     } else {
         ""
     };
@@ -158,7 +159,7 @@ In another shell:
 
   . {folder}/dev.env
   api() {{ curl -sS -H "Authorization: Bearer $1" -H 'Content-Type: application/json' "${{@:3}}" "$DAYBOOK_URL/v1/teams/$DAYBOOK_TEAM$2"; echo; }}
-  curl -sS -H "Authorization: Bearer $ADA" "$DAYBOOK_URL/v1/me"; echo{own}
+  curl -sS -H "Authorization: Bearer $ADA" "$DAYBOOK_URL/v1/me"; echo{campaign_commands}
   api $ADA /threads
   {program} activity
   {program} tail
@@ -166,7 +167,7 @@ In another shell:
     ));
     if let Some(database) = &server.address {
         note_lines(format_args!(
-            "  psql '{database}&options=-c%20role%3Ddaybook_app'   # as the run-time role: nothing without a team\n"
+            "  psql '{database}&options=-c%20role%3Ddaybook_app'   # as the run-time role: shows no rows without a team\n"
         ));
     }
 }

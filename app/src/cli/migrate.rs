@@ -1,9 +1,9 @@
-//! `daybook migrate`: the schema, up, down, and where it stands.
+//! `daybook migrate`: applies, reverts and lists migrations.
 
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::service::Server;
-use super::{Outcome, say};
+use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;
@@ -17,15 +17,15 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum Command {
-    /// Apply everything that is pending.
+    /// Apply all pending migrations.
     Up,
-    /// Take back the last migrations.
+    /// Revert the last migrations. Their tables are dropped with their rows.
     Down {
-        /// How many.
+        /// The number of migrations to revert.
         #[arg(long, default_value_t = 1)]
         steps: u32,
     },
-    /// List what is applied and what is pending.
+    /// List applied and pending migrations.
     Status,
 }
 
@@ -43,28 +43,28 @@ async fn migrate(app: &App, server: &Server, command: Command) -> Result<()> {
         Command::Up => migrations.up(&server.owner).await?,
         Command::Down { steps } => migrations.down(&server.owner, steps).await?,
         Command::Status => {
-            return tell(&before);
+            return print_status(&before);
         }
     }
     let after = migrations.status(&server.owner).await?;
     for name in after.applied.iter().filter(|name| !before.applied.contains(name)) {
-        say(format_args!("applied    {name}"))?;
+        print_line(format_args!("applied    {name}"))?;
     }
     for name in before.applied.iter().filter(|name| !after.applied.contains(name)) {
-        say(format_args!("taken back {name}"))?;
+        print_line(format_args!("reverted   {name}"))?;
     }
     if after == before {
-        say("nothing to do")?;
+        print_line("nothing to do")?;
     }
     Ok(())
 }
 
-fn tell(status: &Pending) -> Result<()> {
+fn print_status(status: &Pending) -> Result<()> {
     for name in &status.applied {
-        say(format_args!("applied    {name}"))?;
+        print_line(format_args!("applied    {name}"))?;
     }
     for name in &status.pending {
-        say(format_args!("pending    {name}"))?;
+        print_line(format_args!("pending    {name}"))?;
     }
     Ok(())
 }

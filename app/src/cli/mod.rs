@@ -1,17 +1,18 @@
-//! The command line: one file a subcommand.
+//! The command line: one file per subcommand.
 //!
-//! Commands that work on the database (`migrate`, `team`, `user`, `activity`, `consumers`, `analytics`) take the server that
-//! `DATABASE_URL` names, else the private cluster in the data folder: the one that a running `serve` or `dev`
-//! has started, or, with none running, one that they start for the moment. Commands that talk to a service (`exec`, `runs`, `story`, `tail`)
-//! find it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` has left in the data folder.
+//! Commands that work on the database (`migrate`, `team`, `user`, `activity`, `consumers`, `analytics`) use the server
+//! in `DATABASE_URL`, or else the private cluster in the data folder. If the cluster is not running, as with `serve` or
+//! `dev`, the command starts it and stops it again. Commands that call a service (`exec`, `runs`, `story`, `tail`) find
+//! it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` wrote to the data folder.
 //!
-//! Results go to stdout, words for people and logs to stderr, all of it by `output`.
+//! Results go to stdout, notes for people and logs to stderr. Both are written by `output`.
 
 mod activity;
 mod analytics;
 mod consumers;
 mod dev;
 mod exec;
+mod log_redaction;
 mod migrate;
 mod output;
 mod remote;
@@ -19,7 +20,7 @@ mod run_log;
 mod runs;
 mod serve;
 mod service;
-mod stderr;
+
 mod story;
 mod tail;
 mod team;
@@ -31,15 +32,17 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use self::output::{Logs, is_looked_at, note_lines, say, say_json, say_line, wants_colours};
+use self::output::{
+    LogWriter, note_lines, print_json, print_line, print_styled_line, stdout_is_terminal, wants_colours,
+};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-/// What is logged unless `DAYBOOK_LOG` says otherwise.
-const LOGGED: &str = "info,sqlx=warn,sea_orm=warn,graphile_worker=warn";
-/// What is never logged: there the queue prints what jobs are given. Their sessions tell how they went.
-const NEVER_LOGGED: &str = "graphile_worker::runner=off";
+/// The log filter if `DAYBOOK_LOG` is not set.
+const DEFAULT_LOG_FILTER: &str = "info,sqlx=warn,sea_orm=warn,graphile_worker=warn";
+/// A log target that is always off: there the queue prints the jobs' payloads. The sessions record how jobs ended.
+const SUPPRESSED_LOGS: &str = "graphile_worker::runner=off";
 
 /// Every change to a team's objects, recorded as an event in the same commit.
 #[derive(Debug, Parser)]
@@ -51,31 +54,31 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the HTTP API and run jobs, after applying what migrations are pending.
+    /// Apply pending migrations, then serve the HTTP API and run jobs.
     Serve(serve::Args),
-    /// Serve with a small sample team, and print what to try.
+    /// Serve with a small sample team, and print commands to try.
     Dev,
-    /// Apply migrations (`up`, the default), take them back (`down`), or list them (`status`).
+    /// Apply migrations (`up`, the default), revert them (`down`), or list them (`status`).
     Migrate(migrate::Args),
-    /// Make a sign-in token, signed with DAYBOOK_JWT_SECRET or the data folder's own secret.
+    /// Create a sign-in token, signed with DAYBOOK_JWT_SECRET or with the secret in the data folder.
     Token(token::Args),
-    /// Found and list teams.
+    /// Create and list teams.
     Team(team::Args),
-    /// Add people to a team and list them.
+    /// Add, list and erase people.
     User(user::Args),
     /// Print a team's events as sentences, newest last.
     Activity(activity::Args),
-    /// Who consumes events, how far they have come, and giving them what was before.
+    /// Inspect and replay event consumers.
     Consumers(consumers::Args),
-    /// Count a team's events anew.
+    /// Rebuild the event counts of a team.
     Analytics(analytics::Args),
-    /// What ran, what it said, and what that comes to.
+    /// List runs, print their logs and rebuild their summaries.
     Runs(runs::Args),
-    /// Print all that has one correlation id, with its causes, as a tree. Talks to a running service.
+    /// Print everything with one correlation id as a tree of causes. Needs a running service.
     Story(story::Args),
-    /// Run a program as a run: its output is the run's log, its exit code the run's end. Talks to a running service.
+    /// Execute a program and record its output and exit code as a run. Needs a running service.
     Exec(exec::Args),
-    /// Follow a team or a thread live, as sentences, until Ctrl-C. Talks to a running service.
+    /// Follow a team or a thread live, as sentences, until Ctrl-C. Needs a running service.
     Tail(tail::Args),
 }
 
@@ -90,7 +93,7 @@ impl App {
 /// Parses the arguments, reads the settings, and runs one command.
 async fn run(app: App) -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log_to_stderr() {
+    if let Err(error) = init_logging() {
         return failed(&error);
     }
     let config = match Config::from_env() {
@@ -107,7 +110,7 @@ async fn run(app: App) -> ExitCode {
         Command::Token(args) => token::run(config, args),
         Command::Team(args) => team::run(&app, &config, args).await,
         Command::User(args) => user::run(&app, &config, args).await,
-        // Its exit code is the program's.
+        // `exec` exits with the exit code of its program.
         Command::Exec(args) => return exec::run(&config, args).await,
         Command::Runs(args) => runs::run(&app, &config, args).await,
         Command::Story(args) => story::run(&config, args).await,
@@ -122,47 +125,47 @@ async fn run(app: App) -> ExitCode {
     }
 }
 
-/// What a command returns: its error is for a person.
+/// What a command returns. The error is printed for a person.
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// Says what went wrong and why, each cause once.
+/// Prints an error with its causes, each once.
 fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let mut told = String::new();
+    let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let words = error.to_string();
-        // What an internal error keeps from clients is just what an operator wants, so that it has no words itself.
-        let kept = matches!(error.downcast_ref(), Some(Error::Internal(_)));
-        if !kept && !told.contains(&words) {
-            if !told.is_empty() {
-                told.push_str(": ");
+        let message = error.to_string();
+        // An internal error displays only "internal error", for clients. An operator needs its source instead.
+        let is_internal = matches!(error.downcast_ref(), Some(Error::Internal(_)));
+        if !is_internal && !text.contains(&message) {
+            if !text.is_empty() {
+                text.push_str(": ");
             }
-            told.push_str(&words);
+            text.push_str(&message);
         }
         next = error.source();
     }
-    note_lines(format_args!("daybook: {told}"));
+    note_lines(format_args!("daybook: {text}"));
     ExitCode::FAILURE
 }
 
-/// As `DAYBOOK_LOG` says, else [`LOGGED`].
-fn log_to_stderr() -> Result<()> {
-    let wanted = std::env::var_os("DAYBOOK_LOG").unwrap_or_default();
-    let wanted = wanted.to_string_lossy();
-    let filter = match wanted.trim() {
-        "" => EnvFilter::new(LOGGED),
+/// Starts logging to stderr, with the filter in `DAYBOOK_LOG` or else [`DEFAULT_LOG_FILTER`].
+fn init_logging() -> Result<()> {
+    let directives = std::env::var_os("DAYBOOK_LOG").unwrap_or_default();
+    let directives = directives.to_string_lossy();
+    let filter = match directives.trim() {
+        "" => EnvFilter::new(DEFAULT_LOG_FILTER),
         directives => EnvFilter::try_new(directives).map_err(|error| {
             Error::internal(format!(
-                "DAYBOOK_LOG={directives:?} must be levels such as `warn` or `{LOGGED}`: {error}"
+                "DAYBOOK_LOG={directives:?} must be levels such as `warn` or `{DEFAULT_LOG_FILTER}`: {error}"
             ))
         })?,
     };
-    let filter = filter.add_directive(NEVER_LOGGED.parse().map_err(Error::internal)?);
-    let logs = Logs::to_stderr();
+    let filter = filter.add_directive(SUPPRESSED_LOGS.parse().map_err(Error::internal)?);
+    let writer = LogWriter::to_stderr();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(logs.coloured())
-        .with_writer(logs)
+        .with_ansi(writer.coloured())
+        .with_writer(writer)
         .with_target(false)
         .init();
     Ok(())

@@ -1,7 +1,8 @@
-//! Everything that commands print goes through here, so that nobody's words reach a terminal as anything but words.
+//! Prints everything that commands print, so that no text from outside can control the terminal.
 //!
-//! Results go to stdout, words for people to stderr. Texts are made [`visible`] whether a terminal reads them or not: a
-//! result is the same in a pipe. JSON stays JSON. Styles are the only escape sequences, and only [`Line::styled`] writes them.
+//! Results go to stdout, notes for people to stderr. Every text passes through [`visible`], also if stdout is no
+//! terminal, so that a result is the same in a pipe. JSON stays valid JSON. The only escape sequences in the output are
+//! styles, and only [`Line::styled`] writes them.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};
@@ -9,7 +10,7 @@ use std::io::{self, IsTerminal as _, Write};
 use anstyle::Style;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::stderr::without_credentials;
+use super::log_redaction::redact_credentials;
 use crate::error::{Error, Result, without_database_words};
 use crate::terminal::{visible, visible_json, visible_lines, visible_output};
 
@@ -18,7 +19,7 @@ use crate::terminal::{visible, visible_json, visible_lines, visible_output};
 pub(super) struct Line(String);
 
 impl Line {
-    /// A line with this text.
+    /// Creates a line with this text.
     pub(super) fn of(text: impl Display) -> Self {
         Self::default().text(text)
     }
@@ -30,7 +31,7 @@ impl Line {
         self
     }
 
-    /// Adds what a program has printed: its tabs stay.
+    /// Adds text that a program has printed: tabs are kept.
     #[must_use]
     pub(super) fn output(mut self, text: &str) -> Self {
         self.0.push_str(&visible_output(text));
@@ -52,7 +53,7 @@ impl Line {
         self
     }
 
-    /// Ends the line: another one may follow in the same value.
+    /// Adds a line break. Another line may follow in the same value.
     #[must_use]
     pub(super) fn ended(mut self) -> Self {
         self.0.push('\n');
@@ -65,47 +66,47 @@ impl Line {
     }
 }
 
-/// Prints a line of a command's result. A reader who has seen enough (`| head`) is no error.
-pub(super) fn say(line: impl Display) -> Result<()> {
-    say_line(&Line::of(line))
+/// Prints a line of a command's result. A closed stdout (`| head`) is not an error.
+pub(super) fn print_line(line: impl Display) -> Result<()> {
+    print_styled_line(&Line::of(line))
 }
 
-/// [`say`] for a line with styles.
-pub(super) fn say_line(line: &Line) -> Result<()> {
+/// Like [`print_line`], for a line with styles.
+pub(super) fn print_styled_line(line: &Line) -> Result<()> {
     write(&line.clone().ended()).map(drop)
 }
 
-/// [`say`] for JSON, which stays as it is but for what a terminal acts on.
-pub(super) fn say_json(json: impl Display) -> Result<()> {
-    say_json_to_reader(json).map(drop)
+/// Like [`print_line`], for JSON: only characters that control a terminal are escaped.
+pub(super) fn print_json(json: impl Display) -> Result<()> {
+    print_json_to_reader(json).map(drop)
 }
 
-/// [`say`] for a command that goes on for as long as somebody reads: whether somebody does.
-pub(super) fn say_to_reader(line: impl Display) -> Result<bool> {
+/// Like [`print_line`], for a command that runs until nobody reads its output. Returns whether stdout is still open.
+pub(super) fn print_line_to_reader(line: impl Display) -> Result<bool> {
     write(&Line::of(line).ended())
 }
 
-/// [`say_json`] for a command that goes on for as long as somebody reads: whether somebody does.
-pub(super) fn say_json_to_reader(json: impl Display) -> Result<bool> {
+/// Like [`print_json`], for a command that runs until nobody reads its output. Returns whether stdout is still open.
+pub(super) fn print_json_to_reader(json: impl Display) -> Result<bool> {
     write(&Line(format!("{}\n", visible_json(&json.to_string()))))
 }
 
-/// Writes lines, or parts of one, to stdout. Whether somebody reads.
+/// Writes lines, or parts of one, to stdout. Returns whether stdout is still open.
 pub(super) fn write(text: &Line) -> Result<bool> {
-    pass_on(&mut io::stdout().lock(), &text.0)
+    write_and_flush(&mut io::stdout().lock(), &text.0)
 }
 
-/// Passes on what a program has printed, as it has printed it, to the stream that it was printed to. Only for somebody who
-/// asked for exactly that. Whether somebody reads.
-pub(super) fn pass_output_on(is_stderr: bool, text: &str) -> Result<bool> {
+/// Writes a program's output unchanged to the stream that the program wrote it to. Escape sequences are kept, so this is
+/// only for a user who asked for it. Returns whether the stream is still open.
+pub(super) fn forward_output(is_stderr: bool, text: &str) -> Result<bool> {
     match is_stderr {
-        true => pass_on(&mut io::stderr().lock(), text),
-        false => pass_on(&mut io::stdout().lock(), text),
+        true => write_and_flush(&mut io::stderr().lock(), text),
+        false => write_and_flush(&mut io::stdout().lock(), text),
     }
 }
 
-fn pass_on(to: &mut impl Write, text: &str) -> Result<bool> {
-    // Part of a line waits for nothing.
+fn write_and_flush(to: &mut impl Write, text: &str) -> Result<bool> {
+    // Flushed, because part of a line must appear at once, too.
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -113,34 +114,34 @@ fn pass_on(to: &mut impl Write, text: &str) -> Result<bool> {
     }
 }
 
-/// Prints words for people to stderr.
+/// Prints a note for people to stderr.
 pub(super) fn note(line: impl Display) {
-    // A reader that is gone misses nothing that could be said elsewhere.
+    // If stderr is closed, there is no other place for the note.
     let _ = writeln!(io::stderr(), "{}", visible(&line.to_string()));
 }
 
-/// [`note`] for several lines: a text of ours, whose parts by others are [`visible`] already.
+/// Like [`note`], for several lines. The caller has passed texts from outside through [`visible`].
 pub(super) fn note_lines(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", visible_lines(&text.to_string()));
 }
 
-/// <https://no-color.org>
+/// Returns whether the user allows colours: `NO_COLOR` is not set (<https://no-color.org>).
 pub(super) fn wants_colours() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Whether a person looks on at what goes to stdout.
-pub(super) fn is_looked_at() -> bool {
+/// Returns whether stdout is a terminal.
+pub(super) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Where logs go: stderr, each event as one line. In colours the escape sequences of the formatter pass, which writes out
-/// those that are in a message by itself.
-pub(super) struct Logs {
+/// Writes log events to stderr, each as one line. With colours, the formatter's own escape sequences pass. The formatter
+/// escapes those that are in a message.
+pub(super) struct LogWriter {
     coloured: bool,
 }
 
-impl Logs {
+impl LogWriter {
     pub(super) fn to_stderr() -> Self {
         Self {
             coloured: io::stderr().is_terminal() && wants_colours(),
@@ -151,11 +152,11 @@ impl Logs {
         self.coloured
     }
 
-    /// What the formatter wrote for one event, as it is printed.
-    fn shown(&self, event: &str) -> String {
-        // Whoever logs it: the database's words quote values, and what a client sent may be a credential.
+    /// Returns the line that is printed for a formatted event.
+    fn render(&self, event: &str) -> String {
+        // An event may quote values in a database error, or a credential that a client sent.
         let line = without_database_words(event.strip_suffix('\n').unwrap_or(event));
-        let line = without_credentials(line.as_ref());
+        let line = redact_credentials(line.as_ref());
         let line = line.as_ref();
         match self.coloured {
             false => format!("{}\n", visible(line)),
@@ -167,20 +168,20 @@ impl Logs {
     }
 }
 
-impl<'a> MakeWriter<'a> for Logs {
-    type Writer = Log<'a>;
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = LogEventWriter<'a>;
 
-    fn make_writer(&'a self) -> Log<'a> {
-        Log(self)
+    fn make_writer(&'a self) -> LogEventWriter<'a> {
+        LogEventWriter(self)
     }
 }
 
-/// One event on its way to stderr: the formatter writes all of it at once.
-pub(super) struct Log<'a>(&'a Logs);
+/// Writes one event to stderr. The formatter passes the whole event in one call.
+pub(super) struct LogEventWriter<'a>(&'a LogWriter);
 
-impl Write for Log<'_> {
+impl Write for LogEventWriter<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(self.0.shown(&String::from_utf8_lossy(event)).as_bytes())?;
+        io::stderr().write_all(self.0.render(&String::from_utf8_lossy(event)).as_bytes())?;
         Ok(event.len())
     }
 
@@ -196,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_styles_of_ours_are_escape_sequences() {
+    fn only_our_styles_are_escape_sequences() {
         let line = Line::of("a\u{1b}[2J").styled(AnsiColor::Red.on_default(), "b\u{1b}[0m\n");
         assert_eq!(line.as_str(), "a\\u{1b}[2J\u{1b}[31mb\\u{1b}[0m\\n\u{1b}[0m");
         let line = Line::of("└─ ").then(&line).output("\tx\r");
@@ -205,18 +206,18 @@ mod tests {
 
     #[test]
     fn a_logged_event_is_one_line() {
-        let plain = Logs { coloured: false };
+        let plain = LogWriter { coloured: false };
         assert_eq!(
-            plain.shown("WARN it said \u{1b}[2J\nINFO forged\n"),
+            plain.render("WARN it said \u{1b}[2J\nINFO forged\n"),
             "WARN it said \\u{1b}[2J\\nINFO forged\n"
         );
         assert_eq!(
-            plain.shown("WARN no: error returned from database: bad inet: \"SECRET\"\n"),
+            plain.render("WARN no: error returned from database: bad inet: \"SECRET\"\n"),
             "WARN no: error returned from database: …\n"
         );
-        let coloured = Logs { coloured: true };
+        let coloured = LogWriter { coloured: true };
         assert_eq!(
-            coloured.shown("\u{1b}[33mWARN\u{1b}[0m it said \u{9b}\nINFO forged\n"),
+            coloured.render("\u{1b}[33mWARN\u{1b}[0m it said \u{9b}\nINFO forged\n"),
             "\u{1b}[33mWARN\u{1b}[0m it said \\u{9b}\\nINFO forged\n"
         );
     }

@@ -21,18 +21,18 @@ use crate::config::{Config, Secret, read_secret_file};
 use crate::terminal::visible;
 
 /// How long a connection, and an answer's beginning, may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A live socket, at the client's end.
 pub(super) type Socket = WebSocketStream<Upgraded>;
 
 /// Why the service didn't do what it was asked.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum RemoteError {
     /// It can't be reached, or can't answer now: worth trying again.
-    Away(String),
+    Unavailable(String),
     /// It said no, and would again.
-    Refused(String),
+    Rejected(String),
     /// What was asked for contradicts what is there.
     Conflict {
         /// The problem's code.
@@ -42,16 +42,18 @@ pub(super) enum Trouble {
     },
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // A service's own words are in it.
-            Self::Away(words) | Self::Refused(words) | Self::Conflict { words, .. } => f.write_str(&visible(words)),
+            Self::Unavailable(words) | Self::Rejected(words) | Self::Conflict { words, .. } => {
+                f.write_str(&visible(words))
+            }
         }
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for RemoteError {}
 
 /// A service, and what to present there.
 pub(super) struct Remote {
@@ -82,8 +84,8 @@ impl Remote {
     /// The service that the settings name.
     ///
     /// # Errors
-    /// [`Trouble::Refused`] without a token.
-    pub(super) fn of(config: &Config) -> Result<Self, Trouble> {
+    /// [`RemoteError::Rejected`] without a token.
+    pub(super) fn of(config: &Config) -> Result<Self, RemoteError> {
         // Once a process; who was first has installed the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = config
@@ -96,7 +98,7 @@ impl Remote {
             None => {
                 let file = config.data_dir.join("token");
                 let token = read_secret_file(&file, 1).map_err(|error| {
-                    Trouble::Refused(match error.is_missing() {
+                    RemoteError::Rejected(match error.is_missing() {
                         true => format!(
                             "no token: set DAYBOOK_TOKEN (`daybook token` makes one), or run this where `daybook dev` has \
                              left {}",
@@ -116,10 +118,10 @@ impl Remote {
             .http1_only()
             // Followed here, with what was to be presented: reqwest leaves that out where another port answers.
             .redirect(Policy::none())
-            .connect_timeout(PATIENCE)
+            .connect_timeout(RESPONSE_TIMEOUT)
             .user_agent(concat!("daybook/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Trouble::Refused(error.to_string()))?;
+            .map_err(|error| RemoteError::Rejected(error.to_string()))?;
         Ok(Self { url, token, http })
     }
 
@@ -130,8 +132,8 @@ impl Remote {
     /// The team that was named by id or name, or the token's only one.
     ///
     /// # Errors
-    /// [`Trouble`], that names the teams there are.
-    pub(super) async fn team(&self, wanted: Option<&str>) -> Result<Uuid, Trouble> {
+    /// [`RemoteError`], that names the teams there are.
+    pub(super) async fn team(&self, wanted: Option<&str>) -> Result<Uuid, RemoteError> {
         let wanted = wanted.filter(|wanted| !wanted.trim().is_empty());
         if let Some(id) = wanted.and_then(|wanted| Uuid::try_parse(wanted).ok()) {
             return Ok(id);
@@ -149,19 +151,21 @@ impl Remote {
             .filter(|team| wanted.is_none_or(|wanted| team.name == wanted));
         match (matching.next(), matching.next()) {
             (Some(team), None) => Ok(team.id),
-            (None, _) if listed.is_empty() => Err(Trouble::Refused("this token's person is in no team".to_owned())),
-            (None, _) => Err(Trouble::Refused(format!(
+            (None, _) if listed.is_empty() => {
+                Err(RemoteError::Rejected("this token's person is in no team".to_owned()))
+            }
+            (None, _) => Err(RemoteError::Rejected(format!(
                 "--team names none of the teams there are: {listed}"
             ))),
-            _ => Err(Trouble::Refused(format!("--team must name one of: {listed}"))),
+            _ => Err(RemoteError::Rejected(format!("--team must name one of: {listed}"))),
         }
     }
 
     /// The JSON at a path under the team's.
     ///
     /// # Errors
-    /// [`Trouble`].
-    pub(super) async fn get(&self, team_id: Uuid, path: &str, query: &[(&str, &str)]) -> Result<Value, Trouble> {
+    /// [`RemoteError`].
+    pub(super) async fn get(&self, team_id: Uuid, path: &str, query: &[(&str, &str)]) -> Result<Value, RemoteError> {
         let url = format!("{}/v1/teams/{team_id}{path}", self.url);
         read(self.send(self.http.get(url).query(query)).await?).await
     }
@@ -169,7 +173,7 @@ impl Remote {
     /// Posts to a path under the team's, and gives the answer's JSON.
     ///
     /// # Errors
-    /// [`Trouble`].
+    /// [`RemoteError`].
     pub(super) async fn post(
         &self,
         team_id: Uuid,
@@ -177,7 +181,7 @@ impl Remote {
         headers: &[(&str, String)],
         body: String,
         content_type: &str,
-    ) -> Result<Value, Trouble> {
+    ) -> Result<Value, RemoteError> {
         let url = format!("{}/v1/teams/{team_id}{path}", self.url);
         let mut request = self.http.post(url).header(CONTENT_TYPE, content_type).body(body);
         for (name, value) in headers {
@@ -189,11 +193,16 @@ impl Remote {
     /// The lines of NDJSON at a path under the team's, as they come.
     ///
     /// # Errors
-    /// [`Trouble`].
-    pub(super) async fn lines(&self, team_id: Uuid, path: &str, query: &[(&str, String)]) -> Result<Lines, Trouble> {
+    /// [`RemoteError`].
+    pub(super) async fn lines(
+        &self,
+        team_id: Uuid,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<LineStream, RemoteError> {
         let url = format!("{}/v1/teams/{team_id}{path}", self.url);
         let request = self.http.get(url).query(query).header(ACCEPT, "application/x-ndjson");
-        Ok(Lines {
+        Ok(LineStream {
             answer: self.send(request).await?,
             buffer: Vec::new(),
         })
@@ -202,8 +211,8 @@ impl Remote {
     /// Opens the team's live socket.
     ///
     /// # Errors
-    /// [`Trouble`].
-    pub(super) async fn live(&self, team_id: Uuid) -> Result<Socket, Trouble> {
+    /// [`RemoteError`].
+    pub(super) async fn live(&self, team_id: Uuid) -> Result<Socket, RemoteError> {
         let key = generate_key();
         let request = self
             .http
@@ -220,16 +229,16 @@ impl Remote {
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS
             || accepted != Some(derive_accept_key(key.as_bytes()).into())
         {
-            return Err(Trouble::Refused(format!(
+            return Err(RemoteError::Rejected(format!(
                 "{} answers, but not with a WebSocket: a proxy between may need to be told to pass it on",
                 self.url
             )));
         }
-        let upgraded = answer.upgrade().await.map_err(|error| away(&error))?;
+        let upgraded = answer.upgrade().await.map_err(|error| unavailable(&error))?;
         Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
+    async fn send(&self, request: RequestBuilder) -> Result<Response, RemoteError> {
         let answer = self.answer(request).await?;
         let status = answer.status();
         if !(status.is_client_error() || status.is_server_error()) {
@@ -243,39 +252,39 @@ impl Remote {
             said.as_deref().unwrap_or("and no more")
         );
         match status {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Trouble::Away(words)),
-            _ if status.is_server_error() => Err(Trouble::Away(words)),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(RemoteError::Unavailable(words)),
+            _ if status.is_server_error() => Err(RemoteError::Unavailable(words)),
             StatusCode::CONFLICT => {
                 let code = kind.unwrap_or_default().trim_start_matches("/problems/").to_owned();
                 // Whoever holds a log will let it go, or say where it is.
                 match code.as_str() {
-                    "log-held" => Err(Trouble::Away(words)),
-                    _ => Err(Trouble::Conflict { code, words }),
+                    "log-held" => Err(RemoteError::Unavailable(words)),
+                    _ => Err(RemoteError::Conflict { code, words }),
                 }
             }
-            _ => Err(Trouble::Refused(words)),
+            _ => Err(RemoteError::Rejected(words)),
         }
     }
 }
 
-/// Lines as they come.
-pub(super) struct Lines {
+/// LineStream as they come.
+pub(super) struct LineStream {
     answer: Response,
     buffer: Vec<u8>,
 }
 
-impl Lines {
+impl LineStream {
     /// The next line; none at the end.
     ///
     /// # Errors
-    /// [`Trouble::Away`] when it ends too early.
-    pub(super) async fn next(&mut self) -> Result<Option<String>, Trouble> {
+    /// [`RemoteError::Unavailable`] when it ends too early.
+    pub(super) async fn next(&mut self) -> Result<Option<String>, RemoteError> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Ok(Some(String::from_utf8_lossy(line.trim_ascii_end()).into_owned()));
             }
-            match self.answer.chunk().await.map_err(|error| away(&error))? {
+            match self.answer.chunk().await.map_err(|error| unavailable(&error))? {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk),
                 None => return Ok(None),
             }
@@ -284,19 +293,19 @@ impl Lines {
 }
 
 /// How often one may be sent on to another process.
-const MOST_HOPS: usize = 3;
+const MAX_REDIRECTS: usize = 3;
 
 impl Remote {
     /// Sends a request, on to the process that has what it is about.
-    async fn answer(&self, request: RequestBuilder) -> Result<Response, Trouble> {
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, RemoteError> {
         let request = request.bearer_auth(self.token.expose());
-        let mut request = request.build().map_err(|error| away(&error))?;
-        for _ in 0..MOST_HOPS {
+        let mut request = request.build().map_err(|error| unavailable(&error))?;
+        for _ in 0..MAX_REDIRECTS {
             let next = request.try_clone();
             let sending = self.http.execute(request);
-            let answer = match tokio::time::timeout(PATIENCE, sending).await {
-                Ok(answer) => answer.map_err(|error| away(&error))?,
-                Err(_) => return Err(Trouble::Away(format!("{} doesn't answer", self.url))),
+            let answer = match tokio::time::timeout(RESPONSE_TIMEOUT, sending).await {
+                Ok(answer) => answer.map_err(|error| unavailable(&error))?,
+                Err(_) => return Err(RemoteError::Unavailable(format!("{} doesn't answer", self.url))),
             };
             let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let location = location.and_then(|location| Url::parse(location).ok());
@@ -308,21 +317,21 @@ impl Remote {
                 _ => return Ok(answer),
             }
         }
-        Err(Trouble::Away(format!("{} sends us in circles", self.url)))
+        Err(RemoteError::Unavailable(format!("{} sends us in circles", self.url)))
     }
 }
 
-async fn read<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T, Trouble> {
-    answer.json().await.map_err(|error| away(&error))
+async fn read<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T, RemoteError> {
+    answer.json().await.map_err(|error| unavailable(&error))
 }
 
 /// Without the address's path and query, and with the cause, which says more than reqwest's own words.
-fn away(error: &reqwest::Error) -> Trouble {
+fn unavailable(error: &reqwest::Error) -> RemoteError {
     let mut deepest: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    Trouble::Away(deepest.to_string())
+    RemoteError::Unavailable(deepest.to_string())
 }
 
 /// An address that listens on all of a machine's is reached by the loopback one.

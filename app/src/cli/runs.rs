@@ -1,4 +1,4 @@
-//! `daybook runs`: what ran, what it said, and what that comes to.
+//! `daybook runs`: lists runs, prints their logs and rebuilds their summaries.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::output::{Line, pass_output_on, say_json_to_reader, write};
-use super::remote::{Remote, Trouble};
+use super::output::{Line, forward_output, print_json_to_reader, write};
+use super::remote::{Remote, RemoteError};
 use super::run_log::{Console, Output};
 use super::service::{Server, with_team};
-use super::{Outcome, is_looked_at, say, say_line, wants_colours};
+use super::{Outcome, print_line, print_styled_line, stdout_is_terminal, wants_colours};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;
@@ -27,42 +27,42 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The newest runs. Talks to a running service.
+    /// List the newest runs. Needs a running service.
     List {
         #[command(flatten)]
         team: Team,
-        /// Only those that stand so: `running`, `failed`.
+        /// List only runs with this status, such as `running` or `failed`.
         #[arg(long)]
         status: Option<String>,
-        /// How many.
+        /// List at most this number of runs.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=200))]
         limit: u8,
     },
-    /// What a run has said, and goes on to say until it ends. Talks to a running service.
+    /// Print a run's log, and follow it until the run ends. Needs a running service.
     Log {
-        /// The run.
+        /// The run's id.
         id: Uuid,
         #[command(flatten)]
         team: Team,
-        /// Only lines of these types, by commas: `console.line`, `run.*`.
+        /// Print only lines of these types, separated by commas: `console.line`, `run.*`.
         #[arg(long = "type")]
         kind: Option<String>,
-        /// Only lines of this level or a worse one.
+        /// Print only lines of this level or a more severe one.
         #[arg(long)]
         level: Option<String>,
-        /// What there is now, and no more.
+        /// Print the lines that exist, and exit.
         #[arg(long)]
         no_follow: bool,
-        /// Whole lines, as JSON.
+        /// Print whole lines, as JSON.
         #[arg(long)]
         json: bool,
-        /// What the program has printed, byte for byte, to stdout and stderr: with its escape sequences.
+        /// Print the program's output byte for byte to stdout and stderr, with its escape sequences.
         #[arg(long, conflicts_with = "json")]
         raw: bool,
     },
-    /// Make summaries again from the logs, and tell whether they are the same. Works on the database and the storage.
+    /// Rebuild summaries from the logs, and report differences. Uses the database and the storage directly.
     RebuildSummary {
-        /// The runs; all that have ended, if none is said.
+        /// The runs' ids. Without ids, all runs that have ended.
         ids: Vec<Uuid>,
         #[command(flatten)]
         team: Team,
@@ -74,7 +74,7 @@ enum Command {
 
 #[derive(Debug, ClapArgs)]
 struct Team {
-    /// The team, by id or name; may be left out when there is only one.
+    /// The team's id or name. Optional if there is only one team.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
 }
@@ -91,15 +91,15 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
             json,
             raw,
         } => {
-            let form = match (json, raw) {
-                (true, _) => Form::Json,
-                (false, true) => Form::Raw,
-                (false, false) => Form::Lines(Console::default()),
+            let format = match (json, raw) {
+                (true, _) => LogFormat::Json,
+                (false, true) => LogFormat::Raw,
+                (false, false) => LogFormat::Text(Console::default()),
             };
             let mut query = vec![("follow", (!no_follow).to_string())];
             query.extend(kind.map(|kind| ("type", kind)));
             query.extend(level.map(|level| ("level", level)));
-            log(config, &team, id, &query, form).await
+            log(config, &team, id, &query, format).await
         }
         Command::RebuildSummary { ids, team, check } => {
             let rebuild = async |_: &Server, database: &Database, team_id: Uuid| {
@@ -118,7 +118,7 @@ async fn list(config: &Config, team: &Team, status: Option<&str>, limit: u8) -> 
     let mut query = vec![("limit", limit.as_str())];
     query.extend(status.map(|status| ("status", status)));
     let page = remote.get(team_id, "/runs", &query).await?;
-    let coloured = is_looked_at() && wants_colours();
+    let coloured = stdout_is_terminal() && wants_colours();
     for run in page["items"].as_array().into_iter().flatten() {
         let status = run["status"].as_str().unwrap_or_default();
         let style = match (coloured, status) {
@@ -135,95 +135,96 @@ async fn list(config: &Config, team: &Team, status: Option<&str>, limit: u8) -> 
         let line = Line::of(format_args!("{}  {at}  ", text("id")))
             .styled(style, status)
             .text(format_args!("{code}  {}", text("name")));
-        say_line(&line)?;
+        print_styled_line(&line)?;
     }
     Ok(())
 }
 
 /// How a log is printed.
-enum Form {
+enum LogFormat {
     /// For people.
-    Lines(Console),
+    Text(Console),
     Json,
-    /// What the program has printed, and nothing else.
+    /// Only the program's output, unchanged.
     Raw,
 }
 
-impl Form {
-    /// Prints a line. Whether somebody reads.
+impl LogFormat {
+    /// Prints a line. Returns whether stdout is still open.
     fn print(&mut self, line: &str) -> Result<bool> {
         match self {
-            Self::Lines(console) => write(&console.print(line)),
-            // From a service that sends what is no JSON.
+            Self::Text(console) => write(&console.print(line)),
+            // A line that is not valid JSON is printed as text.
             Self::Json if serde_json::from_str::<&RawValue>(line).is_err() => write(&Line::of(line).ended()),
-            Self::Json => say_json_to_reader(line),
+            Self::Json => print_json_to_reader(line),
             Self::Raw => {
                 let line: Value = serde_json::from_str(line).unwrap_or_default();
                 let output = Output::of(&line);
                 output.map_or(Ok(true), |output| {
-                    pass_output_on(output.stream == "stderr", &output.exact())
+                    forward_output(output.stream == "stderr", &output.exact())
                 })
             }
         }
     }
 
-    /// Ends what is open.
+    /// Ends a line that is still open.
     fn end(&mut self) -> Result<bool> {
         match self {
-            Self::Lines(console) => write(&console.end()),
+            Self::Text(console) => write(&console.end()),
             Self::Json | Self::Raw => Ok(true),
         }
     }
 }
 
-async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], mut form: Form) -> Outcome {
+async fn log(config: &Config, team: &Team, id: Uuid, query: &[(&str, String)], mut format: LogFormat) -> Outcome {
     let remote = Remote::of(config)?;
     let team_id = remote.team(team.team.as_deref()).await?;
     let follows = query.iter().any(|(name, value)| *name == "follow" && value == "true");
     let mut last = 0;
-    let mut pause = FIRST_PAUSE;
+    let mut pause = MIN_RETRY_INTERVAL;
     loop {
         let mut query = query.to_vec();
         query.push(("after_sequence", last.to_string()));
         let before = last;
-        match print(&remote, team_id, id, &query, &mut form, &mut last).await {
-            Ok(Printed::All) if follows => {}
-            // A service that was there a moment ago.
-            Err(Trouble::Away(_)) if follows && last > 0 => {}
+        match print(&remote, team_id, id, &query, &mut format, &mut last).await {
+            Ok(StreamEnd::Disconnected) if follows => {}
+            // The service was reachable before, so the request is repeated.
+            Err(RemoteError::Unavailable(_)) if follows && last > 0 => {}
             printed => {
-                form.end()?;
+                format.end()?;
                 printed?;
                 return Ok(());
             }
         }
-        // Let go in the middle, as by a service that stops; or at the run's end, whose line was not asked for.
+        // Either the service ended the stream early, as when it stops, or the run has ended and the filter excludes its
+        // last line.
         match remote.get(team_id, &format!("/runs/{id}"), &[]).await {
             Ok(run) if !run["completed_at"].is_null() && last == before => {
-                form.end()?;
+                format.end()?;
                 return Ok(());
             }
-            Ok(_) | Err(Trouble::Away(_)) => {}
-            Err(trouble) => return Err(trouble.into()),
+            Ok(_) | Err(RemoteError::Unavailable(_)) => {}
+            Err(error) => return Err(error.into()),
         }
         pause = if last > before {
-            FIRST_PAUSE
+            MIN_RETRY_INTERVAL
         } else {
-            (pause * 2).min(LONGEST_PAUSE)
+            (pause * 2).min(MAX_RETRY_INTERVAL)
         };
         tokio::time::sleep(pause).await;
     }
 }
 
-/// Before a service that let us go is asked again; doubled each time that brings nothing.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The interval before a request is repeated after the stream ended. It doubles each time that brings no line.
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How far lines were printed.
-enum Printed {
-    /// To the last that came.
-    All,
-    /// To the run's end, or to where nobody reads any more.
-    ToTheEnd,
+/// Why a stream of log lines ended.
+enum StreamEnd {
+    /// The service ended it, and the run may go on.
+    Disconnected,
+    /// The run has ended, or stdout is closed.
+    Finished,
 }
 
 async fn print(
@@ -231,27 +232,27 @@ async fn print(
     team_id: Uuid,
     id: Uuid,
     query: &[(&str, String)],
-    form: &mut Form,
+    format: &mut LogFormat,
     last: &mut u64,
-) -> Result<Printed, Trouble> {
+) -> Result<StreamEnd, RemoteError> {
     let mut lines = remote.lines(team_id, &format!("/runs/{id}/events"), query).await?;
     while let Some(line) = lines.next().await? {
         let read: Option<Value> = serde_json::from_str(&line).ok();
-        // The service's own: it is no line of the log.
+        // This line is from the service and not part of the log.
         if let Some(closed) = read.as_ref().filter(|line| line["type"] == "stream.closed") {
             let detail = closed["detail"].as_str().unwrap_or("the service closed the stream");
-            return Err(Trouble::Refused(detail.to_owned()));
+            return Err(RemoteError::Rejected(detail.to_owned()));
         }
         *last = read
             .as_ref()
             .and_then(|line| line["sequence"].as_u64())
             .unwrap_or(*last + 1);
         let ends = read.is_some_and(|line| line["type"] == "run.completed");
-        if ends | !form.print(&line).is_ok_and(|is_read| is_read) {
-            return Ok(Printed::ToTheEnd);
+        if ends | !format.print(&line).is_ok_and(|is_open| is_open) {
+            return Ok(StreamEnd::Finished);
         }
     }
-    Ok(Printed::All)
+    Ok(StreamEnd::Disconnected)
 }
 
 async fn rebuild(config: &Config, database: &Database, team_id: Uuid, ids: &[Uuid], check: bool) -> Result<()> {
@@ -269,21 +270,21 @@ async fn rebuild(config: &Config, database: &Database, team_id: Uuid, ids: &[Uui
     let mut differ = 0;
     for id in ids {
         match runs.rebuild_summary(database, &context, id, !check).await? {
-            Rebuilt::Same => say(format!("{id} is the same"))?,
+            Rebuilt::Same => print_line(format!("{id} is unchanged"))?,
             Rebuilt::Differs => {
                 differ += 1;
-                say(format!("{id} {}", if check { "differs" } else { "was written anew" }))?;
+                print_line(format!("{id} {}", if check { "differs" } else { "was rewritten" }))?;
             }
             Rebuilt::NoLog => {
                 differ += 1;
-                say(format!("{id} has no log here"))?;
+                print_line(format!("{id} has no log in this storage"))?;
             }
         }
     }
     if check && differ > 0 {
         return Err(crate::error::Error::conflict(
             "summaries-differ",
-            format!("{differ} summaries differ from their logs, or have none here"),
+            format!("{differ} summaries differ from their logs, or their logs are not in this storage"),
         ));
     }
     Ok(())

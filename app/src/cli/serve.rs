@@ -1,4 +1,4 @@
-//! `daybook serve`: database, migrations, pool, listener; and all of it down again in order.
+//! `daybook serve`: starts the database, migrations, pool and listener, and stops them in order.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -23,18 +23,18 @@ use crate::server::{self, AppState, ConnectionLimits, Connections, raise_descrip
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{WideEventConfig, WideEvents};
 
-/// What a process does.
+/// The part of the service that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum ServiceRole {
-    /// Serves requests and live sockets. Jobs wait for a process that works.
+    /// Serve requests and live sockets. Jobs wait for a worker process.
     Web,
-    /// Runs jobs, and serves `/healthz`, `/readyz` and `/metrics`.
+    /// Run jobs, and serve `/healthz`, `/readyz` and `/metrics`.
     Worker,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Do only a part of it, as one of several processes. Without it, everything.
+    /// Run only a part of the service, as one of several processes. Without it, the process runs everything.
     #[arg(long)]
     role: Option<ServiceRole>,
 }
@@ -50,7 +50,7 @@ pub(super) async fn run(app: App, mut config: Config, args: Args) -> Outcome {
     Ok(served?)
 }
 
-/// Where this process keeps run logs, and where others reach it.
+/// Returns the run logs' storage and limits, and the address at which other processes reach this one.
 fn runs_options(config: &Config, address: SocketAddr, descriptors: u64) -> RunsOptions {
     let storage = config
         .runs
@@ -62,7 +62,7 @@ fn runs_options(config: &Config, address: SocketAddr, descriptors: u64) -> RunsO
         .advertise_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
-    // Each has a descriptor of its own, beside its connection's.
+    // Each reader has a file descriptor, beside that of its connection.
     let share = usize::try_from(descriptors / 8).unwrap_or(usize::MAX);
     let max_readers = config.runs.max_readers.unwrap_or_else(|| share.clamp(8, MAX_READERS));
     let max_team_readers = config.runs.max_team_readers.unwrap_or(max_readers.div_ceil(2));
@@ -72,16 +72,16 @@ fn runs_options(config: &Config, address: SocketAddr, descriptors: u64) -> RunsO
         .readers(max_readers, max_team_readers)
 }
 
-/// Streams and downloads of run logs at the same time, where nothing is set.
+/// The default limit of concurrent streams and downloads of run logs.
 const MAX_READERS: usize = 1_000;
 
-/// How long an answer may take to reach its client, beyond the time that its request may take.
-const LEAVE: Duration = Duration::from_secs(5);
+/// The time that a response may take to reach its client after the request timeout.
+const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
-/// How long the last wide events may take to be written.
-const LAST_EVENTS: Duration = Duration::from_secs(2);
+/// The time that writing the last wide events may take.
+const WIDE_EVENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves until `stop`. `ready` runs once the database is, with the address that the service listens on.
+/// Serves until `stop`. Calls `ready` when the database is ready, with the address that the service listens on.
 pub(super) async fn serve(
     mut app: App,
     config: &Config,
@@ -93,7 +93,7 @@ pub(super) async fn serve(
 ) -> Result<()> {
     let wide_events = WideEvents::new(app.wide_event_config(wide_events));
     let descriptors = raise_descriptor_limit();
-    // First of all: a port that is taken should not cost a migration.
+    // Bound before anything else, so that a port in use is reported before a migration runs.
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         Error::internal(format!(
             "DAYBOOK_BIND={}: {error}; set it to a free address",
@@ -102,24 +102,24 @@ pub(super) async fn serve(
     })?;
     let address = listener.local_addr().map_err(Error::internal)?;
 
-    let pending = migrate_or_tell(&app, config, server).await?;
-    // Work in the background has wide events, too.
+    let pending = migrate_or_warn(&app, config, server).await?;
+    // Background work writes wide events, too.
     let database = server
         .open(&app)
         .await?
         .with_extension(wide_events.clone())
-        // Of sessions by hand, which the same sweeper looks after.
+        // For sessions that are begun by hand, which the same sweeper checks.
         .with_extension(Heartbeat::within(config.jobs.lost_after))
         .with_extension(Runs::new(runs_options(config, address, descriptors)));
     if pending.is_none() {
-        partitions_ahead(&database).await?;
+        create_partitions(&database).await?;
     }
     if let Some(consumers) = database.extension::<Consumers>() {
         tracing::info!("consumers: {}", consumers.names().collect::<Vec<_>>().join(", "));
     }
-    // Before anything is recorded that consumers may want.
+    // Workers start before `ready` or a request records an event, so that consumers get it.
     let (workers, jobs) = if pending.is_none() && role != Some(ServiceRole::Web) {
-        let (workers, jobs) = server.work(config, &database).await?;
+        let (workers, jobs) = server.start_workers(config, &database).await?;
         if let Some(runs) = database.extension::<Runs>() {
             tokio::spawn(
                 runs.clone()
@@ -159,7 +159,7 @@ pub(super) async fn serve(
         _ => app.into_router(state),
     };
     let runs = database.extension::<Runs>().cloned();
-    let grace = config.http.request_timeout + LEAVE;
+    let grace = config.http.request_timeout + RESPONSE_GRACE;
     let serving = Serving {
         connections,
         listener,
@@ -169,18 +169,18 @@ pub(super) async fn serve(
     if let Some(runs) = runs {
         runs.close(&database).await;
     }
-    write_last(wide_events).await;
-    if let Ok(Ended::Whole) = ended {
+    flush_wide_events(wide_events).await;
+    if let Ok(ShutdownResult::Complete) = ended {
         database.close().await;
         if let Some(jobs) = jobs {
             jobs.close().await;
         }
     }
-    // Else requests hold connections that `close` would wait for; they end with the process.
+    // If not, requests still hold connections, and `close` would wait for them. They end with the process.
     ended.map(|_| ())
 }
 
-/// What is served, and where.
+/// The listener and router of the service, with its open connections.
 struct Serving {
     connections: Connections,
     listener: TcpListener,
@@ -188,14 +188,14 @@ struct Serving {
 }
 
 /// How the service ended.
-enum Ended {
-    /// Every connection was over.
-    Whole,
+enum ShutdownResult {
+    /// Every connection was closed.
+    Complete,
     /// Connections were still open.
-    CutShort,
+    CutOff,
 }
 
-/// Serves until `stop`, then waits for open connections, though no longer than `grace` or until `stop` again.
+/// Serves until `stop`, then waits for open connections, at most for `grace` or until a second `stop`.
 async fn serve_until(
     mut stop: Stop,
     grace: Duration,
@@ -203,7 +203,7 @@ async fn serve_until(
     live: &Live,
     runs: Option<&Runs>,
     workers: Option<Workers>,
-) -> Result<Ended> {
+) -> Result<ShutdownResult> {
     let (finish, finishing) = oneshot::channel::<()>();
     let Serving {
         connections,
@@ -211,20 +211,20 @@ async fn serve_until(
         router,
     } = serving;
     let mut serving = pin!(connections.serve(listener, router, async {
-        // Sent or dropped, it means the same.
+        // The sender is dropped to stop the server.
         let _ = finishing.await;
     }));
     tokio::select! {
-        () = &mut serving => return Ok(Ended::Whole),
-        () = stop.asked() => {}
+        () = &mut serving => return Ok(ShutdownResult::Complete),
+        () = stop.received() => {}
     }
     tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
     drop(finish);
-    // Readers of logs go; who writes one may end what it is at.
+    // Disconnects readers of logs. Writers may finish their current request.
     if let Some(runs) = runs {
         runs.begin_to_close();
     }
-    // The listener doesn't wait for sockets: they are no requests any longer.
+    // The listener waits only for requests, so live sockets are closed separately.
     let working = async {
         if let Some(workers) = workers {
             workers.stop().await;
@@ -232,21 +232,21 @@ async fn serve_until(
     };
     let serving = async { tokio::join!(serving, live.close(grace), working).0 };
     tokio::select! {
-        () = serving => Ok(Ended::Whole),
+        () = serving => Ok(ShutdownResult::Complete),
         () = tokio::time::sleep(grace) => {
-            tracing::warn!("connections are still open after {} s; ending without them", grace.as_secs());
-            Ok(Ended::CutShort)
+            tracing::warn!("connections are still open after {} s; stopping without them", grace.as_secs());
+            Ok(ShutdownResult::CutOff)
         }
-        () = stop.asked() => {
-            tracing::warn!("asked to stop again; ending at once, without waiting for open connections");
-            Ok(Ended::CutShort)
+        () = stop.received() => {
+            tracing::warn!("second stop signal; stopping at once, without waiting for open connections");
+            Ok(ShutdownResult::CutOff)
         }
     }
 }
 
-/// Writes the wide events that wait, if somebody reads them.
-async fn write_last(wide_events: WideEvents) {
-    let closed = tokio::task::spawn_blocking(move || wide_events.close(LAST_EVENTS)).await;
+/// Writes the buffered wide events, if stdout is read.
+async fn flush_wide_events(wide_events: WideEvents) {
+    let closed = tokio::task::spawn_blocking(move || wide_events.close(WIDE_EVENT_FLUSH_TIMEOUT)).await;
     let Ok(counts) = closed else {
         return;
     };
@@ -255,13 +255,14 @@ async fn write_last(wide_events: WideEvents) {
     }
     if counts.open > 0 {
         tracing::warn!(
-            "{} requests or sockets were cut off and have no wide event",
+            "{} requests or sockets were still open and have no wide event",
             counts.open
         );
     }
 }
 
-async fn migrate_or_tell(app: &App, config: &Config, server: &Server) -> Result<Option<Pending>> {
+/// Applies pending migrations. With `DAYBOOK_MIGRATE=off` it returns them instead, and logs a warning.
+async fn migrate_or_warn(app: &App, config: &Config, server: &Server) -> Result<Option<Pending>> {
     if config.database.migrate {
         app.migrations().up(&server.owner).await?;
         return Ok(None);
@@ -277,18 +278,18 @@ async fn migrate_or_tell(app: &App, config: &Config, server: &Server) -> Result<
     Ok(Some(status))
 }
 
-/// Before the first request; from then on it is a job.
-async fn partitions_ahead(database: &Database) -> Result<()> {
+/// Creates the partitions of the next months before the first request. From then on a job does this.
+async fn create_partitions(database: &Database) -> Result<()> {
     let strays = database.ensure_partitions().await?;
     if strays > 0 {
         tracing::error!(
-            "{strays} events are in no month's partition but in events_default: a clock that writes them is wrong"
+            "{strays} events are in events_default and not in a month's partition: the clock of their writer is wrong"
         );
     }
     Ok(())
 }
 
-/// SIGINT and SIGTERM, from the moment that they are listened for.
+/// Receives SIGINT and SIGTERM, from the call of [`Stop::listen`].
 pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -302,8 +303,8 @@ impl Stop {
         })
     }
 
-    /// Ends at the next of either.
-    async fn asked(&mut self) {
+    /// Waits for the next of the two signals.
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! What `serve`, `dev` and the commands share: finding the database, opening it, the token secret.
+//! Finds and opens the database, and finds the token secret, for `serve`, `dev` and the other commands.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,15 +20,15 @@ use crate::jobs::{WorkerOptions, Workers};
 use crate::tenancy::postgres::PrivatePostgres;
 use crate::tenancy::{Database, DatabaseOptions, ErasedNames, SYSTEM_TEAM, WorkerDatabase};
 
-/// Where a running service leaves the address of its private cluster.
+/// The file to which a running service writes the address of its private cluster.
 const ADDRESS_FILE: &str = "database.url";
 const SECRET_FILE: &str = "jwt.secret";
 
-/// A PostgreSQL server that is there, and how to reach it.
+/// A running PostgreSQL server, with the options to connect to it in each role.
 pub(super) struct Server {
-    /// As the role that owns the tables.
+    /// Connects as the role that owns the tables.
     pub(super) owner: PgConnectOptions,
-    /// For people: what to give `psql`, without a password.
+    /// The address for `psql`, without a password. Printed for people.
     pub(super) address: Option<String>,
     app: DatabaseOptions,
     worker: PgConnectOptions,
@@ -36,7 +36,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// `DATABASE_URL`'s server, or the private one, started if it isn't running.
+    /// Returns the server in `DATABASE_URL`, or else the private one, which is started if it isn't running.
     pub(super) async fn start(config: &Config) -> Result<Self> {
         if let Some(server) = Self::configured(config)? {
             return Ok(server);
@@ -55,7 +55,7 @@ impl Server {
         })
     }
 
-    /// For a command: the server of a service that runs already, else as [`Server::start`].
+    /// Returns the server for a command: that of a running service, or else as [`Server::start`] does.
     pub(super) async fn find(config: &Config) -> Result<Self> {
         if let Some(server) = Self::configured(config)? {
             return Ok(server);
@@ -99,14 +99,14 @@ impl Server {
         }))
     }
 
-    /// The run-time pool, with what the program's transactions carry.
+    /// Opens the run-time pool, with the program's consumers and other extensions.
     pub(super) async fn open(&self, app: &App) -> Result<Database> {
         app.equip(Database::connect(self.app.clone()).await?)
     }
 
-    /// The workers of this process, with pools of their own: jobs must not keep requests waiting, and no request's time is
-    /// theirs.
-    pub(super) async fn work(&self, config: &Config, database: &Database) -> Result<(Workers, Database)> {
+    /// Starts this process's workers. They have separate pools, so that requests don't wait for jobs, and jobs have no
+    /// statement timeout.
+    pub(super) async fn start_workers(&self, config: &Config, database: &Database) -> Result<(Workers, Database)> {
         let workers = self.workers().await?;
         let concurrency = config.jobs.concurrency;
         let options = DatabaseOptions {
@@ -114,7 +114,7 @@ impl Server {
             statement_timeout: None,
             ..self.app.clone()
         };
-        let options_of_workers = WorkerOptions {
+        let worker_options = WorkerOptions {
             concurrency,
             lost_after: config.jobs.lost_after,
             grace: config.jobs.grace,
@@ -125,16 +125,16 @@ impl Server {
             seal_runs_after_days: config.runs.seal_after_days,
             run_logs_days: config.runs.keep_days,
         });
-        let workers = Workers::start(&database, &workers, &options_of_workers).await?;
+        let workers = Workers::start(&database, &workers, &worker_options).await?;
         Ok((workers, database))
     }
 
-    /// The workers' connections.
+    /// Opens the workers' connections.
     pub(super) async fn workers(&self) -> Result<WorkerDatabase> {
         WorkerDatabase::connect(self.worker.clone(), WorkerOptions::CONNECTIONS).await
     }
 
-    /// Past any pooler, for LISTEN.
+    /// Returns the options for a connection without a pooler, for LISTEN.
     pub(super) fn direct(&self, config: &Config) -> Result<PgConnectOptions> {
         match &config.database.direct_url {
             Some(url) => Ok(PgConnectOptions::from_str(url.expose())?),
@@ -142,7 +142,7 @@ impl Server {
         }
     }
 
-    /// All teams, by id and name. Only the tables' owner may ask.
+    /// Returns the ids and names of all teams. Only the owner of the tables can list them.
     pub(super) async fn teams(&self) -> Result<Vec<(Uuid, String)>> {
         let mut connection = self.owner.connect().await?;
         let teams = sqlx::query_as("SELECT id, name FROM teams ORDER BY name, id")
@@ -156,7 +156,7 @@ impl Server {
     pub(super) async fn stop(self) -> Result<()> {
         if let Some((private, file)) = self.private {
             private.stop().await.map_err(Error::internal)?;
-            // Only a hint for commands, which try it before they believe it.
+            // A stale file does no harm: commands try the address before they use it.
             let _ = fs::remove_file(file);
         }
         Ok(())
@@ -173,13 +173,13 @@ fn options(config: &Config, connect: PgConnectOptions, assume_app_role: bool) ->
             true => ErasedNames::Pseudonym,
             false => ErasedNames::Keep,
         },
-        // A request that was given up ends in the database, too.
+        // The statement of a request that timed out ends in the database, too.
         statement_timeout: Some(config.http.request_timeout),
         ..DatabaseOptions::new(connect)
     }
 }
 
-/// Runs `work` with the program's database, and stops what was started for it.
+/// Runs `work` with the program's database. If a server was started for it, that is stopped again.
 pub(super) async fn with_database<T>(
     app: &App,
     config: &Config,
@@ -198,7 +198,8 @@ pub(super) async fn with_database<T>(
     outcome
 }
 
-/// Commands don't migrate by the way; without the schema, not even the run-time role need be there.
+/// Opens the database, or fails if migrations are pending: a command must not migrate as a side effect, and without the
+/// schema even the run-time role may be missing.
 async fn open_migrated(app: &App, server: &Server) -> Result<Database> {
     let status = app.migrations().status(&server.owner).await?;
     if !status.pending.is_empty() {
@@ -210,7 +211,7 @@ async fn open_migrated(app: &App, server: &Server) -> Result<Database> {
     server.open(app).await
 }
 
-/// [`with_database`], in the team that was named by id or name, or in the only one.
+/// Like [`with_database`], with the id of the team that `--team` gives by id or name, or of the only team.
 pub(super) async fn with_team<T>(
     app: &App,
     config: &Config,
@@ -218,14 +219,14 @@ pub(super) async fn with_team<T>(
     work: impl AsyncFnOnce(&Server, &Database, Uuid) -> Result<T>,
 ) -> Result<T> {
     with_database(app, config, async |server: &Server, database: &Database| {
-        let team_id = named_team(server.teams().await?, team)?;
+        let team_id = find_team(server.teams().await?, team)?;
         work(server, database, team_id).await
     })
     .await
 }
 
-fn named_team(teams: Vec<(Uuid, String)>, wanted: Option<&str>) -> Result<Uuid> {
-    // DAYBOOK_TEAM is like all settings: an empty variable counts as one that isn't set.
+fn find_team(teams: Vec<(Uuid, String)>, wanted: Option<&str>) -> Result<Uuid> {
+    // As for all settings, an empty DAYBOOK_TEAM counts as not set.
     let wanted = wanted.filter(|wanted| !wanted.trim().is_empty());
     let listed = teams
         .iter()
@@ -240,13 +241,13 @@ fn named_team(teams: Vec<(Uuid, String)>, wanted: Option<&str>) -> Result<Uuid> 
         (Some((id, _)), None) => Ok(id),
         (None, _) => Err(Error::invalid(
             "--team",
-            format!("names none of the teams there are: {listed}"),
+            format!("matches no team; the teams are: {listed}"),
         )),
-        _ => Err(Error::invalid("--team", format!("must name one of: {listed}"))),
+        _ => Err(Error::invalid("--team", format!("must be one of: {listed}"))),
     }
 }
 
-/// Without a configured key, tokens are signed with a secret of the data folder's own, made at first need.
+/// Sets the key for tokens. Without a configured key it is the data folder's secret, which is created if missing.
 pub(super) fn ensure_token_key(config: &mut Config) -> Result<()> {
     token_key(config, |file| {
         let secret: String = rand::rng().sample_iter(Alphanumeric).take(64).map(char::from).collect();
@@ -255,38 +256,38 @@ pub(super) fn ensure_token_key(config: &mut Config) -> Result<()> {
     })
 }
 
-/// The key that there is: a token that is signed with a secret made for it would open nothing.
+/// Sets the key for tokens, and fails without one: no service would accept a token that is signed with a new secret.
 pub(super) fn find_token_key(config: &mut Config) -> Result<()> {
     token_key(config, |file| {
         Err(Error::internal(format!(
-            "nothing to sign tokens with: DAYBOOK_JWT_SECRET is not set and there is no {}; \
-             run this where the service runs, or set DAYBOOK_JWT_SECRET or DAYBOOK_DATA_DIR as it has them",
+            "no secret to sign tokens with: DAYBOOK_JWT_SECRET is not set and {} does not exist; \
+             run this in the folder of the service, or set DAYBOOK_JWT_SECRET or DAYBOOK_DATA_DIR as for the service",
             std::path::absolute(file).as_deref().unwrap_or(file).display()
         )))
     })
 }
 
-/// Whoever names a database of their own says whose tokens are believed, too: a secret that each process invented for its
-/// own folder would be another one on each machine, and gone with the folder.
+/// Fails if `DATABASE_URL` is set without a key for tokens. A secret that each process creates in its data folder would
+/// differ between machines, and be lost with the folder.
 pub(super) fn require_token_key(config: &Config) -> Result<()> {
     if config.database.url.is_none() || config.auth.key.is_some() {
         return Ok(());
     }
-    let invented = config.data_dir.join(SECRET_FILE);
-    let kept = match invented.exists() {
+    let created = config.data_dir.join(SECRET_FILE);
+    let hint = match created.exists() {
         true => format!(
-            "; to go on with the secret that was made for this folder, DAYBOOK_JWT_SECRET_FILE={}",
-            std::path::absolute(&invented).unwrap_or(invented).display()
+            "; to keep using the secret of this folder, set DAYBOOK_JWT_SECRET_FILE={}",
+            std::path::absolute(&created).unwrap_or(created).display()
         ),
         false => String::new(),
     };
     Err(Error::internal(format!(
-        "DATABASE_URL is set and nothing says whose tokens are believed: set DAYBOOK_JWT_SECRET or DAYBOOK_JWT_SECRET_FILE \
-         (HS256, at least {MIN_SECRET_BYTES} bytes), or DAYBOOK_JWT_PUBLIC_KEY (RS256 or ES256){kept}"
+        "DATABASE_URL is set without a key to verify tokens: set DAYBOOK_JWT_SECRET or DAYBOOK_JWT_SECRET_FILE \
+         (HS256, at least {MIN_SECRET_BYTES} bytes), or DAYBOOK_JWT_PUBLIC_KEY (RS256 or ES256){hint}"
     )))
 }
 
-/// The configured key, else the data folder's secret, else what `missing` gives for its file.
+/// Sets the key for tokens if none is configured: to the data folder's secret, or else to what `missing` returns.
 fn token_key(config: &mut Config, missing: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
     if config.auth.key.is_some() {
         return Ok(());
@@ -301,21 +302,21 @@ fn token_key(config: &mut Config, missing: impl FnOnce(&Path) -> Result<String>)
     Ok(())
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file atomically. Only its owner can read it.
 pub(super) fn write_private(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    let half = file.with_extension("new");
-    let _ = fs::remove_file(&half);
+    let temporary = file.with_extension("new");
+    let _ = fs::remove_file(&temporary);
     let mut handle = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&half)?;
+        .open(&temporary)?;
     handle.write_all(text.as_bytes())?;
     handle.sync_all()?;
-    fs::rename(half, file)
+    fs::rename(temporary, file)
 }
 
 fn at_path(file: &Path, error: io::Error) -> Error {

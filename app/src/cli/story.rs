@@ -1,4 +1,4 @@
-//! `daybook story`: what happened, as a tree of sentences.
+//! `daybook story`: prints everything with one correlation id, as a tree of sentences.
 
 use std::collections::HashMap;
 
@@ -9,17 +9,17 @@ use uuid::Uuid;
 
 use super::output::Line;
 use super::remote::Remote;
-use super::{Outcome, is_looked_at, say, say_json, say_line, wants_colours};
+use super::{Outcome, print_json, print_line, print_styled_line, stdout_is_terminal, wants_colours};
 use crate::config::Config;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// The correlation id: of an event, of a job session, or the trace id of a request.
+    /// The correlation id of an event or of a job session, or the trace id of a request.
     id: Uuid,
-    /// The team, by id or name; may be left out when the token's person is in one only.
+    /// The team's id or name. Optional if the token's person is in only one team.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
-    /// As the service tells it, as JSON.
+    /// Print the service's JSON response.
     #[arg(long)]
     json: bool,
 }
@@ -29,20 +29,20 @@ pub(super) async fn run(config: &Config, args: Args) -> Outcome {
     let team_id = remote.team(args.team.as_deref()).await?;
     let story = remote.get(team_id, &format!("/stories/{}", args.id), &[]).await?;
     if args.json {
-        say_json(&story)?;
+        print_json(&story)?;
         return Ok(());
     }
     let steps = story["steps"].as_array().map_or(&[][..], Vec::as_slice);
-    for line in tree(steps, is_looked_at() && wants_colours()) {
-        say_line(&line)?;
+    for line in tree(steps, stdout_is_terminal() && wants_colours()) {
+        print_styled_line(&line)?;
     }
     if story["truncated"] == true {
-        say("… and more than is told here")?;
+        print_line("… and more steps, which the service left out")?;
     }
     Ok(())
 }
 
-/// The steps under what caused them, each in its order.
+/// Returns the steps as a tree: each step below its cause, and steps with the same cause in order.
 fn tree(steps: &[Value], coloured: bool) -> Vec<Line> {
     let ids: HashMap<&str, usize> = steps
         .iter()
@@ -56,12 +56,12 @@ fn tree(steps: &[Value], coloured: bool) -> Vec<Line> {
     }
     let mut lines = Vec::new();
     for root in children.get(&None).cloned().unwrap_or_default() {
-        grow(steps, &children, root, "", "", coloured, &mut lines);
+        append_step(steps, &children, root, "", "", coloured, &mut lines);
     }
     lines
 }
 
-fn grow(
+fn append_step(
     steps: &[Value],
     children: &HashMap<Option<usize>, Vec<usize>>,
     at: usize,
@@ -92,7 +92,7 @@ fn grow(
     }
     for (number, child) in caused.iter().enumerate() {
         let (branch, deeper) = ends(actions.len() + number);
-        grow(
+        append_step(
             steps,
             children,
             *child,

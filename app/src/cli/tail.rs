@@ -1,6 +1,6 @@
 //! `daybook tail`: what happens in a team or a thread, as it happens, in sentences.
 //!
-//! It keeps the place up to which it has printed. When the service goes away it says so, tries again, and goes on
+//! It keeps the position up to which it has printed. When the service goes away it says so, tries again, and goes on
 //! from there: nothing is left out, and nothing is printed twice.
 
 use std::collections::HashSet;
@@ -15,17 +15,17 @@ use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 use super::Outcome;
-use super::output::{say_json_to_reader, say_to_reader};
-use super::remote::{Remote, Socket, Trouble};
+use super::output::{print_json_to_reader, print_line_to_reader};
+use super::remote::{Remote, RemoteError, Socket};
 use crate::config::Config;
 
 /// The service asks twice a minute whether one is there. One that hasn't for so long is gone.
-const SILENCE: Duration = Duration::from_secs(75);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Before a service that went away is tried again; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The place of a message in the team's feed is remembered for so many, to know what comes again.
-const REMEMBERED: usize = 50_000;
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(250);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// The position of a message in the team's feed is remembered for so many, to know what comes again.
+const MAX_REMEMBERED_MESSAGES: usize = 50_000;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -58,13 +58,13 @@ pub(super) async fn run(config: &Config, args: Args) -> Outcome {
         return Err("--from is of one thread: say which by --thread or --object".into());
     }
     let mut tail = Tail {
-        place: match thread {
-            Some(id) => Place::Thread {
+        position: match thread {
+            Some(id) => TailPosition::Thread {
                 id,
                 seq: args.from,
                 revision: None,
             },
-            None => Place::Team {
+            None => TailPosition::Team {
                 cursor: None,
                 printed: HashSet::new(),
             },
@@ -77,20 +77,20 @@ pub(super) async fn run(config: &Config, args: Args) -> Outcome {
     }
 }
 
-async fn thread_of(remote: &Remote, team_id: Uuid, object: &str) -> Result<Uuid, Trouble> {
+async fn thread_of(remote: &Remote, team_id: Uuid, object: &str) -> Result<Uuid, RemoteError> {
     let Some((object_type, id)) = object.split_once('/') else {
-        return Err(Trouble::Refused(
+        return Err(RemoteError::Rejected(
             "--object must be TYPE/ID, such as campaign/0190…".to_owned(),
         ));
     };
     let query = [("object_type", object_type), ("object_id", id)];
     let found = remote.get(team_id, "/threads", &query).await?;
     let thread = found["items"][0]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
-    thread.ok_or_else(|| Trouble::Refused(format!("{object} has no thread in this team")))
+    thread.ok_or_else(|| RemoteError::Rejected(format!("{object} has no thread in this team")))
 }
 
 /// Up to where was printed.
-enum Place {
+enum TailPosition {
     Thread {
         id: Uuid,
         seq: Option<i64>,
@@ -98,43 +98,46 @@ enum Place {
     },
     Team {
         cursor: Option<String>,
-        /// Of messages that came with this cursor, which may come again: thread, place, version.
+        /// Of messages that came with this cursor, which may come again: thread, position, version.
         printed: HashSet<(String, i64, String)>,
     },
 }
 
 struct Tail {
-    place: Place,
+    position: TailPosition,
     json: bool,
 }
 
 /// How one socket ended.
-enum End {
+enum SocketEnd {
     /// Nobody reads what is printed.
-    NobodyReads,
+    ReaderGone,
     /// It may be opened again.
     Lost(String),
 }
 
 impl Tail {
-    async fn follow(&mut self, remote: &Remote, team_id: Uuid) -> Result<(), Trouble> {
-        let mut pause = FIRST_PAUSE;
+    async fn follow(&mut self, remote: &Remote, team_id: Uuid) -> Result<(), RemoteError> {
+        let mut pause = MIN_RETRY_INTERVAL;
         let mut heard = false;
         let mut told = false;
         loop {
             let lost = match remote.live(team_id).await {
                 Ok(mut socket) => match self.converse(&mut socket, &mut heard, &mut told).await? {
-                    End::NobodyReads => return Ok(()),
-                    End::Lost(why) => {
-                        pause = FIRST_PAUSE;
+                    SocketEnd::ReaderGone => return Ok(()),
+                    SocketEnd::Lost(why) => {
+                        pause = MIN_RETRY_INTERVAL;
                         why
                     }
                 },
                 // Before the first word it is rather a wrong address.
-                Err(Trouble::Away(why)) if !heard => {
-                    return Err(Trouble::Refused(format!("{} can't be reached: {why}", remote.url())));
+                Err(RemoteError::Unavailable(why)) if !heard => {
+                    return Err(RemoteError::Rejected(format!(
+                        "{} can't be reached: {why}",
+                        remote.url()
+                    )));
                 }
-                Err(Trouble::Away(why)) => why,
+                Err(RemoteError::Unavailable(why)) => why,
                 Err(refused) => return Err(refused),
             };
             if !std::mem::replace(&mut told, true) {
@@ -142,19 +145,24 @@ impl Tail {
             }
             // Not all at once, when it comes back.
             tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_RETRY_INTERVAL);
         }
     }
 
-    async fn converse(&mut self, socket: &mut Socket, heard: &mut bool, told: &mut bool) -> Result<End, Trouble> {
-        let lost = |error: tokio_tungstenite::tungstenite::Error| Ok(End::Lost(error.to_string()));
-        if let Err(error) = socket.send(Message::text(self.place.subscribe().to_string())).await {
+    async fn converse(
+        &mut self,
+        socket: &mut Socket,
+        heard: &mut bool,
+        told: &mut bool,
+    ) -> Result<SocketEnd, RemoteError> {
+        let lost = |error: tokio_tungstenite::tungstenite::Error| Ok(SocketEnd::Lost(error.to_string()));
+        if let Err(error) = socket.send(Message::text(self.position.subscribe().to_string())).await {
             return lost(error);
         }
         loop {
-            let message = match timeout(SILENCE, socket.next()).await {
-                Err(_) => return Ok(End::Lost("it has gone silent".to_owned())),
-                Ok(None) => return Ok(End::Lost("it hung up".to_owned())),
+            let message = match timeout(SILENCE_TIMEOUT, socket.next()).await {
+                Err(_) => return Ok(SocketEnd::Lost("it has gone silent".to_owned())),
+                Ok(None) => return Ok(SocketEnd::Lost("it hung up".to_owned())),
                 Ok(Some(Err(error))) => return lost(error),
                 Ok(Some(Ok(message))) => message,
             };
@@ -166,17 +174,17 @@ impl Tail {
                     });
                     // The credential has expired, or is none of the team's any longer.
                     if matches!(code, 4401 | 4403) {
-                        return Err(Trouble::Refused(reason));
+                        return Err(RemoteError::Rejected(reason));
                     }
-                    return Ok(End::Lost(reason));
+                    return Ok(SocketEnd::Lost(reason));
                 }
                 _ => continue,
             };
             let frame: Value = serde_json::from_str(&text)
-                .map_err(|error| Trouble::Refused(format!("the service said what is no frame: {error}")))?;
+                .map_err(|error| RemoteError::Rejected(format!("the service said what is no frame: {error}")))?;
             match frame["type"].as_str().unwrap_or_default() {
                 "subscribed" => {
-                    self.place.begin(&frame);
+                    self.position.begin(&frame);
                     *heard = true;
                     if std::mem::take(told) {
                         tracing::info!("the service is back");
@@ -184,14 +192,14 @@ impl Tail {
                 }
                 "error" => {
                     let detail = frame["detail"].as_str().unwrap_or("it said no");
-                    return Err(Trouble::Refused(detail.to_owned()));
+                    return Err(RemoteError::Rejected(detail.to_owned()));
                 }
                 kind @ ("thread-messages:created" | "thread-messages:updated" | "thread-messages:deleted") => {
                     let printed = self
                         .print(kind, &frame)
-                        .map_err(|error| Trouble::Refused(error.to_string()))?;
+                        .map_err(|error| RemoteError::Rejected(error.to_string()))?;
                     if !printed {
-                        return Ok(End::NobodyReads);
+                        return Ok(SocketEnd::ReaderGone);
                     }
                 }
                 // Of a newer service.
@@ -203,17 +211,17 @@ impl Tail {
     /// Prints a frame's messages; `false` if nobody reads them.
     fn print(&mut self, kind: &str, frame: &Value) -> crate::error::Result<bool> {
         let thread = &frame["thread"];
-        self.place.moved(frame);
+        self.position.moved(frame);
         for message in frame["messages"].as_array().into_iter().flatten() {
-            if !self.place.is_new(thread, message) {
+            if !self.position.is_new(thread, message) {
                 continue;
             }
             let is_read = if self.json {
                 let mut line = json!({"type": kind, "thread": thread});
                 line["message"] = message.clone();
-                say_json_to_reader(line)?
+                print_json_to_reader(line)?
             } else {
-                say_to_reader(sentence(kind, thread, message))?
+                print_line_to_reader(sentence(kind, thread, message))?
             };
             if !is_read {
                 return Ok(false);
@@ -223,7 +231,7 @@ impl Tail {
     }
 }
 
-impl Place {
+impl TailPosition {
     fn subscribe(&self) -> Value {
         match self {
             Self::Thread { id, seq, revision } => {
@@ -256,7 +264,7 @@ impl Place {
             }
             Self::Team { cursor, printed } => {
                 let new = frame["cursor"].as_str();
-                if new != cursor.as_deref() && printed.len() > REMEMBERED {
+                if new != cursor.as_deref() && printed.len() > MAX_REMEMBERED_MESSAGES {
                     printed.clear();
                 }
                 *cursor = new.map(str::to_owned).or_else(|| cursor.take());

@@ -1,10 +1,10 @@
-//! `daybook team`: founding teams and listing them.
+//! `daybook team`: creates and lists teams.
 
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::service::{Server, with_database};
 use super::user::PersonArgs;
-use super::{Outcome, say};
+use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::teams::{NewTeam, found_team};
@@ -18,16 +18,16 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Found a team with its first owner, and print its id.
+    /// Create a team with its first owner, and print its id.
     Create {
-        /// What people call it.
-        // `PersonArgs` has a `name` of its own.
+        /// The team's name.
+        // `PersonArgs` has an argument `name`, too.
         #[arg(id = "team", value_name = "NAME")]
         name: String,
         #[command(flatten)]
         owner: PersonArgs,
     },
-    /// List all teams: id and name.
+    /// List all teams with id and name.
     List,
 }
 
@@ -41,11 +41,11 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                     owner: owner.person(config),
                     owner_handle,
                 };
-                say(found_team(database, new).await?)?;
+                print_line(found_team(database, new).await?)?;
             }
             Command::List => {
                 for (id, name) in server.teams().await? {
-                    say(format_args!("{id}  {name}"))?;
+                    print_line(format_args!("{id}  {name}"))?;
                 }
             }
         }

@@ -1,21 +1,21 @@
-//! `daybook token`: a sign-in token for a person.
+//! `daybook token`: creates a sign-in token for a person.
 
 use chrono::TimeDelta;
 use clap::Args as ClapArgs;
 
 use super::service::find_token_key;
-use super::{Outcome, say};
+use super::{Outcome, print_line};
 use crate::auth::{ActingPerson, NewToken, mint};
 use crate::config::Config;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// Who it is for: the person's subject, as `daybook user add` was given it.
+    /// The person's subject, as in `daybook user add --subject`.
     subject: String,
-    /// How long it holds, in hours.
+    /// The token's lifetime in hours.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=8_760))]
     hours: u16,
-    /// Who really acts, when SUBJECT is impersonated: events name both.
+    /// The subject of the person who acts for SUBJECT (impersonation). Events name both.
     #[arg(long, value_name = "SUBJECT")]
     acting: Option<String>,
 }
@@ -27,6 +27,6 @@ pub(super) fn run(mut config: Config, args: Args) -> Outcome {
         issuer: config.auth.issuer.clone(),
         subject,
     });
-    say(mint(&config.auth, &token, TimeDelta::hours(args.hours.into()))?)?;
+    print_line(mint(&config.auth, &token, TimeDelta::hours(args.hours.into()))?)?;
     Ok(())
 }

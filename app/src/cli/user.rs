@@ -1,21 +1,21 @@
-//! `daybook user`: the people of a team.
+//! `daybook user`: adds, lists and erases people.
 
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::service::{Server, with_database, with_team};
-use super::{Outcome, say};
+use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::teams::{NewMember, NewPerson, add_member, erase_person, list_members};
 use crate::tenancy::{Context, Database, Entrant, Entry, Request, Role};
 
-/// As many members as `user list` prints.
-const LISTED: u64 = 10_000;
+/// The maximum number of members that `user list` prints.
+const MAX_LISTED_MEMBERS: u64 = 10_000;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// The team, by id or name; may be left out when there is only one.
+    /// The team's id or name. Optional if there is only one team.
     #[arg(long, global = true, env = "DAYBOOK_TEAM")]
     team: Option<String>,
     #[command(subcommand)]
@@ -28,39 +28,39 @@ enum Command {
     Add {
         #[command(flatten)]
         person: PersonArgs,
-        /// What they may do: viewer, member, admin or owner.
+        /// The person's role: viewer, member, admin or owner.
         #[arg(long, default_value = "member", value_parser = role)]
         role: Role,
     },
-    /// List the team's people: id, handle, role, name.
+    /// List the team's people with id, handle, role and name.
     List,
-    /// Erase a person from every team and from `users`. What was recorded stays as it was recorded.
+    /// Erase a person from every team and from `users`. Recorded events stay unchanged.
     Erase {
-        /// Who they are to their identity provider: their tokens' `sub`.
+        /// The person's id at the identity provider: the `sub` of their tokens.
         #[arg(long)]
         subject: String,
-        /// Who vouches for them; else DAYBOOK_JWT_ISSUER.
+        /// The identity provider: the `iss` of their tokens. Default: DAYBOOK_JWT_ISSUER.
         #[arg(long)]
         issuer: Option<String>,
     },
 }
 
-/// A person, as their identity provider knows them.
+/// The arguments that describe a person.
 #[derive(Debug, ClapArgs)]
 pub(super) struct PersonArgs {
-    /// Who they are to their identity provider: their tokens' `sub`.
+    /// The person's id at the identity provider: the `sub` of their tokens.
     #[arg(long)]
     subject: String,
-    /// How sentences call them.
+    /// The person's name in sentences.
     #[arg(long)]
     name: String,
-    /// What `@handle` mentions them by; else the subject in lower case.
+    /// The handle for mentions such as `@ada`. Default: the subject in lower case.
     #[arg(long)]
     handle: Option<String>,
-    /// Where to reach them.
+    /// The person's email address.
     #[arg(long)]
     email: Option<String>,
-    /// Who vouches for them; else DAYBOOK_JWT_ISSUER.
+    /// The identity provider: the `iss` of their tokens. Default: DAYBOOK_JWT_ISSUER.
     #[arg(long)]
     issuer: Option<String>,
 }
@@ -103,13 +103,13 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
                         },
                     )
                     .await?;
-                    say(member.user_id)?;
+                    print_line(member.user_id)?;
                 }
-                // In no team: see above.
+                // Handled above: it is not limited to one team.
                 Command::Erase { .. } => {}
                 Command::List => {
-                    for member in list_members(&tx, None, LISTED).await? {
-                        say(format_args!(
+                    for member in list_members(&tx, None, MAX_LISTED_MEMBERS).await? {
+                        print_line(format_args!(
                             "{}  @{}  {}  {}",
                             member.user_id, member.handle, member.role, member.display_name
                         ))?;
@@ -123,7 +123,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
     Ok(())
 }
 
-/// Out of every team that there is: only the tables' owner can list them.
+/// Erases a person from every team. Only the owner of the tables can list all teams.
 async fn erase(app: &App, config: &Config, issuer: &str, subject: &str) -> Outcome {
     with_database(app, config, async |server: &Server, database: &Database| {
         let teams: Vec<_> = server.teams().await?.into_iter().map(|(id, _)| id).collect();
@@ -136,7 +136,7 @@ async fn erase(app: &App, config: &Config, issuer: &str, subject: &str) -> Outco
             true => Ok(()),
             false => Err(Error::invalid(
                 "--subject",
-                format!("nobody is known here as {subject:?} of the issuer {issuer:?} (`--issuer`)"),
+                format!("no person has the subject {subject:?} and the issuer {issuer:?} (`--issuer`)"),
             )),
         }
     })

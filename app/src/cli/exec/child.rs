@@ -18,27 +18,27 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::lines::{Lines, Stream};
+use super::lines::{LineBuffer, Stream};
 use super::pieces::Pieces;
-use super::upload::Wish;
+use super::upload::StopRequest;
 use crate::cli::output::note;
 use crate::config::CREDENTIALS;
 
 /// The beginning of a line that waits for its end for so long becomes a piece by itself: a question, a progress.
-const PARTIAL_AFTER: Duration = Duration::from_secs(1);
+const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long is waited for the rest of what was said, when the program has left others behind that hold its output.
-const LINGER: Duration = Duration::from_secs(1);
+const OUTPUT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a program that was asked to end may take.
-const GRACE: Duration = Duration::from_secs(10);
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the program ended.
 #[derive(Debug, Clone)]
-pub(super) enum Ended {
+pub(super) enum ProgramEnd {
     Exited(ExitStatus),
     NotStarted { code: u8, words: String },
 }
 
-impl Ended {
+impl ProgramEnd {
     pub(super) fn not_started(error: &io::Error) -> Self {
         Self::NotStarted {
             // As shells have it.
@@ -122,7 +122,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn start(command: &[OsString], lines: &Arc<Lines>) -> io::Result<Self> {
+    pub(super) fn start(command: &[OsString], lines: &Arc<LineBuffer>) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         // Only exec uses them; other programs must not see them.
@@ -157,7 +157,11 @@ impl Child {
     }
 
     /// Until it has ended, and everything that it said was read.
-    pub(super) async fn run(mut self, mut signals: Signals, wishes: &mut watch::Receiver<Wish>) -> Ended {
+    pub(super) async fn run(
+        mut self,
+        mut signals: Signals,
+        stop_requests: &mut watch::Receiver<StopRequest>,
+    ) -> ProgramEnd {
         let pid = self
             .process
             .id()
@@ -178,10 +182,10 @@ impl Child {
                     UnixSignal::SIGINT | UnixSignal::SIGQUIT if of_terminal => {}
                     other => pass_on(other),
                 },
-                () = wished(wishes) => {
+                () = wait_for_stop_request(stop_requests) => {
                     note("daybook exec: the run was cancelled; ending the program");
                     pass_on(UnixSignal::SIGTERM);
-                    match timeout(GRACE, self.process.wait()).await {
+                    match timeout(TERMINATE_TIMEOUT, self.process.wait()).await {
                         Ok(status) => break status,
                         Err(_) => pass_on(UnixSignal::SIGKILL),
                     }
@@ -194,27 +198,35 @@ impl Child {
                 let _ = copying.await;
             }
         };
-        if timeout(LINGER, all).await.is_err() {
+        if timeout(OUTPUT_DRAIN_TIMEOUT, all).await.is_err() {
             self.copying.iter().for_each(JoinHandle::abort);
         }
         match status {
-            Ok(status) => Ended::Exited(status),
-            Err(error) => Ended::not_started(&error),
+            Ok(status) => ProgramEnd::Exited(status),
+            Err(error) => ProgramEnd::not_started(&error),
         }
     }
 }
 
 /// Waits until somebody cancels the run.
-async fn wished(wishes: &mut watch::Receiver<Wish>) {
-    let cancelled = wishes.wait_for(|wish| *wish == Wish::Cancel).await.is_ok();
+async fn wait_for_stop_request(stop_requests: &mut watch::Receiver<StopRequest>) {
+    let cancelled = stop_requests
+        .wait_for(|stop_request| *stop_request == StopRequest::Cancel)
+        .await
+        .is_ok();
     // Asked for once; and without an upload nobody can.
-    if !cancelled || wishes.borrow_and_update().clone() == Wish::None {
+    if !cancelled || stop_requests.borrow_and_update().clone() == StopRequest::None {
         std::future::pending::<()>().await;
     }
 }
 
 /// Passes on what the program prints, and cuts it into pieces for the log.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, stream: Stream, lines: Arc<Lines>) {
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    stream: Stream,
+    lines: Arc<LineBuffer>,
+) {
     let give = |text: &[u8], partial| lines.push(stream, Utc::now(), text, partial);
     let mut block = vec![0; 64 << 10];
     let mut pieces = Pieces::default();
@@ -224,7 +236,7 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             false => from.read(&mut block).await,
             true => tokio::select! {
                 read = from.read(&mut block) => read,
-                () = sleep_until(waits_since + PARTIAL_AFTER) => {
+                () = sleep_until(waits_since + PARTIAL_LINE_TIMEOUT) => {
                     pieces.flush(give);
                     waits_since = Instant::now();
                     continue;

@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::child::Ended;
+use super::child::ProgramEnd;
 
 /// How much is kept for a service that is away, in bytes. What comes beyond it is counted.
-const MOST_BYTES: usize = 64 << 20;
+const MAX_BUFFERED_BYTES: usize = 64 << 20;
 /// How much is sent at once.
-const BATCH_BYTES: usize = 256 << 10;
+const MAX_BATCH_BYTES: usize = 256 << 10;
 
 /// Which of the program's streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,31 +37,31 @@ impl Stream {
     }
 }
 
-/// Lines on their way, in order.
+/// LineBuffer on their way, in order.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
-    state: Mutex<State>,
+pub(super) struct LineBuffer {
+    state: Mutex<BufferState>,
     more: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
+struct BufferState {
+    waiting: VecDeque<BufferedEntry>,
     bytes: usize,
-    ended: Option<Ended>,
+    ended: Option<ProgramEnd>,
     /// Nobody sends them.
     refused: bool,
 }
 
 #[derive(Debug)]
-enum Waiting {
+enum BufferedEntry {
     /// An event as JSON.
     Line(String),
     /// So many lines did not fit.
     Gap(u64),
 }
 
-impl Lines {
+impl LineBuffer {
     /// Takes a piece in: a line, or, with `partial`, a part of one that goes on in the stream's next piece.
     pub(super) fn push(&self, stream: Stream, at: DateTime<Utc>, text: &[u8], partial: bool) {
         let mut payload = json!({
@@ -77,21 +77,21 @@ impl Lines {
         if state.refused {
             return;
         }
-        if state.bytes + line.len() > MOST_BYTES {
+        if state.bytes + line.len() > MAX_BUFFERED_BYTES {
             match state.waiting.back_mut() {
-                Some(Waiting::Gap(lines)) => *lines += 1,
-                _ => state.waiting.push_back(Waiting::Gap(1)),
+                Some(BufferedEntry::Gap(lines)) => *lines += 1,
+                _ => state.waiting.push_back(BufferedEntry::Gap(1)),
             }
         } else {
             state.bytes += line.len();
-            state.waiting.push_back(Waiting::Line(line));
+            state.waiting.push_back(BufferedEntry::Line(line));
         }
         drop(state);
         self.more.notify_one();
     }
 
     /// The program has ended: nothing more comes.
-    pub(super) fn close(&self, ended: Ended) {
+    pub(super) fn close(&self, ended: ProgramEnd) {
         self.lock().ended = Some(ended);
         self.more.notify_one();
     }
@@ -110,7 +110,7 @@ impl Lines {
     }
 
     /// How the program ended, if it has.
-    pub(super) fn ended(&self) -> Option<Ended> {
+    pub(super) fn ended(&self) -> Option<ProgramEnd> {
         self.lock().ended.clone()
     }
 
@@ -127,15 +127,15 @@ impl Lines {
         }
     }
 
-    /// The next lines as NDJSON, and how many. They stay until [`Lines::sent`].
+    /// The next lines as NDJSON, and how many. They stay until [`LineBuffer::sent`].
     pub(super) fn batch(&self) -> (String, usize) {
         let state = self.lock();
         let mut body = String::new();
         let mut count = 0;
         for waiting in &state.waiting {
             match waiting {
-                Waiting::Line(line) => body.push_str(line),
-                Waiting::Gap(lines) => {
+                BufferedEntry::Line(line) => body.push_str(line),
+                BufferedEntry::Gap(lines) => {
                     let reason = "the service was away for longer than lines could be kept";
                     let gap = json!({"type": "log.gap", "payload": {"count": lines, "reason": reason}});
                     body.push_str(&gap.to_string());
@@ -144,7 +144,7 @@ impl Lines {
             body.push('\n');
             count += 1;
             // A gap that is sent must not grow.
-            if body.len() >= BATCH_BYTES || matches!(waiting, Waiting::Gap(_)) {
+            if body.len() >= MAX_BATCH_BYTES || matches!(waiting, BufferedEntry::Gap(_)) {
                 break;
             }
         }
@@ -155,13 +155,13 @@ impl Lines {
     pub(super) fn sent(&self, count: usize) {
         let mut state = self.lock();
         for _ in 0..count {
-            if let Some(Waiting::Line(line)) = state.waiting.pop_front() {
+            if let Some(BufferedEntry::Line(line)) = state.waiting.pop_front() {
                 state.bytes -= line.len();
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BufferState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted_in_its_place() {
-        let lines = Lines::default();
+        let lines = LineBuffer::default();
         let long = vec![b'x'; 1 << 20];
         for _ in 0..70 {
             lines.push(Stream::Stdout, Utc::now(), &long, false);

@@ -19,16 +19,16 @@ use clap::Args as ClapArgs;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use self::child::{Child, Ended, Signals};
-use self::lines::Lines;
+use self::child::{Child, ProgramEnd, Signals};
+use self::lines::LineBuffer;
 use self::naming::name_of;
-use self::upload::{Upload, Wish};
+use self::upload::{StopRequest, Upload};
 use super::output::note;
 use super::remote::Remote;
 use crate::config::Config;
 
 /// How long the program waits for the run's link to be printed, before it starts without.
-const LINK_WITHIN: Duration = Duration::from_secs(3);
+const LINK_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -51,8 +51,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
     let name = name_of(args.name.as_deref(), &args.command);
-    let lines = Arc::new(Lines::default());
-    let (wish, wishes) = watch::channel(Wish::None);
+    let lines = Arc::new(LineBuffer::default());
+    let (stop_request, stop_requests) = watch::channel(StopRequest::None);
     let upload = match Remote::of(config) {
         Ok(remote) => Some(Upload::new(
             remote,
@@ -60,10 +60,10 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
             name,
             args.configuration.clone(),
             lines.clone(),
-            wish,
+            stop_request,
         )),
-        Err(trouble) => {
-            note(format_args!("daybook exec: without a log: {trouble}"));
+        Err(error) => {
+            note(format_args!("daybook exec: without a log: {error}"));
             lines.refuse();
             None
         }
@@ -75,7 +75,7 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
         }
     });
     let mut uploaded = false;
-    let mut working = pin!(work(&args, &lines, begun, wishes));
+    let mut working = pin!(work(&args, &lines, begun, stop_requests));
     let code = loop {
         tokio::select! {
             code = &mut working => break code,
@@ -86,8 +86,8 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
         let mut signals = Signals::listen();
         tokio::select! {
             () = &mut uploading => {}
-            () = sleep(Duration::from_secs(args.patience)) => left_behind(&lines),
-            _ = signals.next() => left_behind(&lines),
+            () = sleep(Duration::from_secs(args.patience)) => report_unsent(&lines),
+            _ = signals.next() => report_unsent(&lines),
         }
     }
     ExitCode::from(code)
@@ -96,22 +96,22 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
 /// Runs the program to its end, and gives its exit code.
 async fn work(
     args: &Args,
-    lines: &Arc<Lines>,
+    lines: &Arc<LineBuffer>,
     begun: Option<watch::Receiver<bool>>,
-    mut wishes: watch::Receiver<Wish>,
+    mut stop_requests: watch::Receiver<StopRequest>,
 ) -> u8 {
     // Before there is anybody to pass them on to.
     let signals = Signals::listen();
     if let Some(mut begun) = begun {
         // Without a link it starts, too.
-        let _ = timeout(LINK_WITHIN, begun.wait_for(|begun| *begun)).await;
+        let _ = timeout(LINK_TIMEOUT, begun.wait_for(|begun| *begun)).await;
     }
     let ended = match Child::start(&args.command, lines) {
-        Ok(child) => child.run(signals, &mut wishes).await,
+        Ok(child) => child.run(signals, &mut stop_requests).await,
         Err(error) => {
             let program = args.command.first().map(|program| program.display().to_string());
             note(format_args!("daybook exec: {}: {error}", program.unwrap_or_default()));
-            Ended::not_started(&error)
+            ProgramEnd::not_started(&error)
         }
     };
     let code = ended.code();
@@ -119,7 +119,7 @@ async fn work(
     code
 }
 
-fn left_behind(lines: &Lines) {
+fn report_unsent(lines: &LineBuffer) {
     let left = lines.waiting();
     note(format_args!(
         "daybook exec: the service is away: {left} lines and the run's end were not sent"

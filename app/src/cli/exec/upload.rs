@@ -9,23 +9,23 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::lines::Lines;
+use super::lines::LineBuffer;
 use crate::cli::output::note;
-use crate::cli::remote::{Remote, Trouble};
+use crate::cli::remote::{Remote, RemoteError};
 
 /// After so long without a line the service is told that we live.
-const BEAT: Duration = Duration::from_secs(3);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// After which silence the run is taken for lost: several beats.
 const LOST_AFTER_SECONDS: u64 = 60;
 /// Before a service that is away is tried again; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How we number our lines: one writer, that never begins anew.
 const WRITER: &str = "exec";
 
 /// What the service wants of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum StopRequest {
     None,
     /// Somebody has cancelled the run.
     Cancel,
@@ -37,8 +37,8 @@ pub(super) struct Upload {
     team: Option<String>,
     name: String,
     configuration: Option<String>,
-    lines: Arc<Lines>,
-    wish: watch::Sender<Wish>,
+    lines: Arc<LineBuffer>,
+    stop_request: watch::Sender<StopRequest>,
     begun: watch::Sender<bool>,
 }
 
@@ -48,8 +48,8 @@ impl Upload {
         team: Option<String>,
         name: String,
         configuration: Option<String>,
-        lines: Arc<Lines>,
-        wish: watch::Sender<Wish>,
+        lines: Arc<LineBuffer>,
+        stop_request: watch::Sender<StopRequest>,
     ) -> Self {
         Self {
             remote,
@@ -57,7 +57,7 @@ impl Upload {
             name,
             configuration,
             lines,
-            wish,
+            stop_request,
             begun: watch::Sender::new(false),
         }
     }
@@ -69,14 +69,14 @@ impl Upload {
 
     /// Until the run's end is told, or nothing more can be.
     pub(super) async fn run(self) {
-        if let Err(trouble) = self.all().await {
-            note(format_args!("daybook exec: the log goes no further: {trouble}"));
+        if let Err(error) = self.all().await {
+            note(format_args!("daybook exec: the log goes no further: {error}"));
             self.lines.refuse();
         }
         self.begun.send_replace(true);
     }
 
-    async fn all(&self) -> Result<(), Trouble> {
+    async fn all(&self) -> Result<(), RemoteError> {
         let team_id = self
             .again(async || self.remote.team(self.team.as_deref()).await)
             .await?;
@@ -100,15 +100,15 @@ impl Upload {
         ));
         self.begun.send_replace(true);
         match self.send(team_id, &path).await {
-            Err(Trouble::Conflict { code, words }) if code == "run-ended" => {
+            Err(RemoteError::Conflict { code, words }) if code == "run-ended" => {
                 return self.ended_elsewhere(team_id, &path, words).await;
             }
             // Its end can still be told.
-            Err(Trouble::Conflict { code, words }) if code == "log-full" => {
+            Err(RemoteError::Conflict { code, words }) if code == "log-full" => {
                 note(format_args!("daybook exec: {words}"));
                 self.lines.refuse();
                 while self.lines.ended().is_none() {
-                    let _ = timeout(BEAT, self.lines.more()).await;
+                    let _ = timeout(HEARTBEAT_INTERVAL, self.lines.more()).await;
                     self.append(team_id, &path, 1, String::new()).await?;
                 }
             }
@@ -126,11 +126,11 @@ impl Upload {
     }
 
     /// Sends lines as they come, until there won't be more.
-    async fn send(&self, team_id: Uuid, path: &str) -> Result<(), Trouble> {
+    async fn send(&self, team_id: Uuid, path: &str) -> Result<(), RemoteError> {
         let mut seq = 1;
         loop {
             // Nothing for a while is told, too.
-            let _ = timeout(BEAT, self.lines.more()).await;
+            let _ = timeout(HEARTBEAT_INTERVAL, self.lines.more()).await;
             let ended = self.lines.ended().is_some();
             let (body, count) = self.lines.batch();
             if count == 0 && ended {
@@ -142,7 +142,7 @@ impl Upload {
         }
     }
 
-    async fn append(&self, team_id: Uuid, path: &str, seq: u64, body: String) -> Result<(), Trouble> {
+    async fn append(&self, team_id: Uuid, path: &str, seq: u64, body: String) -> Result<(), RemoteError> {
         let path = format!("{path}/events");
         let mut headers = vec![];
         if !body.is_empty() {
@@ -161,36 +161,36 @@ impl Upload {
     }
 
     /// Somebody else has ended the run. If they cancelled it, the program is to end, too.
-    async fn ended_elsewhere(&self, team_id: Uuid, path: &str, words: String) -> Result<(), Trouble> {
+    async fn ended_elsewhere(&self, team_id: Uuid, path: &str, words: String) -> Result<(), RemoteError> {
         let run = self
             .again(async || {
                 let run = self.remote.get(team_id, path, &[]).await?;
                 match run["completed_at"].is_null() {
                     // Its log ends a moment before it does.
-                    true => Err(Trouble::Away(words.clone())),
+                    true => Err(RemoteError::Unavailable(words.clone())),
                     false => Ok(run),
                 }
             })
             .await?;
         if run["status"] == "cancelled" {
             self.lines.refuse();
-            self.wish.send_replace(Wish::Cancel);
+            self.stop_request.send_replace(StopRequest::Cancel);
             // As long as the program runs it can be told.
             while self.lines.ended().is_none() {
                 self.lines.more().await;
             }
             return Ok(());
         }
-        Err(Trouble::Refused(words))
+        Err(RemoteError::Rejected(words))
     }
 
     /// Does something again and again while the service is away.
-    async fn again<T>(&self, work: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, Trouble> {
-        let mut pause = FIRST_PAUSE;
+    async fn again<T>(&self, work: impl AsyncFn() -> Result<T, RemoteError>) -> Result<T, RemoteError> {
+        let mut pause = MIN_RETRY_INTERVAL;
         let mut told = false;
         loop {
             match work().await {
-                Err(Trouble::Away(words)) => {
+                Err(RemoteError::Unavailable(words)) => {
                     // A moment is not worth a word.
                     if !told && pause > Duration::from_secs(1) {
                         told = true;
@@ -200,7 +200,7 @@ impl Upload {
                     }
                     let wait = pause.mul_f64(rand::rng().random_range(0.5..1.0));
                     sleep(wait).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_RETRY_INTERVAL);
                 }
                 done => {
                     if told && done.is_ok() {

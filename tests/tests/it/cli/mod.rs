@@ -156,11 +156,17 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
     }
     let events = folder.lines(&["activity", "--json"]);
     let would = folder.lines(&["consumers", "replay", "analytics", "--since", "1d", "--dry-run"]);
-    assert_eq!(would, [format!("{} events would be given to analytics", events.len())]);
+    assert_eq!(
+        would,
+        [format!("{} events would be delivered to analytics", events.len())]
+    );
     let will = folder.lines(&["consumers", "replay", "analytics", "--since", "1d"]);
     assert_eq!(
         will,
-        [format!("{} events will be given to analytics, jobs: 1", events.len())]
+        [format!(
+            "{} events will be delivered to analytics, jobs: 1",
+            events.len()
+        )]
     );
     let unknown = folder.refusal(&["consumers", "replay", "crm", "--since", "1d"]);
     assert!(unknown.contains("crm") && unknown.contains("analytics"), "{unknown}");
@@ -214,7 +220,7 @@ fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
     let again = folder.refusal(&["user", "add", "--subject", "mia", "--name", "Mia"]);
     assert!(again.contains("member already"), "{again}");
     let nobody = folder.refusal(&["user", "erase", "--subject", "nobody"]);
-    assert!(nobody.contains("nobody is known here"), "{nobody}");
+    assert!(nobody.contains("no person has the subject"), "{nobody}");
     let king = folder.refusal(&["user", "add", "--subject", "k", "--name", "K", "--role", "king"]);
     assert!(king.contains("viewer") && king.contains("owner"), "{king}");
 
@@ -267,7 +273,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
 }
 
 #[test]
-fn migrations_are_listed_applied_and_taken_back_with_nothing_running() {
+fn migrations_are_listed_applied_and_reverted_with_nothing_running() {
     let folder = Folder::new();
     let pending = folder.lines(&["migrate", "status"]);
     assert!(
@@ -284,7 +290,7 @@ fn migrations_are_listed_applied_and_taken_back_with_nothing_running() {
     assert_eq!(folder.lines(&["migrate", "up"]), ["nothing to do"]);
     let back = folder.lines(&["migrate", "down", "--steps", "2"]);
     assert_eq!(back.len(), 2);
-    assert!(back.iter().all(|line| line.starts_with("taken back ")), "{back:?}");
+    assert!(back.iter().all(|line| line.starts_with("reverted ")), "{back:?}");
 
     // A service that may not migrate says that it isn't ready, and what is pending.
     let mut command = folder.command(&["serve"]);

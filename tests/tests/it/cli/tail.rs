@@ -188,11 +188,7 @@ fn what_can_t_be_followed_is_said() {
     };
     let nobodys = "01900000-0000-7000-8000-000000000000";
     for (arguments, settings, words) in [
-        (
-            &["--team", "Umbrella"][..],
-            &[][..],
-            "names none of the teams there are",
-        ),
+        (&["--team", "Umbrella"][..], &[][..], "matches no team"),
         (&["--team", nobodys], &[], "no such team"),
         (&["--thread", nobodys], &[], "no such thread"),
         (&["--object", "campaign"], &[], "--object must be TYPE/ID"),

@@ -1,17 +1,17 @@
-//! Lines of the log without credentials: a line may quote what a client sent, or what a library says of it.
+//! Removes credentials from log lines. A line may quote text that a client sent, or a library's message about it.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::wide_events::Redaction;
 
-/// The longest line, in bytes. What is longer quotes somebody.
+/// The maximum length of a line, in bytes. Only a line that quotes outside text is longer.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 
 static CREDENTIALS: LazyLock<Redaction> = LazyLock::new(Redaction::credentials);
 
-/// A line without what opens a door, and cut where it is too long.
-pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
+/// Returns the line without credentials, cut at [`MAX_LINE_BYTES`].
+pub(super) fn redact_credentials(line: &str) -> Cow<'_, str> {
     let mut end = line.len().min(MAX_LINE_BYTES);
     while !line.is_char_boundary(end) {
         end -= 1;
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_not_written_and_addresses_are() {
+    fn credentials_are_removed_and_addresses_kept() {
         let key = "dbk_0123456789ab_0123456789012345678901234567890123456789";
         for (line, written) in [
             (
@@ -43,14 +43,14 @@ mod tests {
             ),
             ("nothing to hide", "nothing to hide"),
         ] {
-            assert_eq!(without_credentials(line), written);
+            assert_eq!(redact_credentials(line), written);
         }
     }
 
     #[test]
     fn a_line_is_bounded() {
         let line = "ä ".repeat(150_000);
-        let written = without_credentials(&line);
+        let written = redact_credentials(&line);
         assert!(
             written.len() < MAX_LINE_BYTES + 100 && written.ends_with(" bytes more)"),
             "{}",
