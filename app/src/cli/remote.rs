@@ -1,4 +1,4 @@
-//! The running service that a command talks to, over HTTP.
+//! An HTTP client for the running service that a command calls.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,34 +20,34 @@ use uuid::Uuid;
 use crate::config::{Config, Secret, read_secret_file};
 use crate::terminal::visible;
 
-/// How long a connection, and an answer's beginning, may take.
+/// The timeout for a connection, and for the head of a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A live socket, at the client's end.
+/// The client's side of a live socket.
 pub(super) type Socket = WebSocketStream<Upgraded>;
 
-/// Why the service didn't do what it was asked.
+/// Why a request to the service failed.
 #[derive(Debug)]
 pub(super) enum RemoteError {
-    /// It can't be reached, or can't answer now: worth trying again.
+    /// The service can't be reached or can't answer now. The request can be repeated.
     Unavailable(String),
-    /// It said no, and would again.
+    /// The service rejected the request, and would reject it again.
     Rejected(String),
-    /// What was asked for contradicts what is there.
+    /// The request conflicts with the object's state.
     Conflict {
         /// The problem's code.
         code: String,
-        /// What it said.
-        words: String,
+        /// The message for people.
+        message: String,
     },
 }
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // A service's own words are in it.
-            Self::Unavailable(words) | Self::Rejected(words) | Self::Conflict { words, .. } => {
-                f.write_str(&visible(words))
+            // The message may quote the service's response.
+            Self::Unavailable(message) | Self::Rejected(message) | Self::Conflict { message, .. } => {
+                f.write_str(&visible(message))
             }
         }
     }
@@ -55,7 +55,7 @@ impl fmt::Display for RemoteError {
 
 impl std::error::Error for RemoteError {}
 
-/// A service, and what to present there.
+/// The service's address and the token for it.
 pub(super) struct Remote {
     url: String,
     token: Secret,
@@ -74,19 +74,19 @@ struct OwnTeam {
 }
 
 #[derive(Deserialize)]
-struct Refusal {
+struct ProblemBody {
     #[serde(rename = "type")]
     kind: Option<String>,
     detail: Option<String>,
 }
 
 impl Remote {
-    /// The service that the settings name.
+    /// Creates a client for the service in the settings.
     ///
     /// # Errors
     /// [`RemoteError::Rejected`] without a token.
     pub(super) fn of(config: &Config) -> Result<Self, RemoteError> {
-        // Once a process; who was first has installed the same.
+        // An error means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = config
             .remote
@@ -100,8 +100,8 @@ impl Remote {
                 let token = read_secret_file(&file, 1).map_err(|error| {
                     RemoteError::Rejected(match error.is_missing() {
                         true => format!(
-                            "no token: set DAYBOOK_TOKEN (`daybook token` makes one), or run this where `daybook dev` has \
-                             left {}",
+                            "no token: set DAYBOOK_TOKEN (`daybook token` creates one), or run this in the folder in \
+                             which `daybook dev` has written {}",
                             file.display()
                         ),
                         false => error.to_string(),
@@ -112,11 +112,11 @@ impl Remote {
         };
         let local = ["http://127.", "http://[::1]", "http://localhost"];
         if url.starts_with("http://") && !local.iter().any(|local| url.starts_with(local)) {
-            tracing::warn!("{url} is not encrypted: whoever is on the way can read the token");
+            tracing::warn!("{url} is not encrypted: others in the network can read the token");
         }
         let http = Client::builder()
             .http1_only()
-            // Followed here, with what was to be presented: reqwest leaves that out where another port answers.
+            // `answer` follows redirects, with the token: reqwest removes it if the port changes.
             .redirect(Policy::none())
             .connect_timeout(RESPONSE_TIMEOUT)
             .user_agent(concat!("daybook/", env!("CARGO_PKG_VERSION")))
@@ -129,10 +129,10 @@ impl Remote {
         &self.url
     }
 
-    /// The team that was named by id or name, or the token's only one.
+    /// Returns the id of the team that `--team` gives by id or name, or of the token's only team.
     ///
     /// # Errors
-    /// [`RemoteError`], that names the teams there are.
+    /// [`RemoteError::Rejected`] if no team or several match. It lists the teams.
     pub(super) async fn team(&self, wanted: Option<&str>) -> Result<Uuid, RemoteError> {
         let wanted = wanted.filter(|wanted| !wanted.trim().is_empty());
         if let Some(id) = wanted.and_then(|wanted| Uuid::try_parse(wanted).ok()) {
@@ -155,13 +155,13 @@ impl Remote {
                 Err(RemoteError::Rejected("this token's person is in no team".to_owned()))
             }
             (None, _) => Err(RemoteError::Rejected(format!(
-                "--team names none of the teams there are: {listed}"
+                "--team matches no team; the teams are: {listed}"
             ))),
-            _ => Err(RemoteError::Rejected(format!("--team must name one of: {listed}"))),
+            _ => Err(RemoteError::Rejected(format!("--team must be one of: {listed}"))),
         }
     }
 
-    /// The JSON at a path under the team's.
+    /// Gets the JSON at a path below the team's.
     ///
     /// # Errors
     /// [`RemoteError`].
@@ -170,7 +170,7 @@ impl Remote {
         read(self.send(self.http.get(url).query(query)).await?).await
     }
 
-    /// Posts to a path under the team's, and gives the answer's JSON.
+    /// Posts to a path below the team's, and returns the JSON of the response.
     ///
     /// # Errors
     /// [`RemoteError`].
@@ -190,7 +190,7 @@ impl Remote {
         read(self.send(request).await?).await
     }
 
-    /// The lines of NDJSON at a path under the team's, as they come.
+    /// Streams the lines of NDJSON at a path below the team's.
     ///
     /// # Errors
     /// [`RemoteError`].
@@ -230,7 +230,7 @@ impl Remote {
             || accepted != Some(derive_accept_key(key.as_bytes()).into())
         {
             return Err(RemoteError::Rejected(format!(
-                "{} answers, but not with a WebSocket: a proxy between may need to be told to pass it on",
+                "{} did not open a WebSocket: a proxy may have to be configured for WebSockets",
                 self.url
             )));
         }
@@ -244,40 +244,40 @@ impl Remote {
         if !(status.is_client_error() || status.is_server_error()) {
             return Ok(answer);
         }
-        let refusal = answer.json::<Refusal>().await.ok();
-        let (kind, said) = refusal.map_or((None, None), |refusal| (refusal.kind, refusal.detail));
-        let words = format!(
+        let problem = answer.json::<ProblemBody>().await.ok();
+        let (kind, detail) = problem.map_or((None, None), |problem| (problem.kind, problem.detail));
+        let message = format!(
             "{} answered {status}: {}",
             self.url,
-            said.as_deref().unwrap_or("and no more")
+            detail.as_deref().unwrap_or("without details")
         );
         match status {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(RemoteError::Unavailable(words)),
-            _ if status.is_server_error() => Err(RemoteError::Unavailable(words)),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(RemoteError::Unavailable(message)),
+            _ if status.is_server_error() => Err(RemoteError::Unavailable(message)),
             StatusCode::CONFLICT => {
                 let code = kind.unwrap_or_default().trim_start_matches("/problems/").to_owned();
-                // Whoever holds a log will let it go, or say where it is.
+                // The process that holds the log releases it soon, or redirects to its address.
                 match code.as_str() {
-                    "log-held" => Err(RemoteError::Unavailable(words)),
-                    _ => Err(RemoteError::Conflict { code, words }),
+                    "log-held" => Err(RemoteError::Unavailable(message)),
+                    _ => Err(RemoteError::Conflict { code, message }),
                 }
             }
-            _ => Err(RemoteError::Rejected(words)),
+            _ => Err(RemoteError::Rejected(message)),
         }
     }
 }
 
-/// LineStream as they come.
+/// A stream of lines in a response.
 pub(super) struct LineStream {
     answer: Response,
     buffer: Vec<u8>,
 }
 
 impl LineStream {
-    /// The next line; none at the end.
+    /// Returns the next line, or `None` at the end.
     ///
     /// # Errors
-    /// [`RemoteError::Unavailable`] when it ends too early.
+    /// [`RemoteError::Unavailable`] if the connection breaks.
     pub(super) async fn next(&mut self) -> Result<Option<String>, RemoteError> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
@@ -292,11 +292,11 @@ impl LineStream {
     }
 }
 
-/// How often one may be sent on to another process.
+/// The maximum number of redirects to other processes.
 const MAX_REDIRECTS: usize = 3;
 
 impl Remote {
-    /// Sends a request, on to the process that has what it is about.
+    /// Sends a request, and follows redirects to the process that has the object.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, RemoteError> {
         let request = request.bearer_auth(self.token.expose());
         let mut request = request.build().map_err(|error| unavailable(&error))?;
@@ -305,7 +305,7 @@ impl Remote {
             let sending = self.http.execute(request);
             let answer = match tokio::time::timeout(RESPONSE_TIMEOUT, sending).await {
                 Ok(answer) => answer.map_err(|error| unavailable(&error))?,
-                Err(_) => return Err(RemoteError::Unavailable(format!("{} doesn't answer", self.url))),
+                Err(_) => return Err(RemoteError::Unavailable(format!("{} did not answer in time", self.url))),
             };
             let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let location = location.and_then(|location| Url::parse(location).ok());
@@ -317,7 +317,7 @@ impl Remote {
                 _ => return Ok(answer),
             }
         }
-        Err(RemoteError::Unavailable(format!("{} sends us in circles", self.url)))
+        Err(RemoteError::Unavailable(format!("{} redirects too often", self.url)))
     }
 }
 
@@ -325,7 +325,8 @@ async fn read<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T, Rem
     answer.json().await.map_err(|error| unavailable(&error))
 }
 
-/// Without the address's path and query, and with the cause, which says more than reqwest's own words.
+/// Converts an error of the HTTP client. Only the innermost cause is kept: it is more exact than reqwest's message, and
+/// contains no path and query.
 fn unavailable(error: &reqwest::Error) -> RemoteError {
     let mut deepest: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = deepest.source() {
@@ -334,7 +335,7 @@ fn unavailable(error: &reqwest::Error) -> RemoteError {
     RemoteError::Unavailable(deepest.to_string())
 }
 
-/// An address that listens on all of a machine's is reached by the loopback one.
+/// Returns an address to connect to. For a wildcard address that is the loopback address.
 fn reachable(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

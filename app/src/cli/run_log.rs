@@ -1,27 +1,27 @@
-//! A run's log as `daybook runs log` prints it: pieces of a program's line are one line again.
+//! Formats a run's log for `daybook runs log`. Pieces of a program's line are joined to one line again.
 
 use serde_json::Value;
 
 use super::output::Line;
 
-/// What has been printed of a log, as far as it matters for what comes next.
+/// The state of the printed log.
 #[derive(Debug, Default)]
 pub(super) struct Console {
-    /// The stream whose line has not ended.
+    /// The stream whose last line has not ended.
     open: Option<String>,
 }
 
-/// What a program has printed: one piece of its output.
+/// One piece of a program's output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output<'a> {
     pub(super) stream: &'a str,
     pub(super) text: &'a str,
-    /// The line goes on in the stream's next piece.
+    /// Whether the line continues in the stream's next piece.
     pub(super) partial: bool,
 }
 
 impl<'a> Output<'a> {
-    /// None for a line of the log that is of another type.
+    /// Reads a line of the log. Returns `None` if it has another type.
     pub(super) fn of(line: &'a Value) -> Option<Self> {
         if line["type"] != "console.line" {
             return None;
@@ -34,14 +34,14 @@ impl<'a> Output<'a> {
         })
     }
 
-    /// As the program has printed it.
+    /// Returns the text as the program printed it.
     pub(super) fn exact(self) -> String {
         format!("{}{}", self.text, if self.partial { "" } else { "\n" })
     }
 }
 
 impl Console {
-    /// What to print for a line of the log.
+    /// Returns the text to print for a line of the log.
     pub(super) fn print(&mut self, line: &str) -> Line {
         let Ok(line) = serde_json::from_str::<Value>(line) else {
             return self.end().text(line).ended();
@@ -57,21 +57,21 @@ impl Console {
             }
             return self.end().text(format_args!("{clock} {kind} {short}")).ended();
         };
-        let begun = match self.open.as_deref() == Some(output.stream) {
+        let start = match self.open.as_deref() == Some(output.stream) {
             true => Line::default(),
             false => self.end().text(clock).text(" "),
         };
         self.open = output.partial.then(|| output.stream.to_owned());
         match output.partial {
-            true => begun.output(output.text),
-            // Of a line that ended as they do on Windows.
-            false => begun
+            true => start.output(output.text),
+            // The line may have ended with \r\n.
+            false => start
                 .output(output.text.strip_suffix('\r').unwrap_or(output.text))
                 .ended(),
         }
     }
 
-    /// Ends the line that is open.
+    /// Ends a line that is still open.
     pub(super) fn end(&mut self) -> Line {
         match self.open.take() {
             Some(_) => Line::default().ended(),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_joined_and_other_streams_come_between() {
+    fn pieces_are_joined_unless_another_stream_prints_between_them() {
         assert_eq!(
             printed(&[("stdout", "a", false), ("stdout", "b", false)]),
             "12:00:01 a\n12:00:01 b\n"
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_their_type_and_what_they_say() {
+    fn other_lines_are_printed_with_their_type_and_payload() {
         let mut console = Console::default();
         let line = json!({"type": "run.completed", "created_at": "2026-11-21T12:00:01.000000Z",
             "payload": {"status": "failed", "reason": null, "summary": {"lines": 1}}});

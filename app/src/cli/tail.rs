@@ -1,7 +1,7 @@
-//! `daybook tail`: what happens in a team or a thread, as it happens, in sentences.
+//! `daybook tail`: follows a team or a thread live, as sentences.
 //!
-//! It keeps the position up to which it has printed. When the service goes away it says so, tries again, and goes on
-//! from there: nothing is left out, and nothing is printed twice.
+//! It keeps the position up to which it has printed. If the connection is lost, it logs that, connects again, and
+//! resumes from there: no message is left out, and none is printed twice.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,29 +19,29 @@ use super::output::{print_json_to_reader, print_line_to_reader};
 use super::remote::{Remote, RemoteError, Socket};
 use crate::config::Config;
 
-/// The service asks twice a minute whether one is there. One that hasn't for so long is gone.
+/// The time without a frame after which the connection counts as lost. The service sends a ping every 30 seconds.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Before a service that went away is tried again; doubled each time.
+/// The interval before the first new attempt to connect. It doubles at each attempt.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// The position of a message in the team's feed is remembered for so many, to know what comes again.
+/// The number of printed messages of a team that are remembered, to recognise repeated ones.
 const MAX_REMEMBERED_MESSAGES: usize = 50_000;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// The team, by id or name; may be left out when the token's person is in one only.
+    /// The team's id or name. Optional if the token's person is in only one team.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
-    /// Only this thread, by its id.
+    /// Follow only the thread with this id.
     #[arg(long, conflicts_with = "object")]
     thread: Option<Uuid>,
-    /// Only this object's thread.
+    /// Follow only the thread of this object.
     #[arg(long, value_name = "TYPE/ID")]
     object: Option<String>,
-    /// Of a thread: first what came after this message; 0 for all of it.
+    /// Start with the thread's messages after this one. 0 prints the whole thread.
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(0..))]
     from: Option<i64>,
-    /// Whole messages with their threads, one JSON object a line.
+    /// Print whole messages with their threads, one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -55,7 +55,7 @@ pub(super) async fn run(config: &Config, args: Args) -> Outcome {
         (None, None) => None,
     };
     if thread.is_none() && args.from.is_some() {
-        return Err("--from is of one thread: say which by --thread or --object".into());
+        return Err("--from needs a thread: add --thread or --object".into());
     }
     let mut tail = Tail {
         position: match thread {
@@ -89,7 +89,7 @@ async fn thread_of(remote: &Remote, team_id: Uuid, object: &str) -> Result<Uuid,
     thread.ok_or_else(|| RemoteError::Rejected(format!("{object} has no thread in this team")))
 }
 
-/// Up to where was printed.
+/// The position up to which messages were printed.
 enum TailPosition {
     Thread {
         id: Uuid,
@@ -98,7 +98,7 @@ enum TailPosition {
     },
     Team {
         cursor: Option<String>,
-        /// Of messages that came with this cursor, which may come again: thread, position, version.
+        /// The printed messages (thread id, `seq`, ETag) that the feed may repeat from this cursor.
         printed: HashSet<(String, i64, String)>,
     },
 }
@@ -108,52 +108,53 @@ struct Tail {
     json: bool,
 }
 
-/// How one socket ended.
+/// Why a socket was left.
 enum SocketEnd {
-    /// Nobody reads what is printed.
+    /// Stdout is closed.
     ReaderGone,
-    /// It may be opened again.
+    /// The connection was lost, and can be opened again.
     Lost(String),
 }
 
 impl Tail {
     async fn follow(&mut self, remote: &Remote, team_id: Uuid) -> Result<(), RemoteError> {
         let mut pause = MIN_RETRY_INTERVAL;
-        let mut heard = false;
-        let mut told = false;
+        let mut subscribed = false;
+        let mut warned = false;
         loop {
             let lost = match remote.live(team_id).await {
-                Ok(mut socket) => match self.converse(&mut socket, &mut heard, &mut told).await? {
+                Ok(mut socket) => match self.receive(&mut socket, &mut subscribed, &mut warned).await? {
                     SocketEnd::ReaderGone => return Ok(()),
                     SocketEnd::Lost(why) => {
                         pause = MIN_RETRY_INTERVAL;
                         why
                     }
                 },
-                // Before the first word it is rather a wrong address.
-                Err(RemoteError::Unavailable(why)) if !heard => {
+                // If the service was never reached, the address is probably wrong.
+                Err(RemoteError::Unavailable(why)) if !subscribed => {
                     return Err(RemoteError::Rejected(format!(
                         "{} can't be reached: {why}",
                         remote.url()
                     )));
                 }
                 Err(RemoteError::Unavailable(why)) => why,
-                Err(refused) => return Err(refused),
+                Err(rejected) => return Err(rejected),
             };
-            if !std::mem::replace(&mut told, true) {
-                tracing::warn!("the service is away ({lost}); trying again");
+            if !std::mem::replace(&mut warned, true) {
+                tracing::warn!("the service is unavailable ({lost}); trying again");
             }
-            // Not all at once, when it comes back.
+            // A random interval, so that clients don't all connect at once after a restart.
             tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
             pause = (pause * 2).min(MAX_RETRY_INTERVAL);
         }
     }
 
-    async fn converse(
+    /// Subscribes, and prints frames until the socket ends.
+    async fn receive(
         &mut self,
         socket: &mut Socket,
-        heard: &mut bool,
-        told: &mut bool,
+        subscribed: &mut bool,
+        warned: &mut bool,
     ) -> Result<SocketEnd, RemoteError> {
         let lost = |error: tokio_tungstenite::tungstenite::Error| Ok(SocketEnd::Lost(error.to_string()));
         if let Err(error) = socket.send(Message::text(self.position.subscribe().to_string())).await {
@@ -161,8 +162,8 @@ impl Tail {
         }
         loop {
             let message = match timeout(SILENCE_TIMEOUT, socket.next()).await {
-                Err(_) => return Ok(SocketEnd::Lost("it has gone silent".to_owned())),
-                Ok(None) => return Ok(SocketEnd::Lost("it hung up".to_owned())),
+                Err(_) => return Ok(SocketEnd::Lost("no frame in time".to_owned())),
+                Ok(None) => return Ok(SocketEnd::Lost("connection closed".to_owned())),
                 Ok(Some(Err(error))) => return lost(error),
                 Ok(Some(Ok(message))) => message,
             };
@@ -172,7 +173,7 @@ impl Tail {
                     let (code, reason) = close.map_or((1005, String::new()), |close| {
                         (close.code.into(), close.reason.to_string())
                     });
-                    // The credential has expired, or is none of the team's any longer.
+                    // The credential has expired, or has no access to the team any more.
                     if matches!(code, 4401 | 4403) {
                         return Err(RemoteError::Rejected(reason));
                     }
@@ -181,17 +182,19 @@ impl Tail {
                 _ => continue,
             };
             let frame: Value = serde_json::from_str(&text)
-                .map_err(|error| RemoteError::Rejected(format!("the service said what is no frame: {error}")))?;
+                .map_err(|error| RemoteError::Rejected(format!("the service sent an invalid frame: {error}")))?;
             match frame["type"].as_str().unwrap_or_default() {
                 "subscribed" => {
-                    self.position.begin(&frame);
-                    *heard = true;
-                    if std::mem::take(told) {
-                        tracing::info!("the service is back");
+                    self.position.start(&frame);
+                    *subscribed = true;
+                    if std::mem::take(warned) {
+                        tracing::info!("the service is available again");
                     }
                 }
                 "error" => {
-                    let detail = frame["detail"].as_str().unwrap_or("it said no");
+                    let detail = frame["detail"]
+                        .as_str()
+                        .unwrap_or("the service rejected the subscription");
                     return Err(RemoteError::Rejected(detail.to_owned()));
                 }
                 kind @ ("thread-messages:created" | "thread-messages:updated" | "thread-messages:deleted") => {
@@ -202,28 +205,28 @@ impl Tail {
                         return Ok(SocketEnd::ReaderGone);
                     }
                 }
-                // Of a newer service.
+                // A newer service may send other frames.
                 _ => {}
             }
         }
     }
 
-    /// Prints a frame's messages; `false` if nobody reads them.
+    /// Prints a frame's messages. Returns whether stdout is still open.
     fn print(&mut self, kind: &str, frame: &Value) -> crate::error::Result<bool> {
         let thread = &frame["thread"];
-        self.position.moved(frame);
+        self.position.advance(frame);
         for message in frame["messages"].as_array().into_iter().flatten() {
             if !self.position.is_new(thread, message) {
                 continue;
             }
-            let is_read = if self.json {
+            let is_open = if self.json {
                 let mut line = json!({"type": kind, "thread": thread});
                 line["message"] = message.clone();
                 print_json_to_reader(line)?
             } else {
                 print_line_to_reader(sentence(kind, thread, message))?
             };
-            if !is_read {
+            if !is_open {
                 return Ok(false);
             }
         }
@@ -241,8 +244,8 @@ impl TailPosition {
         }
     }
 
-    /// Who asked for nothing old has come to where it begins.
-    fn begin(&mut self, subscribed: &Value) {
+    /// Takes the start position from the service, for a subscription without one.
+    fn start(&mut self, subscribed: &Value) {
         match self {
             Self::Thread { seq, revision, .. } => {
                 *seq = seq.or(subscribed["seq"].as_i64());
@@ -256,7 +259,7 @@ impl TailPosition {
         }
     }
 
-    fn moved(&mut self, frame: &Value) {
+    fn advance(&mut self, frame: &Value) {
         match self {
             Self::Thread { seq, revision, .. } => {
                 *seq = frame["seq"].as_i64().or(*seq);
@@ -272,7 +275,7 @@ impl TailPosition {
         }
     }
 
-    /// In a thread what comes is new; in a team's feed some may come a second time.
+    /// Returns whether a message was not printed yet. A thread has no repeated messages; a team's feed may have.
     fn is_new(&mut self, thread: &Value, message: &Value) -> bool {
         match self {
             Self::Thread { .. } => true,
@@ -288,7 +291,7 @@ impl TailPosition {
     }
 }
 
-/// `2026-11-21 08:00:00  Ada created campaign “Spring”`, as `activity` has it.
+/// Formats a message as `activity` does: `2026-11-21 08:00:00  Ada created campaign “Spring”`.
 fn sentence(kind: &str, thread: &Value, message: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let when = message["created_at"]
@@ -306,7 +309,7 @@ fn sentence(kind: &str, thread: &Value, message: &Value) -> String {
             Some(words) => words.to_owned(),
             None => format!("Something happened to {object}"),
         },
-        (_, None) => format!("{author} took a comment on {object} back"),
+        (_, None) => format!("{author} deleted a comment on {object}"),
         (_, Some(body)) if kind == "thread-messages:updated" => {
             format!("{author} changed a comment on {object}: {body}")
         }

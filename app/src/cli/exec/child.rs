@@ -1,4 +1,4 @@
-//! The program: what it says is passed on as it comes, and read line by line beside that.
+//! Runs the program, forwards its output, and cuts a copy of the output into pieces for the log.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,34 +24,34 @@ use super::upload::StopRequest;
 use crate::cli::output::note;
 use crate::config::CREDENTIALS;
 
-/// The beginning of a line that waits for its end for so long becomes a piece by itself: a question, a progress.
+/// The time after which an incomplete line is sent as a partial piece, such as a question or a progress bar.
 const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long is waited for the rest of what was said, when the program has left others behind that hold its output.
+/// The time to wait for more output after the program has ended, if other processes still hold its pipes.
 const OUTPUT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a program that was asked to end may take.
+/// The time between SIGTERM and SIGKILL.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the program ended.
 #[derive(Debug, Clone)]
 pub(super) enum ProgramEnd {
     Exited(ExitStatus),
-    NotStarted { code: u8, words: String },
+    NotStarted { code: u8, message: String },
 }
 
 impl ProgramEnd {
     pub(super) fn not_started(error: &io::Error) -> Self {
         Self::NotStarted {
-            // As shells have it.
+            // The codes that shells use.
             code: if error.kind() == io::ErrorKind::NotFound {
                 127
             } else {
                 126
             },
-            words: error.to_string(),
+            message: error.to_string(),
         }
     }
 
-    /// As a shell would tell it.
+    /// Returns the exit code as a shell reports it: 128 plus the number of a signal.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::NotStarted { code, .. } => *code,
@@ -62,11 +62,11 @@ impl ProgramEnd {
         }
     }
 
-    /// What the run is told.
+    /// Returns the request body that completes the run.
     pub(super) fn completion(&self) -> Value {
         let code = self.code();
         let failure = match self {
-            Self::NotStarted { words, .. } => Some(json!({"code": "not-started", "message": words})),
+            Self::NotStarted { message, .. } => Some(json!({"code": "not-started", "message": message})),
             Self::Exited(status) => status.signal().map(|number| {
                 let name = UnixSignal::try_from(number).map_or_else(|_| number.to_string(), |name| name.to_string());
                 json!({"code": "killed", "message": format!("killed by {name}")})
@@ -79,7 +79,7 @@ impl ProgramEnd {
     }
 }
 
-/// Signals that are passed on.
+/// Receives the signals that are forwarded to the program.
 pub(super) struct Signals(Vec<(UnixSignal, Signal)>);
 
 impl Signals {
@@ -92,7 +92,7 @@ impl Signals {
             (UnixSignal::SIGUSR1, SignalKind::user_defined1()),
             (UnixSignal::SIGUSR2, SignalKind::user_defined2()),
         ];
-        // One that can't be listened for does what it does to any program.
+        // A signal without a listener keeps its default action.
         Self(
             wanted
                 .into_iter()
@@ -101,7 +101,7 @@ impl Signals {
         )
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(super) async fn next(&mut self) -> UnixSignal {
         std::future::poll_fn(|context| {
             for (name, signal) in &mut self.0 {
@@ -115,7 +115,7 @@ impl Signals {
     }
 }
 
-/// The program while it runs.
+/// The running program.
 pub(super) struct Child {
     process: tokio::process::Child,
     copying: Vec<JoinHandle<()>>,
@@ -125,7 +125,7 @@ impl Child {
     pub(super) fn start(command: &[OsString], lines: &Arc<LineBuffer>) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
-        // Only exec uses them; other programs must not see them.
+        // Credentials of `exec` must not reach the program.
         for name in CREDENTIALS {
             command.env_remove(name);
             command.env_remove(format!("{name}_FILE"));
@@ -156,7 +156,7 @@ impl Child {
         Ok(Self { process, copying })
     }
 
-    /// Until it has ended, and everything that it said was read.
+    /// Waits until the program has ended and its output was read.
     pub(super) async fn run(
         mut self,
         mut signals: Signals,
@@ -167,38 +167,38 @@ impl Child {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw);
-        let pass_on = |signal| {
+        let forward = |signal| {
             if let Some(pid) = pid {
-                // It may be gone by now.
+                // An error means that the program has ended.
                 let _ = kill(pid, signal);
             }
         };
-        // A terminal's own signals reach the program without us.
-        let of_terminal = io::IsTerminal::is_terminal(&io::stdin());
+        // A terminal sends its signals to the program, too, so they are not forwarded.
+        let has_terminal = io::IsTerminal::is_terminal(&io::stdin());
         let status = loop {
             tokio::select! {
                 status = self.process.wait() => break status,
                 signal = signals.next() => match signal {
-                    UnixSignal::SIGINT | UnixSignal::SIGQUIT if of_terminal => {}
-                    other => pass_on(other),
+                    UnixSignal::SIGINT | UnixSignal::SIGQUIT if has_terminal => {}
+                    other => forward(other),
                 },
                 () = wait_for_stop_request(stop_requests) => {
-                    note("daybook exec: the run was cancelled; ending the program");
-                    pass_on(UnixSignal::SIGTERM);
+                    note("daybook exec: the run was cancelled; stopping the program");
+                    forward(UnixSignal::SIGTERM);
                     match timeout(TERMINATE_TIMEOUT, self.process.wait()).await {
                         Ok(status) => break status,
-                        Err(_) => pass_on(UnixSignal::SIGKILL),
+                        Err(_) => forward(UnixSignal::SIGKILL),
                     }
                 }
             }
         };
-        let all = async {
+        let drained = async {
             for copying in &mut self.copying {
-                // What it read until it failed was told.
+                // If the task panicked, the output up to there was forwarded.
                 let _ = copying.await;
             }
         };
-        if timeout(OUTPUT_DRAIN_TIMEOUT, all).await.is_err() {
+        if timeout(OUTPUT_DRAIN_TIMEOUT, drained).await.is_err() {
             self.copying.iter().for_each(JoinHandle::abort);
         }
         match status {
@@ -208,51 +208,51 @@ impl Child {
     }
 }
 
-/// Waits until somebody cancels the run.
+/// Waits until the run is cancelled.
 async fn wait_for_stop_request(stop_requests: &mut watch::Receiver<StopRequest>) {
     let cancelled = stop_requests
         .wait_for(|stop_request| *stop_request == StopRequest::Cancel)
         .await
         .is_ok();
-    // Asked for once; and without an upload nobody can.
+    // Without an upload there are no requests, so this never returns.
     if !cancelled || stop_requests.borrow_and_update().clone() == StopRequest::None {
         std::future::pending::<()>().await;
     }
 }
 
-/// Passes on what the program prints, and cuts it into pieces for the log.
+/// Forwards the program's output, and adds it to the log in pieces.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     stream: Stream,
     lines: Arc<LineBuffer>,
 ) {
-    let give = |text: &[u8], partial| lines.push(stream, Utc::now(), text, partial);
+    let emit = |text: &[u8], partial| lines.push(stream, Utc::now(), text, partial);
     let mut block = vec![0; 64 << 10];
     let mut pieces = Pieces::default();
-    let mut waits_since = Instant::now();
+    let mut incomplete_since = Instant::now();
     loop {
-        let read = match pieces.is_waiting() {
+        let read = match pieces.is_incomplete() {
             false => from.read(&mut block).await,
             true => tokio::select! {
                 read = from.read(&mut block) => read,
-                () = sleep_until(waits_since + PARTIAL_LINE_TIMEOUT) => {
-                    pieces.flush(give);
-                    waits_since = Instant::now();
+                () = sleep_until(incomplete_since + PARTIAL_LINE_TIMEOUT) => {
+                    pieces.flush(emit);
+                    incomplete_since = Instant::now();
                     continue;
                 }
             },
         };
         let Ok(read @ 1..) = read else { break };
         let bytes = &block[..read];
-        if !pieces.is_waiting() || bytes.contains(&b'\n') {
-            waits_since = Instant::now();
+        if !pieces.is_incomplete() || bytes.contains(&b'\n') {
+            incomplete_since = Instant::now();
         }
-        pieces.feed(bytes, give);
-        // Whoever reads us has gone: then the program is told so, as if we were not between.
+        pieces.feed(bytes, emit);
+        // If our own output is closed, the program's pipe is closed, too, as it would be without `exec`.
         if to.write_all(bytes).await.is_err() || to.flush().await.is_err() {
             break;
         }
     }
-    pieces.end(give);
+    pieces.end(emit);
 }

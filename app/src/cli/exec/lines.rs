@@ -1,4 +1,4 @@
-//! What the program has said and the service doesn't have yet.
+//! Buffers the program's output until the service has it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 
 use super::child::ProgramEnd;
 
-/// How much is kept for a service that is away, in bytes. What comes beyond it is counted.
+/// The size of the buffer for an unavailable service, in bytes. Lines that don't fit are counted and dropped.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;
-/// How much is sent at once.
+/// The size at which a batch is complete, in bytes.
 const MAX_BATCH_BYTES: usize = 256 << 10;
 
-/// Which of the program's streams.
+/// One of the program's output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     Stdout,
@@ -37,7 +37,7 @@ impl Stream {
     }
 }
 
-/// LineBuffer on their way, in order.
+/// The lines that were not sent yet, in order.
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
     state: Mutex<BufferState>,
@@ -46,23 +46,23 @@ pub(super) struct LineBuffer {
 
 #[derive(Debug, Default)]
 struct BufferState {
-    waiting: VecDeque<BufferedEntry>,
+    entries: VecDeque<BufferedEntry>,
     bytes: usize,
-    ended: Option<ProgramEnd>,
-    /// Nobody sends them.
-    refused: bool,
+    program_end: Option<ProgramEnd>,
+    /// Lines are no longer sent, so they are dropped.
+    discards: bool,
 }
 
 #[derive(Debug)]
 enum BufferedEntry {
-    /// An event as JSON.
+    /// A line as JSON.
     Line(String),
-    /// So many lines did not fit.
+    /// The number of lines that did not fit.
     Gap(u64),
 }
 
 impl LineBuffer {
-    /// Takes a piece in: a line, or, with `partial`, a part of one that goes on in the stream's next piece.
+    /// Adds a piece: a line, or, with `partial`, a part of one that continues in the stream's next piece.
     pub(super) fn push(&self, stream: Stream, at: DateTime<Utc>, text: &[u8], partial: bool) {
         let mut payload = json!({
             "stream": stream.name(),
@@ -74,52 +74,52 @@ impl LineBuffer {
         }
         let line = json!({"type": "console.line", "created_at": at, "payload": payload}).to_string();
         let mut state = self.lock();
-        if state.refused {
+        if state.discards {
             return;
         }
         if state.bytes + line.len() > MAX_BUFFERED_BYTES {
-            match state.waiting.back_mut() {
+            match state.entries.back_mut() {
                 Some(BufferedEntry::Gap(lines)) => *lines += 1,
-                _ => state.waiting.push_back(BufferedEntry::Gap(1)),
+                _ => state.entries.push_back(BufferedEntry::Gap(1)),
             }
         } else {
             state.bytes += line.len();
-            state.waiting.push_back(BufferedEntry::Line(line));
+            state.entries.push_back(BufferedEntry::Line(line));
         }
         drop(state);
         self.more.notify_one();
     }
 
-    /// The program has ended: nothing more comes.
-    pub(super) fn close(&self, ended: ProgramEnd) {
-        self.lock().ended = Some(ended);
+    /// Records that the program has ended. No lines follow.
+    pub(super) fn close(&self, program_end: ProgramEnd) {
+        self.lock().program_end = Some(program_end);
         self.more.notify_one();
     }
 
-    /// Nobody will send them.
-    pub(super) fn refuse(&self) {
+    /// Drops all lines, and those that follow.
+    pub(super) fn discard(&self) {
         let mut state = self.lock();
-        state.refused = true;
-        state.waiting.clear();
+        state.discards = true;
+        state.entries.clear();
         state.bytes = 0;
     }
 
-    /// How many wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.lock().waiting.len()
+    /// Returns the number of lines that were not sent.
+    pub(super) fn count(&self) -> usize {
+        self.lock().entries.len()
     }
 
-    /// How the program ended, if it has.
-    pub(super) fn ended(&self) -> Option<ProgramEnd> {
-        self.lock().ended.clone()
+    /// Returns how the program ended, or `None` while it runs.
+    pub(super) fn program_end(&self) -> Option<ProgramEnd> {
+        self.lock().program_end.clone()
     }
 
-    /// Waits for more, or for the end.
+    /// Waits for a line, or for the program's end.
     pub(super) async fn more(&self) {
         loop {
             {
                 let state = self.lock();
-                if !state.waiting.is_empty() || state.ended.is_some() {
+                if !state.entries.is_empty() || state.program_end.is_some() {
                     return;
                 }
             }
@@ -127,35 +127,35 @@ impl LineBuffer {
         }
     }
 
-    /// The next lines as NDJSON, and how many. They stay until [`LineBuffer::sent`].
+    /// Returns the next lines as NDJSON, and their number. They stay in the buffer until [`LineBuffer::sent`].
     pub(super) fn batch(&self) -> (String, usize) {
         let state = self.lock();
         let mut body = String::new();
         let mut count = 0;
-        for waiting in &state.waiting {
-            match waiting {
+        for entry in &state.entries {
+            match entry {
                 BufferedEntry::Line(line) => body.push_str(line),
                 BufferedEntry::Gap(lines) => {
-                    let reason = "the service was away for longer than lines could be kept";
+                    let reason = "the service was unavailable and the buffer was full";
                     let gap = json!({"type": "log.gap", "payload": {"count": lines, "reason": reason}});
                     body.push_str(&gap.to_string());
                 }
             }
             body.push('\n');
             count += 1;
-            // A gap that is sent must not grow.
-            if body.len() >= MAX_BATCH_BYTES || matches!(waiting, BufferedEntry::Gap(_)) {
+            // A gap ends the batch, because a gap that is being sent must not grow.
+            if body.len() >= MAX_BATCH_BYTES || matches!(entry, BufferedEntry::Gap(_)) {
                 break;
             }
         }
         (body, count)
     }
 
-    /// The service has the first `count` of them.
+    /// Removes the first `count` lines, which the service has stored.
     pub(super) fn sent(&self, count: usize) {
         let mut state = self.lock();
         for _ in 0..count {
-            if let Some(BufferedEntry::Line(line)) = state.waiting.pop_front() {
+            if let Some(BufferedEntry::Line(line)) = state.entries.pop_front() {
                 state.bytes -= line.len();
             }
         }
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_counted_in_its_place() {
+    fn lines_that_do_not_fit_are_counted_in_their_place() {
         let lines = LineBuffer::default();
         let long = vec![b'x'; 1 << 20];
         for _ in 0..70 {

@@ -1,7 +1,8 @@
-//! `daybook exec`: runs a program as a run. What it says goes to the terminal as it always did, and into the run's log.
+//! `daybook exec`: executes a program and records it as a run. Its output goes to the terminal, and to the run's log.
 //!
-//! The program comes first: whatever becomes of the log, it runs, it is passed the signals that come, and its exit code is
-//! ours. What the service can't take now is kept and sent later, in order and once.
+//! The program does not depend on the log: without one it also runs, receives the signals that `exec` receives, and its
+//! exit code is the exit code of `exec`. Lines that the service can't accept now are buffered and sent later, in order
+//! and once.
 
 mod child;
 mod lines;
@@ -27,21 +28,21 @@ use super::output::note;
 use super::remote::Remote;
 use crate::config::Config;
 
-/// How long the program waits for the run's link to be printed, before it starts without.
+/// The maximum delay of the program's start until the run's link is printed.
 const LINK_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// The team, by id or name; may be left out when the token's person is in one only.
+    /// The team's id or name. Optional if the token's person is in only one team.
     #[arg(long, env = "DAYBOOK_TEAM")]
     team: Option<String>,
-    /// What people call the run; the program and, if it is a plain word, its first argument, if not said.
+    /// The run's name. Default: the program and, if it is a plain word, its first argument.
     #[arg(long)]
     name: Option<String>,
-    /// What it runs, as your program knows it: to find its runs again.
+    /// An id of your choice for what is executed. Runs can be listed by it.
     #[arg(long)]
     configuration: Option<String>,
-    /// How long to wait, once the program has ended, for a service that is away, in seconds.
+    /// The time in seconds to wait for an unavailable service after the program has ended.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     patience: u64,
     /// The program and its arguments.
@@ -63,8 +64,8 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
             stop_request,
         )),
         Err(error) => {
-            note(format_args!("daybook exec: without a log: {error}"));
-            lines.refuse();
+            note(format_args!("daybook exec: the output is not recorded: {error}"));
+            lines.discard();
             None
         }
     };
@@ -75,10 +76,10 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
         }
     });
     let mut uploaded = false;
-    let mut working = pin!(work(&args, &lines, begun, stop_requests));
+    let mut running = pin!(run_program(&args, &lines, begun, stop_requests));
     let code = loop {
         tokio::select! {
-            code = &mut working => break code,
+            code = &mut running => break code,
             () = &mut uploading, if !uploaded => uploaded = true,
         }
     };
@@ -93,17 +94,17 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs the program to its end, and gives its exit code.
-async fn work(
+/// Runs the program to its end, and returns its exit code.
+async fn run_program(
     args: &Args,
     lines: &Arc<LineBuffer>,
     begun: Option<watch::Receiver<bool>>,
     mut stop_requests: watch::Receiver<StopRequest>,
 ) -> u8 {
-    // Before there is anybody to pass them on to.
+    // Signals are caught before the program starts, so that none ends `exec` alone.
     let signals = Signals::listen();
     if let Some(mut begun) = begun {
-        // Without a link it starts, too.
+        // After the timeout the program starts without a link.
         let _ = timeout(LINK_TIMEOUT, begun.wait_for(|begun| *begun)).await;
     }
     let ended = match Child::start(&args.command, lines) {
@@ -120,8 +121,8 @@ async fn work(
 }
 
 fn report_unsent(lines: &LineBuffer) {
-    let left = lines.waiting();
+    let count = lines.count();
     note(format_args!(
-        "daybook exec: the service is away: {left} lines and the run's end were not sent"
+        "daybook exec: the service is unavailable: {count} lines and the run's end were not sent"
     ));
 }

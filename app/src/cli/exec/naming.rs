@@ -1,19 +1,19 @@
-//! What a run is called that nobody gave a name: its program, and what is said of it first.
+//! Names a run that was given no name, by its program and first argument.
 //!
-//! A command line is no name: it holds passwords, and a run's name is in events, which are never changed. So the name is the
-//! program and its first argument, and that only if it can be no secret.
+//! The whole command line is not used as a name: it may contain passwords, and a run's name is in events, which never
+//! change. So the name is the program and its first argument, if that argument can't be a secret.
 
 use std::ffi::OsString;
 
 use crate::wide_events::Redaction;
 
-/// As long as a name may be, in characters.
+/// The maximum length of a name, in characters.
 const MAX_NAME_CHARS: usize = 200;
-/// A first argument that is longer says nothing in a list.
+/// The maximum length of an argument in a name, in characters. A longer one is useless in a list.
 const MAX_ARGUMENT_CHARS: usize = 60;
-/// Letters and digits in one word from which on it may be a key.
+/// The number of consecutive letters and digits from which on a word may be a key.
 const MIN_KEY_CHARS: usize = 16;
-/// How the keys of well-known services begin, ours first.
+/// The prefixes of the keys of well-known services, ours first.
 const KEY_PREFIXES: [&str; 22] = [
     "dbk_",
     "ghp_",
@@ -39,11 +39,11 @@ const KEY_PREFIXES: [&str; 22] = [
     "eyJ",
 ];
 
-/// The name of a run of this command: the one that was given, else by the command. Known credentials are left out of both.
+/// Returns the name of a run: the given one, or else one from the command. Known credentials are removed from both.
 pub(super) fn name_of(given: Option<&str>, command: &[OsString]) -> String {
     let name = match given {
         Some(given) => without_credentials(given),
-        None => by_command(command),
+        None => name_of_command(command),
     };
     let name: String = name
         .chars()
@@ -56,7 +56,7 @@ pub(super) fn name_of(given: Option<&str>, command: &[OsString]) -> String {
     }
 }
 
-fn by_command(command: &[OsString]) -> String {
+fn name_of_command(command: &[OsString]) -> String {
     let mut words = command.iter().map(|word| word.to_string_lossy());
     let program = words.next().unwrap_or_default();
     let program = without_credentials(&program);
@@ -66,7 +66,7 @@ fn by_command(command: &[OsString]) -> String {
     }
 }
 
-/// Whether an argument is a word such as `test` or `import.py`: no option, no assignment, no address, no script, no key.
+/// Returns whether an argument is a word such as `test` or `import.py`: no option, assignment, address, script or key.
 fn is_harmless(argument: &str) -> bool {
     !argument.is_empty()
         && argument.chars().count() <= MAX_ARGUMENT_CHARS
@@ -78,7 +78,7 @@ fn is_harmless(argument: &str) -> bool {
         && without_credentials(argument) == argument
 }
 
-/// Whether a word looks like a key, by its beginning or by a long row of letters and digits.
+/// Returns whether a word looks like a key, by its prefix or by a long sequence of letters and digits.
 fn is_key(word: &str) -> bool {
     let begins = KEY_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
     let is_random = |row: &str| {
@@ -89,7 +89,7 @@ fn is_key(word: &str) -> bool {
     begins || is_uuid || word.split(|c: char| !c.is_ascii_alphanumeric()).any(is_random)
 }
 
-/// A text without what the detectors of wide events take for a credential. Words that are keys are dropped, too.
+/// Removes the credentials that the detectors of wide events find, and words that are keys.
 fn without_credentials(text: &str) -> String {
     let text = Redaction::credentials().text(text).into_owned();
     let words = text.split(' ').map(|word| {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_called_by_its_program_and_a_harmless_first_argument() {
+    fn a_run_is_named_by_its_program_and_a_harmless_first_argument() {
         for (command, name) in [
             (&["cargo", "test", "--workspace"][..], "cargo test"),
             (&["./nightly.sh"], "./nightly.sh"),

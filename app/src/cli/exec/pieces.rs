@@ -1,16 +1,17 @@
-//! Cuts what a program prints into pieces for the log.
+//! Cuts a program's output into pieces for the log.
 //!
-//! A piece is a line without its line break, or, marked as partial, a part of one. Put together again, with a line break after
-//! each piece that is not partial, the pieces of a stream are the stream's bytes: carriage returns stay where they are, and
-//! no cut goes through a character. Bytes that are no UTF-8 become U+FFFD, as [`String::from_utf8_lossy`] does it for the
+//! A piece is a line without its line break, or, marked as partial, a part of a line. The concatenated pieces of a
+//! stream, with a line break after each piece that is not partial, are the stream's bytes. Carriage returns are kept,
+//! and no cut splits a character. Bytes that are not UTF-8 become U+FFFD, as with [`String::from_utf8_lossy`] for the
 //! whole stream.
 
-/// A piece is at most so long, in bytes.
+/// The maximum length of a piece, in bytes.
 const MAX_PIECE_BYTES: usize = 64 << 10;
-/// As long as its text may be as JSON, in bytes: within the service's limit for a line, with room for the rest of it.
+/// The maximum length of a piece as JSON, in bytes. It is below the service's limit for a line, with room for the
+/// other fields.
 const MAX_PIECE_JSON_BYTES: usize = 200 << 10;
 
-/// A stream while it is cut.
+/// Cuts one stream into pieces.
 #[derive(Debug)]
 pub(super) struct Pieces {
     pending: Vec<u8>,
@@ -29,59 +30,59 @@ impl Default for Pieces {
 }
 
 impl Pieces {
-    /// Takes in what the program has printed, and gives the lines that it ends, and parts of one that is too long:
-    /// `give(text, partial)`.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut give: impl FnMut(&[u8], bool)) {
+    /// Adds output of the program. Calls `emit(text, partial)` for each line that it completes, and for parts of a line
+    /// that is too long.
+    pub(super) fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(&[u8], bool)) {
         let mut rest = bytes;
         while let Some(at) = memchr::memchr(b'\n', rest) {
-            self.extend(&rest[..at], &mut give);
+            self.extend(&rest[..at], &mut emit);
             rest = &rest[at + 1..];
-            give(&self.pending, false);
+            emit(&self.pending, false);
             self.pending.clear();
         }
-        self.extend(rest, &mut give);
+        self.extend(rest, &mut emit);
     }
 
-    /// Gives what there is of a line that has not ended. The bytes of a character that is not whole yet stay.
-    pub(super) fn flush(&mut self, mut give: impl FnMut(&[u8], bool)) {
+    /// Emits the bytes of an incomplete line as a partial piece. The bytes of an incomplete character stay.
+    pub(super) fn flush(&mut self, mut emit: impl FnMut(&[u8], bool)) {
         let whole = self.pending.len() - incomplete_at_end(&self.pending);
-        self.give_part(whole, &mut give);
+        self.emit_part(whole, &mut emit);
     }
 
-    /// Gives what is left: nothing more comes.
-    pub(super) fn end(&mut self, mut give: impl FnMut(&[u8], bool)) {
+    /// Emits the remaining bytes at the end of the stream.
+    pub(super) fn end(&mut self, mut emit: impl FnMut(&[u8], bool)) {
         let all = self.pending.len();
-        self.give_part(all, &mut give);
+        self.emit_part(all, &mut emit);
     }
 
-    /// Whether something waits for the end of its line.
-    pub(super) fn is_waiting(&self) -> bool {
+    /// Returns whether there is an incomplete line.
+    pub(super) fn is_incomplete(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    fn extend(&mut self, bytes: &[u8], give: &mut impl FnMut(&[u8], bool)) {
+    fn extend(&mut self, bytes: &[u8], emit: &mut impl FnMut(&[u8], bool)) {
         let mut rest = bytes;
-        // Not all at once: what is left is moved at each cut.
+        // Added in parts, because each cut moves the bytes that are left.
         while !rest.is_empty() {
             let (now, after) = rest.split_at(rest.len().min(self.max_bytes));
             self.pending.extend_from_slice(now);
             rest = after;
-            while let Some(at) = self.too_long_at() {
-                self.give_part(at, give);
+            while let Some(at) = self.cut_position() {
+                self.emit_part(at, emit);
             }
         }
     }
 
-    fn give_part(&mut self, length: usize, give: &mut impl FnMut(&[u8], bool)) {
+    fn emit_part(&mut self, length: usize, emit: &mut impl FnMut(&[u8], bool)) {
         if length > 0 {
-            give(&self.pending[..length], true);
+            emit(&self.pending[..length], true);
             self.pending.drain(..length);
         }
     }
 
-    /// Where a line that is too long for one piece is cut.
-    fn too_long_at(&self) -> Option<usize> {
-        // No byte is longer than that as JSON.
+    /// Returns the position of the next cut, if the line is too long for one piece.
+    fn cut_position(&self) -> Option<usize> {
+        // A byte has at most 6 bytes as JSON.
         if self.pending.len() <= self.max_bytes.min(self.max_json_bytes / 6) {
             return None;
         }
@@ -95,23 +96,23 @@ impl Pieces {
             return None;
         }
         let at = fits - incomplete_at_end(&self.pending[..fits]);
-        // With limits that are shorter than a character there would be no progress.
+        // At least one byte, so that limits shorter than a character don't stop all progress.
         Some(if at == 0 { fits.max(1) } else { at })
     }
 }
 
-/// How long a byte of a text is as JSON, at most.
+/// Returns the maximum length of a byte of a text as JSON.
 fn json_bytes_of(byte: u8) -> usize {
     match byte {
         b'"' | b'\\' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
         0..0x20 => 6,
         0x20..0x80 => 1,
-        // By itself it may be no character: U+FFFD has three bytes.
+        // An invalid byte becomes U+FFFD, which has three bytes.
         0x80.. => 3,
     }
 }
 
-/// How many bytes at the end are the beginning of a character, and no more than that: 0 to 3.
+/// Returns the number of bytes at the end that are an incomplete character: 0 to 3.
 fn incomplete_at_end(bytes: &[u8]) -> usize {
     let tail = &bytes[bytes.len().saturating_sub(3)..];
     let Some(at) = tail.iter().rposition(|byte| *byte >= 0xc0) else {
@@ -138,17 +139,17 @@ mod tests {
         }
     }
 
-    /// What comes out of chunks, each with whether a pause follows it.
+    /// Returns the pieces of some chunks, each with a flag that a pause follows it.
     fn cut(mut pieces: Pieces, chunks: &[(Vec<u8>, bool)]) -> Vec<(Vec<u8>, bool)> {
         let mut given = Vec::new();
-        let mut give = |text: &[u8], partial: bool| given.push((text.to_vec(), partial));
+        let mut emit = |text: &[u8], partial: bool| given.push((text.to_vec(), partial));
         for (chunk, pause) in chunks {
-            pieces.feed(chunk, &mut give);
+            pieces.feed(chunk, &mut emit);
             if *pause {
-                pieces.flush(&mut give);
+                pieces.flush(&mut emit);
             }
         }
-        pieces.end(&mut give);
+        pieces.end(&mut emit);
         given
     }
 
@@ -176,7 +177,7 @@ mod tests {
             texts(&given),
             expected.map(|(text, partial)| (text.to_owned(), partial))
         );
-        // As on Windows, and a line without an end.
+        // Lines that end with \r\n, and a line without an end.
         let given = cut(Pieces::default(), &[chunk(b"a\r\nb\r\n\nno end")]);
         assert_eq!(joined(&given), "a\r\nb\r\n\nno end");
     }
@@ -188,7 +189,7 @@ mod tests {
         let given = cut(Pieces::default(), &slowly);
         let whole: Vec<_> = texts(&given).into_iter().map(|(text, _)| text).collect();
         assert_eq!(whole, ["n", "é", "€", "𝄞"]);
-        // One that never becomes whole is told at the end, once.
+        // A character that stays incomplete becomes one U+FFFD at the end.
         assert_eq!(
             joined(&cut(Pieces::default(), &[chunk(b"a\xe2\x82"), chunk(b"\n\xf0\x9f")])),
             "a\u{FFFD}\n\u{FFFD}"
@@ -217,7 +218,7 @@ mod tests {
             any::<String>().prop_map(String::into_bytes),
             "[a-zé€𝄞\r\n]{0,60}".prop_map(String::into_bytes),
             prop::collection::vec(any::<u8>(), 0..60),
-            // Beginnings of characters, and their rests.
+            // First and later bytes of characters.
             prop::collection::vec(
                 prop::sample::select(vec![0xe2, 0x82, 0xac, 0xf0, 0x9d, 0x84, 0x9e, 0xc3, 0xa9, b'\n']),
                 0..40
@@ -228,9 +229,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// In whatever chunks it comes, with whatever pauses: put together it is what was printed.
+        /// For any chunks and pauses, the concatenated pieces are the output.
         #[test]
-        fn the_pieces_are_what_was_printed(
+        fn concatenated_pieces_are_the_output(
             parts in prop::collection::vec(bytes(), 0..6),
             cuts in prop::collection::vec((0..20_usize, any::<bool>()), 1..40),
             max_bytes in 4..40_usize,

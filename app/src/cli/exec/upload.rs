@@ -1,4 +1,5 @@
-//! The way to the service: the run is begun, its lines are sent, its end is told, each again until it is done.
+//! Sends the run to the service: begins it, appends its lines, and completes it. Each request is repeated until it
+//! succeeds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +14,25 @@ use super::lines::LineBuffer;
 use crate::cli::output::note;
 use crate::cli::remote::{Remote, RemoteError};
 
-/// After so long without a line the service is told that we live.
+/// The time without a line after which a heartbeat is sent.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
-/// After which silence the run is taken for lost: several beats.
+/// The time without a heartbeat after which the service counts the run as lost.
 const LOST_AFTER_SECONDS: u64 = 60;
-/// Before a service that is away is tried again; doubled each time.
+/// The interval before a failed request is repeated. It doubles at each attempt.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// How we number our lines: one writer, that never begins anew.
-const WRITER: &str = "exec";
+/// The writer id for the lines. There is one writer with one epoch, because it never restarts.
+const WRITER_ID: &str = "exec";
 
-/// What the service wants of the program.
+/// Whether the program should be stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StopRequest {
     None,
-    /// Somebody has cancelled the run.
+    /// The run was cancelled.
     Cancel,
 }
 
-/// The way to the service.
+/// Sends one run to the service.
 pub(super) struct Upload {
     remote: Remote,
     team: Option<String>,
@@ -62,23 +63,23 @@ impl Upload {
         }
     }
 
-    /// Turns true once the run's link is printed, or it is known that there won't be one.
+    /// Becomes true when the run's link is printed, or when there won't be one.
     pub(super) fn begun(&self) -> watch::Receiver<bool> {
         self.begun.subscribe()
     }
 
-    /// Until the run's end is told, or nothing more can be.
+    /// Runs until the service knows the run's end, or rejects the run.
     pub(super) async fn run(self) {
-        if let Err(error) = self.all().await {
-            note(format_args!("daybook exec: the log goes no further: {error}"));
-            self.lines.refuse();
+        if let Err(error) = self.send_run().await {
+            note(format_args!("daybook exec: the output is no longer recorded: {error}"));
+            self.lines.discard();
         }
         self.begun.send_replace(true);
     }
 
-    async fn all(&self) -> Result<(), RemoteError> {
+    async fn send_run(&self) -> Result<(), RemoteError> {
         let team_id = self
-            .again(async || self.remote.team(self.team.as_deref()).await)
+            .retry(async || self.remote.team(self.team.as_deref()).await)
             .await?;
         let new = json!({
             "name": self.name,
@@ -87,7 +88,7 @@ impl Upload {
         });
         let once = [("idempotency-key", Uuid::new_v4().to_string())];
         let run = self
-            .again(async || {
+            .retry(async || {
                 self.remote
                     .post(team_id, "/runs", &once, new.to_string(), "application/json")
                     .await
@@ -99,24 +100,24 @@ impl Upload {
             self.remote.url()
         ));
         self.begun.send_replace(true);
-        match self.send(team_id, &path).await {
-            Err(RemoteError::Conflict { code, words }) if code == "run-ended" => {
-                return self.ended_elsewhere(team_id, &path, words).await;
+        match self.send_lines(team_id, &path).await {
+            Err(RemoteError::Conflict { code, message }) if code == "run-ended" => {
+                return self.handle_ended_run(team_id, &path, message).await;
             }
-            // Its end can still be told.
-            Err(RemoteError::Conflict { code, words }) if code == "log-full" => {
-                note(format_args!("daybook exec: {words}"));
-                self.lines.refuse();
-                while self.lines.ended().is_none() {
+            // The run can still be completed.
+            Err(RemoteError::Conflict { code, message }) if code == "log-full" => {
+                note(format_args!("daybook exec: {message}"));
+                self.lines.discard();
+                while self.lines.program_end().is_none() {
                     let _ = timeout(HEARTBEAT_INTERVAL, self.lines.more()).await;
                     self.append(team_id, &path, 1, String::new()).await?;
                 }
             }
             sent => sent?,
         }
-        let end = self.lines.ended().map_or(Value::Null, |ended| ended.completion());
+        let end = self.lines.program_end().map_or(Value::Null, |end| end.completion());
         let complete = format!("{path}/complete");
-        self.again(async || {
+        self.retry(async || {
             self.remote
                 .post(team_id, &complete, &[], end.to_string(), "application/json")
                 .await
@@ -125,13 +126,13 @@ impl Upload {
         Ok(())
     }
 
-    /// Sends lines as they come, until there won't be more.
-    async fn send(&self, team_id: Uuid, path: &str) -> Result<(), RemoteError> {
+    /// Sends lines until the program has ended and all are sent.
+    async fn send_lines(&self, team_id: Uuid, path: &str) -> Result<(), RemoteError> {
         let mut seq = 1;
         loop {
-            // Nothing for a while is told, too.
+            // After a timeout an empty request is sent as a heartbeat.
             let _ = timeout(HEARTBEAT_INTERVAL, self.lines.more()).await;
-            let ended = self.lines.ended().is_some();
+            let ended = self.lines.program_end().is_some();
             let (body, count) = self.lines.batch();
             if count == 0 && ended {
                 return Ok(());
@@ -146,7 +147,7 @@ impl Upload {
         let path = format!("{path}/events");
         let mut headers = vec![];
         if !body.is_empty() {
-            headers.push(("writer-id", WRITER.to_owned()));
+            headers.push(("writer-id", WRITER_ID.to_owned()));
             headers.push(("writer-epoch", "1".to_owned()));
             headers.push(("writer-seq", seq.to_string()));
         }
@@ -156,46 +157,46 @@ impl Upload {
                 .post(team_id, &path, &headers, body, "application/x-ndjson")
                 .await
         };
-        self.again(post).await?;
+        self.retry(post).await?;
         Ok(())
     }
 
-    /// Somebody else has ended the run. If they cancelled it, the program is to end, too.
-    async fn ended_elsewhere(&self, team_id: Uuid, path: &str, words: String) -> Result<(), RemoteError> {
+    /// Handles a run that another client has ended. If it was cancelled, the program is stopped.
+    async fn handle_ended_run(&self, team_id: Uuid, path: &str, message: String) -> Result<(), RemoteError> {
         let run = self
-            .again(async || {
+            .retry(async || {
                 let run = self.remote.get(team_id, path, &[]).await?;
                 match run["completed_at"].is_null() {
-                    // Its log ends a moment before it does.
-                    true => Err(RemoteError::Unavailable(words.clone())),
+                    // The log ends shortly before the run does, so this is repeated.
+                    true => Err(RemoteError::Unavailable(message.clone())),
                     false => Ok(run),
                 }
             })
             .await?;
         if run["status"] == "cancelled" {
-            self.lines.refuse();
+            self.lines.discard();
             self.stop_request.send_replace(StopRequest::Cancel);
-            // As long as the program runs it can be told.
-            while self.lines.ended().is_none() {
+            // The sender is kept until the program has ended, so that the request reaches it.
+            while self.lines.program_end().is_none() {
                 self.lines.more().await;
             }
             return Ok(());
         }
-        Err(RemoteError::Rejected(words))
+        Err(RemoteError::Rejected(message))
     }
 
-    /// Does something again and again while the service is away.
-    async fn again<T>(&self, work: impl AsyncFn() -> Result<T, RemoteError>) -> Result<T, RemoteError> {
+    /// Repeats a request while the service is unavailable.
+    async fn retry<T>(&self, request: impl AsyncFn() -> Result<T, RemoteError>) -> Result<T, RemoteError> {
         let mut pause = MIN_RETRY_INTERVAL;
-        let mut told = false;
+        let mut noted = false;
         loop {
-            match work().await {
-                Err(RemoteError::Unavailable(words)) => {
-                    // A moment is not worth a word.
-                    if !told && pause > Duration::from_secs(1) {
-                        told = true;
+            match request().await {
+                Err(RemoteError::Unavailable(message)) => {
+                    // A short interruption is not reported.
+                    if !noted && pause > Duration::from_secs(1) {
+                        noted = true;
                         note(format_args!(
-                            "daybook exec: the service is away, output is kept for it: {words}"
+                            "daybook exec: the service is unavailable, output is buffered: {message}"
                         ));
                     }
                     let wait = pause.mul_f64(rand::rng().random_range(0.5..1.0));
@@ -203,8 +204,8 @@ impl Upload {
                     pause = (pause * 2).min(MAX_RETRY_INTERVAL);
                 }
                 done => {
-                    if told && done.is_ok() {
-                        note(format_args!("daybook exec: the service is back"));
+                    if noted && done.is_ok() {
+                        note(format_args!("daybook exec: the service is available again"));
                     }
                     return done;
                 }

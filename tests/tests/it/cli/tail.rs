@@ -134,10 +134,10 @@ fn a_team_is_told_line_by_line_also_across_a_crash_of_the_service() {
     assert!(first.ends_with("  Ada Lovelace created campaign “First”"), "{first}");
 
     sample.restart();
-    tail.hear("the service is away");
+    tail.hear("the service is unavailable");
     let made = sample.post("/campaigns", json!({"name": "Second", "budget": "1"}));
     while tail.line() != "Ada Lovelace created campaign “Second”" {}
-    tail.hear("the service is back");
+    tail.hear("the service is available again");
     let object = format!("campaign/{}", made["id"].as_str().unwrap());
 
     let thread = Tail::start(sample.command(&["--object", &object, "--from", "0"]));
@@ -193,7 +193,7 @@ fn what_can_t_be_followed_is_said() {
         (&["--thread", nobodys], &[], "no such thread"),
         (&["--object", "campaign"], &[], "--object must be TYPE/ID"),
         (&["--object", "campaign/x"], &[], "has no thread"),
-        (&["--from", "0"], &[], "say which by --thread or --object"),
+        (&["--from", "0"], &[], "--from needs a thread"),
         (
             &[],
             &[("DAYBOOK_TOKEN", "nonsense-that-nobody-signed")],
