@@ -122,7 +122,7 @@ fn chunks(events: Vec<(Uuid, i64)>) -> Vec<Vec<Uuid>> {
     chunks
 }
 
-/// Returns the actor's id for `--actor`: a member by handle, or any actor by id, also people who have left and API keys.
+/// Returns the actor's id for `--actor`: a member by handle, or any actor by id, also a former member or an API key.
 async fn find_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
     let member = tx
         .fetch_all(
@@ -149,8 +149,8 @@ async fn find_actor(tx: &TeamTx, actor: &str) -> Result<Uuid> {
 pub(super) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     let invalid = || {
         format!(
-            "{text:?} must be a duration such as 30m, 2h or 7d, a date (2026-11-20) or an instant (2026-11-20T08:00:00Z), \
-             in a year from 1 to 9999"
+            "{text:?} must be a duration such as 30m, 2h or 7d, a date (2026-11-20) or an instant \
+             (2026-11-20T08:00:00Z), in a year from 1 to 9999"
         )
     };
     let moment = parse_since(text, invalid)?;

@@ -96,8 +96,8 @@ pub(super) fn write(text: &Line) -> Result<bool> {
     write_and_flush(&mut io::stdout().lock(), &text.0)
 }
 
-/// Writes a program's output unchanged to the stream that the program wrote it to. Escape sequences are kept, so this is
-/// only for a user who asked for it. Returns whether the stream is still open.
+/// Writes a program's output unchanged to the stream that the program wrote it to. Escape sequences are kept, so this
+/// is only for a user who asked for it. Returns whether the stream is still open.
 pub(super) fn forward_output(is_stderr: bool, text: &str) -> Result<bool> {
     match is_stderr {
         true => write_and_flush(&mut io::stderr().lock(), text),
@@ -135,8 +135,8 @@ pub(super) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Writes log events to stderr, each as one line. With colours, the formatter's own escape sequences pass. The formatter
-/// escapes those that are in a message.
+/// Writes log events to stderr, each as one line. With colours, the formatter's own escape sequences pass. The
+/// formatter escapes those that are in a message.
 pub(super) struct LogWriter {
     coloured: bool,
 }

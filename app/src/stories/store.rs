@@ -14,7 +14,7 @@ use crate::http::ByteBudget;
 use crate::jobs::{self, ActionView, SessionView, StorySession};
 use crate::runs::{self, RunView};
 use crate::tenancy::{Actor, TeamTx};
-use crate::threads::ToldEvent;
+use crate::threads::RenderedEvent;
 
 /// Maximum number of events, of sessions and of runs in a story.
 pub(super) const MAX_STEPS_PER_KIND: i64 = 1_000;
@@ -55,8 +55,8 @@ pub struct StoryStep {
 pub enum Step {
     /// A change of an object.
     Event {
-        /// The event with its sentence.
-        event: Box<ToldEvent>,
+        /// The change, in words.
+        event: Box<RenderedEvent>,
     },
     /// A job session.
     Job {
@@ -118,7 +118,7 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
         at: event.created_at,
         caused_by: causes.of_event(event),
         step: Step::Event {
-            event: Box::new(ToldEvent::new(sentences, event)),
+            event: Box::new(RenderedEvent::new(sentences, event)),
         },
     }));
     steps.extend(sessions.into_iter().take(max_steps).map(|session| StoryStep {

@@ -1,4 +1,4 @@
-//! Finding `@handle` in a text.
+//! Finds `@handle` in a text.
 
 use std::collections::BTreeSet;
 
@@ -6,16 +6,16 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 use unicode_script::{Script, UnicodeScript as _};
 
-/// A handle's length at most, as in the column's check.
-const MAX_HANDLE: usize = 32;
+/// The maximum length of a handle, as in the column's check.
+const MAX_HANDLE_BYTES: usize = 32;
 
-/// The handles that a text may mention, in lower case.
+/// Returns the handles that a text may mention, in lower case.
 ///
-/// The text is read in its composed form (NFC), so that a letter with an accent is one letter however it was typed.
-/// A mention begins and ends at a word's boundary, so `ada@example.com`, `@ada@example.com` and `@adaé` mention
-/// nobody. Handles are ASCII, so a letter of another script than Latin is such a boundary: `@linusさん` and
-/// `你好@linus你好` mention `linus`. A handle may end in `.`, `_` or `-`, and so may a sentence: of `@ada.` both `ada.`
-/// and `ada` are given, and whichever is a member's is meant.
+/// The text is converted to its composed form (NFC), so that a letter with an accent is always one character. A mention
+/// begins and ends at a word boundary, so `ada@example.com`, `@ada@example.com` and `@adaé` mention nobody. Handles are
+/// ASCII, so a letter of a script other than Latin is a boundary: `@linusさん` and `你好@linus你好` mention `linus`. A
+/// handle may end in `.`, `_` or `-`, and so may a sentence. For `@ada.` both `ada.` and `ada` are returned; the caller
+/// uses the one that a member has.
 pub(super) fn handles(text: &str) -> Vec<String> {
     let text: String = text.nfc().collect();
     let mut found = BTreeSet::new();
@@ -31,7 +31,7 @@ pub(super) fn handles(text: &str) -> Vec<String> {
         let longest = rest[..end].to_ascii_lowercase();
         let trimmed = longest.trim_end_matches(['.', '_', '-']);
         for handle in [trimmed, longest.as_str()] {
-            if handle.len() <= MAX_HANDLE && handle.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            if handle.len() <= MAX_HANDLE_BYTES && handle.starts_with(|c: char| c.is_ascii_alphanumeric()) {
                 found.insert(handle.to_owned());
             }
         }
@@ -43,8 +43,8 @@ fn is_handle(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// Whether a character beside it makes `@handle` part of something else: of a word in the Latin script, of an
-/// address, or a letter with a mark that has no composed form.
+/// Returns whether a character next to `@handle` makes it part of something else: of a word in the Latin script, of an
+/// address, or of a letter with a combining mark that has no composed form.
 fn joins(c: char) -> bool {
     c.is_ascii_alphanumeric()
         || c.is_alphabetic() && c.script() == Script::Latin
@@ -57,7 +57,7 @@ mod tests {
     use super::handles;
 
     #[test]
-    fn mentions_stand_at_a_words_boundary() {
+    fn mentions_begin_and_end_at_a_word_boundary() {
         assert_eq!(handles("@ada look"), ["ada"]);
         assert_eq!(handles("Please, (@Ada) and @bob-2: look, @ada!"), ["ada", "bob-2"]);
         assert_eq!(handles("@ada,@bob\n@c"), ["ada", "bob", "c"]);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_half_words_mention_nobody() {
+    fn addresses_and_parts_of_words_mention_nobody() {
         for text in [
             "ada@example.com",
             "@ada@example.com",
@@ -106,7 +106,7 @@ mod tests {
         ] {
             assert_eq!(handles(text), [mentioned], "{text}");
         }
-        // The domain of an address with an international name is no handle that anybody has.
+        // For an international address the domain is returned. No member has it as a handle.
         assert_eq!(handles("用户@linus.dev"), ["linus.dev"]);
     }
 }

@@ -1,4 +1,4 @@
-//! A message as it is read: an event in words, or a comment.
+//! Messages as clients read them: a rendered event, or a comment.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,54 +10,54 @@ use crate::http::Version;
 use crate::json::Unreadable;
 use crate::tenancy::{Actor, Person};
 
-/// A part of a thread, the same for every reader.
+/// A page of a thread's messages. It is the same for every reader.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct MessagePage {
-    /// In the order that was asked for.
+    /// The messages, in the requested order.
     pub items: Vec<Message>,
-    /// The newest message's place: how many messages the thread has.
+    /// The position of the newest message, which is the number of messages in the thread.
     pub last_seq: i64,
-    /// Whether the window goes on after these: ask again from the last item's `seq`.
+    /// Whether there are more messages in the window. The next page begins at the last item's `seq`.
     pub more: bool,
 }
 
-/// A message of a thread. The same for every reader: sentences name people by their ids, too, and a page may
+/// A message of a thread. It is the same for every reader. Sentences contain people's ids, so that a user interface can
 /// write "You".
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Message {
-    /// Its place in the thread, from 1.
+    /// Its position in the thread, from 1.
     pub seq: i64,
     /// When it was posted.
     pub created_at: DateTime<Utc>,
-    /// What it is.
+    /// Its content.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// What a message is.
+/// The content of a message: an event or a comment.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schema(as = MessageContent)]
 #[non_exhaustive]
 pub enum Content {
-    /// It tells of an event.
+    /// An event.
     System {
-        /// The event.
+        /// The event's id.
         event_id: Uuid,
-        /// What it says; null for an event that is no longer at hand.
-        event: Option<Box<ToldEvent>>,
+        /// The rendered event; null if the event no longer exists.
+        event: Option<Box<RenderedEvent>>,
     },
-    /// Somebody wrote it.
+    /// A comment.
     Comment {
-        /// Who.
+        /// Its author.
         author: Author,
-        /// In whose name, where that is another person.
+        /// The person for whom the author acted, if that is another person.
         on_behalf_of: Option<Author>,
-        /// The text; null once it was taken back.
+        /// The text; null if the comment was deleted.
         body: Option<String>,
         /// When the text last changed.
         edited_at: Option<DateTime<Utc>>,
-        /// When it was taken back.
+        /// When the comment was deleted.
         deleted_at: Option<DateTime<Utc>>,
         /// Its version, for `If-Match`.
         #[schema(example = "\"3.0\"")]
@@ -65,52 +65,52 @@ pub enum Content {
     },
 }
 
-/// An event in words.
+/// A rendered event: its fields and its sentence.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct ToldEvent {
+pub struct RenderedEvent {
     /// The kind of change.
     pub event_type: EventType,
     /// The name of a `CUSTOM` event.
     pub event_name: Option<String>,
-    /// What it happened to.
+    /// The object of the event.
     pub object: ObjectRef,
-    /// What that was called then.
+    /// The object's label at that time.
     pub object_label: String,
-    /// Who did it.
+    /// The actor.
     pub actor: Author,
-    /// In whose name, where that is another person.
+    /// The person for whom the actor acted, if that is another person.
     pub on_behalf_of: Option<Author>,
-    /// The way in.
+    /// The interface through which the actor acted.
     pub via: Option<String>,
-    /// Why, in a person's words.
+    /// The reason that the actor gave.
     pub reason: Option<String>,
-    /// The story it belongs to.
+    /// The id of the story that the event belongs to.
     pub correlation_id: Uuid,
     /// The event that caused it.
     pub causation_id: Option<Uuid>,
     /// When its transaction began.
     pub created_at: DateTime<Utc>,
-    /// What changed, by field, of an `UPDATED` or `STATE_CHANGED` event that recorded it.
+    /// The changed fields of an `UPDATED` or `STATE_CHANGED` event, if it recorded them.
     pub changes: Vec<ChangedField>,
-    /// Why what was recorded can't be read, if it can't: then there are no `changes`.
+    /// Why the payload can't be read, if it can't. Then `changes` is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<Unreadable>,
-    /// True: some values are long, and only their beginnings are here.
+    /// Whether long values were cut.
     pub truncated: bool,
-    /// The event in words, part by part.
+    /// The event's sentence, in parts.
     pub sentence: Sentence,
     /// The sentence as plain text.
     pub text: String,
 }
 
-/// Who did or wrote something.
+/// The actor of an event, or the author of a comment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Author {
     /// `user`, `api_key`, `job` or `system`.
     pub kind: String,
-    /// Their row, where they have one.
+    /// The actor's id; null for `system`.
     pub id: Option<Uuid>,
-    /// What they were called then.
+    /// The name at that time.
     pub name: String,
 }
 
@@ -134,8 +134,8 @@ impl From<&Actor> for Author {
     }
 }
 
-impl ToldEvent {
-    /// An event in the words that the models have for it.
+impl RenderedEvent {
+    /// Renders an event with the models' sentences.
     pub fn new(sentences: &Sentences, event: &Event) -> Self {
         let sentence = sentences.render(event);
         let changes = sentences.changes(event);
@@ -160,7 +160,7 @@ impl ToldEvent {
     }
 }
 
-/// A comment's version: its place, and when it last changed.
+/// Returns a comment's version: its position, and the time of its last change.
 pub(super) fn comment_version(
     seq: i64,
     edited_at: Option<DateTime<Utc>>,

@@ -1,27 +1,26 @@
-//! Threads: where an object's events and people's comments are read, one an object.
+//! Threads: the events and comments of an object, in one list. Each object has one thread.
 //!
-//! **Who plays.** The consumer `daybook.post_to_thread` gives every threadable object a thread and posts a
-//! message for each of its events; people post comments. Who creates an object, comments on it or is
-//! mentioned with `@handle` follows its thread, until they say otherwise, and is told of what comes
-//! (`notifications`). Who watches a type of objects is told of every new one.
+//! **Parts.** The consumer `daybook.post_to_thread` gives every threadable object a thread, and posts a message for
+//! each of its events. People post comments. A person who creates an object, comments on it or is mentioned with
+//! `@handle` follows its thread, unless they have unfollowed it, and is notified of new messages (`notifications`). A
+//! person who watches an object type is notified of every new object.
 //!
-//! **The life of a message.** A writer counts the thread's `last_seq` up, which locks its row until the commit,
-//! and takes the number. A message that tells of an event holds the event's id and no words: the sentence is
-//! made when it is read, by the one place that says events in words. A comment may be edited and taken back
-//! by its author; its number stays.
+//! **The life of a message.** A writer increments the thread's `last_seq`, which locks the thread's row until the
+//! commit, and takes the number. The message of an event stores only the event's id: its sentence is rendered when the
+//! message is read. The author of a comment can edit and delete it; its number stays.
 //!
-//! **How it is read.** Page by page, by `seq`, forward or backward; `grouping` says which edits are told as one line.
-//! Each person has a mark up to where they have read, follower or not, that only moves forward: what is behind it is
-//! new to them. It moves along with what they do themselves, if nothing before that was new.
+//! **Reading.** A thread is read in pages, by `seq`, forward or backward. `grouping` defines which edits are shown as
+//! one item. Each person, follower or not, has a read mark, which only moves forward. Messages after it are new to the
+//! person. A person's own message moves the mark, if nothing before it was new.
 //!
-//! **Invariant:** a thread's `seq` counts from 1 without gaps, in commit order, and no message ever leaves. So a
-//! page is a range of numbers, a reader can check that it has everything, and `last_seq` is the count.
+//! **Invariant:** a thread's `seq` counts from 1 without gaps, in commit order, and no message is ever removed. So a
+//! page is a range of numbers, a reader can check that it has everything, and `last_seq` is the number of messages.
 //! **Invariant:** each consumer sends one statement, whatever the number of events of one type.
-//! **Invariant:** what one did by hand stays: who has unfollowed a thread is not made a follower again by
-//! commenting or being mentioned, though a mention still reaches them unless they muted the thread.
+//! **Invariant:** a person's own choice stays: a person who has unfollowed a thread does not become a follower again by
+//! a comment or a mention. A mention still notifies them, unless they have muted the thread.
 //!
-//! Editing a comment notifies only those whom it mentions and hasn't mentioned before, and there is no deleting for
-//! others: a thread is a record.
+//! An edit of a comment notifies only people whom the comment did not mention before. Nobody can delete another
+//! author's comment, because a thread is a record.
 
 mod consumer;
 mod grouping;
@@ -34,7 +33,7 @@ use uuid::Uuid;
 
 pub use consumer::post_to_thread;
 pub use grouping::{Group, GroupKind, Item};
-pub use message::{Author, Content, Message, MessagePage, ToldEvent};
+pub use message::{Author, Content, Message, MessagePage, RenderedEvent};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
@@ -43,21 +42,22 @@ pub use store::{Changes, Cursor, FeedPiece, ThreadRef, Window, changes, feed, he
 use crate::error::Result;
 use crate::tenancy::TeamTx;
 
-/// A page of a thread's messages, with events in words; `None` if there is no such thread. One statement.
+/// Reads a page of a thread's messages, with rendered events. Returns `None` if there is no such thread. Sends one
+/// statement.
 ///
 /// # Errors
 /// As any statement.
 pub async fn read_messages(tx: &TeamTx, thread_id: Uuid, window: Window) -> Result<Option<MessagePage>> {
-    let reading = store::Reading {
+    let request = store::PageRequest {
         window,
         since: None,
         reader: None,
         neighbours: false,
     };
-    let Some(page) = store::read_page(tx, thread_id, reading).await? else {
+    let Some(page) = store::read_page(tx, thread_id, request).await? else {
         return Ok(None);
     };
-    let mut items: Vec<_> = page.told.into_iter().map(|(message, _)| message).collect();
+    let mut items: Vec<_> = page.messages.into_iter().map(|(message, _)| message).collect();
     if matches!(window, Window::Backward { .. }) {
         items.reverse();
     }

@@ -1,4 +1,4 @@
-//! People's comments.
+//! Routes that post, edit and delete comments.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -14,7 +14,7 @@ use crate::threads::mentions::handles;
 use crate::threads::message::{Author, Content, Message, comment_version};
 use crate::threads::store::{self, CommentRow, NewComment};
 
-const MAX_BODY: usize = 20_000;
+const MAX_BODY_CHARS: usize = 20_000;
 
 /// A comment's text.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,23 +28,23 @@ pub(super) struct CommentBody {
 impl CommentBody {
     fn checked(self) -> Result<String> {
         if self.body.trim().is_empty() {
-            return Err(Error::invalid("body", "must say something"));
+            return Err(Error::invalid("body", "must not be empty"));
         }
         let length = self.body.chars().count();
-        if length > MAX_BODY {
+        if length > MAX_BODY_CHARS {
             return Err(Error::invalid(
                 "body",
-                format!("must be at most {MAX_BODY} characters, not {length}"),
+                format!("must be at most {MAX_BODY_CHARS} characters, not {length}"),
             ));
         }
         Ok(self.body)
     }
 }
 
-/// Comments on a thread.
+/// Posts a comment to a thread.
 ///
-/// You follow the thread from then on, as do the members that the text mentions by `@handle`, unless they have
-/// unfollowed it before.
+/// You and the members that the text mentions by `@handle` become followers of the thread, unless they have unfollowed
+/// it.
 #[utoipa::path(
     post, path = "/threads/{id}/messages", tag = "threads",
     params(("id" = Uuid, Path, description = "The thread")),
@@ -53,7 +53,7 @@ impl CommentBody {
         (status = 201, body = Message, headers(("ETag" = String, description = "For If-Match"))),
         (status = 403, description = "A viewer can't comment", body = Problem),
         (status = 404, description = "No such thread", body = Problem),
-        (status = 422, description = "The body is wrong", body = Problem),
+        (status = 422, description = "The body is invalid", body = Problem),
     )
 )]
 pub(super) async fn post_comment(
@@ -98,25 +98,24 @@ pub(super) async fn post_comment(
     Ok((StatusCode::CREATED, version, Json(message)))
 }
 
-/// Changes a comment of your own.
+/// Edits your own comment.
 ///
-/// Members whom the new text mentions and no text of the comment before it has mentioned are notified; nobody is
-/// notified of the change itself.
+/// Members whom the comment did not mention before are notified. Nobody is notified of the edit itself.
 #[utoipa::path(
     patch, path = "/threads/{id}/messages/{seq}", tag = "threads",
     params(
         ("id" = Uuid, Path, description = "The thread"),
-        ("seq" = i64, Path, description = "The message's place"),
+        ("seq" = i64, Path, description = "The message's position"),
         ("If-Match" = String, Header, description = "The comment's `etag`, weak (W/) or not, or *"),
     ),
     request_body = CommentBody,
     responses(
         (status = 200, body = Message, headers(("ETag" = String, description = "For If-Match"))),
-        (status = 403, description = "Somebody else's comment", body = Problem),
+        (status = 403, description = "Not your own comment", body = Problem),
         (status = 404, description = "No such message", body = Problem),
-        (status = 409, description = "Not a comment, or taken back", body = Problem),
-        (status = 412, description = "It has changed since", body = Problem),
-        (status = 422, description = "The body is wrong", body = Problem),
+        (status = 409, description = "Not a comment, or deleted", body = Problem),
+        (status = 412, description = "The comment has changed since", body = Problem),
+        (status = 422, description = "The body is invalid", body = Problem),
         (status = 428, description = "If-Match is missing", body = Problem),
     )
 )]
@@ -133,7 +132,7 @@ pub(super) async fn edit_comment(
     if comment.deleted_at.is_some() {
         return Err(Error::conflict(
             "comment-deleted",
-            "this comment was taken back and can't be changed",
+            "this comment was deleted and can't be edited",
         ));
     }
     let edited_at = store::edit_comment(&tx, thread_id, seq, &body).await?;
@@ -167,22 +166,22 @@ pub(super) async fn edit_comment(
     ))
 }
 
-/// Takes a comment of your own back. Its text is gone for good; its place in the thread stays.
+/// Deletes your own comment. Its text can't be restored; its position in the thread stays.
 ///
-/// Unread notifications no longer count it; one that counted nothing else is read.
+/// Unread notifications no longer count it. A notification that counts nothing else is marked as read.
 #[utoipa::path(
     delete, path = "/threads/{id}/messages/{seq}", tag = "threads",
     params(
         ("id" = Uuid, Path, description = "The thread"),
-        ("seq" = i64, Path, description = "The message's place"),
+        ("seq" = i64, Path, description = "The message's position"),
         ("If-Match" = String, Header, description = "The comment's `etag`, weak (W/) or not, or *"),
     ),
     responses(
-        (status = 204, description = "Taken back"),
-        (status = 403, description = "Somebody else's comment", body = Problem),
+        (status = 204, description = "Deleted"),
+        (status = 403, description = "Not your own comment", body = Problem),
         (status = 404, description = "No such message", body = Problem),
         (status = 409, description = "Not a comment", body = Problem),
-        (status = 412, description = "It has changed since", body = Problem),
+        (status = 412, description = "The comment has changed since", body = Problem),
         (status = 428, description = "If-Match is missing", body = Problem),
     )
 )]
@@ -193,7 +192,7 @@ pub(super) async fn delete_comment(
 ) -> Result<StatusCode> {
     let tx = team.begin().await?;
     let comment = own_comment(&tx, thread_id, seq).await?;
-    // Taken back already: there is nothing left that somebody could take back unseen.
+    // A deleted comment needs no check of If-Match: no unseen change can be lost.
     if comment.deleted_at.is_none() {
         if_match.check(&comment_version(seq, comment.edited_at, None))?;
         store::delete_comment(&tx, thread_id, seq).await?;
@@ -203,7 +202,7 @@ pub(super) async fn delete_comment(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The comment, locked, if it is the actor's own.
+/// Returns the locked comment, if the current actor is its author.
 async fn own_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<CommentRow> {
     let comment = store::lock_comment(tx, thread_id, seq)
         .await?
@@ -211,13 +210,13 @@ async fn own_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<CommentRo
     if !comment.is_comment {
         return Err(Error::conflict(
             "not-a-comment",
-            "this message tells of an event, and events are never changed; only comments are",
+            "this message is an event; only comments can be changed",
         ));
     }
     let actor = &tx.context().actor;
     if comment.author_kind.as_deref() != Some(actor.kind()) || comment.author_id != actor.id() {
         return Err(Error::Forbidden {
-            detail: "this is somebody else's comment; only its author can change it".to_owned(),
+            detail: "only its author can change this comment".to_owned(),
         });
     }
     Ok(comment)

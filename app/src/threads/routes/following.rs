@@ -1,4 +1,5 @@
-//! What a person wants to hear of: follows, mutes and watches. Each is one's own, so a viewer may set them.
+//! Routes for a person's follows, mutes, read marks and watches. A viewer may set them, too, because they concern only
+//! the person.
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -13,26 +14,26 @@ use crate::notifications::{read_up_to, require_object_type};
 use crate::tenancy::{Role, TeamTx};
 use crate::threads::store::{self, FollowRow, WatchRow};
 
-/// How you stand to a thread.
+/// Your settings for a thread.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Following {
     /// The thread.
     thread_id: Uuid,
-    /// Whether you follow it: you are told of every message.
+    /// Whether you follow it. You are notified of every message.
     following: bool,
-    /// Whether you have muted it: you are told of nothing.
+    /// Whether you have muted it. You are not notified of any message.
     muted: bool,
-    /// Up to where you have read.
+    /// The position up to which you have read.
     read_seq: i64,
 }
 
-/// "Tell me of every new one."
+/// A watch. You are notified of every new object of the type.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Watch {
-    /// The type of objects.
+    /// The object type.
     #[schema(example = "campaign")]
     object_type: String,
-    /// Since when.
+    /// When you began to watch it.
     created_at: DateTime<Utc>,
 }
 
@@ -77,7 +78,7 @@ pub(super) async fn unfollow(team: Team, Path(thread_id): Path<Uuid>) -> Result<
     following(tx, thread_id, row).await
 }
 
-/// Mutes a thread: you are told of nothing in it, not even of a mention.
+/// Mutes a thread: you are not notified of any message in it, not even of a mention.
 #[utoipa::path(
     put, path = "/threads/{id}/mute", tag = "threads",
     params(("id" = Uuid, Path, description = "The thread")),
@@ -109,41 +110,42 @@ pub(super) async fn unmute(team: Team, Path(thread_id): Path<Uuid>) -> Result<Js
     following(tx, thread_id, row).await
 }
 
-/// Up to where you have read.
+/// A new read mark.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Read {
-    /// The place of the last message that you have read; 0 for none. At most the thread's `last_seq`.
+    /// The position of the last message that you have read, or 0. At most the thread's `last_seq`.
     #[schema(minimum = 0)]
     seq: i64,
 }
 
-/// How much of a thread you have read.
+/// Your read mark in a thread.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReadMark {
     /// The thread.
     thread_id: Uuid,
-    /// Up to where you have read.
+    /// The position up to which you have read.
     read_seq: i64,
-    /// The newest message's place.
+    /// The position of the newest message.
     last_seq: i64,
-    /// How many messages are behind what you have read.
+    /// The number of messages after `read_seq`.
     new_count: i64,
 }
 
-/// Says up to where you have read a thread.
+/// Sets your read mark in a thread.
 ///
-/// The mark moves forward only: a place before it leaves it where it is. Your notification of the thread is read,
-/// too, if it tells of nothing behind the mark, and else counts what is behind it. It doesn't make you a follower.
+/// The mark only moves forward: an earlier position changes nothing. If your notification of the thread counts no
+/// message after the mark, it is marked as read, too; otherwise it counts only the messages after the mark. This does
+/// not make you a follower.
 #[utoipa::path(
     put, path = "/threads/{id}/read", tag = "threads",
     params(("id" = Uuid, Path, description = "The thread")),
     request_body = Read,
     responses(
         (status = 200, body = ReadMark),
-        (status = 403, description = "Only a person can read in this sense", body = Problem),
+        (status = 403, description = "Only a person has a read mark", body = Problem),
         (status = 404, description = "No such thread", body = Problem),
-        (status = 422, description = "There is no such place in it", body = Problem),
+        (status = 422, description = "The thread has no such position", body = Problem),
     )
 )]
 pub(super) async fn read(team: Team, Path(thread_id): Path<Uuid>, Json(body): Json<Read>) -> Result<Json<ReadMark>> {
@@ -159,7 +161,7 @@ pub(super) async fn read(team: Team, Path(thread_id): Path<Uuid>, Json(body): Js
             let Some(read_seq) = mark.read_seq else {
                 return Err(Error::invalid(
                     "seq",
-                    format!("must be at most {}, the place of the newest message", mark.last_seq),
+                    format!("must be at most {}, the position of the newest message", mark.last_seq),
                 ));
             };
             read_up_to(tx, person, thread_id, read_seq).await?;
@@ -174,7 +176,7 @@ pub(super) async fn read(team: Team, Path(thread_id): Path<Uuid>, Json(body): Js
     Ok(Json(mark))
 }
 
-/// Your watches, by object type.
+/// Lists your watches, in the order of their object types.
 #[utoipa::path(
     get, path = "/watches", tag = "threads",
     params(PageParams),
@@ -182,7 +184,7 @@ pub(super) async fn read(team: Team, Path(thread_id): Path<Uuid>, Json(body): Js
         (status = 200, body = Page<Watch>),
         (status = 403, description = "Only a person can watch", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 pub(super) async fn list_watches(team: Team, Query(page): Query<PageParams>) -> Result<Json<Page<Watch>>> {
@@ -195,15 +197,15 @@ pub(super) async fn list_watches(team: Team, Query(page): Query<PageParams>) -> 
     ))
 }
 
-/// Watches a type of objects: you are told of every new one.
+/// Watches an object type: you are notified of every new object.
 #[utoipa::path(
     put, path = "/watches/{object_type}", tag = "threads",
-    params(("object_type" = String, Path, description = "The type of objects: `campaign`")),
+    params(("object_type" = String, Path, description = "The object type, such as `campaign`")),
     responses(
         (status = 200, body = Watch),
         (status = 403, description = "Only a person can watch", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "No such type of objects", body = Problem),
+        (status = 422, description = "No such object type", body = Problem),
     )
 )]
 pub(super) async fn watch(team: Team, Path(object_type): Path<String>) -> Result<Json<Watch>> {
@@ -218,7 +220,7 @@ pub(super) async fn watch(team: Team, Path(object_type): Path<String>) -> Result
 /// Ends a watch.
 #[utoipa::path(
     delete, path = "/watches/{object_type}", tag = "threads",
-    params(("object_type" = String, Path, description = "The type of objects")),
+    params(("object_type" = String, Path, description = "The object type")),
     responses(
         (status = 204, description = "Not watched any more"),
         (status = 403, description = "Only a person can watch", body = Problem),

@@ -1,4 +1,4 @@
-//! Threads over HTTP, under `/v1/teams/{team_id}`.
+//! The routes of threads, below `/v1/teams/{team_id}`.
 
 mod comments;
 mod following;
@@ -15,8 +15,8 @@ use crate::tenancy::TeamTx;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::reading::fuzz_filters;
 
-/// The routes of threads, their messages, followers and watches.
-pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
+/// Returns the routes of threads, messages, followers and watches.
+pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(reading::list_threads))
         .routes(routes!(reading::get_thread))
@@ -33,7 +33,7 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(following::watch, following::unwatch))
 }
 
-/// The person who follows, mutes, reads and watches.
+/// Returns the id of the current person.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for an API key.

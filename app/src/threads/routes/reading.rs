@@ -1,4 +1,4 @@
-//! Reading threads and their messages.
+//! Routes that read threads and their messages.
 
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
@@ -16,21 +16,21 @@ use crate::events::{ObjectRef, Sentences};
 use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team, moment};
 use crate::threads::grouping::{Item, grouped};
 use crate::threads::message::Message;
-use crate::threads::store::{self, Reading, ThreadRow, Window};
+use crate::threads::store::{self, PageRequest, ThreadRow, Window};
 
 const MAX_MESSAGES: i64 = 200;
 const DEFAULT_MESSAGES: i64 = 50;
 
-/// Which threads.
+/// The filters of a list of threads.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ThreadParams {
-    /// Only of objects of this type.
+    /// Only threads of objects of this type.
     object_type: Option<String>,
-    /// Only of the object with this id; needs `object_type`.
+    /// Only the thread of the object with this id. Requires `object_type`.
     object_id: Option<String>,
-    /// Only those that you follow, haven't muted and haven't read to the end.
+    /// Only threads that you follow, have not muted and have not read to the end.
     #[serde(default)]
     #[param(default = false)]
     new: bool,
@@ -39,7 +39,7 @@ pub(super) struct ThreadParams {
     page: PageParams,
 }
 
-/// A thread: where an object's events and people's comments are read.
+/// A thread: the events and comments of an object.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Thread {
     /// Its id.
@@ -48,23 +48,23 @@ pub(super) struct Thread {
     object_type: String,
     /// The object's id.
     object_id: String,
-    /// What the object was last called.
+    /// The object's latest label.
     object_label: String,
     /// The object that it belongs to, if it belongs to one.
     scope: Option<ObjectRef>,
-    /// The newest message's place: how many messages there are.
+    /// The position of the newest message, which is the number of messages.
     last_seq: i64,
-    /// When it was made.
+    /// When the thread was created.
     created_at: DateTime<Utc>,
-    /// When the newest message came.
+    /// When the newest message was posted.
     updated_at: DateTime<Utc>,
     /// Whether you follow it.
     following: bool,
     /// Whether you have muted it.
     muted: bool,
-    /// Up to where you have read: by `PUT …/read`, and by the notifications that you have marked as read.
+    /// The position up to which you have read, by `PUT …/read` or by notifications that you have marked as read.
     read_seq: i64,
-    /// How many messages are behind what you have read.
+    /// The number of messages after `read_seq`.
     new_count: i64,
 }
 
@@ -87,16 +87,16 @@ impl From<ThreadRow> for Thread {
     }
 }
 
-/// Threads, the newest first; with `object_type` and `object_id`, the object's one thread; with `new`, those where
-/// something is new to you.
+/// Lists threads, newest first. With `object_type` and `object_id` it returns the object's only thread, with `new` the
+/// threads with messages that are new to you.
 #[utoipa::path(
     get, path = "/threads", tag = "threads",
     params(ThreadParams, PageParams),
     responses(
         (status = 200, body = Page<Thread>),
-        (status = 403, description = "`new` is for people, and an API key is none", body = Problem),
+        (status = 403, description = "`new` is only for people, not for API keys", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>) -> Result<Json<Page<Thread>>> {
@@ -105,7 +105,7 @@ pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>)
     if object_type.is_none() && object_id.is_some() {
         return Err(Error::invalid(
             "object_type",
-            "is missing: an object_id alone doesn't say which object",
+            "is missing: an object_id alone does not identify an object",
         ));
     }
     let tx = team.read().await?;
@@ -124,7 +124,7 @@ pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>)
     Ok(Json(page))
 }
 
-/// One thread.
+/// Gets a thread.
 #[utoipa::path(
     get, path = "/threads/{id}", tag = "threads",
     params(("id" = Uuid, Path, description = "The thread")),
@@ -140,31 +140,31 @@ pub(super) async fn get_thread(team: Team, Path(id): Path<Uuid>) -> Result<Json<
     Ok(Json(row.ok_or_else(|| Error::not_found("thread"))?.into()))
 }
 
-/// Which messages, by their places (`seq`).
+/// The window of a list of messages, by position (`seq`).
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct MessageParams {
-    /// Only messages above this place. To go on forward, the `seq` of the last item.
+    /// Only messages after this position. For the next page forward, use the `seq` of the last item.
     #[param(minimum = 0)]
     after_seq: Option<i64>,
-    /// Only messages below this place. To go on backward, the `seq` of the last item.
+    /// Only messages before this position. For the next page backward, use the `seq` of the last item.
     #[param(minimum = 1)]
     before_seq: Option<i64>,
-    /// `asc`, the oldest first, if not given; `desc`, the newest first.
+    /// `asc` for the oldest first (the default), `desc` for the newest first.
     #[serde(default)]
     #[param(inline)]
     order: Order,
-    /// Only from the first message on that was posted then or later (RFC 3339). For what happened since yesterday;
-    /// to follow a thread ask with `after_seq`, since what commits late was posted before.
+    /// Only messages from the first one that was posted at or after this time (RFC 3339), such as yesterday. To follow
+    /// a thread use `after_seq` instead: a message that is committed later may have an earlier time.
     #[param(value_type = Option<DateTime<Utc>>)]
     since: Option<String>,
-    /// Whether edits of one actor in a row are told as one item, of kind `group`. The window and `limit` count
-    /// messages all the same, and a group that the page cuts says so.
+    /// Whether consecutive edits by one actor are returned as one item of kind `group`. The window and `limit` still
+    /// count messages. A group that is cut by the page has a flag for it.
     #[serde(default)]
     #[param(default = false)]
     group: bool,
-    /// How many messages at most: 1 to 200, 50 if not given.
+    /// The maximum number of messages: 1 to 200. Default: 50.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
 }
@@ -206,39 +206,39 @@ impl MessageParams {
     }
 }
 
-/// A part of a thread, and what of the thread is new to you.
+/// A page of a thread's messages, with your read mark.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ThreadPage {
-    /// In the order that was asked for.
+    /// The messages or groups, in the requested order.
     items: Vec<Item>,
-    /// The newest message's place: how many messages the thread has.
+    /// The position of the newest message, which is the number of messages in the thread.
     last_seq: i64,
-    /// Whether the window goes on after these: ask again from the last item's `seq`.
+    /// Whether there are more messages in the window. The next page begins at the last item's `seq`.
     more: bool,
-    /// Up to where you have read.
+    /// The position up to which you have read.
     read_seq: i64,
-    /// How many messages are behind that.
+    /// The number of messages after `read_seq`.
     new_count: i64,
 }
 
-/// A thread's messages: events in words, and comments.
+/// Lists a thread's messages: events with their sentences, and comments.
 ///
-/// Places count from 1 without gaps. Forward, ask with `after_seq` and the last item's `seq` while `more` is
-/// true, and later again for what came meanwhile; backward, with `order=desc` and `before_seq`.
+/// Positions count from 1 without gaps. To read forward, repeat with `after_seq` and the last item's `seq` while `more`
+/// is true; the same request later returns newer messages. To read backward, use `order=desc` and `before_seq`.
 ///
-/// A page ends early, with `more`, where it would have more than 1 MiB. Values of events that are long are cut
-/// (`truncated`): `GET /threads/{id}/messages/{seq}` has a message whole.
+/// A page ends early, with `more`, if it would have more than 1 MiB. Long values of events are cut (`truncated`);
+/// `GET /threads/{id}/messages/{seq}` returns the whole message.
 ///
-/// With `group=true`, two neighbours are told as one if both tell of an `UPDATED` event with `changes`, by the same
-/// `actor`, `on_behalf_of` the same, for the same `reason`, at most five minutes apart. Where one page ends with
-/// `cut_after`, the next one begins with `cut_before`: these two are one group.
+/// With `group=true`, two consecutive messages are grouped if both are `UPDATED` events with `changes`, by the same
+/// `actor`, with the same `on_behalf_of` and the same `reason`, at most five minutes apart. If a page ends with
+/// `cut_after`, the next one begins with `cut_before`: these two items are one group.
 #[utoipa::path(
     get, path = "/threads/{id}/messages", tag = "threads",
     params(("id" = Uuid, Path, description = "The thread"), MessageParams),
     responses(
         (status = 200, body = ThreadPage),
         (status = 404, description = "No such thread", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 pub(super) async fn list_messages(
@@ -248,20 +248,20 @@ pub(super) async fn list_messages(
 ) -> Result<Json<ThreadPage>> {
     let (window, since) = (params.window()?, params.since()?);
     let tx = team.read().await?;
-    let reading = Reading {
+    let request = PageRequest {
         window,
         since,
         reader: tx.context().person_id(),
         neighbours: params.group,
     };
-    let page = store::read_page(&tx, id, reading).await?;
+    let page = store::read_page(&tx, id, request).await?;
     let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
     tx.commit().await?;
     let page = page.ok_or_else(|| Error::not_found("thread"))?;
     let mut items: Vec<_> = if params.group {
-        grouped(&sentences, &page.told, page.low, page.high)
+        grouped(&sentences, &page.messages, page.low, page.high)
     } else {
-        page.told
+        page.messages
             .into_iter()
             .map(|(message, _)| Item::Message(Box::new(message)))
             .collect()
@@ -278,12 +278,12 @@ pub(super) async fn list_messages(
     }))
 }
 
-/// One message, whole: with every value of its event, however long.
+/// Gets one message, with all values of its event uncut.
 #[utoipa::path(
     get, path = "/threads/{id}/messages/{seq}", tag = "threads",
     params(
         ("id" = Uuid, Path, description = "The thread"),
-        ("seq" = i64, Path, description = "The message's place"),
+        ("seq" = i64, Path, description = "The message's position"),
     ),
     responses(
         (status = 200, body = Message),

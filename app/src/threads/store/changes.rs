@@ -1,4 +1,4 @@
-//! What has happened since somebody last looked: in one thread by its numbers, in a team by its transactions.
+//! Reads what has changed since a position: in one thread by its numbers, in a team by its transactions.
 
 use serde::Serialize;
 use sqlx::Row;
@@ -12,17 +12,17 @@ use crate::events::{Sentences, event_columns};
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
 use crate::threads::message::Message;
 
-/// A place in a thread's history. Both numbers are counted up under the lock of the thread's row, so of two
-/// places in one thread neither number contradicts the other.
+/// A position in a thread's history. Both numbers are incremented under the lock of the thread's row, so two positions
+/// in one thread are always ordered in the same way by both numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
-    /// How many messages there were.
+    /// The number of messages.
     pub seq: i64,
-    /// How often messages had been changed.
+    /// The number of edits and deletions.
     pub revision: i64,
 }
 
-/// A thread by its names.
+/// A thread's id, and the object that it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ThreadRef {
     /// Its id.
@@ -31,7 +31,7 @@ pub struct ThreadRef {
     pub object_type: String,
     /// The object's id.
     pub object_id: String,
-    /// What the object was last called.
+    /// The object's latest label.
     pub object_label: String,
 }
 
@@ -44,19 +44,19 @@ pub struct Changes {
     pub created: Vec<Message>,
     /// Older messages that were changed, each with the revision of its last change, in that order.
     pub changed: Vec<(i64, Message)>,
-    /// Where this piece ends.
+    /// The end of this piece.
     pub to: Cursor,
-    /// Where the thread's history ends. If that is not `to`, another piece follows.
+    /// The end of the thread's history. If it is not `to`, another piece follows.
     pub head: Cursor,
 }
 
-/// The next piece of a thread's history after `after`, of at most `limit` new messages, or else of changes.
-/// `None`: no such thread. One statement, so that all of it is of one moment.
+/// Reads the next piece of a thread's history after `after`: at most `limit` new messages, or else changes. Returns
+/// `None` if there is no such thread. Sends one statement, so that all parts are from one snapshot.
 ///
 /// # Errors
 /// As any statement.
 pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) -> Result<Option<Changes>> {
-    // Twice an index's own range: an OR of the two would read the whole thread.
+    // Each part of the UNION reads a range of an index. One condition with OR would read the whole thread.
     let query = sqlx::query(concat!(
         "SELECT t.last_seq, t.revision AS t_revision, t.id AS t_id, t.object_type AS t_object_type,
             t.object_id AS t_object_id, t.object_label AS t_object_label,
@@ -106,8 +106,8 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
         to: after,
         head,
     };
-    let words = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    let no_sentences = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
     for row in &rows {
         let Some(message) = message(sentences, row)? else {
             continue;
@@ -120,7 +120,8 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
             piece.changed.push((piece.to.revision, message));
         }
     }
-    // All there is: what was changed before it was read as new was not read a second time.
+    // Everything was read. Changes of messages that were read as new are not in the second part, so the revision is set
+    // to the thread's.
     let full = i64::try_from(piece.changed.len()).is_ok_and(|changed| changed >= limit);
     if piece.to.seq == head.seq && !full {
         piece.to.revision = head.revision;
@@ -128,7 +129,7 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
     Ok(Some(piece))
 }
 
-/// Where a thread's history ends, with its names. `None`: no such thread.
+/// Returns the end of a thread's history, or `None` if there is no such thread.
 ///
 /// # Errors
 /// As any statement.
@@ -149,7 +150,7 @@ pub async fn head(tx: &TeamTx, thread_id: Uuid) -> Result<Option<(ThreadRef, Cur
     Ok(Some((thread_ref(&row)?, head)))
 }
 
-/// Where the histories of these threads end; those that aren't there are left out. One statement.
+/// Returns the ends of these threads' histories, without threads that don't exist. Sends one statement.
 ///
 /// # Errors
 /// As any statement.
@@ -179,22 +180,22 @@ fn thread_ref(row: &PgRow) -> Result<ThreadRef> {
     })
 }
 
-/// Some of a team's messages, new and changed.
+/// A piece of a team's feed: new and changed messages.
 #[derive(Debug)]
 pub struct FeedPiece {
-    /// In the order of their places. Where a thread has several, their order in the thread may be another.
+    /// In the order of their feed positions. Messages of one thread may be in a different order than in the thread.
     pub messages: Vec<(FeedPlace, ThreadRef, Message)>,
-    /// What is visible now.
+    /// The snapshot of the statement.
     pub now: Snapshot,
 }
 
-/// The next of a team's messages in a window, at most `limit`. One statement, so that messages and snapshot are of
-/// one moment.
+/// Reads the next messages of a team in a window, at most `limit`. Sends one statement, so that the messages belong to
+/// the returned snapshot.
 ///
 /// # Errors
 /// As any statement.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPiece> {
-    // Two ranges of one index: of transactions that had not begun, and of those that were open.
+    // Two ranges of one index: transactions that had not begun at the window's start, and those that were open then.
     let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.thread_id,
             t.id AS t_id, t.object_type AS t_object_type, t.object_id AS t_object_id, t.object_label AS t_object_label,
@@ -235,9 +236,9 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
     let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()
-        .ok_or_else(|| Error::internal("a snapshot is always there"))?;
-    let words = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+        .ok_or_else(|| Error::internal("the statement for a feed returned no row"))?;
+    let no_sentences = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
     let mut piece = FeedPiece {
         messages: Vec::with_capacity(rows.len()),
         now: first.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?,
@@ -246,12 +247,12 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
         let Some(message) = message(sentences, row)? else {
             continue;
         };
-        let place = FeedPlace {
+        let position = FeedPlace {
             transaction_id: row.try_get("m_transaction_id")?,
             id: row.try_get("thread_id")?,
             seq: message.seq,
         };
-        piece.messages.push((place, thread_ref(row)?, message));
+        piece.messages.push((position, thread_ref(row)?, message));
     }
     Ok(piece)
 }

@@ -1,4 +1,4 @@
-//! Changing comments. Their place in the thread stays.
+//! Edits and deletes comments. Their position in the thread stays.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::events::shown_name;
 use crate::tenancy::{Moved, Person, TeamTx};
 
-/// A message as one sees it who wants to change it.
+/// A message that is about to be changed.
 #[derive(Debug)]
 pub(in crate::threads) struct CommentRow {
     pub(in crate::threads) is_comment: bool,
@@ -22,7 +22,7 @@ pub(in crate::threads) struct CommentRow {
     pub(in crate::threads) deleted_at: Option<DateTime<Utc>>,
 }
 
-/// Reads a message and holds it until the commit. `None`: no such message.
+/// Reads a message and locks it until the commit. Returns `None` if there is no such message.
 ///
 /// # Errors
 /// As any statement.
@@ -58,7 +58,7 @@ pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: 
     }))
 }
 
-/// Gives a comment that is locked another text, and says when.
+/// Changes the text of a locked comment. Returns the time of the edit.
 ///
 /// # Errors
 /// As any statement.
@@ -89,8 +89,8 @@ pub(in crate::threads) async fn edit_comment(
         .transpose()?)
 }
 
-/// Notes the members whom a comment that was edited mentions and hasn't mentioned before, and makes them followers where
-/// they haven't declined. Returns them. `before` are the handles of the text before the edit.
+/// Records the members whom an edited comment did not mention before, and makes them followers, unless they have
+/// unfollowed the thread. Returns them. `before` contains the handles of the text before the edit.
 ///
 /// # Errors
 /// As any statement.
@@ -112,7 +112,7 @@ pub(in crate::threads) async fn mention(
     rows.iter().map(|row| Ok(row.try_get("user_id")?)).collect()
 }
 
-/// Takes a comment that is locked back: its text is gone for good.
+/// Deletes a locked comment. Its text can't be restored.
 ///
 /// # Errors
 /// As any statement.

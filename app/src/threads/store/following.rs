@@ -1,4 +1,4 @@
-//! Who wants to hear what, as they said themselves.
+//! People's own settings: follows, mutes, read marks and watches.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 
-/// How a person stands to a thread.
+/// A person's settings for a thread, and their read mark.
 #[derive(Debug)]
 pub(in crate::threads) struct FollowRow {
     pub(in crate::threads) following: bool,
@@ -16,7 +16,7 @@ pub(in crate::threads) struct FollowRow {
     pub(in crate::threads) read_seq: i64,
 }
 
-/// Follows or unfollows a thread by hand. `None`: no such thread.
+/// Follows or unfollows a thread. Returns `None` if there is no such thread.
 ///
 /// # Errors
 /// As any statement.
@@ -35,13 +35,13 @@ pub(in crate::threads) async fn set_following(
              following = excluded.following
          RETURNING following, muted, read_seq",
     );
-    follow(
+    follow_row(
         tx.fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(user_id).bind(following))
             .await?,
     )
 }
 
-/// Mutes or unmutes a thread. Who doesn't follow it doesn't do so afterwards either. `None`: no such thread.
+/// Mutes or unmutes a thread. It does not make a person a follower. Returns `None` if there is no such thread.
 ///
 /// # Errors
 /// As any statement.
@@ -59,13 +59,13 @@ pub(in crate::threads) async fn set_muted(
              reason = CASE WHEN f.reason = 'reader' THEN excluded.reason ELSE f.reason END
          RETURNING following, muted, read_seq",
     );
-    follow(
+    follow_row(
         tx.fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(user_id).bind(muted))
             .await?,
     )
 }
 
-fn follow(row: Option<PgRow>) -> Result<Option<FollowRow>> {
+fn follow_row(row: Option<PgRow>) -> Result<Option<FollowRow>> {
     let Some(row) = row else { return Ok(None) };
     Ok(Some(FollowRow {
         following: row.try_get("following")?,
@@ -74,16 +74,16 @@ fn follow(row: Option<PgRow>) -> Result<Option<FollowRow>> {
     }))
 }
 
-/// How much of a thread a person has read.
+/// A person's read mark in a thread.
 #[derive(Debug)]
 pub(in crate::threads) struct ReadMarkRow {
-    /// `None`: the place that was asked for is not there yet.
+    /// `None` if the requested position is after the last message.
     pub(in crate::threads) read_seq: Option<i64>,
     pub(in crate::threads) last_seq: i64,
 }
 
-/// Moves a person's mark forward to a place that is there. Who doesn't follow the thread gets a row that says
-/// neither yes nor no. `None`: no such thread.
+/// Moves a person's read mark forward to an existing position. A person without a row for the thread gets one that is
+/// no choice for or against following. Returns `None` if there is no such thread.
 ///
 /// # Errors
 /// As any statement.
@@ -116,14 +116,15 @@ pub(in crate::threads) async fn set_read(
     }))
 }
 
-/// "Tell me of every new one."
+/// A watch: the person is notified of every new object of the type.
 #[derive(Debug)]
 pub(in crate::threads) struct WatchRow {
     pub(in crate::threads) object_type: String,
     pub(in crate::threads) created_at: DateTime<Utc>,
 }
 
-/// A person's watches by object type, beginning after one, and one more than `limit` if there are more.
+/// Returns a person's watches in the order of their object types, after the given type. Returns `limit + 1` rows if
+/// there are more than `limit`.
 ///
 /// # Errors
 /// As any statement.
@@ -145,7 +146,7 @@ pub(in crate::threads) async fn watches(
     tx.fetch_all(query).await?.iter().map(watch_row).collect()
 }
 
-/// Watches a type of objects; says since when.
+/// Watches an object type. An existing watch keeps its time.
 ///
 /// # Errors
 /// As any statement.

@@ -1,8 +1,8 @@
--- Notes whom an edited comment mentions whom it hasn't mentioned before, and makes them followers where they haven't
--- declined.
+-- Records the members whom an edited comment did not mention before, and makes them followers, unless they have
+-- unfollowed the thread.
 --
--- $1 team, $2 thread, $3 the comment's seq, $4 the handles that its text may mention, $5 those that it could mention
--- before the edit: they count for a comment from before mentions were kept. $6 the author as a person.
+-- $1 team, $2 thread, $3 the comment's seq, $4 the handles that its text may mention, $5 those that the text could
+-- mention before the edit (for comments that are older than the table of mentions), $6 the author as a person.
 WITH thread AS (
     SELECT id, object_type FROM threads WHERE team_id = $1 AND id = $2
 ), known AS MATERIALIZED (
@@ -11,7 +11,7 @@ WITH thread AS (
     )) AS people
     FROM thread_messages m WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3
 ), mentioned AS MATERIALIZED (
-    -- Locked as the foreign keys would: a member who is removed at this moment is left out.
+    -- Locked as the foreign keys lock them: a member who is being removed is left out.
     SELECT user_id FROM memberships
     WHERE team_id = $1 AND handle = ANY ($4) AND user_id IS DISTINCT FROM $6
         AND user_id <> ALL (ARRAY (SELECT unnest(people) FROM known))
@@ -24,9 +24,9 @@ WITH thread AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
     SELECT $1, thread.id, f.user_id, true, f.reason
     FROM thread CROSS JOIN LATERAL (
-        -- Rows of those who said what they want are not even locked: their notifications are written next, and
-        -- whoever reads one writes the two in the other order. Somebody who has switched mentions off isn't made to
-        -- follow by one.
+        -- Rows with a person's own choice are not even locked. Their notifications are written next, and marking one
+        -- as read writes the two rows in the other order, so a lock could deadlock. A person who has switched mentions
+        -- off does not become a follower by one.
         SELECT user_id, 'mentioned' AS reason FROM mentioned WHERE NOT EXISTS (
             SELECT FROM thread_followers f WHERE f.team_id = $1 AND f.thread_id = thread.id
                 AND f.user_id = mentioned.user_id AND f.reason <> 'reader'

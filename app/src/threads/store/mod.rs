@@ -1,6 +1,7 @@
-//! The SQL of threads: posting, reading, changing comments, and who wants to hear what.
+//! The SQL of threads: posting, reading, changing comments, following and watching.
 
-/// SQL, as a literal for `concat!`, for the author of message `m` and in whose name they wrote, as people are shown.
+/// SQL, as a literal for `concat!`, for the names of message `m`'s author and of the person for whom they acted. An
+/// erased person's name is replaced as configured.
 macro_rules! message_names {
     () => {
         concat!(

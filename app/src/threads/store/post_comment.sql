@@ -1,13 +1,13 @@
--- Posts a comment, and makes its author and the members whom it mentions followers, where they haven't declined.
+-- Posts a comment, and makes its author and the mentioned members followers, unless they have unfollowed the thread.
 --
 -- $1 team, $2 thread, $3 to $5 the author (kind, id, name), $6 the text, $7 the handles that it may mention, $8 the
--- author as a person, $9 and $10 in whose name (id, name).
+-- author as a person, $9 and $10 the person for whom the author acts (id, name).
 WITH thread AS (
     UPDATE threads SET last_seq = last_seq + 1, updated_at = greatest(updated_at, now())
     WHERE team_id = $1 AND id = $2
     RETURNING id, object_type, last_seq
 ), mentioned AS MATERIALIZED (
-    -- Locked as the foreign keys would: a member who is removed at this moment is left out.
+    -- Locked as the foreign keys lock them: a member who is being removed is left out.
     SELECT user_id FROM memberships
     WHERE team_id = $1 AND handle = ANY ($7) AND user_id IS DISTINCT FROM $8
     ORDER BY user_id
@@ -21,9 +21,9 @@ WITH thread AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
     SELECT $1, thread.id, f.user_id, true, f.reason
     FROM thread CROSS JOIN LATERAL (
-        -- Rows of those who said what they want are not even locked: their notifications are written next, and
-        -- whoever reads one writes the two in the other order. Somebody who has switched mentions off isn't made to
-        -- follow by one.
+        -- Rows with a person's own choice are not even locked. Their notifications are written next, and marking one
+        -- as read writes the two rows in the other order, so a lock could deadlock. A person who has switched mentions
+        -- off does not become a follower by one.
         SELECT user_id, 'mentioned' AS reason FROM mentioned WHERE NOT EXISTS (
             SELECT FROM thread_followers f WHERE f.team_id = $1 AND f.thread_id = thread.id
                 AND f.user_id = mentioned.user_id AND f.reason <> 'reader'
@@ -36,8 +36,7 @@ WITH thread AS (
         SELECT $8, 'commenter' WHERE $8 IS NOT NULL
     ) f
     ORDER BY f.user_id
-    -- Somebody who has only read so far has not declined. What a person writes themselves is not new to them, if
-    -- nothing before it is.
+    -- A row with the reason 'reader' is no choice. A person's own message is not new to them, if nothing before it is.
     ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET
         following = f.following OR f.reason = 'reader',
         reason = CASE WHEN f.reason = 'reader' THEN excluded.reason ELSE f.reason END,

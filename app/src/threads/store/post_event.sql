@@ -1,4 +1,4 @@
--- Posts an event to its object's thread, and makes the thread if there is none.
+-- Posts an event to its object's thread, and creates the thread if there is none.
 --
 -- $1 team, $2 the id of a new thread, $3 and $4 the object's type and id, $5 its label, $6 and $7 its scope, $8 the event.
 WITH posted AS (

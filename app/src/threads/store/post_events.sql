@@ -1,11 +1,11 @@
--- Posts events to their objects' threads, and makes the threads that are missing.
+-- Posts events to their objects' threads, and creates missing threads.
 --
 -- $1 team; per thread: $2 the id of a new one, $3 and $4 the object's type and id, $5 its label, $6 and $7 its scope,
--- $8 the number of events; per event: $9 its id, $10 and $11 its object's type and id, $12 how many events of the same
--- object come after it.
+-- $8 the number of events; per event: $9 its id, $10 and $11 its object's type and id, $12 the number of events of the
+-- same object after it.
 --
--- The rows of both parts are counted by the arrays at hand (the statement is planned at each call), so that the join
--- is a hash join whatever the statistics of the tables are.
+-- The statement is planned at each call, so the planner knows the number of rows of both parts from the arrays. So the
+-- join is a hash join, whatever the statistics of the tables are.
 WITH posted AS (
     INSERT INTO threads AS t (team_id, id, object_type, object_id, object_label, scope_type, scope_id, last_seq)
     SELECT $1, o.id, o.object_type, o.object_id, o.object_label, o.scope_type, o.scope_id, o.messages

@@ -1,4 +1,4 @@
-//! Posting to threads. Whoever posts counts `last_seq` up and holds the thread's row until the commit.
+//! Posts messages to threads. A writer increments `last_seq` and holds the lock of the thread's row until the commit.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::events::Event;
 use crate::tenancy::{Moved, TeamTx};
 
-/// What one call's events come to for one thread.
-struct Post<'a> {
+/// The events of one call for one thread.
+struct ThreadPost<'a> {
     newest: &'a Event,
     messages: i64,
 }
@@ -20,11 +20,10 @@ const POST_EVENT: &str = include_str!("post_event.sql");
 const POST_EVENTS: &str = include_str!("post_events.sql");
 const POST_COMMENT: &str = include_str!("post_comment.sql");
 
-/// Posts events to their objects' threads, in their order, and makes the threads that are missing.
+/// Posts events to their objects' threads, in order, and creates missing threads.
 ///
-/// Threads are locked in the order of their objects, so that two transactions with the same objects wait for
-/// each other and don't block each other for good. A message's number is counted back from the thread's new
-/// `last_seq`, which the statement's other part has just given.
+/// Threads are locked in the order of their objects, so that two transactions with the same objects don't deadlock. A
+/// message's number is counted back from the thread's new `last_seq`, which another part of the statement returns.
 ///
 /// # Errors
 /// As any statement.
@@ -53,13 +52,15 @@ async fn post_one(tx: &TeamTx, event: &Event) -> Result<()> {
 }
 
 async fn post_many(tx: &TeamTx, events: &[&Event]) -> Result<()> {
-    let mut posts: BTreeMap<(&str, &str), Post<'_>> = BTreeMap::new();
+    let mut posts: BTreeMap<(&str, &str), ThreadPost<'_>> = BTreeMap::new();
     let mut from_end = Vec::with_capacity(events.len());
     for event in events.iter().rev() {
-        let post = posts.entry((&event.object_type, &event.object_id)).or_insert(Post {
-            newest: event,
-            messages: 0,
-        });
+        let post = posts
+            .entry((&event.object_type, &event.object_id))
+            .or_insert(ThreadPost {
+                newest: event,
+                messages: 0,
+            });
         from_end.push(post.messages);
         post.messages += 1;
     }
@@ -68,7 +69,7 @@ async fn post_many(tx: &TeamTx, events: &[&Event]) -> Result<()> {
     let (types, ids): (Vec<&str>, Vec<&str>) = posts.keys().copied().unzip();
     let scopes = || posts.values().map(|post| post.newest.scope.as_ref());
     let query = sqlx::query(POST_EVENTS)
-        // Planned for this number of threads: a kept plan is one for ten.
+        // Planned at each call for the number of threads: a cached plan would be made for ten.
         .persistent(false)
         .bind(tx.team_id())
         .bind(posts.keys().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
@@ -105,28 +106,28 @@ async fn post_many(tx: &TeamTx, events: &[&Event]) -> Result<()> {
     Ok(())
 }
 
-/// A comment to be posted.
+/// A new comment.
 #[derive(Debug)]
 pub(in crate::threads) struct NewComment<'a> {
     /// The text.
     pub(in crate::threads) body: &'a str,
-    /// Whom it may mention; those that are nobody's are left out.
+    /// The handles that it may mention. Handles that no member has are ignored.
     pub(in crate::threads) handles: &'a [String],
 }
 
-/// A comment that was posted.
+/// A posted comment.
 #[derive(Debug)]
-pub(in crate::threads) struct Posted {
-    /// The place it took.
+pub(in crate::threads) struct PostedComment {
+    /// Its position in the thread.
     pub(in crate::threads) seq: i64,
-    /// When.
+    /// When it was posted.
     pub(in crate::threads) created_at: DateTime<Utc>,
-    /// The members it mentions.
+    /// The members that it mentions.
     pub(in crate::threads) mentioned: Vec<Uuid>,
 }
 
-/// Posts a comment of whoever acts, and makes its author and whom it mentions followers, where they haven't said otherwise.
-/// `None`: no such thread.
+/// Posts a comment of the current actor. Makes the author and the mentioned members followers, unless they have
+/// unfollowed the thread. Returns `None` if there is no such thread.
 ///
 /// # Errors
 /// As any statement.
@@ -134,7 +135,7 @@ pub(in crate::threads) async fn post_comment(
     tx: &TeamTx,
     thread_id: Uuid,
     comment: &NewComment<'_>,
-) -> Result<Option<Posted>> {
+) -> Result<Option<PostedComment>> {
     let context = tx.context();
     let query = sqlx::query(POST_COMMENT)
         .bind(tx.team_id())
@@ -151,7 +152,7 @@ pub(in crate::threads) async fn post_comment(
         return Ok(None);
     };
     tx.hint(Moved::Thread(thread_id));
-    Ok(Some(Posted {
+    Ok(Some(PostedComment {
         seq: row.try_get("seq")?,
         created_at: row.try_get("created_at")?,
         mentioned: row.try_get("mentioned")?,

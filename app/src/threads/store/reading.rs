@@ -1,4 +1,4 @@
-//! Reading threads and their messages.
+//! Reads threads and their messages.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::events::{Event, ObjectRef, Sentences, event_columns, event_from_row};
 use crate::http::{ByteBudget, MAX_PAGE_BYTES};
 use crate::tenancy::{Person, TeamTx};
-use crate::threads::grouping::Told;
-use crate::threads::message::{Author, Content, Message, ToldEvent, comment_version};
+use crate::threads::grouping::MessageWithEvent;
+use crate::threads::message::{Author, Content, Message, RenderedEvent, comment_version};
 
-/// A thread, and how the reader stands to it.
+/// A thread, with the reader's settings and read mark.
 #[derive(Debug)]
 pub(in crate::threads) struct ThreadRow {
     pub(in crate::threads) id: Uuid,
@@ -27,7 +27,7 @@ pub(in crate::threads) struct ThreadRow {
     pub(in crate::threads) read_seq: i64,
 }
 
-/// A thread by its id, as `reader` stands to it.
+/// Returns a thread by its id, with the settings of `reader`.
 ///
 /// # Errors
 /// As any statement.
@@ -46,7 +46,7 @@ pub(in crate::threads) async fn get_thread(tx: &TeamTx, reader: Option<Uuid>, id
         .transpose()
 }
 
-/// The thread of an object.
+/// Returns the thread of an object, with the settings of `reader`.
 ///
 /// # Errors
 /// As any statement.
@@ -70,8 +70,8 @@ pub(in crate::threads) async fn find_thread(
     tx.fetch_optional(query).await?.as_ref().map(thread_row).transpose()
 }
 
-/// Threads, newest first: by when they were made, which never changes, so that pages neither repeat nor hide
-/// one. One more than `limit` if there are more.
+/// Returns threads, newest first. They are ordered by creation time, which never changes, so that pages neither repeat
+/// nor skip a thread. Returns `limit + 1` rows if there are more than `limit`.
 ///
 /// # Errors
 /// As any statement.
@@ -94,13 +94,13 @@ pub(in crate::threads) async fn list_threads(
     .bind(tx.team_id())
     .bind(reader)
     .bind(object_type)
-    // Not `coalesce` in the statement: PostgreSQL takes it for leaky, and would walk the index from its top.
+    // `coalesce` in the statement is not leakproof, so PostgreSQL would scan the index from its start.
     .bind(after.unwrap_or(Uuid::max()))
     .bind(i64::try_from(limit + 1).map_err(Error::internal)?);
     tx.fetch_all(query).await?.iter().map(thread_row).collect()
 }
 
-/// As [`list_threads`], of those that the person follows, hasn't muted and hasn't read to the end.
+/// Like [`list_threads`], but only threads that the person follows, has not muted and has not read to the end.
 ///
 /// # Errors
 /// As any statement.
@@ -111,7 +111,7 @@ pub(in crate::threads) async fn list_new_threads(
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<ThreadRow>> {
-    // From what the person follows, which is less than what there is.
+    // Begins with the threads that the person follows, which are fewer than all threads.
     let query = sqlx::query(
         "SELECT t.id, t.object_type, t.object_id, t.object_label, t.scope_type, t.scope_id, t.last_seq,
             t.created_at, t.updated_at, f.following, f.muted, f.read_seq
@@ -144,83 +144,87 @@ fn thread_row(row: &PgRow) -> Result<ThreadRow> {
         last_seq: row.try_get("last_seq")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
-        // Without a row of their own the reader neither follows nor has muted the thread.
+        // A reader without a row does not follow the thread and has not muted it.
         following: row.try_get::<Option<_>, _>("following")?.unwrap_or_default(),
         muted: row.try_get::<Option<_>, _>("muted")?.unwrap_or_default(),
         read_seq: row.try_get::<Option<_>, _>("read_seq")?.unwrap_or_default(),
     })
 }
 
-/// Which messages of a thread, by their places.
+/// A range of a thread's messages, by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    /// From the oldest on: those above `after`, below `before`.
+    /// Messages above `after` and below `before`, oldest first.
     Forward {
-        /// Not this one nor older ones; 0 for all.
+        /// Only messages after this one; 0 for all.
         after: i64,
-        /// Not this one nor newer ones; [`i64::MAX`] for all.
+        /// Only messages before this one; [`i64::MAX`] for all.
         before: i64,
-        /// How many at most, at least 1.
+        /// The maximum number of messages, at least 1.
         limit: i64,
     },
-    /// From the newest back: those below `before`, above `after`.
+    /// Messages above `after` and below `before`, newest first.
     Backward {
-        /// Not this one nor older ones; 0 for all.
+        /// Only messages after this one; 0 for all.
         after: i64,
-        /// Not this one nor newer ones; [`i64::MAX`] for all.
+        /// Only messages before this one; [`i64::MAX`] for all.
         before: i64,
-        /// How many at most, at least 1.
+        /// The maximum number of messages, at least 1.
         limit: i64,
     },
 }
 
-/// How a page is to be read.
+/// The parameters of a page.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::threads) struct Reading {
-    /// Which messages.
+pub(in crate::threads) struct PageRequest {
+    /// The range of messages.
     pub(in crate::threads) window: Window,
-    /// Of these, from the first one on that was posted then or later.
+    /// If set, the page begins at the first message that was posted then or later.
     pub(in crate::threads) since: Option<DateTime<Utc>>,
-    /// Whose mark to read, too.
+    /// The person whose read mark is returned.
     pub(in crate::threads) reader: Option<Uuid>,
-    /// Whether to read a message more on both sides, where there is one.
+    /// Whether to read one more message on each side, if there is one.
     pub(in crate::threads) neighbours: bool,
 }
 
-/// A page of a thread as it was read.
+/// A page of a thread.
 #[derive(Debug)]
 pub(in crate::threads) struct PageRows {
-    /// The oldest first, with the neighbours that were asked for.
-    pub(in crate::threads) told: Vec<Told>,
-    /// The page's messages are those above this place,
+    /// The messages, oldest first, with the requested neighbours.
+    pub(in crate::threads) messages: Vec<MessageWithEvent>,
+    /// The lower end of the page: its messages are above this position.
     pub(in crate::threads) low: i64,
-    /// up to this one.
+    /// The upper end of the page: its messages are at most at this position.
     pub(in crate::threads) high: i64,
-    /// Whether the window goes on in the direction of reading.
+    /// Whether the window has more messages in the direction of reading.
     pub(in crate::threads) more: bool,
-    /// The newest message's place.
+    /// The position of the thread's newest message.
     pub(in crate::threads) last_seq: i64,
-    /// Up to where the reader has read.
+    /// The reader's read mark.
     pub(in crate::threads) read_seq: i64,
 }
 
-/// A page of a thread, events in words. `None`: no such thread.
+/// Reads a page of a thread, with rendered events. Returns `None` if there is no such thread.
 ///
-/// Places have no gaps, so the page is a range of them, whose ends are found first: from the window, from the number
-/// of messages there are, and from the place of a moment. As messages are posted in the order of their moments, that
-/// place is found by halving, which for a million messages is twenty look-ups of a key; no index keeps the moments.
+/// Positions have no gaps, so the page is a range. The statement first finds its ends: from the window, the number of
+/// messages, and the position for `since`. Messages are posted in the order of their times, so that position is found
+/// by binary search, which for a million messages needs twenty look-ups by key, and no index on the time.
 ///
-/// The ends are sub-selects, not columns that are joined, and sums are made before they are compared with `seq`: what
-/// might leak the row's value in an error would, under row-level security, be a filter behind the index and not a
-/// bound of it.
+/// The ends are sub-selects and not joined columns, and sums are computed before they are compared with `seq`. An
+/// expression that might leak the row's value in an error is, under row-level security, a filter after the index scan
+/// and not a bound of it.
 ///
-/// `OFFSET 0` keeps events looked up one by one, each in the one partition that can hold its id. The planner
-/// doesn't count on that pruning, and would rather read all the partitions and hash them.
+/// `OFFSET 0` makes PostgreSQL look up events one by one, each in the one partition that can have its id. The planner
+/// does not expect that pruning, and would otherwise read all partitions and hash them.
 ///
 /// # Errors
 /// As any statement.
-pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading: Reading) -> Result<Option<PageRows>> {
-    let (Window::Forward { after, before, limit } | Window::Backward { after, before, limit }) = reading.window;
+pub(in crate::threads) async fn read_page(
+    tx: &TeamTx,
+    thread_id: Uuid,
+    request: PageRequest,
+) -> Result<Option<PageRows>> {
+    let (Window::Forward { after, before, limit } | Window::Backward { after, before, limit }) = request.window;
     let query = sqlx::query(concat!(
         "WITH RECURSIVE halving (low, high, middle) AS (
             SELECT 1::bigint, last_seq + 1, (last_seq + 2) / 2 FROM threads
@@ -265,46 +269,46 @@ pub(in crate::threads) async fn read_page(tx: &TeamTx, thread_id: Uuid, reading:
     ))
     .bind(tx.team_id())
     .bind(thread_id)
-    .bind(reading.since)
+    .bind(request.since)
     .bind(after.max(0))
     .bind(before.saturating_sub(1))
     .bind(limit)
-    .bind(matches!(reading.window, Window::Backward { .. }))
-    .bind(reading.reader)
-    .bind(i64::from(reading.neighbours));
+    .bind(matches!(request.window, Window::Backward { .. }))
+    .bind(request.reader)
+    .bind(i64::from(request.neighbours));
     let rows = tx.fetch_all(query).await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let words = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    let no_sentences = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
     let page = PageRows {
         low: first.try_get("low")?,
         high: first.try_get("high")?,
         more: first.try_get("more")?,
         last_seq: first.try_get("last_seq")?,
         read_seq: first.try_get::<Option<_>, _>("read_seq")?.unwrap_or_default(),
-        told: rows
+        messages: rows
             .iter()
-            .filter_map(|row| told(sentences, row).transpose())
+            .filter_map(|row| message_with_event(sentences, row).transpose())
             .collect::<Result<_>>()?,
     };
-    within_bytes(page, reading).map(Some)
+    within_bytes(page, request).map(Some)
 }
 
-/// The same page, ended where [`MAX_PAGE_BYTES`] are. One message is always there.
-fn within_bytes(mut page: PageRows, reading: Reading) -> Result<PageRows> {
-    let backward = matches!(reading.window, Window::Backward { .. });
-    let mut room = ByteBudget::new(MAX_PAGE_BYTES);
-    let mut places: Vec<usize> = (0..page.told.len()).collect();
+/// Cuts a page at [`MAX_PAGE_BYTES`]. At least one message stays.
+fn within_bytes(mut page: PageRows, request: PageRequest) -> Result<PageRows> {
+    let backward = matches!(request.window, Window::Backward { .. });
+    let mut budget = ByteBudget::new(MAX_PAGE_BYTES);
+    let mut indices: Vec<usize> = (0..page.messages.len()).collect();
     if backward {
-        places.reverse();
+        indices.reverse();
     }
     let mut last = None;
-    for place in places {
-        let (message, _) = &page.told[place];
+    for index in indices {
+        let (message, _) = &page.messages[index];
         if message.seq <= page.low || message.seq > page.high {
             continue;
         }
-        if !room.takes(message)? {
+        if !budget.takes(message)? {
             page.more = true;
             match backward {
                 true => page.low = last.unwrap_or(page.low + 1) - 1,
@@ -314,14 +318,14 @@ fn within_bytes(mut page: PageRows, reading: Reading) -> Result<PageRows> {
         }
         last = Some(message.seq);
     }
-    let beside = i64::from(reading.neighbours);
-    let (low, high) = (page.low - beside, page.high + beside);
-    page.told
+    let neighbours = i64::from(request.neighbours);
+    let (low, high) = (page.low - neighbours, page.high + neighbours);
+    page.messages
         .retain(|(message, _)| message.seq > low && message.seq <= high);
     Ok(page)
 }
 
-/// One message with all of its event, however long. `None`: no such message.
+/// Returns one message, without cutting long values of its event. Returns `None` if there is no such message.
 ///
 /// # Errors
 /// As any statement.
@@ -345,21 +349,21 @@ pub(in crate::threads) async fn get_message(tx: &TeamTx, thread_id: Uuid, seq: i
     let row = tx
         .fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(seq))
         .await?;
-    let words = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
+    let no_sentences = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
     match row {
         Some(row) => message(sentences, &row),
         None => Ok(None),
     }
 }
 
-/// `None` for the row of a thread with no message in the window.
+/// Reads the message in a row. Returns `None` for the row of a thread without a message in the window.
 pub(super) fn message(sentences: &Sentences, row: &PgRow) -> Result<Option<Message>> {
-    Ok(told(sentences, row)?.map(|(message, _)| message))
+    Ok(message_with_event(sentences, row)?.map(|(message, _)| message))
 }
 
-/// A message, and the event that it tells of.
-fn told(sentences: &Sentences, row: &PgRow) -> Result<Option<Told>> {
+/// Reads the message in a row, with its event if it has one.
+fn message_with_event(sentences: &Sentences, row: &PgRow) -> Result<Option<MessageWithEvent>> {
     let Some(seq) = row.try_get("seq")? else {
         return Ok(None);
     };
@@ -370,7 +374,9 @@ fn told(sentences: &Sentences, row: &PgRow) -> Result<Option<Told>> {
     let content = match row.try_get("kind")? {
         "system" => Content::System {
             event_id: row.try_get("event_id")?,
-            event: event.as_ref().map(|event| Box::new(ToldEvent::new(sentences, event))),
+            event: event
+                .as_ref()
+                .map(|event| Box::new(RenderedEvent::new(sentences, event))),
         },
         "comment" => {
             let (edited_at, deleted_at) = (row.try_get("edited_at")?, row.try_get("deleted_at")?);
@@ -390,7 +396,7 @@ fn told(sentences: &Sentences, row: &PgRow) -> Result<Option<Told>> {
                 etag: comment_version(seq, edited_at, deleted_at).to_string(),
             }
         }
-        other => return Err(Error::internal(format!("a message is of kind {other:?}"))),
+        other => return Err(Error::internal(format!("a message has the unknown kind {other:?}"))),
     };
     let message = Message {
         seq,
