@@ -72,7 +72,7 @@ impl Job for SealRunLogs {
 
     async fn run(self, session: &JobSession) -> JobResult {
         let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
-        apply_to_old_logs(session, Fate::Sealed, retention.seal_runs_after_days).await
+        apply_to_old_logs(session, RetentionAction::Sealed, retention.seal_runs_after_days).await
     }
 }
 
@@ -89,13 +89,13 @@ impl Job for DeleteRunLogs {
 
     async fn run(self, session: &JobSession) -> JobResult {
         let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
-        apply_to_old_logs(session, Fate::Deleted, retention.run_logs_days).await
+        apply_to_old_logs(session, RetentionAction::Deleted, retention.run_logs_days).await
     }
 }
 
 /// Seals or deletes the logs that are old enough. A log that is sealed or deleted leaves the list; any other is skipped
 /// until the next run of the job.
-async fn apply_to_old_logs(session: &JobSession, fate: Fate, days: u32) -> JobResult {
+async fn apply_to_old_logs(session: &JobSession, action: RetentionAction, days: u32) -> JobResult {
     let database = session.database();
     let (Some(runs), Some(workers)) = (database.extension::<Runs>(), database.extension::<WorkerDatabase>()) else {
         return Err(Error::internal("this job needs a process with workers and logs").into());
@@ -104,15 +104,15 @@ async fn apply_to_old_logs(session: &JobSession, fate: Fate, days: u32) -> JobRe
     let mut not_here = 0;
     loop {
         let limit = BATCH_LOGS + i64::try_from(skipped.len()).unwrap_or(i64::MAX - BATCH_LOGS);
-        let found = old(workers, fate, days, limit).await?;
+        let found = due_logs(workers, action, days, limit).await?;
         let next: Vec<_> = found.into_iter().filter(|run| !skipped.contains(&run.run_id)).collect();
         if next.is_empty() {
             break;
         }
         for run in next {
             let run_id = run.run_id;
-            let outcome = match fate {
-                Fate::Sealed => runs.seal(database, run).await.map(|sealed| {
+            let outcome = match action {
+                RetentionAction::Sealed => runs.seal(database, run).await.map(|sealed| {
                     sealed.map(|sealed| RunLogAction::Sealed {
                         run_id,
                         plain_bytes: sealed.plain_bytes,

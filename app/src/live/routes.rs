@@ -23,7 +23,11 @@ use crate::tenancy::Role;
 use crate::wide_events::WideEvent;
 
 /// Returns the live socket's routes, under `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S>() -> OpenApiRouter<S>
+where
+    S: ServiceState,
+    Live: FromRef<S>,
+{
     OpenApiRouter::new()
         .routes(routes!(open_live_socket))
         .routes(routes!(issue_live_ticket))
@@ -70,7 +74,7 @@ async fn issue_live_ticket(team: Team) -> Result<impl IntoResponse> {
 /// The caller, authenticated by a ticket or by the Authorization header.
 struct SocketCaller(Team);
 
-impl FromRequestParts<AppState> for SocketCaller {
+impl<S: ServiceState> FromRequestParts<S> for SocketCaller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
@@ -116,7 +120,7 @@ async fn open_live_socket(
     tx.commit().await?;
     // Checked after the membership: for a caller who isn't in the team, this address doesn't exist.
     let Upgrade(upgrade) = upgrade?;
-    let guard = state.live().admit(&team, &context)?;
+    let guard = live.admit(&team, &context)?;
     let upgrade = upgrade
         // Most sockets are idle, and the frames of clients are short.
         .read_buffer_size(4 * 1024)

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::http::{Json, Path, Problem, ServiceState, Team};
 
 /// Returns the route of stories, under `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(get_story))
 }
 

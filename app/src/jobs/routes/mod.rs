@@ -19,7 +19,7 @@ use crate::jobs::store::{self, Filter};
 use crate::jobs::view::{ActionView, SessionView};
 
 /// Returns the routes of job sessions, under `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list_job_sessions))
         .routes(routes!(get_job_session))

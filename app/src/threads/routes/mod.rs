@@ -16,7 +16,7 @@ use crate::tenancy::TeamTx;
 pub(crate) use self::reading::fuzz_filters;
 
 /// Returns the routes of threads, messages, followers and watches.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(reading::list_threads))
         .routes(routes!(reading::get_thread))

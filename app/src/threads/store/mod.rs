@@ -25,5 +25,5 @@ pub(super) use following::{FollowRow, WatchRow, set_following, set_muted, set_re
 pub(super) use posting::{NewComment, post_comment, post_events};
 pub use reading::Window;
 pub(super) use reading::{
-    Reading, ThreadRow, find_thread, get_message, get_thread, list_new_threads, list_threads, read_page,
+    PageRequest, ThreadRow, find_thread, get_message, get_thread, list_new_threads, list_threads, read_page,
 };

@@ -44,7 +44,10 @@ async fn upload(address: SocketAddr, client: &Client, run: &str, lines: &str) ->
 async fn rest(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut block = [0; 4096];
-    while let Ok(read) = timeout(PATIENCE, stream.read(&mut block)).await.expect("the connection ends") {
+    while let Ok(read) = timeout(PATIENCE, stream.read(&mut block))
+        .await
+        .expect("the connection ends")
+    {
         if read == 0 {
             break;
         }
@@ -90,7 +93,9 @@ async fn an_upload_ends_when_its_token_expires() {
     // The kernel may discard part of the answer when a connection is reset, which doesn't matter here: the connection
     // ends.
     let mut answer = Vec::new();
-    let _ = timeout(PATIENCE, read.read_to_end(&mut answer)).await.expect("the connection ends");
+    let _ = timeout(PATIENCE, read.read_to_end(&mut answer))
+        .await
+        .expect("the connection ends");
     timeout(PATIENCE, keeps_sending).await.expect("sending fails").unwrap();
     let lines = log(&ada, &run).await.len();
     append(&ada, &run, &[console("d")]).await.ok();
