@@ -7,14 +7,15 @@ use daybook_entity::run;
 use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::auth::AccessEpochs;
 use crate::error::{Error, Result};
 use crate::events::{Consumers, Sentences, Tracked};
 use crate::housekeeping;
-use crate::jobs::{self, Job, Jobs, LastWatched};
-use crate::live::Hearing;
+use crate::jobs::{self, Job, Jobs, LastWatched, Notifier};
 use crate::server::{self, AppState};
+use crate::signals::{SignalHandlers, Signals};
 use crate::teams::with_words_of_access;
-use crate::tenancy::{Bell, Context, Database, Migrations};
+use crate::tenancy::{Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
 
 /// A function that writes sample data into a team, as the people whose contexts it receives.
@@ -145,17 +146,18 @@ impl App {
             Some(consumers) => consumers.clone(),
             None => Consumers::linked()?,
         };
-        let bell = Bell::default();
-        let hearing = Hearing::with_notifier(bell.clone());
+        let (notifier, access) = (Notifier::default(), AccessEpochs::default());
+        let signals = Signals::new(access.handle(notifier.handle(SignalHandlers::default())));
         Ok(database
             .with_extension(consumers)
             .with_extension(with_words_of_access(self.sentences.clone().with::<run::Model>()))
             .with_extension(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?)
             .with_extension(jobs::isolated_failures())
             .with_extension(LastWatched::default())
-            .with_extension(bell)
-            .with_extension(hearing.hints())
-            .with_extension(hearing))
+            .with_extension(notifier)
+            .with_extension(access)
+            .with_extension(signals.sink())
+            .with_extension(signals))
     }
 
     /// Returns how this program's wide events are made, if the settings give `config`. The function from

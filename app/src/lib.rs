@@ -43,6 +43,7 @@ pub mod notifications;
 pub mod prelude;
 pub mod runs;
 pub mod server;
+pub mod signals;
 pub mod stories;
 pub mod teams;
 pub mod tenancy;

@@ -21,6 +21,7 @@
 //!
 //! [`AuthConfig`]: crate::config::AuthConfig
 
+mod access;
 mod api_key;
 mod authenticator;
 mod gone;
@@ -28,6 +29,8 @@ mod jwt;
 mod principal;
 pub(crate) mod tickets;
 
+pub(crate) use access::ACCESS;
+pub use access::AccessEpochs;
 pub use api_key::ApiKey;
 pub use authenticator::Authenticator;
 pub use gone::gone;

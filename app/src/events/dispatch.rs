@@ -9,7 +9,12 @@ use uuid::Uuid;
 use super::consumers::{ConsumerDef, ConsumerResult, Consumers, Mode, RunFn};
 use super::event::Event;
 use crate::error::{Cause, Error, Result, without_database_words};
-use crate::tenancy::{Moved, TeamTx};
+use crate::tenancy::{SignalTopic, TeamTx};
+
+/// The name of [`WORK`].
+pub(crate) const WORK_NAME: &str = "work";
+/// There is work for the queue, or an event for a durable consumer.
+pub(crate) const WORK: SignalTopic = SignalTopic::new(WORK_NAME);
 
 /// The number of levels to which consumers may cause each other; more than this is treated as a loop.
 pub const MAX_CONSUMER_DEPTH: usize = 8;
@@ -23,7 +28,7 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
         if consumer.mode == Mode::Durable {
             // It runs after the commit. The signal makes the relay look for the events.
             if events.iter().any(|event| consumer.matches(event)) {
-                tx.hint(Moved::Work);
+                tx.signal(WORK);
             }
             continue;
         }

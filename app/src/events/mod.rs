@@ -41,6 +41,7 @@ pub use changes::{ChangedField, NetChange};
 pub(crate) use columns::{event_columns, shown_name};
 pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
 pub use dispatch::{IsolatedFailures, MAX_CONSUMER_DEPTH, run_consumer};
+pub(crate) use dispatch::{WORK, WORK_NAME};
 pub use durable::ConsumerContext;
 pub(crate) use emit::{Subject, emit_subject_events};
 pub use emit::{emit_event, emit_events, event_from_row, events_by_id};

@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::client::Client;
 use super::core::{Core, ServiceState};
 use super::record::Record;
-use crate::auth::Principal;
+use crate::auth::{AccessEpochs, Principal};
 use crate::error::{Error, Result};
-use crate::tenancy::{Bell, Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
+use crate::tenancy::{Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
 use crate::wide_events::WideEvent;
 
 /// What a client is told whose credential expires while its request lasts.
@@ -175,8 +175,8 @@ impl Team {
 /// A number that is another one after each change of access to the team.
 pub(crate) fn access_epoch(database: &Database, team_id: Uuid) -> u64 {
     database
-        .extension::<Bell>()
-        .map_or(0, |bell| bell.access_epoch(team_id))
+        .extension::<AccessEpochs>()
+        .map_or(0, |epochs| epochs.of(team_id))
 }
 
 /// What a request brings along for its transactions.

@@ -12,9 +12,10 @@ use super::action::has_nul;
 use super::job::{Due, Job, JobOptions};
 use super::registry::Jobs;
 use crate::error::{Error, Result};
+use crate::events::WORK;
 use crate::json::refuse_too_deep;
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
-use crate::tenancy::{Context, Moved, TeamTx};
+use crate::tenancy::{Context, TeamTx};
 
 /// Maximum size of a job's input as JSON, in bytes.
 pub const MAX_INPUT_BYTES: usize = 256 * 1024;
@@ -188,7 +189,7 @@ impl<'a> JobRequest<'a> {
             .bind(self.max_attempts);
         tx.execute_sql(query).await?;
         tx.note_queued(ids);
-        tx.hint(Moved::Work);
+        tx.signal(WORK);
         Ok(())
     }
 }

@@ -15,13 +15,12 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::action::RenderedAction;
+use super::notifier::Notifier;
 use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
 use super::spec::SessionSpec;
 use super::store::{self, HeartbeatReply};
 use crate::error::{Error, Result};
-use crate::tenancy::{
-    ADVICE, Actor, Bell, Context, Database, Deferred, DroppedWrites, NumberedRows, Owner, Person, TeamTx,
-};
+use crate::tenancy::{ADVICE, Actor, Context, Database, Deferred, DroppedWrites, NumberedRows, Owner, Person, TeamTx};
 use crate::wide_events::{EventError, Outcome, RequestIds, WideEvent, WideEvents};
 
 /// The heartbeat interval of sessions: an extension of the [`Database`].
@@ -292,7 +291,7 @@ async fn send_heartbeats(session: JobSession) {
     let every = session.0.database.extension::<Heartbeat>().copied().unwrap_or_default();
     let mut ticks = tokio::time::interval(every.0);
     ticks.tick().await;
-    let notifier = session.0.database.extension::<Bell>().cloned().unwrap_or_default();
+    let notifier = session.0.database.extension::<Notifier>().cloned().unwrap_or_default();
     let mut cancelled = notifier.cancelled();
     loop {
         tokio::select! {

@@ -13,8 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::tenancy::{Hint, Moved};
+use crate::jobs::JOB_SESSIONS_NAME;
+use crate::notifications::NOTIFICATIONS_NAME;
+use crate::runs::RUNS_NAME;
+use crate::tenancy::Signal;
 use crate::threads::Cursor;
+use crate::threads::{THREAD_NAME, THREADS_NAME};
 
 /// The number that identifies a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,18 +152,18 @@ impl Hub {
     }
 
     /// Handles a signal: something has changed, or may have.
-    pub fn signal(&mut self, hint: Hint) -> Vec<HubAction> {
-        let team_id = hint.team_id;
+    pub fn signal(&mut self, signal: &Signal) -> Vec<HubAction> {
+        let team_id = signal.team_id;
         let Some(team) = self.teams.get_mut(&team_id) else {
             return Vec::new();
         };
         let mut actions = Vec::new();
-        match hint.moved {
-            Moved::Thread(id) => {
+        match (signal.topic.name(), signal.topic.id()) {
+            (THREAD_NAME, Some(id)) => {
                 actions.extend(team.thread_changed(team_id, id));
                 actions.extend(team.wake(Subject::Threads));
             }
-            Moved::Threads => {
+            (THREADS_NAME, _) => {
                 if team
                     .followed
                     .keys()
@@ -169,11 +173,11 @@ impl Hub {
                 }
                 actions.extend(team.wake(Subject::Threads));
             }
-            Moved::JobSessions => actions.extend(team.wake(Subject::JobSessions)),
-            Moved::Runs => actions.extend(team.wake(Subject::Runs)),
-            // Meant for the workers and for access checks, not for sockets.
-            Moved::Work | Moved::Cancelled(_) | Moved::Access => {}
-            Moved::Notifications(person) => actions.extend(team.wake(Subject::Notifications(person))),
+            (JOB_SESSIONS_NAME, _) => actions.extend(team.wake(Subject::JobSessions)),
+            (RUNS_NAME, _) => actions.extend(team.wake(Subject::Runs)),
+            (NOTIFICATIONS_NAME, Some(person)) => actions.extend(team.wake(Subject::Notifications(person))),
+            // A topic of another version.
+            _ => {}
         }
         actions
     }

@@ -1,8 +1,7 @@
 //! The live service: it sends changes to clients over WebSockets, in order and without a gap.
 //!
 //! **Parts.** A transaction that posts to a thread or changes an inbox publishes a signal after its commit
-//! ([`tenancy::Hints`](crate::tenancy::Hints)). Signals wait, merged, in a *mailbox*. A *bridge* exchanges them with
-//! other processes. One task, the *service*, takes signals from the mailbox and asks the *hub* what to do. It reads the
+//! ([`signals`](crate::signals)), which waits, merged with others. One task, the *service*, takes the signals and asks the *hub* what to do. It reads the
 //! changes of a thread once for all its subscribers, and puts them into the *inboxes* of their sockets. Each *socket*
 //! has its own task.
 //!
@@ -19,14 +18,12 @@
 //! **Invariant:** every buffer is bounded. Signals are merged, queues are short, and a client that doesn't read is
 //! disconnected.
 
-mod bridge;
 mod close_reason;
 mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
 mod hub;
 mod limits;
-mod mailbox;
 mod options;
 mod outbox;
 mod routes;
@@ -51,7 +48,6 @@ pub use self::frames::{ClientFrame, ServerFrame, ThreadMessages};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::fuzz::{fuzz_client_frame, fuzz_cursor};
 use self::hub::SocketId;
-use self::mailbox::Mailbox;
 pub use self::options::LiveOptions;
 use self::outbox::SocketInbox;
 pub use self::routes::routes;
@@ -60,39 +56,8 @@ use self::socket_context::SocketContext;
 pub use self::topic::Topic;
 use crate::error::{Error, Result};
 use crate::http::Team;
-use crate::tenancy::{Bell, Context, Database, Hint, Hints, Moved};
-
-/// Keeps the signals of a database's transactions until [`Live::start`] reads them. It is an extension of the
-/// [`Database`].
-#[derive(Debug, Clone, Default)]
-pub struct Hearing {
-    local: Mailbox,
-    remote: Mailbox,
-    /// Signals about work, for other processes. They are separate because a worker is less urgent than a person who
-    /// looks at a page.
-    remote_work: Mailbox,
-}
-
-impl Hearing {
-    /// Creates one that passes signals about work, from this process and from others, to the notifier.
-    pub fn with_notifier(notifier: Bell) -> Self {
-        Self {
-            local: Mailbox::with_notifier(notifier),
-            ..Self::default()
-        }
-    }
-
-    /// Returns the function with which a database's transactions send their signals.
-    pub fn hints(&self) -> Hints {
-        let hearing = self.clone();
-        Hints::to(move |hints| {
-            let (work, topics): (Vec<Hint>, Vec<Hint>) = hints.iter().partition(|hint| hint.moved == Moved::Work);
-            hearing.remote.put(topics);
-            hearing.remote_work.put(work);
-            hearing.local.put(hints);
-        })
-    }
-}
+use crate::signals::Signals;
+use crate::tenancy::{Context, Database};
 
 /// The live service of a process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -113,12 +78,12 @@ impl Live {
     /// connections, with the options in `direct`. Without `direct`, changes by other processes are found by polling, up
     /// to a second later.
     pub fn start(database: &Database, direct: Option<PgConnectOptions>, options: LiveOptions) -> Self {
-        let hearing = database.extension::<Hearing>().cloned().unwrap_or_default();
+        let signals = database.extension::<Signals>().cloned().unwrap_or_default();
         let (commands, received) = mpsc::unbounded_channel();
-        let service = Service::new(database.clone(), options.clone(), received, hearing.local.clone());
+        let service = Service::new(database.clone(), options.clone(), received, signals.local().clone());
         let service_task = tokio::spawn(service.run());
         if let Some(direct) = direct {
-            let relaying = bridge::relay_signals(direct, hearing);
+            let relaying = signals.exchange(direct);
             tokio::spawn(async move {
                 tokio::select! {
                     () = relaying => {}

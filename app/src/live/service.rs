@@ -13,13 +13,15 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::hub::{Hub, HubAction, ReadOutcome, SocketId, Subject};
-use super::mailbox::{Mailbox, PendingSignals};
 use super::options::LiveOptions;
 use super::outbox::{ControlSignal, QueuedDelivery, SocketOutbox};
 use super::shared_reads::{self, LookUpResult, ThreadPage};
 use crate::error::{Error, Result};
-use crate::tenancy::{Actor, Context, Database, Hint, Moved, Snapshot};
+use crate::notifications::notifications_signal;
+use crate::signals::{Mailbox, PendingSignals};
+use crate::tenancy::{Actor, Context, Database, Signal, Snapshot};
 use crate::threads::Cursor;
+use crate::threads::THREADS;
 
 /// Commands from sockets to the service's task.
 #[derive(Debug)]
@@ -263,12 +265,12 @@ impl LiveState {
             return self.look_up_everything();
         }
         // Threads that are named come first, so that the look-up of all threads doesn't read them a second time.
-        let (several, named): (Vec<Hint>, Vec<Hint>) =
-            pending.hints.into_iter().partition(|hint| hint.moved == Moved::Threads);
+        let (several, named): (Vec<Signal>, Vec<Signal>) =
+            pending.signals.into_iter().partition(|signal| signal.topic == THREADS);
         named
             .into_iter()
             .chain(several)
-            .flat_map(|hint| self.hub.signal(hint))
+            .flat_map(|signal| self.hub.signal(&signal))
             .collect()
     }
 
@@ -348,9 +350,9 @@ impl LiveState {
             .filter_map(|(thread_id, head)| self.hub.thread_head(team_id, thread_id, head))
             .collect::<Vec<_>>();
         let inboxes = result.people.into_iter().flat_map(|person| {
-            self.hub.signal(Hint {
+            self.hub.signal(&Signal {
                 team_id,
-                moved: Moved::Notifications(person),
+                topic: notifications_signal(person),
             })
         });
         heads.into_iter().chain(inboxes).collect()

@@ -27,6 +27,7 @@
 mod consumer;
 mod preferences;
 mod routes;
+mod signals;
 mod state;
 mod store;
 mod why;
@@ -36,6 +37,7 @@ use uuid::Uuid;
 pub use consumer::send_notifications;
 pub use preferences::{Occasion, Rule, require_object_type};
 pub use routes::{Inbox, Notification, NotifiedThread, ReadAll, ReadState, Reason, routes};
+pub(crate) use signals::{NOTIFICATIONS_NAME, notifications_signal};
 pub use state::{InboxState, changed_since, state};
 pub use why::{Followed, Why};
 

@@ -49,6 +49,7 @@ pub use retention::{RetentionAction, due_logs};
 pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
 pub use status::RunStatus;
+pub(crate) use store::RUNS_NAME;
 pub use store::{RunNews, feed, of_story};
 pub use summary::{ConsoleLine, RunSummary, ValidationSummary};
 pub use view::{RunLogView, RunView};

@@ -15,13 +15,11 @@
 //! **Invariant:** settings are local to the transaction. So a connection that returns to the pool keeps nothing of a
 //! team, and poolers in transaction mode work.
 
-pub mod channel;
 mod context;
 mod database;
 mod enter;
 mod feed;
 mod forgotten;
-mod hints;
 pub(crate) mod moments;
 mod numbered_rows;
 mod observer;
@@ -30,6 +28,7 @@ mod plans;
 mod rereading;
 mod schema;
 mod self_check;
+mod signals;
 mod single;
 mod snapshot;
 mod stats;
@@ -46,12 +45,12 @@ pub use enter::{Claim, Entrant, Entry, Request, store_answer};
 pub use feed::{FeedPlace, FeedWindow};
 pub use forgotten::ForgottenCommits;
 pub(crate) use forgotten::{ADVICE, DroppedWrites};
-pub use hints::{Bell, Hint, Hints, Moved};
 pub(crate) use numbered_rows::{Deferred, NumberedRow, NumberedRows, Owner, Waiting};
 pub use observer::{Ending, Observer, Transaction};
 pub(crate) use own_teams::TAKE_OVER_DETAILS;
 pub use own_teams::{OwnDetails, OwnInvitation, OwnTeam, OwnTeams};
 pub use schema::{Migrations, Pending};
+pub use signals::{Signal, SignalSink, SignalTopic};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use team_tx::TeamTx;

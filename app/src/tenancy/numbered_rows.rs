@@ -25,7 +25,7 @@ use tokio::task;
 use uuid::Uuid;
 
 use super::team_tx::{RunToCompletion, give_back};
-use super::{Database, Moved};
+use super::{Database, SignalTopic};
 use crate::error::{Error, Result};
 
 /// The maximum number of one owner's rows that wait for the end of its transactions.
@@ -43,7 +43,7 @@ pub(crate) struct Owner {
 /// A kind of numbered row, and how it is written.
 pub(crate) trait NumberedRow: fmt::Debug + Send + Sync + Sized + 'static {
     /// The signal to publish when such rows become visible.
-    const MOVED: Moved;
+    const CHANGED: SignalTopic;
 
     /// Returns the approximate memory that the row uses.
     fn size_bytes(&self) -> usize;
@@ -272,7 +272,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         };
         database.stats().add(began.elapsed());
         outcome?;
-        database.hint(self.owner.team_id, R::MOVED);
+        database.signal(self.owner.team_id, R::CHANGED);
         Ok(())
     }
 
@@ -346,13 +346,13 @@ pub(super) trait Defer: fmt::Debug + Send + Sync {
 /// Rows that were written inside a transaction and are valid only if it commits.
 pub(super) trait Written: Send {
     /// Notes the outcome of the COMMIT. Returns the signal to publish.
-    fn settle(self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> Moved;
+    fn settle(self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> SignalTopic;
 }
 
 struct WrittenInTransaction<R>(OwnedMutexGuard<RowsState<R>>);
 
 impl<R: NumberedRow> Written for WrittenInTransaction<R> {
-    fn settle(mut self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> Moved {
+    fn settle(mut self: Box<Self>, outcome: Result<(), &sqlx::Error>) -> SignalTopic {
         match outcome {
             Ok(()) => {
                 let rows = self.0.waiting.len();
@@ -360,7 +360,7 @@ impl<R: NumberedRow> Written for WrittenInTransaction<R> {
             }
             Err(error) => self.0.failed(error),
         }
-        R::MOVED
+        R::CHANGED
     }
 }
 

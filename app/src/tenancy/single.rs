@@ -6,14 +6,14 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::{Context, Database, Hint, Hints, Moved};
+use super::{Context, Database, Signal, SignalSink, SignalTopic};
 use crate::error::Result;
 
 impl Database {
     /// Publishes a signal that something in a team has changed, after a statement that was its own transaction.
-    pub(crate) fn hint(&self, team_id: Uuid, moved: Moved) {
-        if let Some(hints) = self.extension::<Hints>() {
-            hints.send(HashSet::from([Hint { team_id, moved }]));
+    pub(crate) fn signal(&self, team_id: Uuid, topic: SignalTopic) {
+        if let Some(sink) = self.extension::<SignalSink>() {
+            sink.send(HashSet::from([Signal { team_id, topic }]));
         }
     }
 

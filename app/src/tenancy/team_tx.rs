@@ -21,8 +21,8 @@ use self::connection::{abandon, commit, give_back_in_background, is_dead};
 use self::deferred_rows::DeferredRows;
 use self::report::{Report, report_not_entered};
 use super::enter::{self, Claim, Entered, Entry};
-use super::hints::{Hint, Hints, Moved};
 use super::observer::Ending;
+use super::signals::{Signal, SignalSink, SignalTopic};
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
 
@@ -66,7 +66,7 @@ struct TxState {
     /// The events whose consumers are running, outermost first.
     causes: Vec<Uuid>,
     /// The signals to publish after the commit.
-    hints: HashSet<Hint>,
+    signals: HashSet<Signal>,
     /// What the observer receives at the end.
     report: Report,
 }
@@ -224,9 +224,9 @@ impl TeamTx {
     }
 
     /// Publishes, once and only if this transaction commits, a signal that something in the team has changed.
-    pub fn hint(&self, moved: Moved) {
+    pub fn signal(&self, topic: SignalTopic) {
         let team_id = self.team_id();
-        self.state().hints.insert(Hint { team_id, moved });
+        self.state().signals.insert(Signal { team_id, topic });
     }
 
     /// Returns the counters of this transaction.
@@ -254,16 +254,16 @@ impl TeamTx {
                 "the transaction can't commit: a statement failed or was cancelled, or a consumer refused",
             ));
         }
-        let (mut hints, mut report) = {
+        let (mut signals, mut report) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.hints), std::mem::take(&mut state.report))
+            (std::mem::take(&mut state.signals), std::mem::take(&mut state.report))
         };
         let stats = std::mem::take(&mut self.stats);
         let all = self.database.clone();
-        let publisher = self.database.extension::<Hints>().cloned();
+        let publisher = self.database.extension::<SignalSink>().cloned();
         let committing = async move {
             let began = Instant::now();
-            let outcome = commit(&mut connection, deferred_rows.as_deref(), &mut hints).await;
+            let outcome = commit(&mut connection, deferred_rows.as_deref(), &mut signals).await;
             if outcome.is_err() {
                 give_back(connection, deferred_rows).await;
             } else {
@@ -271,7 +271,7 @@ impl TeamTx {
                     deferred_rows.closed(Some(&mut connection)).await;
                 }
                 if let Some(publisher) = publisher {
-                    publisher.send(hints);
+                    publisher.send(signals);
                 }
             }
             stats.add(began.elapsed());

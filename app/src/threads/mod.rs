@@ -27,6 +27,7 @@ mod grouping;
 mod mentions;
 mod message;
 mod routes;
+mod signals;
 mod store;
 
 use uuid::Uuid;
@@ -37,6 +38,7 @@ pub use message::{Author, Content, Message, MessagePage, RenderedEvent};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
+pub(crate) use signals::{THREAD_NAME, THREADS, THREADS_NAME, thread_signal};
 pub use store::{Changes, Cursor, FeedPiece, ThreadRef, Window, changes, feed, head, heads};
 
 use crate::error::Result;

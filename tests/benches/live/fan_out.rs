@@ -103,7 +103,7 @@ async fn comment(bench: &Bench, thread_id: uuid::Uuid) -> Instant {
          SELECT $1, $2, last_seq, 'comment', 'system', 'bench', 'hello, all of you' FROM t",
     );
     tx.execute_sql(post.bind(bench.team_id).bind(thread_id)).await.unwrap();
-    tx.hint(daybook::tenancy::Moved::Thread(thread_id));
+    tx.signal(daybook::tenancy::SignalTopic::of("thread", thread_id));
     tx.commit().await.unwrap();
     Instant::now()
 }

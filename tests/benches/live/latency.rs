@@ -75,7 +75,7 @@ async fn commit_to_frame(bench: &Bench, thread_id: Uuid, follower: &mut LiveClie
          SELECT $1, $2, last_seq, 'comment', 'system', 'bench', 'hello' FROM t",
     );
     tx.execute_sql(post.bind(bench.team_id).bind(thread_id)).await.unwrap();
-    tx.hint(daybook::tenancy::Moved::Thread(thread_id));
+    tx.signal(daybook::tenancy::SignalTopic::of("thread", thread_id));
     let began = Instant::now();
     tx.commit().await.unwrap();
     let committed = Instant::now();

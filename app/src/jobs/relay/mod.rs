@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, Consumers};
-use crate::tenancy::{Bell, Database, WorkerDatabase, WorkerTx};
+use crate::jobs::notifier::Notifier;
+use crate::tenancy::{Database, WorkerDatabase, WorkerTx};
 
 /// After a hint that led to nothing: what was hinted at may be in a transaction that can't be seen past yet.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -33,7 +34,7 @@ const BATCH: i64 = 1_000;
 pub(super) struct Relay {
     workers: WorkerDatabase,
     durable: Vec<&'static ConsumerDef>,
-    bell: Bell,
+    notifier: Notifier,
     poll: Duration,
     /// How many requests the last pass left because of a lock.
     blocked: AtomicU64,
@@ -45,7 +46,7 @@ impl Relay {
         Self {
             workers: workers.clone(),
             durable: consumers.map_or_else(Vec::new, |consumers| consumers.durable().collect()),
-            bell: database.extension::<Bell>().cloned().unwrap_or_default(),
+            notifier: database.extension::<Notifier>().cloned().unwrap_or_default(),
             poll,
             blocked: AtomicU64::new(0),
         }
@@ -84,7 +85,7 @@ impl Relay {
                 Err(error) => self.set_aside(&error).await,
             }
             tokio::select! {
-                () = self.bell.rung() => pause = AGAIN,
+                () = self.notifier.work() => pause = AGAIN,
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(self.poll),
             }
         }

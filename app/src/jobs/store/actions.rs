@@ -5,10 +5,11 @@ use sqlx::query::Query;
 use sqlx::types::Json;
 
 use crate::jobs::action::RenderedAction;
-use crate::tenancy::{Moved, NumberedRow, Owner, Waiting};
+use crate::jobs::notifier::JOB_SESSIONS;
+use crate::tenancy::{NumberedRow, Owner, SignalTopic, Waiting};
 
 impl NumberedRow for RenderedAction {
-    const MOVED: Moved = Moved::JobSessions;
+    const CHANGED: SignalTopic = JOB_SESSIONS;
 
     fn size_bytes(&self) -> usize {
         self.size_bytes + self.sentence.text.len() + size_of::<Self>()

@@ -4,11 +4,13 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::events::WORK;
 use crate::jobs::consume::ConsumeEvents;
 use crate::jobs::job::Job as _;
+use crate::jobs::notifier::{JOB_SESSIONS, cancelled};
 use crate::jobs::outcome::Status;
 use crate::jobs::registry::Jobs;
-use crate::tenancy::{Moved, TeamTx};
+use crate::tenancy::TeamTx;
 
 /// Maximum number of jobs that one request retries.
 pub(in crate::jobs) const MAX_RETRIED_JOBS: i64 = 1_000;
@@ -116,7 +118,7 @@ pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()>
         Status::Running | Status::Succeeded => false,
     };
     if session.status == Status::Running {
-        tx.hint(Moved::Cancelled(session.id));
+        tx.signal(cancelled(session.id));
     } else if waits {
         request_change(tx, "cancel", &[(session.id, session.job_name)]).await?;
     } else {
@@ -131,7 +133,7 @@ pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()>
          WHERE team_id = $1 AND id = $2",
     );
     tx.execute_sql(query.bind(tx.team_id()).bind(session.id)).await?;
-    tx.hint(Moved::JobSessions);
+    tx.signal(JOB_SESSIONS);
     Ok(())
 }
 
@@ -163,6 +165,6 @@ async fn request_change(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) 
     .bind(tasks.iter().map(|(task, _)| *task).collect::<Vec<_>>())
     .bind(tasks.iter().map(|(_, attempts)| *attempts).collect::<Vec<_>>());
     tx.execute_sql(query).await?;
-    tx.hint(Moved::Work);
+    tx.signal(WORK);
     Ok(())
 }

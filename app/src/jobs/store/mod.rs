@@ -17,11 +17,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::jobs::notifier::JOB_SESSIONS;
 use crate::jobs::outcome::Status;
 use crate::jobs::sentence::SentencePart;
 use crate::jobs::spec::SessionSpec;
 use crate::json::{MAX_JSON_DEPTH, read_column};
-use crate::tenancy::{Context, Database, Moved, TeamTx, WorkerDatabase};
+use crate::tenancy::{Context, Database, TeamTx, WorkerDatabase};
 
 /// A session that was read.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ pub(super) async fn begin(database: &Database, id: Uuid, spec: &SessionSpec, inp
     .bind(context.causation_id)
     .bind(spec.queued_at);
     database.insert_single(context.team_id, query).await?;
-    database.hint(context.team_id, Moved::JobSessions);
+    database.signal(context.team_id, JOB_SESSIONS);
     Ok(())
 }
 
@@ -143,7 +144,7 @@ pub(super) async fn end(
     .bind(status.as_str())
     .bind(error);
     let row = update_session(database, context, query).await?;
-    database.hint(context.team_id, Moved::JobSessions);
+    database.signal(context.team_id, JOB_SESSIONS);
     Ok(row.is_some())
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::threads::thread_signal;
 
 const TEAM: Uuid = Uuid::from_u128(1);
 const THREADS: u128 = 3;
@@ -151,8 +152,8 @@ impl World {
             WorldStep::Post { thread, delivered } => {
                 *self.heads.entry(thread).or_default() += 1;
                 if delivered {
-                    let moved = Moved::Thread(Uuid::from_u128(thread));
-                    for action in self.hub.signal(Hint { team_id: TEAM, moved }) {
+                    let topic = thread_signal(Uuid::from_u128(thread));
+                    for action in self.hub.signal(&Signal { team_id: TEAM, topic }) {
                         self.act(action);
                     }
                 }

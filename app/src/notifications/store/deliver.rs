@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::events::EventType;
-use crate::tenancy::{Moved, TeamTx};
+use crate::notifications::notifications_signal;
+use crate::tenancy::TeamTx;
 
 const DELIVER_EVENT: &str = concat!(
     include_str!("event_object.sql"),
@@ -150,7 +151,7 @@ async fn notified(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Resul
     let mut people = Vec::new();
     for row in tx.fetch_all(query).await? {
         let person = row.try_get("user_id")?;
-        tx.hint(Moved::Notifications(person));
+        tx.signal(notifications_signal(person));
         people.push(person);
     }
     Ok(people)

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::events::{Event, event_columns, event_from_row, shown_name};
+use crate::notifications::notifications_signal;
 use crate::tenancy::moments::Bound;
-use crate::tenancy::{Moved, Snapshot, TeamTx};
+use crate::tenancy::{Snapshot, TeamTx};
 
 /// A row of an inbox, with its thread and the newest message.
 #[derive(Debug)]
@@ -213,7 +214,7 @@ pub(in crate::notifications) async fn mark_read(
         SELECT read_at, unread_count, version FROM notifications
         WHERE team_id = $1 AND user_id = $2 AND id = $3 AND NOT EXISTS (SELECT FROM marked)",
     );
-    tx.hint(Moved::Notifications(user_id));
+    tx.signal(notifications_signal(user_id));
     one(tx, query.bind(tx.team_id()).bind(user_id).bind(id).bind(seen)).await
 }
 
@@ -234,7 +235,7 @@ pub(in crate::notifications) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id
          WHERE team_id = $1 AND user_id = $2 AND id = $3
          RETURNING read_at, unread_count, version",
     );
-    tx.hint(Moved::Notifications(user_id));
+    tx.signal(notifications_signal(user_id));
     one(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
 }
 
@@ -281,7 +282,7 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, 
     .bind(user_id)
     .bind(seen.next())
     .bind(seen.open());
-    tx.hint(Moved::Notifications(user_id));
+    tx.signal(notifications_signal(user_id));
     let row = tx
         .fetch_optional(query)
         .await?
@@ -309,7 +310,7 @@ pub(in crate::notifications) async fn read_up_to(tx: &TeamTx, user_id: Uuid, thr
     .bind(thread_id)
     .bind(seq);
     if tx.execute_sql(query).await? > 0 {
-        tx.hint(Moved::Notifications(user_id));
+        tx.signal(notifications_signal(user_id));
     }
     Ok(())
 }

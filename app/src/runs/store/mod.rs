@@ -27,7 +27,12 @@ use super::summary::RunSummary;
 use super::view::LISTED_OUTPUTS;
 use crate::error::{Error, Result};
 use crate::events::{FieldChange, StateChangedEventData, Track, create_model_with_event, emit_event};
-use crate::tenancy::{Actor, Moved, TeamTx};
+use crate::tenancy::{Actor, SignalTopic, TeamTx};
+
+/// The name of [`RUNS`].
+pub(crate) const RUNS_NAME: &str = "runs";
+/// Runs of a team have begun or ended.
+const RUNS: SignalTopic = SignalTopic::new(RUNS_NAME);
 
 /// Checks that the team has fewer than `limit` runs that have not ended. It locks the team's row until the transaction
 /// ends, so that concurrent requests can't exceed the limit together.
@@ -94,7 +99,7 @@ pub(super) async fn create(tx: &TeamTx, run: RunKey, new: &NewRun) -> Result<Mod
     };
     let track = Track::only([Column::Name, Column::ConfigurationId, Column::Status]);
     let model: Model = create_model_with_event(tx, row, track).await?;
-    tx.hint(Moved::Runs);
+    tx.signal(RUNS);
     Ok(model)
 }
 
@@ -203,7 +208,7 @@ async fn record_status_change(
         new: new.as_str().into(),
     };
     emit_event(tx, &run, StateChangedEventData { state, reason }).await?;
-    tx.hint(Moved::Runs);
+    tx.signal(RUNS);
     Ok(run)
 }
 
@@ -261,7 +266,7 @@ pub(super) async fn set_summary(tx: &TeamTx, id: Uuid, text: &str, summary: &Run
     .bind(derived.severity)
     .bind(derived.lines);
     tx.execute_sql(query).await?;
-    tx.hint(Moved::Runs);
+    tx.signal(RUNS);
     Ok(())
 }
 
@@ -276,7 +281,7 @@ pub(super) async fn set_degraded(tx: &TeamTx, id: Uuid) -> Result<()> {
          WHERE team_id = $1 AND id = $2 AND NOT log_degraded",
     );
     if tx.execute_sql(query.bind(tx.team_id()).bind(id)).await? > 0 {
-        tx.hint(Moved::Runs);
+        tx.signal(RUNS);
     }
     Ok(())
 }
@@ -293,7 +298,7 @@ pub(super) async fn set_log_state(tx: &TeamTx, id: Uuid, state: &str, events_pat
     );
     let query = query.bind(tx.team_id()).bind(id).bind(state).bind(events_path);
     tx.execute_sql(query).await?;
-    tx.hint(Moved::Runs);
+    tx.signal(RUNS);
     Ok(())
 }
 

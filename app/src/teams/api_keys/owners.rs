@@ -5,9 +5,10 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::store::KeyInfo;
+use crate::auth::ACCESS;
 use crate::error::{Error, Result};
 use crate::teams::record::{AccessEvent, record};
-use crate::tenancy::{Actor, Moved, Role, TeamTx};
+use crate::tenancy::{Actor, Role, TeamTx};
 
 /// Of the keys that a member answers for: those they own, and those they made, in another person's name too, that nobody
 /// else has adopted.
@@ -170,7 +171,7 @@ pub(in crate::teams) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Resu
         sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tx.team_id()).bind(user_id),
     )
     .await?;
-    tx.hint(Moved::Access);
+    tx.signal(ACCESS);
     record(tx, keys.iter().map(|key| AccessEvent::key_revoked(key, "owner_left"))).await?;
     Ok(keys)
 }
@@ -180,7 +181,7 @@ pub(in crate::teams) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Resu
 /// # Errors
 /// As any statement.
 pub(in crate::teams) async fn lower_keys_of(tx: &TeamTx, user_id: Uuid, role: Role) -> Result<Vec<KeyInfo>> {
-    tx.hint(Moved::Access);
+    tx.signal(ACCESS);
     let too_high: &[&str] = match role {
         Role::Admin | Role::Owner => return Ok(Vec::new()),
         Role::Member => &["admin"],

@@ -8,12 +8,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::owners::{lock_key, lock_owner, require_room};
+use crate::auth::ACCESS;
 use crate::auth::ApiKey;
 use crate::error::{Error, FieldError, Result};
 use crate::teams::person::is_line;
 use crate::teams::record::{AccessEvent, record};
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
-use crate::tenancy::{Moved, Role, TeamTx};
+use crate::tenancy::{Role, TeamTx};
 
 const MAX_NAME_CHARS: usize = 200;
 
@@ -136,7 +137,7 @@ pub async fn revoke_key(tx: &TeamTx, id: Uuid) -> Result<()> {
             .bind(tx.team_id())
             .bind(id);
         tx.execute_sql(query).await?;
-        tx.hint(Moved::Access);
+        tx.signal(ACCESS);
         record(tx, [AccessEvent::key_revoked(&key, "by_hand")]).await?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::deferred_rows::DeferredRows;
 use crate::error::{DatabaseError, Result};
-use crate::tenancy::hints::Hint;
+use crate::tenancy::signals::Signal;
 
 /// A connection on which a team is being entered. If that is cancelled by a client that disconnects, the connection
 /// must not return to the pool with its transaction.
@@ -73,7 +73,7 @@ impl<T: Send + 'static> Drop for RunToCompletion<T> {
 pub(super) async fn commit(
     connection: &mut PgConnection,
     deferred_rows: Option<&DeferredRows>,
-    hints: &mut HashSet<Hint>,
+    signals: &mut HashSet<Signal>,
 ) -> Result<(), Error> {
     let written = match deferred_rows {
         Some(deferred_rows) => deferred_rows.write_within(connection).await?,
@@ -81,7 +81,7 @@ pub(super) async fn commit(
     };
     let outcome = connection.execute("COMMIT").await.map(drop);
     if let (Some(deferred_rows), Some(written)) = (deferred_rows, written) {
-        hints.insert(deferred_rows.settle(written, outcome.as_ref().copied()));
+        signals.insert(deferred_rows.settle(written, outcome.as_ref().copied()));
     }
     outcome
 }

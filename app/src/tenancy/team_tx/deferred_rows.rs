@@ -5,8 +5,8 @@ use tokio::task;
 
 use crate::tenancy::Database;
 use crate::tenancy::enter::Entry;
-use crate::tenancy::hints::Hint;
 use crate::tenancy::numbered_rows::{Defer, Deferred, Written};
+use crate::tenancy::signals::Signal;
 
 /// The rows that wait for the end of one transaction.
 #[derive(Debug)]
@@ -57,10 +57,10 @@ impl DeferredRows {
     }
 
     /// Notes the outcome of the COMMIT, which is that of the rows, too. Returns the signal to publish.
-    pub(super) fn settle(&self, written: Box<dyn Written>, outcome: Result<(), &sqlx::Error>) -> Hint {
-        Hint {
+    pub(super) fn settle(&self, written: Box<dyn Written>, outcome: Result<(), &sqlx::Error>) -> Signal {
+        Signal {
             team_id: self.team_id,
-            moved: written.settle(outcome),
+            topic: written.settle(outcome),
         }
     }
 

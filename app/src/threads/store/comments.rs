@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::events::shown_name;
-use crate::tenancy::{Moved, Person, TeamTx};
+use crate::tenancy::{Person, TeamTx};
+use crate::threads::thread_signal;
 
 /// A message that is about to be changed.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ pub(in crate::threads) async fn edit_comment(
     .bind(thread_id)
     .bind(seq)
     .bind(body);
-    tx.hint(Moved::Thread(thread_id));
+    tx.signal(thread_signal(thread_id));
     Ok(tx
         .fetch_optional(query)
         .await?
@@ -129,6 +130,6 @@ pub(in crate::threads) async fn delete_comment(tx: &TeamTx, thread_id: Uuid, seq
     .bind(thread_id)
     .bind(seq);
     tx.execute_sql(query).await?;
-    tx.hint(Moved::Thread(thread_id));
+    tx.signal(thread_signal(thread_id));
     Ok(())
 }

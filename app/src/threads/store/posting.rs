@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::events::Event;
-use crate::tenancy::{Moved, TeamTx};
+use crate::tenancy::TeamTx;
+use crate::threads::signals::{THREADS, thread_signal};
 
 /// The events of one call for one thread.
 struct ThreadPost<'a> {
@@ -46,7 +47,7 @@ async fn post_one(tx: &TeamTx, event: &Event) -> Result<()> {
         .bind(event.scope.as_ref().map(|scope| &scope.id))
         .bind(event.id);
     if let Some(row) = tx.fetch_optional(query).await? {
-        tx.hint(Moved::Thread(row.try_get("thread_id")?));
+        tx.signal(thread_signal(row.try_get("thread_id")?));
     }
     Ok(())
 }
@@ -102,7 +103,7 @@ async fn post_many(tx: &TeamTx, events: &[&Event]) -> Result<()> {
         .bind(events.iter().map(|event| event.object_id.as_str()).collect::<Vec<_>>())
         .bind(from_end);
     tx.execute_sql(query).await?;
-    tx.hint(Moved::Threads);
+    tx.signal(THREADS);
     Ok(())
 }
 
@@ -151,7 +152,7 @@ pub(in crate::threads) async fn post_comment(
     let Some(row) = tx.fetch_optional(query).await? else {
         return Ok(None);
     };
-    tx.hint(Moved::Thread(thread_id));
+    tx.signal(thread_signal(thread_id));
     Ok(Some(PostedComment {
         seq: row.try_get("seq")?,
         created_at: row.try_get("created_at")?,

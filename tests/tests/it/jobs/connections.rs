@@ -174,7 +174,7 @@ async fn everything_that_jobs_do_works_with_one_connection() {
         .unwrap();
     shop.stage
         .database
-        .extension::<daybook::tenancy::Bell>()
+        .extension::<daybook::jobs::Notifier>()
         .unwrap()
         .cancel(session_of(&mut connection, cancelled).await);
     shop.until(cancelled, &["1 cancelled"]).await;

@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
-use super::Hearing;
+use super::Signals;
+use super::channel::{self, Listener, MAX_TEXT_BYTES, Speaker};
 use super::mailbox::{Mailbox, PendingSignals};
 use crate::error::{Error, Result};
-use crate::tenancy::Hint;
-use crate::tenancy::channel::{self, Listener, MAX_TEXT_BYTES, Speaker};
+use crate::tenancy::Signal;
 
-const CHANNEL: &str = "daybook_hints";
+const CHANNEL: &str = "daybook_signals";
 /// Minimum time between two messages, so that a busy database commits at most two hundred of them a second.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
-/// The same for signals about work.
-const WORK_PUBLISH_INTERVAL: Duration = Duration::from_millis(25);
+/// The same for deferred signals.
+const DEFERRED_PUBLISH_INTERVAL: Duration = Duration::from_millis(25);
 /// Delay before the next attempt to connect.
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
 /// Number of signals that fit into a message: each takes less than 120 bytes.
@@ -34,39 +34,40 @@ const MAX_MESSAGES: usize = 8;
 struct SignalMessage {
     /// The sender, which ignores its own messages.
     from: Uuid,
-    hints: HashSet<Hint>,
+    signals: HashSet<Signal>,
     everything: bool,
 }
 
 /// Relays signals between this process and the others; never returns.
-pub(super) async fn relay_signals(connect: PgConnectOptions, hearing: Hearing) {
-    let Hearing {
+pub(super) async fn relay_signals(connect: PgConnectOptions, signals: Signals) {
+    let Signals {
         local: incoming,
         remote,
-        remote_work,
-    } = hearing;
+        remote_deferred,
+        ..
+    } = signals;
     let process_id = Uuid::new_v4();
     let mut warned = false;
     loop {
         match channel::open(connect.clone(), CHANNEL).await {
             Ok((speaker, listener)) => {
                 warned = false;
-                tracing::info!("live: connected; signals of other processes are received");
+                tracing::info!("signals: connected; signals of other processes are received");
                 // Signals may have been missed before the connection.
                 incoming.put_everything_changed();
                 let ended = tokio::select! {
                     ended = publish(process_id, &speaker, &remote, PUBLISH_INTERVAL) => ended,
-                    ended = publish(process_id, &speaker, &remote_work, WORK_PUBLISH_INTERVAL) => ended,
+                    ended = publish(process_id, &speaker, &remote_deferred, DEFERRED_PUBLISH_INTERVAL) => ended,
                     ended = receive(process_id, listener, &incoming) => ended,
                 };
                 if let Err(error) = ended {
-                    tracing::debug!("live: lost the connection for signals: {}", cause(&error));
+                    tracing::debug!("signals: lost the connection for signals: {}", cause(&error));
                 }
             }
             Err(error) if !warned => {
                 warned = true;
                 tracing::warn!(
-                    "live: signals of other processes are not received, so their changes appear up to a second later; behind a \
+                    "signals: those of other processes are not received, so their changes appear up to a second later; behind a \
                      pooler, set DAYBOOK_DIRECT_URL to the server itself: {}",
                     cause(&error)
                 );
@@ -97,7 +98,7 @@ async fn receive(process_id: Uuid, mut listener: Listener, incoming: &Mailbox) -
         match serde_json::from_str::<SignalMessage>(&received) {
             Ok(message) if message.from == process_id => {}
             Ok(message) if message.everything => incoming.put_everything_changed(),
-            Ok(message) => incoming.put(message.hints),
+            Ok(message) => incoming.put(message.signals),
             // A message of another version, or of another program.
             Err(_) => incoming.put_everything_changed(),
         }
@@ -105,19 +106,19 @@ async fn receive(process_id: Uuid, mut listener: Listener, incoming: &Mailbox) -
 }
 
 fn messages(from: Uuid, pending: PendingSignals) -> Vec<SignalMessage> {
-    if pending.everything || pending.hints.len() > MAX_MESSAGES * MAX_SIGNALS_PER_MESSAGE {
+    if pending.everything || pending.signals.len() > MAX_MESSAGES * MAX_SIGNALS_PER_MESSAGE {
         return vec![SignalMessage {
             from,
-            hints: HashSet::new(),
+            signals: HashSet::new(),
             everything: true,
         }];
     }
-    let hints: Vec<Hint> = pending.hints.into_iter().collect();
-    hints
+    let signals: Vec<Signal> = pending.signals.into_iter().collect();
+    signals
         .chunks(MAX_SIGNALS_PER_MESSAGE)
-        .map(|hints| SignalMessage {
+        .map(|signals| SignalMessage {
             from,
-            hints: hints.iter().copied().collect(),
+            signals: signals.iter().cloned().collect(),
             everything: false,
         })
         .collect()
@@ -130,20 +131,21 @@ fn cause(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenancy::Moved;
+    use crate::tenancy::SignalTopic;
 
     #[test]
     fn pending_signals_fit_into_the_messages() {
-        for moved in [Moved::Notifications as fn(Uuid) -> Moved, Moved::Thread] {
-            let hint = || Hint {
+        // The longest name of a topic.
+        for name in ["notifications", "thread"] {
+            let signal = || Signal {
                 team_id: Uuid::new_v4(),
-                moved: moved(Uuid::new_v4()),
+                topic: SignalTopic::of(name, Uuid::new_v4()),
             };
             let pending = PendingSignals {
-                hints: (0..MAX_MESSAGES * MAX_SIGNALS_PER_MESSAGE).map(|_| hint()).collect(),
+                signals: (0..MAX_MESSAGES * MAX_SIGNALS_PER_MESSAGE).map(|_| signal()).collect(),
                 everything: false,
             };
-            let all = pending.hints.clone();
+            let all = pending.signals.clone();
             let messages = messages(Uuid::new_v4(), pending);
             assert_eq!(messages.len(), MAX_MESSAGES);
             for message in &messages {
@@ -152,7 +154,7 @@ mod tests {
             assert_eq!(
                 messages
                     .into_iter()
-                    .flat_map(|message| message.hints)
+                    .flat_map(|message| message.signals)
                     .collect::<HashSet<_>>(),
                 all
             );

@@ -7,9 +7,8 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _};
+use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 
-use super::enter::text as literal;
 use crate::error::{Error, Result};
 
 /// PostgreSQL refuses longer ones.
@@ -49,7 +48,7 @@ pub async fn open(connect: PgConnectOptions, name: &'static str) -> Result<(Spea
                 Ok(())
             })
         })
-        .connect_with(connect.application_name("daybook hints").disable_statement_logging())
+        .connect_with(connect.application_name("daybook signals").disable_statement_logging())
         .await?;
     let probe = sqlx::raw_sql("SELECT current_setting('daybook.probe', true) AS probe")
         .fetch_one(&pool)
@@ -79,10 +78,8 @@ impl Speaker {
     /// # Errors
     /// As any statement. It may have been said all the same.
     pub async fn say(&self, text: &str) -> Result<()> {
-        let (name, text) = (literal(self.name), literal(text));
-        sqlx::raw_sql(AssertSqlSafe(format!("SELECT pg_notify({name}, {text})")))
-            .execute(&self.pool)
-            .await?;
+        let notify = sqlx::query("SELECT pg_notify($1, $2)");
+        notify.bind(self.name).bind(text).execute(&self.pool).await?;
         Ok(())
     }
 }

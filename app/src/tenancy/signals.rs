@@ -1,0 +1,124 @@
+//! Signals: what a transaction publishes once it has committed, "something of this kind has changed in this team".
+//!
+//! A signal carries no content. A subscriber reads what has changed under a team's own policies, and polls now and then to
+//! find what it has missed. So signals may be lost, duplicated and merged.
+//!
+//! The topics belong to the modules that publish them; here they are opaque.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Something in a team has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Signal {
+    /// The team.
+    pub team_id: Uuid,
+    /// What has changed.
+    pub topic: SignalTopic,
+}
+
+/// What has changed: a name, and the id of one object if the signal is about one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct SignalTopic {
+    name: Cow<'static, str>,
+    id: Option<Uuid>,
+}
+
+impl SignalTopic {
+    /// A topic without an object. The name has no colon.
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            id: None,
+        }
+    }
+
+    /// A topic about one object. The name has no colon.
+    pub const fn of(name: &'static str, id: Uuid) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            id: Some(id),
+        }
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The object, if the topic is about one.
+    pub fn id(&self) -> Option<Uuid> {
+        self.id
+    }
+}
+
+impl From<SignalTopic> for String {
+    fn from(topic: SignalTopic) -> Self {
+        match topic.id {
+            Some(id) => format!("{}:{id}", topic.name),
+            None => topic.name.into_owned(),
+        }
+    }
+}
+
+impl TryFrom<String> for SignalTopic {
+    type Error = uuid::Error;
+
+    fn try_from(text: String) -> Result<Self, uuid::Error> {
+        let (name, id) = match text.split_once(':') {
+            Some((name, id)) => (name.to_owned(), Some(Uuid::try_parse(id)?)),
+            None => (text, None),
+        };
+        Ok(Self {
+            name: Cow::Owned(name),
+            id,
+        })
+    }
+}
+
+/// Receives the signals of committed transactions. It must not wait: it is called between a commit and its answer.
+#[derive(Clone)]
+pub struct SignalSink(Arc<dyn Fn(HashSet<Signal>) + Send + Sync>);
+
+impl SignalSink {
+    /// Passes signals to `receive`.
+    pub fn new(receive: impl Fn(HashSet<Signal>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(receive))
+    }
+
+    pub(super) fn send(&self, signals: HashSet<Signal>) {
+        if !signals.is_empty() {
+            (self.0)(signals);
+        }
+    }
+}
+
+impl fmt::Debug for SignalSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignalSink")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_survives_the_way_to_another_process() {
+        for topic in [SignalTopic::new("runs"), SignalTopic::of("thread", Uuid::now_v7())] {
+            let signal = Signal {
+                team_id: Uuid::now_v7(),
+                topic,
+            };
+            let sent = serde_json::to_string(&signal).unwrap();
+            assert_eq!(serde_json::from_str::<Signal>(&sent).unwrap(), signal, "{sent}");
+        }
+        assert!(serde_json::from_str::<SignalTopic>("\"thread:7\"").is_err());
+    }
+}
