@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
         .model::<campaign::Model>()
         .migrator::<sample::Migrator>()
         .routes(campaigns::routes())
-        .sample(|database, people| Box::pin(campaigns::plant(database, people)))
+        .sample(|database, people| Box::pin(campaigns::seed(database, people)))
         .run()
         .await
 }

@@ -1,5 +1,5 @@
-//! What a client may put into a campaign. Each field is a type that can't hold anything else, so a refusal
-//! comes while the body is read, and names the field by its path, in a list of changes too.
+//! The types of a campaign's fields in requests. Each type can hold only valid values, so an invalid value is rejected
+//! while the body is parsed, and the error names the field by its path.
 
 use serde::Deserializer;
 
@@ -11,36 +11,36 @@ const MAX_REASON_CHARS: usize = 1_000;
 const MAX_EMAIL_CHARS: usize = 320;
 const BUDGET_LIMIT: u64 = 1_000_000_000_000_000;
 const MAX_BUDGET_DECIMALS: u32 = 6;
-/// What every binary64 number, as most clients keep JSON numbers, gives back exactly.
+/// The number of decimal digits that a binary64 number, which most clients use for JSON numbers, keeps exactly.
 const EXACT_DIGITS: usize = 15;
 
-/// 1 to 200 characters that show something.
+/// 1 to 200 characters, not all blank.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = CampaignName, value_type = String, min_length = 1, max_length = 200, example = "Spring")]
 pub(super) struct Name(pub(super) String);
 
-/// Money, from zero to below 10^15, with at most six decimals: a string such as `"250.00"`, or a number.
+/// An amount of money: at least zero, below 10^15, at most six decimals. A string such as `"250.00"`, or a number.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "SentDecimal")]
 #[schema(as = CampaignBudget, value_type = String, example = "250.00")]
 pub(super) struct Budget(pub(super) Decimal);
 
-/// An address that could be one; only sending to it would prove it.
+/// An e-mail address. Only its form is checked.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = CampaignEmail, value_type = String, max_length = 320, example = "client@example.com")]
 pub(super) struct Email(pub(super) String);
 
-/// Why, in a person's words: 1 to 1000 characters.
+/// The reason for a change: 1 to 1000 characters.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = CampaignReason, value_type = String, min_length = 1, max_length = 1000)]
 pub(super) struct Reason(pub(super) String);
 
-/// Tells a field that is there, if only as null, from one that is left out:
-/// `#[serde(default, deserialize_with = "present")]` on an `Option<Option<T>>`; on an `Option<T>`, null is then
-/// refused as what `T` is not.
+/// Distinguishes a field that is present, also as null, from one that is left out. Use it as
+/// `#[serde(default, deserialize_with = "present")]` on an `Option<Option<T>>`. On an `Option<T>`, null is rejected
+/// because it is not a `T`.
 pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
     T::deserialize(field).map(Some)
 }
@@ -49,7 +49,7 @@ impl TryFrom<String> for Name {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        words(&text, MAX_NAME_CHARS)?;
+        check_text(&text, MAX_NAME_CHARS)?;
         Ok(Self(text))
     }
 }
@@ -58,16 +58,16 @@ impl TryFrom<String> for Reason {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        words(&text, MAX_REASON_CHARS)?;
+        check_text(&text, MAX_REASON_CHARS)?;
         Ok(Self(text))
     }
 }
 
-fn words(text: &str, max_chars: usize) -> Result<(), String> {
+fn check_text(text: &str, max_chars: usize) -> Result<(), String> {
     let chars = text.chars().count();
     if text.trim().is_empty() || chars > max_chars {
         return Err(format!(
-            "must be 1 to {max_chars} characters, not all of them blank, and has {chars}"
+            "must be 1 to {max_chars} characters, not all blank; it has {chars}"
         ));
     }
     Ok(())
@@ -91,7 +91,7 @@ impl TryFrom<String> for Email {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "must be a decimal number, best as a string such as \"250.00\""
+    expecting = "must be a decimal number, preferably a string such as \"250.00\""
 )]
 enum SentDecimal {
     Text(String),
@@ -119,7 +119,7 @@ impl TryFrom<SentDecimal> for Budget {
     }
 }
 
-/// Digits with at most one point; the digits that were sent are the ones that are kept.
+/// Parses digits with at most one point. All digits are kept.
 fn decimal(text: &str) -> Result<Decimal, &'static str> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix('-').unwrap_or(text);
@@ -128,19 +128,19 @@ fn decimal(text: &str) -> Result<Decimal, &'static str> {
         None => digits(unsigned),
     };
     if !shaped {
-        return Err("must be a decimal number, best as a string such as \"250.00\"");
+        return Err("must be a decimal number, preferably a string such as \"250.00\"");
     }
     Decimal::from_str_exact(text).map_err(|_| "must be below 10^15, with at most 6 decimals")
 }
 
-/// A number that JSON has not rounded on its way.
+/// Converts a JSON number. Rejects one that may have been rounded, because it has too many digits.
 fn exact(number: &serde_json::Number) -> Result<Decimal, &'static str> {
     let text = number.to_string();
     if number.is_f64() {
         let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
         let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
         if digits > EXACT_DIGITS {
-            return Err("has more digits than a JSON number keeps; send it as a string");
+            return Err("has more digits than a JSON number can keep; send it as a string");
         }
     }
     Decimal::from_str_exact(&text)
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_that_is_none_is_refused_with_a_reason() {
+    fn an_invalid_budget_is_rejected_with_a_reason() {
         for (sent, reason) in [
             (json!("-0.01"), "zero or more"),
             (json!(-1), "zero or more"),
@@ -192,13 +192,13 @@ mod tests {
             (json!(null), "a decimal number"),
             (json!([1]), "a decimal number"),
         ] {
-            let refusal = budget(sent.clone()).unwrap_err();
-            assert!(refusal.contains(reason), "{sent}: {refusal}");
+            let error = budget(sent.clone()).unwrap_err();
+            assert!(error.contains(reason), "{sent}: {error}");
         }
     }
 
     #[test]
-    fn names_and_addresses_have_a_shape() {
+    fn names_and_addresses_are_validated() {
         for wrong in ["", " \n", &"x".repeat(201)] {
             assert!(Name::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }

@@ -1,12 +1,11 @@
-//! The sample domain, and what a user's own slice looks like: campaigns with a budget.
+//! The sample domain: campaigns with a budget. It shows what an application's own module looks like.
 //!
-//! It knows nothing of Daybook but the prelude. `routes` has the handlers and their bodies, `fields` what a
-//! client may put into them, `state` which state may follow which, `store` the queries; the table is made a
-//! team table in one line of its migration. Nothing here says "write a message" or "notify": the helpers
-//! record what changed, and consumers do the rest.
+//! It uses only Daybook's prelude. `routes` has the handlers and their bodies, `fields` the types of request fields,
+//! `state` the states and transitions, and `store` the queries. One line in its migration makes the table a team table.
+//! Nothing here posts messages or notifies people: the helpers record changes as events, and consumers do the rest.
 //!
-//! **The life of a change.** The row is locked, the client's `If-Match` is compared with it, the helper writes
-//! what differs and its event, and all of it commits together.
+//! **The life of a change.** The row is locked, the client's `If-Match` is compared with its version, the helper writes
+//! the changed columns and the event, and all of it commits together.
 
 mod fields;
 mod routes;
@@ -19,8 +18,8 @@ use daybook_entity::campaign;
 use crate::prelude::*;
 
 pub use routes::routes;
-pub use sample::plant;
-pub use state::State;
+pub use sample::seed;
+pub use state::CampaignState;
 
 impl Tracked for campaign::Model {
     const OBJECT_TYPE: &'static str = "campaign";

@@ -1,17 +1,17 @@
-//! Campaigns over HTTP, under `/v1/teams/{team_id}`.
+//! The routes of campaigns, below `/v1/teams/{team_id}`.
 
 use std::collections::BTreeSet;
 
 use daybook_entity::campaign::{ActiveModel, Column, Model};
 
 use super::fields::{Budget, Email, Name, Reason, present};
-use super::{State, store};
+use super::{CampaignState, store};
 use crate::prelude::*;
 
-/// How many campaigns one request may change.
+/// The maximum number of campaigns that one request may change.
 const MAX_BULK: usize = 5_000;
 
-/// The routes of this slice.
+/// Returns the routes of campaigns.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create, update_many))
@@ -19,12 +19,12 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(transition))
 }
 
-/// A campaign's version: the moment of its last change.
+/// Returns a campaign's version: the time of its last change.
 fn version(campaign: &Model) -> Version {
     Version::at(campaign.updated_at)
 }
 
-/// A campaign to be made; it begins as a draft.
+/// A new campaign. Its state is `draft`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewCampaign {
@@ -32,7 +32,7 @@ struct NewCampaign {
     name: Name,
     #[schema(inline)]
     budget: Budget,
-    /// Whom it is for. That it changes is recorded, its value never.
+    /// The client's address. Events record that it changes, but not its value.
     #[schema(inline)]
     client_email: Option<Email>,
 }
@@ -48,15 +48,15 @@ impl IntoActiveModel<ActiveModel> for NewCampaign {
     }
 }
 
-/// Makes a campaign.
+/// Creates a campaign.
 #[utoipa::path(
     post, path = "/campaigns", operation_id = "create_campaign", tag = "campaigns", request_body = NewCampaign,
     responses(
         (status = 201, body = Model,
             headers(("Location", description = "its address"), ("ETag", description = "its version"))),
         (status = 422, body = Problem, content_type = "application/problem+json",
-            description = "what is wrong, by field"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+            description = "invalid fields"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn create(team: Team, Json(body): Json<NewCampaign>) -> Result<impl IntoResponse> {
@@ -73,13 +73,13 @@ async fn create(team: Team, Json(body): Json<NewCampaign>) -> Result<impl IntoRe
     ))
 }
 
-/// Which campaigns to list.
+/// The filter of a list of campaigns.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Filter {
-    /// Only those in this state.
-    state: Option<State>,
+    /// Only campaigns in this state.
+    state: Option<CampaignState>,
     #[serde(flatten)]
     #[param(ignore)]
     page: PageParams,
@@ -90,7 +90,7 @@ struct Filter {
     get, path = "/campaigns", operation_id = "list_campaigns", tag = "campaigns", params(Filter, PageParams),
     responses(
         (status = 200, body = Page<Model>),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn list(team: Team, Query(filter): Query<Filter>) -> Result<impl IntoResponse> {
@@ -100,12 +100,12 @@ async fn list(team: Team, Query(filter): Query<Filter>) -> Result<impl IntoRespo
     Ok(Json(page))
 }
 
-/// Shows a campaign.
+/// Gets a campaign.
 #[utoipa::path(
     get, path = "/campaigns/{id}", operation_id = "show_campaign", tag = "campaigns", params(("id" = Uuid, Path)),
     responses(
         (status = 200, body = Model, headers(("ETag", description = "its version"))),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn show(team: Team, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {
@@ -115,7 +115,7 @@ async fn show(team: Team, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {
     Ok((version(&campaign), Json(campaign)))
 }
 
-/// What to change: a field that is left out stays; `client_email: null` takes the address away.
+/// The fields to change. A field that is left out stays; `client_email: null` removes the address.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CampaignChanges {
@@ -143,7 +143,7 @@ impl IntoActiveModel<ActiveModel> for CampaignChanges {
     }
 }
 
-/// Changes a campaign. What doesn't differ is no change, and records nothing.
+/// Changes a campaign. A field that already has the value is no change; without a change no event is recorded.
 #[utoipa::path(
     patch, path = "/campaigns/{id}", operation_id = "update_campaign", tag = "campaigns",
     request_body = CampaignChanges,
@@ -151,8 +151,8 @@ impl IntoActiveModel<ActiveModel> for CampaignChanges {
     responses(
         (status = 200, body = Model, headers(("ETag", description = "its new version"))),
         (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "somebody else has changed it"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+            description = "the campaign has changed since"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn update(
@@ -170,18 +170,18 @@ async fn update(
     Ok((version(&campaign), Json(campaign)))
 }
 
-/// A move to another state.
+/// A transition to another state.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Transition {
-    /// Where to.
-    state: State,
+    /// The new state.
+    state: CampaignState,
     #[schema(inline)]
     reason: Option<Reason>,
 }
 
-/// Moves a campaign to another state: draft to active; active to paused or approved; paused and approved back
-/// to active; all of them to done.
+/// Changes a campaign's state: from draft to active; from active to paused or approved; from paused and approved back
+/// to active; from each of these to done.
 #[utoipa::path(
     post, path = "/campaigns/{id}/transition", operation_id = "transition_campaign", tag = "campaigns",
     request_body = Transition,
@@ -190,8 +190,8 @@ struct Transition {
         (status = 200, body = Model, headers(("ETag", description = "its new version"))),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "`illegal-transition`"),
         (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "somebody else has changed it"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+            description = "the campaign has changed since"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn transition(
@@ -204,14 +204,17 @@ async fn transition(
     let write = async |tx: &TeamTx| {
         let campaign = store::lock(tx, id).await?;
         if_match.check(&version(&campaign))?;
-        campaign.state.parse::<State>()?.require_move_to(body.state)?;
+        campaign
+            .state
+            .parse::<CampaignState>()?
+            .require_transition_to(body.state)?;
         transition_model_with_event(tx, &campaign, Column::State, body.state.as_str(), reason).await
     };
     let campaign = team.write(write).await?;
     Ok((version(&campaign), Json(campaign)))
 }
 
-/// Why a campaign goes.
+/// The reason for a deletion.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -226,10 +229,10 @@ struct Deletion {
     params(("id" = Uuid, Path), Deletion,
            ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
-        (status = 204, description = "it is gone"),
+        (status = 204, description = "deleted"),
         (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "somebody else has changed it"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+            description = "the campaign has changed since"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn delete(
@@ -252,27 +255,27 @@ async fn delete(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct BulkChanges {
-    /// Which ones: 1 to 5000, all in this team.
+    /// The campaigns' ids: 1 to 5000, all in this team.
     #[schema(min_items = 1, max_items = 5000)]
     ids: BTreeSet<Uuid>,
     changes: CampaignChanges,
 }
 
-/// What many changes came to.
+/// The result of a bulk change.
 #[derive(Debug, Serialize, ToSchema)]
 struct BulkUpdated {
-    /// How many campaigns there are with the values asked for; those that had them before record no event.
+    /// The number of campaigns, also of those that already had the values and record no event.
     updated: usize,
 }
 
-/// Changes many campaigns in the same way, all or none, whatever their versions.
+/// Applies the same changes to many campaigns, to all or none. Their versions are not checked.
 #[utoipa::path(
     patch, path = "/campaigns", operation_id = "update_campaigns", tag = "campaigns", request_body = BulkChanges,
     responses(
         (status = 200, body = BulkUpdated),
         (status = 404, body = Problem, content_type = "application/problem+json",
             description = "one of them is not in this team"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn update_many(team: Team, Json(body): Json<BulkChanges>) -> Result<impl IntoResponse> {
@@ -280,7 +283,7 @@ async fn update_many(team: Team, Json(body): Json<BulkChanges>) -> Result<impl I
     if !(1..=MAX_BULK).contains(&ids.len()) {
         return Err(Error::invalid(
             "ids",
-            format!("must be 1 to {MAX_BULK} ids, and are {}", ids.len()),
+            format!("must be 1 to {MAX_BULK} ids, not {}", ids.len()),
         ));
     }
     let updated = team

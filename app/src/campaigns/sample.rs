@@ -1,16 +1,16 @@
-//! A little history, so that `daybook dev` has something to show.
+//! Sample data for `daybook dev`.
 
 use daybook_entity::campaign;
 
-use super::State;
+use super::CampaignState;
 use crate::prelude::*;
 
-/// Plants three campaigns and what three people did with them. Each step is a transaction of its own, as
-/// requests would be. Ada is left with two things to read, Grace with none.
+/// Creates three campaigns and a history of changes by three people. Each step is a separate transaction, as with
+/// requests. In the end Ada has two unread notifications, and Grace has none.
 ///
 /// # Errors
-/// [`Error::Internal`] for less than three people; what the helpers fail with.
-pub async fn plant(database: &Database, people: &[Context]) -> Result<()> {
+/// [`Error::Internal`] for fewer than three people, and errors of the helpers.
+pub async fn seed(database: &Database, people: &[Context]) -> Result<()> {
     let [ada, grace, linus, ..] = people else {
         return Err(Error::internal("the sample needs three people"));
     };
@@ -23,17 +23,31 @@ pub async fn plant(database: &Database, people: &[Context]) -> Result<()> {
     )
     .await?;
     let spring = raise(database, grace, &spring, Decimal::from(15_000)).await?;
-    let spring = step(database, ada, &spring, State::Active, None).await?;
-    step(database, linus, &spring, State::Approved, Some("the client has signed")).await?;
+    let spring = transition(database, ada, &spring, CampaignState::Active, None).await?;
+    transition(
+        database,
+        linus,
+        &spring,
+        CampaignState::Approved,
+        Some("the client has signed"),
+    )
+    .await?;
 
     let summer = create(database, grace, "Summer sale", Decimal::new(450_050, 2), None).await?;
-    let summer = step(database, grace, &summer, State::Active, None).await?;
-    step(database, grace, &summer, State::Paused, Some("waiting for stock")).await?;
+    let summer = transition(database, grace, &summer, CampaignState::Active, None).await?;
+    transition(
+        database,
+        grace,
+        &summer,
+        CampaignState::Paused,
+        Some("waiting for stock"),
+    )
+    .await?;
 
     let letter = create(database, linus, "Newsletter", Decimal::from(300), None).await?;
     let letter = rename(database, ada, &letter, "Autumn newsletter").await?;
-    let letter = step(database, linus, &letter, State::Active, None).await?;
-    step(database, grace, &letter, State::Done, Some("sent to everybody")).await?;
+    let letter = transition(database, linus, &letter, CampaignState::Active, None).await?;
+    transition(database, grace, &letter, CampaignState::Done, Some("sent to everybody")).await?;
     Ok(())
 }
 
@@ -104,11 +118,11 @@ async fn change(
     Ok(changed)
 }
 
-async fn step(
+async fn transition(
     database: &Database,
     person: &Context,
     campaign: &campaign::Model,
-    state: State,
+    state: CampaignState,
     reason: Option<&str>,
 ) -> Result<campaign::Model> {
     let tx = begin(database, person).await?;
@@ -117,7 +131,7 @@ async fn step(
     Ok(moved)
 }
 
-/// Every step is a story of its own.
+/// Begins a transaction with a new correlation id, so that every step is a separate story.
 async fn begin(database: &Database, person: &Context) -> Result<TeamTx> {
     let context = Context {
         correlation_id: Uuid::new_v4(),

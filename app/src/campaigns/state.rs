@@ -1,28 +1,28 @@
-//! Where a campaign stands, and where it may go from there.
+//! The states of a campaign, and the allowed transitions.
 
 use crate::prelude::*;
 
-/// Where a campaign stands.
+/// The state of a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = CampaignState)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Being written.
+pub enum CampaignState {
+    /// In preparation.
     Draft,
     /// Running.
     Active,
-    /// Held.
+    /// Stopped for a time.
     Paused,
     /// Running with the client's consent.
     Approved,
-    /// Over; nothing follows.
+    /// Finished. No transition leads out of this state.
     Done,
 }
 
-impl State {
+impl CampaignState {
     const ALL: [Self; 5] = [Self::Draft, Self::Active, Self::Paused, Self::Approved, Self::Done];
 
-    /// As in the column `state`.
+    /// Returns the value of the column `state`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Draft => "draft",
@@ -33,19 +33,19 @@ impl State {
         }
     }
 
-    /// Refuses a move that isn't one of the legal ones.
+    /// Checks that a transition to `next` is allowed.
     ///
     /// # Errors
-    /// [`Error::Conflict`] with the code `illegal-transition`, which says what would be legal.
-    pub fn require_move_to(self, next: Self) -> Result<()> {
-        let legal = self.next();
-        if legal.contains(&next) {
+    /// [`Error::Conflict`] with the code `illegal-transition`, which names the allowed states.
+    pub fn require_transition_to(self, next: Self) -> Result<()> {
+        let allowed = self.next();
+        if allowed.contains(&next) {
             return Ok(());
         }
-        let legal: Vec<_> = legal.iter().map(|state| state.as_str()).collect();
-        let instead = match legal.as_slice() {
-            [] => "nothing follows it".to_owned(),
-            legal => format!("what may follow is {}", legal.join(" or ")),
+        let allowed: Vec<_> = allowed.iter().map(|state| state.as_str()).collect();
+        let instead = match allowed.as_slice() {
+            [] => "no other state is allowed".to_owned(),
+            allowed => format!("it can become {}", allowed.join(" or ")),
         };
         let (from, to) = (self.as_str(), next.as_str());
         Err(Error::conflict(
@@ -64,13 +64,13 @@ impl State {
     }
 }
 
-impl std::str::FromStr for State {
+impl std::str::FromStr for CampaignState {
     type Err = Error;
 
-    /// Reads the column; the table's own check leaves no other value in it.
+    /// Parses a value of the column. The table's check allows no other values.
     fn from_str(text: &str) -> Result<Self> {
         let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        known.ok_or_else(|| Error::internal(format!("a campaign's state is {text:?}")))
+        known.ok_or_else(|| Error::internal(format!("a campaign has the unknown state {text:?}")))
     }
 }
 
@@ -79,28 +79,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_legal_moves_and_no_others() {
-        let legal: Vec<_> = State::ALL
+    fn only_the_listed_transitions_are_allowed() {
+        let allowed: Vec<_> = CampaignState::ALL
             .into_iter()
-            .flat_map(|from| State::ALL.map(|to| (from, to)))
-            .filter(|(from, to)| from.require_move_to(*to).is_ok())
+            .flat_map(|from| CampaignState::ALL.map(|to| (from, to)))
+            .filter(|(from, to)| from.require_transition_to(*to).is_ok())
             .map(|(from, to)| format!("{}→{}", from.as_str(), to.as_str()))
             .collect();
         let expected = "draft→active draft→done active→paused active→approved active→done \
                         paused→active paused→done approved→active approved→done";
-        assert_eq!(legal.join(" "), expected);
+        assert_eq!(allowed.join(" "), expected);
     }
 
     #[test]
-    fn a_refusal_says_what_would_be_legal() {
-        let words = |from: State, to| from.require_move_to(to).unwrap_err().to_string();
+    fn the_error_names_the_allowed_states() {
+        let error = |from: CampaignState, to| from.require_transition_to(to).unwrap_err().to_string();
         assert_eq!(
-            words(State::Paused, State::Approved),
-            "a campaign that is paused can't become approved: what may follow is active or done"
+            error(CampaignState::Paused, CampaignState::Approved),
+            "a campaign that is paused can't become approved: it can become active or done"
         );
         assert_eq!(
-            words(State::Done, State::Draft),
-            "a campaign that is done can't become draft: nothing follows it"
+            error(CampaignState::Done, CampaignState::Draft),
+            "a campaign that is done can't become draft: no other state is allowed"
         );
     }
 }

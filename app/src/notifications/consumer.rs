@@ -1,45 +1,45 @@
-//! Events become notifications.
+//! The consumer that notifies people of events.
 
 use std::collections::BTreeMap;
 
 use daybook_macros::event_consumer;
 
-use super::{doers, store};
+use super::{initiators, store};
 use crate::events::{ConsumerResult, Event, EventType};
 use crate::tenancy::TeamTx;
 
-/// Makes who created an object a follower of its thread, and notifies followers and watchers. One statement a type
-/// of events, whatever their number; what a helper records is of one type.
+/// Makes the creator of an object a follower of its thread, and notifies followers and watchers. Sends one statement
+/// per event type, whatever the number of events. The events of one helper call have one type.
 ///
-/// Its name sorts after that of the consumer that posts to threads, so the threads are there.
+/// Its name sorts after that of the consumer that posts to threads, so the threads exist when it runs.
 #[event_consumer(all, name = "daybook.send_notifications")]
 pub async fn send_notifications(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     for (event_type, objects) in &by_type(events) {
         let context = tx.context();
-        store::deliver_events(tx, *event_type, objects, context.person_id(), &doers(context)).await?;
+        store::deliver_events(tx, *event_type, objects, context.person_id(), &initiators(context)).await?;
     }
     Ok(())
 }
 
-type ByObject<'a> = BTreeMap<(&'a str, &'a str), store::Told>;
+type ByObject<'a> = BTreeMap<(&'a str, &'a str), store::ObjectEvents>;
 
 fn by_type(events: &[Event]) -> BTreeMap<EventType, ByObject<'_>> {
     let mut by_type: BTreeMap<EventType, ByObject<'_>> = BTreeMap::new();
-    // From the newest back: what was counted before of an object came after.
+    // The loop runs from the newest event to the oldest, so this counts the later events of each object.
     let mut later: BTreeMap<(&str, &str), i32> = BTreeMap::new();
     for event in events.iter().rev().filter(|event| event.threadable) {
         let object = (event.object_type.as_str(), event.object_id.as_str());
         let later = later.entry(object).or_default();
-        let told = by_type
+        let object_events = by_type
             .entry(event.event_type)
             .or_default()
             .entry(object)
-            .or_insert(store::Told {
+            .or_insert(store::ObjectEvents {
                 messages: 0,
                 newest: event.id,
                 from_end: *later,
             });
-        told.messages += 1;
+        object_events.messages += 1;
         *later += 1;
     }
     by_type

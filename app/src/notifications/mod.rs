@@ -1,28 +1,28 @@
-//! What a person should look at: one row per person and thread, that counts while it is unread.
+//! Notifications. A person has one row per thread, which counts new messages until the person reads it.
 //!
-//! **Who plays.** The consumer `daybook.send_notifications` runs after the one that posts to threads and tells
-//! of events; [`notify_of_comment`] tells of a comment, and `threads` calls it. Both reach who follows the
-//! thread and hasn't muted it; a created object also reaches who watches its type, a comment also whom it
-//! mentions. Whoever did it, and in whose name it was done, know already.
+//! **Parts.** The consumer `daybook.send_notifications` handles events, after the consumer that posts them to threads.
+//! `threads` calls [`notify_of_comment`] for a comment. Both notify the people who follow the thread and have not muted
+//! it. A created object also notifies the people who watch its type, and a comment the people whom it mentions. The
+//! actor, and the person on whose behalf the actor acts, are not notified.
 //!
-//! **The life of a notification.** The first message puts the row there, each further one counts it up and
-//! moves it to the top of the inbox, until its person reads it: the count is 0 then, the row stays, and the
-//! next message wakes it again. Every change counts `version` up, so that the newest state wins wherever
-//! two are compared. Reading doesn't move it: the inbox is ordered by when a thread last called.
+//! **The life of a notification.** The first message creates the row. Each further message increases its count and
+//! moves it to the top of the inbox. When the person reads it, the count becomes 0 and the row stays; the next message
+//! makes it unread again. Every change increments `version`, so that the newest of two states is known. Reading does
+//! not move a row: the inbox is ordered by the time of each thread's latest message.
 //!
-//! **What each wants.** A person's preferences are applied where the rows are written, and why somebody was told is
-//! kept there: `preferences` says which rule counts.
+//! **Preferences.** A person's preferences are applied when the rows are written, and the reason for a notification is
+//! stored with it. `preferences` defines which rule counts.
 //!
-//! **What is taken back.** A row keeps the places of the newest messages that it counts (`unread_seqs`), so that a
-//! comment that is deleted leaves the count; a row that counted nothing else is read then. What an edit adds to a
-//! comment's mentions is notified like a mention in a new comment, once a person and comment.
+//! **Deleted comments.** A row stores the positions of the newest messages that it counts (`unread_seqs`), so that a
+//! deleted comment can be subtracted. A row that counts nothing else becomes read. A mention that an edit adds to a
+//! comment is notified like a mention in a new comment, once per person and comment.
 //!
-//! **Invariant:** the thread's row is locked by whoever tells here, until the commit. So of two messages in
-//! one thread the later one's notification is also written later.
-//! **Invariant:** a statement writes rows in the order of (person, thread), whatever the number: two transactions
-//! that notify the same people wait for each other and don't block each other for good.
+//! **Invariant:** a writer of notifications holds the lock of the thread's row until the commit. So of two messages in
+//! one thread, the notification of the later one is also written later.
+//! **Invariant:** a statement writes rows in the order of (person, thread), whatever their number, so that two
+//! transactions that notify the same people don't deadlock.
 //!
-//! The sentence is not stored. It is told from the newest message when the inbox is read.
+//! The sentence is not stored. It is rendered from the newest message when the inbox is read.
 
 mod consumer;
 mod preferences;
@@ -44,33 +44,33 @@ pub use why::{Followed, Why};
 use crate::error::Result;
 use crate::tenancy::{Context, TeamTx};
 
-/// Notifies of a comment: who follows the thread (reason `follower`) and whom it mentions (reason `mentioned`,
-/// even if they unfollowed), but nobody who muted the thread or prefers not to be notified of it, and not the author.
-/// One statement, and one more if somebody is mentioned.
+/// Notifies people of a comment: followers of the thread (reason `follower`), and people whom it mentions (reason
+/// `mentioned`, even if they have unfollowed). The author, people who have muted the thread, and people whose
+/// preferences exclude it are not notified. Sends one statement, and one more if the comment mentions people.
 ///
-/// The comment must have taken its `seq` in this transaction, so that the thread's row is locked.
+/// The comment must have got its `seq` in this transaction, so that the thread's row is locked.
 ///
 /// # Errors
 /// As any statement.
 pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
-    store::deliver_comment(tx, thread_id, seq, mentioned, &doers(tx.context())).await
+    store::deliver_comment(tx, thread_id, seq, mentioned, &initiators(tx.context())).await
 }
 
-/// Notifies people of a mention that an edit has added to a comment: those who haven't muted the thread and want to
-/// be notified of mentions, but not the author. No statement if there is nobody.
+/// Notifies people of a mention that an edit has added to a comment. The author, people who have muted the thread, and
+/// people whose preferences exclude mentions are not notified. Sends no statement if `mentioned` is empty.
 ///
 /// The thread's row must be locked in this transaction.
 ///
 /// # Errors
 /// As any statement.
 pub async fn notify_of_mention(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
-    store::deliver_mention(tx, thread_id, seq, mentioned, &doers(tx.context()))
+    store::deliver_mention(tx, thread_id, seq, mentioned, &initiators(tx.context()))
         .await
         .map(drop)
 }
 
-/// Takes a comment that is deleted out of the unread notifications that count it. A notification that counted nothing
-/// else is read then. One statement.
+/// Removes a deleted comment from the unread notifications that count it. A notification that counts nothing else
+/// becomes read. Sends one statement.
 ///
 /// The thread's row must be locked in this transaction.
 ///
@@ -80,8 +80,8 @@ pub async fn retract_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<(
     store::retract_comment(tx, thread_id, seq).await
 }
 
-/// Marks a person's notification of a thread as read up to a place: wholly, if it tells of nothing newer. One
-/// statement.
+/// Marks a person's notification of a thread as read up to a position. It becomes read if it counts no later message.
+/// Sends one statement.
 ///
 /// # Errors
 /// As any statement.
@@ -89,8 +89,8 @@ pub async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -
     store::read_up_to(tx, user_id, thread_id, seq).await
 }
 
-/// Who knows already: the actor and the person in whose name they act.
-fn doers(context: &Context) -> Vec<Uuid> {
+/// Returns the people who are not notified: the actor, and the person on whose behalf the actor acts.
+fn initiators(context: &Context) -> Vec<Uuid> {
     context
         .on_behalf_of
         .iter()

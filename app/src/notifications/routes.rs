@@ -1,4 +1,4 @@
-//! A person's inbox.
+//! The routes of a person's inbox.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use crate::events::{Part, Sentence, Sentences};
 use crate::http::{ByteBudget, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
 use crate::tenancy::{Role, Snapshot, TeamTx};
 
-/// The inbox's routes, under `/v1/teams/{team_id}`.
-pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
+/// Returns the inbox's routes, below `/v1/teams/{team_id}`.
+pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_notifications))
         .routes(routes!(read_all_notifications))
@@ -23,12 +23,12 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .merge(super::preferences::routes())
 }
 
-/// Which notifications.
+/// The filter of a list of notifications.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct InboxParams {
-    /// Only those that are unread.
+    /// Only unread notifications.
     #[serde(default)]
     #[param(default = false)]
     unread: bool,
@@ -40,47 +40,47 @@ struct InboxParams {
 /// A page of a person's inbox.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Inbox {
-    /// Newest first, by when the thread last called.
+    /// The notifications, ordered by `updated_at`, newest first.
     pub items: Vec<Notification>,
-    /// The `cursor` of the page after this one; null at the end.
+    /// The `cursor` of the next page; null at the end.
     pub next: Option<String>,
-    /// How many of all the person's notifications are unread, on whatever page.
+    /// The number of the person's unread notifications, on all pages.
     pub unread: i64,
-    /// The inbox as it is in this answer, for `PUT /notifications/read`: what arrives after it stays unread.
+    /// An id of the inbox's state in this response, for `PUT /notifications/read`. What arrives after it stays unread.
     #[schema(example = "100:104:101")]
     pub up_to: String,
 }
 
-/// What a person should look at.
+/// A notification: a thread with messages that a person should look at.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Notification {
     /// Its id.
     pub id: Uuid,
-    /// Where it happened.
+    /// The thread.
     pub thread: NotifiedThread,
-    /// Why this person is told.
+    /// Why this person is notified.
     pub reason: Reason,
-    /// Why in full, as it was then; null for one from before that was kept.
+    /// The reason in detail, as it was at that time; null for a notification that is older than this field.
     pub why: Option<Why>,
-    /// The newest message's place in the thread.
+    /// The newest message's position in the thread.
     pub seq: i64,
-    /// How many messages since it was last read.
+    /// The number of messages since it was last read.
     pub unread_count: i32,
-    /// Counts every change: of two states, the higher one is the newer.
+    /// The number of its changes. Of two states, the one with the higher version is newer.
     pub version: i64,
-    /// When it was read; null while unread.
+    /// When it was read; null while it is unread.
     pub read_at: Option<DateTime<Utc>>,
-    /// When the thread first called for attention.
+    /// The time of the thread's first notification.
     pub created_at: DateTime<Utc>,
-    /// When the thread last called for attention.
+    /// The time of the thread's latest notification.
     pub updated_at: DateTime<Utc>,
-    /// The newest message in words.
+    /// The sentence of the newest message.
     pub sentence: Sentence,
     /// The sentence as plain text.
     pub text: String,
 }
 
-/// The thread that a notification is of.
+/// The thread of a notification.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct NotifiedThread {
     /// Its id.
@@ -89,11 +89,11 @@ pub struct NotifiedThread {
     pub object_type: String,
     /// The object's id.
     pub object_id: String,
-    /// What the object was last called.
+    /// The object's latest label.
     pub object_label: String,
 }
 
-/// Why a person is told.
+/// Why a person is notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = NotificationReason)]
@@ -103,34 +103,34 @@ pub enum Reason {
     Follower,
     /// They watch for new objects of this type.
     Watcher,
-    /// A comment names them.
+    /// A comment mentions them.
     Mentioned,
 }
 
-/// A notification's state of being read.
+/// Whether a notification is read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadState {
-    /// The notification.
+    /// The notification's id.
     pub id: Uuid,
     /// When it was read; null if it is unread.
     pub read_at: Option<DateTime<Utc>>,
-    /// How many messages are unread.
+    /// The number of unread messages.
     pub unread_count: i32,
-    /// Counts every change of the notification.
+    /// The number of the notification's changes.
     pub version: i64,
 }
 
-/// Which state of a notification was seen.
+/// The state of a notification that the person has seen.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SeenNotification)]
 struct SeenVersion {
-    /// The notification's `version` that was seen.
+    /// The `version` that the person has seen.
     #[schema(minimum = 1)]
     version: i64,
 }
 
-/// Which state of the inbox was seen.
+/// The state of the inbox that the person has seen.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SeenInbox)]
@@ -140,17 +140,17 @@ struct SeenInbox {
     up_to: String,
 }
 
-/// What marking all as read came to.
+/// The result of marking notifications as read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadAll {
-    /// How many were unread.
+    /// The number of notifications that were unread.
     pub marked: i64,
 }
 
-/// Your notifications, newest first.
+/// Lists your notifications, newest first.
 ///
-/// A page ends early, with `next`, where it would have more than 1 MiB. Values of events that are long are cut:
-/// `GET /threads/{id}/messages/{seq}` has the message whole.
+/// A page ends early, with `next`, if it would have more than 1 MiB. Long values of events are cut;
+/// `GET /threads/{id}/messages/{seq}` returns the whole message.
 #[utoipa::path(
     get, path = "/notifications", tag = "notifications",
     params(InboxParams, PageParams),
@@ -158,7 +158,7 @@ pub struct ReadAll {
         (status = 200, body = Inbox),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Result<Json<Inbox>> {
@@ -180,8 +180,8 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
 
 /// Marks one of your notifications as read.
 ///
-/// With the `version` that was seen, one that has changed since stays as it is: the answer says how it stands. Without a
-/// body it is read whatever has arrived since.
+/// With the `version` that you have seen, a notification that has changed since stays unread, and the response has its
+/// current state. Without a body it is marked as read in any case.
 #[utoipa::path(
     put, path = "/notifications/{id}/read", tag = "notifications",
     params(("id" = Uuid, Path, description = "The notification")),
@@ -190,7 +190,7 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
         (status = 200, body = ReadState),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such notification of yours", body = Problem),
-        (status = 422, description = "The body is wrong", body = Problem),
+        (status = 422, description = "The body is invalid", body = Problem),
     )
 )]
 async fn read_notification(
@@ -199,7 +199,8 @@ async fn read_notification(
     body: Option<Json<SeenVersion>>,
 ) -> Result<Json<ReadState>> {
     let seen = body.map(|Json(seen)| seen.version);
-    // A comment that tells this person writes their two rows in the other order.
+    // A comment that notifies this person writes the same two rows in the other order, so a deadlock is possible and
+    // the transaction may be repeated.
     let marked = team
         .write_as(Role::Viewer, async |tx| {
             store::mark_read(tx, reader(tx)?, id, seen).await
@@ -227,8 +228,8 @@ async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<Re
 
 /// Marks your notifications as read.
 ///
-/// With `up_to`, those that have not changed since that state of the inbox was read: what has arrived meanwhile stays
-/// unread. Without a body all of them, seen or not.
+/// With `up_to`, only the notifications that have not changed since that state of the inbox: what has arrived later
+/// stays unread. Without a body, all notifications.
 #[utoipa::path(
     put, path = "/notifications/read", tag = "notifications",
     request_body = Option<SeenInbox>,
@@ -236,7 +237,7 @@ async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<Re
         (status = 200, body = ReadAll),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "The body is wrong", body = Problem),
+        (status = 422, description = "The body is invalid", body = Problem),
     )
 )]
 async fn read_all_notifications(team: Team, body: Option<Json<SeenInbox>>) -> Result<Json<ReadAll>> {
@@ -244,12 +245,13 @@ async fn read_all_notifications(team: Team, body: Option<Json<SeenInbox>>) -> Re
         Some(Json(seen)) => seen.up_to.parse::<Snapshot>().map_err(|_| {
             Error::invalid(
                 "up_to",
-                "isn't the `up_to` of a page of the inbox or of a frame; leave the body out to mark everything as read",
+                "must be the `up_to` of a page of the inbox or of a frame; to mark everything as read, send no body",
             )
         })?,
         None => Snapshot::EVERYTHING,
     };
-    // Many rows at once can meet a change that tells this person of several threads in another order.
+    // A change that notifies this person of several threads may lock the rows in another order, so a deadlock is
+    // possible and the transaction may be repeated.
     let marked = team
         .write_as(Role::Viewer, async |tx| {
             store::mark_all_read(tx, reader(tx)?, &seen).await
@@ -258,15 +260,15 @@ async fn read_all_notifications(team: Team, body: Option<Json<SeenInbox>>) -> Re
     Ok(Json(ReadAll { marked }))
 }
 
-/// Notifications in words, the first of them, as long as they are at most so many bytes.
-pub(super) fn shown(tx: &TeamTx, rows: Vec<InboxRow>, most_bytes: usize) -> Result<Vec<Notification>> {
-    let words = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&words);
-    let mut room = ByteBudget::new(most_bytes);
+/// Renders the first notifications, as many as fit into `max_bytes`.
+pub(super) fn render_within(tx: &TeamTx, rows: Vec<InboxRow>, max_bytes: usize) -> Result<Vec<Notification>> {
+    let no_sentences = Sentences::default();
+    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
+    let mut budget = ByteBudget::new(max_bytes);
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         let item = notification(sentences, row)?;
-        if !room.takes(&item)? {
+        if !budget.takes(&item)? {
             break;
         }
         items.push(item);
@@ -274,10 +276,10 @@ pub(super) fn shown(tx: &TeamTx, rows: Vec<InboxRow>, most_bytes: usize) -> Resu
     Ok(items)
 }
 
-/// The person whose inbox it is.
+/// Returns the id of the current person, whose inbox it is.
 pub(super) fn reader(tx: &TeamTx) -> Result<Uuid> {
     tx.context().person_id().ok_or_else(|| Error::Forbidden {
-        detail: "an API key has no notifications: they are for people; use a person's token".to_owned(),
+        detail: "an API key has no notifications; use a person's token".to_owned(),
     })
 }
 
@@ -298,13 +300,17 @@ fn read_state(id: Uuid, marked: Option<ReadRow>) -> Result<ReadState> {
 fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
     let sentence = match (&row.event, &row.author) {
         (Some(event), _) => sentences.render(event),
-        (None, author) => of_comment(&row, author.as_ref()),
+        (None, author) => comment_sentence(&row, author.as_ref()),
     };
     let reason = match row.reason.as_str() {
         "follower" => Reason::Follower,
         "watcher" => Reason::Watcher,
         "mentioned" => Reason::Mentioned,
-        other => return Err(Error::internal(format!("a notification's reason is {other:?}"))),
+        other => {
+            return Err(Error::internal(format!(
+                "a notification has the unknown reason {other:?}"
+            )));
+        }
     };
     let why = Why::new(reason, &row.object_type, row.why)?;
     Ok(Notification {
@@ -328,8 +334,9 @@ fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
     })
 }
 
-/// `Ada commented on campaign “Spring”`, or `Ada deleted a comment on …`; without an author, of an event that is no longer at hand.
-fn of_comment(row: &InboxRow, author: Option<&(String, Option<Uuid>, String)>) -> Sentence {
+/// Returns the sentence of a message without an event: `Ada commented on campaign “Spring”` or `Ada deleted a comment
+/// on …`, or, without an author, a general sentence for an event that no longer exists.
+fn comment_sentence(row: &InboxRow, author: Option<&(String, Option<Uuid>, String)>) -> Sentence {
     let mut sentence = Sentence::default();
     match author {
         Some((kind, id, name)) => {
@@ -343,7 +350,7 @@ fn of_comment(row: &InboxRow, author: Option<&(String, Option<Uuid>, String)>) -
                 false => " commented on ",
             });
         }
-        None => sentence = sentence.and("Something happened to "),
+        None => sentence = sentence.and("An event changed "),
     }
     sentence.parts.push(Part::Object {
         object_type: row.object_type.clone(),

@@ -1,65 +1,67 @@
-//! An inbox as it is now, and whose has changed: for who looks at it all the time.
+//! The current state of an inbox, and the people whose inbox has changed. Used by live.
 
 use serde::Serialize;
 use sqlx::Row;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::routes::{Notification, reader, shown};
+use super::routes::{Notification, reader, render_within};
 use super::store;
 use crate::error::{Error, Result};
 use crate::tenancy::{Snapshot, TeamTx};
 
-/// How many notifications a state shows.
-const SHOWN: u64 = 20;
+/// The maximum number of notifications in a state.
+const MAX_STATE_ITEMS: u64 = 20;
 
-/// How many bytes of notifications a state shows, about.
+/// The approximate maximum size of the notifications in a state.
 const MAX_STATE_BYTES: usize = 256 * 1024;
 
-/// An inbox as it is now.
+/// The current state of an inbox.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct InboxState {
-    /// Counts every change of every notification in it: of two states, the higher one is the newer.
+    /// The number of all changes of its notifications. Of two states, the one with the higher version is newer.
     pub version: i64,
-    /// How many notifications are unread, of all.
+    /// The number of all unread notifications.
     pub unread: i64,
-    /// This state, for `PUT /notifications/read`: what arrives after it stays unread.
+    /// An id of this state, for `PUT /notifications/read`. What arrives after it stays unread.
     pub up_to: String,
-    /// The newest ones, at most 20, and fewer where they are long.
+    /// The newest notifications: at most 20, and fewer if they are long.
     pub items: Vec<Notification>,
 }
 
-/// The inbox of the person who acts.
+/// Returns the inbox of the current person.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for an API key, which has none.
+/// [`Error::Forbidden`] for an API key, which has no inbox.
 pub async fn state(tx: &TeamTx) -> Result<InboxState> {
     let person = reader(tx)?;
-    // Before the items: should they be newer, the next state has a higher version and is sent, too.
+    // Read before the items. If the items are newer, the next state has a higher version and is sent, too.
     let query = sqlx::query(
         "SELECT coalesce(sum(version), 0)::bigint AS version FROM notifications WHERE team_id = $1 AND user_id = $2",
     )
     .bind(tx.team_id())
     .bind(person);
     let row = tx.fetch_optional(query).await?.ok_or_else(no_row)?;
-    let mut inbox = store::inbox(tx, person, false, None, SHOWN).await?;
-    inbox.rows.truncate(usize::try_from(SHOWN).map_err(Error::internal)?);
+    let mut inbox = store::inbox(tx, person, false, None, MAX_STATE_ITEMS).await?;
+    inbox
+        .rows
+        .truncate(usize::try_from(MAX_STATE_ITEMS).map_err(Error::internal)?);
     Ok(InboxState {
         version: row.try_get("version")?,
         unread: inbox.unread,
         up_to: inbox.seen.to_string(),
-        items: shown(tx, inbox.rows, MAX_STATE_BYTES)?,
+        items: render_within(tx, inbox.rows, MAX_STATE_BYTES)?,
     })
 }
 
-/// Whose of these people's notifications may have changed since, all of them if nobody has looked before, and
-/// what is visible now. One statement.
+/// Returns those of the given people whose notifications may have changed since a snapshot (all of them without one),
+/// and the current snapshot. Sends one statement.
 ///
 /// # Errors
 /// As any statement.
 pub async fn changed_since(tx: &TeamTx, people: &[Uuid], since: &Option<Snapshot>) -> Result<(Vec<Uuid>, Snapshot)> {
     let everything = Snapshot::EVERYTHING;
-    let looked = since.as_ref().unwrap_or(&everything);
+    let snapshot = since.as_ref().unwrap_or(&everything);
     let query = sqlx::query(
         "SELECT pg_current_snapshot()::text AS snapshot, ARRAY (
              SELECT user_id FROM notifications
@@ -72,8 +74,8 @@ pub async fn changed_since(tx: &TeamTx, people: &[Uuid], since: &Option<Snapshot
          ) AS changed",
     )
     .bind(tx.team_id())
-    .bind(looked.next())
-    .bind(looked.open())
+    .bind(snapshot.next())
+    .bind(snapshot.open())
     .bind(people);
     let row = tx.fetch_optional(query).await?.ok_or_else(no_row)?;
     let now = row.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?;

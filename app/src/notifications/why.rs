@@ -1,4 +1,4 @@
-//! "Why did I get this?", as it was when it was told.
+//! The reason for a notification, as it was when the notification was written.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,30 +9,30 @@ use super::routes::Reason;
 use super::store::WhyRow;
 use crate::error::{Error, Result};
 
-/// Why you were told: of what, by what tie to it, and which of your preferences let it through. It is what held when
-/// it was told; what you change later changes later ones.
+/// Why you were notified: of what, because of which relation to it, and which of your preferences allowed it. It is the
+/// state when the notification was written. Later changes of your settings don't change it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = NotificationWhy)]
 pub struct Why {
-    /// In words.
-    #[schema(example = "You follow this thread, because you created what it is about.")]
+    /// The reason as text.
+    #[schema(example = "You follow this thread, because you created the campaign.")]
     pub text: String,
-    /// What it was: an event's type, `COMMENT` or `MENTION`.
+    /// An event's type, `COMMENT` or `MENTION`.
     #[schema(value_type = String, example = "UPDATED")]
     #[serde(serialize_with = "as_text")]
     pub event_type: Occasion,
-    /// The message's place in the thread. Of a notification of several messages, the one that gave the reason: the
-    /// newest, or the one that mentioned you.
+    /// The message's position in the thread. For a notification of several messages, it is the message that gave the
+    /// reason: the newest one, or the one that mentioned you.
     pub seq: i64,
-    /// The event; null for a comment.
+    /// The event's id; null for a comment.
     pub event_id: Option<Uuid>,
-    /// Why you followed the thread, if that is why you were told.
+    /// Why you followed the thread, if you were notified as a follower.
     pub followed: Option<Followed>,
-    /// Your preference that let it through; null if none matched, since then everything is let through.
+    /// Your preference that allowed it; null if no preference matched, because then everything is allowed.
     pub preference: Option<Rule>,
 }
 
-/// Why somebody follows a thread.
+/// Why a person follows a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = FollowedBecause)]
@@ -42,9 +42,9 @@ pub enum Followed {
     Creator,
     /// They commented.
     Commenter,
-    /// A comment had named them.
+    /// A comment mentioned them.
     Mentioned,
-    /// They said so.
+    /// They chose to follow it.
     Manual,
 }
 
@@ -53,7 +53,7 @@ fn as_text<S: serde::Serializer>(occasion: &Occasion, serializer: S) -> Result<S
 }
 
 impl Why {
-    /// `None` for a notification from before it was kept.
+    /// Returns `None` for a notification that is older than the columns for the reason.
     pub(super) fn new(reason: Reason, object_type: &str, row: WhyRow) -> Result<Option<Self>> {
         let (Some(event_type), Some(seq)) = (row.event_type, row.seq) else {
             return Ok(None);
@@ -66,23 +66,23 @@ impl Why {
             .transpose()
             .map_err(Error::internal)?;
         let object = object_type.replace('_', " ");
-        let tie = match (reason, followed) {
+        let relation = match (reason, followed) {
             (Reason::Mentioned, _) => "A comment mentioned you".to_owned(),
             (Reason::Watcher, _) => format!("You watch for every new {object}"),
             (Reason::Follower, Some(Followed::Creator)) => {
                 format!("You follow this thread, because you created the {object}")
             }
             (Reason::Follower, Some(Followed::Commenter)) => {
-                "You follow this thread, because you had commented on it".to_owned()
+                "You follow this thread, because you commented on it".to_owned()
             }
             (Reason::Follower, Some(Followed::Mentioned)) => {
-                "You follow this thread, because you had been mentioned in it".to_owned()
+                "You follow this thread, because you were mentioned in it".to_owned()
             }
             (Reason::Follower, _) => "You follow this thread".to_owned(),
         };
         let text = match &preference {
-            Some(rule) => format!("{tie}, and your preference for {rule} lets it through."),
-            None => format!("{tie}."),
+            Some(rule) => format!("{relation}, and your preference for {rule} allows it."),
+            None => format!("{relation}."),
         };
         Ok(Some(Self {
             text,
@@ -101,6 +101,6 @@ fn followed(reason: &str) -> Result<Followed> {
         "commenter" => Followed::Commenter,
         "mentioned" => Followed::Mentioned,
         "manual" => Followed::Manual,
-        other => return Err(Error::internal(format!("somebody follows as a {other:?}"))),
+        other => return Err(Error::internal(format!("a follower has the unknown reason {other:?}"))),
     })
 }

@@ -1,4 +1,4 @@
-//! Events as lines, and the comparison of lines.
+//! Formats events as lines, and compares lists of lines.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::events::{Event, EventData, FieldChange, event_columns, event_from_row};
 use crate::tenancy::TeamTx;
 
-/// An event in one line: type, object, what changed, and the reason in brackets.
+/// Formats an event as one line: type, object, changes, and the reason in brackets.
 ///
 /// ```text
 /// CREATED campaign “Spring”
@@ -29,12 +29,12 @@ pub fn event_line(event: &Event) -> String {
             let changes: Vec<_> = data
                 .changes
                 .iter()
-                .map(|(name, change)| format!("{name} {}", shown(change)))
+                .map(|(name, change)| format!("{name} {}", format_change(change)))
                 .collect();
             let _ = write!(line, ": {}", changes.join(", "));
         }
         Ok(EventData::StateChanged(data)) => {
-            let _ = write!(line, ": {}", shown(&data.state));
+            let _ = write!(line, ": {}", format_change(&data.state));
         }
         _ => {}
     }
@@ -44,14 +44,14 @@ pub fn event_line(event: &Event) -> String {
     line
 }
 
-fn shown(change: &FieldChange) -> String {
+fn format_change(change: &FieldChange) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if change.is_redacted() {
         return "redacted".to_owned();
     }
     let (old, new) = (text(&change.old), text(&change.new));
     if old == new {
-        // A null is not the word.
+        // As JSON, so that null differs from the text "null".
         return format!("{} → {}", change.old, change.new);
     }
     format!("{old} → {new}")
@@ -61,9 +61,9 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Where [`assert_events!`](crate::assert_events) reads events from.
+/// A source from which [`assert_events!`](crate::assert_events) reads events.
 pub trait EventSource: sealed::Sealed + Sync {
-    /// The events, in the order in which they were recorded.
+    /// Returns the events, in the order in which they were recorded.
     fn recorded_events(&self) -> impl Future<Output = Result<Vec<Event>>> + Send;
 }
 
@@ -108,10 +108,10 @@ impl<S: EventSource + ?Sized> EventSource for &S {
     }
 }
 
-/// What [`assert_events!`](crate::assert_events) does, without the panic.
+/// Compares events with lines, like [`assert_events!`](crate::assert_events), but returns the difference.
 ///
 /// # Errors
-/// The difference, for people: `-` marks a line that was expected and isn't there, `+` one that is.
+/// The difference: `-` marks an expected line that is missing, `+` a recorded line that was not expected.
 pub async fn compare(source: &(impl EventSource + ?Sized), expected: &[String]) -> Result<(), String> {
     let recorded = source
         .recorded_events()
@@ -127,9 +127,9 @@ pub async fn compare(source: &(impl EventSource + ?Sized), expected: &[String]) 
     ))
 }
 
-/// The shortest way from one list to the other, by their longest common subsequence.
+/// Returns the shortest difference of two lists, by their longest common subsequence.
 fn difference(expected: &[String], recorded: &[String]) -> String {
-    // common[i][j]: how many lines expected[i..] and recorded[j..] share, in order.
+    // common[i][j]: the length of the longest common subsequence of expected[i..] and recorded[j..].
     let mut common = vec![vec![0_usize; recorded.len() + 1]; expected.len() + 1];
     for i in (0..expected.len()).rev() {
         for j in (0..recorded.len()).rev() {
@@ -166,7 +166,7 @@ mod tests {
     use super::difference;
 
     #[test]
-    fn a_difference_shows_only_what_differs() {
+    fn a_difference_marks_missing_and_unexpected_lines() {
         let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
             difference(&lines("a b c d"), &lines("a x c d e")),

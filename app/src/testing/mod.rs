@@ -1,4 +1,4 @@
-//! For tests: a team with people, on a database of its own, and what was recorded there.
+//! Support for tests: a database per test, teams with people, and assertions on recorded events.
 //!
 //! ```no_run
 //! use daybook::assert_events;
@@ -21,26 +21,25 @@
 //! # }
 //! ```
 //!
-//! **The server.** All tests of a process share one PostgreSQL. It is the one that `DAYBOOK_TEST_DATABASE_URL`
-//! names, whose login must have CREATEDB and CREATEROLE and must not be a superuser: a test that runs as a
-//! superuser proves nothing about isolation. Without that variable it is a private server in a temporary
-//! folder, started by the first test that asks; it ends with the process, however that ends, and its folder
-//! goes with it. A runner that starts a process for each test (nextest) would start a server for each: give it
-//! `DAYBOOK_TEST_DATABASE_URL`.
+//! **The server.** All tests of a process share one PostgreSQL server. If `DAYBOOK_TEST_DATABASE_URL` is set, it is
+//! that server. Its login must have CREATEDB and CREATEROLE and must not be a superuser, because a test that runs as a
+//! superuser proves nothing about isolation. Without the variable, the first test starts a private server in a
+//! temporary folder. The server and the folder are removed when the process ends, also after a crash. A runner that
+//! starts one process per test (nextest) would start one server per test: set `DAYBOOK_TEST_DATABASE_URL` for it.
 //!
-//! **The databases.** Each [`TestDb`] is a copy of a template that was migrated once in the process, so it costs
-//! some ten milliseconds. It is dropped with its last [`TestDb`] and [`TestTeam`]. On a server of your own, what
-//! a killed run left behind is dropped by a run that starts six hours later or more.
+//! **The databases.** Each [`TestDb`] is a copy of a template that is migrated once per process, so it takes about ten
+//! milliseconds. It is dropped with its last [`TestDb`] and [`TestTeam`]. On the server in `DAYBOOK_TEST_DATABASE_URL`,
+//! databases that a killed run left behind are dropped by a run that starts at least six hours later.
 //!
-//! **The roles.** Tests connect as the service does: [`TestDb::database`] as `daybook_app`, migrations as an
-//! owner whom row-level security binds. [`TestDb::app_connection`] and [`TestDb::owner`] are those roles without
-//! a `TeamTx`: an adversary's connections.
+//! **The roles.** Tests connect like the service: [`TestDb::database`] as `daybook_app`, migrations as an owner who is
+//! subject to row-level security. [`TestDb::app_connection`] and [`TestDb::owner`] connect as these roles without a
+//! `TeamTx`, as an attacker might.
 //!
-//! **Forgotten commits.** A request or a job that answers success although a transaction that had written was dropped
-//! without `commit()` or `rollback()` panics on these databases. (In service it is a warning, and an error in the wide
+//! **Forgotten commits.** If a request or a job succeeds although a transaction with writes was dropped without
+//! `commit()` or `rollback()`, it panics on these databases. (In production it is a warning, and an error in the wide
 //! event.)
 //!
-//! Everything here panics instead of returning an error, since a test has nothing else to do with one.
+//! The functions here panic and don't return errors, because a test can't handle them.
 
 mod lines;
 mod people;
@@ -53,10 +52,10 @@ pub use people::{TestMember, TestTeam};
 pub use recording::{RECORDER, Recording};
 pub use test_db::TestDb;
 
-/// Compares what was recorded, in order, with one line for each event, as [`event_line`] writes them.
+/// Compares the recorded events, in order, with one line for each event, as [`event_line`] formats them.
 ///
-/// The events are those of a [`TestTeam`] (what is committed), of a `&TeamTx` (what it sees), or any slice or
-/// `Vec` of [`Event`](crate::events::Event)s. Lists are compared whole, and a difference is shown line by line.
+/// The events are those of a [`TestTeam`] (the committed ones), of a `&TeamTx` (those visible to it), or any slice or
+/// `Vec` of [`Event`](crate::events::Event)s. Complete lists are compared, and the panic shows the difference by line.
 ///
 /// ```ignore
 /// assert_events!(team, [
@@ -69,23 +68,23 @@ pub use test_db::TestDb;
 macro_rules! assert_events {
     ($source:expr, [$($line:expr),* $(,)?] $(,)?) => {{
         let expected: ::std::vec::Vec<::std::string::String> = ::std::vec![$(::std::string::String::from($line)),*];
-        // The panic is here, not in a function, so that it names the test's line.
+        // The panic is in the macro and not in a function, so that it names the line of the test.
         if let ::std::result::Result::Err(difference) = $crate::testing::compare(&$source, &expected).await {
             ::std::panic!("{difference}");
         }
     }};
 }
 
-/// Panics with all of an error, its causes included, which Daybook's errors keep out of their own sentence.
-fn must<T, E: std::error::Error>(outcome: Result<T, E>, doing: &str) -> T {
+/// Returns the value, or panics with an error and its causes, which Daybook's errors don't include in their message.
+fn expect_ok<T, E: std::error::Error>(outcome: Result<T, E>, doing: &str) -> T {
     outcome.unwrap_or_else(|error| {
-        let mut told = error.to_string();
+        let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            told.push_str(": ");
-            told.push_str(&cause.to_string());
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
             source = cause.source();
         }
-        panic!("could not {doing}: {told}")
+        panic!("could not {doing}: {message}")
     })
 }

@@ -3,20 +3,20 @@
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{TestDb, must};
+use super::{TestDb, expect_ok};
 use crate::error::Result;
 use crate::events::{Event, event_columns, event_from_row};
 use crate::tenancy::{Actor, Context, Entrant, Entry, Request, Role};
 
-/// Who vouches for the people of tests.
+/// The issuer of the people in tests.
 const ISSUER: &str = "https://issuer.test";
 
 /// A team on a [`TestDb`].
 #[derive(Debug, Clone)]
 pub struct TestTeam {
-    /// The team.
+    /// The team's id.
     pub id: Uuid,
-    /// What people call it.
+    /// The team's name.
     pub name: String,
     db: TestDb,
 }
@@ -24,25 +24,25 @@ pub struct TestTeam {
 /// A person in a team.
 #[derive(Debug, Clone)]
 pub struct TestMember {
-    /// The row in `users`.
+    /// The id in `users`.
     pub user_id: Uuid,
     /// The token's `iss`.
     pub issuer: String,
     /// The token's `sub`.
     pub subject: String,
-    /// What mentions them in the team.
+    /// The handle in the team.
     pub handle: String,
     /// For `database.begin(&ada.context)`.
     pub context: Context,
 }
 
 impl TestMember {
-    /// The person at the team's door, by the identity that a token would vouch for.
+    /// Returns what is needed to enter the team as this person, by the identity that a token would prove.
     pub fn entry(&self) -> Entry {
         Entry::new(self.context.team_id, self.entrant(), self.request())
     }
 
-    /// The same person at another team's door.
+    /// Returns what is needed to enter another team as this person.
     pub fn entry_to(&self, team_id: Uuid) -> Entry {
         Entry::new(team_id, self.entrant(), self.request())
     }
@@ -68,18 +68,18 @@ impl TestMember {
 }
 
 impl TestTeam {
-    pub(super) async fn found(db: &TestDb, name: &str) -> Self {
+    pub(super) async fn create(db: &TestDb, name: &str) -> Self {
         let team = Self {
             id: Uuid::now_v7(),
             name: name.to_owned(),
             db: db.clone(),
         };
-        must(team.insert().await, "found a team");
+        expect_ok(team.insert().await, "create a team");
         team
     }
 
     async fn insert(&self) -> Result<()> {
-        let mut connection = self.inside().await?;
+        let mut connection = self.connect_to_team().await?;
         sqlx::query("INSERT INTO teams (id, name) VALUES ($1, $2)")
             .bind(self.id)
             .bind(&self.name)
@@ -88,10 +88,11 @@ impl TestTeam {
         Ok(connection.close().await?)
     }
 
-    /// Adds a person, who is a member at once: nothing has to be accepted. Their display name is `handle` with a capital (`ada` is Ada), their identity
-    /// `https://issuer.test` and `handle`: one handle in two teams is one person.
+    /// Adds a person, who is a member at once, without an invitation. Their display name is the capitalised `handle`
+    /// (Ada for `ada`). Their identity is the issuer `https://issuer.test` and the subject `handle`, so one handle in
+    /// two teams is one person.
     pub async fn member(&self, handle: &str, role: Role) -> TestMember {
-        must(self.add(handle, role).await, "add a member")
+        expect_ok(self.add(handle, role).await, "add a member")
     }
 
     async fn add(&self, handle: &str, role: Role) -> Result<TestMember> {
@@ -102,7 +103,7 @@ impl TestTeam {
             .flat_map(char::to_uppercase)
             .chain(letters)
             .collect();
-        let mut connection = self.inside().await?;
+        let mut connection = self.connect_to_team().await?;
         sqlx::query("SELECT set_config('daybook.issuer', $1, false), set_config('daybook.subject', $2, false)")
             .bind(ISSUER)
             .bind(handle)
@@ -140,18 +141,18 @@ impl TestTeam {
         })
     }
 
-    /// The service itself, at work in the team.
+    /// Returns a context of the service itself in the team.
     pub fn system(&self) -> Context {
         Context::system(self.id, "test")
     }
 
-    /// All committed events of the team, in the order in which they were recorded.
+    /// Returns all committed events of the team, in the order in which they were recorded.
     pub async fn events(&self) -> Vec<Event> {
-        must(self.read_events().await, "read a team's events")
+        expect_ok(self.read_events().await, "read a team's events")
     }
 
     async fn read_events(&self) -> Result<Vec<Event>> {
-        let mut connection = self.inside().await?;
+        let mut connection = self.connect_to_team().await?;
         let rows = sqlx::query(concat!(
             "SELECT ",
             event_columns!(""),
@@ -164,12 +165,12 @@ impl TestTeam {
         rows.iter().map(event_from_row).collect()
     }
 
-    /// A connection as `daybook_app` that has this team set for the session: for looking at rows by SQL.
+    /// Opens a connection as `daybook_app` with this team set for the session, to read rows with SQL.
     pub async fn connection(&self) -> PgConnection {
-        must(self.inside().await, "connect inside a team")
+        expect_ok(self.connect_to_team().await, "connect with a team")
     }
 
-    async fn inside(&self) -> Result<PgConnection> {
+    async fn connect_to_team(&self) -> Result<PgConnection> {
         let mut connection = self.db.connect_as_app().await?;
         sqlx::query("SELECT set_config('daybook.team_id', $1, false)")
             .bind(self.id.to_string())

@@ -1,4 +1,4 @@
-//! One PostgreSQL for all tests of a process.
+//! The PostgreSQL server for all tests of a process.
 
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
@@ -16,11 +16,11 @@ use crate::tenancy::Migrations;
 use crate::tenancy::postgres::PrivatePostgres;
 
 const URL_VARIABLE: &str = "DAYBOOK_TEST_DATABASE_URL";
-/// Databases of a run that began longer ago than this are nobody's.
+/// The age of a run after which its databases count as left behind.
 const LEFT_BEHIND_AFTER_S: u64 = 6 * 3_600;
 
-/// Ends the server and removes its files once nothing can write to its stdin any more: when this process has
-/// ended, by whatever death. `postmaster.pid` is read then, since the server may have ended itself by then.
+/// A script that stops the server and removes its files when its stdin is closed, which happens whenever this process
+/// ends. It reads `postmaster.pid` only then, because the server may have stopped before.
 const WATCHER: &str = r#"
     read -r _
     home=$1; data_dir=$2; socket_dir=$3
@@ -34,31 +34,32 @@ const WATCHER: &str = r#"
 static SERVER: OnceCell<Server> = OnceCell::const_new();
 static NEXT_NAME: AtomicU32 = AtomicU32::new(1);
 
-/// The server, and the templates that were made on it.
+/// The server, and the template databases on it.
 pub(super) struct Server {
-    /// To the database in which databases are made and dropped.
+    /// Connects as the owner to the database from which databases are created and dropped.
     pub owner: PgConnectOptions,
-    /// Of a private server only.
+    /// Connects as the superuser. Only on a private server.
     pub superuser: Option<PgConnectOptions>,
-    /// By the migrations that made them. Held while a database is made, since a template in use can't be copied.
+    /// The templates' names by their migrations. Locked while a database is created, because a template in use can't be
+    /// copied.
     templates: Mutex<HashMap<String, String>>,
     _private: Option<(PrivatePostgres, Child)>,
 }
 
 impl Server {
-    /// The process's server, started by the first who asks.
+    /// Returns the process's server. The first call starts it.
     pub async fn get() -> Result<&'static Self> {
         SERVER
             .get_or_try_init(|| async {
                 match std::env::var(URL_VARIABLE) {
-                    Ok(url) if !url.is_empty() => Self::given(&url).await,
+                    Ok(url) if !url.is_empty() => Self::configured(&url).await,
                     _ => Self::private().await,
                 }
             })
             .await
     }
 
-    async fn given(url: &str) -> Result<Self> {
+    async fn configured(url: &str) -> Result<Self> {
         let owner: PgConnectOptions = url.parse()?;
         let owner = owner.disable_statement_logging();
         let mut connection = owner.connect().await?;
@@ -69,13 +70,14 @@ impl Server {
             .await?;
         if row.try_get("rolsuper")? {
             return Err(Error::internal(format!(
-                "the login of {URL_VARIABLE} is a superuser, whom policies don't bind: the tests would prove nothing; \
-                 CREATE ROLE daybook_owner LOGIN CREATEDB CREATEROLE and name that"
+                "the login of {URL_VARIABLE} is a superuser, to whom policies don't apply, so the tests would prove \
+                 nothing; CREATE ROLE daybook_owner LOGIN CREATEDB CREATEROLE and use that role"
             )));
         }
         if !row.try_get::<bool, _>("may")? {
             return Err(Error::internal(format!(
-                "the login of {URL_VARIABLE} makes roles and databases for the tests: give it CREATEDB and CREATEROLE"
+                "the login of {URL_VARIABLE} must create roles and databases for the tests: grant it CREATEDB and \
+                 CREATEROLE"
             )));
         }
         drop_left_behind(&mut connection).await?;
@@ -91,10 +93,10 @@ impl Server {
     async fn private() -> Result<Self> {
         let data_dir = std::env::temp_dir().join(format!("{}-cluster", new_name()));
         let postgres = PrivatePostgres::start(&data_dir).await.map_err(Error::internal)?;
-        let watcher = watch(&postgres, data_dir).map_err(Error::internal)?;
+        let watcher = start_watcher(&postgres, data_dir).map_err(Error::internal)?;
         let superuser = postgres.superuser_options().disable_statement_logging();
         let mut connection = superuser.connect().await?;
-        // Nothing here needs to outlive the process, so nobody waits for the disk.
+        // The data is needed only while the process runs, so no commit waits for the disk.
         for sql in [
             "ALTER ROLE daybook_owner CREATEDB",
             "ALTER SYSTEM SET synchronous_commit = off",
@@ -114,11 +116,11 @@ impl Server {
         })
     }
 
-    /// Makes a database to which `migrations` have been applied, and gives its name.
-    pub async fn make_database(&self, migrations: &Migrations) -> Result<String> {
+    /// Creates a database to which `migrations` are applied, and returns its name.
+    pub async fn create_database(&self, migrations: &Migrations) -> Result<String> {
         let mut templates = self.templates.lock().await;
         let mut owner = self.owner.connect().await?;
-        // A set prints as the types of its migrators.
+        // The debug format of a set contains the types of its migrators.
         let key = format!("{migrations:?}");
         let template = match templates.get(&key) {
             Some(template) => template,
@@ -126,7 +128,7 @@ impl Server {
                 let template = new_name();
                 create(&mut owner, &template, "template0").await?;
                 migrations.up(&self.owner.clone().database(&template)).await?;
-                // A template that somebody is connected to can't be copied.
+                // A template with a connection can't be copied.
                 let close = format!("ALTER DATABASE {template} ALLOW_CONNECTIONS false");
                 owner.execute(AssertSqlSafe(close)).await?;
                 templates.entry(key).or_insert(template)
@@ -138,15 +140,15 @@ impl Server {
         Ok(name)
     }
 
-    /// Drops a database. On a private server that happens in the background, and stops with the process: its
-    /// files go in any case.
+    /// Drops a database. On a private server this is done in the background and may be cut off by the end of the
+    /// process, because the server's files are removed in any case.
     pub fn drop_database(&self, name: String) {
         let owner = self.owner.clone();
         let dropping = std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 return;
             };
-            // Best effort: what stays is dropped by a later run, or goes with the server.
+            // Best effort: a database that stays is dropped by a later run, or with the server.
             let _ = runtime.block_on(async {
                 let mut connection = owner.connect().await?;
                 drop_now(&mut connection, &name).await?;
@@ -159,7 +161,7 @@ impl Server {
     }
 }
 
-/// `daybook_test_<unix seconds>_<pid>_<n>`: tells who made it, and when.
+/// Returns a new name, which contains the time and the process: `daybook_test_<unix seconds>_<pid>_<n>`.
 fn new_name() -> String {
     let n = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
     format!("daybook_test_{}_{}_{n}", unix_s(), std::process::id())
@@ -176,7 +178,7 @@ async fn create(owner: &mut PgConnection, name: &str, template: &str) -> Result<
     owner
         .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
         .await?;
-    // A copy has the rights of a new database, not those of its template.
+    // A copy has the default privileges of a new database, and not those of its template.
     owner
         .execute(AssertSqlSafe(format!(
             "REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC"
@@ -202,23 +204,23 @@ async fn drop_left_behind(owner: &mut PgConnection) -> Result<()> {
     .fetch_all(&mut *owner)
     .await?;
     for name in names {
-        // Two runs that start together may both try.
+        // An error is ignored, because another run may drop the same database.
         let _ = drop_now(owner, &name).await;
     }
     Ok(())
 }
 
-fn watch(postgres: &PrivatePostgres, data_dir: PathBuf) -> std::io::Result<Child> {
+fn start_watcher(postgres: &PrivatePostgres, data_dir: PathBuf) -> std::io::Result<Child> {
     Command::new("sh")
         .args(["-c", WATCHER, "daybook-test-watcher"])
         .arg(postgres.home())
         .arg(data_dir)
         .arg(postgres.socket_dir())
         .stdin(Stdio::piped())
-        // Whoever reads the tests' output waits until nobody can write to it any more.
+        // A reader of the tests' output waits until every process has closed it.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl-C is for the tests; the watcher has work to do after it.
+        // In its own process group, so that Ctrl-C does not stop it: it must clean up afterwards.
         .process_group(0)
         .spawn()
 }

@@ -1,15 +1,15 @@
-//! What a person wants to be told of.
+//! A person's choices of what notifies them.
 //!
-//! A preference is a rule of one's own: *of events of this type, on objects of this type: tell me, or don't*. Either
-//! type may be `*`. Beside the types of events there are `COMMENT`, and `MENTION` for a comment that names one. `*`
-//! doesn't mean mentions: who is called by name hears of it, unless a rule says `MENTION`.
+//! A preference is a rule: whether events of a type, on objects of a type, notify the person. Either type may be `*`.
+//! Besides the event types there are `COMMENT`, and `MENTION` for a comment that mentions the person. `*` does not
+//! include mentions: a mention notifies a person, unless a rule with `MENTION` excludes it.
 //!
-//! **Which rule counts.** Of those that match, the one that names the object's type beats the one that names only
-//! the event's: "all of invoices" is said by who works on invoices. So, from the strongest: both named; the object's
-//! type; the event's type; neither. Where no rule matches, one is told.
+//! **Which rule counts.** The most specific matching rule counts, and an object type is more specific than an event
+//! type, because a rule such as "everything on invoices" is set by a person who works on invoices. So the order is:
+//! both types named; only the object type; only the event type; neither. If no rule matches, the person is notified.
 //!
-//! Rules only ever take away: they make nobody a follower. A thread that is muted says nothing whatever they say,
-//! and they take away what a watch would bring.
+//! Rules can only exclude notifications: they make nobody a follower, and they don't affect a muted thread, which never
+//! notifies. They also exclude notifications of a watch.
 
 mod routes;
 mod store;
@@ -26,28 +26,28 @@ use crate::tenancy::TeamTx;
 
 pub(super) use routes::routes;
 
-/// Any, in a rule.
+/// The name for any type in a rule.
 const ANY: &str = "*";
 
-/// What one may be told of.
+/// What may notify a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// An event on an object whose thread one follows, or a creation that one watches for.
+    /// An event in a thread that the person follows, or a new object of a type that the person watches.
     Event(EventType),
-    /// A comment in a thread that one follows.
+    /// A comment in a thread that the person follows.
     Comment,
-    /// A comment that names one.
+    /// A comment that mentions the person.
     Mention,
 }
 
 impl Occasion {
-    /// Every occasion.
+    /// Returns all occasions.
     pub fn all() -> impl Iterator<Item = Self> {
         let events = EventType::ALL.into_iter().map(Self::Event);
         events.chain([Self::Comment, Self::Mention])
     }
 
-    /// As in the column `event_type`: an event's type, `COMMENT` or `MENTION`.
+    /// Returns the name as in the column `event_type`: an event's type, `COMMENT` or `MENTION`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Event(event_type) => event_type.as_str(),
@@ -71,23 +71,20 @@ impl FromStr for Occasion {
             let known: Vec<_> = Self::all().map(Self::as_str).collect();
             Error::invalid(
                 "event_type",
-                format!(
-                    "{text:?} is none of {}, and not *, which is all but MENTION",
-                    known.join(", ")
-                ),
+                format!("{text:?} must be one of {}, or * for all but MENTION", known.join(", ")),
             )
         })
     }
 }
 
-/// Which occasions a rule is of, and of which objects.
+/// The occasions and the objects that a rule applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rule {
     /// An event's type, `COMMENT`, `MENTION`, or `*` for all but `MENTION`.
     #[schema(value_type = String, example = "COMMENT")]
     #[serde(serialize_with = "or_any")]
     pub event_type: Option<Occasion>,
-    /// A type of objects, or `*` for all.
+    /// An object type, or `*` for all.
     #[schema(value_type = String, example = "campaign")]
     #[serde(serialize_with = "or_any")]
     pub object_type: Option<String>,
@@ -101,10 +98,10 @@ fn or_any<T: fmt::Display, S: Serializer>(named: &Option<T>, serializer: S) -> R
 }
 
 impl Rule {
-    /// As it is written: in a path, in a row.
+    /// Parses a rule as it is written in a path and in a row.
     ///
     /// # Errors
-    /// [`Error::Invalid`] that names `event_type` and says what there is.
+    /// [`Error::Invalid`] for `event_type`, with the valid values.
     pub(super) fn parse(event_type: &str, object_type: String) -> Result<Self> {
         Ok(Self {
             event_type: match event_type {
@@ -115,7 +112,7 @@ impl Rule {
         })
     }
 
-    /// As in the columns: event type, object type.
+    /// Returns the values of the columns: event type, object type.
     fn columns(&self) -> (&'static str, &str) {
         (
             self.event_type.map_or(ANY, Occasion::as_str),
@@ -130,17 +127,17 @@ impl fmt::Display for Rule {
             Some(occasion) => write!(f, "{occasion} on ")?,
             None => f.write_str("everything on ")?,
         }
-        f.write_str(self.object_type.as_deref().unwrap_or("anything"))
+        f.write_str(self.object_type.as_deref().unwrap_or("any object"))
     }
 }
 
-/// Refuses a type of objects that nobody knows: a rule or a watch on a misspelt name would be silent for ever.
+/// Rejects an unknown object type: a rule or a watch with a misspelt name would never have an effect.
 ///
-/// Known are the types of the program's models, and those that the team has a thread of: of a model that the
-/// program has no more, or was never told of.
+/// The types of the program's models are known, and types of which the team has a thread: such a type may belong to a
+/// model that the program no longer has, or that was not registered.
 ///
 /// # Errors
-/// [`Error::Invalid`] that names `object_type` and what the program has.
+/// [`Error::Invalid`] for `object_type`, with the program's types.
 pub async fn require_object_type(tx: &TeamTx, object_type: &str) -> Result<()> {
     if !is_object_type(object_type) {
         return Err(Error::invalid(
@@ -158,15 +155,15 @@ pub async fn require_object_type(tx: &TeamTx, object_type: &str) -> Result<()> {
     }
     let known = match known.as_slice() {
         [] => "this program has no models".to_owned(),
-        known => format!("known are: {}", known.join(", ")),
+        known => format!("the known types are: {}", known.join(", ")),
     };
     Err(Error::invalid(
         "object_type",
-        format!("{object_type:?} is no type of objects here; {known}"),
+        format!("{object_type:?} is not a known object type; {known}"),
     ))
 }
 
-/// As the checks on the columns.
+/// Returns whether a text has the form of an object type, as in the columns' checks.
 fn is_object_type(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -180,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_is_read_as_it_is_written() {
+    fn a_rule_is_parsed_and_formatted_the_same() {
         for (event_type, object_type) in [("*", "*"), ("MENTION", "*"), ("*", "campaign"), ("UPDATED", "campaign")] {
             let rule = Rule::parse(event_type, object_type.to_owned()).unwrap();
             assert_eq!(rule.columns(), (event_type, object_type));
@@ -191,7 +188,7 @@ mod tests {
         }
         let wrong = Rule::parse("updated", "*".to_owned()).unwrap_err().to_string();
         assert!(
-            wrong.starts_with("event_type: \"updated\" is not one of CREATED, UPDATED,"),
+            wrong.starts_with("event_type: \"updated\" must be one of CREATED, UPDATED,"),
             "{wrong}"
         );
         assert!(wrong.contains("COMMENT, MENTION"), "{wrong}");

@@ -1,4 +1,4 @@
-//! Preferences over HTTP. They are one's own, so a viewer may set them.
+//! The routes of preferences. A viewer may set them, too, because they concern only the person.
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -20,13 +20,13 @@ pub(in crate::notifications) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(set_preference, delete_preference))
 }
 
-/// What you want to be told of.
+/// A preference: whether something notifies you.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = NotificationPreference)]
 struct Preference {
     #[serde(flatten)]
     rule: Rule,
-    /// Whether you are told in your inbox.
+    /// Whether you are notified in your inbox.
     in_app: bool,
     /// When you last changed it.
     updated_at: DateTime<Utc>,
@@ -42,16 +42,16 @@ impl From<PreferenceRow> for Preference {
     }
 }
 
-/// What to be told of.
+/// A new value of a preference.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewNotificationPreference)]
 struct NewPreference {
-    /// Whether you are to be told in your inbox.
+    /// Whether you want to be notified in your inbox.
     in_app: bool,
 }
 
-/// Your preferences, by object type and event type. Where none matches, you are told.
+/// Lists your preferences, in the order of object type and event type. If none matches, you are notified.
 #[utoipa::path(
     get, path = "/notification-preferences", tag = "notifications",
     params(PageParams),
@@ -59,7 +59,7 @@ struct NewPreference {
         (status = 200, body = Page<Preference>),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is wrong", body = Problem),
+        (status = 422, description = "A parameter is invalid", body = Problem),
     )
 )]
 async fn list_preferences(team: Team, Query(page): Query<PageParams>) -> Result<Json<Page<Preference>>> {
@@ -74,24 +74,24 @@ async fn list_preferences(team: Team, Query(page): Query<PageParams>) -> Result<
     Ok(Json(page.map(Preference::from)))
 }
 
-/// Sets whether you are told of something, from now on.
+/// Sets whether something notifies you, from now on.
 ///
-/// Of the rules that match, the one that names the object's type beats the one that names only the event's, and one
-/// that names both beats all. `*` for the event's type is all but `MENTION`. A rule only takes away: it makes you
-/// follow nothing, and a muted thread stays silent.
+/// The most specific matching rule counts: first a rule with both types, then one with the object type, then one with
+/// the event type. `*` as the event type means all but `MENTION`. A rule can only exclude notifications: it does not
+/// make you a follower, and a muted thread never notifies you.
 #[utoipa::path(
     put, path = "/notification-preferences/{event_type}/{object_type}", tag = "notifications",
     params(
         ("event_type" = String, Path,
             description = "`CREATED`, `UPDATED`, `DELETED`, `STATE_CHANGED`, `RESTORED`, `CUSTOM`, `COMMENT`, `MENTION`, or `*`"),
-        ("object_type" = String, Path, description = "The type of objects, such as `campaign`, or `*`"),
+        ("object_type" = String, Path, description = "The object type, such as `campaign`, or `*`"),
     ),
     request_body = NewPreference,
     responses(
         (status = 200, body = Preference),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "No such type of events or of objects", body = Problem),
+        (status = 422, description = "No such event type or object type", body = Problem),
     )
 )]
 async fn set_preference(
@@ -110,7 +110,7 @@ async fn set_preference(
     Ok(Json(row.into()))
 }
 
-/// Takes one of your preferences away, so that the next weaker one counts.
+/// Deletes one of your preferences. The next most specific one counts then.
 #[utoipa::path(
     delete, path = "/notification-preferences/{event_type}/{object_type}", tag = "notifications",
     params(
@@ -118,7 +118,7 @@ async fn set_preference(
         ("object_type" = String, Path, description = "As it was set"),
     ),
     responses(
-        (status = 204, description = "Not there any more"),
+        (status = 204, description = "Deleted"),
         (status = 403, description = "An API key has no notifications", body = Problem),
         (status = 404, description = "No such team", body = Problem),
     )

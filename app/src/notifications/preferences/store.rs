@@ -1,4 +1,4 @@
-//! The SQL of preferences. Applying them is part of telling people: `notifications/store/deliver.rs`.
+//! The SQL of preferences. They are applied when notifications are written: `notifications/store/deliver.rs`.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -17,8 +17,8 @@ pub(super) struct PreferenceRow {
     pub(super) updated_at: DateTime<Utc>,
 }
 
-/// A person's preferences by object type and event type, beginning after one, and one more than `limit` if there
-/// are more.
+/// Returns a person's preferences in the order of object type and event type, after the given ones. Returns `limit + 1`
+/// rows if there are more than `limit`.
 ///
 /// # Errors
 /// As any statement.
@@ -42,7 +42,7 @@ pub(super) async fn preferences(
     tx.fetch_all(query).await?.iter().map(preference_row).collect()
 }
 
-/// Sets a preference. One that is set so already stays as it is.
+/// Sets a preference. If it already has that value, its time stays.
 ///
 /// # Errors
 /// As any statement.
@@ -68,7 +68,7 @@ pub(super) async fn set_preference(tx: &TeamTx, user_id: Uuid, rule: &Rule, in_a
     preference_row(&row)
 }
 
-/// Takes a preference away, if it is there. The names are as they were sent: what is none is nobody's.
+/// Deletes a preference, if it exists. The names are not validated: an invalid name matches no row.
 ///
 /// # Errors
 /// As any statement.
@@ -85,7 +85,7 @@ pub(super) async fn delete_preference(tx: &TeamTx, user_id: Uuid, event_type: &s
     Ok(())
 }
 
-/// Whether the team has a thread of an object of this type.
+/// Returns whether the team has a thread of an object of this type.
 ///
 /// # Errors
 /// As any statement.

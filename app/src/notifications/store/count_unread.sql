@@ -1,12 +1,12 @@
--- What an unread notification comes to with one more message.
+-- Adds a message to an existing notification.
 ON CONFLICT (team_id, user_id, thread_id) DO UPDATE SET
     event_id = CASE WHEN excluded.seq > n.seq THEN excluded.event_id ELSE n.event_id END,
     seq = greatest(n.seq, excluded.seq),
     unread_count = n.unread_count + excluded.unread_count,
-    -- The newest 100 of what is counted: a comment that is deleted leaves the count.
+    -- The newest 100 counted messages, so that a deleted comment can be subtracted.
     unread_seqs = (n.unread_seqs || excluded.unread_seqs)[greatest(1, cardinality(n.unread_seqs) - 98):],
-    -- An unread mention stays the reason until a newer one comes, and an older message replaces no newer one: a
-    -- consumer between the two of ours may have caused events and notified of them.
+    -- An unread mention stays the reason until there is a newer mention. An older message does not replace a newer one:
+    -- a consumer that runs between our two consumers may have caused events and notified people of them.
     reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
         OR excluded.seq < n.seq THEN n.reason ELSE excluded.reason END,
     why_seq = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'

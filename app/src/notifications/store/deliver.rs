@@ -1,10 +1,10 @@
-//! Writes notification rows. The statements are files of SQL; what two statements share is a file of its own.
+//! Writes notification rows. The statements are in SQL files; a part that two statements share has its own file.
 //!
-//! Recipients' memberships are locked (KEY SHARE, as the foreign key would) before their rows are written: a
-//! member who is removed at this moment is left out, instead of failing somebody else's change.
+//! Recipients' memberships are locked (KEY SHARE, as by the foreign key) before their rows are written: a member who is
+//! being removed is left out, and does not make another person's change fail.
 //!
-//! A recipient whose preference excludes the message is left out in the same statement, by the one rule that is the
-//! most specific: an object type beats an event type, and both beat either. The columns `why_…` keep what was true then.
+//! A recipient whose preference excludes the message is left out in the same statement, by the most specific rule. The
+//! columns `why_…` store the reason at that time.
 
 use std::collections::BTreeMap;
 
@@ -32,63 +32,78 @@ const DELIVER_COMMENT: &str = concat!(include_str!("deliver_comment.sql"), inclu
 const DELIVER_MENTION: &str = include_str!("deliver_mention.sql");
 const RETRACT_COMMENT: &str = include_str!("retract_comment.sql");
 
-/// What one call's events of one type come to for one object.
+/// The events of one call, of one type, for one object.
 #[derive(Debug, Default, Clone, Copy)]
-pub(in crate::notifications) struct Told {
-    /// How many there are.
+pub(in crate::notifications) struct ObjectEvents {
+    /// The number of events.
     pub(in crate::notifications) messages: i32,
-    /// The newest one.
+    /// The id of the newest event.
     pub(in crate::notifications) newest: Uuid,
-    /// How many messages of the same call, of other types, came after it.
+    /// The number of later messages from the same call, for events of other types.
     pub(in crate::notifications) from_end: i32,
 }
 
-/// Notifies followers of events of one type, and watchers of what was created, all but `doers`. `person` is whose they
-/// are: what they created they follow from then on.
+/// Notifies followers of events of one type, and watchers of new objects, except `initiators`. `person` is the person
+/// who caused the events, and becomes a follower of created objects.
 ///
-/// How many rows there will be is known in the database alone, so their ids are made there, from one UUIDv7 of
-/// the app's: its time and version, and a random rest for each row.
+/// Only the database knows the number of rows, so it makes their ids: the time and version come from one UUIDv7 of the
+/// caller, the rest is random for each row.
 ///
 /// # Errors
 /// As any statement.
 pub(in crate::notifications) async fn deliver_events(
     tx: &TeamTx,
     event_type: EventType,
-    objects: &BTreeMap<(&str, &str), Told>,
+    objects: &BTreeMap<(&str, &str), ObjectEvents>,
     person: Option<Uuid>,
-    doers: &[Uuid],
+    initiators: &[Uuid],
 ) -> Result<()> {
     let query = match (objects.first_key_value(), objects.len()) {
-        (Some((&(object_type, id), told)), 1) => sqlx::query(DELIVER_EVENT)
+        (Some((&(object_type, id), object_events)), 1) => sqlx::query(DELIVER_EVENT)
             .bind(tx.team_id())
             .bind(object_type)
             .bind(id)
-            .bind(told.messages)
-            .bind(told.newest)
-            .bind(told.from_end),
+            .bind(object_events.messages)
+            .bind(object_events.newest)
+            .bind(object_events.from_end),
         _ => {
             let (types, ids): (Vec<&str>, Vec<&str>) = objects.keys().copied().unzip();
-            // Planned for this number of objects: a kept plan is one for ten.
+            // Planned at each call for the number of objects: a cached plan would be made for ten.
             sqlx::query(DELIVER_EVENTS)
                 .persistent(false)
                 .bind(tx.team_id())
                 .bind(types)
                 .bind(ids)
-                .bind(objects.values().map(|told| told.messages).collect::<Vec<_>>())
-                .bind(objects.values().map(|told| told.newest).collect::<Vec<_>>())
-                .bind(objects.values().map(|told| told.from_end).collect::<Vec<_>>())
+                .bind(
+                    objects
+                        .values()
+                        .map(|object_events| object_events.messages)
+                        .collect::<Vec<_>>(),
+                )
+                .bind(
+                    objects
+                        .values()
+                        .map(|object_events| object_events.newest)
+                        .collect::<Vec<_>>(),
+                )
+                .bind(
+                    objects
+                        .values()
+                        .map(|object_events| object_events.from_end)
+                        .collect::<Vec<_>>(),
+                )
         }
     };
     let query = query
         .bind(event_type.as_str())
         .bind(person)
-        .bind(doers)
+        .bind(initiators)
         .bind(Uuid::now_v7());
-    notified(tx, query).await.map(drop)
+    write_and_signal(tx, query).await.map(drop)
 }
 
-/// Notifies of a comment: whom it mentions, then who follows, all but `doers`. Somebody who has switched mentions off
-/// may still be notified as a follower. Ids as in [`deliver_events`].
+/// Notifies people of a comment: first those whom it mentions, then followers, except `initiators`. A person who has
+/// switched mentions off may still be notified as a follower. Ids are made as in [`deliver_events`].
 ///
 /// # Errors
 /// As any statement.
@@ -97,20 +112,21 @@ pub(in crate::notifications) async fn deliver_comment(
     thread_id: Uuid,
     seq: i64,
     mentioned: &[Uuid],
-    doers: &[Uuid],
+    initiators: &[Uuid],
 ) -> Result<()> {
-    let mut know = deliver_mention(tx, thread_id, seq, mentioned, doers).await?;
-    know.extend(doers);
+    let mut excluded = deliver_mention(tx, thread_id, seq, mentioned, initiators).await?;
+    excluded.extend(initiators);
     let query = sqlx::query(DELIVER_COMMENT)
         .bind(tx.team_id())
         .bind(thread_id)
         .bind(seq)
-        .bind(know)
+        .bind(excluded)
         .bind(Uuid::now_v7());
-    notified(tx, query).await.map(drop)
+    write_and_signal(tx, query).await.map(drop)
 }
 
-/// Notifies people of a mention, all but `doers`, and returns who was. No statement if nobody is mentioned.
+/// Notifies people of a mention, except `initiators`. Returns the notified people. Sends no statement if `mentioned` is
+/// empty.
 ///
 /// # Errors
 /// As any statement.
@@ -119,7 +135,7 @@ pub(in crate::notifications) async fn deliver_mention(
     thread_id: Uuid,
     seq: i64,
     mentioned: &[Uuid],
-    doers: &[Uuid],
+    initiators: &[Uuid],
 ) -> Result<Vec<Uuid>> {
     if mentioned.is_empty() {
         return Ok(Vec::new());
@@ -129,12 +145,12 @@ pub(in crate::notifications) async fn deliver_mention(
         .bind(thread_id)
         .bind(seq)
         .bind(mentioned)
-        .bind(doers)
+        .bind(initiators)
         .bind(Uuid::now_v7());
-    notified(tx, query).await
+    write_and_signal(tx, query).await
 }
 
-/// Takes a deleted comment out of the notifications that count it.
+/// Removes a deleted comment from the notifications that count it.
 ///
 /// # Errors
 /// As any statement.
@@ -143,11 +159,11 @@ pub(in crate::notifications) async fn retract_comment(tx: &TeamTx, thread_id: Uu
         .bind(tx.team_id())
         .bind(thread_id)
         .bind(seq);
-    notified(tx, query).await.map(drop)
+    write_and_signal(tx, query).await.map(drop)
 }
 
-/// Runs what returns the people whose notifications it has written, and signals that theirs have changed.
-async fn notified(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<Uuid>> {
+/// Runs a statement that returns the people whose notifications it has changed, and sends a signal for each of them.
+async fn write_and_signal(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<Uuid>> {
     let mut people = Vec::new();
     for row in tx.fetch_all(query).await? {
         let person = row.try_get("user_id")?;

@@ -1,7 +1,7 @@
--- Writes the notifications of a comment to the followers of its thread, except to $4: its author, and whom it mentions
--- and has notified of that.
+-- Writes the notifications of a comment to the followers of its thread, except to $4: its author, and the people who
+-- were notified of a mention.
 --
--- $1 team, $2 thread, $3 the comment's seq, $4 who knows already, $5 a UUIDv7 whose time the new rows' ids have.
+-- $1 team, $2 thread, $3 the comment's seq, $4 the excluded people, $5 a UUIDv7 whose time the new rows' ids get.
 WITH recipients AS MATERIALIZED (
     SELECT f.user_id, f.reason AS followed, t.object_type
     FROM threads t
@@ -24,7 +24,7 @@ INSERT INTO notifications AS n (team_id, id, user_id, thread_id, reason, seq, un
 SELECT $1, (left($5::text, 19) || right(gen_random_uuid()::text, 17))::uuid, r.user_id, $2, 'follower', $3, 1,
     ARRAY[$3::bigint], $3, 'COMMENT', r.followed, p.event_type, p.object_type
 FROM recipients r
--- The one preference that counts, as in deliver_events.sql.
+-- The most specific preference, as in deliver_events.sql.
 LEFT JOIN LATERAL (
     SELECT p.event_type, p.object_type, p.in_app FROM notification_preferences p
     WHERE p.team_id = $1 AND p.user_id = r.user_id

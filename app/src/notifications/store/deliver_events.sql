@@ -1,6 +1,6 @@
--- Writes the notifications of one call's events of one type. event_object.sql or event_objects.sql comes before, and
--- count_unread.sql after.
--- A creator follows what they created. Somebody who has only read so far has not declined.
+-- Writes the notifications of one call's events of one type. The statement begins with event_object.sql or
+-- event_objects.sql and ends with count_unread.sql.
+-- A creator becomes a follower of the created object. A row with the reason 'reader' is no choice.
 creator AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
     SELECT $1, o.thread_id, m.user_id, true, 'creator', CASE WHEN o.seq = o.messages THEN o.seq ELSE 0 END
@@ -13,8 +13,8 @@ creator AS (
     ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET following = true, reason = excluded.reason
         WHERE f.reason = 'reader'
 ),
--- What a person does themselves is not new to them, if nothing before it was. The rows are there and locked: as an
--- UPDATE with a join, the planner could choose which side of it to scan.
+-- A person's own events are not new to them, if nothing before them was. The rows exist and are locked. This is no
+-- UPDATE with a join, because for a join the planner could choose which side to scan.
 seen AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
     SELECT $1, o.thread_id, $8, r.following, r.reason, o.seq
@@ -51,8 +51,8 @@ recipients AS MATERIALIZED (
         WHERE f.team_id = $1 AND f.thread_id = o.thread_id AND f.user_id = w.user_id
     ), false)
 ),
--- Locked as the foreign key would: a member who is removed at this moment is left out. Once a person, whatever the
--- number of rows; IS TRUE below makes the condition a look-up in a hash table, not a join.
+-- Locked as the foreign key locks them: a member who is being removed is left out. Each person is locked once, whatever
+-- the number of rows. IS TRUE below makes the condition a look-up in a hash table, and not a join.
 members AS MATERIALIZED (
     SELECT m.user_id FROM memberships m
     WHERE m.team_id = $1 AND m.user_id = ANY (ARRAY (SELECT DISTINCT r.user_id FROM recipients r))
@@ -64,8 +64,8 @@ INSERT INTO notifications AS n (team_id, id, user_id, thread_id, reason, event_i
 SELECT $1, (left($10::text, 19) || right(gen_random_uuid()::text, 17))::uuid, r.user_id, r.thread_id, r.reason,
     r.newest, r.seq, r.messages, ARRAY[r.seq], r.seq, r.newest, $7, r.followed, p.event_type, p.object_type
 FROM recipients r
--- The one preference that counts, or none. '*' comes before every name in the order of the table's key, so the
--- strongest of the rules that match is the last, and the key read backward finds it without sorting.
+-- The most specific preference, or none. '*' comes before every name in the order of the table's key, so the most
+-- specific matching rule is the last one, and a backward scan of the key finds it without sorting.
 LEFT JOIN LATERAL (
     SELECT p.event_type, p.object_type, p.in_app FROM notification_preferences p
     WHERE p.team_id = $1 AND p.user_id = r.user_id

@@ -1,8 +1,8 @@
--- Notifies people of a mention in a comment: a new one, or one that an edit has added. Whoever has muted the thread is
--- left out, and whoever has switched mentions off; both may still be notified of a new comment as followers.
+-- Notifies people of a mention in a new comment, or of one that an edit has added. People who have muted the thread or
+-- switched mentions off are left out; people who have switched mentions off may still be notified as followers.
 --
--- $1 team, $2 thread, $3 the comment's seq, $4 whom it mentions, $5 who knows already, $6 a UUIDv7 whose time the new
--- rows' ids have.
+-- $1 team, $2 thread, $3 the comment's seq, $4 the mentioned people, $5 the excluded people, $6 a UUIDv7 whose time the
+-- new rows' ids get.
 WITH recipients AS MATERIALIZED (
     SELECT u.user_id, t.object_type
     FROM threads t CROSS JOIN (SELECT DISTINCT u.user_id FROM unnest($4::uuid[]) AS u (user_id)) u
@@ -32,10 +32,10 @@ LEFT JOIN LATERAL (
 WHERE (r.user_id IN (SELECT m.user_id FROM members m)) IS TRUE AND p.in_app IS NOT FALSE
 ORDER BY r.user_id
 ON CONFLICT (team_id, user_id, thread_id) DO UPDATE SET
-    -- What an edit has added may be older than what the row tells of: unread, it goes on to tell of the newest.
+    -- A mention that an edit has added may be older than the row's newest message. An unread row keeps the newest one.
     event_id = CASE WHEN n.read_at IS NULL AND n.seq > excluded.seq THEN n.event_id END,
     seq = CASE WHEN n.read_at IS NULL THEN greatest(n.seq, excluded.seq) ELSE excluded.seq END,
-    -- The comment may be counted already, of a follower who has not read it yet.
+    -- For a follower who has not read the comment, it may be counted already.
     unread_count = n.unread_count + (NOT excluded.unread_seqs <@ n.unread_seqs)::int,
     unread_seqs = CASE WHEN excluded.unread_seqs <@ n.unread_seqs THEN n.unread_seqs
         ELSE (n.unread_seqs || excluded.unread_seqs)[greatest(1, cardinality(n.unread_seqs) - 98):] END,

@@ -1,12 +1,12 @@
--- The objects that one call's events of one type are about. deliver_events.sql follows.
+-- The objects of one call's events of one type. deliver_events.sql follows.
 --
 -- $1 team, and per object: $2 its type, $3 its id, $4 the number of events, $5 the newest of them, $6 the number of
--- messages of the same call that came after it; then $7 the events' type, $8 the person whose events they are,
--- $9 who knows already, $10 a UUIDv7 whose time the new rows' ids have.
+-- later messages of the same call; then $7 the events' type, $8 the person who caused the events, $9 the excluded
+-- people, $10 a UUIDv7 whose time the new rows' ids get.
 --
--- No plan of this statement is quadratic, whatever the statistics: each table is searched by its key for a row at hand
--- (LATERAL, behind a barrier: OFFSET 0, LIMIT or a lock), or once for all; what is materialised is scanned once by each
--- of its readers; and no other index of these tables begins with team_id.
+-- No plan of this statement is quadratic, whatever the statistics. Each table is searched by its key for each outer row
+-- (LATERAL, behind a barrier: OFFSET 0, LIMIT or a lock), or once for all rows. Each reader of a materialised part
+-- scans it once. No other index of these tables begins with team_id.
 WITH objects AS MATERIALIZED (
     SELECT o.object_type, o.messages, o.newest, t.id AS thread_id, t.last_seq - o.from_end AS seq
     FROM unnest($2::text[], $3::text[], $4::int[], $5::uuid[], $6::int[])

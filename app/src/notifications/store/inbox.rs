@@ -1,4 +1,4 @@
-//! A person's inbox, and what of it they have read.
+//! Reads a person's inbox, and marks notifications as read or unread.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -27,41 +27,41 @@ pub(in crate::notifications) struct InboxRow {
     pub(in crate::notifications) object_type: String,
     pub(in crate::notifications) object_id: String,
     pub(in crate::notifications) object_label: String,
-    /// A comment's author: kind, row, name.
+    /// A comment's author: kind, id, name.
     pub(in crate::notifications) author: Option<(String, Option<Uuid>, String)>,
-    /// The newest message is a comment that was deleted.
+    /// Whether the newest message is a deleted comment.
     pub(in crate::notifications) deleted: bool,
-    /// The event, if the newest message tells of one that is still at hand.
+    /// The event, if the newest message is an event that still exists.
     pub(in crate::notifications) event: Option<Event>,
     pub(in crate::notifications) why: WhyRow,
 }
 
-/// Why a person was told, as it was kept then. All of it is null in a row from before it was kept.
+/// The stored reason for a notification. All fields are null in a row that is older than these columns.
 #[derive(Debug)]
 pub(in crate::notifications) struct WhyRow {
     pub(in crate::notifications) seq: Option<i64>,
     pub(in crate::notifications) event_id: Option<Uuid>,
     pub(in crate::notifications) event_type: Option<String>,
-    /// Why they followed the thread, if that is why they were told.
+    /// Why the person followed the thread, if they were notified as a follower.
     pub(in crate::notifications) followed: Option<String>,
-    /// The rule that let it through: its event type and its object type.
+    /// The rule that allowed it: its event type and its object type.
     pub(in crate::notifications) rule: Option<(String, String)>,
 }
 
-/// A part of a person's inbox.
+/// A page of a person's inbox.
 #[derive(Debug)]
 pub(in crate::notifications) struct InboxRows {
-    /// Newest first; one more than was asked for if another page follows.
+    /// Newest first. `limit + 1` rows if another page follows.
     pub(in crate::notifications) rows: Vec<InboxRow>,
-    /// How many of all the person's notifications are unread.
+    /// The number of all unread notifications of the person.
     pub(in crate::notifications) unread: i64,
-    /// What is visible to this reading.
+    /// The snapshot of the statement.
     pub(in crate::notifications) seen: Snapshot,
 }
 
-/// A page of a person's inbox, newest first, and how many of all their rows are unread. One row more than
-/// `limit` is there if another page follows. Events are looked up one by one (`OFFSET 0`), each in the one
-/// partition that can hold its id.
+/// Reads a page of a person's inbox, newest first, and counts all their unread notifications. Returns `limit + 1` rows
+/// if another page follows. Events are looked up one by one (`OFFSET 0`), each in the one partition that can have its
+/// id.
 ///
 /// # Errors
 /// As any statement.
@@ -72,7 +72,7 @@ pub(in crate::notifications) async fn inbox(
     after: Option<(DateTime<Utc>, Uuid)>,
     limit: u64,
 ) -> Result<InboxRows> {
-    // Not `coalesce` in the statement: PostgreSQL takes it for leaky, and would walk the index from its top.
+    // `coalesce` in the statement is not leakproof, so PostgreSQL would scan the index from its start.
     let (before_at, before_id) = after.unwrap_or((DateTime::<Utc>::MAX_UTC, Uuid::max()));
     let before_at = Bound(before_at);
     let query = sqlx::query(concat!(
@@ -126,7 +126,7 @@ pub(in crate::notifications) async fn inbox(
     })
 }
 
-/// `None` for the row that only carries the total.
+/// Reads a row of the inbox. Returns `None` for the row that has only the total.
 fn inbox_row(row: &PgRow) -> Result<Option<InboxRow>> {
     let Some(id) = row.try_get("n_id")? else {
         return Ok(None);
@@ -171,7 +171,7 @@ fn inbox_row(row: &PgRow) -> Result<Option<InboxRow>> {
     }))
 }
 
-/// A row's state of being read.
+/// Whether a notification is read.
 #[derive(Debug)]
 pub(in crate::notifications) struct ReadRow {
     pub(in crate::notifications) read_at: Option<DateTime<Utc>>,
@@ -179,9 +179,9 @@ pub(in crate::notifications) struct ReadRow {
     pub(in crate::notifications) version: i64,
 }
 
-/// Marks one of the person's notifications as read, and its thread as read up to there. One that is read
-/// already stays as it is, and so does one that has a higher version than the one that was seen. `None`: no such
-/// notification of theirs.
+/// Marks one of the person's notifications as read, and moves the read mark of its thread. A notification that is
+/// already read, or has a higher version than `seen`, does not change. Returns `None` if the person has no such
+/// notification.
 ///
 /// # Errors
 /// As any statement.
@@ -214,12 +214,12 @@ pub(in crate::notifications) async fn mark_read(
         SELECT read_at, unread_count, version FROM notifications
         WHERE team_id = $1 AND user_id = $2 AND id = $3 AND NOT EXISTS (SELECT FROM marked)",
     );
-    tx.signal(notifications_signal(user_id));
-    one(tx, query.bind(tx.team_id()).bind(user_id).bind(id).bind(seen)).await
+    tx.hint(Moved::Notifications(user_id));
+    read_row(tx, query.bind(tx.team_id()).bind(user_id).bind(id).bind(seen)).await
 }
 
-/// Marks one of the person's notifications as unread. One that is unread already stays as it is. `None`: no
-/// such notification of theirs.
+/// Marks one of the person's notifications as unread. A notification that is already unread does not change. Returns
+/// `None` if the person has no such notification.
 ///
 /// # Errors
 /// As any statement.
@@ -235,11 +235,11 @@ pub(in crate::notifications) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id
          WHERE team_id = $1 AND user_id = $2 AND id = $3
          RETURNING read_at, unread_count, version",
     );
-    tx.signal(notifications_signal(user_id));
-    one(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
+    tx.hint(Moved::Notifications(user_id));
+    read_row(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
 }
 
-async fn one(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Option<ReadRow>> {
+async fn read_row(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Option<ReadRow>> {
     let Some(row) = tx.fetch_optional(query).await? else {
         return Ok(None);
     };
@@ -250,8 +250,8 @@ async fn one(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Result<Opt
     }))
 }
 
-/// Marks the person's notifications as read and says how many weren't: all of them, or those that have not changed since
-/// `seen`. They are locked in the order in which they are written.
+/// Marks the person's notifications as read, if they have not changed since `seen`, and returns how many were unread.
+/// The rows are locked in the order in which other statements write them.
 ///
 /// # Errors
 /// As any statement.
@@ -290,8 +290,8 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, 
     Ok(row.try_get("marked")?)
 }
 
-/// Marks the person's notification of a thread as read up to a place: wholly, if it tells of nothing newer; else it
-/// counts at most the messages behind that place. One that is read already, or isn't there, stays as it is.
+/// Marks the person's notification of a thread as read up to a position. It becomes read if it counts no later message;
+/// otherwise it counts at most the messages after the position. A notification that is already read does not change.
 ///
 /// # Errors
 /// As any statement.

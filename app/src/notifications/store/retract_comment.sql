@@ -1,15 +1,15 @@
--- Takes a deleted comment out of the notifications that count it. One that counted nothing else is read.
+-- Removes a deleted comment from the notifications that count it. A notification that counts nothing else becomes read.
 --
 -- $1 team, $2 thread, $3 the comment's seq.
 UPDATE notifications n SET
     unread_seqs = array_remove(n.unread_seqs, $3::bigint),
     unread_count = n.unread_count - 1,
     read_at = CASE WHEN n.unread_count = 1 THEN now() END,
-    -- If the comment was the newest message, the row tells of the one before it.
+    -- If the comment was the newest message, the one before it becomes the newest.
     seq = CASE WHEN n.seq = $3 THEN coalesce(
         (SELECT max(s.seq) FROM unnest(n.unread_seqs) AS s (seq) WHERE s.seq <> $3), n.seq) ELSE n.seq END,
     event_id = CASE WHEN n.seq = $3 THEN (
-        -- In the order of the table's key, so that no other index would do.
+        -- Ordered by the table's key, so that the planner uses no other index.
         SELECT m.event_id FROM thread_messages m
         WHERE m.team_id = $1 AND m.thread_id = $2
             AND m.seq <= (SELECT max(s.seq) FROM unnest(n.unread_seqs) AS s (seq) WHERE s.seq <> $3)

@@ -87,7 +87,7 @@ async fn a_preference_for_an_unknown_type_is_refused() {
             "event_type",
             "CREATED, UPDATED, DELETED, STATE_CHANGED, RESTORED, CUSTOM, COMMENT, MENTION",
         ),
-        ("UPDATED/compaign", "object_type", "known are: campaign"),
+        ("UPDATED/compaign", "object_type", "the known types are: campaign"),
         ("UPDATED/Campaign", "object_type", "a-z"),
         ("*/**", "object_type", "a-z"),
     ] {
@@ -175,8 +175,8 @@ async fn watches_comments_and_mutes_combine_with_preferences() {
     assert_eq!(grace.unread().await, ["1 × Ada created campaign “Summer” (watcher)"]);
     let reason = why(&grace).await;
     assert_eq!(
-        reason["text"],
-        "You watch for every new campaign, and your preference for CREATED on anything lets it through."
+        told["text"],
+        "You watch for every new campaign, and your preference for CREATED on any object allows it."
     );
     grace.put("/notifications/read").await.ok();
 
@@ -281,7 +281,7 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     assert_eq!(
         why(&ada).await,
         json!({
-            "text": "You follow this thread, and your preference for everything on anything lets it through.",
+            "text": "You follow this thread, and your preference for everything on any object allows it.",
             "event_type": "COMMENT", "seq": 4, "event_id": null, "followed": "manual",
             "preference": {"event_type": "*", "object_type": "*"},
         })
@@ -308,8 +308,8 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     let reason = why(&linus).await;
     assert_eq!((&reason["followed"], &reason["seq"]), (&json!("mentioned"), &json!(8)));
     assert_eq!(
-        reason["text"],
-        "You follow this thread, because you had been mentioned in it."
+        told["text"],
+        "You follow this thread, because you were mentioned in it."
     );
     ada.put("/notifications/read").await.ok();
     linus.comment(&thread, "yes").await;

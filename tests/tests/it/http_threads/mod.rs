@@ -261,7 +261,7 @@ async fn watches_are_listed_and_can_be_removed() {
     );
     // Unknown types are refused by name. A type that has a thread is known, even if the program has no model of it.
     let unknown = grace.put("/watches/invoice").await;
-    assert!(unknown.text().contains("known are: campaign"), "{unknown:?}");
+    assert!(unknown.text().contains("the known types are: campaign"), "{unknown:?}");
     assert_eq!(unknown.wrong_fields(), ["object_type"]);
     sqlx::query(
         "INSERT INTO threads (team_id, id, object_type, object_id, object_label, last_seq) VALUES ($1, $1, 'invoice', '7', '7', 0)",
