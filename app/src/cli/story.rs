@@ -76,7 +76,7 @@ fn append_step(
         .as_array()
         .into_iter()
         .flatten()
-        .map(|action| format!("{} {}", clock(&action["at"]), words(&action["sentence"])))
+        .map(|action| format!("{} {}", clock(&action["at"]), text_of(&action["sentence"])))
         .collect();
     let caused = children.get(&Some(at)).map_or(&[][..], Vec::as_slice);
     let last = actions.len() + caused.len();
@@ -106,7 +106,7 @@ fn append_step(
 
 fn sentence(step: &Value, coloured: bool) -> Line {
     let (session, run) = (&step["session"], &step["run"]);
-    let status = words(if run.is_null() {
+    let status = text_of(if run.is_null() {
         &session["status"]
     } else {
         &run["status"]
@@ -123,12 +123,18 @@ fn sentence(step: &Value, coloured: bool) -> Line {
             let code = run["exit_code"]
                 .as_i64()
                 .map_or_else(String::new, |code| format!(", exit code {code}"));
-            let (at, name, id) = (clock(&step["at"]), words(&run["name"]), words(&run["id"]));
+            let (at, name, id) = (clock(&step["at"]), text_of(&run["name"]), text_of(&run["id"]));
             return Line::of(format_args!("{at} Run “{name}” ("))
                 .styled(style, status)
                 .text(format_args!("{code}): daybook runs log {id}"));
         }
-        _ => return Line::of(format_args!("{} {}", clock(&step["at"]), words(&step["event"]["text"]))),
+        _ => {
+            return Line::of(format_args!(
+                "{} {}",
+                clock(&step["at"]),
+                text_of(&step["event"]["text"])
+            ));
+        }
     }
     let attempt = match session["attempt"].as_i64() {
         Some(attempt) if attempt > 1 => format!(", attempt {attempt}"),
@@ -138,8 +144,8 @@ fn sentence(step: &Value, coloured: bool) -> Line {
         Some(message) => format!(": {message}"),
         None => String::new(),
     };
-    let begun = format!("{} {} (", clock(&step["at"]), words(&session["sentence"]));
-    Line::of(begun)
+    let start = format!("{} {} (", clock(&step["at"]), text_of(&session["sentence"]));
+    Line::of(start)
         .styled(style, status)
         .text(format_args!("{attempt}{why})"))
 }
@@ -149,7 +155,7 @@ fn clock(at: &Value) -> String {
     at.map_or_else(String::new, |at| at.format("%F %T").to_string())
 }
 
-fn words(text: &Value) -> &str {
+fn text_of(text: &Value) -> &str {
     text.as_str().unwrap_or_default()
 }
 

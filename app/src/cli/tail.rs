@@ -307,7 +307,7 @@ fn sentence(kind: &str, thread: &Value, message: &Value) -> String {
     let words = match (message["kind"].as_str(), message["body"].as_str()) {
         (Some("system"), _) => match message["event"]["text"].as_str() {
             Some(words) => words.to_owned(),
-            None => format!("An event changed {object}"),
+            None => format!("Something happened to {object}"),
         },
         (_, None) => format!("{author} deleted a comment on {object}"),
         (_, Some(body)) if kind == "thread-messages:updated" => {

@@ -350,7 +350,7 @@ fn comment_sentence(row: &InboxRow, author: Option<&(String, Option<Uuid>, Strin
                 false => " commented on ",
             });
         }
-        None => sentence = sentence.and("An event changed "),
+        None => sentence = sentence.and("Something happened to "),
     }
     sentence.parts.push(Part::Object {
         object_type: row.object_type.clone(),

@@ -214,7 +214,7 @@ async fn wait_for_stop_request(stop_requests: &mut watch::Receiver<StopRequest>)
         .wait_for(|stop_request| *stop_request == StopRequest::Cancel)
         .await
         .is_ok();
-    // Without an upload there are no requests, so this never returns.
+    // A request is made at most once. Without an upload there is none, so this never returns.
     if !cancelled || stop_requests.borrow_and_update().clone() == StopRequest::None {
         std::future::pending::<()>().await;
     }

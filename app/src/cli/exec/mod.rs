@@ -69,14 +69,14 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
             None
         }
     };
-    let begun = upload.as_ref().map(Upload::begun);
+    let link_ready = upload.as_ref().map(Upload::link_ready);
     let mut uploading = pin!(async {
         if let Some(upload) = upload {
             upload.run().await;
         }
     });
     let mut uploaded = false;
-    let mut running = pin!(run_program(&args, &lines, begun, stop_requests));
+    let mut running = pin!(run_program(&args, &lines, link_ready, stop_requests));
     let code = loop {
         tokio::select! {
             code = &mut running => break code,
@@ -98,14 +98,14 @@ pub(super) async fn run(config: &Config, args: Args) -> ExitCode {
 async fn run_program(
     args: &Args,
     lines: &Arc<LineBuffer>,
-    begun: Option<watch::Receiver<bool>>,
+    link_ready: Option<watch::Receiver<bool>>,
     mut stop_requests: watch::Receiver<StopRequest>,
 ) -> u8 {
     // Signals are caught before the program starts, so that none ends `exec` alone.
     let signals = Signals::listen();
-    if let Some(mut begun) = begun {
+    if let Some(mut link_ready) = link_ready {
         // After the timeout the program starts without a link.
-        let _ = timeout(LINK_TIMEOUT, begun.wait_for(|begun| *begun)).await;
+        let _ = timeout(LINK_TIMEOUT, link_ready.wait_for(|link_ready| *link_ready)).await;
     }
     let ended = match Child::start(&args.command, lines) {
         Ok(child) => child.run(signals, &mut stop_requests).await,

@@ -40,7 +40,7 @@ pub(super) struct Upload {
     configuration: Option<String>,
     lines: Arc<LineBuffer>,
     stop_request: watch::Sender<StopRequest>,
-    begun: watch::Sender<bool>,
+    link_ready: watch::Sender<bool>,
 }
 
 impl Upload {
@@ -59,13 +59,13 @@ impl Upload {
             configuration,
             lines,
             stop_request,
-            begun: watch::Sender::new(false),
+            link_ready: watch::Sender::new(false),
         }
     }
 
     /// Becomes true when the run's link is printed, or when there won't be one.
-    pub(super) fn begun(&self) -> watch::Receiver<bool> {
-        self.begun.subscribe()
+    pub(super) fn link_ready(&self) -> watch::Receiver<bool> {
+        self.link_ready.subscribe()
     }
 
     /// Runs until the service knows the run's end, or rejects the run.
@@ -74,7 +74,7 @@ impl Upload {
             note(format_args!("daybook exec: the output is no longer recorded: {error}"));
             self.lines.discard();
         }
-        self.begun.send_replace(true);
+        self.link_ready.send_replace(true);
     }
 
     async fn send_run(&self) -> Result<(), RemoteError> {
@@ -99,7 +99,7 @@ impl Upload {
             "daybook exec: {}/v1/teams/{team_id}{path}/events",
             self.remote.url()
         ));
-        self.begun.send_replace(true);
+        self.link_ready.send_replace(true);
         match self.send_lines(team_id, &path).await {
             Err(RemoteError::Conflict { code, message }) if code == "run-ended" => {
                 return self.handle_ended_run(team_id, &path, message).await;
