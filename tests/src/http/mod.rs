@@ -395,7 +395,7 @@ impl Client {
             .iter()
             .map(notification_line)
             .collect();
-        assert_eq!(inbox["unread"], lines.len(), "the total counts what is listed");
+        assert_eq!(inbox["unread"], lines.len(), "the total is the number of listed items");
         lines
     }
 

@@ -271,7 +271,7 @@ async fn a_leaving_member_loses_their_inbox_and_their_comments_stay() {
     assert_eq!(
         ada.get(&path(&grace)).await.ok()["display_name"],
         "GRACE",
-        "the name that the team gives is the membership's"
+        "the team's name for a person belongs to the membership"
     );
 }
 

@@ -69,7 +69,7 @@ async fn consecutive_edits_form_a_group_that_lists_its_messages() {
     let folded = ada.get(&format!("{thread}/messages?group=true")).await.ok();
     let group = &folded["items"][1];
     let parts = plain["items"].as_array().unwrap()[1..5].to_vec();
-    assert_eq!(group["items"], json!(parts), "its parts are the very messages");
+    assert_eq!(group["items"], json!(parts), "its items are the messages themselves");
     assert_eq!(
         (&group["seq"], &group["cut_before"], &group["cut_after"]),
         (&json!(5), &json!(false), &json!(false))
