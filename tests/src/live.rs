@@ -71,7 +71,9 @@ impl LiveClient {
 
     /// Returns the next frame, of any type.
     pub async fn next(&mut self) -> Value {
-        let text = timeout(PATIENCE, self.next_text()).await.expect("a frame within the time limit");
+        let text = timeout(PATIENCE, self.next_text())
+            .await
+            .expect("a frame within the time limit");
         serde_json::from_str(&text.expect("a frame, not the end of the socket")).unwrap()
     }
 
@@ -89,7 +91,10 @@ impl LiveClient {
     /// Waits until the service closes the socket, and returns its close code and reason.
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("a close within the time limit") {
+            match timeout(PATIENCE, self.0.next())
+                .await
+                .expect("a close within the time limit")
+            {
                 Some(Ok(Message::Close(Some(close)))) => return (close.code.into(), close.reason.to_string()),
                 Some(Ok(_)) => {}
                 other => panic!("no close with a reason: {other:?}"),

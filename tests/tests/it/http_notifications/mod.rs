@@ -36,7 +36,11 @@ async fn a_person_sets_lists_and_removes_their_own_preferences() {
         (&first["event_type"], &first["object_type"], &first["in_app"]),
         (&json!("COMMENT"), &json!("campaign"), &json!(false))
     );
-    assert_eq!(prefer(&grace, "COMMENT/campaign", false).await, first, "setting it twice changes nothing");
+    assert_eq!(
+        prefer(&grace, "COMMENT/campaign", false).await,
+        first,
+        "setting it twice changes nothing"
+    );
     assert_eq!(prefer(&grace, "COMMENT/campaign", true).await["in_app"], true);
     for rule in ["*/*", "MENTION/*", "*/campaign", "%2A/campaign"] {
         prefer(&grace, rule, false).await;
