@@ -7,7 +7,7 @@ use graphile_worker::{IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, Work
 
 use crate::noop::{BEGAN, Noop, Started};
 use crate::setup::{Bench, CONCURRENCY};
-use crate::{middle, verdict};
+use crate::{median_and_range, verdict};
 
 const BACKLOG: u32 = 20_000;
 const ROUNDS: usize = 3;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::noop::Noop;
 use crate::setup::Bench;
-use crate::{middle, verdict};
+use crate::{median_and_range, verdict};
 
 const ACTIONS: usize = 2_000;
 const ROUNDS: usize = 9;
