@@ -207,7 +207,7 @@ fn what_can_t_be_followed_is_said() {
         (
             &[],
             &[("DAYBOOK_URL", "127.0.0.1:9")],
-            "DAYBOOK_URL=\"127.0.0.1:9\" must be the address",
+            "DAYBOOK_URL=\"127.0.0.1:9\" must be the URL",
         ),
         (&[], &[("DAYBOOK_DATA_DIR", "elsewhere")], "no token: set DAYBOOK_TOKEN"),
     ] {
