@@ -179,8 +179,8 @@ impl Runs {
     /// Finds a run's log. If no process holds the log, this process acquires it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Unavailable`] when the log can't be read or written; [`Error::Conflict`] when another
-    /// process has locked its file and its address is not known.
+    /// [`Error::NotFound`]; [`Error::Unavailable`] when the log can't be read or written; [`Error::Conflict`] when
+    /// another process has locked its file and its address is not known.
     pub(super) async fn find(&self, database: &Database, run: RunKey) -> Result<LogLocation> {
         let slot = self.slot(run);
         let mut open = slot.open().await;

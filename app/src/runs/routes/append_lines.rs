@@ -85,7 +85,7 @@ impl RunEventsAppended {
     params(
         ("run_id" = Uuid, Path, description = "The run"),
         ("Writer-Id" = Option<String>, Header, description = "The name that the writer gives itself: 1 to 64 of A-Z a-z 0-9 . _ -"),
-        ("Writer-Epoch" = Option<u64>, Header, description = "The writer's epoch, which it increases each time it starts again, from 1. An older epoch is refused"),
+        ("Writer-Epoch" = Option<u64>, Header, description = "From 1; the writer increases it each time it starts. An older one is refused"),
         ("Writer-Seq" = Option<u64>, Header, description = "The number of the first line in the request, from 1 in each epoch"),
     ),
     request_body(content((NewRunEvent = "application/json"), (String = "application/x-ndjson"))),

@@ -58,8 +58,8 @@ pub(super) async fn check_open_run_limit(tx: &TeamTx, limit: u32) -> Result<()> 
     Err(Error::conflict(
         "too-many-open-runs",
         format!(
-            "the team has {unfinished} runs that have not ended, and the maximum is {limit}: complete or cancel one of them \
-             first (GET …/runs?status=running, ?status=queued, ?status=building)"
+            "the team has {unfinished} runs that have not ended, and the maximum is {limit}: complete or cancel one of \
+             them first (GET …/runs?status=running, ?status=queued, ?status=building)"
         ),
     ))
 }
