@@ -15,7 +15,7 @@ use crate::http::{ByteBudget, Json, Page, PageParams, Path, Problem, Query, Serv
 use crate::tenancy::{Role, Snapshot, TeamTx};
 
 /// Returns the inbox's routes, below `/v1/teams/{team_id}`.
-pub fn routes() -> OpenApiRouter<AppState> {
+pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list_notifications))
         .routes(routes!(read_all_notifications))

@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::Signals;
-use super::channel::{self, Listener, MAX_TEXT_BYTES, Speaker};
+use super::channel::{self, MAX_TEXT_BYTES, Publisher, Receiver};
 use super::mailbox::{Mailbox, PendingSignals};
 use crate::error::{Error, Result};
 use crate::tenancy::Signal;
@@ -50,15 +50,15 @@ pub(super) async fn relay_signals(connect: PgConnectOptions, signals: Signals) {
     let mut warned = false;
     loop {
         match channel::open(connect.clone(), CHANNEL).await {
-            Ok((speaker, listener)) => {
+            Ok((publisher, receiver)) => {
                 warned = false;
                 tracing::info!("signals: connected; signals of other processes are received");
                 // Signals may have been missed before the connection.
                 incoming.put_everything_changed();
                 let ended = tokio::select! {
-                    ended = publish(process_id, &speaker, &remote, PUBLISH_INTERVAL) => ended,
-                    ended = publish(process_id, &speaker, &remote_deferred, DEFERRED_PUBLISH_INTERVAL) => ended,
-                    ended = receive(process_id, listener, &incoming) => ended,
+                    ended = publish(process_id, &publisher, &remote, PUBLISH_INTERVAL) => ended,
+                    ended = publish(process_id, &publisher, &remote_deferred, DEFERRED_PUBLISH_INTERVAL) => ended,
+                    ended = receive(process_id, receiver, &incoming) => ended,
                 };
                 if let Err(error) = ended {
                     tracing::debug!("signals: lost the connection for signals: {}", cause(&error));
@@ -78,20 +78,20 @@ pub(super) async fn relay_signals(connect: PgConnectOptions, signals: Signals) {
     }
 }
 
-async fn publish(process_id: Uuid, speaker: &Speaker, outgoing: &Mailbox, interval: Duration) -> Result<()> {
+async fn publish(process_id: Uuid, publisher: &Publisher, outgoing: &Mailbox, interval: Duration) -> Result<()> {
     loop {
         for message in messages(process_id, outgoing.take().await) {
-            speaker
-                .say(&serde_json::to_string(&message).map_err(Error::internal)?)
+            publisher
+                .publish(&serde_json::to_string(&message).map_err(Error::internal)?)
                 .await?;
         }
         tokio::time::sleep(interval).await;
     }
 }
 
-async fn receive(process_id: Uuid, mut listener: Listener, incoming: &Mailbox) -> Result<()> {
+async fn receive(process_id: Uuid, mut receiver: Receiver, incoming: &Mailbox) -> Result<()> {
     loop {
-        let Some(received) = listener.hear().await? else {
+        let Some(received) = receiver.receive().await? else {
             incoming.put_everything_changed();
             continue;
         };

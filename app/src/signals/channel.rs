@@ -1,8 +1,8 @@
-//! Short texts between the processes of one database, by PostgreSQL's LISTEN and NOTIFY.
+//! Sends short texts between the processes of one database, by PostgreSQL's LISTEN and NOTIFY.
 //!
-//! On connections of its own: a NOTIFY inside a write transaction makes all of them commit one after the other,
-//! and a LISTEN needs a session, which a pooler in transaction mode doesn't give. These connections carry no
-//! team, so that they see no row and can write none.
+//! It has connections of its own: a NOTIFY inside write transactions makes them commit one after the other, and a LISTEN
+//! needs a session, which a pooler in transaction mode doesn't give. These connections enter no team, so they can neither
+//! see nor write a row of one.
 
 use std::time::Duration;
 
@@ -11,39 +11,39 @@ use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 
 use crate::error::{Error, Result};
 
-/// PostgreSQL refuses longer ones.
+/// Maximum length of a text. PostgreSQL refuses longer ones.
 pub const MAX_TEXT_BYTES: usize = 7_999;
-/// How long the other side of a new channel may take to hear the first text.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Maximum time to connect, and until a new channel receives its first text.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The side that speaks.
+/// The end that publishes.
 #[derive(Debug)]
-pub struct Speaker {
+pub struct Publisher {
     pool: PgPool,
     name: &'static str,
 }
 
-/// The side that hears, itself included.
+/// The end that receives, including what this process publishes.
 #[derive(Debug)]
-pub struct Listener(PgListener);
+pub struct Receiver(PgListener);
 
-/// Opens the channel `name`, and proves that what is said there is heard.
+/// Opens the channel `name`, and verifies that a published text is received.
 ///
-/// Behind a pooler it doesn't try: a LISTEN would stay on the server's connection, and what is heard there would reach
-/// whoever has that connection next, in the middle of their answer. A setting that is sent when a connection is opened
-/// reaches the server only if there is nobody between.
+/// Behind a pooler it doesn't try: a LISTEN would stay on the server's connection, and notifications would reach the next
+/// client of that connection, in the middle of an answer. Pooler detection: a setting that is sent when a connection is
+/// opened reaches the server only if nothing is in between.
 ///
 /// # Errors
-/// [`Error::Unavailable`] if nobody answers; [`Error::Internal`] behind a pooler, or if nothing is heard.
-pub async fn open(connect: PgConnectOptions, name: &'static str) -> Result<(Speaker, Listener)> {
+/// [`Error::Unavailable`] if the server doesn't answer; [`Error::Internal`] behind a pooler, or if nothing is received.
+pub async fn open(connect: PgConnectOptions, name: &'static str) -> Result<(Publisher, Receiver)> {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let connect = connect.options([("daybook.probe", &nonce)]);
     let pool = PgPoolOptions::new()
         .max_connections(2)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(OPEN_TIMEOUT)
         .after_connect(|connection, _| {
             Box::pin(async move {
-                // A NOTIFY writes a commit record, and nobody needs it to be there after a crash.
+                // A NOTIFY writes a commit record, which nobody needs after a crash.
                 connection.execute("SET synchronous_commit = off").await?;
                 Ok(())
             })
@@ -58,38 +58,39 @@ pub async fn open(connect: PgConnectOptions, name: &'static str) -> Result<(Spea
     }
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(name).await?;
-    let speaker = Speaker { pool, name };
+    let publisher = Publisher { pool, name };
     let proof = format!("proof {}", uuid::Uuid::new_v4());
-    speaker.say(&proof).await?;
-    let heard = tokio::time::timeout(PATIENCE, async {
+    publisher.publish(&proof).await?;
+    let received = tokio::time::timeout(OPEN_TIMEOUT, async {
         while listener.recv().await?.payload() != proof {}
         Ok::<_, sqlx::Error>(())
     });
-    match heard.await {
-        Ok(heard) => heard?,
-        Err(_) => return Err(Error::internal("nothing is heard on this connection")),
+    match received.await {
+        Ok(received) => received?,
+        Err(_) => return Err(Error::internal("no notification is received on this connection")),
     }
-    Ok((speaker, Listener(listener)))
+    Ok((publisher, Receiver(listener)))
 }
 
-impl Speaker {
-    /// Says a text of at most [`MAX_TEXT_BYTES`].
+impl Publisher {
+    /// Publishes a text of at most [`MAX_TEXT_BYTES`].
     ///
     /// # Errors
-    /// As any statement. It may have been said all the same.
-    pub async fn say(&self, text: &str) -> Result<()> {
+    /// Those of any statement. The text may have been published all the same.
+    pub async fn publish(&self, text: &str) -> Result<()> {
         let notify = sqlx::query("SELECT pg_notify($1, $2)");
         notify.bind(self.name).bind(text).execute(&self.pool).await?;
         Ok(())
     }
 }
 
-impl Listener {
-    /// The next text; `None` after the connection was lost and made again: what was said meanwhile is not heard.
+impl Receiver {
+    /// Waits for the next text. Returns `None` after the connection was lost and opened again: texts of that time are lost.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] while the connection can't be made again.
-    pub async fn hear(&mut self) -> Result<Option<String>> {
-        Ok(self.0.try_recv().await?.map(|heard| heard.payload().to_owned()))
+    /// [`Error::Unavailable`] while the connection can't be opened again.
+    pub async fn receive(&mut self) -> Result<Option<String>> {
+        let notification = self.0.try_recv().await?;
+        Ok(notification.map(|notification| notification.payload().to_owned()))
     }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use axum::http::{Method, StatusCode};
-use daybook::tenancy::{DatabaseOptions, Role, channel};
+use daybook::signals::channel;
+use daybook::tenancy::{DatabaseOptions, Role};
 use daybook::testing::TestDb;
 use daybook_tests::eventually;
 use daybook_tests::http::{Client, TestApp, sample_program};

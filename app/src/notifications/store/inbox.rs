@@ -214,7 +214,7 @@ pub(in crate::notifications) async fn mark_read(
         SELECT read_at, unread_count, version FROM notifications
         WHERE team_id = $1 AND user_id = $2 AND id = $3 AND NOT EXISTS (SELECT FROM marked)",
     );
-    tx.hint(Moved::Notifications(user_id));
+    tx.signal(notifications_signal(user_id));
     read_row(tx, query.bind(tx.team_id()).bind(user_id).bind(id).bind(seen)).await
 }
 
@@ -235,7 +235,7 @@ pub(in crate::notifications) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id
          WHERE team_id = $1 AND user_id = $2 AND id = $3
          RETURNING read_at, unread_count, version",
     );
-    tx.hint(Moved::Notifications(user_id));
+    tx.signal(notifications_signal(user_id));
     read_row(tx, query.bind(tx.team_id()).bind(user_id).bind(id)).await
 }
 
