@@ -1,19 +1,22 @@
 //! Compares PostgreSQL's catalogue with what the applied migrations make: owners, row-level security, policies, triggers,
 //! functions and grants.
 //!
-//! `catalogue.sql` lists what is there, as statements of SQL that would make it. `migrated.txt` has the statements of a
-//! freshly migrated database, by the object that they are about; the test `schema::catalogue` writes it. So a statement
-//! that is missing repairs the difference, and for one that should not be there the query gives the one that undoes it.
+//! `catalogue.sql` reads the catalogue as a list of SQL statements that would produce it. `migrated.txt` has the same list
+//! for a freshly migrated database, grouped by object; the test `schema::catalogue` writes it. A statement that is only in
+//! the file repairs its object. For a statement that is only in the catalogue, the query also returns the statement that
+//! undoes it.
 //!
-//! **Tables of a user's own migrations** are not in the file. A rule holds for them: a policy for requests on a table with
-//! a column `team_id` names that column or a setting of Daybook. (That row-level security is on and forced is checked
-//! with the roles.)
+//! **A user's own tables** are not in the file. Of these only the policies for requests are checked, where the table has a
+//! column `team_id`. A policy whose condition is the same for every row and role, such as `USING (true)`, is refused. A
+//! policy that names neither `team_id` nor a setting of Daybook is a warning: it may be safe, for example if it goes
+//! through a parent table that has its own policies. (`mod.rs` checks that row-level security is enabled and forced.)
 //!
 //! **Versions of PostgreSQL.** The texts of policies and triggers are compared as PostgreSQL prints them, which is the
-//! same from 15 to 18. On other versions a difference in those texts alone is a warning.
+//! same from 15 to 18. On other versions a difference in these texts alone is a warning.
 //!
-//! **Versions of the schema.** Where the applied steps are not exactly those that this program knows, as beside a newer
-//! or an older version of it, nothing is known about its tables: they are not compared, and a warning says so.
+//! **Versions of the schema.** If the applied steps are not exactly those that this program knows, the schema belongs to a
+//! newer or an older version of Daybook. Then this program can't tell Daybook's tables from a user's, so it compares
+//! nothing and logs a warning.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -22,23 +25,15 @@ use sea_orm_migration::MigratorTrait as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor as _, Row as _};
 
+use super::Findings;
 use crate::error::Result;
 
 const QUERY: &str = concat!("SET LOCAL search_path = pg_catalog;\n", include_str!("catalogue.sql"));
 const MIGRATED: &str = include_str!("migrated.txt");
-/// How PostgreSQL's releases print policies and triggers was compared for these.
+/// The releases of PostgreSQL that are known to print policies and triggers in the same way.
 const COMPARED_RELEASES: std::ops::RangeInclusive<i32> = 15..=18;
-/// How many statements of one object are printed.
+/// How many statements are printed for one object.
 const MAX_STATEMENTS: usize = 12;
-
-/// What the comparison found, each with what repairs it.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    /// Nothing is served with these.
-    pub(super) refused: Vec<String>,
-    /// Nothing that a team's rows depend on.
-    pub(super) warned: Vec<String>,
-}
 
 /// One row of the query.
 struct Fact {
@@ -57,28 +52,12 @@ struct Difference<'a> {
     extra: Vec<&'a Fact>,
 }
 
-/// Compares, in one query. Two more follow if there is a difference.
+/// Compares the catalogue with the migrations of this version, in three queries.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any statement.
 pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
-    let began = Instant::now();
-    let rows = sqlx::raw_sql(QUERY).fetch_all(&mut *connection).await?;
-    let found = rows.iter().map(fact).collect::<Result<Vec<_>>>()?;
-    let expected = expected();
-    let differences = differences(&expected, &found);
-    tracing::debug!(
-        "self-check: compared {} facts of the schema in {:?}",
-        found.len(),
-        began.elapsed()
-    );
-    let mut findings = Findings {
-        refused: open_policies(&expected, &found),
-        warned: Vec::new(),
-    };
-    if differences.is_empty() {
-        return Ok(findings);
-    }
+    let mut findings = Findings::default();
     let server = connection.fetch_one(SERVER).await?;
     if !is_of_this_version(connection, &server).await? {
         findings.warned.push(
@@ -88,6 +67,17 @@ pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
         );
         return Ok(findings);
     }
+    let began = Instant::now();
+    let rows = sqlx::raw_sql(QUERY).fetch_all(&mut *connection).await?;
+    let found = rows.iter().map(fact).collect::<Result<Vec<_>>>()?;
+    let expected = expected();
+    check_own_policies(&expected, &found, &mut findings);
+    let differences = differences(&expected, &found);
+    tracing::debug!(
+        "self-check: compared {} facts of the schema in {:?}",
+        found.len(),
+        began.elapsed()
+    );
     let owner: &str = server.try_get("owner")?;
     let is_compared_release = COMPARED_RELEASES.contains(&(server.try_get::<i32, _>("version")? / 10_000));
     for mut difference in differences {
@@ -108,7 +98,7 @@ const SERVER: &str = "SELECT current_setting('server_version_num')::int AS versi
         quote_ident(pg_get_userbyid(c.relowner)) AS owner, has_table_privilege(c.oid, 'SELECT') AS readable
     FROM (SELECT to_regclass('public.daybook_migrations') AS oid) m LEFT JOIN pg_class c ON c.oid = m.oid";
 
-/// Whether the steps that are applied are those that this program knows.
+/// Whether the applied steps are exactly those that this program knows.
 async fn is_of_this_version(connection: &mut PgConnection, server: &PgRow) -> Result<bool> {
     if server.try_get::<Option<bool>, _>("readable")? != Some(true) {
         return Ok(false);
@@ -138,7 +128,7 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
             expected.entry(heading).or_default().push(line);
         }
     }
-    // What anybody but the workers may do with the queue.
+    // Other roles than the workers' may do nothing with the queue.
     expected.entry("(queue)").or_default();
     expected
 }
@@ -175,20 +165,26 @@ fn differences<'a>(expected: &'a BTreeMap<&'static str, Vec<&'static str>>, foun
         .collect()
 }
 
-/// Policies of tables that Daybook doesn't know, by which a request reaches rows of every team.
-fn open_policies(expected: &BTreeMap<&'static str, Vec<&'static str>>, found: &[Fact]) -> Vec<String> {
-    found
+/// Checks the policies of tables that are not Daybook's.
+fn check_own_policies(expected: &BTreeMap<&'static str, Vec<&'static str>>, found: &[Fact], findings: &mut Findings) {
+    let of_own_tables = found
         .iter()
-        .filter(|fact| fact.kind == "open policy" && !expected.contains_key(fact.heading.as_str()))
-        .map(|fact| {
-            format!(
-                "a policy on {} names neither its column team_id nor a setting of Daybook, and shows requests the rows of \
-                 every team; {}",
-                fact.object,
-                fact.undone.as_deref().unwrap_or("drop it")
-            )
-        })
-        .collect()
+        .filter(|fact| !expected.contains_key(fact.heading.as_str()));
+    for fact in of_own_tables {
+        let object = &fact.object;
+        let drop = fact.undone.as_deref().unwrap_or("drop it");
+        if let Some(name) = fact.kind.strip_prefix("open policy ") {
+            findings.refused.push(format!(
+                "policy {name} on {object} shows requests the rows of every team, since its condition is the same for \
+                 every row; {drop}"
+            ));
+        } else if let Some(name) = fact.kind.strip_prefix("unproven policy ") {
+            findings.warned.push(format!(
+                "policy {name} on {object} names neither its column team_id nor a setting of Daybook; if it shows \
+                 requests rows of other teams, {drop}"
+            ));
+        }
+    }
 }
 
 impl Difference<'_> {
@@ -196,7 +192,7 @@ impl Difference<'_> {
         self.missing.is_empty() && self.extra.is_empty()
     }
 
-    /// Leaves out triggers that a user's own migrations added, since they may be meant, and returns a warning for each.
+    /// Removes triggers that a user's own migrations added, since they may be intended, and returns a warning for each.
     fn take_own_triggers(&mut self) -> Vec<String> {
         let (own, others): (Vec<&Fact>, Vec<&Fact>) = self.extra.drain(..).partition(|fact| {
             fact.kind.strip_prefix("trigger ").is_some_and(|name| {
@@ -210,14 +206,14 @@ impl Difference<'_> {
             .filter(|undone| undone.starts_with("DROP TRIGGER "))
             .map(|drop| {
                 format!(
-                    "{} has a trigger that no migration of Daybook made; if it is not meant, {drop}",
+                    "{} has a trigger that no migration of Daybook made; if it is not intended, {drop}",
                     self.object
                 )
             })
             .collect()
     }
 
-    /// Whether each statement differs from one of the same policy or trigger in its text only.
+    /// Whether the object has the same policies and triggers, and only their texts differ.
     fn is_of_texts_alone(&self) -> bool {
         let subject = |made: &str| made.split(" ON ").next().map(str::to_owned);
         let is_text = |made: &str| made.starts_with("CREATE POLICY ") || made.starts_with("CREATE TRIGGER ");

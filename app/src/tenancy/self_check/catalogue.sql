@@ -1,13 +1,19 @@
--- What PostgreSQL's catalogue says about who may see and change what: one statement of SQL per row, `made`, which makes it
--- so, and `undone`, which takes it back. To be run with `search_path = pg_catalog`, so that names are printed with their
--- schema. `<owner>` is the owner of the migrations' own table, and `public.<partition>` a partition of `events`.
+-- Lists from PostgreSQL's catalogue who may see and change what. Each row has an SQL statement, `made`, that produces one
+-- fact, and the statement `undone` that takes it back. Run it with `search_path = pg_catalog`, so that names are printed
+-- with their schema. `<owner>` stands for the owner of the migrations' own table, and `public.<partition>` for a partition
+-- of `events`.
 --
--- Of the queue's schema, whose tables are its library's, it lists what anybody but the workers may do. Policies for, and
--- grants to, roles that the service doesn't run as are left out.
+-- For the queue's schema, whose tables belong to its library, it lists only what other roles than the workers' may do.
+-- Policies for, and grants to, roles that the service doesn't run as are left out.
 WITH run_time AS MATERIALIZED (
-    -- What requests and workers run as, with every role that one of these is a member of.
+    -- The roles that requests and workers run as, with every role that one of these is a member of.
     SELECT o.oid, o.rolname FROM pg_roles o WHERE EXISTS (
         SELECT FROM pg_roles r WHERE r.rolname IN (current_user, 'daybook_app', 'daybook_relay', 'daybook_worker')
+            AND NOT r.rolsuper AND pg_has_role(r.oid, o.oid, 'MEMBER'))
+), requests AS MATERIALIZED (
+    -- The roles whose policies apply to requests.
+    SELECT o.oid FROM pg_roles o WHERE EXISTS (
+        SELECT FROM pg_roles r WHERE r.rolname IN (current_user, 'daybook_app')
             AND NOT r.rolsuper AND pg_has_role(r.oid, o.oid, 'MEMBER'))
 ), owner AS MATERIALIZED (
     SELECT relowner AS oid FROM pg_class WHERE oid = to_regclass('public.daybook_migrations')
@@ -40,9 +46,12 @@ WITH run_time AS MATERIALIZED (
         FROM functions, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
 ), policies AS (
     SELECT t.heading, t.object, p.polname,
-        -- For requests, and on rows of teams.
-        t.of_teams AND p.polpermissive AND p.polroles && array(SELECT 0::oid UNION ALL SELECT oid FROM pg_roles
-            WHERE rolname IN (current_user, 'daybook_app')) AS for_requests, p.polpermissive,
+        -- It can show or take rows of teams in requests.
+        t.of_teams AND p.polpermissive AND p.polroles && array(SELECT 0::oid UNION ALL SELECT oid FROM requests)
+            AS for_requests, p.polpermissive,
+        -- An expression without columns, subqueries, functions and the like is a constant.
+        p.polqual::text !~ '\{(VAR|PARAM|SUBLINK|FUNCEXPR|SQLVALUEFUNCTION) ' AS has_constant_using,
+        p.polwithcheck::text !~ '\{(VAR|PARAM|SUBLINK|FUNCEXPR|SQLVALUEFUNCTION) ' AS has_constant_check,
         regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\s+', ' ', 'g') AS using_text,
         regexp_replace(pg_get_expr(p.polwithcheck, p.polrelid), '\s+', ' ', 'g') AS check_text,
         CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END
@@ -70,8 +79,13 @@ WITH run_time AS MATERIALIZED (
         format('ALTER VIEW %s RESET (%s)', object, split_part(option, '=', 1))
         FROM tables, unnest(reloptions) AS option WHERE NOT of_queue AND relkind = 'v'
     UNION ALL
-    SELECT 3, CASE WHEN for_requests AND NOT (coalesce(using_text, 'team_id') ~ '\mteam_id\M|daybook\.'
-            AND coalesce(check_text, 'team_id') ~ '\mteam_id\M|daybook\.') THEN 'open policy' ELSE 'policy' END, heading, object,
+    SELECT 3, CASE
+            WHEN NOT for_requests THEN 'policy'
+            WHEN has_constant_using AND using_text NOT IN ('false', 'NULL::boolean')
+                OR has_constant_check AND check_text NOT IN ('false', 'NULL::boolean') THEN format('open policy %I', polname)
+            WHEN using_text !~ '\mteam_id\M|daybook\.' OR check_text !~ '\mteam_id\M|daybook\.'
+                THEN format('unproven policy %I', polname)
+            ELSE 'policy' END, heading, object,
         format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', polname, object,
             CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, command, roles)
             || coalesce(' USING (' || using_text || ')', '') || coalesce(' WITH CHECK (' || check_text || ')', ''),
@@ -80,7 +94,7 @@ WITH run_time AS MATERIALIZED (
     SELECT 4, format('trigger %I', tgname), heading, object, definition, format('DROP TRIGGER %I ON %s', tgname, object)
         FROM triggers WHERE NOT tgisinternal
     UNION ALL
-    -- Foreign keys are kept by triggers, too, which are listed only where they are switched off.
+    -- Foreign keys are enforced by internal triggers, which are listed only where they are disabled.
     SELECT 5, CASE WHEN tgisinternal THEN 'foreign key' ELSE format('trigger %I', tgname) END, heading, object, format('ALTER TABLE %s %s TRIGGER %I', object,
         CASE tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'DISABLE' END, tgname),
         format('ALTER TABLE %s ENABLE TRIGGER %I', object, tgname) FROM triggers WHERE tgenabled <> 'O'

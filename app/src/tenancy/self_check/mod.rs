@@ -1,7 +1,12 @@
-//! What the service checks at start, through its own pool: that its role is bound by the policies, and that policies,
-//! triggers, functions and grants are as the migrations made them.
+//! Checks at start, through the service's own pool, that the run-time role is bound by row-level security, and that
+//! policies, triggers, functions and grants are as the migrations made them.
+//!
+//! What is found is refused or only logged as a warning. Before the service refuses to start it checks once more: a
+//! migration that another process was finishing is complete by then.
 
 mod catalogue;
+
+use std::time::{Duration, Instant};
 
 use daybook_migration::rls::RELAY_ROLE;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
@@ -9,12 +14,68 @@ use sqlx::{Executor, Row};
 
 use crate::error::{Error, Result};
 
-/// Asks through the pool itself, so that what is asked is what requests will be.
+/// How long a start waits at most for another process's migration to end.
+const MAX_MIGRATION_WAIT: Duration = Duration::from_secs(10);
+/// How often it looks whether that migration still runs.
+const MIGRATION_POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a check found, each with its remedy.
+#[derive(Debug, Default)]
+struct Findings {
+    /// With one of these the service does not start.
+    refused: Vec<String>,
+    /// These are logged: they may be intended, or no team's rows depend on them.
+    warned: Vec<String>,
+}
+
+/// Runs the self-check through the pool, so that it tests exactly the role and the settings that requests will have.
+///
+/// With `strict`, a login that could become a role that policies don't bind is refused as well.
 ///
 /// # Errors
-/// One [`Error::Internal`] that lists everything found, each with its remedy.
+/// One [`Error::Internal`] that lists everything that was found, each with its remedy.
 pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) -> Result<()> {
-    // One connection for all of it, inside a transaction: a pooler may spread anything else.
+    let mut findings = examine(pool, strict).await?;
+    if !findings.refused.is_empty() {
+        await_running_migration(pool).await?;
+        findings = examine(pool, strict).await?;
+    }
+    for warning in findings.warned {
+        tracing::warn!("self-check: {warning}");
+    }
+    if findings.refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "refusing to serve: {}",
+        findings.refused.join("; ")
+    )))
+}
+
+/// Returns when no process migrates this database, or after [`MAX_MIGRATION_WAIT`].
+///
+/// A migration that has recorded its last step still migrates the queue and grants rights. It holds the lock of
+/// [`Migrations`](super::Migrations) until all of that is done.
+async fn await_running_migration(pool: &PgPool) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let row = pool
+            .fetch_one(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE granted AND mode = 'ShareRowExclusiveLock'
+                     AND relation = to_regclass('public.daybook_migrations_lock')
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS is_migrating",
+            )
+            .await?;
+        if !row.try_get::<bool, _>("is_migrating")? || began.elapsed() > MAX_MIGRATION_WAIT {
+            return Ok(());
+        }
+        tokio::time::sleep(MIGRATION_POLL_INTERVAL).await;
+    }
+}
+
+async fn examine(pool: &PgPool, strict: bool) -> Result<Findings> {
+    // All queries run in one transaction, because a pooler may send statements outside transactions to different
+    // server connections.
     let mut tx = pool.begin().await?;
     let role = (&mut *tx)
         .fetch_one(
@@ -26,9 +87,9 @@ pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) ->
              FROM pg_roles r WHERE r.rolname = current_user",
         )
         .await?;
-    let open_tables: Vec<String> = (&mut *tx)
+    let unprotected_tables: Vec<String> = (&mut *tx)
         .fetch_all(
-            // In schemas other than `public`, those that the role can reach.
+            // Of schemas other than `public`, only tables that the role can use.
             "SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE (n.nspname = 'public' OR n.nspname NOT IN ('pg_catalog', 'information_schema')
@@ -42,8 +103,8 @@ pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) ->
         .iter()
         .map(|row| row.try_get("name"))
         .collect::<Result<_, _>>()?;
-    let unsafe_functions = open_to_temporary_objects(&mut tx).await?;
-    // What the role or the login could become: other roles that they are, directly or by others, members of.
+    let unsafe_functions = functions_open_to_caller(&mut tx).await?;
+    // Roles that the run-time role or the login is a member of, directly or through other roles, and so can become.
     let others = (&mut *tx)
         .fetch_all(
             "SELECT o.rolname::text AS name, o.rolsuper, o.rolbypassrls,
@@ -56,12 +117,35 @@ pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) ->
              ORDER BY 1",
         )
         .await?;
-    let schema = catalogue::compare(&mut tx).await?;
+    let mut findings = catalogue::compare(&mut tx).await?;
     tx.rollback().await?;
 
-    let name: String = role.try_get("role")?;
+    let mut refused = powers_of_role(&role, &others)?;
+    refused.extend(unprotected_tables.into_iter().map(|table| {
+        format!("table {table} has team rows and no forced row-level security; call enable_team_rls in its migration")
+    }));
+    refused.extend(unsafe_functions);
+    refused.append(&mut findings.refused);
+    if let Some(why) = powers_of_login(&role, &others)? {
+        let login: &str = role.try_get("login")?;
+        let warning = format!(
+            "the session's login {login} {why}: SET ROLE could see past every policy; \
+             give DATABASE_URL or DAYBOOK_APP_URL a login that is not"
+        );
+        match strict {
+            true => refused.push(format!("{warning} (DAYBOOK_STRICT_ROLES=on)")),
+            false => findings.warned.push(warning),
+        }
+    }
+    Ok(Findings { refused, ..findings })
+}
+
+/// The properties and memberships of the run-time role by which it would see past the policies.
+fn powers_of_role(role: &PgRow, others: &[PgRow]) -> Result<Vec<String>> {
+    let name: &str = role.try_get("role")?;
     let mut findings = Vec::new();
-    if role.try_get::<bool, _>("rolsuper")? {
+    let is_superuser: bool = role.try_get("rolsuper")?;
+    if is_superuser {
         findings.push(format!(
             "role {name} is a superuser, and policies don't bind superusers"
         ));
@@ -76,53 +160,26 @@ pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) ->
             owned.join(", ")
         ));
     }
-    // A superuser is a member of every role, which says nothing more.
-    if !role.try_get::<bool, _>("rolsuper")? {
-        for other in &others {
+    // A superuser counts as a member of every role, so its memberships say nothing more.
+    if !is_superuser {
+        for other in others {
             if other.try_get("of_role")?
                 && let Some(why) = sees_past_policies(other)?
             {
-                let other: String = other.try_get("name")?;
+                let other: &str = other.try_get("name")?;
                 findings.push(format!(
                     "role {name} is a member of {other}, which {why}, and SET ROLE {other} would see past the policies; \
-                     REVOKE {other} FROM {name}, or from the role that it has {other} by"
+                     REVOKE {other} FROM {name}, or from the role through which {name} is a member"
                 ));
             }
         }
     }
-    for table in open_tables {
-        findings.push(format!(
-            "table {table} has team rows and no forced row-level security; call enable_team_rls in its migration"
-        ));
-    }
-    findings.extend(unsafe_functions);
-    findings.extend(schema.refused);
-    for warning in schema.warned {
-        tracing::warn!("{warning}");
-    }
-    if !findings.is_empty() {
-        return Err(Error::internal(format!("refusing to serve: {}", findings.join("; "))));
-    }
-    let Some(why) = login_sees_past_policies(&role, &others)? else {
-        return Ok(());
-    };
-    let login: String = role.try_get("login")?;
-    let warning = format!(
-        "the session's login {login} {why}: SET ROLE could see past every policy; \
-         give DATABASE_URL or DAYBOOK_APP_URL a login that is not"
-    );
-    if strict {
-        return Err(Error::internal(format!(
-            "refusing to serve: {warning} (DAYBOOK_STRICT_ROLES=on)"
-        )));
-    }
-    tracing::warn!("{warning}");
-    Ok(())
+    Ok(findings)
 }
 
-/// What lets the role run code of its own as the owner of a function: TEMP on the database, or a function that runs as its
-/// owner and would find the role's objects before the right ones.
-async fn open_to_temporary_objects(connection: &mut PgConnection) -> Result<Vec<String>> {
+/// Finds ways for the role to run its own code with the rights of a function's owner: the right to create temporary objects
+/// in the database, and SECURITY DEFINER functions that look up names where the role can create objects.
+async fn functions_open_to_caller(connection: &mut PgConnection) -> Result<Vec<String>> {
     let temp = connection
         .fetch_one(
             "SELECT NOT r.rolsuper AND has_database_privilege(r.oid, d.oid, 'TEMPORARY') AS may,
@@ -140,7 +197,8 @@ async fn open_to_temporary_objects(connection: &mut PgConnection) -> Result<Vec<
              as the database's owner: REVOKE TEMPORARY ON DATABASE {database} FROM {from}"
         ));
     }
-    // Trigger functions run whether or not one may call them. What belongs to an extension is its author's.
+    // Trigger functions run even for a role that has no EXECUTE on them. Functions of extensions are not checked: their
+    // authors are responsible for them.
     let functions = connection
         .fetch_all(
             "SELECT f.signature, f.pinned, (SELECT string_agg(n.nspname::text, ', ') FROM pg_namespace n
@@ -176,7 +234,7 @@ async fn open_to_temporary_objects(connection: &mut PgConnection) -> Result<Vec<
     Ok(findings)
 }
 
-/// Why a role that one could become must not be one, if so: the end of "which …".
+/// Returns why a role sees past the policies, as the end of a sentence "role r, which …"; `None` if it does not.
 fn sees_past_policies(other: &PgRow) -> Result<Option<&'static str>> {
     Ok(if other.try_get("rolsuper")? {
         Some("is a superuser")
@@ -191,9 +249,9 @@ fn sees_past_policies(other: &PgRow) -> Result<Option<&'static str>> {
     })
 }
 
-/// What about the login behind the role deserves a warning: that it is, or could become, a role that no policy
-/// binds. That it is the tables' owner, who is bound, is the ordinary set-up of one login for everything.
-fn login_sees_past_policies(role: &PgRow, others: &[PgRow]) -> Result<Option<String>> {
+/// Returns why the login behind the run-time role deserves a warning: no policy binds it, or a role that it can become.
+/// A login that owns the tables is bound by their policies: one login for everything is an ordinary set-up.
+fn powers_of_login(role: &PgRow, others: &[PgRow]) -> Result<Option<String>> {
     if role.try_get::<Option<bool>, _>("login_is_superuser")? == Some(true) {
         return Ok(Some("is a superuser".to_owned()));
     }

@@ -1,8 +1,11 @@
 //! Laws 2 and 4: the self-check at start names what differs from the migrations, and how to repair it.
 
-use daybook::tenancy::Database;
-use daybook_tests::test_db;
-use sqlx::{AssertSqlSafe, Executor};
+use std::sync::{Arc, Mutex};
+
+use daybook::tenancy::{Database, DatabaseOptions};
+use daybook::testing::TestDb;
+use daybook_tests::{eventually, test_db};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor};
 
 use super::law2_self_check::refusal_message;
 
@@ -173,11 +176,40 @@ async fn a_programs_own_trigger_is_a_warning() {
     Database::connect(db.options()).await.unwrap();
 }
 
+/// What this thread logs.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts on a database and returns the warnings.
+async fn warnings_at_start(db: &TestDb) -> String {
+    let logged = Logged::default();
+    let log = logged.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || log.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    Database::connect(db.options()).await.unwrap().close().await;
+    String::from_utf8(logged.0.lock().unwrap().clone()).unwrap()
+}
+
 #[tokio::test]
-async fn a_policy_of_a_programs_own_table_must_contain_the_team() {
+async fn a_policy_of_a_programs_own_table_that_names_the_team_or_a_setting_is_accepted() {
     let db = test_db().await;
-    let mut owner = db.owner().await;
-    owner
+    db.owner()
+        .await
         .execute(
             "CREATE POLICY own_rows ON widgets FOR SELECT USING (name = current_setting('daybook.user_id', true));
              CREATE POLICY reports ON widgets FOR SELECT TO daybook_relay USING (true);
@@ -185,17 +217,87 @@ async fn a_policy_of_a_programs_own_table_must_contain_the_team() {
         )
         .await
         .unwrap();
-    Database::connect(db.options()).await.unwrap().close().await;
-    owner
-        .execute("CREATE POLICY everybody ON widgets FOR SELECT USING (true)")
+    let logged = warnings_at_start(&db).await;
+    assert!(!logged.contains("policy"), "{logged}");
+}
+
+/// They may be safe: the first shows nothing, and the second goes through a table that has its own policies.
+#[tokio::test]
+async fn a_policy_of_a_programs_own_table_that_names_neither_is_a_warning() {
+    let db = test_db().await;
+    db.owner()
+        .await
+        .execute(
+            "CREATE POLICY nothing ON widgets FOR SELECT USING (false);
+             CREATE POLICY by_thread ON widgets USING (EXISTS (SELECT FROM threads t WHERE t.object_id = widgets.id::text));
+             CREATE POLICY \"For Role\" ON widgets FOR SELECT USING (pg_has_role(current_user, 'daybook_relay', 'MEMBER'))",
+        )
         .await
         .unwrap();
-    let refused = refusal_message(db.options()).await;
-    assert!(
-        refused.contains("a policy on public.widgets names neither its column team_id")
-            && refused.contains("DROP POLICY everybody ON public.widgets"),
-        "{refused}"
+    let logged = warnings_at_start(&db).await;
+    for policy in ["nothing", "by_thread", "\"For Role\""] {
+        for words in [
+            format!("policy {policy} on public.widgets names neither its column team_id nor a setting"),
+            format!("DROP POLICY {policy} ON public.widgets"),
+        ] {
+            assert!(logged.contains(&words), "{words:?} is not in: {logged}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_a_programs_own_table_that_lets_everybody_in_is_refused() {
+    for policy in [
+        "FOR SELECT USING (true)",
+        "FOR SELECT TO daybook_app USING (1 = 1)",
+        "FOR INSERT WITH CHECK (true)",
+        "USING (team_id = nullif(current_setting('daybook.team_id', true), '')::uuid) WITH CHECK (NOT false)",
+    ] {
+        let db = test_db().await;
+        let create = format!("CREATE POLICY everybody ON widgets {policy}");
+        db.owner().await.execute(AssertSqlSafe(create)).await.unwrap();
+        let refused = refusal_message(db.options()).await;
+        assert!(
+            refused.contains("policy everybody on public.widgets shows requests the rows of every team")
+                && refused.contains("DROP POLICY everybody ON public.widgets"),
+            "{policy}: {refused}"
+        );
+    }
+}
+
+/// Policies apply to the members of the roles that they name.
+#[tokio::test]
+async fn a_policy_for_a_group_of_the_login_is_checked() {
+    let db = test_db().await;
+    let Some(superuser) = db.superuser_options() else {
+        daybook_tests::skip_without("a superuser of the server that DAYBOOK_TEST_DATABASE_URL names");
+        return;
+    };
+    let (group, login) = (
+        format!("readers_{}", std::process::id()),
+        format!("reader_{}", std::process::id()),
     );
+    let mut connection = superuser.connect().await.unwrap();
+    let make = format!("CREATE ROLE {group}; CREATE ROLE {login} LOGIN IN ROLE daybook_app, {group}");
+    connection.execute(AssertSqlSafe(make)).await.unwrap();
+    let mut options = DatabaseOptions::new(superuser.username(&login));
+    options.assume_app_role = false;
+
+    let accepted = Database::connect(options.clone()).await;
+    let create = format!("CREATE POLICY everybody ON widgets FOR SELECT TO {group} USING (true)");
+    db.owner().await.execute(AssertSqlSafe(create)).await.unwrap();
+    let refused = Database::connect(options).await;
+    // Before the assertions, since roles belong to the cluster.
+    let drop = format!("DROP POLICY everybody ON widgets; DROP ROLE {login}; DROP ROLE {group}");
+    connection.execute(AssertSqlSafe(drop)).await.unwrap();
+    accepted.unwrap().close().await;
+    let error = std::error::Error::source(&refused.unwrap_err()).unwrap().to_string();
+    assert!(
+        error.contains("policy everybody on public.widgets shows requests the rows of every team"),
+        "{error}"
+    );
+    // The service's usual role is in no such group.
+    Database::connect(db.options()).await.unwrap().close().await;
 }
 
 #[tokio::test]
@@ -215,7 +317,7 @@ async fn a_team_table_of_another_schema_is_checked_where_the_role_reaches_it() {
     assert!(refused.contains("table shop.guests has team rows"), "{refused}");
 }
 
-/// If the schema is of a newer or an older version, its tables can't be compared.
+/// This program can't tell the tables of another version from a user's.
 #[tokio::test]
 async fn the_schema_of_another_version_is_not_compared() {
     for other in [
@@ -230,4 +332,55 @@ async fn the_schema_of_another_version_is_not_compared() {
         owner.execute(other).await.unwrap();
         Database::connect(db.options()).await.unwrap().close().await;
     }
+}
+
+#[tokio::test]
+async fn a_table_that_a_newer_version_adds_is_not_taken_for_a_users() {
+    let db = test_db().await;
+    let mut owner = db.owner().await;
+    owner
+        .execute(
+            "CREATE TABLE shared_things (team_id uuid NOT NULL);
+             ALTER TABLE shared_things ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE shared_things FORCE ROW LEVEL SECURITY;
+             CREATE POLICY everybody ON shared_things FOR SELECT USING (true)",
+        )
+        .await
+        .unwrap();
+    assert!(refusal_message(db.options()).await.contains("public.shared_things"));
+    owner
+        .execute("INSERT INTO daybook_migrations (version, applied_at) VALUES ('m9999_later', 0)")
+        .await
+        .unwrap();
+    let logged = warnings_at_start(&db).await;
+    assert!(
+        logged.contains("the schema is not compared") && !logged.contains("shared_things"),
+        "{logged}"
+    );
+}
+
+/// A process that migrates records its steps before it has granted all rights.
+#[tokio::test]
+async fn a_start_waits_for_a_migration_that_another_process_is_finishing() {
+    let db = test_db().await;
+    let (mut owner, mut migrating) = (db.owner().await, db.owner().await);
+    owner
+        .execute("REVOKE SELECT ON threads FROM daybook_app")
+        .await
+        .unwrap();
+    let mut lock = migrating.begin().await.unwrap();
+    lock.execute("LOCK TABLE daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let options = db.options();
+    let start = tokio::spawn(async move { Database::connect(options).await });
+    eventually("the start to look for a migration", async || {
+        let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+            AND pid <> pg_backend_pid() AND strpos(query, 'is_migrating') > 0)";
+        start.is_finished() || sqlx::query_scalar(sql).fetch_one(&mut owner).await.unwrap()
+    })
+    .await;
+    owner.execute("GRANT SELECT ON threads TO daybook_app").await.unwrap();
+    lock.commit().await.unwrap();
+    start.await.unwrap().unwrap().close().await;
 }
