@@ -168,7 +168,7 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
     let inbox = store::inbox(&tx, person, params.unread, after, limit).await?;
     let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
     tx.commit().await?;
-    let key = |row: &InboxRow| (row.updated_at, row.id);
+    let key = |row: &InboxRow| (row.place, row.id);
     let page = Page::within_bytes(inbox.rows, limit, key, |row| notification(&sentences, row))?;
     Ok(Json(Inbox {
         items: page.items,

@@ -7,6 +7,7 @@
 //! ([`readable`]).
 
 use chrono::{DateTime, Datelike, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgValueFormat, Postgres};
@@ -23,9 +24,9 @@ pub(crate) const LAST_MOMENT: &str = "'9999-12-31 23:59:59.999999+00'";
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// 0001-01-01, in days since PostgreSQL's epoch, 2000-01-01.
 const FIRST_DAY: i64 = -730_119;
-/// 0001-01-01, in seconds since 1970.
-const FIRST_SECOND: i64 = -62_135_596_800;
-/// 10000-01-01, in days since PostgreSQL's epoch.
+/// PostgreSQL's epoch, in microseconds since 1970.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// 10000-01-01.
 const END_DAY: i64 = 2_921_940;
 /// The number of days from PostgreSQL's epoch that can be read. It is well within chrono's years, −262143 to 262142.
 const READABLE_DAYS: i64 = 94_000_000;
@@ -60,28 +61,67 @@ struct TimestampColumn {
     are_lists: bool,
 }
 
-/// One end of a range of moments, as a parameter. A moment after the last one that RFC 3339 can write becomes
-/// `infinity`, so that a range up to it contains all rows. The first moment that RFC 3339 can write becomes
-/// `-infinity`: earlier values are shown as this moment, and a page that begins after it must not contain those rows
-/// again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bound(pub(crate) DateTime<Utc>);
+/// A moment as the key of a page: any that `timestamptz` can store, in microseconds since PostgreSQL's epoch.
+///
+/// A cursor must name the stored moment, not the nearest one that can be written: otherwise the page after it would leave
+/// out the other rows of that moment. In JSON it is RFC 3339 where that can write it, and else the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MomentKey(i64);
 
-impl Type<Postgres> for Bound {
+impl MomentKey {
+    /// `infinity`.
+    pub(crate) const LAST: Self = Self(i64::MAX);
+    /// The moments that PostgreSQL can store, from 4714 BC to 294276.
+    const FINITE: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+
+    /// From the result of `timestamptz_send`.
+    pub(crate) fn from_sent(bytes: &[u8]) -> Result<Self, std::array::TryFromSliceError> {
+        Ok(Self(i64::from_be_bytes(bytes.try_into()?)))
+    }
+
+    /// The moment, if RFC 3339 can write it.
+    fn written(self) -> Option<DateTime<Utc>> {
+        let micros = self.0.checked_add(EPOCH_MICROS)?;
+        DateTime::from_timestamp_micros(micros).filter(is_writable)
+    }
+}
+
+impl Serialize for MomentKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.written() {
+            Some(at) => at.serialize(serializer),
+            None => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MomentKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Key {
+            Written(DateTime<Utc>),
+            Micros(i64),
+        }
+        match Key::deserialize(deserializer)? {
+            Key::Written(at) => Ok(Self(at.timestamp_micros() - EPOCH_MICROS)),
+            Key::Micros(micros) if Self::FINITE.contains(&micros) || [i64::MIN, i64::MAX].contains(&micros) => {
+                Ok(Self(micros))
+            }
+            Key::Micros(_) => Err(serde::de::Error::custom("the moment is out of range")),
+        }
+    }
+}
+
+impl Type<Postgres> for MomentKey {
     fn type_info() -> PgTypeInfo {
         <DateTime<Utc> as Type<Postgres>>::type_info()
     }
 }
 
-impl Encode<'_, Postgres> for Bound {
+impl Encode<'_, Postgres> for MomentKey {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let first = DateTime::from_timestamp(FIRST_SECOND, 0);
-        let infinite = match self.0 {
-            at if at.year() > *YEARS.end() => i64::MAX,
-            at if first.is_some_and(|first| at <= first) => i64::MIN,
-            at => return at.encode_by_ref(buffer),
-        };
-        buffer.extend_from_slice(&infinite.to_be_bytes());
+        buffer.extend_from_slice(&self.0.to_be_bytes());
         Ok(IsNull::No)
     }
 }
@@ -211,8 +251,8 @@ mod tests {
             (NaiveDate::from_ymd_opt(year, 1, 1).unwrap() - epoch).num_days()
         };
         assert_eq!((day(1), day(10_000)), (FIRST_DAY, END_DAY));
-        let first = DateTime::from_timestamp(FIRST_SECOND, 0).unwrap();
-        assert_eq!(first.to_rfc3339(), "0001-01-01T00:00:00+00:00");
+        let epoch = DateTime::from_timestamp_micros(EPOCH_MICROS).unwrap();
+        assert_eq!(epoch.to_rfc3339(), "2000-01-01T00:00:00+00:00");
         assert!(READABLE_DAYS < day(262_142) && -READABLE_DAYS > day(-262_143));
         assert_eq!(distance_of(&i64::MAX.to_be_bytes(), false), Distance::Unreadable);
         assert_eq!(distance_of(&i64::MIN.to_be_bytes(), false), Distance::Unreadable);
@@ -222,7 +262,44 @@ mod tests {
     }
 
     #[test]
-    fn an_array_is_split_into_its_elements() {
+    fn a_key_names_every_moment_exactly() {
+        let json = |micros: i64| serde_json::to_string(&MomentKey(micros)).unwrap();
+        assert_eq!(json(1), "\"2000-01-01T00:00:00.000001Z\"");
+        let first = FIRST_DAY * MICROS_PER_DAY;
+        let end = END_DAY * MICROS_PER_DAY;
+        assert_eq!(json(first), "\"0001-01-01T00:00:00Z\"");
+        assert_eq!((json(first - 1), json(end)), ((first - 1).to_string(), end.to_string()));
+        let last = MomentKey::FINITE.end - 1;
+        for micros in [
+            i64::MIN,
+            MomentKey::FINITE.start,
+            first - 1,
+            first,
+            0,
+            end - 1,
+            end,
+            last,
+            i64::MAX,
+        ] {
+            let read: MomentKey = serde_json::from_str(&json(micros)).unwrap();
+            assert_eq!(read, MomentKey(micros));
+            assert_eq!(MomentKey::from_sent(&micros.to_be_bytes()).unwrap(), read);
+        }
+        for wrong in [
+            i64::MIN + 1,
+            MomentKey::FINITE.start - 1,
+            MomentKey::FINITE.end,
+            i64::MAX - 1,
+        ] {
+            assert!(
+                serde_json::from_str::<MomentKey>(&wrong.to_string()).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_array_is_taken_apart() {
         // One dimension with three elements: 1, null, infinity.
         let numbers = [1, 1, 1082, 3, 1, 4, 1, -1, 4, i32::MAX];
         let array: Vec<u8> = numbers.iter().flat_map(|number: &i32| number.to_be_bytes()).collect();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::events::{Event, event_columns, event_from_row, shown_name};
 use crate::notifications::notifications_signal;
-use crate::tenancy::moments::Bound;
+use crate::tenancy::moments::MomentKey;
 use crate::tenancy::{Snapshot, TeamTx};
 
 /// A row of an inbox, with its thread and the newest message.
@@ -23,6 +23,8 @@ pub(in crate::notifications) struct InboxRow {
     pub(in crate::notifications) read_at: Option<DateTime<Utc>>,
     pub(in crate::notifications) created_at: DateTime<Utc>,
     pub(in crate::notifications) updated_at: DateTime<Utc>,
+    /// `updated_at` as it is stored.
+    pub(in crate::notifications) place: MomentKey,
     pub(in crate::notifications) thread_id: Uuid,
     pub(in crate::notifications) object_type: String,
     pub(in crate::notifications) object_id: String,
@@ -69,12 +71,11 @@ pub(in crate::notifications) async fn inbox(
     tx: &TeamTx,
     user_id: Uuid,
     unread: bool,
-    after: Option<(DateTime<Utc>, Uuid)>,
+    after: Option<(MomentKey, Uuid)>,
     limit: u64,
 ) -> Result<InboxRows> {
     // `coalesce` in the statement is not leakproof, so PostgreSQL would scan the index from its start.
-    let (before_at, before_id) = after.unwrap_or((DateTime::<Utc>::MAX_UTC, Uuid::max()));
-    let before_at = Bound(before_at);
+    let (before_at, before_id) = after.unwrap_or((MomentKey::LAST, Uuid::max()));
     let query = sqlx::query(concat!(
         "WITH page AS (
             SELECT id, reason, event_id, seq, unread_count, version, read_at, created_at, updated_at, thread_id, why_seq,
@@ -85,8 +86,8 @@ pub(in crate::notifications) async fn inbox(
             ORDER BY updated_at DESC, id DESC LIMIT $6
         )
         SELECT total.unread, total.seen, n.id AS n_id, n.reason AS n_reason, n.seq, n.unread_count, n.version, n.read_at,
-            n.created_at AS n_created_at, n.updated_at AS n_updated_at, n.why_seq, n.why_event_id, n.why_event_type,
-            n.why_followed, n.why_rule_event_type, n.why_rule_object_type,
+            n.created_at AS n_created_at, n.updated_at AS n_updated_at, timestamptz_send(n.updated_at) AS n_place,
+            n.why_seq, n.why_event_id, n.why_event_type, n.why_followed, n.why_rule_event_type, n.why_rule_object_type,
             t.id AS thread_id, t.object_type AS t_object_type, t.object_id AS t_object_id,
             t.object_label AS t_object_label, m.author_kind, m.author_id, ",
         shown_name!("m.author_id", "m.author_name"),
@@ -148,6 +149,7 @@ fn inbox_row(row: &PgRow) -> Result<Option<InboxRow>> {
         read_at: row.try_get("read_at")?,
         created_at: row.try_get("n_created_at")?,
         updated_at: row.try_get("n_updated_at")?,
+        place: MomentKey::from_sent(row.try_get("n_place")?).map_err(Error::internal)?,
         thread_id: row.try_get("thread_id")?,
         object_type: row.try_get("t_object_type")?,
         object_id: row.try_get("t_object_id")?,
