@@ -90,6 +90,11 @@ pub(super) async fn require_room(tx: &TeamTx, member: Uuid) -> Result<()> {
     }
 }
 
+/// Whether a key that is not revoked is one of [`KEYS_OF`] the member.
+fn counts_for(key: &KeyInfo, member: Uuid) -> bool {
+    key.owned_by == Some(member) || key.created_by == Some(member) && key.adopted_at.is_none()
+}
+
 async fn find_owner(tx: &TeamTx, key_id: Uuid) -> Result<Option<Uuid>> {
     let query = sqlx::query("SELECT owned_by FROM api_keys WHERE team_id = $1 AND id = $2")
         .bind(tx.team_id())
@@ -140,7 +145,7 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
         return Ok(before);
     }
     if let Some(owner) = owner
-        && before.owned_by != Some(owner)
+        && !counts_for(&before, owner)
     {
         require_room(tx, owner).await?;
     }

@@ -130,6 +130,30 @@ async fn a_member_has_a_limited_number_of_keys() {
     assert_eq!(names(&removed["revoked_api_keys"]), ["bobs", "another"]);
 }
 
+/// Keys that a member made in another person's name count as theirs already, so that adopting one adds none.
+#[tokio::test]
+async fn a_member_at_the_limit_adopts_a_key_that_counts_as_theirs() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    app.member("bob", Role::Admin).await;
+    let (_, own) = ada.make_key("adas", "viewer").await;
+    let in_his_name = app.bearer(impersonation("ada", "bob"));
+    let (_, his) = in_his_name.make_key("both", "viewer").await;
+    let copies = "INSERT INTO api_keys (team_id, id, name, prefix, secret_sha256, role, created_by, owned_by)
+        SELECT team_id, gen_random_uuid(), 'copy', 'copy' || n, secret_sha256, role, created_by, owned_by
+        FROM api_keys, generate_series(3, 500) AS n WHERE name = 'adas'";
+    app.team.connection().await.execute(copies).await.unwrap();
+    let refused = ada
+        .post("/api-keys", json!({"name": "one more", "role": "viewer"}))
+        .await;
+    refused.problem(StatusCode::CONFLICT, "too-many-api-keys");
+
+    for id in [&own, &his] {
+        let adopted = ada.post(&format!("/api-keys/{id}/adopt"), json!(null)).await.ok();
+        assert_eq!(adopted["owned_by"], json!(ada.id()), "{adopted}");
+    }
+}
+
 #[tokio::test]
 async fn a_demoted_admins_keys_lose_the_same_rights() {
     let app = TestApp::start().await;
