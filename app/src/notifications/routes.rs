@@ -199,6 +199,9 @@ async fn read_notification(
     body: Option<Json<SeenVersion>>,
 ) -> Result<Json<ReadState>> {
     let seen = body.map(|Json(seen)| seen.version);
+    if seen.is_some_and(|version| version < 1) {
+        return Err(Error::invalid("version", "must be 1 or more: versions count from 1"));
+    }
     // A comment that notifies this person writes the same two rows in the other order, so a deadlock is possible and
     // the transaction may be repeated.
     let marked = team

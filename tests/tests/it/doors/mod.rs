@@ -1,4 +1,4 @@
-//! Tests the input at all entry points of the service: the depth of JSON, lists instead of objects, cursors, parameters
+//! Tests the input at all entry points of the service: the depth of JSON, lists instead of objects, cursors, limits, parameters
 //! that clients add, and forgotten commits.
 
 mod clients;
@@ -6,6 +6,7 @@ mod commits;
 mod cursors;
 mod deep;
 mod infinity;
+mod limits;
 mod lists;
 mod queue;
 mod unreadable;
