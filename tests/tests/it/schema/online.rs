@@ -6,7 +6,7 @@ use daybook::testing::TestDb;
 use daybook_migration::Migrator;
 use daybook_tests::eventually;
 use sea_orm::SqlxPostgresConnector;
-use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::prelude::*;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -224,4 +224,126 @@ async fn an_index_is_built_with_concurrent_writers_and_again_after_a_kill() {
     assert_eq!(catalogue(&db).await, catalogue(&fresh).await);
     let twice = sqlx::query(insert).bind(team.id).bind("1").execute(&mut writer).await;
     assert!(twice.is_err());
+}
+
+/// A step after Daybook's that keeps the `lock_timeout` under which it runs, outside a transaction.
+struct SeesLockTimeout;
+
+struct LaterSteps;
+
+impl MigratorTrait for LaterSteps {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(SeesLockTimeout)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "later_migrations".into_iden()
+    }
+}
+
+impl MigrationName for SeesLockTimeout {
+    fn name(&self) -> &'static str {
+        "m0001_later"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for SeesLockTimeout {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(false)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = "CREATE TABLE seen_lock_timeout AS SELECT current_setting('lock_timeout') AS value";
+        manager.get_connection().execute_unprepared(sql).await.map(drop)
+    }
+}
+
+/// A database that ends each wait for a lock after 100 ms, and whose next pending step is `m0014_row_origins`, the first
+/// that sets a timeout of its own.
+async fn database_with_lock_timeout() -> TestDb {
+    let db = database_before("m0014_row_origins").await;
+    db.owner()
+        .await
+        .execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 100', current_database()); END $$")
+        .await
+        .unwrap();
+    db
+}
+
+async fn seen_lock_timeout(db: &TestDb) -> String {
+    sqlx::query_scalar("SELECT value FROM seen_lock_timeout")
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap()
+}
+
+/// Whether a statement that begins so waits for a lock, and has done so for longer than this.
+async fn has_waited(owner: &mut PgConnection, statement: &str, seconds: f64) -> bool {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+            AND starts_with(query, $1) AND clock_timestamp() - query_start > make_interval(secs => $2))",
+    )
+    .bind(statement)
+    .bind(seconds)
+    .fetch_one(owner)
+    .await
+    .unwrap()
+}
+
+/// A step limits its waits to 5 s until it has the locks that requests need, too. Neither that limit nor the server's
+/// ends a wait that comes later.
+#[tokio::test]
+async fn a_servers_lock_timeout_ends_no_step_that_waits_for_writers() {
+    let db = database_with_lock_timeout().await;
+    let (mut owner, mut first, mut second) = (db.owner().await, db.owner().await, db.owner().await);
+    // This one has locked a team's row: `m0016_people` waits for it after it has lifted its own limit.
+    let mut of_a_team = first.begin().await.unwrap();
+    of_a_team.execute("LOCK TABLE teams IN ROW SHARE MODE").await.unwrap();
+    // This one writes to a table that no step changes. An index that is built concurrently waits for its snapshot.
+    let mut of_a_key = second.begin().await.unwrap();
+    of_a_key
+        .execute(
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+             LOCK TABLE idempotency_keys IN ROW EXCLUSIVE MODE;
+             SELECT count(*) FROM idempotency_keys",
+        )
+        .await
+        .unwrap();
+
+    let options = db.owner_options();
+    let mut migrations = Migrations::default();
+    migrations.add::<LaterSteps>();
+    let mut migration = tokio::spawn(async move { migrations.up(&options).await });
+    for (statement, seconds, writer) in [
+        ("CREATE POLICY own_invitations", 6.0, of_a_team),
+        ("CREATE INDEX CONCURRENTLY", 1.0, of_a_key),
+    ] {
+        eventually(statement, async || {
+            migration.is_finished() || has_waited(&mut owner, statement, seconds).await
+        })
+        .await;
+        if migration.is_finished() {
+            panic!("{statement} did not wait: {:?}", (&mut migration).await);
+        }
+        writer.rollback().await.unwrap();
+    }
+    migration.await.unwrap().unwrap();
+    assert_eq!(
+        seen_lock_timeout(&db).await,
+        "0",
+        "a later step waits as long as it must"
+    );
+}
+
+/// A program may apply Daybook's steps itself, with a pool and timeouts of its own.
+#[tokio::test]
+async fn steps_leave_a_connections_lock_timeout_as_it_was() {
+    let db = database_with_lock_timeout().await;
+    let pool = db.owner_pool().await;
+    let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+    Migrator::up(&connection, None).await.unwrap();
+    LaterSteps::up(&connection, None).await.unwrap();
+    pool.close().await;
+    assert_eq!(seen_lock_timeout(&db).await, "100ms");
 }
