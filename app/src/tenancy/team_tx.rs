@@ -5,6 +5,7 @@ mod connection;
 mod connection_trait;
 mod deferred_rows;
 mod report;
+mod statement_kind;
 mod statements;
 
 use std::collections::HashSet;

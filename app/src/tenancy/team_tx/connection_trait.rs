@@ -8,7 +8,7 @@ use sqlx::query::Query;
 
 use super::TeamTx;
 use super::connection::open;
-use super::report::{changes_rows, is_query};
+use super::statement_kind::StatementKind;
 use crate::tenancy::moments::readable;
 use crate::tenancy::rereading::{Replaced, readable_query};
 
@@ -27,12 +27,12 @@ impl ConnectionTrait for TeamTx {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let queries = is_query(&statement.sql);
+        let kind = StatementKind::of(&statement.sql);
         let query = sea_query(statement, self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(exec_err)?;
         let done = self.counted(query.execute(&mut **connection)).await.map_err(exec_err)?;
-        self.note_affected_by(queries, done.rows_affected());
+        self.note_affected_by(kind, done.rows_affected());
         Ok(done.into())
     }
 
@@ -41,7 +41,7 @@ impl ConnectionTrait for TeamTx {
         let connection = open(&mut connection).map_err(exec_err)?;
         let statement = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection);
         let done = self.counted(statement).await.map_err(exec_err)?;
-        self.note_affected_by(is_query(sql), done.rows_affected());
+        self.note_affected_by(StatementKind::of(sql), done.rows_affected());
         Ok(done.into())
     }
 
@@ -50,16 +50,16 @@ impl ConnectionTrait for TeamTx {
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let changes = changes_rows(&statement.sql);
-        // A query that only reads can run again if it returns values that the program can't read.
-        let again = is_query(&statement.sql).then(|| statement.clone());
+        let kind = StatementKind::of(&statement.sql);
+        // A query can run a second time, if it returns values that a program can't read.
+        let again = (kind == StatementKind::Query).then(|| statement.clone());
         let mut rows = self.rows(statement).await?;
         if let Some(again) = again
             && let Some(sql) = readable_query(&again.sql, &rows, Replaced::MomentsAndJson)
         {
             rows = self.rows(Statement { sql, ..again }).await?;
         }
-        let rows = readable(self.note_returned(changes, rows)).map_err(query_err)?;
+        let rows = readable(self.note_returned(kind, rows)).map_err(query_err)?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }

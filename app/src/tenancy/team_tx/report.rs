@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::TeamTx;
+use super::statement_kind::StatementKind;
 use crate::error::DatabaseError;
 use crate::tenancy::enter::Entry;
 use crate::tenancy::forgotten::note_dropped_writes;
@@ -128,64 +129,21 @@ impl TeamTx {
         }
     }
 
-    /// Notes the rows that a statement has returned, if it changes rows.
-    pub(super) fn note_returned<T>(&self, changes: bool, rows: Vec<T>) -> Vec<T> {
-        if changes {
+    /// Notes the rows that a statement returned, if it is one that changes rows.
+    pub(super) fn note_returned<T>(&self, kind: StatementKind, rows: Vec<T>) -> Vec<T> {
+        if kind == StatementKind::Change {
             self.note_affected(rows.len() as u64);
         }
         rows
     }
 
-    /// Calls [`note_affected`](TeamTx::note_affected) unless the statement is a query: PostgreSQL counts a query's
-    /// rows, too.
-    pub(super) fn note_affected_by(&self, is_query: bool, rows: u64) {
-        if !is_query {
+    /// Notes the number of rows that PostgreSQL gave for a statement, unless it is a query, whose number is that of its
+    /// results.
+    pub(super) fn note_affected_by(&self, kind: StatementKind, rows: u64) {
+        if kind != StatementKind::Query {
             self.note_affected(rows);
         }
     }
-}
-
-/// Returns whether a statement changes rows, judged by its words: an INSERT, UPDATE, DELETE or MERGE, alone or after
-/// WITH.
-pub(in crate::tenancy) fn changes_rows(mut sql: &str) -> bool {
-    // A statement from a file begins with a comment.
-    while let Some(comment) = sql.trim_start().strip_prefix("--") {
-        sql = comment.split_once('\n').map_or("", |(_, rest)| rest);
-    }
-    let mut words = sql
-        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-        .filter(|word| !word.is_empty());
-    let is = |word: &str, of: &[&str]| of.iter().any(|known| word.eq_ignore_ascii_case(known));
-    let first = words.next().unwrap_or_default();
-    if is(first, &["insert", "update", "delete", "merge"]) {
-        return true;
-    }
-    if !is(first, &["with"]) {
-        return false;
-    }
-    let mut before = first;
-    for word in words {
-        let changes = match word {
-            into_or_from if is(into_or_from, &["into"]) => is(before, &["insert", "merge"]),
-            from if is(from, &["from"]) => is(before, &["delete"]),
-            // Not the UPDATE of a lock: `FOR UPDATE`, `FOR NO KEY UPDATE`.
-            update if is(update, &["update"]) => !is(before, &["for", "key"]),
-            _ => false,
-        };
-        if changes {
-            return true;
-        }
-        before = word;
-    }
-    false
-}
-
-/// Returns whether a statement begins with a word of statements that change nothing.
-pub(super) fn is_query(sql: &str) -> bool {
-    let word = sql.split_ascii_whitespace().next().unwrap_or_default();
-    ["select", "show", "set", "values"]
-        .iter()
-        .any(|query| word.eq_ignore_ascii_case(query))
 }
 
 /// Reports a transaction whose team could not be entered.
@@ -199,32 +157,5 @@ pub(super) fn report_not_entered(entry: &Entry, waited: Duration) {
             recorded: &[],
             queued: &[],
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_that_change_rows_are_recognized_by_their_words() {
-        for sql in [
-            "INSERT INTO a VALUES (1) RETURNING id",
-            "-- Writes rows.\n--\n-- $1 team\nINSERT INTO a VALUES ($1) RETURNING id",
-            "  update a SET b = 1 RETURNING b",
-            "WITH x AS (\n INSERT INTO a SELECT 1 RETURNING id) SELECT id FROM x",
-            "WITH x AS (SELECT 1 FOR UPDATE) UPDATE a SET b = 1 RETURNING b",
-            "with x as (delete from a returning 1) select 1",
-        ] {
-            assert!(changes_rows(sql), "{sql}");
-        }
-        for sql in [
-            "SELECT * FROM a FOR UPDATE",
-            "WITH x AS (SELECT id FROM a FOR NO KEY UPDATE) SELECT id FROM x",
-            "WITH RECURSIVE x AS (SELECT updated_at, deleted_at FROM inserts) SELECT * FROM x",
-            "",
-        ] {
-            assert!(!changes_rows(sql), "{sql}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Running statements in a [`TeamTx`], and beginning again when the first of them met a plan that is no longer valid.
+//! Runs statements in a [`TeamTx`], and begins the transaction again if its first statement met an invalid cached plan.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Execute};
 
 use super::connection::{give_back, open};
-use super::report::changes_rows;
+use super::statement_kind::StatementKind;
 use super::{Admission, TeamTx};
 use crate::error::{Error, Result, is_stale_plan};
 use crate::tenancy::moments::readable;
@@ -16,19 +16,20 @@ use crate::tenancy::observer::Ending;
 use crate::tenancy::rereading::{Replaced, readable_query};
 
 impl TeamTx {
-    /// All rows of a query. A query with `persistent(false)` is planned at each call, with the values at hand.
+    /// Returns all rows of a statement. With `persistent(false)` PostgreSQL plans it at each call, for the given values.
     ///
-    /// Moments that can't be written as RFC 3339 are read as the nearest ones that can: then the query runs twice.
+    /// A query whose rows have moments that RFC 3339 can't write runs a second time, and then returns the nearest moments
+    /// that it can write.
     ///
     /// # Errors
-    /// As [`Error::from_database`] sorts them.
+    /// Those of [`Error::from_database`].
     pub async fn fetch_all(&self, mut query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         let persistent = self.database.persistent() && Execute::persistent(&query);
-        // sqlx shows a query's text only to who takes it apart.
+        // sqlx gives a query's text only after its arguments have been taken.
         let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
         let sql = query.sql();
-        let changes = changes_rows(sql.as_str());
-        let copy = (!changes || self.may_restart()).then(|| arguments.clone());
+        let kind = StatementKind::of(sql.as_str());
+        let copy = (kind == StatementKind::Query || self.may_restart()).then(|| arguments.clone());
         let query = sqlx::query_with(sql.clone(), arguments).persistent(persistent);
         let mut slot = self.connection.lock().await;
         let rows = match self.counted(query.fetch_all(&mut **open(&mut slot)?)).await {
@@ -42,7 +43,7 @@ impl TeamTx {
                 self.counted(again.fetch_all(&mut **open(&mut slot)?)).await?
             }
         };
-        if !changes
+        if kind == StatementKind::Query
             && let Some(arguments) = copy
             && let Some(sql) = readable_query(sql.as_str(), &rows, Replaced::Moments)
         {
@@ -50,21 +51,21 @@ impl TeamTx {
             let rows = self.counted(again.fetch_all(&mut **open(&mut slot)?)).await?;
             return Ok(readable(rows)?);
         }
-        Ok(readable(self.note_returned(changes, rows))?)
+        Ok(readable(self.note_returned(kind, rows))?)
     }
 
-    /// The first row of a query, if it has one.
+    /// Returns the first row of a statement, if there is one.
     ///
     /// # Errors
-    /// As [`Error::from_database`] sorts them.
+    /// Those of [`Error::from_database`].
     pub async fn fetch_optional(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
         Ok(self.fetch_all(query).await?.into_iter().next())
     }
 
-    /// Runs a statement and says how many rows it touched.
+    /// Runs a statement and returns the number of rows that it changed.
     ///
     /// # Errors
-    /// As [`Error::from_database`] sorts them.
+    /// Those of [`Error::from_database`].
     pub async fn execute_sql(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
         let persistent = self.database.persistent() && Execute::persistent(&query);
         let query = query.persistent(persistent);
@@ -75,6 +76,7 @@ impl TeamTx {
         Ok(affected)
     }
 
+    /// Runs SQL without parameters.
     pub(super) async fn run(&self, sql: &str) -> Result<()> {
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection)?;
@@ -83,16 +85,17 @@ impl TeamTx {
         Ok(())
     }
 
+    /// Awaits a statement: counts it and its time, and notes whether the transaction can still be committed.
     pub(super) async fn counted<T>(
         &self,
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        // Also if its caller gives up on it, which is when its time is worth knowing.
+        // The time is counted by a drop, so also for a statement that its caller stops waiting for.
         let _waited = Waited {
             tx: self,
             began: Instant::now(),
         };
-        // Whoever gives up on a statement never learns whether it failed, and a commit must not vouch for it.
+        // If the caller stops waiting, nobody learns whether the statement failed: then no commit is allowed.
         let was_aborted = {
             let mut state = self.state();
             state.statements = state.statements.saturating_add(1);
@@ -109,20 +112,23 @@ impl TeamTx {
         outcome
     }
 
-    /// Whether a statement that comes next could be run in another transaction as well: it is the first, or all of them
-    /// only read, each by a snapshot of its own.
+    /// Whether the next statement could as well run in another transaction: it is the first one, or the transaction only
+    /// reads, so that each statement has its own snapshot anyway.
     pub(super) fn may_restart(&self) -> bool {
         let state = self.state();
         self.database.persistent() && (state.statements == 0 || self.entry.read_only && state.unfinished == 0)
     }
 
-    /// Whether to run a statement again that failed so, of which [`TeamTx::may_restart`] held before.
+    /// Whether to run a statement again that failed with this error. [`TeamTx::may_restart`] was true before it.
     pub(super) fn restarts_after(&self, error: &sqlx::Error) -> bool {
         let state = self.state();
         is_stale_plan(error) && (state.statements == 1 || self.entry.read_only && state.unfinished == 0)
     }
 
-    /// Begins again, on another connection.
+    /// Begins the transaction again on another connection.
+    ///
+    /// # Errors
+    /// Those of entering the team; [`Error::Unavailable`] if the caller's role has changed.
     pub(super) async fn restart(&self, slot: &mut Option<PoolConnection<Postgres>>) -> Result<()> {
         if let Some(stale) = slot.take() {
             give_back(stale, None).await;
@@ -155,7 +161,7 @@ impl TeamTx {
     }
 }
 
-/// A statement that is waited for, until this is dropped.
+/// Counts a statement and the time since its start when it is dropped.
 struct Waited<'a> {
     tx: &'a TeamTx,
     began: Instant,

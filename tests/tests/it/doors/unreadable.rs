@@ -1,6 +1,7 @@
 //! Tests rows that no entry point would accept, written by SQL: they are shown as unreadable and don't affect other
 //! rows.
 
+use chrono::DateTime;
 use daybook::events::EventData;
 use daybook::prelude::*;
 use daybook_tests::live::LiveClient;
@@ -283,7 +284,70 @@ async fn models_with_json_that_cannot_be_read_are_found() {
     }
 }
 
-/// `jobs` writes a UUID there. Any other value means that it is unknown who requested the session.
+/// A query whose rows can't be read runs a second time, as a subquery. A statement that changes rows must not.
+#[tokio::test]
+async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
+    let office = Office::closed().await;
+    let insert = "INSERT INTO widgets (team_id, id, name, due_at) VALUES ($1, gen_random_uuid(), $2, '20000-01-01')
+        RETURNING name, due_at";
+    let statements = [
+        insert.to_owned(),
+        format!("/* one */ {insert}"),
+        format!("/* a /* nested */ comment */ -- and a line\n /**/{insert}"),
+        format!("WITH made AS ({insert}) SELECT name, due_at FROM made"),
+        format!("WITH made AS (/* one */ {insert}) SELECT name, due_at FROM made"),
+        format!("(WITH made AS ({insert}) SELECT name, due_at FROM made)"),
+        format!(
+            "/* one */ ( ( WITH named AS (SELECT 'select' AS word), made AS ({insert}) SELECT name, due_at FROM made))"
+        ),
+        "WITH named AS (SELECT $2 AS name) INSERT INTO widgets (team_id, id, name, due_at)
+            SELECT $1, gen_random_uuid(), name, '20000-01-01' FROM named RETURNING name, due_at"
+            .to_owned(),
+    ];
+    for (n, sql) in statements.iter().enumerate() {
+        let tx = office.app.database.begin(&office.context).await.unwrap();
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql.as_str()))
+            .bind(office.app.team.id)
+            .bind(format!("w{n}"));
+        let rows = tx
+            .fetch_all(query)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(rows.len(), 1, "{sql}");
+        let statement = sea_orm::Statement::from_sql_and_values(
+            sea_orm::DbBackend::Postgres,
+            sql,
+            [office.app.team.id.into(), format!("v{n}").into()],
+        );
+        let rows = tx
+            .query_all_raw(statement)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(rows.len(), 1, "{sql}");
+        tx.commit().await.unwrap();
+    }
+    let mut team = office.app.team.connection().await;
+    assert_eq!(
+        daybook_tests::count(&mut team, "widgets").await,
+        2 * i64::try_from(statements.len()).unwrap()
+    );
+
+    // Queries are repeated, whatever they begin with.
+    let tx = office.app.database.begin(&office.context).await.unwrap();
+    for sql in [
+        "/* one */ SELECT due_at FROM widgets LIMIT 1",
+        "(SELECT due_at FROM widgets) LIMIT 1",
+        "WITH w AS (SELECT due_at, 'insert into' AS word FROM widgets) SELECT due_at FROM w /* delete from */ LIMIT 1",
+        "-- one\nVALUES ('infinity'::timestamptz)",
+    ] {
+        let row = tx.fetch_optional(sqlx::query(sql)).await.unwrap().unwrap();
+        let due_at: DateTime<Utc> = sqlx::Row::get(&row, 0);
+        assert_eq!(due_at.to_rfc3339(), "9999-12-31T23:59:59.999999+00:00", "{sql}");
+    }
+    tx.rollback().await.unwrap();
+}
+
+/// `jobs` write a UUID there. Something else means that nobody knows who asked for the session.
 #[tokio::test]
 async fn a_session_whose_context_names_no_id_fails_no_story() {
     let office = Office::closed().await;
