@@ -14,7 +14,7 @@ use super::payload::{CreatedEventData, UpdatedEventData};
 use super::recordset::{self, Columns, columns_of};
 use super::rows::{
     changed_columns, deletion_by_hand, fetch_returned, id_is_any, prepare_insert, refuse_unstorable_values, returning,
-    touch,
+    returning_after, touch, unreadable_columns,
 };
 use super::tracked::{ActiveModelOf, Track, Tracked, capture_values, column_named, model_changes, set_column};
 use crate::error::{Error, Result};
@@ -137,7 +137,7 @@ where
         .filter(team_id.eq(tx.team_id()))
         .filter(id_is_any::<M>(ids)?)
         .into_query();
-    update.returning(returning::<M>());
+    update.returning(returning_after::<M>(&unreadable_columns(&models)));
     let written: Vec<M> = fetch_returned(tx, &update).await?;
     let mut written: HashMap<Uuid, M> = written
         .into_iter()

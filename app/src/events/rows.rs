@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::sentence::spaced;
 use super::tracked::{ActiveModelOf, ColumnOf, Tracked, column_named, find_column, set_column};
-use super::values::{refuse_unstorable, same};
+use super::values::{refuse_placeholder, refuse_unstorable, same};
 use crate::error::{Error, Result};
+use crate::json::{Unreadable, unreadable_in_sql};
 use crate::tenancy::TeamTx;
 use crate::tenancy::moments::{FIRST_MOMENT, LAST_MOMENT};
 
@@ -29,7 +30,13 @@ where
         ActiveValue::NotSet => set_column(model, team_id, tx.team_id().into())?,
         ActiveValue::Set(value) | ActiveValue::Unchanged(value) => refuse_other_team(tx, &value)?,
     }
-    refuse_unstorable_values::<M, A>(model)
+    refuse_unstorable_values::<M, A>(model)?;
+    for column in ColumnOf::<M>::iter() {
+        if let ActiveValue::Set(value) = model.get(column) {
+            refuse_placeholder(column.as_str(), &value)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn refuse_other_team(tx: &TeamTx, team_id: &Value) -> Result<()> {
@@ -103,7 +110,7 @@ pub(super) fn deletion_by_hand(column: impl IdenStatic) -> Error {
 /// Returns the columns that `changes` sets to values that differ from `old`.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a change of `id` or `team_id`.
+/// [`Error::Invalid`] for a change of `id` or `team_id`, and for a placeholder of JSON that can't be read.
 pub(super) fn changed_columns<M: Tracked>(
     tx: &TeamTx,
     old: &M,
@@ -120,7 +127,10 @@ pub(super) fn changed_columns<M: Tracked>(
         match column.as_str() {
             "id" => return Err(Error::invalid("id", "can't be changed; leave it out")),
             "team_id" => return refuse_other_team(tx, &value).map(|()| changed_columns),
-            _ => changed_columns.push((column, value)),
+            name => {
+                refuse_placeholder(name, &value)?;
+                changed_columns.push((column, value));
+            }
         }
     }
     Ok(changed_columns)
@@ -147,7 +157,7 @@ where
         .filter(column_named::<M>("team_id")?.eq(tx.team_id()))
         .filter(id.eq(old.get(id)))
         .into_query();
-    update.returning(returning::<M>());
+    update.returning(returning_after::<M>(&unreadable_columns(std::slice::from_ref(old))));
     let written = fetch_returned(tx, &update).await?.pop();
     Ok(Some(written.ok_or_else(|| Error::not_found(M::OBJECT_TYPE))?))
 }
@@ -163,9 +173,31 @@ pub(super) fn touch<M: Tracked>(update: &mut ActiveModelOf<M>) -> Result<()> {
 /// Returns a `RETURNING` clause with all columns, each as the entity reads it, and with moments limited to those that
 /// RFC 3339 can write.
 pub(super) fn returning<M: Tracked>() -> ReturningClause {
+    returning_after::<M>(&[])
+}
+
+/// The JSON columns that can't be read in some of the rows.
+pub(super) fn unreadable_columns<M: Tracked>(rows: &[M]) -> Vec<ColumnOf<M>> {
+    let is_unreadable = |column: &ColumnOf<M>| {
+        rows.iter()
+            .any(|row| refuse_placeholder("", &row.get(*column)).is_err())
+    };
+    let json = ColumnOf::<M>::iter().filter(|column| *column.def().get_column_type() == ColumnType::JsonBinary);
+    json.filter(is_unreadable).collect()
+}
+
+/// As [`returning`], for rows in which these JSON columns can't be read and are not changed. An update can't run a second
+/// time, as a query can, to replace them with placeholders.
+pub(super) fn returning_after<M: Tracked>(unreadable: &[ColumnOf<M>]) -> ReturningClause {
     Query::returning().exprs(ColumnOf::<M>::iter().map(|column| {
         let plain = Expr::col(column);
         let read = column.select_as(plain.clone());
+        if unreadable.iter().any(|other| other.as_str() == column.as_str()) {
+            let condition = unreadable_in_sql(&format!("\"{}\"", column.as_str()));
+            let placeholder = format!("'{}'::jsonb", Unreadable::NO_JSON.placeholder());
+            let replaced = Expr::case(Expr::cust(condition), Expr::cust(placeholder)).finally(plain);
+            return replaced.into();
+        }
         let is_moment = matches!(
             column.def().get_column_type(),
             ColumnType::TimestampWithTimeZone | ColumnType::Timestamp | ColumnType::DateTime | ColumnType::Date

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::payload::json_null;
 use crate::error::{Error, Result};
-use crate::json::{MAX_JSON_DEPTH, Unreadable, is_too_deep, refuse_too_deep};
+use crate::json::{MAX_JSON_DEPTH, Unreadable, WRITES_PLACEHOLDER, is_too_deep, refuse_too_deep};
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 
 /// The largest integer that every JSON reader keeps exactly (2^53−1).
@@ -213,6 +213,17 @@ pub(super) fn refuse_unstorable(field: &str, value: &Value) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Refuses the placeholder that a model has in place of JSON that can't be read.
+///
+/// # Errors
+/// [`Error::Invalid`] that names the field.
+pub(super) fn refuse_placeholder(field: &str, value: &Value) -> Result<()> {
+    match value {
+        Value::Json(Some(json)) if Unreadable::is_placeholder(json) => Err(Error::invalid(field, WRITES_PLACEHOLDER)),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn json_has_nul(json: &Json) -> bool {

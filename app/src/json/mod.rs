@@ -16,7 +16,7 @@ mod stored;
 mod text;
 
 pub use stored::Unreadable;
-pub(crate) use stored::{count_unreadable_reads, is_unreadable, read_column, unreadable_reads};
+pub(crate) use stored::{WRITES_PLACEHOLDER, count_unreadable_reads, is_unreadable, read_column, unreadable_reads};
 pub(crate) use text::fault_in;
 
 use serde_json::Value;

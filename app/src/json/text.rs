@@ -89,7 +89,7 @@ fn scan(text: &[u8]) -> Option<(Fault, usize)> {
 }
 
 /// Returns the offset of the end of the string that begins at `begin`.
-fn after_string(text: &[u8], begin: usize) -> usize {
+pub(super) fn after_string(text: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     loop {
         let rest = text.get(at..).unwrap_or_default();
@@ -101,7 +101,7 @@ fn after_string(text: &[u8], begin: usize) -> usize {
     }
 }
 
-fn after_number(text: &[u8], begin: usize) -> usize {
+pub(super) fn after_number(text: &[u8], begin: usize) -> usize {
     let rest = text.get(begin..).unwrap_or_default();
     let length = rest
         .iter()
@@ -109,7 +109,7 @@ fn after_number(text: &[u8], begin: usize) -> usize {
     begin + length.unwrap_or(rest.len())
 }
 
-fn is_portable_number(number: &[u8]) -> bool {
+pub(super) fn is_portable_number(number: &[u8]) -> bool {
     let is_whole = !number.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     if is_whole && number.len() <= MAX_SAFE_DIGITS {
         return true;

@@ -1,8 +1,8 @@
-//! Runs a query again whose rows hold values that a program can't read.
+//! Rewrites a query whose rows have values that a program can't read.
 //!
-//! PostgreSQL holds moments and JSON that Rust's types don't: see [`moments`] and [`json`](crate::json).
-//! One such value, written by SQL, must not fail the page that it is on. So the query runs once more as a subquery, and
-//! readable SQL takes the place of the columns that can't be read.
+//! PostgreSQL can store moments and JSON that Rust's types can't represent: see [`moments`] and [`json`](crate::json). SQL
+//! may have written such a value, and it must not fail the page that its row is on. So the query runs a second time, as
+//! a subquery of one that replaces these values.
 
 use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{Column as _, Row as _, TypeInfo as _};
@@ -10,17 +10,17 @@ use sqlx::{Column as _, Row as _, TypeInfo as _};
 use super::moments;
 use crate::json::{Unreadable, count_unreadable_reads, is_unreadable, unreadable_in_sql};
 
-/// Which columns of a query are replaced when they can't be read.
+/// Which unreadable columns of a query are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replaced {
-    /// Moments alone: the caller reads JSON by `json::read_column`, and marks what it can't read.
+    /// Moments only: the caller reads JSON with `json::read_column`, which reports unreadable values.
     Moments,
-    /// `jsonb`, too, by `{"unreadable": {"reason": …}}`: the caller decodes whole rows.
+    /// Moments and `jsonb`, for a caller that decodes whole rows. Unreadable JSON becomes `{"unreadable": {"reason": …}}`.
     MomentsAndJson,
 }
 
-/// The query that returns the same rows in a readable form; none if they can be read as they are, or if two columns
-/// have the same name.
+/// Returns the query that gives the same rows in a readable form. `None` if the rows are readable as they are, or if two
+/// columns have the same name.
 pub(super) fn readable_query(sql: &str, rows: &[PgRow], replaced: Replaced) -> Option<String> {
     let mut columns = moments::replaced(rows);
     if replaced == Replaced::MomentsAndJson {
@@ -32,7 +32,7 @@ pub(super) fn readable_query(sql: &str, rows: &[PgRow], replaced: Replaced) -> O
     let mut names: Vec<String> = Vec::new();
     for column in rows.first()?.columns() {
         let name = quoted(column.name());
-        // Columns of one name can't be told apart from outside.
+        // The outer query could not distinguish two columns with the same name.
         if names.contains(&name) {
             return None;
         }
@@ -44,11 +44,11 @@ pub(super) fn readable_query(sql: &str, rows: &[PgRow], replaced: Replaced) -> O
         }
     }
     let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-    // On a line of its own, should the query begin or end with a comment.
+    // On its own lines, because the query may begin or end with a line comment.
     Some(format!("SELECT {} FROM (\n{sql}\n) AS daybook_rows", names.join(", ")))
 }
 
-/// The columns of `jsonb` whose values can't all be read, each with the SQL that puts a placeholder in their place.
+/// Returns the `jsonb` columns that have unreadable values, each with SQL that puts a placeholder in place of these.
 fn unreadable_json(rows: &[PgRow]) -> Vec<(usize, String)> {
     let Some(first) = rows.first() else {
         return Vec::new();
@@ -65,7 +65,7 @@ fn unreadable_json(rows: &[PgRow]) -> Vec<(usize, String)> {
         count_unreadable_reads(unreadable as u64);
         let name = quoted(column.name());
         let condition = unreadable_in_sql(&name);
-        // Its text holds no apostrophe.
+        // Its text has no apostrophe.
         let placeholder = Unreadable::NO_JSON.placeholder();
         columns.push((
             index,
@@ -75,7 +75,7 @@ fn unreadable_json(rows: &[PgRow]) -> Vec<(usize, String)> {
     columns
 }
 
-/// The text of a field of type `jsonb`. In PostgreSQL's binary format a byte for the version comes before it.
+/// The text of a `jsonb` field. In PostgreSQL's binary format it follows a byte with the format's version.
 fn text_of(row: &PgRow, index: usize) -> &[u8] {
     let Ok(value) = row.try_get_raw(index) else {
         return &[];

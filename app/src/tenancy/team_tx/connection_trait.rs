@@ -9,6 +9,7 @@ use sqlx::query::Query;
 use super::TeamTx;
 use super::connection::open;
 use super::statement_kind::StatementKind;
+use crate::json::{Unreadable, WRITES_PLACEHOLDER};
 use crate::tenancy::moments::readable;
 use crate::tenancy::rereading::{Replaced, readable_query};
 
@@ -28,6 +29,7 @@ impl ConnectionTrait for TeamTx {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let kind = StatementKind::of(&statement.sql);
+        refuse_placeholders(&statement, kind)?;
         let query = sea_query(statement, self.database.persistent());
         let mut connection = self.connection.lock().await;
         let connection = open(&mut connection).map_err(exec_err)?;
@@ -51,6 +53,7 @@ impl ConnectionTrait for TeamTx {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let kind = StatementKind::of(&statement.sql);
+        refuse_placeholders(&statement, kind)?;
         // A query can run a second time, if it returns values that a program can't read.
         let again = (kind == StatementKind::Query).then(|| statement.clone());
         let mut rows = self.rows(statement).await?;
@@ -62,6 +65,18 @@ impl ConnectionTrait for TeamTx {
         let rows = readable(self.note_returned(kind, rows)).map_err(query_err)?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
+}
+
+/// Refuses a statement that would store a placeholder. A model that was read from an unreadable row has one in its field,
+/// and an update of all its columns would replace the stored value with it.
+fn refuse_placeholders(statement: &Statement, kind: StatementKind) -> Result<(), DbErr> {
+    let is_placeholder =
+        |value: &sea_orm::Value| matches!(value, sea_orm::Value::Json(Some(json)) if Unreadable::is_placeholder(json));
+    let mut values = statement.values.iter().flat_map(|values| &values.0);
+    if kind != StatementKind::Query && values.any(is_placeholder) {
+        return Err(DbErr::Custom(format!("a value to be written {WRITES_PLACEHOLDER}")));
+    }
+    Ok(())
 }
 
 impl TeamTx {

@@ -284,6 +284,117 @@ async fn models_with_json_that_cannot_be_read_are_found() {
     }
 }
 
+/// A model that was read from such a row, as a program writes it back.
+#[tokio::test]
+async fn a_placeholder_is_never_written_in_place_of_the_stored_value() {
+    let office = Office::closed().await;
+    let made = office.create("deep", json!({"a": 1})).await.unwrap();
+    let stored = "SELECT extra::text FROM widgets WHERE id = $1";
+    let deep = nested_text(140);
+    let set = async |json: &str| {
+        sqlx::query("UPDATE widgets SET extra = $2::jsonb WHERE id = $1")
+            .bind(made.id)
+            .bind(json)
+            .execute(&mut office.app.team.connection().await)
+            .await
+            .unwrap();
+    };
+    set(&deep).await;
+    let tx = office.app.database.begin(&office.context).await.unwrap();
+    let read = widget::Entity::find_by_id(made.id).one(&tx).await.unwrap().unwrap();
+    assert!(read.extra.as_ref().unwrap()["unreadable"].is_object());
+    let whole = |name: &str| {
+        let mut whole = widget::ActiveModel::from(read.clone()).reset_all();
+        whole.name = Set(name.to_owned());
+        whole
+    };
+
+    // SeaORM's own updates and inserts.
+    let mut copy = whole("copy");
+    copy.id = Set(Uuid::now_v7());
+    for refused in [
+        whole("by SeaORM").update(&tx).await.map(drop),
+        widget::Entity::update_many()
+            .set(whole("many"))
+            .exec(&tx)
+            .await
+            .map(drop),
+        widget::Entity::insert(copy.clone())
+            .exec_without_returning(&tx)
+            .await
+            .map(drop),
+    ] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("stands for stored JSON that can't be read"), "{error}");
+    }
+    // The helpers write what differs from the row: the name alone.
+    let written = update_model_with_event(&tx, &read, whole("by the helper"), Track::All)
+        .await
+        .unwrap();
+    assert_eq!((written.name.as_str(), &written.extra), ("by the helper", &read.extra));
+    let renamed = widget::ActiveModel {
+        note: Set(Some("many".to_owned())),
+        ..Default::default()
+    };
+    let written = update_models_with_events(&tx, widget::Entity::find(), renamed, Track::All)
+        .await
+        .unwrap();
+    assert_eq!(
+        (written[0].note.as_deref(), &written[0].extra),
+        (Some("many"), &read.extra)
+    );
+    delete_model_with_event(&tx, read.clone(), None).await.unwrap();
+    let restored = restore_model_with_event(&tx, read.clone(), None).await.unwrap();
+    assert_eq!(restored.extra, read.extra);
+    let error = create_model_with_event(&tx, copy.clone(), Track::All)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("extra: stands for stored JSON"),
+        "{error}"
+    );
+    let error = create_models_with_events(&tx, vec![copy], Track::All)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("extra: stands for stored JSON"), "{error}");
+    tx.commit().await.unwrap();
+    let left: String = sqlx::query_scalar(stored)
+        .bind(made.id)
+        .fetch_one(&mut office.app.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(left, deep);
+
+    // Somebody has repaired the row meanwhile.
+    set("7").await;
+    let tx = office.app.database.begin(&office.context).await.unwrap();
+    let error = update_model_with_event(&tx, &read, whole("late"), Track::All)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("extra: stands for stored JSON"),
+        "{error}"
+    );
+    let changes = widget::ActiveModel {
+        extra: Set(read.extra.clone()),
+        ..Default::default()
+    };
+    let error = update_models_with_events(&tx, widget::Entity::find(), changes, Track::All)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("extra: stands for stored JSON"),
+        "{error}"
+    );
+    tx.rollback().await.unwrap();
+    let left: String = sqlx::query_scalar(stored)
+        .bind(made.id)
+        .fetch_one(&mut office.app.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(left, "7");
+}
+
 /// A query whose rows can't be read runs a second time, as a subquery. A statement that changes rows must not.
 #[tokio::test]
 async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
