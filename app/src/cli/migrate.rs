@@ -19,7 +19,7 @@ pub(super) struct Args {
 enum Command {
     /// Apply all pending migrations.
     Up,
-    /// Revert the last migrations. Their tables are dropped with their rows.
+    /// Revert the last migrations. The tables that they created are dropped with their rows.
     Down {
         /// The number of migrations to revert.
         #[arg(long, default_value_t = 1)]

@@ -44,7 +44,7 @@ const DEFAULT_LOG_FILTER: &str = "info,sqlx=warn,sea_orm=warn,graphile_worker=wa
 /// A log target that is always off: there the queue prints the jobs' payloads. The sessions record how jobs ended.
 const SUPPRESSED_LOGS: &str = "graphile_worker::runner=off";
 
-/// Every change to a team's objects, recorded as an event in the same commit.
+/// Record every change to a team's objects as an event, in the same commit.
 #[derive(Debug, Parser)]
 #[command(name = "daybook", version, about, disable_help_subcommand = true)]
 struct Cli {
