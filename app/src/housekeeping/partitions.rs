@@ -21,7 +21,7 @@ impl fmt::Display for PartitionAction {
             Self::Ensured { strays: 0 } => f.write_str("The partitions of this month and the next three exist"),
             Self::Ensured { strays } => write!(
                 f,
-                "{strays} events are in events_default instead of a month's partition: the clock of their writer is wrong"
+                "{strays} events are in events_default instead of a month's partition: their writer's clock is wrong"
             ),
         }
     }
@@ -39,7 +39,7 @@ impl Job for MakePartitions {
         let strays = session.database().ensure_partitions().await?;
         if strays > 0 {
             tracing::error!(
-                "{strays} events are in events_default instead of a month's partition: the clock of their writer is wrong"
+                "{strays} events are in events_default instead of a month's partition: their writer's clock is wrong"
             );
         }
         session.add_action(&PartitionAction::Ensured { strays }).await?;

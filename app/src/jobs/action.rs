@@ -35,8 +35,8 @@ impl RenderedAction {
             return Err(Error::invalid(
                 "payload",
                 format!(
-                    "the action is {size} bytes long, more than {MAX_PAYLOAD_BYTES}; write long content to a run's log, and \
-                     refer to the run here"
+                    "the action is {size} bytes long, more than {MAX_PAYLOAD_BYTES}; write long content to a run's \
+                     log, and refer to the run here"
                 ),
             ));
         }

@@ -39,7 +39,7 @@ impl Jobs {
     pub fn with<J: Job>(mut self) -> Result<Self> {
         if !is_name(J::NAME) {
             return Err(Error::internal(format!(
-                "the job name {:?} is invalid: a name is 1 to 63 of a-z, 0-9, '_', '-' and '.', beginning with a letter",
+                "the job name {:?} is invalid: it must be 1 to 63 of a-z, 0-9, '_', '-', '.', beginning with a letter",
                 J::NAME
             )));
         }

@@ -26,7 +26,7 @@ pub struct SocketId(pub u64);
 
 /// A topic in a team. Notifications are those of one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
+pub enum TeamTopic {
     /// A thread.
     Thread(Uuid),
     /// All threads.
@@ -51,10 +51,10 @@ pub enum HubAction {
         /// The position up to which it was delivered.
         after: Cursor,
     },
-    /// Tell these sockets to read the subject themselves.
+    /// Tell these sockets to read the topic themselves.
     Wake {
-        /// The subject that has changed.
-        subject: Subject,
+        /// The topic that has changed.
+        team_topic: TeamTopic,
         /// The sockets that follow it.
         sockets: Vec<SocketId>,
     },
@@ -75,8 +75,8 @@ pub enum ReadOutcome {
 }
 
 #[derive(Debug, Default)]
-struct TeamTopics {
-    followed: BTreeMap<Subject, TopicState>,
+struct TeamState {
+    followed: BTreeMap<TeamTopic, TopicState>,
 }
 
 #[derive(Debug, Default)]
@@ -96,11 +96,11 @@ enum ThreadRead {
     ReadingAgain,
 }
 
-/// Keeps which socket follows which subject, and how far threads were delivered.
+/// Keeps which socket follows which topic, and how far threads were delivered.
 #[derive(Debug, Default)]
 pub struct Hub {
-    teams: HashMap<Uuid, TeamTopics>,
-    sockets: HashMap<SocketId, (Uuid, HashSet<Subject>)>,
+    teams: HashMap<Uuid, TeamState>,
+    sockets: HashMap<SocketId, (Uuid, HashSet<TeamTopic>)>,
 }
 
 impl Hub {
@@ -111,40 +111,40 @@ impl Hub {
 
     /// Removes a socket and its subscriptions.
     pub fn leave(&mut self, socket: SocketId) {
-        let Some((team_id, subjects)) = self.sockets.remove(&socket) else {
+        let Some((team_id, team_topics)) = self.sockets.remove(&socket) else {
             return;
         };
-        for subject in subjects {
-            self.remove_follower(team_id, subject, socket);
+        for team_topic in team_topics {
+            self.remove_follower(team_id, team_topic, socket);
         }
     }
 
-    /// Subscribes a socket to a subject. The socket must read the subject's position after this call, so that each
+    /// Subscribes a socket to a topic. The socket must read the topic's position after this call, so that each
     /// later change is either in what it reads or signalled.
-    pub fn follow(&mut self, socket: SocketId, subject: Subject) {
-        let Some((team_id, subjects)) = self.sockets.get_mut(&socket) else {
+    pub fn follow(&mut self, socket: SocketId, team_topic: TeamTopic) {
+        let Some((team_id, team_topics)) = self.sockets.get_mut(&socket) else {
             return;
         };
-        subjects.insert(subject);
+        team_topics.insert(team_topic);
         let team = self.teams.entry(*team_id).or_default();
-        team.followed.entry(subject).or_default().followers.insert(socket);
+        team.followed.entry(team_topic).or_default().followers.insert(socket);
     }
 
     /// Removes a socket's subscription.
-    pub fn unfollow(&mut self, socket: SocketId, subject: Subject) {
-        let Some((team_id, subjects)) = self.sockets.get_mut(&socket) else {
+    pub fn unfollow(&mut self, socket: SocketId, team_topic: TeamTopic) {
+        let Some((team_id, team_topics)) = self.sockets.get_mut(&socket) else {
             return;
         };
         let team_id = *team_id;
-        if subjects.remove(&subject) {
-            self.remove_follower(team_id, subject, socket);
+        if team_topics.remove(&team_topic) {
+            self.remove_follower(team_id, team_topic, socket);
         }
     }
 
     /// Records that a follower has read a thread to its end, `cursor`. If the thread wasn't delivered before,
     /// deliveries start at `cursor`. Otherwise the changes up to there are delivered to the other followers first.
     pub fn follower_reached(&mut self, team_id: Uuid, thread_id: Uuid, cursor: Cursor) -> Option<HubAction> {
-        let followed = self.followed(team_id, Subject::Thread(thread_id))?;
+        let followed = self.followed(team_id, TeamTopic::Thread(thread_id))?;
         if followed.delivered_to.is_none() {
             followed.delivered_to = Some(cursor);
         }
@@ -161,21 +161,21 @@ impl Hub {
         match (signal.topic.name(), signal.topic.id()) {
             (THREAD_NAME, Some(id)) => {
                 actions.extend(team.thread_changed(team_id, id));
-                actions.extend(team.wake(Subject::Threads));
+                actions.extend(team.wake(TeamTopic::Threads));
             }
             (THREADS_NAME, _) => {
                 if team
                     .followed
                     .keys()
-                    .any(|subject| matches!(subject, Subject::Thread(_)))
+                    .any(|team_topic| matches!(team_topic, TeamTopic::Thread(_)))
                 {
                     actions.push(HubAction::LookUp { team_id });
                 }
-                actions.extend(team.wake(Subject::Threads));
+                actions.extend(team.wake(TeamTopic::Threads));
             }
-            (JOB_SESSIONS_NAME, _) => actions.extend(team.wake(Subject::JobSessions)),
-            (RUNS_NAME, _) => actions.extend(team.wake(Subject::Runs)),
-            (NOTIFICATIONS_NAME, Some(person)) => actions.extend(team.wake(Subject::Notifications(person))),
+            (JOB_SESSIONS_NAME, _) => actions.extend(team.wake(TeamTopic::JobSessions)),
+            (RUNS_NAME, _) => actions.extend(team.wake(TeamTopic::Runs)),
+            (NOTIFICATIONS_NAME, Some(person)) => actions.extend(team.wake(TeamTopic::Notifications(person))),
             // A topic of another version.
             _ => {}
         }
@@ -185,7 +185,7 @@ impl Hub {
     /// Handles a thread's current position, which a look-up found.
     pub fn thread_head(&mut self, team_id: Uuid, thread_id: Uuid, head: Cursor) -> Option<HubAction> {
         let team = self.teams.get_mut(&team_id)?;
-        let delivered_to = team.followed.get(&Subject::Thread(thread_id))?.delivered_to;
+        let delivered_to = team.followed.get(&TeamTopic::Thread(thread_id))?.delivered_to;
         (delivered_to < Some(head)).then(|| team.thread_changed(team_id, thread_id))?
     }
 
@@ -199,7 +199,7 @@ impl Hub {
         outcome: ReadOutcome,
     ) -> (Vec<SocketId>, Option<HubAction>) {
         let nothing = (Vec::new(), None);
-        let Some(followed) = self.followed(team_id, Subject::Thread(thread_id)) else {
+        let Some(followed) = self.followed(team_id, TeamTopic::Thread(thread_id)) else {
             return nothing;
         };
         // All followers left during the read, and others came since: the read isn't for them.
@@ -229,15 +229,18 @@ impl Hub {
         let Some(team) = self.teams.get(&team_id) else {
             return Vec::new();
         };
-        let followed = [Subject::Threads, Subject::JobSessions, Subject::Runs];
-        followed.into_iter().filter_map(|subject| team.wake(subject)).collect()
+        let followed = [TeamTopic::Threads, TeamTopic::JobSessions, TeamTopic::Runs];
+        followed
+            .into_iter()
+            .filter_map(|team_topic| team.wake(team_topic))
+            .collect()
     }
 
     /// Returns the team's followed threads.
     pub fn followed_threads(&self, team_id: Uuid) -> Vec<Uuid> {
-        self.subjects(team_id)
-            .filter_map(|subject| match subject {
-                Subject::Thread(id) => Some(id),
+        self.team_topics(team_id)
+            .filter_map(|team_topic| match team_topic {
+                TeamTopic::Thread(id) => Some(id),
                 _ => None,
             })
             .collect()
@@ -245,34 +248,34 @@ impl Hub {
 
     /// Returns the people of the team whose notifications are followed.
     pub fn followed_inboxes(&self, team_id: Uuid) -> Vec<Uuid> {
-        self.subjects(team_id)
-            .filter_map(|subject| match subject {
-                Subject::Notifications(person) => Some(person),
+        self.team_topics(team_id)
+            .filter_map(|team_topic| match team_topic {
+                TeamTopic::Notifications(person) => Some(person),
                 _ => None,
             })
             .collect()
     }
 
-    fn subjects(&self, team_id: Uuid) -> impl Iterator<Item = Subject> + '_ {
+    fn team_topics(&self, team_id: Uuid) -> impl Iterator<Item = TeamTopic> + '_ {
         self.teams
             .get(&team_id)
             .into_iter()
             .flat_map(|team| team.followed.keys().copied())
     }
 
-    fn followed(&mut self, team_id: Uuid, subject: Subject) -> Option<&mut TopicState> {
-        self.teams.get_mut(&team_id)?.followed.get_mut(&subject)
+    fn followed(&mut self, team_id: Uuid, team_topic: TeamTopic) -> Option<&mut TopicState> {
+        self.teams.get_mut(&team_id)?.followed.get_mut(&team_topic)
     }
 
-    fn remove_follower(&mut self, team_id: Uuid, subject: Subject, socket: SocketId) {
+    fn remove_follower(&mut self, team_id: Uuid, team_topic: TeamTopic, socket: SocketId) {
         let Some(team) = self.teams.get_mut(&team_id) else {
             return;
         };
-        if let Some(followed) = team.followed.get_mut(&subject) {
+        if let Some(followed) = team.followed.get_mut(&team_topic) {
             followed.followers.remove(&socket);
             if followed.followers.is_empty() {
                 // A read that is still in progress will find no follower.
-                team.followed.remove(&subject);
+                team.followed.remove(&team_topic);
             }
         }
         if team.followed.is_empty() {
@@ -283,20 +286,20 @@ impl Hub {
     /// Panics if the two indexes of subscriptions disagree.
     #[cfg(test)]
     fn check_invariants(&self) {
-        for (socket, (team_id, subjects)) in &self.sockets {
-            for subject in subjects {
-                assert!(self.teams[team_id].followed[subject].followers.contains(socket));
+        for (socket, (team_id, team_topics)) in &self.sockets {
+            for team_topic in team_topics {
+                assert!(self.teams[team_id].followed[team_topic].followers.contains(socket));
             }
         }
         for (team_id, team) in &self.teams {
             assert!(!team.followed.is_empty());
-            for (subject, followed) in &team.followed {
+            for (team_topic, followed) in &team.followed {
                 assert!(!followed.followers.is_empty());
                 for socket in &followed.followers {
-                    let (of_team, subjects) = &self.sockets[socket];
-                    assert!(of_team == team_id && subjects.contains(subject));
+                    let (of_team, team_topics) = &self.sockets[socket];
+                    assert!(of_team == team_id && team_topics.contains(team_topic));
                 }
-                if !matches!(subject, Subject::Thread(_)) {
+                if !matches!(team_topic, TeamTopic::Thread(_)) {
                     assert!(followed.delivered_to.is_none() && followed.read == ThreadRead::Idle);
                 }
                 if followed.read != ThreadRead::Idle {
@@ -310,13 +313,13 @@ impl Hub {
     }
 }
 
-impl TeamTopics {
+impl TeamState {
     fn thread_changed(&mut self, team_id: Uuid, thread_id: Uuid) -> Option<HubAction> {
-        let subject = Subject::Thread(thread_id);
-        let followed = self.followed.get_mut(&subject)?;
+        let team_topic = TeamTopic::Thread(thread_id);
+        let followed = self.followed.get_mut(&team_topic)?;
         match (followed.read, followed.delivered_to) {
             // Its followers are new, and read its position themselves.
-            (ThreadRead::Idle, None) => self.wake(subject),
+            (ThreadRead::Idle, None) => self.wake(team_topic),
             (ThreadRead::Idle, Some(after)) => {
                 followed.read = ThreadRead::Reading;
                 Some(HubAction::Read {
@@ -332,10 +335,10 @@ impl TeamTopics {
         }
     }
 
-    fn wake(&self, subject: Subject) -> Option<HubAction> {
-        let followed = self.followed.get(&subject)?;
+    fn wake(&self, team_topic: TeamTopic) -> Option<HubAction> {
+        let followed = self.followed.get(&team_topic)?;
         Some(HubAction::Wake {
-            subject,
+            team_topic,
             sockets: followed.followers.iter().copied().collect(),
         })
     }

@@ -51,7 +51,7 @@ use self::hub::SocketId;
 pub use self::options::LiveOptions;
 use self::outbox::SocketInbox;
 pub use self::routes::routes;
-use self::service::{Service, SocketCommand, TeamMember};
+use self::service::{LiveService, SocketCommand, TeamMember};
 use self::socket_context::SocketContext;
 pub use self::topic::Topic;
 use crate::error::{Error, Result};
@@ -80,7 +80,7 @@ impl Live {
     pub fn start(database: &Database, direct: Option<PgConnectOptions>, options: LiveOptions) -> Self {
         let signals = database.extension::<Signals>().cloned().unwrap_or_default();
         let (commands, received) = mpsc::unbounded_channel();
-        let service = Service::new(database.clone(), options.clone(), received, signals.local().clone());
+        let service = LiveService::new(database.clone(), options.clone(), received, signals.local().clone());
         let service_task = tokio::spawn(service.run());
         if let Some(direct) = direct {
             let relaying = signals.exchange(direct);

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use super::frames::ThreadFrame;
-use super::hub::Subject;
+use super::hub::TeamTopic;
 use crate::threads::Cursor;
 
 /// Maximum number of deliveries that wait for a socket. A socket that is further behind reads for itself, at its own
@@ -24,8 +24,8 @@ pub(super) enum QueuedDelivery {
         to: Cursor,
         frames: Arc<[ThreadFrame]>,
     },
-    /// The subject has changed: the socket must read it itself.
-    Changed(Subject),
+    /// The topic has changed: the socket must read it itself.
+    Changed(TeamTopic),
 }
 
 /// A signal that reaches a socket even if its queue is full.

@@ -12,16 +12,15 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-use super::hub::{Hub, HubAction, ReadOutcome, SocketId, Subject};
+use super::hub::{Hub, HubAction, ReadOutcome, SocketId, TeamTopic};
 use super::options::LiveOptions;
 use super::outbox::{ControlSignal, QueuedDelivery, SocketOutbox};
-use super::shared_reads::{self, LookUpResult, ThreadPage};
+use super::shared_reads::{self, LookUpResult, ThreadUpdate};
 use crate::error::{Error, Result};
 use crate::notifications::notifications_signal;
 use crate::signals::{Mailbox, PendingSignals};
 use crate::tenancy::{Actor, Context, Database, Signal, Snapshot};
-use crate::threads::Cursor;
-use crate::threads::THREADS;
+use crate::threads::{Cursor, THREADS};
 
 /// Commands from sockets to the service's task.
 #[derive(Debug)]
@@ -32,8 +31,8 @@ pub(super) enum SocketCommand {
         outbox: SocketOutbox,
     },
     Leave(SocketId),
-    Follow(SocketId, Subject),
-    Unfollow(SocketId, Subject),
+    Follow(SocketId, TeamTopic),
+    Unfollow(SocketId, TeamTopic),
     /// The socket has read a thread to its end.
     Reached(SocketId, Uuid, Cursor),
     /// Close all sockets.
@@ -76,7 +75,7 @@ enum FinishedRead {
         team_id: Uuid,
         thread_id: Uuid,
         after: Cursor,
-        page: Result<Option<ThreadPage>>,
+        page: Result<Option<ThreadUpdate>>,
     },
     LookUp {
         team_id: Uuid,
@@ -84,7 +83,7 @@ enum FinishedRead {
     },
 }
 
-pub(super) struct Service {
+pub(super) struct LiveService {
     pub(super) database: Database,
     pub(super) options: LiveOptions,
     pub(super) commands: mpsc::UnboundedReceiver<SocketCommand>,
@@ -104,7 +103,7 @@ struct LiveState {
     closing: bool,
 }
 
-impl Service {
+impl LiveService {
     pub(super) fn new(
         database: Database,
         options: LiveOptions,
@@ -154,10 +153,10 @@ impl Service {
     fn perform(&mut self, action: HubAction, tasks: &mut JoinSet<FinishedRead>, read_permits: &Arc<Semaphore>) {
         let (database, read_permits) = (self.database.clone(), read_permits.clone());
         match action {
-            HubAction::Wake { subject, sockets } => {
+            HubAction::Wake { team_topic, sockets } => {
                 for socket in sockets {
                     if let Some((_, outbox)) = self.state.sockets.get(&socket) {
-                        outbox.deliver(QueuedDelivery::Changed(subject));
+                        outbox.deliver(QueuedDelivery::Changed(team_topic));
                     }
                 }
             }
@@ -168,7 +167,7 @@ impl Service {
             } => {
                 tasks.spawn(async move {
                     let _permit = read_permits.acquire_owned().await;
-                    let page = shared_reads::thread_page(&database, team_id, thread_id, after).await;
+                    let page = shared_reads::thread_update(&database, team_id, thread_id, after).await;
                     FinishedRead::Thread {
                         team_id,
                         thread_id,
@@ -223,8 +222,8 @@ impl LiveState {
                 self.sockets.insert(socket, (member, outbox));
             }
             SocketCommand::Leave(socket) => self.leave(socket),
-            SocketCommand::Follow(socket, subject) => self.hub.follow(socket, subject),
-            SocketCommand::Unfollow(socket, subject) => self.hub.unfollow(socket, subject),
+            SocketCommand::Follow(socket, team_topic) => self.hub.follow(socket, team_topic),
+            SocketCommand::Unfollow(socket, team_topic) => self.hub.unfollow(socket, team_topic),
             SocketCommand::Reached(socket, thread_id, cursor) => {
                 let Some((member, _)) = self.sockets.get(&socket) else {
                     return Vec::new();

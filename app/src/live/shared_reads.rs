@@ -19,25 +19,25 @@ use crate::{auth, notifications, threads};
 pub(super) const PAGE_ROWS: i64 = 200;
 
 /// A page of a thread's changes, encoded as frames.
-pub(super) struct ThreadPage {
+pub(super) struct ThreadUpdate {
     pub(super) to: Cursor,
     pub(super) more: bool,
     pub(super) frames: Arc<[ThreadFrame]>,
 }
 
-pub(super) async fn thread_page(
+pub(super) async fn thread_update(
     database: &Database,
     team_id: Uuid,
     thread_id: Uuid,
     after: Cursor,
-) -> Result<Option<ThreadPage>> {
+) -> Result<Option<ThreadUpdate>> {
     let tx = database.read(&Context::system(team_id, "live")).await?;
     // The transaction only reads, so it may be rolled back by its drop while the frames are sent.
     let Some(changes) = threads::changes(&tx, thread_id, after, PAGE_ROWS).await? else {
         return Ok(None);
     };
     let (to, more) = (changes.to, changes.to != changes.head);
-    Ok(Some(ThreadPage {
+    Ok(Some(ThreadUpdate {
         to,
         more,
         frames: thread_frames(after, changes)?.into(),

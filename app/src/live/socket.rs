@@ -146,7 +146,7 @@ where
 
     async fn handle_delivery(&mut self, delivery: QueuedDelivery) -> Result<(), CloseReason> {
         match delivery {
-            QueuedDelivery::Changed(subject) => self.subscriptions.mark_behind(subject),
+            QueuedDelivery::Changed(team_topic) => self.subscriptions.mark_behind(team_topic),
             QueuedDelivery::Thread { id, from, to, frames } => {
                 if self.subscriptions.advance_if_next(id, from, to) {
                     for frame in frames.iter() {
@@ -165,8 +165,8 @@ where
         if let Some((thread_id, cursor)) = pulled.reached {
             self.context.reached_head(thread_id, cursor);
         }
-        if let Some(subject) = pulled.refused {
-            self.context.unfollow(subject);
+        if let Some(team_topic) = pulled.refused {
+            self.context.unfollow(team_topic);
         }
         Ok(())
     }
@@ -211,8 +211,8 @@ where
         let answer = match client_frame(text) {
             Ok(ClientFrame::Ping {}) => Some(ServerFrame::Pong {}),
             Ok(ClientFrame::Unsubscribe { topic }) => {
-                if let Some(subject) = self.subscriptions.unsubscribe(topic) {
-                    self.context.unfollow(subject);
+                if let Some(team_topic) = self.subscriptions.unsubscribe(topic) {
+                    self.context.unfollow(team_topic);
                 }
                 Some(ServerFrame::Unsubscribed { topic })
             }
@@ -222,9 +222,9 @@ where
                 revision,
                 cursor,
             }) => match self.subscriptions.subscribe(topic, seq, revision, cursor) {
-                Ok(subject) => {
+                Ok(team_topic) => {
                     // Before the socket reads the topic's position, so that no change between the two is missed.
-                    self.context.follow(subject);
+                    self.context.follow(team_topic);
                     None
                 }
                 Err(error_frame) => Some(*error_frame),

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::hub::{SocketId, Subject};
+use super::hub::{SocketId, TeamTopic};
 use super::options::LiveOptions;
 use super::service::{MemberId, SocketCommand, TeamMember};
 use super::topic::Topic;
@@ -31,14 +31,14 @@ pub(super) struct SocketContext {
 }
 
 impl SocketContext {
-    /// Returns the subject of a topic for this member. An API key has no notifications: returns `None`.
-    pub(super) fn subject(&self, topic: Topic) -> Option<Subject> {
+    /// Returns the topic of a topic for this member. An API key has no notifications: returns `None`.
+    pub(super) fn team_topic(&self, topic: Topic) -> Option<TeamTopic> {
         match (topic, self.member.id) {
-            (Topic::Thread(id), _) => Some(Subject::Thread(id)),
-            (Topic::Threads, _) => Some(Subject::Threads),
-            (Topic::JobSessions, _) => Some(Subject::JobSessions),
-            (Topic::Runs, _) => Some(Subject::Runs),
-            (Topic::Notifications, MemberId::Person(person)) => Some(Subject::Notifications(person)),
+            (Topic::Thread(id), _) => Some(TeamTopic::Thread(id)),
+            (Topic::Threads, _) => Some(TeamTopic::Threads),
+            (Topic::JobSessions, _) => Some(TeamTopic::JobSessions),
+            (Topic::Runs, _) => Some(TeamTopic::Runs),
+            (Topic::Notifications, MemberId::Person(person)) => Some(TeamTopic::Notifications(person)),
             (Topic::Notifications, MemberId::ApiKey(_)) => None,
         }
     }
@@ -47,12 +47,12 @@ impl SocketContext {
         self.read_permits.clone().acquire_owned().await.ok()
     }
 
-    pub(super) fn follow(&self, subject: Subject) {
-        self.send(SocketCommand::Follow(self.socket, subject));
+    pub(super) fn follow(&self, team_topic: TeamTopic) {
+        self.send(SocketCommand::Follow(self.socket, team_topic));
     }
 
-    pub(super) fn unfollow(&self, subject: Subject) {
-        self.send(SocketCommand::Unfollow(self.socket, subject));
+    pub(super) fn unfollow(&self, team_topic: TeamTopic) {
+        self.send(SocketCommand::Unfollow(self.socket, team_topic));
     }
 
     pub(super) fn reached_head(&self, thread_id: Uuid, cursor: Cursor) {

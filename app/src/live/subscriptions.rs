@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use self::position::{FeedPosition, Position, ReadPage, Subscription};
 use super::frames::ServerFrame;
-use super::hub::Subject;
+use super::hub::TeamTopic;
 use super::limits::MAX_TOPICS;
 use super::shared_reads::PAGE_ROWS;
 use super::socket_context::SocketContext;
@@ -49,8 +49,8 @@ pub(super) struct PullResult {
     pub(super) frames: Vec<Utf8Bytes>,
     /// The thread that was read to its end, and its position.
     pub(super) reached: Option<(Uuid, Cursor)>,
-    /// The subject that the socket may not follow.
-    pub(super) refused: Option<Subject>,
+    /// The topic that the socket may not follow.
+    pub(super) refused: Option<TeamTopic>,
 }
 
 impl Subscriptions {
@@ -71,7 +71,7 @@ impl Subscriptions {
         seq: Option<i64>,
         revision: Option<i64>,
         cursor: Option<String>,
-    ) -> Result<Subject, Box<ServerFrame>> {
+    ) -> Result<TeamTopic, Box<ServerFrame>> {
         let error_frame = |code, detail: String| {
             Err(Box::new(ServerFrame::Error {
                 code,
@@ -104,7 +104,7 @@ impl Subscriptions {
         if !self.topics.contains_key(&topic) && self.topics.len() >= MAX_TOPICS {
             return error_frame("too-many-topics", format!("one socket can follow {MAX_TOPICS} topics"));
         }
-        let Some(subject) = self.context.subject(topic) else {
+        let Some(team_topic) = self.context.team_topic(topic) else {
             return error_frame(
                 "forbidden",
                 "an API key has no notifications; use a person's token".to_owned(),
@@ -127,21 +127,21 @@ impl Subscriptions {
             position,
         };
         self.topics.insert(topic, subscription);
-        Ok(subject)
+        Ok(team_topic)
     }
 
-    pub(super) fn unsubscribe(&mut self, topic: Topic) -> Option<Subject> {
+    pub(super) fn unsubscribe(&mut self, topic: Topic) -> Option<TeamTopic> {
         self.topics.remove(&topic)?;
-        self.context.subject(topic)
+        self.context.team_topic(topic)
     }
 
-    pub(super) fn mark_behind(&mut self, subject: Subject) {
-        let topic = match subject {
-            Subject::Thread(id) => Topic::Thread(id),
-            Subject::Threads => Topic::Threads,
-            Subject::Notifications(_) => Topic::Notifications,
-            Subject::JobSessions => Topic::JobSessions,
-            Subject::Runs => Topic::Runs,
+    pub(super) fn mark_behind(&mut self, team_topic: TeamTopic) {
+        let topic = match team_topic {
+            TeamTopic::Thread(id) => Topic::Thread(id),
+            TeamTopic::Threads => Topic::Threads,
+            TeamTopic::Notifications(_) => Topic::Notifications,
+            TeamTopic::JobSessions => Topic::JobSessions,
+            TeamTopic::Runs => Topic::Runs,
         };
         if let Some(subscription) = self.topics.get_mut(&topic) {
             subscription.behind = true;
@@ -209,7 +209,7 @@ impl Subscriptions {
         let mut pulled = subscription.apply(topic, from, page)?;
         if pulled.refused.is_some() {
             self.topics.remove(&topic);
-            pulled.refused = self.context.subject(topic);
+            pulled.refused = self.context.team_topic(topic);
         }
         Ok(pulled)
     }

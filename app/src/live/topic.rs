@@ -32,7 +32,8 @@ impl PartialSchema for Topic {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .description(Some(
-                "A topic that a client can follow: one thread, all threads of the team, the person's own notifications, job sessions, or runs.",
+                "A topic that a client can follow: one thread, all threads of the team, the person's own \
+                 notifications, job sessions, or runs.",
             ))
             .pattern(Some(
                 "^(thread:[0-9a-fA-F-]{32,36}|threads|notifications|job-sessions|runs)$",

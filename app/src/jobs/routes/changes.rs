@@ -43,7 +43,7 @@ struct Retried {
         (status = 202, body = SessionView),
         (status = 403, description = "Viewers only read", body = Problem),
         (status = 404, description = "No such team or session", body = Problem),
-        (status = 409, description = "The job is running or has succeeded, or there is a newer attempt", body = Problem),
+        (status = 409, description = "The job is running or has succeeded, or a newer attempt exists", body = Problem),
     )
 )]
 async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<SessionView>)> {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Team, moment};
-use crate::jobs::store::{self, Filter};
+use crate::jobs::store::{self, SessionFilter};
 use crate::jobs::view::{ActionView, SessionView};
 
 /// Returns the routes of job sessions, under `/v1/teams/{team_id}`.
@@ -48,13 +48,13 @@ struct SessionParams {
 }
 
 impl SessionParams {
-    fn filter(&self) -> Result<Filter> {
+    fn filter(&self) -> Result<SessionFilter> {
         let since = self.since.as_deref().map(|text| moment("since", text));
         let uuid = |name: &str, text: Option<&str>| {
             text.map(|text| Uuid::try_parse(text).map_err(|_| Error::invalid(name, "must be a UUID")))
                 .transpose()
         };
-        Ok(Filter {
+        Ok(SessionFilter {
             status: self.status.as_deref().map(str::parse).transpose()?,
             job_name: self.job.clone(),
             since: since.transpose()?,

@@ -63,7 +63,7 @@ pub(super) struct ActionRow {
 
 /// Filters of sessions.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
+pub(super) struct SessionFilter {
     pub(super) status: Option<Status>,
     pub(super) job_name: Option<String>,
     pub(super) job_id: Option<Uuid>,
@@ -166,7 +166,12 @@ async fn update_session(
 
 /// Lists sessions, the newest first, with inputs and errors shortened for a list. Returns one more than `limit` if
 /// there are more.
-pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<SessionRow>> {
+pub(super) async fn list(
+    tx: &TeamTx,
+    filter: &SessionFilter,
+    after: Option<Uuid>,
+    limit: u64,
+) -> Result<Vec<SessionRow>> {
     let query = sqlx::query(
         "SELECT id, job_name, job_id, queue_job_id, attempt, max_attempts, status, sentence, parts, short.input,
             short.error, correlation_id, causation_id, queued_at, started_at, heartbeat_at, finished_at,

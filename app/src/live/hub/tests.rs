@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = WorldStep> {
 
 /// A socket's state as in `subscriptions`: for each thread the cursor, and whether the socket knows that it is behind.
 #[derive(Debug, Default)]
-struct Client {
+struct SimulatedSocket {
     threads: BTreeMap<u128, (i64, bool)>,
 }
 
@@ -56,7 +56,7 @@ struct Client {
 struct World {
     hub: Hub,
     heads: BTreeMap<u128, i64>,
-    clients: BTreeMap<u64, Client>,
+    clients: BTreeMap<u64, SimulatedSocket>,
     pending_reads: Vec<(u128, i64)>,
 }
 
@@ -69,7 +69,7 @@ impl World {
         match action {
             HubAction::Read { thread_id, after, .. } => self.pending_reads.push((thread_id.as_u128(), after.seq)),
             HubAction::Wake {
-                subject: Subject::Thread(id),
+                team_topic: TeamTopic::Thread(id),
                 sockets,
             } => {
                 for socket in sockets {
@@ -160,7 +160,7 @@ impl World {
             }
             WorldStep::Join(socket) => {
                 if let std::collections::btree_map::Entry::Vacant(client) = self.clients.entry(socket) {
-                    client.insert(Client::default());
+                    client.insert(SimulatedSocket::default());
                     self.hub.join(SocketId(socket), TEAM);
                 }
             }
@@ -172,14 +172,14 @@ impl World {
                 if let Some(client) = self.clients.get_mut(&socket) {
                     client.threads.entry(thread).or_insert((0, true));
                     self.hub
-                        .follow(SocketId(socket), Subject::Thread(Uuid::from_u128(thread)));
+                        .follow(SocketId(socket), TeamTopic::Thread(Uuid::from_u128(thread)));
                 }
             }
             WorldStep::Unfollow(socket, thread) => {
                 if let Some(client) = self.clients.get_mut(&socket) {
                     client.threads.remove(&thread);
                     self.hub
-                        .unfollow(SocketId(socket), Subject::Thread(Uuid::from_u128(thread)));
+                        .unfollow(SocketId(socket), TeamTopic::Thread(Uuid::from_u128(thread)));
                 }
             }
             WorldStep::Pull(socket, thread) => self.pull(socket, thread),
@@ -212,7 +212,7 @@ proptest! {
             world.take(step);
             world.hub.check_invariants();
             for thread in 0..THREADS {
-                let under_way = world.hub.followed(TEAM, Subject::Thread(Uuid::from_u128(thread)))
+                let under_way = world.hub.followed(TEAM, TeamTopic::Thread(Uuid::from_u128(thread)))
                     .is_some_and(|followed| followed.read != ThreadRead::Idle);
                 let pending_reads = world.pending_reads.iter().filter(|(read, _)| *read == thread).count();
                 prop_assert!(!under_way || pending_reads > 0, "a read in progress that is not pending");

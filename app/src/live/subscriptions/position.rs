@@ -9,7 +9,7 @@ use super::PullResult;
 use crate::error::Result;
 use crate::jobs::SessionFeedPage;
 use crate::live::frames::{ServerFrame, feed_frames, no_such_thread, run_frames, session_frames, thread_frames};
-use crate::live::hub::Subject;
+use crate::live::hub::TeamTopic;
 use crate::live::shared_reads::PAGE_ROWS;
 use crate::live::topic::Topic;
 use crate::notifications::InboxState;
@@ -71,7 +71,7 @@ impl Subscription {
         match (page, topic) {
             (ReadPage::Head(None) | ReadPage::Thread(None), Topic::Thread(id)) => Ok(PullResult {
                 frames: vec![no_such_thread(id).encode()?],
-                refused: Some(Subject::Thread(id)),
+                refused: Some(TeamTopic::Thread(id)),
                 reached: None,
             }),
             (ReadPage::Head(Some((thread, head))), _) => self.start_thread(&thread, head),
@@ -118,14 +118,14 @@ impl Subscription {
             let frame = ServerFrame::Error {
                 code: "cursor-ahead",
                 detail: format!(
-                    "the thread is at seq {} and revision {}; your position is not from this thread: start again at seq 0",
+                    "the thread is at seq {} and revision {}; your position is not from this thread: start at seq 0",
                     head.seq, head.revision
                 ),
                 topic: Some(topic),
             };
             return Ok(PullResult {
                 frames: vec![frame.encode()?],
-                refused: Some(Subject::Thread(thread.id)),
+                refused: Some(TeamTopic::Thread(thread.id)),
                 reached: None,
             });
         }
@@ -184,9 +184,9 @@ impl Subscription {
             };
             pulled.frames.push(frame.encode()?);
             pulled.refused = Some(match topic {
-                Topic::JobSessions => Subject::JobSessions,
-                Topic::Runs => Subject::Runs,
-                _ => Subject::Threads,
+                Topic::JobSessions => TeamTopic::JobSessions,
+                Topic::Runs => TeamTopic::Runs,
+                _ => TeamTopic::Threads,
             });
             return Ok(pulled);
         }
