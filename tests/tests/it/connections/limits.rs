@@ -76,7 +76,7 @@ async fn a_team_has_a_limited_number_of_log_readers() {
         "{problem}"
     );
     // An EventSource would give up for good on a 503.
-    let refused = asks("text/event-stream").await.unwrap();
+    let refused = send("text/event-stream").await.unwrap();
     assert_eq!(refused.status(), StatusCode::OK);
     let text = refused.text().await.unwrap();
     assert!(text.starts_with("retry: ") && !text.contains("data:"), "{text}");

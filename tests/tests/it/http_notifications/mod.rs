@@ -179,7 +179,7 @@ async fn watches_comments_and_mutes_combine_with_preferences() {
     assert_eq!(grace.unread().await, ["1 × Ada created campaign “Summer” (watcher)"]);
     let reason = why(&grace).await;
     assert_eq!(
-        told["text"],
+        reason["text"],
         "You watch for every new campaign, and your preference for CREATED on any object allows it."
     );
     grace.put("/notifications/read").await.ok();
@@ -312,7 +312,7 @@ async fn the_reason_stays_as_it_was_at_that_time() {
     let reason = why(&linus).await;
     assert_eq!((&reason["followed"], &reason["seq"]), (&json!("mentioned"), &json!(8)));
     assert_eq!(
-        told["text"],
+        reason["text"],
         "You follow this thread, because you were mentioned in it."
     );
     ada.put("/notifications/read").await.ok();

@@ -70,7 +70,7 @@ async fn a_job_cancelled_before_its_worker_died_does_not_run_again() {
         .execute(&mut shop.stage.team.connection().await)
         .await
         .unwrap();
-    shop.work_as(&soon_lost()).await;
+    shop.work_as(&short_lost_timeout()).await;
     eventually("the end of the session", async || {
         let attempts = shop.attempts(id).await;
         attempts == ["1 cancelled"] || attempts == ["1 lost"]

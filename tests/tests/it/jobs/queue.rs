@@ -202,7 +202,7 @@ async fn a_dead_workers_session_is_lost_and_its_job_runs_again() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
     // Workers whose runtime is shut down send no heartbeats any more.
-    let dying = shop.mortal_workers().await;
+    let dying = shop.killable_workers().await;
     shop.until(id, &["1 running"]).await;
     dying.shutdown_background();
     shop.work_as(&short_lost_timeout()).await;

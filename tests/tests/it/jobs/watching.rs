@@ -100,7 +100,7 @@ async fn a_dead_workers_job_is_not_counted_as_running() {
         ..none()
     };
     eventually("the job of the dead worker", async || {
-        watched_by(&shop, &soon_lost()).await.jobs == dead
+        watched_by(&shop, &short_lost_timeout()).await.jobs == dead
     })
     .await;
 }

@@ -104,7 +104,10 @@ async fn a_log_is_sealed_and_later_deleted_and_the_run_is_kept() {
     let lines: Vec<_> = (0..3_000).map(|at| console(&format!("line {at}"))).collect();
     append(&ada, &run, &lines).await.ok();
     assert!(
-        old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty(),
+        due_logs(&workers, RetentionAction::Sealed, 0, 10)
+            .await
+            .unwrap()
+            .is_empty(),
         "it is still running"
     );
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
@@ -133,7 +136,12 @@ async fn a_log_is_sealed_and_later_deleted_and_the_run_is_kept() {
     let known = ada.get(&run).await.ok();
     assert_eq!(known["log"]["state"], "sealed");
     assert!(known["log"]["path"].as_str().unwrap().ends_with("events.ndjson.zst"));
-    assert!(old(&workers, Fate::Sealed, 0, 10).await.unwrap().is_empty());
+    assert!(
+        due_logs(&workers, RetentionAction::Sealed, 0, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // It is read as before, in every format.
     assert_eq!(log(&ada, &run).await, whole);
     assert_eq!(ask("bytes=100000-100999").await.body, middle.body);
@@ -162,7 +170,12 @@ async fn a_log_is_sealed_and_later_deleted_and_the_run_is_kept() {
         .problem(StatusCode::GONE, "gone");
     assert_eq!(ada.get(&run).await.ok()["log"]["state"], "deleted");
     assert_eq!(ada.get(&format!("{run}/summary")).await.ok(), summary);
-    assert!(old(&workers, Fate::Deleted, 0, 10).await.unwrap().is_empty());
+    assert!(
+        due_logs(&workers, RetentionAction::Deleted, 0, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // A log that is not in this storage is not deleted here.
     assert!(!app.runs.delete_log(&app.database, found[0]).await.unwrap());
 }

@@ -37,7 +37,7 @@ pub fn console(message: &str) -> Value {
 }
 
 /// Appends several lines in one request.
-pub fn append(client: &Client, run: &str, lines: &[Value]) -> Ask {
+pub fn append(client: &Client, run: &str, lines: &[Value]) -> TestRequest {
     client
         .ask(axum::http::Method::POST, &format!("{run}/events"))
         .header("content-type", "application/x-ndjson")

@@ -236,9 +236,10 @@ async fn the_event_reports_values_that_are_not_json_or_too_large() {
     let reports = event["schema_errors"].as_array().unwrap();
     let reports: Vec<_> = reports.iter().map(|report| report.as_str().unwrap()).collect();
     assert!(
-        told.iter()
-            .any(|told| told.contains("map can't be serialized as JSON: a key must be a string")),
-        "{told:?}"
+        reports
+            .iter()
+            .any(|report| report.contains("map can't be serialized as JSON: a key must be a string")),
+        "{reports:?}"
     );
 }
 
