@@ -226,7 +226,7 @@ async fn an_index_is_built_with_concurrent_writers_and_again_after_a_kill() {
     assert!(twice.is_err());
 }
 
-/// A step after Daybook's that keeps the `lock_timeout` under which it runs, outside a transaction.
+/// A step after Daybook's that keeps the `lock_timeout` of both connections of its pool, outside a transaction.
 struct SeesLockTimeout;
 
 struct LaterSteps;
@@ -254,8 +254,13 @@ impl MigrationTrait for SeesLockTimeout {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let sql = "CREATE TABLE seen_lock_timeout AS SELECT current_setting('lock_timeout') AS value";
-        manager.get_connection().execute_unprepared(sql).await.map(drop)
+        let connection = manager.get_connection();
+        connection
+            .execute_unprepared("CREATE TABLE seen_lock_timeout (value text)")
+            .await?;
+        // Two statements at once need both connections.
+        let see = "INSERT INTO seen_lock_timeout SELECT current_setting('lock_timeout') FROM pg_sleep(0.3)";
+        tokio::try_join!(connection.execute_unprepared(see), connection.execute_unprepared(see)).map(drop)
     }
 }
 
@@ -271,9 +276,9 @@ async fn database_with_lock_timeout() -> TestDb {
     db
 }
 
-async fn seen_lock_timeout(db: &TestDb) -> String {
+async fn seen_lock_timeouts(db: &TestDb) -> Vec<String> {
     sqlx::query_scalar("SELECT value FROM seen_lock_timeout")
-        .fetch_one(&mut db.owner().await)
+        .fetch_all(&mut db.owner().await)
         .await
         .unwrap()
 }
@@ -330,8 +335,8 @@ async fn a_servers_lock_timeout_ends_no_step_that_waits_for_writers() {
     }
     migration.await.unwrap().unwrap();
     assert_eq!(
-        seen_lock_timeout(&db).await,
-        "0",
+        seen_lock_timeouts(&db).await,
+        ["0", "0"],
         "a later step waits as long as it must"
     );
 }
@@ -345,5 +350,5 @@ async fn steps_leave_a_connections_lock_timeout_as_it_was() {
     Migrator::up(&connection, None).await.unwrap();
     LaterSteps::up(&connection, None).await.unwrap();
     pool.close().await;
-    assert_eq!(seen_lock_timeout(&db).await, "100ms");
+    assert_eq!(seen_lock_timeouts(&db).await, ["100ms", "100ms"]);
 }
