@@ -187,7 +187,10 @@ impl Child {
                     forward(UnixSignal::SIGTERM);
                     match timeout(TERMINATE_TIMEOUT, self.process.wait()).await {
                         Ok(status) => break status,
-                        Err(_) => forward(UnixSignal::SIGKILL),
+                        Err(_) => {
+                            forward(UnixSignal::SIGKILL);
+                            break self.process.wait().await;
+                        }
                     }
                 }
             }
