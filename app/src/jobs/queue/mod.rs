@@ -97,7 +97,7 @@ impl Workers {
             workers: workers.clone(),
             options: options.clone(),
         };
-        let relay = Relay::new(&database, workers, options.poll);
+        let mut relay = Relay::new(&database, workers, options.poll);
         relay.begin().await?;
         tasks.spawn(until(stop.subscribe(), relay.run()));
         let sweeping = sweep(database.clone(), workers.clone(), options.clone());

@@ -1,11 +1,12 @@
-//! How far a consumer has come.
+//! The cursors of durable consumers: positions in the order in which events are handed over.
 //!
-//! Events are handed over by the number of their transaction, up to the oldest one that is under way: what is below it has
-//! committed or never will, so that nothing is skipped however long a transaction takes.
+//! Events are ordered by the id of their transaction. They are handed over up to the oldest transaction that is in progress:
+//! every transaction before it has committed or never will, so that no event is skipped, however long a transaction takes.
 //!
-//! Those numbers are a cluster's own. A dump that is restored brings events with another cluster's numbers: what was left
-//! to do of them is handed over first, in the old order, and then this cluster's own events, from the first. A dump makes
-//! the triggers of a table after its rows: what is older in this cluster than the trigger of `events` was restored.
+//! Transaction ids belong to one database cluster. A restored dump contains events with the ids of another cluster: those
+//! that were not handed over there come first, in their old order, and then this cluster's own events, from the first one.
+//! A dump creates a table's triggers after its rows, so every row of `events` that is older in this cluster than the table's
+//! trigger was restored.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -16,30 +17,31 @@ use crate::jobs::watch::{JobFigures, Lag};
 use crate::tenancy::moments::clamped;
 use crate::tenancy::{WorkerDatabase, WorkerTx};
 
-/// How many events a lag counts at most.
+/// Maximum number of events that a lag counts.
 const MAX_LAG_EVENTS: i64 = 100_000;
 
-/// Whether an event's row is older here than the trigger that refuses changes, whose age is a parameter.
+/// SQL for whether an event was restored: its row is at least as old as the trigger, whose age is `$1`.
 const RESTORED: &str = "age(e.xmin) >= $1";
 
-/// How far one consumer has come.
+/// The position of one consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub(super) consumer: String,
     pub(super) at: At,
 }
 
-/// A place among the events.
+/// A position in the order of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct At {
     transaction_id: i64,
     event_id: Uuid,
-    /// Among those of another cluster, of which those up to `restored_to` are done.
+    /// Whether the position is among restored events, which have the transaction ids of another cluster.
     restored: bool,
+    /// The newest restored event that is done.
     restored_to: Uuid,
 }
 
-/// What the relay may see of an event.
+/// The columns of an event that the relay may read.
 #[derive(Debug, Clone)]
 pub(super) struct Envelope {
     pub(super) team_id: Uuid,
@@ -50,19 +52,20 @@ pub(super) struct Envelope {
     pub(super) correlation_id: Uuid,
 }
 
-/// The cluster, and where its transactions are.
+/// The database cluster, and the state of its transaction ids.
 #[derive(Debug)]
 pub(super) struct Cluster {
     identifier: String,
-    /// The oldest transaction that may be under way.
+    /// The id of the oldest transaction that may be in progress.
     horizon: i64,
-    /// The next that will begin.
+    /// The id of the next transaction.
     next: i64,
-    /// How many transactions ago `events` was given its trigger.
+    /// The age of the trigger of `events`, in transactions.
     age: i32,
 }
 
 impl Cluster {
+    /// Reads the current state.
     pub(super) async fn now(tx: &mut WorkerTx) -> Result<Self> {
         let query = sqlx::query(
             "SELECT pg_snapshot_xmin(s)::text::bigint AS horizon, pg_snapshot_xmax(s)::text::bigint AS next,
@@ -80,7 +83,7 @@ impl Cluster {
         })
     }
 
-    /// Before the first event that was written here.
+    /// The position before the first event that was written in this cluster.
     fn beginning(&self, restored_to: Uuid) -> At {
         At {
             transaction_id: self.next - i64::from(self.age),
@@ -91,12 +94,12 @@ impl Cluster {
     }
 }
 
-/// How far each consumer is behind: the events that [`next`] will find for it, now or once they can be seen past the oldest
-/// transaction, [`MAX_LAG_EVENTS`] at most.
+/// The lag of each consumer: the number of events that [`next`] will return for it, at once or when older transactions have
+/// ended, [`MAX_LAG_EVENTS`] at most, and the age of the oldest one.
 ///
-/// Which rows count depends on where the cursor is, as it does in [`next`]: in this cluster, or still among the rows that a
-/// restore has brought, also before the relay has noticed the restore. What has a number that no transaction of this cluster
-/// had yet is never handed over, and doesn't count.
+/// As in [`next`], the condition depends on the cursor's position: in this cluster or among restored events. It also holds
+/// before the relay has noticed a restore. Events with a transaction id that this cluster has not reached are never handed
+/// over, and are not counted.
 ///
 /// # Errors
 /// As any statement.
@@ -153,7 +156,7 @@ pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> 
         .collect()
 }
 
-/// The cursors of these consumers. One that has none begins with what is recorded from now on.
+/// Returns the cursors of these consumers. Creates missing ones, at the events that are recorded from now on.
 pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str]) -> Result<Vec<Cursor>> {
     const READ: &str = "SELECT consumer, transaction_id, event_id, system_identifier, restored, restored_to
          FROM consumer_cursors WHERE consumer = ANY($1)";
@@ -186,7 +189,7 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
             cursor.at = rebased(tx, cluster, cursor.at).await?;
             tracing::warn!(
                 consumer = cursor.consumer,
-                "jobs: the database is in another cluster than before; what was left to do there is done first"
+                "jobs: relay: the database was moved to another cluster; events from there that were not handed over come first"
             );
             save(tx, cluster, &[cursor.consumer.as_str()], &cursor.at).await?;
         }
@@ -195,8 +198,8 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
     Ok(cursors)
 }
 
-/// The newest event that a restore has brought and whose number is yet to come in this cluster: what is up to it was
-/// recorded before a consumer that begins now. Few rows have such a number unless there was a restore.
+/// The newest restored event whose transaction id this cluster has not reached. A consumer that begins now skips the events
+/// up to it, since they are older. Few rows have such an id unless there was a restore.
 async fn restored_ahead(tx: &mut WorkerTx, cluster: &Cluster) -> Result<Uuid> {
     let sql = format!(
         "SELECT coalesce((SELECT e.id FROM events e WHERE e.transaction_id >= $2 AND {RESTORED}
@@ -208,7 +211,7 @@ async fn restored_ahead(tx: &mut WorkerTx, cluster: &Cluster) -> Result<Uuid> {
     Ok(tx.fetch_one(query).await?.try_get("restored_to")?)
 }
 
-/// The same place, in a cluster that numbers its transactions anew.
+/// Translates a position of another cluster into this one.
 async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
     let sql = format!("SELECT EXISTS (SELECT FROM events e WHERE {RESTORED}) AS restored");
     let row = tx
@@ -221,13 +224,17 @@ async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
     })
 }
 
-/// The next events after a place, in order, and the place after them.
+/// Returns the next events after a position, in order, and the position after them.
+///
+/// # Errors
+/// As any statement.
 pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i64) -> Result<(Vec<Envelope>, At)> {
     const COLUMNS: &str = "e.team_id, e.id, e.transaction_id, e.event_type, e.object_type, e.correlation_id";
     let (which, until) = if at.restored {
         (format!("e.id > $4 AND {RESTORED}"), i64::MAX)
     } else {
-        // Past what was restored, which may have any number; but for what a clock that is wrong has put before it.
+        // Restored events may have any transaction id, so they are excluded by their own id, which begins with a time. If a
+        // clock was wrong, an event of this cluster has such an id, too.
         (format!("(e.id > $4 OR NOT {RESTORED})"), cluster.horizon)
     };
     let sql = format!(
@@ -256,7 +263,7 @@ pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i
     Ok((envelopes, after))
 }
 
-/// Nothing of another cluster is left: from here on, this cluster's own, from the first.
+/// The position from which this cluster's own events are handed over, when all restored events are done.
 async fn begin_here(tx: &mut WorkerTx, cluster: &Cluster) -> Result<At> {
     let sql = format!(
         "SELECT coalesce((SELECT e.id FROM events e WHERE {RESTORED} ORDER BY e.id DESC LIMIT 1),
@@ -279,7 +286,7 @@ fn envelope(row: &PgRow) -> Result<Envelope> {
     })
 }
 
-/// Says how far these consumers have come.
+/// Saves the position of these consumers.
 pub(super) async fn save(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str], at: &At) -> Result<()> {
     let query = sqlx::query(
         "UPDATE consumer_cursors SET transaction_id = $2, event_id = $3, restored = $4, restored_to = $5,

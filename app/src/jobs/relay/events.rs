@@ -1,4 +1,4 @@
-//! Events for consumers that run after the commit.
+//! Hands events over to durable consumers, as jobs of the queue.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,25 +13,29 @@ use crate::jobs::job::Job;
 use crate::jobs::queue::payload;
 use crate::tenancy::{Context, WorkerTx};
 
-/// How many events are read at once.
+/// Maximum number of events that are read for one position in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Hands the events that have committed since to their consumers, as jobs. Returns how many events were read.
+/// Hands over the events that come after the consumers' cursors, and advances the cursors. Returns the number of events that
+/// were read; it is positive if there may be more.
+///
+/// # Errors
+/// As any statement.
 pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef]) -> Result<u64> {
     if durable.is_empty() {
         return Ok(0);
     }
     let cluster = Cluster::now(tx).await?;
     let names: Vec<&str> = durable.iter().map(|consumer| consumer.name).collect();
-    // Most are at the same place, and read the same.
-    let mut places: HashMap<At, Vec<&'static ConsumerDef>> = HashMap::new();
+    // Most consumers have the same position. Their events are read once.
+    let mut positions: HashMap<At, Vec<&'static ConsumerDef>> = HashMap::new();
     for cursor in cursor::cursors(tx, &cluster, &names).await? {
         if let Some(consumer) = durable.iter().find(|consumer| consumer.name == cursor.consumer) {
-            places.entry(cursor.at).or_default().push(consumer);
+            positions.entry(cursor.at).or_default().push(consumer);
         }
     }
     let mut read = 0;
-    for (at, consumers) in places {
+    for (at, consumers) in positions {
         let (envelopes, after) = cursor::next(tx, &cluster, &at, BATCH).await?;
         if after == at {
             continue;
@@ -41,16 +45,16 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef
             .flat_map(|consumer| deliveries(consumer, &envelopes))
             .map(|(context, delivery)| payload(Uuid::now_v7(), &context, &delivery))
             .collect::<Result<Vec<_>>>()?;
-        add(tx, payloads).await?;
+        add_jobs(tx, payloads).await?;
         let names: Vec<&str> = consumers.iter().map(|consumer| consumer.name).collect();
         cursor::save(tx, &cluster, &names, &after).await?;
-        // Past what was restored there is more to read, though nothing was read here.
+        // After the last restored event there are this cluster's own events, though this batch was empty.
         read += envelopes.len().max(1) as u64;
     }
     Ok(read)
 }
 
-/// What a consumer is to be given of these events, and in which context.
+/// The jobs that give a consumer its events among these, each with its context.
 fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Context, ConsumeEvents)> {
     let matching = envelopes.iter().filter(|envelope| {
         let event_type: Result<EventType> = envelope.event_type.parse();
@@ -58,12 +62,12 @@ fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Co
     });
     let delivery = |envelopes: &[&Envelope]| {
         let first = envelopes.first()?;
-        let one_story = envelopes
+        let is_one_story = envelopes
             .iter()
             .all(|envelope| envelope.correlation_id == first.correlation_id);
         let mut context = Context::system(first.team_id, consumer.name);
         context.causation_id = Some(first.id);
-        if one_story {
+        if is_one_story {
             context.correlation_id = first.correlation_id;
         }
         let event_ids = envelopes.iter().map(|envelope| envelope.id).collect();
@@ -85,7 +89,8 @@ fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Co
     }
 }
 
-async fn add(tx: &mut WorkerTx, payloads: Vec<Value>) -> Result<()> {
+/// Adds jobs to the queue, in order.
+async fn add_jobs(tx: &mut WorkerTx, payloads: Vec<Value>) -> Result<()> {
     if payloads.is_empty() {
         return Ok(());
     }

@@ -1,10 +1,10 @@
-//! From what has committed to the queue: jobs that transactions asked for, and events for durable consumers.
+//! Hands over what has committed to the queue: jobs that transactions enqueued, and events for durable consumers.
 //!
-//! One process at a time does it, whoever holds the leader's row of `consumer_cursors`. A pass is one transaction with its
-//! cursors, so that nothing is handed over twice and nothing is left out. It is woken by hints, and looks by itself
-//! every second, since hints may be lost.
+//! One process at a time does this, the one that holds the leader's row of `consumer_cursors`. A pass hands over one batch
+//! and advances the cursors in the same transaction, so that nothing is handed over twice and nothing is left out. Signals
+//! wake the relay. Since a signal may be lost, it also polls, every second by default.
 //!
-//! **Invariant:** it sees *that* something happened in which team, never what: an event's contents are read by its
+//! **Invariant:** the relay sees *that* something happened in a team, never what: an event's contents are read by its
 //! consumer, under the team's own policy.
 
 mod cursor;
@@ -13,31 +13,44 @@ mod requests;
 
 pub(super) use self::cursor::lags;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use self::requests::{RequestId, Scan};
 use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, Consumers};
 use crate::jobs::notifier::Notifier;
 use crate::tenancy::{Database, WorkerDatabase, WorkerTx};
 
-/// After a hint that led to nothing: what was hinted at may be in a transaction that can't be seen past yet.
-const AGAIN: Duration = Duration::from_millis(20);
-/// How long another process may lead until this one takes it that the consumers have begun.
-const BEGINNING: Duration = Duration::from_secs(3);
+/// The first pause after a signal that led to no work: the transaction that it announced may not be visible yet.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How long [`Relay::begin`] waits for another leader before it assumes that the leader has created the cursors.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many jobs are handed over in one transaction.
+/// Maximum number of requests that are read in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Hands over, until it is dropped.
+/// Hands over jobs and events until it is dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
     workers: WorkerDatabase,
     durable: Vec<&'static ConsumerDef>,
     notifier: Notifier,
     poll: Duration,
-    /// How many requests the last pass left because of a lock.
-    blocked: AtomicU64,
+    /// The requests that come next.
+    scan: Scan,
+    /// Whether requests wait for the locks of their keys.
+    is_blocked: bool,
+}
+
+/// The result of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Another process is the leader.
+    NotLeader,
+    /// There may be more to hand over.
+    More,
+    /// Everything that was visible is handed over, except for requests with locked keys.
+    Idle,
 }
 
 impl Relay {
@@ -48,108 +61,142 @@ impl Relay {
             durable: consumers.map_or_else(Vec::new, |consumers| consumers.durable().collect()),
             notifier: database.extension::<Notifier>().cloned().unwrap_or_default(),
             poll,
-            blocked: AtomicU64::new(0),
+            scan: Scan::default(),
+            is_blocked: false,
         }
     }
 
-    /// Makes sure that every durable consumer has begun, by this process or by the one that leads.
-    pub(super) async fn begin(&self) -> Result<()> {
+    /// Creates the cursor of every durable consumer that has none, or waits until the leader has done so.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]. After other errors it tries again.
+    pub(super) async fn begin(&mut self) -> Result<()> {
         let began = Instant::now();
-        while began.elapsed() < BEGINNING {
+        while began.elapsed() < BEGIN_TIMEOUT {
             match self.pass().await {
-                Ok(Some(_)) => break,
-                Ok(None) => tokio::time::sleep(AGAIN).await,
-                Err(error) if error.is_stale_plan() => tokio::time::sleep(AGAIN).await,
+                Ok(Pass::More | Pass::Idle) => break,
+                Ok(Pass::NotLeader) => {}
+                Err(error) if error.is_stale_plan() => {}
                 Err(error @ Error::Unavailable { .. }) => return Err(error),
-                Err(error) => {
-                    self.set_aside(&error).await;
-                    tokio::time::sleep(AGAIN).await;
-                }
+                Err(error) => self.recover(&error).await,
             }
+            tokio::time::sleep(MIN_POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let mut pause = self.poll;
         loop {
             match self.pass().await {
-                // There may be more.
-                Ok(Some(handed)) if handed > 0 => {
-                    pause = AGAIN;
+                Ok(Pass::More) => {
+                    pause = MIN_POLL_INTERVAL;
                     continue;
                 }
-                Ok(_) => {}
-                // A table was changed beside this process. The next pass has other connections.
-                Err(error) if error.is_stale_plan() => pause = AGAIN,
-                Err(error) => self.set_aside(&error).await,
+                Ok(Pass::Idle | Pass::NotLeader) => {}
+                // A table has changed. The next pass uses other connections.
+                Err(error) if error.is_stale_plan() => pause = MIN_POLL_INTERVAL,
+                Err(error) => self.recover(&error).await,
             }
             tokio::select! {
-                () = self.notifier.work() => pause = AGAIN,
+                () = self.notifier.work() => pause = MIN_POLL_INTERVAL,
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(self.poll),
             }
         }
     }
 
-    /// After a pass that failed: if it was for what one of them has asked, the others must not wait for that.
-    async fn set_aside(&self, error: &Error) {
-        tracing::warn!("jobs: nothing could be handed over: {}", cause(error));
+    /// Handles a failed pass: hands over its requests one by one, since the failure of one must not stop the others.
+    async fn recover(&mut self, error: &Error) {
+        tracing::warn!("jobs: relay: handing over a batch failed: {}", cause(error));
         if let Err(error) = self.one_by_one().await {
-            tracing::warn!("jobs: nor one by one: {}", cause(&error));
+            tracing::warn!(
+                "jobs: relay: handing over jobs one by one failed too: {}",
+                cause(&error)
+            );
         }
     }
 
-    /// Hands over what was asked for one by one, and sets aside what can't be.
-    async fn one_by_one(&self) -> Result<()> {
-        for _ in 0..BATCH {
-            let mut tx = self.workers.begin().await?;
-            if !lead(&mut tx).await? {
-                break;
+    /// Hands over the requests of the next batch, each in a transaction of its own. Refuses those that fail for what is in
+    /// their row.
+    async fn one_by_one(&mut self) -> Result<()> {
+        let mut tx = self.workers.begin().await?;
+        let requests = requests::next(&mut tx, &self.scan, BATCH).await?;
+        tx.commit().await?;
+        for request in &requests {
+            if !self.hand_over_one(*request).await? {
+                return Ok(());
             }
-            tx.execute(sqlx::query("SAVEPOINT one")).await?;
-            match requests::hand_over(&mut tx, 1).await {
-                Ok(handed) if handed.done == 0 => break,
-                Ok(_) => {}
-                Err(error) if is_of_its_row(&error) => {
-                    tracing::error!("jobs: a job that can't be handed over is set aside: {}", cause(&error));
-                    tx.execute(sqlx::query("ROLLBACK TO SAVEPOINT one")).await?;
-                    requests::set_aside(&mut tx, &cause(&error)).await?;
-                }
-                Err(error) => return Err(error),
-            }
-            tx.commit().await?;
         }
+        self.scan.restart_if_due(is_partial(requests.len()));
         Ok(())
     }
 
-    /// Returns how much was handed over; none while another process leads.
-    async fn pass(&self) -> Result<Option<u64>> {
+    /// Returns false if another process is the leader.
+    async fn hand_over_one(&mut self, request: RequestId) -> Result<bool> {
         let mut tx = self.workers.begin().await?;
         if !lead(&mut tx).await? {
-            return Ok(None);
+            return Ok(false);
         }
-        let asked = requests::hand_over(&mut tx, BATCH).await?;
-        let events = events::hand_over(&mut tx, &self.durable).await?;
-        tx.commit().await?;
-        self.note_blocked(asked.blocked);
-        Ok(Some(asked.done + events))
+        tx.execute(sqlx::query("SAVEPOINT one")).await?;
+        match requests::hand_over_one(&mut tx, &self.scan, request).await {
+            Ok(batch) => {
+                tx.commit().await?;
+                self.scan.advance(batch);
+            }
+            Err(error) if is_of_its_row(&error) => {
+                tracing::error!("jobs: relay: job request {request} is refused: {}", cause(&error));
+                tx.execute(sqlx::query("ROLLBACK TO SAVEPOINT one")).await?;
+                requests::refuse(&mut tx, request, &cause(&error)).await?;
+                tx.commit().await?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
-    /// Logs when requests begin to wait for a lock, and when they go on.
-    fn note_blocked(&self, blocked: u64) {
-        match (self.blocked.swap(blocked, Ordering::Relaxed), blocked) {
-            (0, 0) => {}
-            (0, _) => tracing::warn!(
-                "jobs: {blocked} job requests wait: another session holds the advisory locks of their keys (pg_locks names it)"
-            ),
-            (_, 0) => tracing::info!("jobs: no job request waits for a lock any more"),
-            _ => {}
+    /// Hands over one batch of requests and of events.
+    async fn pass(&mut self) -> Result<Pass> {
+        let mut tx = self.workers.begin().await?;
+        if !lead(&mut tx).await? {
+            return Ok(Pass::NotLeader);
+        }
+        let batch = requests::hand_over_next(&mut tx, &self.scan, BATCH).await?;
+        let events = events::hand_over(&mut tx, &self.durable).await?;
+        tx.commit().await?;
+        let is_at_end = is_partial(batch.read);
+        let pass = match batch.done + events > 0 || !is_at_end {
+            true => Pass::More,
+            false => Pass::Idle,
+        };
+        self.scan.advance(batch);
+        self.log_locked_keys(is_at_end);
+        self.scan.restart_if_due(is_at_end);
+        Ok(pass)
+    }
+
+    /// Logs when requests begin to wait for a lock, and when none waits any more.
+    fn log_locked_keys(&mut self, is_at_end: bool) {
+        let left = self.scan.left();
+        if left > 0 && !self.is_blocked {
+            tracing::warn!(
+                "jobs: relay: {left} job requests wait: another session holds the advisory locks of their keys (pg_locks \
+                 shows which)"
+            );
+            self.is_blocked = true;
+        } else if left == 0 && is_at_end && self.is_blocked {
+            tracing::info!("jobs: relay: no job request waits for a lock");
+            self.is_blocked = false;
         }
     }
 }
 
-/// Whether an error is for what a row holds, and would come again with it: not for a right or a table that is missing, nor
-/// for a database that is away.
+/// Whether a batch is the last one of a scan.
+fn is_partial(read: impl TryInto<i64>) -> bool {
+    read.try_into().is_ok_and(|read| read < BATCH)
+}
+
+/// Whether an error is caused by what a row holds, so that it would be the same at the next attempt: not by a missing right or
+/// table, nor by a database that can't be reached.
 fn is_of_its_row(error: &Error) -> bool {
     match error {
         Error::Invalid(_) | Error::BadRequest { .. } | Error::Conflict { .. } => true,
@@ -158,13 +205,13 @@ fn is_of_its_row(error: &Error) -> bool {
     }
 }
 
-/// Whether this process leads, until its transaction ends.
+/// Makes this process the leader until the transaction ends. Returns false if another process is.
 async fn lead(tx: &mut WorkerTx) -> Result<bool> {
     let leader = sqlx::query("SELECT FROM consumer_cursors WHERE consumer = '' FOR UPDATE SKIP LOCKED");
     if tx.fetch_optional(leader).await?.is_some() {
         return Ok(true);
     }
-    // Another leads, or nobody ever has.
+    // Another process is the leader, or the row was never made.
     let first = sqlx::query(
         "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
          SELECT '', 0, '00000000-0000-0000-0000-000000000000', ''

@@ -1,4 +1,14 @@
-//! Jobs that transactions asked for.
+//! Hands job requests over to the queue.
+//!
+//! The queue's own `add_jobs` waits for the advisory lock of a job's key, and any session of the database can hold such a
+//! lock. So the relay tries the locks first: a request whose key is locked stays in the table, and the others don't wait for
+//! it.
+//!
+//! **Invariant:** of the requests of one key that are visible at the same time, a newer one is never handed over before an
+//! older one. A batch takes either all of its requests of a key or none, since a lock is tried once for each key; and a
+//! [`Scan`] that has found a key locked takes none of its later requests.
+
+use std::fmt;
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -8,36 +18,112 @@ use crate::error::Result;
 use crate::json::unreadable_in_sql;
 use crate::tenancy::WorkerTx;
 
-/// What `refused` says of an input that the queue could not decode.
+/// The value of `refused` for an input that the queue could not decode.
 const UNREADABLE: &str = "the input can't be read as JSON: it is nested too deep, or has a number out of range";
 
-/// SQL for the key that a request's job has in the queue; null for one without.
+/// SQL for the key of a request's job in the queue; null for a job without a key.
 const KEY: &str = "CASE WHEN action = 'retry' THEN team_id || ':retry:' || job_id
     WHEN action = 'run' AND unique_key IS NOT NULL THEN team_id || ':' || job_name || ':' || unique_key END";
 
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct HandedOver {
-    /// How many were moved, or quarantined.
-    pub(super) done: u64,
-    /// How many wait for a lock.
-    pub(super) blocked: u64,
+/// Identifies a request. Requests are ordered by it, the oldest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct RequestId {
+    id: Uuid,
+    team_id: Uuid,
 }
 
-/// Moves what was asked for to the queue, oldest first. What could not be decoded there is quarantined here.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of team {}", self.id, self.team_id)
+    }
+}
+
+/// A pass over all requests, from the oldest to the newest, in batches.
 ///
-/// The queue's own `add_jobs` waits for the advisory lock of a job's key, and any session of the database can hold such a
-/// lock. So the locks are tried first: what can't have its lock stays where it is, and the others don't wait for it.
+/// A batch reads a bounded number of rows, so that requests with locked keys, however many, neither fill all batches nor make
+/// each of them longer. The scan begins again at the oldest request when it has reached the newest one, or as soon as it has
+/// handed over as many requests as it left. So locked keys are tried again even if requests come in faster than they are
+/// handed over, and reading the locked ones again is at most half of the work.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// The last request that was read.
+    after: RequestId,
+    /// The advisory locks of keys that were found locked.
+    locked: Vec<i32>,
+    handed_over: u64,
+    left: u64,
+}
+
+impl Scan {
+    /// Moves on past a batch whose transaction has committed.
+    pub(super) fn advance(&mut self, batch: Batch) {
+        self.after = batch.last.unwrap_or(self.after);
+        self.locked.extend(batch.locked);
+        self.handed_over += batch.done;
+        self.left += batch.left;
+    }
+
+    /// The number of requests that the scan has left because of locked keys.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Begins again at the oldest request, if it is time to. `is_at_end`: no requests come after the last batch.
+    pub(super) fn restart_if_due(&mut self, is_at_end: bool) {
+        if is_at_end || self.handed_over >= self.left {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The result of handing over one batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// The number of requests that were handed over or quarantined.
+    pub(super) done: u64,
+    /// The number of requests that stay because another session holds the lock of their key.
+    pub(super) left: u64,
+    /// The number of requests that were read.
+    pub(super) read: u64,
+    /// The newest request of the batch.
+    last: Option<RequestId>,
+    /// Locks that another session holds, as far as the scan did not know them.
+    locked: Vec<i32>,
+}
+
+/// Hands over the next requests of a scan, at most `limit`.
 ///
-/// Of the jobs of one key there must be one in a batch: the newest, at the time that the first asked for.
-pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<HandedOver> {
+/// # Errors
+/// As any statement. Then the transaction must be rolled back.
+pub(super) async fn hand_over_next(tx: &mut WorkerTx, scan: &Scan, limit: i64) -> Result<Batch> {
+    hand_over(tx, "(id, team_id) > ($3, $4)", scan.after, &scan.locked, limit).await
+}
+
+/// Hands over one request, unless it has gone, was refused, or its key is locked.
+///
+/// # Errors
+/// As [`hand_over_next`].
+pub(super) async fn hand_over_one(tx: &mut WorkerTx, scan: &Scan, request: RequestId) -> Result<Batch> {
+    hand_over(tx, "(id, team_id) = ($3, $4)", request, &scan.locked, 1).await
+}
+
+/// Hands over the oldest requests for which `condition` holds. Requests that the queue could not decode are quarantined in
+/// this table.
+///
+/// A batch puts one job for each key into the queue: the newest one, at the time that the first one asked for.
+async fn hand_over(tx: &mut WorkerTx, condition: &str, place: RequestId, locked: &[i32], limit: i64) -> Result<Batch> {
     let sql = format!(
-        "WITH oldest AS MATERIALIZED (
-            SELECT team_id, id, {unreadable} AS unreadable, {KEY} AS key
-            FROM job_requests WHERE refused IS NULL ORDER BY id LIMIT $1
+        "WITH page AS MATERIALIZED (
+            SELECT team_id, id, {unreadable} AS unreadable, hashtext({KEY}) AS lock FROM (
+                SELECT team_id, id, action, job_name, job_id, unique_key, input FROM job_requests
+                WHERE refused IS NULL AND {condition} ORDER BY id, team_id LIMIT $1
+            ) oldest
+        ), tried AS MATERIALIZED (
+            SELECT lock, pg_try_advisory_xact_lock(lock) AS is_free
+            FROM (SELECT DISTINCT lock FROM page WHERE NOT unreadable AND lock <> ALL($5)) AS locks
         ), batch AS MATERIALIZED (
-            SELECT team_id, id, unreadable FROM oldest
-            WHERE unreadable OR key IS NULL OR pg_try_advisory_xact_lock(hashtext(key))
+            SELECT team_id, id, unreadable FROM page
+            WHERE unreadable OR lock IS NULL OR lock IN (SELECT lock FROM tried WHERE is_free)
         ), quarantined AS (
             UPDATE job_requests r SET refused = $2 FROM batch b
             WHERE b.unreadable AND r.team_id = b.team_id AND r.id = b.id RETURNING r.id
@@ -66,39 +152,76 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, limit: i64) -> Result<HandedOve
         )
         SELECT (SELECT count(*) FROM taken) AS taken, (SELECT count(*) FROM added) AS added,
             (SELECT count(*) FROM quarantined) AS quarantined,
-            (SELECT count(*) FROM oldest) - (SELECT count(*) FROM batch) AS blocked,
-            coalesce((SELECT jsonb_agg(to_jsonb(t) ORDER BY t.id) FROM taken t WHERE action <> 'run'), '[]') AS asked",
+            (SELECT count(*) FROM page) AS read, (SELECT count(*) FROM batch) AS chosen,
+            last.id AS last_id, last.team_id AS last_team_id,
+            ARRAY(SELECT lock FROM tried WHERE NOT is_free) AS locked,
+            coalesce((SELECT jsonb_agg(to_jsonb(t) ORDER BY t.id) FROM taken t WHERE action <> 'run'), '[]') AS changes
+        FROM (SELECT) AS one LEFT JOIN (SELECT id, team_id FROM page ORDER BY id DESC, team_id DESC LIMIT 1) last ON true",
         unreadable = unreadable_in_sql("input"),
     );
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(limit).bind(UNREADABLE);
+    let query = sqlx::query(AssertSqlSafe(sql))
+        .bind(limit)
+        .bind(UNREADABLE)
+        .bind(place.id)
+        .bind(place.team_id)
+        .bind(locked);
     let row = tx.fetch_one(query).await?;
     let (taken, quarantined): (i64, i64) = (row.try_get("taken")?, row.try_get("quarantined")?);
     if quarantined > 0 {
         tracing::error!("jobs: {quarantined} job requests were quarantined: {UNREADABLE}");
     }
-    let asked: serde_json::Value = row.try_get("asked")?;
-    for change in asked.as_array().into_iter().flatten() {
+    let changes: serde_json::Value = row.try_get("changes")?;
+    for change in changes.as_array().into_iter().flatten() {
         let change = serde_json::from_value(change.clone())?;
-        change_of_mind(tx, &change).await?;
+        apply_change(tx, &change).await?;
     }
-    let blocked: i64 = row.try_get("blocked")?;
-    Ok(HandedOver {
+    let (read, chosen): (i64, i64) = (row.try_get("read")?, row.try_get("chosen")?);
+    let last = match (row.try_get("last_id")?, row.try_get("last_team_id")?) {
+        (Some(id), Some(team_id)) => Some(RequestId { id, team_id }),
+        _ => None,
+    };
+    Ok(Batch {
         done: u64::try_from(taken + quarantined).unwrap_or_default(),
-        blocked: u64::try_from(blocked).unwrap_or_default(),
+        left: u64::try_from(read - chosen).unwrap_or_default(),
+        read: u64::try_from(read).unwrap_or_default(),
+        last,
+        locked: row.try_get("locked")?,
     })
 }
 
-/// Sets the oldest aside, which can't be handed over: it must not hold up the others.
-pub(super) async fn set_aside(tx: &mut WorkerTx, why: &str) -> Result<()> {
+/// The next requests of a scan, at most `limit`.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn next(tx: &mut WorkerTx, scan: &Scan, limit: i64) -> Result<Vec<RequestId>> {
     let query = sqlx::query(
-        "UPDATE job_requests SET refused = $1 WHERE (team_id, id) = (
-            SELECT team_id, id FROM job_requests WHERE refused IS NULL ORDER BY id LIMIT 1)",
+        "SELECT id, team_id FROM job_requests WHERE refused IS NULL AND (id, team_id) > ($1, $2)
+         ORDER BY id, team_id LIMIT $3",
     );
-    tx.execute(query.bind(why)).await?;
+    let query = query.bind(scan.after.id).bind(scan.after.team_id).bind(limit);
+    let rows = tx.fetch_all(query).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RequestId {
+                id: row.try_get("id")?,
+                team_id: row.try_get("team_id")?,
+            })
+        })
+        .collect()
+}
+
+/// Marks a request as refused, so that the relay does not try it again.
+///
+/// # Errors
+/// As any statement.
+pub(super) async fn refuse(tx: &mut WorkerTx, request: RequestId, why: &str) -> Result<()> {
+    let query = sqlx::query("UPDATE job_requests SET refused = $3 WHERE id = $1 AND team_id = $2");
+    tx.execute(query.bind(request.id).bind(request.team_id).bind(why))
+        .await?;
     Ok(())
 }
 
-/// What is asked of a job that is in the queue already.
+/// A request to change a job that is in the queue already.
 #[derive(Debug, serde::Deserialize)]
 struct Change {
     team_id: Uuid,
@@ -111,8 +234,9 @@ struct Change {
     max_attempts: i16,
 }
 
-async fn change_of_mind(tx: &mut WorkerTx, change: &Change) -> Result<()> {
-    // The queue's numbers are not the team's own: it must be the job that the team named.
+/// Cancels or retries a job.
+async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
+    // The queue's ids are shared by all teams: it must be a job of the request's team.
     let query = sqlx::query(
         "SELECT j.id, j.attempts, j.max_attempts, j.locked_at IS NOT NULL AS held FROM graphile_worker._private_jobs j
          WHERE j.id = $1 AND j.payload #>> '{context,team_id}' = $2::text FOR UPDATE",
@@ -121,41 +245,41 @@ async fn change_of_mind(tx: &mut WorkerTx, change: &Change) -> Result<()> {
     .bind(change.team_id.to_string());
     let Some(job) = tx.fetch_optional(query).await? else {
         return match change.action.as_str() {
-            "retry" => ask_anew(tx, change).await,
+            "retry" => enqueue_again(tx, change).await,
             _ => Ok(()),
         };
     };
-    let (tried, most): (i16, i16) = (job.try_get("attempts")?, job.try_get("max_attempts")?);
+    let (attempts, max_attempts): (i16, i16) = (job.try_get("attempts")?, job.try_get("max_attempts")?);
     match (change.action.as_str(), job.try_get("held")?) {
         ("cancel", false) => {
             let query = sqlx::query("SELECT FROM graphile_worker.complete_jobs(ARRAY[$1::bigint])");
             tx.execute(query.bind(id(&job)?)).await?;
         }
-        // A worker has it, and begins it in a moment: it is its last attempt.
+        // A worker has fetched it, and can't be stopped from beginning it: that attempt is the last one.
         ("cancel", true) => {
             let query = sqlx::query("UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1");
             tx.execute(query.bind(id(&job)?)).await?;
         }
         ("retry", false) => {
-            // The numbers of attempts go on.
-            let most = if tried >= most {
-                tried.saturating_add(change.max_attempts)
+            // Attempts are numbered on.
+            let max_attempts = if attempts >= max_attempts {
+                attempts.saturating_add(change.max_attempts)
             } else {
-                most
+                max_attempts
             };
             let query =
                 sqlx::query("SELECT FROM graphile_worker.reschedule_jobs(ARRAY[$1::bigint], now(), NULL, $2, $3)");
-            tx.execute(query.bind(id(&job)?).bind(i32::from(tried)).bind(i32::from(most)))
-                .await?;
+            let query = query.bind(id(&job)?).bind(i32::from(attempts));
+            tx.execute(query.bind(i32::from(max_attempts))).await?;
         }
-        // A worker has it already.
+        // A worker is about to begin it.
         _ => {}
     }
     Ok(())
 }
 
-/// The queue has forgotten the job: as if it were asked for anew, once however often it is.
-async fn ask_anew(tx: &mut WorkerTx, change: &Change) -> Result<()> {
+/// Enqueues a job again that is gone from the queue, under a key, so that several requests put it there once.
+async fn enqueue_again(tx: &mut WorkerTx, change: &Change) -> Result<()> {
     let query = sqlx::query(
         "SELECT FROM graphile_worker.add_jobs(ARRAY[ROW($1, $2::json, NULL, now(), $3, $4, 0, NULL
             )::graphile_worker.job_spec])",

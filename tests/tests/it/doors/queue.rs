@@ -1,12 +1,16 @@
-//! Tests that jobs whose input can't be read don't block other jobs.
+//! Tests that jobs that can't be read or handed over don't block other jobs.
+
+use std::time::Duration;
 
 use daybook::events::Consumers;
 use daybook::jobs::{JobFigures, watch};
 use daybook::prelude::*;
-use daybook::tenancy::WorkerDatabase;
+use daybook::tenancy::{Role, WorkerDatabase};
 use daybook_tests::eventually;
-use daybook_tests::jobs::{Note, Shop, program};
+use daybook_tests::jobs::{Note, Shop, program, quick};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
 
 use super::nested_text;
 
@@ -208,28 +212,201 @@ async fn a_queues_jobs_continue_after_one_was_quarantined() {
     eventually("the other's end", async || look(&shop).await.quarantined == 1).await;
 }
 
-/// Any session of the database can hold the advisory locks that the queue's `add_jobs` takes, even one without other
-/// rights.
-#[tokio::test]
-async fn a_held_lock_of_a_jobs_key_blocks_no_other_job() {
-    let shop = Shop::of(program(Consumers::none())).await;
+/// Holds the advisory lock of the key that Ada's notes have in the queue with `unique`, as any session of the database can,
+/// also one that may do nothing else. Closing the connection releases it.
+async fn hold_key(shop: &Shop, unique: &str) -> PgConnection {
     let mut stranger = shop.stage.db.app_connection().await;
-    let key = format!("{}:note:daily", shop.stage.team.id);
     sqlx::query("SELECT pg_advisory_lock(hashtext($1))")
-        .bind(key)
+        .bind(format!("{}:note:{unique}", shop.stage.team.id))
         .execute(&mut stranger)
         .await
         .unwrap();
-    let note = |text: &str| Note { text: text.to_owned() };
+    stranger
+}
+
+fn note(text: &str) -> Note {
+    Note { text: text.to_owned() }
+}
+
+#[tokio::test]
+async fn a_lock_of_a_job_s_key_that_somebody_holds_keeps_no_other_job_waiting() {
+    let shop = Shop::of(program(Consumers::none())).await;
+    let stranger = hold_key(&shop, "daily").await;
     let held = shop.ask_with(note("held"), JobOptions::new().unique("daily")).await;
     for text in ["one", "two"] {
         let free = shop.ask(note(text)).await;
         shop.until(free, &["1 succeeded"]).await;
     }
     assert!(shop.attempts(held).await.is_empty());
-    sqlx::query("SELECT pg_advisory_unlock_all()")
-        .execute(&mut stranger)
+    stranger.close().await.unwrap();
+    shop.until(held, &["1 succeeded"]).await;
+}
+
+/// Enqueues so many notes with one unique key. Returns the newest one's id.
+async fn many_of_one_key(shop: &Shop, unique: &str, notes: usize) -> Uuid {
+    let jobs = (0..notes).map(|_| note(&Uuid::now_v7().to_string())).collect();
+    let tx = shop.stage.begin().await;
+    let ids = tx.enqueue_all(jobs, JobOptions::new().unique(unique)).await.unwrap();
+    tx.commit().await.unwrap();
+    ids[notes - 1]
+}
+
+#[tokio::test]
+async fn more_requests_than_a_batch_that_wait_for_a_held_key_keep_no_other_job_waiting() {
+    let shop = Shop::of(program(Consumers::none())).await;
+    let (daily, weekly) = (hold_key(&shop, "daily").await, hold_key(&shop, "weekly").await);
+    many_of_one_key(&shop, "daily", 1_200).await;
+    let between = shop.ask(note("between")).await;
+    let newest_weekly = many_of_one_key(&shop, "weekly", 1_200).await;
+    let newest_daily = many_of_one_key(&shop, "daily", 1).await;
+    let after = shop.ask(note("after")).await;
+    for free in [between, after] {
+        shop.until(free, &["1 succeeded"]).await;
+    }
+    let other = shop.stage.db.team("Globex").await;
+    let bob = other.member("bob", Role::Owner).await;
+    let tx = shop.stage.database.begin(&bob.context).await.unwrap();
+    tx.enqueue_with(note("of Globex"), JobOptions::new().unique("daily"))
         .await
         .unwrap();
+    tx.commit().await.unwrap();
+    let mut theirs = other.connection().await;
+    eventually("the other team's note", async || {
+        daybook_tests::count(&mut theirs, "widgets").await == 1
+    })
+    .await;
+    assert_eq!(shop.stage.count("widgets").await, 2);
+
+    daily.close().await.unwrap();
+    shop.until(newest_daily, &["1 succeeded"]).await;
+    assert!(shop.attempts(newest_weekly).await.is_empty());
+    weekly.close().await.unwrap();
+    shop.until(newest_weekly, &["1 succeeded"]).await;
+    assert_eq!(shop.stage.count("job_requests").await, 0);
+}
+
+/// Makes requests for jobs that are due in an hour. Their inputs take some milliseconds each to be checked, so that a batch
+/// with them takes its time.
+async fn slow_requests(shop: &Shop, requests: usize) {
+    let ids: Vec<_> = (0..requests).map(|_| Uuid::now_v7()).collect();
+    sqlx::query(
+        "INSERT INTO job_requests (team_id, id, job_name, job_id, input, context, run_at, priority, max_attempts)
+         SELECT $1, id, 'note', id, input, $3, now() + interval '1 hour', 0, 1 FROM unnest($2::uuid[]) AS slow (id), (
+             SELECT jsonb_build_object('text', 'slow', 'more', jsonb_agg(jsonb_build_array(n))) AS input
+             FROM generate_series(1, 10000) n
+         ) AS large",
+    )
+    .bind(shop.stage.team.id)
+    .bind(ids)
+    .bind(context(shop))
+    .execute(&mut shop.stage.team.connection().await)
+    .await
+    .unwrap();
+}
+
+/// Waits until nothing is left to hand over, and nothing that is due to run.
+async fn all_done(shop: &Shop) {
+    let mut owner = shop.stage.db.owner().await;
+    eventually("nothing to do", async || {
+        let due = "SELECT count(*) FROM graphile_worker._private_jobs WHERE run_at <= now()";
+        shop.stage.count("job_requests").await == 0
+            && sqlx::query_scalar::<_, i64>(due).fetch_one(&mut owner).await.unwrap() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_released_during_a_batch_frees_all_of_its_requests_or_none() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let stranger = hold_key(&shop, "daily").await;
+    let daily = || JobOptions::new().unique("daily");
+    let old = shop.ask_with(note("old"), daily()).await;
+    slow_requests(&shop, 100).await;
+    let new = shop.ask_with(note("new"), daily()).await;
+    let mut owner = shop.stage.db.owner().await;
+    let release = async {
+        eventually("a batch under way", async || {
+            let under_way =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'
+                AND application_name = 'daybook worker'
+                AND clock_timestamp() - query_start > interval '100 ms'";
+            sqlx::query_scalar::<_, i64>(under_way)
+                .fetch_one(&mut owner)
+                .await
+                .unwrap()
+                > 0
+        })
+        .await;
+        stranger.close().await.unwrap();
+    };
+    tokio::join!(shop.work(), release);
+    shop.until(new, &["1 succeeded"]).await;
+    all_done(&shop).await;
+    // The newest of them replaces the others, and none of them replaces it.
+    assert_eq!(shop.attempts(old).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_key_that_is_released_between_batches_frees_none_of_its_requests_before_the_oldest() {
+    let shop = Shop::closed(program(Consumers::none())).await;
+    let (daily, weekly) = (hold_key(&shop, "daily").await, hold_key(&shop, "weekly").await);
+    let old = shop.ask_with(note("old"), JobOptions::new().unique("daily")).await;
+    many_of_one_key(&shop, "weekly", 600).await;
+    let later = (0..399).map(|n| note(&n.to_string())).collect();
+    let tx = shop.stage.begin().await;
+    tx.enqueue_all(later, JobOptions::new().after(Duration::from_secs(3_600)))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    // The first batch ends here.
+    slow_requests(&shop, 100).await;
+    let new = shop.ask_with(note("new"), JobOptions::new().unique("daily")).await;
+    let release = async {
+        eventually("the first batch", async || {
+            shop.stage.count("job_requests").await < 1_101
+        })
+        .await;
+        daily.close().await.unwrap();
+    };
+    let options = quick();
+    let (workers, ()) = tokio::join!(shop.hire(&options), release);
+    shop.until(new, &["1 succeeded"]).await;
+    assert_eq!(shop.attempts(old).await, [""; 0]);
+    weekly.close().await.unwrap();
+    all_done(&shop).await;
+    assert_eq!(shop.attempts(old).await, [""; 0]);
+    workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_fails_is_refused_and_none_before_it_though_a_key_is_held() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let stranger = hold_key(&shop, "daily").await;
+    let held = shop.ask_with(note("held"), JobOptions::new().unique("daily")).await;
+    let first = shop.ask(note("first")).await;
+    let bad = Uuid::now_v7();
+    sqlx::query(
+        "INSERT INTO job_requests (team_id, id, job_name, job_id, input, context, queue_name, run_at, priority, max_attempts)
+         VALUES ($1, $2, 'note', $2, '{\"text\": \"bad\"}', $3, $4, now(), 0, 1)",
+    )
+    .bind(shop.stage.team.id)
+    .bind(bad)
+    .bind(context(&shop))
+    // The queue's names have 128 bytes at most.
+    .bind("x".repeat(120))
+    .execute(&mut shop.stage.team.connection().await)
+    .await
+    .unwrap();
+    let last = shop.ask(note("last")).await;
+    shop.work().await;
+    for good in [first, last] {
+        shop.until(good, &["1 succeeded"]).await;
+    }
+    let left: Vec<(Uuid, bool)> = sqlx::query_as("SELECT id, refused IS NOT NULL FROM job_requests ORDER BY id")
+        .fetch_all(&mut shop.stage.team.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(left, [(held, false), (bad, true)]);
+    stranger.close().await.unwrap();
     shop.until(held, &["1 succeeded"]).await;
 }
