@@ -24,6 +24,7 @@ mod m0018_erased_people;
 mod m0018_given_by_the_database;
 mod m0019_existing_rows;
 mod m0020_indexes;
+mod m0021_relay_index;
 mod online;
 pub mod queue;
 pub mod rls;
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_given_by_the_database::Migration),
             Box::new(m0019_existing_rows::Migration),
             Box::new(m0020_indexes::Migration),
+            Box::new(m0021_relay_index::Migration),
         ]
     }
 

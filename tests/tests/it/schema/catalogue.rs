@@ -170,6 +170,8 @@ async fn every_index_begins_with_the_team() {
             "events_relay_idx on events",
             // "Which teams have invited me?" is a query without a team.
             "invitations_identity_idx on invitations",
+            // As `events_relay_idx`.
+            "job_requests_relay_idx on job_requests",
             "job_sessions_running_idx on job_sessions",
             // So that the planner doesn't confuse it with the key `(team_id, …)`; see the migration `m0020_indexes`.
             "memberships_handle_key on memberships",
