@@ -8,7 +8,7 @@ use sea_orm_migration::prelude::*;
 use crate::online::{Index, build_index, drop_index};
 
 #[derive(DeriveMigrationName)]
-pub struct Migration;
+pub(crate) struct Migration;
 
 const REQUESTS_IN_ORDER: Index = Index {
     name: "job_requests_relay_idx",

@@ -1,4 +1,4 @@
-//! One attempt at a job of the queue: its context restored, its work run as a session.
+//! Runs one attempt at a job of the queue as a session, in the context of the request.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,17 +19,17 @@ use crate::jobs::spec::SessionSpec;
 use crate::json::{MAX_JSON_DEPTH, Unreadable, is_too_deep, refuse_too_deep};
 use crate::tenancy::{Context, Database, SYSTEM_TEAM};
 
-/// What the queue keeps of a job.
+/// The payload of a job in the queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Envelope {
-    /// All its attempts have it. None of a scheduled one, whose every run is a job of its own.
+    /// The same for all attempts. None for a scheduled job, of which each run is a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job_id: Option<Uuid>,
     input: Value,
-    /// Of a scheduled job there is none: nobody asked.
+    /// None for a scheduled job, which nobody requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     context: Option<Context>,
-    /// What the queue adds to scheduled jobs.
+    /// Added by the queue to scheduled jobs.
     #[serde(rename = "_cron", default, skip_serializing_if = "Option::is_none")]
     cron: Option<Value>,
 }
@@ -40,7 +40,8 @@ impl Envelope {
         self.context.as_ref().map_or(SYSTEM_TEAM, |context| context.team_id)
     }
 
-    /// The same for all attempts: of a scheduled job, made of the queue's number and the time of its run.
+    /// The job's id, the same for all attempts. For a scheduled job it is derived from the queue's id and the time at which
+    /// the run was added.
     pub(super) fn job_id(&self, job: &graphile_worker::Job) -> Uuid {
         self.job_id.unwrap_or_else(|| {
             let created_ms = u64::try_from(job.created_at().timestamp_millis()).unwrap_or_default();
@@ -51,7 +52,10 @@ impl Envelope {
     }
 }
 
-/// What the queue is to keep of a job.
+/// Makes the payload for a job.
+///
+/// # Errors
+/// If the job can't be serialised.
 pub(in crate::jobs) fn payload(job_id: Uuid, context: &Context, job: &impl Job) -> Result<Value> {
     let envelope = Envelope {
         job_id: Some(job_id),
@@ -62,7 +66,7 @@ pub(in crate::jobs) fn payload(job_id: Uuid, context: &Context, job: &impl Job) 
     Ok(serde_json::to_value(envelope)?)
 }
 
-/// The queue's handler of `J`.
+/// The queue's handler for the job `J`.
 pub(in crate::jobs) struct Attempt<J>(PhantomData<J>);
 
 impl<J> fmt::Debug for Attempt<J> {
@@ -71,7 +75,8 @@ impl<J> fmt::Debug for Attempt<J> {
     }
 }
 
-// The queue hands payloads to handlers by serde. The envelope is read where its failure can be told in a session.
+// The queue deserialises a payload into its handler. The payload is read later instead, so that an error is recorded in a
+// session.
 impl<J> Serialize for Attempt<J> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit()
@@ -96,30 +101,32 @@ impl<J: Job> TaskHandler for Attempt<J> {
     }
 }
 
-/// Runs one attempt. What it returns is the queue's to keep, which is not under row-level security: it names the session
-/// and nothing of what is in it.
+/// Runs one attempt.
+///
+/// # Errors
+/// A text that the queue stores. Its tables are not separated by team, so the text has nothing of the session's content.
 async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Result<(), String> {
     let (spec, input) = spec(job, J::NAME)?;
-    // An older version has taken it, or somebody's SQL.
+    // An older version, or SQL by hand, may have put a deeper input there.
     let parsed = refuse_too_deep("input", &input).and_then(|()| {
         serde_json::from_value::<J>(input)
             .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)))
     });
-    // A panic there must not leave the attempt untold.
-    let told = parsed.as_ref().ok().and_then(|job| {
+    // If these panic, the attempt must be recorded all the same.
+    let name_and_sentence = parsed.as_ref().ok().and_then(|job| {
         catch_unwind(AssertUnwindSafe(|| {
             (job.session_name(), Sentence::of(|| job.sentence()))
         }))
         .ok()
     });
-    let spec = match told {
+    let spec = match name_and_sentence {
         Some((name, sentence)) => spec.named(name).told_as(sentence),
         None => spec,
     };
     let outcome = with_job_session(database, spec, |session| async move { parsed?.run(&session).await }).await;
     match outcome {
         Ok(()) => Ok(()),
-        // Asked for, so that it is not tried again.
+        // The queue must not try it again.
         Err(error) if is_cancelled(error.as_ref()) => Ok(()),
         Err(_) => Err("the attempt failed: its job session says why".to_owned()),
     }
@@ -133,19 +140,19 @@ fn is_cancelled(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn spec(job: &graphile_worker::Job, name: &str) -> Result<(SessionSpec, Value), String> {
     let envelope = Envelope::deserialize(job.payload())
-        .map_err(|error| format!("the queue's payload is none of Daybook's: {error}"))?;
+        .map_err(|error| format!("the payload was not written by Daybook: {error}"))?;
     let job_id = envelope.job_id(job);
     let context = match (envelope.context, envelope.cron) {
         (Some(context), _) => context,
         (None, Some(_)) => Context::system(SYSTEM_TEAM, "schedule"),
-        (None, None) => return Err("the queue's payload has no context: nobody would act".to_owned()),
+        (None, None) => return Err("the payload has no context: the job has no actor".to_owned()),
     };
-    let kept = match is_too_deep(&envelope.input, MAX_JSON_DEPTH) {
+    let recorded = match is_too_deep(&envelope.input, MAX_JSON_DEPTH) {
         true => &Unreadable::TOO_DEEP.placeholder(),
         false => &envelope.input,
     };
     let spec = SessionSpec::new(name)
-        .input(kept)
+        .input(recorded)
         .context(context)
         .attempt(job_id, i32::from(*job.attempts()), i32::from(*job.max_attempts()))
         .queued(*job.id(), *job.run_at());

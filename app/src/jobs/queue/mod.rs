@@ -1,22 +1,24 @@
-//! The workers of a process: jobs of the queue, run as sessions.
+//! The workers of a process, which run the jobs of the queue as sessions.
 //!
-//! The queue is [`graphile_worker`], in the same PostgreSQL. Nothing here is in anybody's transaction: what a team's
-//! transaction asked for is handed over by the [relay](super::relay).
+//! The queue is [`graphile_worker`], in the same PostgreSQL. Workers take no part in the transactions that enqueue jobs: the
+//! [relay](super::relay) hands over what has committed.
 
 mod attempt;
+mod by_priority;
 mod quarantine;
 mod recovery;
 
 use std::time::Duration;
 
 use graphile_worker::{
-    JobRecovery, LocalQueueConfig, RefetchDelayConfig, Worker, WorkerOptions as QueueOptions, WorkerRecoveryConfig,
-    WorkerShutdownConfig,
+    Database as QueueDatabase, JobRecovery, LocalQueueConfig, RefetchDelayConfig, Worker,
+    WorkerOptions as QueueOptions, WorkerRecoveryConfig, WorkerShutdownConfig,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(super) use self::attempt::{Attempt, payload};
+use self::by_priority::ByPriority;
 pub(super) use self::quarantine::QUARANTINED;
 use self::quarantine::Scope;
 use super::registry::Jobs;
@@ -27,25 +29,25 @@ use crate::error::{Error, Result};
 use crate::tenancy::{Database, WorkerDatabase};
 use daybook_migration::queue::SCHEMA;
 
-/// Before something that ended badly is begun anew.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long a finished job may wait for others to be told to the queue together.
-const TOGETHER: Duration = Duration::from_millis(2);
-/// How long at most until is asked again when there was nothing to do.
-const IDLE: Duration = Duration::from_millis(100);
-/// How often is looked how the queue stands, for `/metrics`.
-const WATCH: Duration = Duration::from_secs(15);
+/// Delay before the queue's worker is started again after it has ended.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+/// How long a finished job waits for others, so that the queue removes them in one statement.
+const COMPLETION_BATCH_DELAY: Duration = Duration::from_millis(2);
+/// Delay before the next fetch if the last one returned nothing.
+const IDLE_FETCH_DELAY: Duration = Duration::from_millis(100);
+/// How often the figures of `/metrics` about the queue are read.
+const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How a process works.
+/// The settings of a process's workers.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// How many jobs run at the same time.
+    /// Maximum number of jobs that run at the same time.
     pub concurrency: usize,
-    /// After which silence a worker is dead, and a session lost.
+    /// A worker or session without a heartbeat for this time counts as lost.
     pub lost_after: Duration,
-    /// How long jobs that run may go on when the process is to stop. Then they are cancelled, and begin anew elsewhere.
+    /// How long running jobs may go on when the process stops. Then they are cancelled, and another process begins them again.
     pub grace: Duration,
-    /// How often at least is looked for work that no hint told of.
+    /// Maximum polling interval for work that no signal announced.
     pub poll: Duration,
 }
 
@@ -61,16 +63,17 @@ impl Default for WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// How often who lives says so.
+    /// Heartbeat interval.
     pub fn heartbeat(&self) -> Heartbeat {
         Heartbeat::within(self.lost_after)
     }
 
-    /// How many connections the workers need beside those of their jobs: one listens, the others are for short statements.
+    /// Number of connections that the workers need, apart from those of their jobs: one listens, the others run short
+    /// statements.
     pub const CONNECTIONS: u32 = 10;
 }
 
-/// The workers of a process, until they are stopped.
+/// The running workers of a process.
 #[derive(Debug)]
 pub struct Workers {
     stop: watch::Sender<bool>,
@@ -79,8 +82,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts to run the jobs that `database` carries, to hand over what transactions ask for, and to look after what dead
-    /// workers left. Durable consumers that are new begin before this returns: what is recorded from then on is theirs.
+    /// Starts workers for the jobs that are registered with `database`, the relay, and the recovery of dead workers' jobs.
+    /// When this returns, every durable consumer has a cursor: it receives all events that are recorded from then on.
     ///
     /// # Errors
     /// As any statement.
@@ -105,7 +108,7 @@ impl Workers {
         let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
         tasks.spawn(until(
             stop.subscribe(),
-            watching.keep(workers.clone(), WATCH, options.lost_after),
+            watching.keep(workers.clone(), WATCH_INTERVAL, options.lost_after),
         ));
         tasks.spawn(queue.run(stop.subscribe()));
         Ok(Self {
@@ -115,12 +118,13 @@ impl Workers {
         })
     }
 
-    /// The workers' connections, which see across teams what has to be looked after.
+    /// The workers' connections, which may read the queue and the envelopes of all teams' sessions and events.
     pub fn database(&self) -> &WorkerDatabase {
         &self.workers
     }
 
-    /// Lets jobs that run end, within the grace, and stops. Nothing is lost: what was not done is done elsewhere.
+    /// Waits for running jobs, no longer than [`WorkerOptions::grace`], and stops. Jobs that were fetched or interrupted go back
+    /// to the queue.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
@@ -128,6 +132,7 @@ impl Workers {
     }
 }
 
+/// Runs `work` until it ends or the workers are stopped.
 async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) {
     tokio::select! {
         () = work => {}
@@ -135,17 +140,18 @@ async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) 
     }
 }
 
+/// Quarantines unreadable jobs and marks silent sessions as lost, at intervals.
 async fn sweep(database: Database, workers: WorkerDatabase, options: WorkerOptions) {
     let mut turns = tokio::time::interval(options.heartbeat().0);
     loop {
         turns.tick().await;
         if let Err(error) = quarantine::pass(&database, &workers, Scope::Locked).await {
-            tracing::warn!("jobs: unreadable jobs could not be looked for: {error}");
+            tracing::warn!("jobs: could not search the queue for unreadable jobs: {error}");
         }
         match recovery::sweep(&workers, options.lost_after).await {
             Ok(0) => {}
-            Ok(lost) => tracing::warn!("jobs: {lost} sessions whose workers are silent were told as lost"),
-            Err(error) => tracing::warn!("jobs: lost sessions could not be looked for: {error}"),
+            Ok(lost) => tracing::warn!("jobs: {lost} sessions without a heartbeat were marked as lost"),
+            Err(error) => tracing::warn!("jobs: could not search for sessions without a heartbeat: {error}"),
         }
     }
 }
@@ -160,9 +166,9 @@ struct Queue {
 impl Queue {
     async fn run(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            // Before the first fetch, which an unreadable job would fail.
+            // An unreadable job would make the first fetch fail.
             if let Err(error) = quarantine::pass(&self.database, &self.workers, Scope::All).await {
-                tracing::warn!("jobs: unreadable jobs could not be looked for: {error}");
+                tracing::warn!("jobs: could not search the queue for unreadable jobs: {error}");
             }
             let ended = match self.worker(stop.clone()).await {
                 Ok(worker) => worker.run().await.map_err(Error::internal),
@@ -170,17 +176,21 @@ impl Queue {
             };
             if let Err(error) = ended {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!("jobs: the queue's worker begins anew: {}", cause.unwrap_or_default());
-                // In case that it ended for a plan which its connections would keep.
+                tracing::warn!(
+                    "jobs: the queue's worker ended and is started again: {}",
+                    cause.unwrap_or_default()
+                );
+                // The cause may have been an invalid plan, which its connections would keep.
                 self.workers.discard_plans();
             }
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(RESTART_DELAY) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         }
     }
 
+    /// Makes a worker of the queue.
     async fn worker(&self, mut stop: watch::Receiver<bool>) -> Result<Worker> {
         let Self {
             jobs,
@@ -201,22 +211,22 @@ impl Queue {
             .sweep_interval(options.heartbeat().0)
             .sweep_threshold(options.lost_after)
             .recovery_delay(Duration::ZERO);
-        // Without a delay the queue asks again at once when there was nothing, for ever. A hint of work ends it early, but for
-        // one that comes while it asks: that one waits for the whole of it.
+        // Without a delay, a queue that has nothing to do fetches all the time. The queue's notification of new jobs ends the
+        // delay, except for one that arrives during a fetch.
         let delay = RefetchDelayConfig::default()
-            .with_duration(IDLE.min(options.poll))
+            .with_duration(IDLE_FETCH_DELAY.min(options.poll))
             .with_max_abort_threshold(1);
         let fetched = LocalQueueConfig::default()
             .with_size(options.concurrency * 4)
             .with_refetch_delay(delay);
         let workers_of_hook = workers.clone();
         let worker = QueueOptions::default()
-            .pg_pool(workers.pool().clone())
+            .database(QueueDatabase::new(ByPriority::new(workers.pool().clone())))
             .schema(SCHEMA)
             .concurrency(options.concurrency)
             .poll_interval(options.poll)
             .local_queue(fetched)
-            .complete_job_batch_delay(TOGETHER)
+            .complete_job_batch_delay(COMPLETION_BATCH_DELAY)
             .worker_recovery(recovery)
             .worker_shutdown(shutdown)
             .add_extension(database.clone())

@@ -1,13 +1,13 @@
-//! Jobs of the queue whose payload can't be read.
+//! Quarantines jobs of the queue whose payload can't be read.
 //!
-//! The queue fetches several jobs in one statement and then decodes them. One payload that serde_json refuses (too deep, a
-//! number out of range) fails the fetch after all of them were locked: none of them runs, and since their worker lives,
-//! nobody takes them from it. The queue's own recovery decodes jobs in the same way, and fails, too.
+//! The queue fetches several jobs in one statement and then decodes them. If serde_json refuses one payload (too deep, a
+//! number out of range), the fetch fails after all of these jobs were locked: none of them runs, and since their worker is
+//! alive, no other worker recovers them. The queue's own recovery decodes jobs in the same way and fails, too.
 //!
-//! The doors refuse such inputs, and the relay doesn't hand them over. What is in the queue all the same, from an older
-//! version or by SQL, is quarantined here: its attempts are used up, its payload stays, the team is told by a failed job
-//! session, and the jobs that were fetched with it are released. This is done before a worker fetches for the first time,
-//! and at intervals for what is locked.
+//! Requests with such inputs are refused, and the relay doesn't hand them over. A job that is in the queue nevertheless, from
+//! an older version or by SQL, is quarantined here: its attempts are used up, its payload stays, a failed job session shows
+//! it to the team, and the jobs that were fetched with it are released. This happens before a worker's first fetch for all
+//! jobs, and at intervals for locked ones.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,17 +21,17 @@ use crate::jobs::spec::{SessionSpec, is_name};
 use crate::json::{MAX_JSON_DEPTH, Unreadable};
 use crate::tenancy::{Context, Database, WorkerDatabase};
 
-/// How `last_error` of a quarantined job begins.
+/// Prefix of `last_error` of a quarantined job.
 pub(in crate::jobs) const QUARANTINED: &str = "quarantined: ";
-/// How many payloads are looked at in one round trip.
+/// Maximum number of payloads that are read in one round trip.
 const BATCH: i64 = 200;
 
-/// Which jobs are looked at.
+/// The jobs that are searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Those that wait and those that are locked.
+    /// Jobs that wait and jobs that are locked.
     All,
-    /// Those that are locked.
+    /// Jobs that are locked.
     Locked,
 }
 
@@ -43,17 +43,18 @@ struct Quarantined {
     max_attempts: i32,
 }
 
-/// What can be read of a payload whose input can't: serde_json skips a raw value without limits.
+/// The readable part of a payload with an unreadable input: serde_json skips a raw value without limits.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     job_id: Option<Uuid>,
     context: Option<Context>,
     #[serde(borrow)]
-    #[expect(dead_code, reason = "it is skipped over")]
+    #[expect(dead_code, reason = "it is only skipped")]
     input: Option<&'a RawValue>,
 }
 
-/// Quarantines unreadable jobs, releases what was fetched with them, and tells their teams. Returns how many there were.
+/// Quarantines unreadable jobs, releases the jobs that were fetched with them, and records a failed session for each. Returns
+/// the number of quarantined jobs.
 ///
 /// # Errors
 /// As any statement.
@@ -65,13 +66,13 @@ pub(super) async fn pass(database: &Database, workers: &WorkerDatabase, scope: S
     let quarantined = quarantine(workers, &unreadable).await?;
     for job in &quarantined {
         tracing::error!("jobs: a job of {} was quarantined: its payload can't be read", job.task);
-        tell(database, job).await;
+        record_failure(database, job).await;
     }
     Ok(quarantined.len())
 }
 
-/// The unreadable ones among the jobs that may be. SQL only chooses those that have many brackets, large numbers or
-/// surrogates; whether they can be read is tried as the queue does it.
+/// Finds the ids of unreadable jobs. SQL preselects jobs that have many brackets, large numbers or surrogates; each of them
+/// is then decoded as the queue does it.
 async fn find(workers: &WorkerDatabase, scope: Scope) -> Result<Vec<i64>> {
     let which = match scope {
         Scope::All => "(j.locked_at IS NOT NULL OR j.attempts < j.max_attempts)",
@@ -102,8 +103,9 @@ async fn find(workers: &WorkerDatabase, scope: Scope) -> Result<Vec<i64>> {
     }
 }
 
-/// In one statement: jobs with the same worker and the same moment of locking were fetched by one statement, whose answer
-/// could not be decoded, so that none of them has begun.
+/// Quarantines these jobs and releases the others of their fetches, in one statement. Jobs with the same worker and the same
+/// time of locking were fetched together. Since the result of that fetch could not be decoded, none of them has begun, and the
+/// attempt does not count.
 async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarantined>> {
     let query = sqlx::query(
         "WITH bad AS (
@@ -116,7 +118,7 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
             FROM (SELECT DISTINCT locked_by, locked_at FROM bad WHERE locked_at IS NOT NULL) fetched
             WHERE j.locked_by = fetched.locked_by AND j.locked_at = fetched.locked_at AND j.id <> ALL($1)
             RETURNING j.job_queue_id
-        ), set_aside AS (
+        ), quarantined AS (
             UPDATE graphile_worker._private_jobs j
             SET locked_by = NULL, locked_at = NULL, attempts = j.max_attempts, last_error = $2, updated_at = now()
             FROM bad WHERE j.id = bad.id
@@ -128,7 +130,7 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
                 SELECT job_queue_id FROM released UNION SELECT job_queue_id FROM bad)
         )
         SELECT t.identifier, b.payload, greatest(b.attempts, 1)::int AS attempt, b.max_attempts::int AS max_attempts
-        FROM set_aside s JOIN bad b ON b.id = s.id JOIN graphile_worker._private_tasks t ON t.id = b.task_id",
+        FROM quarantined q JOIN bad b ON b.id = q.id JOIN graphile_worker._private_tasks t ON t.id = b.task_id",
     )
     .bind(ids)
     .bind(format!("{QUARANTINED}the payload can't be read as JSON"));
@@ -147,8 +149,8 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
         .collect()
 }
 
-/// Tells the job's team by a session that has failed. It isn't the queue's to retry.
-async fn tell(database: &Database, job: &Quarantined) {
+/// Writes a failed session for a quarantined job, for its team. The session has no job of the queue, so it can't be retried.
+async fn record_failure(database: &Database, job: &Quarantined) {
     let Ok(Envelope {
         job_id,
         context: Some(context),
@@ -173,7 +175,7 @@ async fn tell(database: &Database, job: &Quarantined) {
         );
         Err::<(), _>(refused.into())
     });
-    // The failed session is the record; only the log line above is beside it.
+    // The session is written; its error is the one above.
     if let Err(error) = failed.await {
         tracing::debug!("jobs: a quarantined job was recorded as failed: {error}");
     }

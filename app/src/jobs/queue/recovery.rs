@@ -1,4 +1,4 @@
-//! Jobs whose worker died, and sessions that nobody ends.
+//! Recovers the jobs of dead workers, and ends the sessions that lost their worker.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use super::attempt::Envelope;
 use crate::error::Result;
 use crate::tenancy::WorkerDatabase;
 
-/// A job that was held by a worker that is gone. Its attempt counts if it had begun: work that kills its worker must not
-/// be tried for ever. What the worker had only fetched, and what it gave back when it was stopped, begins at once.
+/// Decides what happens to a job whose worker is gone. An attempt that had begun counts, since work that kills its worker must
+/// not be tried for ever. A job that the worker had only fetched, or gave back when it stopped, is due at once.
 ///
-/// The queue calls it while its sweep holds a connection of the workers' pool, so that it must not wait for another of them.
+/// The queue calls this while its sweep holds a connection of the workers' pool. So this must not wait for another connection
+/// of that pool.
 pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryContext) -> JobRecoveryResult {
     if matches!(recovered.reason, FailureReason::ShutdownAborted) {
         return JobRecoveryResult::Default;
@@ -32,42 +33,44 @@ pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryCon
     )
     .await
     {
-        Ok(Begun::Not) => JobRecoveryResult::Default,
-        Ok(Begun::Lost) => JobRecoveryResult::FailWithBackoff,
-        Ok(Begun::Cancelled) => {
-            // What was asked for before the worker died.
+        Ok(Attempt::NotBegun) => JobRecoveryResult::Default,
+        Ok(Attempt::Lost) => JobRecoveryResult::FailWithBackoff,
+        Ok(Attempt::Cancelled) => {
             let last = sqlx::query(
                 "UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1 RETURNING id",
             );
             if let Err(error) = workers.fetch_all_on_side_pool(last.bind(*job.id())).await {
-                tracing::warn!("jobs: a dead worker's job could not be cancelled: {error}");
+                tracing::warn!("jobs: could not cancel the job {} of a dead worker: {error}", job.id());
             }
             JobRecoveryResult::FailWithBackoff
         }
         Err(error) => {
-            tracing::warn!("jobs: a dead worker's session could not be looked for: {error}");
+            tracing::warn!(
+                "jobs: could not find the session of the job {} of a dead worker: {error}",
+                job.id()
+            );
             JobRecoveryResult::FailWithBackoff
         }
     }
 }
 
-/// What became of a dead worker's attempt.
-enum Begun {
-    /// It had only been fetched.
-    Not,
+/// The state of a dead worker's attempt.
+enum Attempt {
+    /// The worker had only fetched the job.
+    NotBegun,
     Lost,
-    /// Somebody had asked for its end.
+    /// Its cancellation was requested before the worker died.
     Cancelled,
 }
 
-/// Tells an attempt as lost, if it had begun, or as cancelled, if that was asked for.
-async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, attempt: i32) -> Result<Begun> {
-    // One that was cancelled when its process stopped has the same number, and did not die.
+/// Marks an attempt that had begun as lost, or as cancelled if that was requested.
+async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, attempt: i32) -> Result<Attempt> {
+    // A session that was cancelled when its process stopped has the same attempt number. It is not lost.
     let query = sqlx::query(
         "WITH begun AS (
             SELECT team_id, id, status, cancel_requested_at IS NOT NULL AS cancelled FROM job_sessions
             WHERE team_id = $1 AND job_id = $2 AND attempt = $3 AND status IN ('running', 'lost')
-        ), told AS (
+        ), ended AS (
             UPDATE job_sessions s SET status = CASE WHEN b.cancelled THEN 'cancelled' ELSE 'lost' END,
                 error = CASE WHEN b.cancelled THEN NULL ELSE $4::jsonb END, finished_at = clock_timestamp(),
                 transaction_id = pg_current_xact_id()::text::bigint
@@ -81,14 +84,14 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
         .bind(attempt)
         .bind(lost("its worker died"));
     Ok(match workers.fetch_all_on_side_pool(query).await?.first() {
-        None => Begun::Not,
-        Some(row) if row.try_get("cancelled")? => Begun::Cancelled,
-        Some(_) => Begun::Lost,
+        None => Attempt::NotBegun,
+        Some(row) if row.try_get("cancelled")? => Attempt::Cancelled,
+        Some(_) => Attempt::Lost,
     })
 }
 
-/// Tells sessions as lost whose worker has said nothing for `limit`: of whatever job, of the queue or by hand, also if
-/// nothing is known of the worker any more. Returns how many.
+/// Marks sessions as lost that have had no heartbeat for `limit`, of jobs of the queue and of other work, also if the queue
+/// knows nothing of the worker any more. Returns their number.
 pub(super) async fn sweep(workers: &WorkerDatabase, limit: Duration) -> Result<usize> {
     let query = sqlx::query(
         "UPDATE job_sessions SET status = 'lost', error = $2, finished_at = clock_timestamp(),

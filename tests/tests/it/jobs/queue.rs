@@ -6,8 +6,8 @@ use daybook::assert_events;
 use daybook::events::Consumers;
 use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
-use daybook_tests::eventually;
 use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick, short_lost_timeout};
+use daybook_tests::eventually;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use tokio::sync::Notify;
@@ -162,6 +162,42 @@ async fn options_set_the_time_the_order_and_the_deduplication() {
             .unwrap()
     };
     assert!(of("1")["finished_at"].as_str() <= of("2")["started_at"].as_str());
+}
+
+#[tokio::test]
+async fn jobs_run_by_their_priority() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let tx = shop.stage.begin().await;
+    let mut last = None;
+    for priority in [9, 3, 7, 1, 8, -2, 5, 0] {
+        let options = JobOptions::new().priority(priority);
+        last = Some(tx.enqueue_with(note(&priority.to_string()), options).await.unwrap());
+    }
+    // Of one priority, in the order of their requests; of a queue, too.
+    for text in ["first", "second"] {
+        let options = JobOptions::new().priority(4);
+        tx.enqueue_with(note(text), options).await.unwrap();
+    }
+    tx.enqueue_with(note("queued"), JobOptions::new().priority(2).queue("one"))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let one_at_a_time = WorkerOptions {
+        concurrency: 1,
+        ..quick()
+    };
+    shop.work_as(&one_at_a_time).await;
+    shop.until(last.unwrap(), &["1 succeeded"]).await;
+    shop.idle().await;
+    let ran: Vec<String> = sessions(&shop)
+        .await
+        .iter()
+        .map(|session| session["input"]["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        ran,
+        ["-2", "0", "1", "queued", "3", "first", "second", "5", "7", "8", "9"]
+    );
 }
 
 #[tokio::test]
