@@ -29,6 +29,8 @@ use crate::error::{Error, Result};
 use crate::tenancy::{Database, WorkerDatabase};
 use daybook_migration::queue::SCHEMA;
 
+/// How long stopping may take in addition to the grace period.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Delay before the queue's worker is started again after it has ended.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// How long a finished job waits for others, so that the queue removes them in one statement.
@@ -79,6 +81,7 @@ pub struct Workers {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     workers: WorkerDatabase,
+    grace: Duration,
 }
 
 impl Workers {
@@ -115,6 +118,7 @@ impl Workers {
             stop,
             tasks,
             workers: workers.clone(),
+            grace: options.grace,
         })
     }
 
@@ -125,10 +129,22 @@ impl Workers {
 
     /// Waits for running jobs, no longer than [`WorkerOptions::grace`], and stops. Jobs that were fetched or interrupted go back
     /// to the queue.
+    ///
+    /// A session that has locked the rows of these jobs delays that. This waits 5 s for it; then the jobs go back as soon as the
+    /// rows are free, or another process recovers them after [`WorkerOptions::lost_after`].
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
-        self.workers.close().await;
+        let stopping = async {
+            while self.tasks.join_next().await.is_some() {}
+            self.workers.close().await;
+        };
+        let limit = self.grace.saturating_add(STOP_TIMEOUT);
+        if tokio::time::timeout(limit, stopping).await.is_err() {
+            tracing::warn!(
+                "jobs: the workers did not stop within {} s: a statement of theirs waits, probably for a lock of another session",
+                limit.as_secs_f32()
+            );
+        }
     }
 }
 

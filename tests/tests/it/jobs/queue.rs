@@ -7,9 +7,9 @@ use daybook::events::Consumers;
 use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick, short_lost_timeout};
-use daybook_tests::eventually;
+use daybook_tests::{PATIENCE, eventually};
 use serde_json::{Value, json};
-use sqlx::Row as _;
+use sqlx::{Connection as _, Row as _};
 use tokio::sync::Notify;
 
 fn note(text: &str) -> Note {
@@ -234,7 +234,25 @@ async fn a_stop_cancels_jobs_after_the_grace_period_and_they_run_again() {
 }
 
 #[tokio::test]
-async fn a_dead_workers_session_is_lost_and_its_job_runs_again() {
+async fn stopping_ends_though_another_session_has_locked_the_job_that_runs() {
+    let mut shop = Shop::open().await;
+    let id = shop.ask(Endless).await;
+    shop.until(id, &["1 running"]).await;
+    let mut owner = shop.stage.db.owner().await;
+    let mut open = owner.begin().await.unwrap();
+    sqlx::query("SELECT FROM graphile_worker._private_jobs FOR UPDATE")
+        .execute(&mut *open)
+        .await
+        .unwrap();
+    let stopped = tokio::time::timeout(PATIENCE, shop.rest()).await;
+    assert!(stopped.is_ok(), "stopping waits for the other session");
+    open.rollback().await.unwrap();
+    shop.work_as(&short_lost_timeout()).await;
+    shop.until(id, &["1 cancelled", "1 running"]).await;
+}
+
+#[tokio::test]
+async fn a_dead_workers_job_is_told_as_lost_and_begins_anew() {
     let mut shop = Shop::closed(program(Consumers::none())).await;
     let id = shop.ask(Endless).await;
     // Workers whose runtime is shut down send no heartbeats any more.
