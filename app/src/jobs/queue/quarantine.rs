@@ -105,7 +105,7 @@ async fn find(workers: &WorkerDatabase, scope: Scope) -> Result<Vec<i64>> {
 
 /// Quarantines these jobs and releases the others of their fetches, in one statement. Jobs with the same worker and the same
 /// time of locking were fetched together. Since the result of that fetch could not be decoded, none of them has begun, and the
-/// attempt does not count.
+/// attempt does not count. Retired jobs, such as cancelled ones, keep their number of attempts, as in the queue's own functions.
 async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarantined>> {
     let query = sqlx::query(
         "WITH bad AS (
@@ -114,7 +114,9 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
             WHERE id = ANY($1) AND (locked_at IS NOT NULL OR attempts < max_attempts) FOR UPDATE
         ), released AS (
             UPDATE graphile_worker._private_jobs j
-            SET locked_by = NULL, locked_at = NULL, attempts = greatest(j.attempts - 1, 0), updated_at = now()
+            SET locked_by = NULL, locked_at = NULL, updated_at = now(),
+                attempts = CASE WHEN EXISTS (SELECT FROM graphile_worker._private_job_retirements r WHERE r.id = j.id)
+                    THEN j.attempts ELSE greatest(j.attempts - 1, 0) END
             FROM (SELECT DISTINCT locked_by, locked_at FROM bad WHERE locked_at IS NOT NULL) fetched
             WHERE j.locked_by = fetched.locked_by AND j.locked_at = fetched.locked_at AND j.id <> ALL($1)
             RETURNING j.job_queue_id

@@ -255,9 +255,15 @@ async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             let query = sqlx::query("SELECT FROM graphile_worker.complete_jobs(ARRAY[$1::bigint])");
             tx.execute(query.bind(id(&job)?)).await?;
         }
-        // A worker has fetched it, and can't be stopped from beginning it: that attempt is the last one.
+        // A worker has fetched it, and can't be stopped from beginning it: that attempt is the last one. A worker that gives
+        // the job back without having begun it does not count the attempt, unless the job is marked as retired.
         ("cancel", true) => {
-            let query = sqlx::query("UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1");
+            let query = sqlx::query(
+                "WITH cancelled AS (
+                    UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1 RETURNING id
+                )
+                INSERT INTO graphile_worker._private_job_retirements (id) SELECT id FROM cancelled ON CONFLICT DO NOTHING",
+            );
             tx.execute(query.bind(id(&job)?)).await?;
         }
         ("retry", false) => {
@@ -272,7 +278,17 @@ async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             let query = query.bind(id(&job)?).bind(i32::from(attempts));
             tx.execute(query.bind(i32::from(max_attempts))).await?;
         }
-        // A worker is about to begin it.
+        // A worker is about to begin it. If it was cancelled meanwhile, it gets its other attempts back.
+        ("retry", true) => {
+            let query = sqlx::query(
+                "WITH revived AS (
+                    DELETE FROM graphile_worker._private_job_retirements WHERE id = $1 RETURNING id
+                )
+                UPDATE graphile_worker._private_jobs j SET max_attempts = greatest(j.attempts, $2)
+                FROM revived r WHERE j.id = r.id",
+            );
+            tx.execute(query.bind(id(&job)?).bind(change.max_attempts)).await?;
+        }
         _ => {}
     }
     Ok(())

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook::testing::TestDb;
 use daybook_tests::http::{Client, TestApp, sample_program};
-use daybook_tests::jobs::{Endless, Note, Poisoned, hire, quick};
+use daybook_tests::jobs::{Endless, Note, Poisoned, hire, quick, short_lost_timeout};
 use daybook_tests::{eventually, migrations, widget};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 async fn app() -> TestApp {
     let program = sample_program().job::<Note>().job::<Poisoned>().job::<Endless>();
@@ -90,7 +92,7 @@ async fn a_poisoned_job_is_retried_after_its_cause_is_fixed() {
 async fn a_running_job_is_cancelled_immediately_and_a_waiting_one_leaves_the_queue() {
     let app = app().await;
     let ada = app.member("ada", Role::Owner).await;
-    let patient = daybook::jobs::WorkerOptions {
+    let patient = WorkerOptions {
         // No heartbeat reports the cancellation within the test's time.
         lost_after: Duration::from_secs(600),
         ..quick()
@@ -201,5 +203,104 @@ async fn a_job_that_left_the_queue_is_enqueued_once_by_several_retries() {
         let queued = daybook_tests::count(&mut owner, "graphile_worker._private_jobs").await;
         assert_eq!(queued, 1);
     }
+    workers.stop().await;
+}
+
+/// A job that has failed once and that a busy worker has fetched for its second attempt, and the path of its session; the
+/// path of the session that keeps the worker busy.
+async fn fetched_by_a_busy_worker(app: &TestApp, ada: &Client) -> (Uuid, String, String) {
+    let job = ask_with(app, ada, Poisoned, JobOptions::new().max_attempts(9)).await;
+    let path = once(ada, job, 1, "failed").await;
+    let busy = ask(app, ada, Endless).await;
+    let busy = once(ada, busy, 1, "running").await;
+    let mut owner = app.db.owner().await;
+    sqlx::query("UPDATE graphile_worker._private_jobs SET run_at = now() WHERE locked_at IS NULL")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    eventually("two jobs that the worker holds", async || {
+        let held = "SELECT count(*) FROM graphile_worker._private_jobs WHERE locked_at IS NOT NULL";
+        sqlx::query_scalar::<_, i64>(held).fetch_one(&mut owner).await.unwrap() == 2
+    })
+    .await;
+    (job, path, busy)
+}
+
+fn one_at_a_time() -> WorkerOptions {
+    WorkerOptions {
+        concurrency: 1,
+        ..quick()
+    }
+}
+
+/// Cancels a job, and waits until the relay has passed that on.
+async fn cancel(app: &TestApp, ada: &Client, path: &str) {
+    ada.post(&format!("{path}/cancel"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
+    eventually("its handing over", async || asked(app).await.is_empty()).await;
+}
+
+/// The jobs that a worker would begin sooner or later, or holds.
+async fn left_in_the_queue(app: &TestApp) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT t.identifier FROM graphile_worker._private_jobs j JOIN graphile_worker._private_tasks t ON t.id = j.task_id
+         WHERE j.locked_at IS NOT NULL OR j.attempts < j.max_attempts",
+    )
+    .fetch_all(&mut app.db.owner().await)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_once_a_worker_has_fetched_it_is_at_its_last_attempt() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let workers = hire(&app.db, &app.database, &one_at_a_time()).await;
+    let (job, path, busy) = fetched_by_a_busy_worker(&app, &ada).await;
+    cancel(&app, &ada, &path).await;
+    cancel(&app, &ada, &busy).await;
+    let path = once(&ada, job, 2, "failed").await;
+    eventually("nothing left to try", async || left_in_the_queue(&app).await.is_empty()).await;
+    // It can be tried again all the same.
+    ada.post(&format!("{path}/retry"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
+    once(&ada, job, 3, "failed").await;
+    workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_once_a_worker_has_fetched_it_does_not_come_back_when_the_worker_stops() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let workers = hire(&app.db, &app.database, &one_at_a_time()).await;
+    let (job, path, _) = fetched_by_a_busy_worker(&app, &ada).await;
+    cancel(&app, &ada, &path).await;
+    // The worker gives back what it has fetched and not begun, and what it had to interrupt.
+    workers.stop().await;
+    assert_eq!(left_in_the_queue(&app).await, ["endless"]);
+    assert_eq!(attempts(&ada, job).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_once_a_worker_has_fetched_it_does_not_come_back_when_the_worker_dies() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let dying = Runtime::new().unwrap();
+    let (database, db) = (app.database.clone(), app.db.clone());
+    let hiring = dying.spawn(async move {
+        let own = database.beside(db.options()).await.unwrap();
+        std::mem::forget(hire(&db, &own, &one_at_a_time()).await);
+    });
+    hiring.await.unwrap();
+    let (job, path, busy) = fetched_by_a_busy_worker(&app, &ada).await;
+    cancel(&app, &ada, &path).await;
+    dying.shutdown_background();
+    let workers = hire(&app.db, &app.database, &short_lost_timeout()).await;
+    let busy: Uuid = ada.get(&busy).await.ok()["job_id"].as_str().unwrap().parse().unwrap();
+    once(&ada, busy, 2, "running").await;
+    assert_eq!(left_in_the_queue(&app).await, ["endless"]);
+    assert_eq!(attempts(&ada, job).await.len(), 1);
     workers.stop().await;
 }
