@@ -7,7 +7,7 @@ use daybook::jobs::watch_with;
 use daybook::prelude::*;
 use daybook::tenancy::{Role, WorkerDatabase};
 use daybook_tests::jobs::{Note, Shop, program, quick};
-use daybook_tests::{count, eventually};
+use daybook_tests::{count, eventually, widget};
 
 fn note(text: &str) -> Note {
     Note { text: text.to_owned() }
@@ -93,4 +93,27 @@ async fn a_lag_is_as_old_as_its_oldest_event() {
     let recorded = shop.stage.team.events().await;
     let oldest = recorded.iter().map(|event| event.created_at).min();
     assert_eq!((lag.events, lag.since), (2, oldest));
+}
+
+/// The relay reads 1,000 events at once.
+#[tokio::test]
+async fn of_a_transaction_with_more_events_than_a_batch_none_is_left_out() {
+    let shop = shop().await;
+    // So that a batch begins with the transaction before it, and ends inside of it.
+    shop.stage.widget("before").await;
+    let tx = shop.stage.begin().await;
+    let widgets: Vec<_> = (0..2_100).map(|n| widget::named(&format!("{n:04}"))).collect();
+    create_models_with_events(&tx, widgets, Track::All).await.unwrap();
+    tx.commit().await.unwrap();
+    shop.stage.widget("next").await;
+    let mut connection = shop.stage.team.connection().await;
+    eventually("2,102 jottings", async || {
+        count(&mut connection, "jottings").await == 2_102
+    })
+    .await;
+    let distinct: i64 = sqlx::query_scalar("SELECT count(DISTINCT body) FROM jottings")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(distinct, 2_102);
 }

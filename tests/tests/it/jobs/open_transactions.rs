@@ -68,8 +68,33 @@ async fn actions_commit_with_the_transaction_in_one_statement_and_in_order() {
     assert_eq!(stage.count("widgets").await, 1);
 }
 
-/// Ends a transaction in which an action was added, in the given way, and checks that the action is written.
-async fn actions_are_written_although(how: &'static str) {
+/// A process that died between two commits would leave one without the other.
+#[tokio::test]
+async fn they_are_written_by_the_transaction_itself_not_after_its_commit() {
+    let stage = Stage::new().await;
+    session(&stage, async move |session| {
+        let tx = session.begin().await?;
+        create_model_with_event(&tx, widget::named("made"), Track::All).await?;
+        session.add_action(&fetched(1)).await?;
+        session.add_action(&fetched(2)).await?;
+        tx.commit().await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let written_by: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT xmin::text, (SELECT count(*) FROM widgets w WHERE w.xmin = a.xmin) FROM job_actions a ORDER BY seq",
+    )
+    .fetch_all(&mut stage.team.connection().await)
+    .await
+    .unwrap();
+    assert_eq!(written_by.len(), 2);
+    assert_eq!(written_by[0], written_by[1]);
+    assert_eq!(written_by[0].1, 1, "the transaction that made the widget");
+}
+
+/// Ends a transaction in which an action was added, in one way or another.
+async fn told_all_the_same(how: &'static str) {
     let stage = Stage::new().await;
     let done = session(&stage, async move |session| {
         let tx = session.begin().await?;
