@@ -7,6 +7,18 @@ use daybook::prelude::*;
 use daybook_tests::jobs::Shop;
 use daybook_tests::{eventually, widget};
 use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _};
+
+/// Makes widgets, whose events are of one day, in one transaction.
+async fn make(shop: &Shop, widgets: usize) {
+    let tx = shop.stage.begin().await;
+    let widgets = (0..widgets)
+        .map(|_| widget::named(&Uuid::now_v7().to_string()))
+        .collect();
+    create_models_with_events(&tx, widgets, Track::All).await.unwrap();
+    tx.commit().await.unwrap();
+}
 
 /// Returns the team's counts, summed over all days, because a day may end during the test.
 async fn counts(shop: &Shop) -> Vec<Value> {
@@ -100,4 +112,62 @@ async fn a_rebuild_during_deliveries_counts_no_event_twice() {
     }
     shop.idle().await;
     assert_eq!(total(&shop).await, 200);
+}
+
+#[tokio::test]
+async fn what_is_counted_later_is_added_to_the_counts_that_are_there() {
+    let shop = Shop::with(Consumers::of([count_events::CONSUMER]).unwrap()).await;
+    shop.began("analytics").await;
+    for (made, in_all) in [(3, 3), (2, 5), (4, 9)] {
+        make(&shop, made).await;
+        eventually("the counts", async || total(&shop).await == in_all).await;
+        shop.idle().await;
+        assert_eq!(total(&shop).await, in_all);
+    }
+    assert_eq!(counts(&shop).await.len(), 1);
+}
+
+/// How many sessions wait for a lock.
+async fn waiting(owner: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (
+             SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
+    )
+    .fetch_one(owner)
+    .await
+    .unwrap()
+}
+
+/// Otherwise the first count of a day stands in the way of the same count that is made anew, which does not see it.
+#[tokio::test]
+async fn counting_anew_waits_for_a_slice_that_is_being_counted() {
+    let shop = Shop::with(Consumers::of([count_events::CONSUMER]).unwrap()).await;
+    shop.began("analytics").await;
+    let mut owner = shop.stage.db.owner().await;
+    // Holds up whoever has counted before the commit. The lock belongs to no transaction, so that the relay goes on.
+    owner
+        .execute(
+            "CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql
+                 AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
+             CREATE TRIGGER wait_for_the_test AFTER INSERT ON event_counts EXECUTE FUNCTION wait_for_the_test()",
+        )
+        .await
+        .unwrap();
+    let mut stranger = shop.stage.team.connection().await;
+    stranger.execute("SELECT pg_advisory_lock(1)").await.unwrap();
+    make(&shop, 3).await;
+    eventually("the slice to wait", async || waiting(&mut owner).await == 1).await;
+
+    let (database, context) = (shop.stage.database.clone(), shop.stage.ada.context.clone());
+    let anew = tokio::spawn(async move {
+        let tx = database.begin(&context).await?;
+        let counted = rebuild(&tx).await?;
+        tx.commit().await?;
+        Ok::<_, Error>(counted)
+    });
+    eventually("both to wait", async || waiting(&mut owner).await == 2).await;
+    stranger.close().await.unwrap();
+    assert_eq!(anew.await.unwrap().unwrap(), 3);
+    shop.idle().await;
+    assert_eq!(total(&shop).await, 3);
 }
