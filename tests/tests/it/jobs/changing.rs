@@ -238,7 +238,7 @@ async fn cancel(app: &TestApp, ada: &Client, path: &str) {
     ada.post(&format!("{path}/cancel"), Value::Null)
         .await
         .is(StatusCode::ACCEPTED);
-    eventually("its handing over", async || asked(app).await.is_empty()).await;
+    eventually("its handing over", async || requested(app).await.is_empty()).await;
 }
 
 /// The jobs that a worker would begin sooner or later, or holds.

@@ -70,7 +70,7 @@ async fn actions_commit_with_the_transaction_in_one_statement_and_in_order() {
 
 /// A process that died between two commits would leave one without the other.
 #[tokio::test]
-async fn they_are_written_by_the_transaction_itself_not_after_its_commit() {
+async fn actions_are_written_by_the_transaction_itself() {
     let stage = Stage::new().await;
     session(&stage, async move |session| {
         let tx = session.begin().await?;
@@ -94,7 +94,7 @@ async fn they_are_written_by_the_transaction_itself_not_after_its_commit() {
 }
 
 /// Ends a transaction in which an action was added, in one way or another.
-async fn told_all_the_same(how: &'static str) {
+async fn actions_are_written_although(how: &'static str) {
     let stage = Stage::new().await;
     let done = session(&stage, async move |session| {
         let tx = session.begin().await?;
