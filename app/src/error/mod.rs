@@ -12,7 +12,7 @@ mod database;
 
 use std::borrow::Cow;
 
-use axum::http::StatusCode;
+use ::http::StatusCode;
 use serde::Serialize;
 use uuid::Uuid;
 
