@@ -10,6 +10,7 @@
 
 mod database;
 
+use std::any::Any;
 use std::borrow::Cow;
 
 use ::http::StatusCode;
@@ -134,27 +135,29 @@ pub enum Error {
         #[source]
         source: Cause,
     },
-    /// The stored answer to an earlier request with the same `Idempotency-Key`, which is sent again unchanged.
+    /// The stored outcome of an earlier request with the same `Idempotency-Key`, which answers this one unchanged.
     #[error("this request was answered before")]
-    Replay(Box<StoredAnswer>),
+    Replay(StoredOutcome),
     /// 500: a defect or a broken environment. The client receives only the request's id.
     #[error("internal error")]
     Internal(#[source] Cause),
 }
 
-/// An answer that is stored for an `Idempotency-Key`.
-#[derive(Debug, Clone)]
-pub struct StoredAnswer {
-    /// Its HTTP status.
-    pub status: u16,
-    /// Its `Content-Type`, if it had a body.
-    pub content_type: Option<String>,
-    /// Its `ETag`, if it had one.
-    pub etag: Option<String>,
-    /// Its `Location`, if it had one.
-    pub location: Option<String>,
-    /// Its body, unchanged.
-    pub body: Vec<u8>,
+/// What was stored for an `Idempotency-Key` when its request was done. Only the layer that stores outcomes knows their
+/// type; all others pass them on.
+#[derive(Debug)]
+pub struct StoredOutcome(Box<dyn Any + Send + Sync>);
+
+impl StoredOutcome {
+    /// Wraps an outcome.
+    pub fn new(outcome: impl Any + Send + Sync) -> Self {
+        Self(Box::new(outcome))
+    }
+
+    /// Returns the outcome, or `None` if it has another type.
+    pub fn downcast<T: Any>(self) -> Option<T> {
+        self.0.downcast().ok().map(|outcome| *outcome)
+    }
 }
 
 impl Error {
@@ -197,7 +200,8 @@ impl Error {
         Self::Internal(cause.into())
     }
 
-    /// Returns the HTTP status of the answer.
+    /// Returns the HTTP status of the answer. A stored outcome is answered with its own status, which only the layer
+    /// that stored it knows.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
@@ -217,8 +221,7 @@ impl Error {
             Self::Consumer { source, .. } => source
                 .downcast_ref::<Error>()
                 .map_or(StatusCode::INTERNAL_SERVER_ERROR, Error::status),
-            Self::Replay(answer) => StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            Self::ConsumerDepth { .. } | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ConsumerDepth { .. } | Self::Internal(_) | Self::Replay(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

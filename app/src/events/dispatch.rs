@@ -141,6 +141,10 @@ async fn run(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> ConsumerR
     }
 }
 
+/// Runs a consumer for an event, which is the cause of all that the consumer emits and enqueues.
+///
+/// # Errors
+/// The consumer's error; [`Error::ConsumerDepth`] if consumers caused each other too many levels deep.
 async fn caused_by(tx: &TeamTx, event: &Event, work: impl Future<Output = ConsumerResult>) -> ConsumerResult {
     let cause = tx.begin_cause(event.id);
     if cause.depth > MAX_CONSUMER_DEPTH {

@@ -132,7 +132,7 @@ fn envelope(
         event_data,
         schema_version,
         correlation_id: context.correlation_id,
-        causation_id: tx.cause(),
+        causation_id: tx.causation_id(),
         request_id: context.request_id.clone(),
         // The database sets these two; `record` fills them in.
         transaction_id: 0,
@@ -232,7 +232,7 @@ async fn insert_many(tx: &TeamTx, events: &[Event]) -> Result<Option<PgRow>> {
     .bind(context.on_behalf_of.as_ref().map(|person| person.name.as_str()))
     .bind(context.via.as_deref())
     .bind(context.correlation_id)
-    .bind(tx.cause())
+    .bind(tx.causation_id())
     .bind(context.request_id.as_deref())
     .bind(rows.ids)
     .bind(rows.event_types)

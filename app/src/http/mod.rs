@@ -11,6 +11,7 @@ mod extract;
 mod no_store;
 mod problem;
 mod record;
+mod stored_answer;
 mod team;
 
 pub use self::core::{Core, ServiceState};
@@ -22,5 +23,6 @@ pub(crate) use extract::{cursor_of, fuzz_cursor};
 pub use no_store::NoStore;
 pub use problem::Problem;
 pub(crate) use problem::set_request_id;
+pub(crate) use stored_answer::StoredAnswer;
 pub use team::Team;
 pub(crate) use team::{CREDENTIAL_EXPIRED, access_epoch, request};

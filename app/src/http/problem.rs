@@ -8,18 +8,17 @@
 //! request's id to quote.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::error::{Error, FieldError, StoredAnswer};
+use super::stored_answer::StoredAnswer;
+use crate::error::{Error, FieldError};
 use crate::wide_events::{EventError, WideEvent};
 
 /// The media type of problems.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-/// Marks an answer that was given before, to the same `Idempotency-Key`.
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// An error as a client sees it (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -111,12 +110,15 @@ impl IntoResponse for Problem {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if let Self::Replay(answer) = self {
-            WideEvent::current().set("replayed", true);
-            return replay(*answer);
-        }
-        WideEvent::current().mark_error(event_error(&self));
-        Problem::from(&self).into_response()
+        let error = match self {
+            Self::Replay(outcome) => match outcome.downcast::<StoredAnswer>() {
+                Some(answer) => return answer.into_response(),
+                None => Self::internal("the stored outcome of the Idempotency-Key is no HTTP answer"),
+            },
+            error => error,
+        };
+        WideEvent::current().mark_error(event_error(&error));
+        Problem::from(&error).into_response()
     }
 }
 
@@ -177,26 +179,6 @@ fn title(code: &str) -> String {
     letters
         .next()
         .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// An answer that was given before, given again.
-fn replay(answer: StoredAnswer) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let kept = [
-        (CONTENT_TYPE, answer.content_type),
-        (ETAG, answer.etag),
-        (LOCATION, answer.location),
-    ];
-    for (name, value) in kept {
-        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
-            headers.insert(name, value);
-        }
-    }
-    headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-    response
 }
 
 #[cfg(test)]
@@ -280,27 +262,6 @@ mod tests {
         let (status, _, body) = answer(failure).await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body.to_string().contains("limits") && !body.to_string().contains("bounds"));
-    }
-
-    #[tokio::test]
-    async fn a_stored_answer_is_given_again_as_it_was() {
-        let stored = StoredAnswer {
-            status: 201,
-            content_type: Some("application/json".to_owned()),
-            etag: Some("\"7\"".to_owned()),
-            location: Some("/v1/teams/1/campaigns/1".to_owned()),
-            body: br#"{"id":1}"#.to_vec(),
-        };
-        let response = Error::Replay(Box::new(stored)).into_response();
-        assert_eq!(response.status(), StatusCode::CREATED);
-        assert_eq!(response.headers()["idempotent-replayed"], "true");
-        assert_eq!(response.headers()[ETAG], "\"7\"");
-        assert_eq!(response.headers()[LOCATION], "/v1/teams/1/campaigns/1");
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
-        assert_eq!(
-            to_bytes(response.into_body(), 100).await.unwrap(),
-            br#"{"id":1}"#.as_slice()
-        );
     }
 
     #[test]

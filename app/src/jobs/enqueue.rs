@@ -137,7 +137,7 @@ impl<'a> JobRequest<'a> {
     /// transaction recorded.
     fn context(tx: &TeamTx) -> Result<Value> {
         let context = Context {
-            causation_id: tx.cause().or_else(|| tx.last_recorded()),
+            causation_id: tx.causation_id().or_else(|| tx.last_recorded()),
             ..tx.context().clone()
         };
         Ok(serde_json::to_value(context)?)

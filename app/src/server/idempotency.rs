@@ -7,6 +7,8 @@
 //!
 //! What did not commit leaves no key, so a refused request may be sent again with the same one.
 
+mod store;
+
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
@@ -16,10 +18,11 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use self::store::{ANSWER, store_answer};
 use super::AppState;
-use crate::error::{Error, Result, StoredAnswer};
-use crate::http::NoStore;
-use crate::tenancy::{Claim, DroppedWrites, store_answer};
+use crate::error::{Error, Result};
+use crate::http::{NoStore, StoredAnswer};
+use crate::tenancy::{Claim, DroppedWrites};
 use crate::wide_events::{Outcome, WideEvent};
 
 const HEADER: &str = "idempotency-key";
@@ -66,7 +69,7 @@ async fn answer(state: &AppState, request: Request, next: Next) -> Result<Respon
     hash.update(parts.uri.to_string());
     hash.update([0]);
     hash.update(&body);
-    let claim = Claim::new(key, hash.finalize().into());
+    let claim = Claim::new(key, hash.finalize().into()).with_outcome(ANSWER);
     parts.extensions.insert(claim.clone());
 
     // This task outlives a request that is ended for its length, and its work should not.

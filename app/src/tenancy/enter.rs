@@ -8,15 +8,16 @@
 //! connection is rolled back or closed before it returns to the pool.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row, pool::PoolConnection};
 use uuid::Uuid;
 
+use super::claim::Claim;
 use super::observer::Observer;
 use super::{Actor, Context, Database, ErasedNames, Person, Role};
-use crate::error::{Error, Result, StoredAnswer};
+use crate::error::{Error, Result};
 
 /// The credential with which a caller enters a team. The database checks whether it gives access.
 #[derive(Debug, Clone)]
@@ -69,35 +70,6 @@ impl Request {
             claim: None,
             observer: None,
         }
-    }
-}
-
-/// An `Idempotency-Key`. The first writing transaction of a request claims it and commits the claim.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    key: String,
-    request_sha256: [u8; 32],
-    holder: Arc<Mutex<Option<String>>>,
-}
-
-impl Claim {
-    /// Creates a claim for a key and the hash of its request.
-    pub fn new(key: String, request_sha256: [u8; 32]) -> Self {
-        Self {
-            key,
-            request_sha256,
-            holder: Arc::default(),
-        }
-    }
-
-    /// Returns the actor in the key's row while a transaction of this request has claimed it, and after such a
-    /// transaction has committed. Returns `None` before that, and after a rollback.
-    pub fn holder(&self) -> Option<String> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set_holder(&self, holder: Option<String>) {
-        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
     }
 }
 
@@ -313,8 +285,8 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
                ON CONFLICT DO NOTHING RETURNING 1) \
                SELECT 'claim' AS entry, EXISTS (SELECT FROM claimed) AS claimed, \
                  coalesce(current_setting('daybook.actor', true), '') AS actor",
-            key = text(&claim.key),
-            hash = bytes(&claim.request_sha256),
+            key = text(claim.key()),
+            hash = bytes(claim.request_sha256()),
             correlation = entry.request.correlation_id,
         );
     }
@@ -347,76 +319,6 @@ fn bytes(value: &[u8]) -> String {
     }
     hex.push_str("','hex')");
     hex
-}
-
-/// Reads the stored answer of the earlier request with this key, or `None` while it isn't stored yet.
-///
-/// # Errors
-/// 422 if the key was used with another request.
-pub(super) async fn stored_answer(
-    connection: &mut PoolConnection<Postgres>,
-    team_id: Uuid,
-    actor: &str,
-    claim: &Claim,
-    persistent: bool,
-) -> Result<Option<StoredAnswer>> {
-    let row = sqlx::query(
-        "SELECT request_sha256, status, content_type, etag, location, body FROM idempotency_keys
-         WHERE team_id = $1 AND actor = $2 AND key = $3",
-    )
-    .bind(team_id)
-    .bind(actor)
-    .bind(&claim.key)
-    .persistent(persistent)
-    .fetch_optional(&mut **connection)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    if row.try_get::<Vec<u8>, _>("request_sha256")? != claim.request_sha256 {
-        return Err(Error::invalid(
-            "Idempotency-Key",
-            "was used before with another request; use a new key",
-        ));
-    }
-    let Some(status) = row.try_get::<Option<i16>, _>("status")? else {
-        return Ok(None);
-    };
-    Ok(Some(StoredAnswer {
-        status: u16::try_from(status).map_err(Error::internal)?,
-        content_type: row.try_get("content_type")?,
-        etag: row.try_get("etag")?,
-        location: row.try_get("location")?,
-        body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
-    }))
-}
-
-/// Stores the answer to the request that committed with `claim`, for when a client sends the request again.
-///
-/// # Errors
-/// Those of any statement. The request's work stays committed.
-pub async fn store_answer(
-    database: &Database,
-    team_id: Uuid,
-    actor: &str,
-    claim: &Claim,
-    answer: &StoredAnswer,
-) -> Result<()> {
-    let tx = database.begin(&Context::system(team_id, "idempotency")).await?;
-    tx.execute_sql(
-        sqlx::query(
-            "UPDATE idempotency_keys SET status = $4, content_type = $5, etag = $6, body = $7, location = $8
-             WHERE team_id = $1 AND actor = $2 AND key = $3",
-        )
-        .bind(team_id)
-        .bind(actor)
-        .bind(&claim.key)
-        .bind(i16::try_from(answer.status).map_err(Error::internal)?)
-        .bind(answer.content_type.as_deref())
-        .bind(answer.etag.as_deref())
-        .bind(&answer.body)
-        .bind(answer.location.as_deref()),
-    )
-    .await?;
-    tx.commit().await
 }
 
 #[cfg(test)]

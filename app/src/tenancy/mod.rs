@@ -15,6 +15,7 @@
 //! **Invariant:** settings are local to the transaction. So a connection that returns to the pool keeps nothing of a
 //! team, and poolers in transaction mode work.
 
+mod claim;
 mod context;
 mod database;
 mod enter;
@@ -38,10 +39,11 @@ mod write;
 
 pub mod postgres;
 
+pub use claim::{Claim, OutcomeColumns};
 pub use context::{Actor, Context, Person, Role};
 pub use database::{Database, DatabaseOptions, ErasedNames, Writing};
 pub use daybook_entity::SYSTEM_TEAM;
-pub use enter::{Claim, Entrant, Entry, Request, store_answer};
+pub use enter::{Entrant, Entry, Request};
 pub use feed::{FeedPlace, FeedWindow};
 pub use forgotten::ForgottenCommits;
 pub(crate) use forgotten::{ADVICE, DroppedWrites};

@@ -1,6 +1,6 @@
 //! A transaction inside one team.
 
-mod cause;
+mod causation;
 mod connection;
 mod connection_trait;
 mod deferred_rows;
@@ -21,14 +21,15 @@ pub(super) use self::connection::{Entering, RunToCompletion, give_back};
 use self::connection::{abandon, commit, give_back_in_background, is_dead};
 use self::deferred_rows::DeferredRows;
 use self::report::{Report, report_not_entered};
-use super::enter::{self, Claim, Entered, Entry};
+use super::claim::{Claim, stored_outcome};
+use super::enter::{self, Entered, Entry};
 use super::observer::Ending;
 use super::signals::{Signal, SignalSink, SignalTopic};
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
 
-/// How long a repeated request waits until the answer of the first one is stored.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a repeated request waits until the outcome of the first one is stored.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A transaction inside one team: the only way to a connection that can read or write team rows.
 ///
@@ -64,7 +65,7 @@ struct TxState {
     /// The number of savepoints and recordings whose work has not finished. One that was cancelled stays counted and
     /// prevents the commit.
     unfinished: u32,
-    /// The events whose consumers are running, outermost first.
+    /// The ids of what causes the changes that are made now, outermost first.
     causes: Vec<Uuid>,
     /// The signals to publish after the commit.
     signals: HashSet<Signal>,
@@ -140,7 +141,7 @@ impl TeamTx {
                     connection.give_back().await;
                     // The pool doesn't ping, so this is the first place that notices a restart of the database.
                     // Nothing was done yet, and the next connection may be newer than the restart.
-                    if dead && requested_at.elapsed() < ANSWER_TIMEOUT {
+                    if dead && requested_at.elapsed() < OUTCOME_TIMEOUT {
                         continue;
                     }
                     return Err(error);
@@ -166,19 +167,18 @@ impl TeamTx {
                         .as_ref()
                         .ok_or_else(|| Error::internal("a claim without a key"))?;
                     let persistent = database.persistent();
-                    let stored =
-                        enter::stored_answer(connection.get()?, entry.team_id, &actor, claim, persistent).await;
+                    let stored = stored_outcome(connection.get()?, entry.team_id, &actor, claim, persistent).await;
                     connection.give_back().await;
                     if stored.as_ref().is_err_and(Error::is_stale_plan) {
                         database.discard_plans();
                         continue;
                     }
-                    if let Some(answer) = stored? {
-                        return Err(Error::Replay(Box::new(answer)));
+                    if let Some(outcome) = stored? {
+                        return Err(Error::Replay(outcome));
                     }
                     // The time counts from here, not from `requested_at`: the first request may have taken long, this one
-                    // has waited for its commit, and the answer is stored after the commit.
-                    if key_found_at.get_or_insert_with(Instant::now).elapsed() >= ANSWER_TIMEOUT {
+                    // has waited for its commit, and the outcome is stored after the commit.
+                    if key_found_at.get_or_insert_with(Instant::now).elapsed() >= OUTCOME_TIMEOUT {
                         return Err(Error::conflict(
                             "outcome-unknown",
                             "the first request with this Idempotency-Key did its work, but its answer was lost; \
