@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::events::Consumers;
+use crate::events::{Consumers, ensure_partitions};
 use crate::jobs::{Heartbeat, Workers};
 use crate::live::{Live, LiveOptions};
 use crate::runs::{Runs, RunsOptions};
@@ -280,7 +280,7 @@ async fn migrate_or_warn(app: &App, config: &Config, server: &Server) -> Result<
 
 /// Creates the partitions of the next months before the first request. From then on a job does this.
 async fn create_partitions(database: &Database) -> Result<()> {
-    let strays = database.ensure_partitions().await?;
+    let strays = ensure_partitions(database).await?;
     if strays > 0 {
         tracing::error!(
             "{strays} events are in events_default and not in a month's partition: the clock of their writer is wrong"

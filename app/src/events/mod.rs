@@ -27,6 +27,7 @@ mod durable;
 mod emit;
 mod event;
 mod field_type;
+mod partitions;
 mod payload;
 mod recordset;
 mod rows;
@@ -47,6 +48,7 @@ pub(crate) use emit::{Subject, emit_subject_events};
 pub use emit::{emit_event, emit_events, event_from_row, events_by_id};
 pub use event::{Event, EventType, ObjectRef};
 pub use field_type::FieldType;
+pub use partitions::{ensure_partitions, stray_events};
 pub use payload::{
     CreatedEventData, CustomEventData, DeletedEventData, EventData, EventPayload, FieldChange, FieldChanges,
     FieldValues, RawEventData, RestoredEventData, StateChangedEventData, UpdatedEventData,

@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::events::ensure_partitions;
 use crate::jobs::{Job, JobResult, JobSession};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ impl Job for MakePartitions {
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let strays = session.database().ensure_partitions().await?;
+        let strays = ensure_partitions(session.database()).await?;
         if strays > 0 {
             tracing::error!(
                 "{strays} events are in events_default instead of a month's partition: their writer's clock is wrong"

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use super::AppState;
 use super::connections::ConnectionCounts;
 use crate::error::{Error, Result};
+use crate::events::stray_events;
 use crate::jobs::{LastWatched, Watched};
 use crate::json::unreadable_reads;
 use crate::runs::Runs;
@@ -33,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
 async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
     // Without a database the rest is worth knowing all the more.
-    let strays = state.database().strays().await.ok();
+    let strays = stray_events(state.database()).await.ok();
     let mut registry = Registry::with_prefix("daybook");
     registry.register_collector(Box::new(Numbers { state, strays }));
     let mut text = String::new();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Extensions;
+use sqlx::ConnectOptions as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
-use sqlx::{ConnectOptions as _, Row as _};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
 
 use super::enter::{Entrant, Entry, Request};
 use super::plans::Plans;
@@ -211,32 +211,12 @@ impl Database {
         Ok(())
     }
 
-    /// Creates the missing partitions of this month and the next three. Returns the number of events in the default
-    /// partition, by PostgreSQL's statistics. These are the events whose month has no partition. The number should be
-    /// 0: an event's id contains its time, so a wrong clock has written such an event.
+    /// Runs a constant message outside any team, and returns its row. The policies show it no team's rows.
     ///
     /// # Errors
     /// Those of any statement.
-    pub async fn ensure_partitions(&self) -> Result<u64> {
-        // One message, because a pooler may send a second one to another connection.
-        let row = sqlx::raw_sql(
-            "SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays FROM daybook_ensure_event_partitions(3)",
-        )
-        .fetch_one(&mut *self.acquire().await?)
-        .await?;
-        Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
-    }
-
-    /// Returns the number of events in the default partition, by PostgreSQL's statistics: a wrong clock has written
-    /// them.
-    ///
-    /// # Errors
-    /// Those of any statement.
-    pub async fn strays(&self) -> Result<u64> {
-        let row = sqlx::raw_sql("SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays")
-            .fetch_one(&mut *self.acquire().await?)
-            .await?;
-        Ok(u64::try_from(row.try_get::<i64, _>("strays")?).unwrap_or_default())
+    pub(crate) async fn fetch_one_without_team(&self, sql: &'static str) -> Result<PgRow> {
+        Ok(sqlx::raw_sql(sql).fetch_one(&mut *self.acquire().await?).await?)
     }
 
     /// Returns the number of the pool's connections, and how many of them are free.

@@ -64,7 +64,7 @@ impl Bench {
         let database = program
             .equip(Database::connect(options.clone()).await.unwrap())
             .unwrap();
-        database.ensure_partitions().await.unwrap();
+        daybook::events::ensure_partitions(&database).await.unwrap();
 
         let config = Config::from_lookup(&|name| (name == "DAYBOOK_JWT_SECRET").then(|| SECRET.to_owned())).unwrap();
         let token = mint(&config.auth, &NewToken::new("ada"), chrono::TimeDelta::hours(2)).unwrap();

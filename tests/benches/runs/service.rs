@@ -42,7 +42,7 @@ impl Service {
         program.migrations().up(&owner).await.unwrap();
         let database = Database::connect(DatabaseOptions::new(owner.clone())).await.unwrap();
         let database = program.equip(database).unwrap();
-        database.ensure_partitions().await.unwrap();
+        daybook::events::ensure_partitions(&database).await.unwrap();
         let new = NewTeam {
             name: "Bench".to_owned(),
             owner: NewPerson {

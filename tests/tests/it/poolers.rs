@@ -141,7 +141,7 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
         app.anonymous().at(Method::GET, "/readyz").await.ok(),
         json!({"status": "ok"})
     );
-    app.database.ensure_partitions().await.unwrap();
+    daybook::events::ensure_partitions(&app.database).await.unwrap();
 
     let mut teams = Vec::new();
     for name in ["red", "green", "blue"] {

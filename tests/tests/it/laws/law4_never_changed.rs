@@ -258,7 +258,7 @@ async fn an_event_goes_to_its_months_partition_or_to_the_default_one() {
     }
     owner.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
     eventually("both are reported", async || {
-        stage.database.ensure_partitions().await.unwrap() == 2
+        daybook::events::ensure_partitions(&stage.database).await.unwrap() == 2
     })
     .await;
     // By the event's own time, not by the current one: a month may end between the two.
