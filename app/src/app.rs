@@ -7,11 +7,11 @@ use daybook_entity::run;
 use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::auth::AccessEpochs;
+use crate::auth::AuthParts;
 use crate::error::{Error, Result};
-use crate::events::{Consumers, Sentences, Tracked};
-use crate::housekeeping;
-use crate::jobs::{self, Job, Jobs, LastWatched, Notifier};
+use crate::events::{Consumers, EventsParts, Sentences, Tracked};
+use crate::housekeeping::{self, Retention};
+use crate::jobs::{self, Job, Jobs, JobsParts};
 use crate::server::{self, AppState};
 use crate::signals::{SignalHandlers, Signals};
 use crate::teams::with_words_of_access;
@@ -131,8 +131,8 @@ impl App {
         self
     }
 
-    /// Adds to a database the extensions that this program's transactions need: its consumers, its models' sentences,
-    /// and the publisher of signals.
+    /// Attaches to a database the parts that this program's requests, jobs and commands need, one struct for each layer.
+    /// A process that serves or works adds what only it has: its wide events, workers, run logs and settings.
     ///
     /// # Errors
     /// [`Error::Internal`] that names two consumers or two jobs with the same name.
@@ -146,18 +146,19 @@ impl App {
             Some(consumers) => consumers.clone(),
             None => Consumers::linked()?,
         };
-        let (notifier, access) = (Notifier::default(), AccessEpochs::default());
-        let signals = Signals::new(access.handle(notifier.handle(SignalHandlers::default())));
-        Ok(database
-            .with_extension(consumers)
-            .with_extension(with_words_of_access(self.sentences.clone().with::<run::Model>()))
-            .with_extension(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?)
-            .with_extension(jobs::isolated_failures())
-            .with_extension(LastWatched::default())
-            .with_extension(notifier)
-            .with_extension(access)
-            .with_extension(signals.sink())
-            .with_extension(signals))
+        let events = EventsParts {
+            consumers,
+            sentences: with_words_of_access(self.sentences.clone().with::<run::Model>()),
+            isolated_failures: jobs::isolated_failures(),
+        };
+        let jobs = JobsParts::new(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?);
+        let auth = AuthParts::default();
+        let signals = Signals::new(auth.access.handle(jobs.notifier.handle(SignalHandlers::default())));
+        let database = events.attach(database);
+        let database = signals.attach(database);
+        let database = auth.attach(database);
+        let database = jobs.attach(database);
+        Ok(Retention::default().attach(database))
     }
 
     /// Returns how this program's wide events are made, if the settings give `config`. The function from

@@ -14,7 +14,7 @@ pub(crate) const ACCESS: SignalTopic = SignalTopic::new(ACCESS_NAME);
 /// Number of counters. Teams share them, so that their number has a bound.
 const SLOTS: usize = 256;
 
-/// Counts the changes of access to teams. It is an extension of the [`Database`](crate::tenancy::Database). Cheap to clone.
+/// Counts the changes of access to teams. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AccessEpochs(Arc<[AtomicU64; SLOTS]>);
 

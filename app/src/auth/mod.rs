@@ -26,6 +26,7 @@ mod api_key;
 mod authenticator;
 mod gone;
 mod jwt;
+mod parts;
 mod principal;
 pub(crate) mod tickets;
 
@@ -35,4 +36,5 @@ pub use api_key::ApiKey;
 pub use authenticator::Authenticator;
 pub use gone::gone;
 pub use jwt::{NewToken, mint};
+pub use parts::AuthParts;
 pub use principal::{ActingPerson, ApiKeyPrincipal, Principal, UserPrincipal};

@@ -10,7 +10,7 @@ use super::{Outcome, print_json, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::events::{Sentences, events_by_id};
+use crate::events::{EventsParts, events_by_id};
 use crate::tenancy::moments::is_writable;
 use crate::tenancy::{Context, Database, TeamTx};
 
@@ -43,7 +43,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
         config,
         team.as_deref(),
         async |_: &Server, database: &Database, team_id| {
-            let sentences: Sentences = database.extension().cloned().unwrap_or_default();
+            let sentences = &EventsParts::of(database)?.sentences;
             let tx = database.begin(&Context::system(team_id, "daybook activity")).await?;
             for ids in chunks(newest(&tx, &args).await?) {
                 for event in events_by_id(&tx, &ids).await? {

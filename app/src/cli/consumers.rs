@@ -9,7 +9,7 @@ use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::events::{ConsumerDef, Consumers, Mode};
+use crate::events::{ConsumerDef, Consumers, EventsParts, Mode};
 use crate::jobs::{JobFigures, Lag, Watched, forget_cursor, replay, replayable, watch_with};
 use crate::tenancy::{Context, Database};
 
@@ -91,9 +91,7 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
 }
 
 fn consumers(database: &Database) -> Result<&Consumers> {
-    database
-        .extension::<Consumers>()
-        .ok_or_else(|| Error::internal("this program has no consumers"))
+    Ok(&EventsParts::of(database)?.consumers)
 }
 
 async fn read_queue_state(config: &Config, server: &Server) -> Result<Watched> {

@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::events::{Consumers, ensure_partitions};
-use crate::jobs::{Heartbeat, Workers};
+use crate::events::{EventsParts, ensure_partitions};
+use crate::jobs::{Heartbeat, JobsParts, Workers};
 use crate::live::{Live, LiveOptions};
 use crate::runs::{Runs, RunsOptions};
 use crate::server::{self, AppState, ConnectionLimits, Connections, raise_descriptor_limit, wide_event_config};
@@ -103,29 +103,26 @@ pub(super) async fn serve(
     let address = listener.local_addr().map_err(Error::internal)?;
 
     let pending = migrate_or_warn(&app, config, server).await?;
-    // Background work writes wide events, too.
-    let database = server
-        .open(&app)
-        .await?
-        .with_extension(wide_events.clone())
+    let database = JobsParts::update(server.open(&app).await?, |parts| {
+        // Background work writes wide events, too.
+        parts.wide_events = Some(wide_events.clone());
         // For sessions that are begun by hand, which the same sweeper checks.
-        .with_extension(Heartbeat::within(config.jobs.lost_after))
-        .with_extension(Runs::new(runs_options(config, address, descriptors)));
+        parts.heartbeat = Heartbeat::within(config.jobs.lost_after);
+    })?;
+    let runs = Runs::new(runs_options(config, address, descriptors));
+    let database = runs.clone().attach(database);
     if pending.is_none() {
         create_partitions(&database).await?;
     }
-    if let Some(consumers) = database.extension::<Consumers>() {
-        tracing::info!("consumers: {}", consumers.names().collect::<Vec<_>>().join(", "));
-    }
+    let consumers = &EventsParts::of(&database)?.consumers;
+    tracing::info!("consumers: {}", consumers.names().collect::<Vec<_>>().join(", "));
     // Workers start before `ready` or a request records an event, so that consumers get it.
     let (workers, jobs) = if pending.is_none() && role != Some(ServiceRole::Web) {
         let (workers, jobs) = server.start_workers(config, &database).await?;
-        if let Some(runs) = database.extension::<Runs>() {
-            tokio::spawn(
-                runs.clone()
-                    .watch_for_lost_runs(jobs.clone().with_extension(workers.database().clone())),
-            );
-        }
+        tokio::spawn(
+            runs.clone()
+                .watch_for_lost_runs(jobs.clone().with_workers(workers.database().clone())),
+        );
         (Some(workers), Some(jobs))
     } else {
         (None, None)
@@ -141,7 +138,7 @@ pub(super) async fn serve(
             allowed_origins: config.live.allowed_origins.clone(),
             ..LiveOptions::default()
         },
-    );
+    )?;
     let state = AppState::new(
         database.clone(),
         Authenticator::new(&config.auth)?,
@@ -158,17 +155,14 @@ pub(super) async fn serve(
         Some(ServiceRole::Worker) => server::worker_router(state),
         _ => app.into_router(state),
     };
-    let runs = database.extension::<Runs>().cloned();
     let grace = config.http.request_timeout + RESPONSE_GRACE;
     let serving = Serving {
         connections,
         listener,
         router,
     };
-    let ended = serve_until(stop, grace, serving, &live, runs.as_ref(), workers).await;
-    if let Some(runs) = runs {
-        runs.close(&database).await;
-    }
+    let ended = serve_until(stop, grace, serving, &live, &runs, workers).await;
+    runs.close(&database).await;
     flush_wide_events(wide_events).await;
     if let Ok(ShutdownResult::Complete) = ended {
         database.close().await;
@@ -201,7 +195,7 @@ async fn serve_until(
     grace: Duration,
     serving: Serving,
     live: &Live,
-    runs: Option<&Runs>,
+    runs: &Runs,
     workers: Option<Workers>,
 ) -> Result<ShutdownResult> {
     let (finish, finishing) = oneshot::channel::<()>();
@@ -221,9 +215,7 @@ async fn serve_until(
     tracing::info!("stopping; waiting up to {} s for open connections", grace.as_secs());
     drop(finish);
     // Disconnects readers of logs. Writers may finish their current request.
-    if let Some(runs) = runs {
-        runs.begin_to_close();
-    }
+    runs.begin_to_close();
     // The listener waits only for requests, so live sockets are closed separately.
     let working = async {
         if let Some(workers) = workers {

@@ -99,7 +99,7 @@ impl Server {
         }))
     }
 
-    /// Opens the run-time pool, with the program's consumers and other extensions.
+    /// Opens the run-time pool, with the parts of the program.
     pub(super) async fn open(&self, app: &App) -> Result<Database> {
         app.equip(Database::connect(self.app.clone()).await?)
     }
@@ -120,11 +120,12 @@ impl Server {
             grace: config.jobs.grace,
             ..WorkerOptions::default()
         };
-        let database = database.beside(options).await?.with_extension(Retention {
+        let retention = Retention {
             sessions_days: config.jobs.keep_days,
             seal_runs_after_days: config.runs.seal_after_days,
             run_logs_days: config.runs.keep_days,
-        });
+        };
+        let database = retention.attach(database.beside(options).await?);
         let workers = Workers::start(&database, &workers, &worker_options).await?;
         Ok((workers, database))
     }

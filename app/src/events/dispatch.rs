@@ -6,8 +6,9 @@ use std::pin::Pin;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
-use super::consumers::{ConsumerDef, ConsumerResult, Consumers, Mode, RunFn};
+use super::consumers::{ConsumerDef, ConsumerResult, Mode, RunFn};
 use super::event::Event;
+use super::parts::EventsParts;
 use crate::error::{Cause, Error, Result, without_database_words};
 use crate::tenancy::{SignalTopic, TeamTx};
 
@@ -21,10 +22,7 @@ pub const MAX_CONSUMER_DEPTH: usize = 8;
 
 /// Calls each consumer, in the order of their names, with the events that match it.
 pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
-    let Some(consumers) = tx.extension::<Consumers>() else {
-        return Ok(());
-    };
-    for consumer in consumers.iter() {
+    for consumer in EventsParts::of_tx(tx)?.consumers.iter() {
         if consumer.mode == Mode::Durable {
             // It runs after the commit. The signal makes the relay look for the events.
             if events.iter().any(|event| consumer.matches(event)) {
@@ -101,21 +99,25 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
         .bind(tx.context().correlation_id),
     )
     .await?;
-    match tx.extension::<IsolatedFailures>() {
-        Some(failures) => (failures.0)(tx, failure_id, consumer.name, ids).await,
-        None => Ok(()),
+    match EventsParts::of_tx(tx)?.isolated_failures {
+        IsolatedFailures::Retry(request_retry) => request_retry(tx, failure_id, consumer.name, ids).await,
+        IsolatedFailures::Keep => Ok(()),
     }
 }
 
 /// The type of a function that requests another attempt of a failed isolated consumer, in the same transaction. The
 /// attempt runs after the commit.
-type RequestRetry =
+pub type RequestRetry =
     for<'a> fn(&'a TeamTx, Uuid, &'static str, Vec<Uuid>) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-/// What to do with the failures of isolated consumers after they are stored: an extension of the
-/// [`Database`](crate::tenancy::Database).
+/// What to do with the failures of isolated consumers after they are stored.
 #[derive(Debug, Clone, Copy)]
-pub struct IsolatedFailures(pub RequestRetry);
+pub enum IsolatedFailures {
+    /// Nothing.
+    Keep,
+    /// Call this function.
+    Retry(RequestRetry),
+}
 
 /// Runs a consumer of mode `abort` or `isolate` for events that are already recorded.
 ///

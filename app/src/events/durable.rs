@@ -1,8 +1,9 @@
 //! The context of a consumer that runs after the commit.
 
+use std::any::Any;
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use axum::http::Extensions;
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -23,7 +24,8 @@ pub struct ConsumerContext {
     event_ids: Vec<Uuid>,
     database: Database,
     context: Context,
-    extensions: Extensions,
+    /// What runs the consumer. It belongs to a layer above, so its type is not known here.
+    runner: Arc<dyn Any + Send + Sync>,
 }
 
 impl ConsumerContext {
@@ -33,6 +35,7 @@ impl ConsumerContext {
         events: &[Event],
         database: Database,
         context: Context,
+        runner: impl Any + Send + Sync,
     ) -> Self {
         Self {
             consumer,
@@ -40,20 +43,18 @@ impl ConsumerContext {
             event_ids: events.iter().map(|event| event.id).collect(),
             database,
             context,
-            extensions: Extensions::new(),
+            runner: Arc::new(runner),
         }
     }
 
-    /// Adds a value for the layers above, which [`ConsumerContext::extension`] returns.
-    #[must_use]
-    pub(crate) fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.extensions.insert(value);
-        self
+    /// Returns what runs the consumer, if it has this type: the job session.
+    pub(crate) fn runner<T: Any>(&self) -> Option<&T> {
+        self.runner.downcast_ref()
     }
 
-    /// Returns a value of this delivery, or else one that the program gave its [`Database`].
+    /// Returns what runs the consumer, if it has this type, or else a value that the program added to its [`Database`].
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.extensions.get().or_else(|| self.database.extension())
+        self.runner().or_else(|| self.database.extension())
     }
 
     /// Returns the consumer's name.

@@ -28,6 +28,7 @@ mod emit;
 mod event;
 mod field_type;
 mod partitions;
+mod parts;
 mod payload;
 mod recordset;
 mod rows;
@@ -41,7 +42,7 @@ pub use bulk::{create_models_with_events, update_models_with_events};
 pub use changes::{ChangedField, NetChange};
 pub(crate) use columns::{event_columns, shown_name};
 pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
-pub use dispatch::{IsolatedFailures, MAX_CONSUMER_DEPTH, run_consumer};
+pub use dispatch::{IsolatedFailures, MAX_CONSUMER_DEPTH, RequestRetry, run_consumer};
 pub(crate) use dispatch::{WORK, WORK_NAME};
 pub use durable::ConsumerContext;
 pub(crate) use emit::{Subject, emit_subject_events};
@@ -49,6 +50,7 @@ pub use emit::{emit_event, emit_events, event_from_row, events_by_id};
 pub use event::{Event, EventType, ObjectRef};
 pub use field_type::FieldType;
 pub use partitions::{ensure_partitions, stray_events};
+pub use parts::EventsParts;
 pub use payload::{
     CreatedEventData, CustomEventData, DeletedEventData, EventData, EventPayload, FieldChange, FieldChanges,
     FieldValues, RawEventData, RestoredEventData, StateChangedEventData, UpdatedEventData,

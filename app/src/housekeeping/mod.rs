@@ -1,6 +1,7 @@
 //! The service's own background jobs. They are ordinary jobs; their sessions belong to the system team.
 
 mod partitions;
+mod parts;
 mod retention;
 mod run_logs;
 

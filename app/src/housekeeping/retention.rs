@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::jobs::{Job, JobResult, JobSession};
-use crate::tenancy::WorkerDatabase;
 
 /// Maximum number of rows that one statement deletes.
 const BATCH_ROWS: i64 = 5_000;
@@ -17,7 +16,7 @@ const MAX_KEY_AGE_HOURS: i32 = 24;
 /// How long a consumer's record of an effect is kept, in days: longer than any job is retried.
 const MAX_EFFECT_AGE_DAYS: i32 = 90;
 
-/// How long data is kept: an extension of the [`Database`](crate::tenancy::Database).
+/// How long data is kept. `App::equip` attaches the default, and a process with workers the configured one.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     /// Days after their end until job sessions and their actions are deleted.
@@ -82,7 +81,7 @@ impl Job for RetainSessions {
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
+        let retention = Retention::of(session.database())?;
         let days = i32::try_from(retention.sessions_days).unwrap_or(i32::MAX);
         let sql = "DELETE FROM job_sessions s WHERE (team_id, id) IN (
             SELECT team_id, id FROM job_sessions WHERE finished_at < now() - $1 * interval '1 day' LIMIT $2)
@@ -106,7 +105,7 @@ impl Job for RetainSessions {
 async fn purge(session: &JobSession, sql: &'static str, age: i32, of: &'static str) -> Result<()> {
     let workers = session
         .database()
-        .extension::<WorkerDatabase>()
+        .workers()
         .ok_or_else(|| Error::internal("this job needs a process with workers"))?;
     let mut rows = 0;
     loop {

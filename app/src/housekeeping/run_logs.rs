@@ -10,7 +10,6 @@ use super::Retention;
 use crate::error::Error;
 use crate::jobs::{Job, JobResult, JobSession, badge};
 use crate::runs::{RetentionAction, Runs, due_logs};
-use crate::tenancy::WorkerDatabase;
 
 /// Number of logs that one query looks up.
 const BATCH_LOGS: i64 = 200;
@@ -71,7 +70,7 @@ impl Job for SealRunLogs {
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
+        let retention = Retention::of(session.database())?;
         apply_to_old_logs(session, RetentionAction::Sealed, retention.seal_runs_after_days).await
     }
 }
@@ -88,7 +87,7 @@ impl Job for DeleteRunLogs {
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let retention = session.database().extension::<Retention>().copied().unwrap_or_default();
+        let retention = Retention::of(session.database())?;
         apply_to_old_logs(session, RetentionAction::Deleted, retention.run_logs_days).await
     }
 }
@@ -97,7 +96,7 @@ impl Job for DeleteRunLogs {
 /// until the next run of the job.
 async fn apply_to_old_logs(session: &JobSession, action: RetentionAction, days: u32) -> JobResult {
     let database = session.database();
-    let (Some(runs), Some(workers)) = (database.extension::<Runs>(), database.extension::<WorkerDatabase>()) else {
+    let (Ok(runs), Some(workers)) = (Runs::of(database), database.workers()) else {
         return Err(Error::internal("this job needs a process with workers and logs").into());
     };
     let mut skipped: Vec<Uuid> = Vec::new();

@@ -25,4 +25,4 @@ pub use problem::Problem;
 pub(crate) use problem::set_request_id;
 pub(crate) use stored_answer::StoredAnswer;
 pub use team::Team;
-pub(crate) use team::{CREDENTIAL_EXPIRED, access_epoch, request};
+pub(crate) use team::{CREDENTIAL_EXPIRED, request};

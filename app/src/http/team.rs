@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::client::Client;
 use super::core::{Core, ServiceState};
 use super::record::Record;
-use crate::auth::{AccessEpochs, Principal};
+use crate::auth::{AccessEpochs, AuthParts, Principal};
 use crate::error::{Error, Result};
 use crate::tenancy::{Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
 use crate::wide_events::WideEvent;
@@ -36,6 +36,7 @@ pub struct Team {
     entry: Entry,
     id: Uuid,
     expires_at: Option<DateTime<Utc>>,
+    access: AccessEpochs,
     /// As it was when the credential was last seen to hold.
     access_epoch: u64,
 }
@@ -138,21 +139,35 @@ impl Team {
     /// Whether somebody's access to the team has changed since this was last asked, here or in another process: then what
     /// is remembered of a credential counts no more.
     pub(crate) fn access_changed(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.access_epoch, access_epoch(&self.database, self.id));
+        let before = std::mem::replace(&mut self.access_epoch, self.access.of(self.id));
         before != self.access_epoch
     }
 
     /// Somebody whose context was kept, such as a ticket's. Entering proves anew that they belong.
-    pub(crate) fn of_context(core: &Core, parts: &Parts, context: Context, expires_at: Option<DateTime<Utc>>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the database has no [`AuthParts`].
+    pub(crate) fn of_context(
+        core: &Core,
+        parts: &Parts,
+        context: Context,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> Result<Self> {
         let id = context.team_id;
-        let request = request(parts);
-        Self {
-            access_epoch: access_epoch(core.database(), id),
+        let entry = Entry::new(id, Entrant::Context(context), request(parts));
+        Self::new(core, id, entry, expires_at)
+    }
+
+    fn new(core: &Core, id: Uuid, entry: Entry, expires_at: Option<DateTime<Utc>>) -> Result<Self> {
+        let access = AuthParts::of(core.database())?.access.clone();
+        Ok(Self {
+            access_epoch: access.of(id),
+            access,
             database: core.database().clone(),
-            entry: Entry::new(id, Entrant::Context(context), request),
+            entry,
             id,
             expires_at,
-        }
+        })
     }
 
     /// The team that the path names.
@@ -170,13 +185,6 @@ impl Team {
             .and_then(|(_, value)| Uuid::try_parse(value).ok())
             .ok_or_else(|| Error::not_found("team"))
     }
-}
-
-/// A number that is another one after each change of access to the team.
-pub(crate) fn access_epoch(database: &Database, team_id: Uuid) -> u64 {
-    database
-        .extension::<AccessEpochs>()
-        .map_or(0, |epochs| epochs.of(team_id))
 }
 
 /// What a request brings along for its transactions.
@@ -213,13 +221,7 @@ impl<S: ServiceState> FromRequestParts<S> for Team {
             Principal::ApiKey(_) => None,
         };
         let entry = Entry::new(id, entrant(principal), request(parts));
-        Ok(Self {
-            access_epoch: access_epoch(core.database(), id),
-            database: core.database().clone(),
-            entry,
-            id,
-            expires_at,
-        })
+        Self::new(core, id, entry, expires_at)
     }
 }
 

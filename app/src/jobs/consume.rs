@@ -13,7 +13,7 @@ use super::session::JobSession;
 use super::spec::is_name;
 use crate::error::{Error, Result};
 use crate::events::{
-    ConsumerContext, ConsumerDef, Consumers, Event, IsolatedFailures, RunFn, events_by_id, run_consumer,
+    ConsumerContext, ConsumerDef, Event, EventsParts, IsolatedFailures, RunFn, events_by_id, run_consumer,
 };
 
 /// Delay before an isolated consumer is called again after an error, whose reason may be gone by then.
@@ -47,8 +47,14 @@ impl ConsumeEvents {
         tx.commit().await?;
         let database = session.database().clone();
         let context = session.context().clone();
-        let ctx = ConsumerContext::new(consumer.name, session.job_id(), &events, database, context)
-            .with_extension(session.clone());
+        let ctx = ConsumerContext::new(
+            consumer.name,
+            session.job_id(),
+            &events,
+            database,
+            context,
+            session.clone(),
+        );
         match consumer.run {
             RunFn::DurableEach(run) => {
                 for event in &events {
@@ -110,9 +116,9 @@ impl Job for ConsumeEvents {
     }
 
     async fn run(self, session: &JobSession) -> JobResult {
-        let consumers = session.database().extension::<Consumers>();
+        let consumers = &EventsParts::of(session.database())?.consumers;
         let consumer = consumers
-            .and_then(|consumers| consumers.named(&self.consumer))
+            .named(&self.consumer)
             .ok_or_else(|| Error::internal(format!("this program has no consumer named {}", self.consumer)))?;
         match consumer.run {
             RunFn::DurableEach(_) | RunFn::DurableSlice(_) => self.run_durable(session, consumer).await,
@@ -123,7 +129,7 @@ impl Job for ConsumeEvents {
 
 /// Returns the function that enqueues a job to call a failed isolated consumer again.
 pub(crate) fn isolated_failures() -> IsolatedFailures {
-    IsolatedFailures(|tx, failure_id, consumer, event_ids| {
+    IsolatedFailures::Retry(|tx, failure_id, consumer, event_ids| {
         Box::pin(async move {
             let again = ConsumeEvents {
                 failure_id: Some(failure_id),
@@ -147,7 +153,7 @@ pub trait ConsumerActions {
 
 impl ConsumerActions for ConsumerContext {
     async fn add_action(&self, action: &(impl Serialize + Display + Sync)) -> Result<i64> {
-        match self.extension::<JobSession>() {
+        match self.runner::<JobSession>() {
             Some(session) => session.add_action(action).await,
             None => Err(Error::internal("this consumer does not run in a job session")),
         }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::action::has_nul;
 use super::job::{Due, Job, JobOptions};
-use super::registry::Jobs;
+use super::parts::JobsParts;
 use crate::error::{Error, Result};
 use crate::events::WORK;
 use crate::json::refuse_too_deep;
@@ -98,9 +98,7 @@ struct JobRequest<'a> {
 
 impl<'a> JobRequest<'a> {
     fn of<J: Job>(tx: &TeamTx, options: &'a JobOptions) -> Result<Self> {
-        tx.extension::<Jobs>()
-            .ok_or_else(|| Error::internal("this database has no jobs: add them with App::equip"))?
-            .registered(J::NAME)?;
+        JobsParts::of_tx(tx)?.jobs.registered(J::NAME)?;
         for (field, key) in [("queue", &options.queue), ("unique", &options.unique)] {
             if let Some(key) = key
                 && (key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0'))

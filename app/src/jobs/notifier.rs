@@ -20,8 +20,7 @@ pub(super) const fn cancelled(session_id: Uuid) -> SignalTopic {
     SignalTopic::of(CANCELLED, session_id)
 }
 
-/// Wakes tasks when there may be work, or when a session is to be cancelled, here or in another process. It is an extension
-/// of the [`Database`](crate::tenancy::Database). Cheap to clone.
+/// Wakes tasks when there may be work, or when a session is to be cancelled, here or in another process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     work: Arc<Notify>,

@@ -14,8 +14,7 @@ use super::spec::is_name;
 use crate::error::{Error, Result};
 use crate::json::refuse_too_deep;
 
-/// The registered jobs of a program, by name: an extension of the [`Database`](crate::tenancy::Database). Cheap to
-/// clone.
+/// The registered jobs of a program, by name. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Jobs(Arc<Registered>);
 

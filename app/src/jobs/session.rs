@@ -15,15 +15,15 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::action::RenderedAction;
-use super::notifier::Notifier;
 use super::outcome::{JobResult, Status, error_json, event_error, panic_json};
+use super::parts::JobsParts;
 use super::spec::SessionSpec;
 use super::store::{self, HeartbeatReply};
 use crate::error::{Error, Result};
 use crate::tenancy::{ADVICE, Actor, Context, Database, Deferred, DroppedWrites, NumberedRows, Owner, Person, TeamTx};
-use crate::wide_events::{EventError, Outcome, RequestIds, WideEvent, WideEvents};
+use crate::wide_events::{EventError, Outcome, RequestIds, WideEvent};
 
-/// The heartbeat interval of sessions: an extension of the [`Database`].
+/// The heartbeat interval of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat(pub Duration);
 
@@ -64,8 +64,8 @@ struct SessionInner {
 }
 
 /// Runs `work` as a session. Its row is written before the work begins, and the outcome after it: the result, a panic
-/// (which is caught), or `cancelled` if this future is dropped before its end. If the [`Database`] has [`WideEvents`],
-/// the session is also a wide event of kind `job`.
+/// (which is caught), or `cancelled` if this future is dropped before its end. If the [`Database`] has
+/// [`JobsParts::wide_events`], the session is also a wide event of kind `job`.
 ///
 /// ```ignore
 /// let spec = SessionSpec::new("sync_roster").input(&input);
@@ -88,6 +88,7 @@ where
     F: Future<Output = JobResult<T>>,
 {
     let (spec, input) = spec.validated()?;
+    let parts = JobsParts::of(database)?;
     let id = Uuid::now_v7();
     store::begin(database, id, &spec, &input).await?;
     let team_id = spec.context.team_id;
@@ -96,22 +97,27 @@ where
         id,
         job_id: spec.job_id.unwrap_or(id),
         attempt: spec.attempt,
-        database: database.clone().with_extension(Deferred::of(&actions)),
+        database: database.clone().with_deferred(Deferred::of(&actions)),
         outside: database.clone(),
         context: session_context(id, &spec),
         actions,
         cancel: Notify::new(),
     }));
     let ids = RequestIds::of_story(spec.context.request_id.clone(), spec.context.correlation_id);
-    let attempt = attempt(session, spec.name, work);
-    match database.extension::<WideEvents>() {
+    let attempt = attempt(session, spec.name, parts.clone(), work);
+    match &parts.wide_events {
         Some(wide_events) => wide_events.unit("job", ids, attempt).await,
         None => attempt.await,
     }
 }
 
 /// Runs the work, and writes its outcome into the session's row and into the wide event of this attempt.
-async fn attempt<T, F>(session: JobSession, name: String, work: impl FnOnce(JobSession) -> F) -> JobResult<T>
+async fn attempt<T, F>(
+    session: JobSession,
+    name: String,
+    parts: JobsParts,
+    work: impl FnOnce(JobSession) -> F,
+) -> JobResult<T>
 where
     F: Future<Output = JobResult<T>>,
 {
@@ -121,7 +127,7 @@ where
     event.set("job.session_id", session.id());
     event.set("job.attempt", session.attempt());
     let mut running = RunningSession {
-        heartbeats: tokio::spawn(send_heartbeats(session.clone())).abort_handle(),
+        heartbeats: tokio::spawn(send_heartbeats(session.clone(), parts)).abort_handle(),
         session: session.clone(),
         finished: false,
     };
@@ -186,7 +192,7 @@ impl JobSession {
         self.0.job_id
     }
 
-    /// Returns the database, with the program's [extensions](Database::extension).
+    /// Returns the database, with the program's own values ([`Database::extension`]).
     pub fn database(&self) -> &Database {
         &self.0.database
     }
@@ -216,7 +222,7 @@ impl JobSession {
     /// # Errors
     /// [`Error::Conflict`] if this task has a transaction of the session open.
     pub(crate) fn outside(&self) -> Result<&Database> {
-        if let Some(deferred) = self.0.database.extension::<Deferred>() {
+        if let Some(deferred) = self.0.database.deferred() {
             deferred.refuse_second()?;
         }
         Ok(&self.0.outside)
@@ -287,12 +293,10 @@ fn cancelled() -> Error {
     Error::conflict(CANCELLED, "the job was cancelled")
 }
 
-async fn send_heartbeats(session: JobSession) {
-    let every = session.0.database.extension::<Heartbeat>().copied().unwrap_or_default();
-    let mut ticks = tokio::time::interval(every.0);
+async fn send_heartbeats(session: JobSession, parts: JobsParts) {
+    let mut ticks = tokio::time::interval(parts.heartbeat.0);
     ticks.tick().await;
-    let notifier = session.0.database.extension::<Notifier>().cloned().unwrap_or_default();
-    let mut cancelled = notifier.cancelled();
+    let mut cancelled = parts.notifier.cancelled();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}

@@ -204,8 +204,7 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
     Ok(of_consumers)
 }
 
-/// The state of the queue that was read last, for `/metrics` of a process with workers: an extension of the
-/// [`Database`](crate::tenancy::Database).
+/// The state of the queue that was read last, for `/metrics` of a process with workers. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct LastWatched(Arc<Mutex<Option<Watched>>>);
 

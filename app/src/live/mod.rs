@@ -77,8 +77,11 @@ impl Live {
     /// Starts to receive the signals of `database` and those of other processes. For the latter it opens its own
     /// connections, with the options in `direct`. Without `direct`, changes by other processes are found by polling, up
     /// to a second later.
-    pub fn start(database: &Database, direct: Option<PgConnectOptions>, options: LiveOptions) -> Self {
-        let signals = database.extension::<Signals>().cloned().unwrap_or_default();
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if `database` has no [`Signals`].
+    pub fn start(database: &Database, direct: Option<PgConnectOptions>, options: LiveOptions) -> Result<Self> {
+        let signals = Signals::of(database)?.clone();
         let (commands, received) = mpsc::unbounded_channel();
         let service = LiveService::new(database.clone(), options.clone(), received, signals.local().clone());
         let service_task = tokio::spawn(service.run());
@@ -92,14 +95,14 @@ impl Live {
                 }
             });
         }
-        Self(Arc::new(LiveInner {
+        Ok(Self(Arc::new(LiveInner {
             read_permits: Arc::new(Semaphore::new(options.max_concurrent_reads)),
             options: Arc::new(options),
             database: database.clone(),
             commands,
             next_socket: AtomicU64::new(1),
             open: watch::Sender::new(0),
-        }))
+        })))
     }
 
     /// Returns the options of the sockets.

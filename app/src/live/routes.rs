@@ -84,12 +84,8 @@ impl<S: ServiceState> FromRequestParts<S> for SocketCaller {
         };
         let team_id = Team::id_in_path(parts).await?;
         let ticketed = tickets::redeem(state.core().database(), team_id, &ticket).await?;
-        Ok(Self(Team::of_context(
-            state.core(),
-            parts,
-            ticketed.context,
-            ticketed.credential_expires_at,
-        )))
+        let expires_at = ticketed.credential_expires_at;
+        Team::of_context(state.core(), parts, ticketed.context, expires_at).map(Self)
     }
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::store::{self, InboxRow, ReadRow};
 use super::why::Why;
 use crate::error::{Error, Result};
-use crate::events::{Part, Sentence, Sentences};
+use crate::events::{EventsParts, Part, Sentence, Sentences};
 use crate::http::{ByteBudget, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
 use crate::tenancy::{Role, Snapshot, TeamTx};
 
@@ -166,7 +166,7 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
     let tx = team.read().await?;
     let person = reader(&tx)?;
     let inbox = store::inbox(&tx, person, params.unread, after, limit).await?;
-    let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
+    let sentences = EventsParts::of_tx(&tx)?.sentences.clone();
     tx.commit().await?;
     let key = |row: &InboxRow| (row.place, row.id);
     let page = Page::within_bytes(inbox.rows, limit, key, |row| notification(&sentences, row))?;
@@ -265,8 +265,7 @@ async fn read_all_notifications(team: Team, body: Option<Json<SeenInbox>>) -> Re
 
 /// Renders the first notifications, as many as fit into `max_bytes`.
 pub(super) fn render_within(tx: &TeamTx, rows: Vec<InboxRow>, max_bytes: usize) -> Result<Vec<Notification>> {
-    let no_sentences = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
+    let sentences = &EventsParts::of_tx(tx)?.sentences;
     let mut budget = ByteBudget::new(max_bytes);
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {

@@ -27,6 +27,7 @@ mod incoming;
 pub mod log;
 mod model;
 mod new_run;
+mod parts;
 mod readers;
 mod rebuilding;
 mod registry;

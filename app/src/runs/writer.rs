@@ -51,13 +51,7 @@ pub struct RunWriter {
 /// the session is open in this task, because a run has transactions of its own.
 pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
     let database = session.outside()?.clone();
-    let runs = database
-        .extension::<Runs>()
-        .cloned()
-        .ok_or_else(|| Error::Unavailable {
-            detail: "this process has no storage for run logs".into(),
-            source: None,
-        })?;
+    let runs = Runs::of(&database)?.clone();
     let new = new.checked()?;
     let tx = session.begin().await?;
     let row = runs.begin(&tx, &new).await?;

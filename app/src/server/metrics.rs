@@ -20,7 +20,7 @@ use super::AppState;
 use super::connections::ConnectionCounts;
 use crate::error::{Error, Result};
 use crate::events::stray_events;
-use crate::jobs::{LastWatched, Watched};
+use crate::jobs::{JobsParts, Watched};
 use crate::json::unreadable_reads;
 use crate::runs::Runs;
 
@@ -36,7 +36,8 @@ async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
     // Without a database the rest is worth knowing all the more.
     let strays = stray_events(state.database()).await.ok();
     let mut registry = Registry::with_prefix("daybook");
-    registry.register_collector(Box::new(Numbers { state, strays }));
+    let watched = JobsParts::of(state.database())?.last_watched.get();
+    registry.register_collector(Box::new(Numbers { state, strays, watched }));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(Error::internal)?;
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text))
@@ -46,6 +47,8 @@ async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
 struct Numbers {
     state: AppState,
     strays: Option<u64>,
+    /// The state of the queue, in a process with workers.
+    watched: Option<Watched>,
 }
 
 /// One label of a metric.
@@ -124,13 +127,8 @@ impl Collector for Numbers {
             gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
         }
 
-        if let Some(watched) = self
-            .state
-            .database()
-            .extension::<LastWatched>()
-            .and_then(LastWatched::get)
-        {
-            queue(&mut encoder, &watched)?;
+        if let Some(watched) = &self.watched {
+            queue(&mut encoder, watched)?;
         }
 
         let waited = ConstCounter::new(stats.database_time().as_secs_f64());

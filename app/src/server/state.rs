@@ -7,7 +7,8 @@ use axum::extract::FromRef;
 use super::connections::Connections;
 use crate::auth::Authenticator;
 use crate::config::HttpConfig;
-use crate::events::Sentences;
+use crate::error::Result;
+use crate::events::{EventsParts, Sentences};
 use crate::http::{Core, ServiceState};
 use crate::live::Live;
 use crate::tenancy::{Database, Pending};
@@ -91,9 +92,12 @@ impl AppState {
         &self.1
     }
 
-    /// What words the models have for their events.
-    pub fn sentences(&self) -> Sentences {
-        self.database().extension().cloned().unwrap_or_default()
+    /// Returns the models' sentences for their events.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) if the database has no [`EventsParts`].
+    pub fn sentences(&self) -> Result<&Sentences> {
+        Ok(&EventsParts::of(self.database())?.sentences)
     }
 
     /// Migrations that are not applied, if some are not.

@@ -12,6 +12,7 @@
 mod bridge;
 pub mod channel;
 mod mailbox;
+mod parts;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use sqlx::postgres::PgConnectOptions;
 pub(crate) use self::mailbox::{Mailbox, PendingSignals};
 use crate::tenancy::{Signal, SignalSink, SignalTopic};
 
-/// The signals of a database's transactions, until their readers take them. It is an extension of the
+/// The signals of a database's transactions, until their readers take them. It is a part of the
 /// [`Database`](crate::tenancy::Database). Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
@@ -43,7 +44,7 @@ impl Signals {
     }
 
     /// Returns the function with which a database's transactions publish their signals.
-    pub fn sink(&self) -> SignalSink {
+    fn sink(&self) -> SignalSink {
         let signals = self.clone();
         SignalSink::new(move |published| {
             let (deferred, urgent): (Vec<Signal>, Vec<Signal>) = published

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::events::{Event, Sentences, event_from_row};
+use crate::events::{Event, EventsParts, event_from_row};
 use crate::http::ByteBudget;
 use crate::jobs::{self, ActionView, SessionView, StorySession};
 use crate::runs::{self, RunView};
@@ -110,8 +110,7 @@ pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
             .any(|count| *count > max_steps);
 
     let causes = Causes::of(&events, &sessions);
-    let default_sentences = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&default_sentences);
+    let sentences = &EventsParts::of_tx(tx)?.sentences;
     let mut steps: Vec<StoryStep> = Vec::with_capacity(events.len() + sessions.len());
     steps.extend(events.iter().take(max_steps).map(|event| StoryStep {
         id: event.id,

@@ -4,17 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Extensions;
 use sqlx::ConnectOptions as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
 
 use super::enter::{Entrant, Entry, Request};
+use super::parts::Parts;
 use super::plans::Plans;
 use super::stats::Stats;
 use super::team_tx::TeamTx;
 use super::write::Work;
-use super::{Context, Deferred, Role, self_check};
+use super::{Context, Role, self_check};
 use crate::error::Result;
 
 /// The future of [`Database::write_as`].
@@ -82,7 +82,7 @@ pub struct Database {
     statement_timeout: Option<Duration>,
     erased_names: ErasedNames,
     stats: Arc<Stats>,
-    extensions: Arc<Extensions>,
+    pub(super) parts: Arc<Parts>,
 }
 
 impl std::fmt::Debug for Database {
@@ -129,19 +129,19 @@ impl Database {
             statement_timeout: options.statement_timeout,
             erased_names: options.erased_names,
             stats: Arc::default(),
-            extensions: Arc::default(),
+            parts: Arc::default(),
         };
         self_check::refuse_what_breaks_isolation(&database.pool, options.strict_roles).await?;
         Ok(database)
     }
 
-    /// Opens another pool with its own connections and the same extensions.
+    /// Opens another pool with its own connections and the same parts and extensions.
     ///
     /// # Errors
     /// Those of [`Database::connect`].
     pub async fn beside(&self, options: DatabaseOptions) -> Result<Self> {
         Ok(Self {
-            extensions: self.extensions.clone(),
+            parts: self.parts.clone(),
             ..Self::connect(options).await?
         })
     }
@@ -156,21 +156,8 @@ impl Database {
             statement_timeout: None,
             erased_names: ErasedNames::Keep,
             stats: Arc::default(),
-            extensions: Arc::default(),
+            parts: Arc::default(),
         }
-    }
-
-    /// Adds a value that each transaction can read with [`TeamTx::extension`]. The layers above keep their values here
-    /// (the consumers, the models), so that this layer doesn't depend on them.
-    #[must_use]
-    pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
-        Arc::make_mut(&mut self.extensions).insert(value);
-        self
-    }
-
-    /// Returns the value of this type, if one was added.
-    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.extensions.get()
     }
 
     /// Begins a transaction in a team with the caller's credential, in one round trip.
@@ -250,7 +237,7 @@ impl Database {
 
     /// Takes a connection from the pool. This is the only way to one. Refuses work that holds one already.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
-        if let Some(deferred) = self.extension::<Deferred>() {
+        if let Some(deferred) = self.deferred() {
             deferred.refuse_second()?;
         }
         self.acquire_again().await

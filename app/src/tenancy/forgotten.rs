@@ -32,10 +32,10 @@ impl DroppedWrites {
     /// Returns the number of forgotten commits, after work that succeeded.
     ///
     /// # Panics
-    /// If there are any and the database has the extension [`ForgottenCommits::Panic`], as in tests.
+    /// If there are any and the database has the policy [`ForgottenCommits::Panic`], as in tests.
     pub(crate) fn forgotten(&self, database: &Database) -> u64 {
         let forgotten = self.0.load(Ordering::Relaxed);
-        let in_tests = matches!(database.extension(), Some(ForgottenCommits::Panic));
+        let in_tests = database.forgotten_commits() == ForgottenCommits::Panic;
         assert!(
             forgotten == 0 || !in_tests || std::thread::panicking(),
             "{forgotten} transactions wrote and were dropped, but their work succeeded: {ADVICE}"
@@ -47,9 +47,12 @@ impl DroppedWrites {
 /// What to do about a forgotten commit.
 pub(crate) const ADVICE: &str = "call commit() when the work is done, or rollback() to discard it";
 
-/// What a forgotten commit causes. It is an extension of the [`Database`]; without it, the service logs a warning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a forgotten commit causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForgottenCommits {
+    /// A warning, and an error in the wide event.
+    #[default]
+    Warn,
     /// A panic, so that a test fails. `daybook::testing` sets this.
     Panic,
 }

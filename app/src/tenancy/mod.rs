@@ -25,6 +25,7 @@ pub(crate) mod moments;
 mod numbered_rows;
 mod observer;
 mod own_teams;
+mod parts;
 mod plans;
 mod rereading;
 mod schema;
@@ -51,6 +52,7 @@ pub(crate) use numbered_rows::{Deferred, NumberedRow, NumberedRows, Owner, Waiti
 pub use observer::{Ending, Observer, Transaction};
 pub(crate) use own_teams::TAKE_OVER_DETAILS;
 pub use own_teams::{OwnDetails, OwnInvitation, OwnTeam, OwnTeams};
+pub(crate) use parts::LayerParts;
 pub use schema::{Migrations, Pending};
 pub use signals::{Signal, SignalSink, SignalTopic};
 pub use snapshot::Snapshot;

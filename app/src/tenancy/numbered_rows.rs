@@ -291,8 +291,8 @@ impl<R: NumberedRow> NumberedRows<R> {
     }
 }
 
-/// The rows that are written through the transactions of some work. It is an extension of the [`Database`] with which
-/// the work begins its transactions.
+/// The rows that are written through the transactions of some work. It is a part of the [`Database`] with which the work
+/// begins its transactions.
 #[derive(Debug, Clone)]
 pub(crate) struct Deferred(pub(super) Arc<dyn Defer>);
 

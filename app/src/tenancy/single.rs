@@ -6,13 +6,13 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::{Context, Database, Signal, SignalSink, SignalTopic};
+use super::{Context, Database, Signal, SignalTopic};
 use crate::error::Result;
 
 impl Database {
     /// Publishes a signal that something in a team has changed, after a statement that was its own transaction.
     pub(crate) fn signal(&self, team_id: Uuid, topic: SignalTopic) {
-        if let Some(sink) = self.extension::<SignalSink>() {
+        if let Some(sink) = self.signal_sink() {
             sink.send(HashSet::from([Signal { team_id, topic }]));
         }
     }

@@ -24,7 +24,7 @@ use self::report::{Report, report_not_entered};
 use super::claim::{Claim, stored_outcome};
 use super::enter::{self, Entered, Entry};
 use super::observer::Ending;
-use super::signals::{Signal, SignalSink, SignalTopic};
+use super::signals::{Signal, SignalTopic};
 use super::{Context, Database, Role, Stats};
 use crate::error::{Error, Result};
 
@@ -40,7 +40,7 @@ const OUTCOME_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`commit`]: TeamTx::commit
 pub struct TeamTx {
     connection: Mutex<Option<PoolConnection<Postgres>>>,
-    database: Database,
+    pub(super) database: Database,
     /// How the team was entered, so that the transaction can be begun again.
     entry: Entry,
     context: Context,
@@ -219,11 +219,6 @@ impl TeamTx {
         })
     }
 
-    /// Returns a value that was added to the [`Database`].
-    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.database.extension()
-    }
-
     /// Publishes, once and only if this transaction commits, a signal that something in the team has changed.
     pub fn signal(&self, topic: SignalTopic) {
         let team_id = self.team_id();
@@ -261,7 +256,7 @@ impl TeamTx {
         };
         let stats = std::mem::take(&mut self.stats);
         let all = self.database.clone();
-        let publisher = self.database.extension::<SignalSink>().cloned();
+        let publisher = self.database.signal_sink().cloned();
         let committing = async move {
             let began = Instant::now();
             let outcome = commit(&mut connection, deferred_rows.as_deref(), &mut signals).await;

@@ -8,7 +8,8 @@ use sqlx::{ConnectOptions, PgPool};
 use super::server::Server;
 use super::{Recording, TestTeam, expect_ok};
 use crate::error::Result;
-use crate::events::Consumers;
+use crate::events::{Consumers, EventsParts};
+use crate::jobs::JobsParts;
 use crate::tenancy::{Database, DatabaseOptions, ForgottenCommits, Migrations};
 
 /// A migrated database for one test. Clones are the same database, which is dropped with the last of them.
@@ -58,12 +59,13 @@ impl TestDb {
         self.connect(options, consumers).await
     }
 
-    /// Opens a [`Database`] with the test's own options, which are made from [`TestDb::options`].
+    /// Opens a [`Database`] with the test's own options, which are made from [`TestDb::options`]. It has these consumers,
+    /// and no sentences, jobs or signals: `App::equip` attaches those of a program.
     pub async fn connect(&self, options: DatabaseOptions, consumers: Consumers) -> Database {
-        expect_ok(Database::connect(options).await, "connect like the service")
-            .with_extension(consumers)
+        let database = expect_ok(Database::connect(options).await, "connect like the service")
             .with_extension(Recording::default())
-            .with_extension(ForgottenCommits::Panic)
+            .with_forgotten_commits(ForgottenCommits::Panic);
+        JobsParts::default().attach(EventsParts::new(consumers).attach(database))
     }
 
     /// Returns the options with which the service would connect: as `daybook_app`, by the owner's login.

@@ -194,8 +194,8 @@ pub(crate) async fn consumer(bench: &Bench) {
     println!("Campaigns created, 8 at a time, signals sent to other processes; the workers paused in another process");
     let without = bench.with_consumers(Consumers::none()).await;
     let with = bench.with_consumers(Consumers::of([durable::CONSUMER]).unwrap()).await;
-    let live =
-        [&without, &with].map(|database| Live::start(database, Some(bench.owner.clone()), LiveOptions::default()));
+    let live = [&without, &with]
+        .map(|database| Live::start(database, Some(bench.owner.clone()), LiveOptions::default()).unwrap());
     let (mut floor, mut ours) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let (one, other) = (changes(bench, &without).await, changes(bench, &with).await);

@@ -69,7 +69,7 @@ impl Bench {
         let config = Config::from_lookup(&|name| (name == "DAYBOOK_JWT_SECRET").then(|| SECRET.to_owned())).unwrap();
         let token = mint(&config.auth, &NewToken::new("ada"), chrono::TimeDelta::hours(2)).unwrap();
         let (team_id, context) = people(&database).await;
-        let live = Live::start(&database, Some(owner.clone()), LiveOptions::default());
+        let live = Live::start(&database, Some(owner.clone()), LiveOptions::default()).unwrap();
         let authenticator = Authenticator::new(&config.auth).unwrap();
         let state = AppState::new(database.clone(), authenticator, config.http, live, None);
         let address = serve(program.into_router(state)).await;

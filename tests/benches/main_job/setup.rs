@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use daybook::events::{Consumers, Sentences};
+use daybook::events::{Consumers, EventsParts, Sentences};
 use daybook::tenancy::postgres::PrivatePostgres;
 use daybook::tenancy::{Context, Database, DatabaseOptions, Entrant, Entry, Migrations, Request};
 use daybook_entity::campaign;
@@ -67,18 +67,17 @@ impl Bench {
             ..DatabaseOptions::new(owner.clone())
         };
         let sentences = Sentences::default().with::<campaign::Model>();
-        let without_consumers = Database::connect(options.clone())
-            .await
-            .unwrap()
-            .with_extension(sentences);
+        let without_consumers = EventsParts {
+            sentences,
+            ..EventsParts::new(Consumers::none())
+        };
+        let without_consumers = without_consumers.attach(Database::connect(options.clone()).await.unwrap());
         let daybooks_own = Consumers::of([
             daybook::threads::post_to_thread::CONSUMER,
             daybook::notifications::send_notifications::CONSUMER,
         ]);
-        let with_consumers = Database::connect(options.clone())
-            .await
-            .unwrap()
-            .with_extension(daybooks_own.unwrap());
+        let with_consumers = EventsParts::new(daybooks_own.unwrap());
+        let with_consumers = with_consumers.attach(Database::connect(options.clone()).await.unwrap());
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .test_before_acquire(false)

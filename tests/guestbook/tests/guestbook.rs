@@ -34,7 +34,7 @@ async fn guests_are_added_counted_deleted_and_thanked_with_their_own_sentences()
         database.clone(),
         Authenticator::new(&config.auth).unwrap(),
         config.http,
-        Live::start(&database, None, LiveOptions::default()),
+        Live::start(&database, None, LiveOptions::default()).unwrap(),
         None,
     );
     let guests = Guests {

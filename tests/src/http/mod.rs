@@ -24,6 +24,7 @@ use chrono::TimeDelta;
 use daybook::auth::{ActingPerson, Authenticator, NewToken, mint};
 use daybook::config::{AuthConfig, Config, ConnectionsConfig, HttpConfig, JwtKey, Secret, WideEventsConfig};
 use daybook::events::Consumers;
+use daybook::jobs::JobsParts;
 use daybook::live::{Live, LiveOptions};
 use daybook::notifications::send_notifications;
 use daybook::runs::{Runs, RunsOptions};
@@ -152,9 +153,8 @@ impl TestApp {
         let wide_events = WideEvents::new(program.wide_event_config(wide_events));
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
         let runs = Runs::new(run_options(&storage));
-        let database = database
-            .with_extension(wide_events.clone())
-            .with_extension(runs.clone());
+        let database = JobsParts::update(database, |parts| parts.wide_events = Some(wide_events.clone())).unwrap();
+        let database = runs.clone().attach(database);
         let http = HttpConfig {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             body_limit_bytes: BODY_LIMIT_BYTES,
@@ -164,7 +164,7 @@ impl TestApp {
         };
         let authenticator = Authenticator::new(&auth_config()).unwrap();
         let direct = (!live.ignore_signals).then_some(direct);
-        let live = Live::start(&database, direct, live);
+        let live = Live::start(&database, direct, live).unwrap();
         let state = AppState::new(database.clone(), authenticator, http, live.clone(), None)
             .with_wide_events(wide_events.clone());
         Self {

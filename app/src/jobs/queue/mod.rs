@@ -21,10 +21,10 @@ pub(super) use self::attempt::{Attempt, payload};
 use self::by_priority::ByPriority;
 pub(super) use self::quarantine::QUARANTINED;
 use self::quarantine::Scope;
+use super::parts::JobsParts;
 use super::registry::Jobs;
 use super::relay::Relay;
 use super::session::Heartbeat;
-use super::watch::LastWatched;
 use crate::error::{Error, Result};
 use crate::tenancy::{Database, WorkerDatabase};
 use daybook_migration::queue::SCHEMA;
@@ -91,24 +91,23 @@ impl Workers {
     /// # Errors
     /// As any statement.
     pub async fn start(database: &Database, workers: &WorkerDatabase, options: &WorkerOptions) -> Result<Self> {
-        let database = database
-            .clone()
-            .with_extension(options.heartbeat())
-            .with_extension(workers.clone());
+        let database = JobsParts::update(database.clone(), |parts| parts.heartbeat = options.heartbeat())?
+            .with_workers(workers.clone());
+        let parts = JobsParts::of(&database)?;
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let queue = Queue {
-            jobs: database.extension::<Jobs>().cloned().unwrap_or_default(),
+            jobs: parts.jobs.clone(),
             database: database.clone(),
             workers: workers.clone(),
             options: options.clone(),
         };
-        let mut relay = Relay::new(&database, workers, options.poll);
+        let mut relay = Relay::new(&database, workers, options.poll)?;
         relay.begin().await?;
         tasks.spawn(until(stop.subscribe(), relay.run()));
         let sweeping = sweep(database.clone(), workers.clone(), options.clone());
         tasks.spawn(until(stop.subscribe(), sweeping));
-        let watching = database.extension::<LastWatched>().cloned().unwrap_or_default();
+        let watching = parts.last_watched.clone();
         tasks.spawn(until(
             stop.subscribe(),
             watching.keep(workers.clone(), WATCH_INTERVAL, options.lost_after),

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use self::requests::{RequestId, Scan};
 use crate::error::{Error, Result};
-use crate::events::{ConsumerDef, Consumers};
+use crate::events::{ConsumerDef, EventsParts};
 use crate::jobs::notifier::Notifier;
+use crate::jobs::parts::JobsParts;
 use crate::tenancy::{Database, WorkerDatabase, WorkerTx};
 
 /// The first pause after a signal that led to no work: the transaction that it announced may not be visible yet.
@@ -54,16 +55,15 @@ enum Pass {
 }
 
 impl Relay {
-    pub(super) fn new(database: &Database, workers: &WorkerDatabase, poll: Duration) -> Self {
-        let consumers = database.extension::<Consumers>();
-        Self {
+    pub(super) fn new(database: &Database, workers: &WorkerDatabase, poll: Duration) -> Result<Self> {
+        Ok(Self {
             workers: workers.clone(),
-            durable: consumers.map_or_else(Vec::new, |consumers| consumers.durable().collect()),
-            notifier: database.extension::<Notifier>().cloned().unwrap_or_default(),
+            durable: EventsParts::of(database)?.consumers.durable().collect(),
+            notifier: JobsParts::of(database)?.notifier.clone(),
             poll,
             scan: Scan::default(),
             is_blocked: false,
-        }
+        })
     }
 
     /// Creates the cursor of every durable consumer that has none, or waits until the leader has done so.

@@ -9,7 +9,7 @@ use crate::jobs::consume::ConsumeEvents;
 use crate::jobs::job::Job as _;
 use crate::jobs::notifier::{JOB_SESSIONS, cancelled};
 use crate::jobs::outcome::Status;
-use crate::jobs::registry::Jobs;
+use crate::jobs::parts::JobsParts;
 use crate::tenancy::TeamTx;
 
 /// Maximum number of jobs that one request retries.
@@ -139,7 +139,7 @@ pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()>
 
 /// Writes a request, which the relay applies, because it may access the queue.
 async fn request_change(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<()> {
-    let jobs = tx.extension::<Jobs>().cloned().unwrap_or_default();
+    let jobs = &JobsParts::of_tx(tx)?.jobs;
     // The sessions of a consumer have the consumer's name.
     let tasks: Vec<_> = sessions
         .iter()

@@ -22,7 +22,7 @@ use crate::jobs::outcome::Status;
 use crate::jobs::sentence::SentencePart;
 use crate::jobs::spec::SessionSpec;
 use crate::json::{MAX_JSON_DEPTH, read_column};
-use crate::tenancy::{Context, Database, TeamTx, WorkerDatabase};
+use crate::tenancy::{Context, Database, TeamTx};
 
 /// A session that was read.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ async fn update_session(
     context: &Context,
     query: Query<'_, Postgres, PgArguments>,
 ) -> Result<Option<PgRow>> {
-    if let Some(workers) = database.extension::<WorkerDatabase>() {
+    if let Some(workers) = database.workers() {
         return Ok(workers.fetch_all(query).await?.into_iter().next());
     }
     let tx = database.begin(context).await?;

@@ -21,7 +21,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
-use crate::events::{EventType, Sentences};
+use crate::events::{EventType, EventsParts};
 use crate::tenancy::TeamTx;
 
 pub(super) use routes::routes;
@@ -145,11 +145,7 @@ pub async fn require_object_type(tx: &TeamTx, object_type: &str) -> Result<()> {
             "must be 1 to 63 of a-z, 0-9 or '_', beginning with a letter",
         ));
     }
-    let known: Vec<_> = tx
-        .extension::<Sentences>()
-        .into_iter()
-        .flat_map(Sentences::object_types)
-        .collect();
+    let known: Vec<_> = EventsParts::of_tx(tx)?.sentences.object_types().collect();
     if known.contains(&object_type) || store::has_thread_of(tx, object_type).await? {
         return Ok(());
     }

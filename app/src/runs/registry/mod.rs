@@ -34,7 +34,7 @@ use daybook_entity::run::Model;
 /// The time for which a successful check of the right to write a team's runs is cached.
 const ADMISSION_CACHE_TTL: Duration = Duration::from_secs(1);
 
-/// The log registry of a process, an extension of the [`Database`]. Cheap to clone.
+/// The log registry of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Runs(Arc<RegistryState>);
 
@@ -74,17 +74,6 @@ pub(super) enum LogLocation {
 }
 
 impl Runs {
-    /// The log registry of the process that this database belongs to.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] in a process that keeps no run logs.
-    pub(crate) fn of(database: &Database) -> Result<&Self> {
-        database.extension().ok_or_else(|| Error::Unavailable {
-            detail: "this process keeps no run logs".into(),
-            source: None,
-        })
-    }
-
     /// Creates a registry without open logs.
     pub fn new(options: RunsOptions) -> Self {
         Self(Arc::new(RegistryState {

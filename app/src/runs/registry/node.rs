@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::runs::log::{OpenFilesLimits, RunKey, WriterNode, WriterNodeOptions};
 use crate::runs::new_run::Ending;
 use crate::runs::store;
-use crate::tenancy::{Context, Database, WorkerDatabase};
+use crate::tenancy::{Context, Database};
 
 /// The writer node of this process, and the time until which other processes consider it alive.
 #[derive(Debug)]
@@ -187,7 +187,7 @@ impl Runs {
             ended += usize::from(self.end_lost(database, run, reason).await);
         }
         // The runs that no process holds can be found only through the workers' database.
-        let Some(workers) = database.extension::<WorkerDatabase>() else {
+        let Some(workers) = database.workers() else {
             return ended;
         };
         match store::find_lost_runs(workers, self.0.options.lease).await {

@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use super::long_requests::{count_lines, wait_for_refusal};
 use super::{key, redirect_to};
+use crate::auth::AuthParts;
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, Path, Problem, ServiceState, Team, access_epoch, media_type};
+use crate::http::{Core, Json, Path, Problem, ServiceState, Team, media_type};
 use crate::runs::incoming::{parse_line, status_in};
 use crate::runs::log::{Appended, IncomingLine, LogError, RunKey, Writer};
 use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
@@ -216,7 +217,7 @@ impl AppendRequest<'_> {
         let credential = credential.unwrap_or_default();
         // An Idempotency-Key is recorded in a transaction.
         let must_ask = self.parts.extensions.get::<Claim>().is_some();
-        let epoch = access_epoch(self.database, self.run.team_id);
+        let epoch = AuthParts::of(self.database)?.access.of(self.run.team_id);
         if !must_ask && self.runs.is_admitted(credential, self.run.team_id, epoch) {
             return Ok(());
         }

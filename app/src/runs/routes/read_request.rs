@@ -171,7 +171,7 @@ impl<S: ServiceState> FromRequestParts<S> for Caller {
         let team_id = Team::id_in_path(parts).await?;
         let Path(run_id) = Path::<Uuid>::from_request_parts(parts, state).await?;
         let ticketed = tickets::look_at(state.core().database(), team_id, run_id, ticket).await?;
-        let team = Team::of_context(state.core(), parts, ticketed.context, ticketed.credential_expires_at);
+        let team = Team::of_context(state.core(), parts, ticketed.context, ticketed.credential_expires_at)?;
         Ok(Self(team, params))
     }
 }

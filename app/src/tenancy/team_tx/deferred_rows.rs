@@ -5,7 +5,7 @@ use tokio::task;
 
 use crate::tenancy::Database;
 use crate::tenancy::enter::Entry;
-use crate::tenancy::numbered_rows::{Defer, Deferred, Written};
+use crate::tenancy::numbered_rows::{Defer, Written};
 use crate::tenancy::signals::Signal;
 
 /// The rows that wait for the end of one transaction.
@@ -23,7 +23,7 @@ pub(in crate::tenancy) struct DeferredRows {
 impl DeferredRows {
     /// Notes that a transaction has begun. Returns `None` if the work has no rows of this kind.
     pub(super) async fn open(database: &Database, entry: &Entry) -> Option<Box<Self>> {
-        let rows = database.extension::<Deferred>()?.0.clone();
+        let rows = database.deferred()?.0.clone();
         let task = task::try_id();
         rows.opened(task).await;
         Some(Box::new(Self {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub(crate) use self::fuzz::fuzz_filters;
 use super::person;
 use crate::error::{Error, Result};
-use crate::events::{ObjectRef, Sentences};
+use crate::events::{EventsParts, ObjectRef};
 use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team, moment};
 use crate::threads::grouping::{Item, grouped};
 use crate::threads::message::Message;
@@ -255,7 +255,7 @@ pub(super) async fn list_messages(
         neighbours: params.group,
     };
     let page = store::read_page(&tx, id, request).await?;
-    let sentences = tx.extension::<Sentences>().cloned().unwrap_or_default();
+    let sentences = EventsParts::of_tx(&tx)?.sentences.clone();
     tx.commit().await?;
     let page = page.ok_or_else(|| Error::not_found("thread"))?;
     let mut items: Vec<_> = if params.group {

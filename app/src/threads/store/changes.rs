@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::reading::message;
 use crate::error::{Error, Result};
-use crate::events::{Sentences, event_columns};
+use crate::events::{EventsParts, event_columns};
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
 use crate::threads::message::Message;
 
@@ -106,8 +106,7 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
         to: after,
         head,
     };
-    let no_sentences = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
+    let sentences = &EventsParts::of_tx(tx)?.sentences;
     for row in &rows {
         let Some(message) = message(sentences, row)? else {
             continue;
@@ -237,8 +236,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
     let first = rows
         .first()
         .ok_or_else(|| Error::internal("the statement for a feed returned no row"))?;
-    let no_sentences = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
+    let sentences = &EventsParts::of_tx(tx)?.sentences;
     let mut piece = FeedPiece {
         messages: Vec::with_capacity(rows.len()),
         now: first.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?,

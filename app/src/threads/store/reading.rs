@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::{Event, ObjectRef, Sentences, event_columns, event_from_row};
+use crate::events::{Event, EventsParts, ObjectRef, Sentences, event_columns, event_from_row};
 use crate::http::{ByteBudget, MAX_PAGE_BYTES};
 use crate::tenancy::{Person, TeamTx};
 use crate::threads::grouping::MessageWithEvent;
@@ -278,8 +278,7 @@ pub(in crate::threads) async fn read_page(
     .bind(i64::from(request.neighbours));
     let rows = tx.fetch_all(query).await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let no_sentences = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
+    let sentences = &EventsParts::of_tx(tx)?.sentences;
     let page = PageRows {
         low: first.try_get("low")?,
         high: first.try_get("high")?,
@@ -349,8 +348,7 @@ pub(in crate::threads) async fn get_message(tx: &TeamTx, thread_id: Uuid, seq: i
     let row = tx
         .fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(seq))
         .await?;
-    let no_sentences = Sentences::default();
-    let sentences = tx.extension::<Sentences>().unwrap_or(&no_sentences);
+    let sentences = &EventsParts::of_tx(tx)?.sentences;
     match row {
         Some(row) => message(sentences, &row),
         None => Ok(None),

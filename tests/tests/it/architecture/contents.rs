@@ -65,6 +65,25 @@ fn only_tenancy_holds_a_pool() {
     none(&violations);
 }
 
+/// The untyped store below the parts is reached in one file of each layer. The program's own values are for programs and
+/// `daybook::testing`, not for Daybook itself.
+#[test]
+fn a_layer_reads_its_parts_of_a_database_in_one_file() {
+    let mut violations = Vec::new();
+    for source in &sources() {
+        if source.path.ends_with("/parts.rs") {
+            continue;
+        }
+        for word in ["layer_parts", "LayerParts for", ".extension::<"] {
+            let allowed = word == ".extension::<" && source.module() == "testing";
+            if source.code.contains(word) && !allowed {
+                violations.push(format!("{} has {word}", source.path));
+            }
+        }
+    }
+    none(&violations);
+}
+
 #[test]
 fn files_stay_small_enough_to_read() {
     let mut violations = Vec::new();

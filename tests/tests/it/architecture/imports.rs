@@ -157,6 +157,19 @@ fn wide_events_name_nothing_of_the_crate() {
 }
 
 #[test]
+fn the_layers_below_auth_name_no_axum() {
+    let without_axum = ["signals", "events", "tenancy", "json", "error"];
+    let sources = sources();
+    let of_these = sources.iter().filter(|source| without_axum.contains(&source.module()));
+    let violations = of_these.filter(|source| source.code.contains("axum"));
+    none(
+        &violations
+            .map(|source| format!("{} names axum", source.path))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
 fn slices_meet_through_their_faces() {
     let mut violations = Vec::new();
     for source in &sources() {

@@ -184,12 +184,12 @@ async fn a_forgotten_commit_panics_in_tests() {
     let team = db.team("Acme").await;
     let ada = team.member("ada", Role::Owner).await;
     let database = program.equip(db.database().await).unwrap();
-    assert_eq!(database.extension(), Some(&ForgottenCommits::Panic));
+    assert_eq!(database.forgotten_commits(), ForgottenCommits::Panic);
     let state = AppState::new(
         database.clone(),
         daybook::auth::Authenticator::new(&daybook_tests::http::auth_config()).unwrap(),
         daybook::config::Config::from_lookup(&|_| None).unwrap().http,
-        daybook::live::Live::start(&database, None, daybook::live::LiveOptions::default()),
+        daybook::live::Live::start(&database, None, daybook::live::LiveOptions::default()).unwrap(),
         None,
     );
     let router = program.into_router(state);
@@ -240,7 +240,7 @@ async fn a_jobs_forgotten_commit_is_reported() {
     assert_eq!(app.wide_event().await["outcome"], "success");
     assert_eq!(log.take(), "");
 
-    let database = app.database.clone().with_extension(ForgottenCommits::Panic);
+    let database = app.database.clone().with_forgotten_commits(ForgottenCommits::Panic);
     let spec = SessionSpec::new("sync").context(system());
     let failed = with_job_session(&database, spec, |session| async move {
         let tx = session.begin().await?;

@@ -148,7 +148,7 @@ async fn everything_that_jobs_do_works_with_one_connection() {
     let mut shop = shop;
     let storage = tempfile::tempdir().unwrap();
     let logs = runs::Runs::new(runs::RunsOptions::new(storage.path(), "http://localhost"));
-    shop.stage.database = shop.stage.database.clone().with_extension(logs);
+    shop.stage.database = logs.attach(shop.stage.database.clone());
     let cancelled = shop.ask(Endless).await;
     // The queue needs a second connection, on which it listens.
     let workers = hire(&shop, 1, 2).await;
@@ -172,10 +172,9 @@ async fn everything_that_jobs_do_works_with_one_connection() {
         .execute(&mut connection)
         .await
         .unwrap();
-    shop.stage
-        .database
-        .extension::<daybook::jobs::Notifier>()
+    daybook::jobs::JobsParts::of(&shop.stage.database)
         .unwrap()
+        .notifier
         .cancel(session_of(&mut connection, cancelled).await);
     shop.until(cancelled, &["1 cancelled"]).await;
     shop.ask(Note { text: "noted".into() }).await;

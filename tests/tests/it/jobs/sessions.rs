@@ -266,7 +266,7 @@ async fn sessions_work_without_prepared_statements() {
         statement_cache: false,
         ..stage.db.options()
     };
-    let database = Database::connect(options).await.unwrap();
+    let database = stage.db.connect(options, Consumers::none()).await;
     let id = with_job_session(&database, roster(&stage), |session| async move {
         session.add_action(&RosterAction::Fetched { players: 1 }).await?;
         Ok(session.id())

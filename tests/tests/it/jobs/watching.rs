@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use daybook::events::Consumers;
-use daybook::jobs::{JobFigures, Watched, WorkerOptions, watch_with};
+use daybook::jobs::{JobFigures, JobsParts, Watched, WorkerOptions, watch_with};
 use daybook::prelude::*;
 use daybook::tenancy::WorkerDatabase;
 use daybook_tests::eventually;
@@ -159,8 +159,9 @@ async fn metrics_contain_each_number() {
     let later = JobOptions::new().after(Duration::from_secs(3_600));
     tx.enqueue_with(Note { text: "later".into() }, later).await.unwrap();
     tx.commit().await.unwrap();
-    let seen = app.database.extension::<daybook::jobs::LastWatched>().unwrap().clone();
-    let workers = hire(&app.db, &database.with_extension(seen), &quick()).await;
+    let seen = JobsParts::of(&app.database).unwrap().last_watched.clone();
+    let database = JobsParts::update(database, |parts| parts.last_watched = seen).unwrap();
+    let workers = hire(&app.db, &database, &quick()).await;
     let anonymous = app.anonymous();
     let metrics = async || anonymous.at(Method::GET, "/metrics").await.text();
     eventually("the metrics", async || {

@@ -253,7 +253,7 @@ async fn the_jobs_that_seal_and_delete_logs_record_actions() {
         run_logs_days: 0,
         ..Retention::default()
     };
-    let workers = hire(&app.db, &app.database.clone().with_extension(immediately), &quick()).await;
+    let workers = hire(&app.db, &immediately.attach(app.database.clone()), &quick()).await;
     for (job, state, words) in [
         ("seal_run_logs", "sealed", "Sealed the log of run "),
         ("delete_run_logs", "deleted", "Deleted the log of run "),

@@ -31,7 +31,7 @@ async fn processes_that_detect_the_same_silent_run_end_it_once() {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }
     let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
-    let database = app.database.clone().with_extension(workers);
+    let database = app.database.clone().with_workers(workers);
     let processes: Vec<_> = (0..3).map(|_| Runs::new(run_options(&app.storage))).collect();
     // Two sweeps in each of three processes, all concurrently.
     let sweeps = processes
@@ -81,7 +81,7 @@ async fn a_run_with_a_live_writer_is_not_ended_although_its_row_is_old() {
     let database = app
         .database
         .clone()
-        .with_extension(WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap());
+        .with_workers(WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap());
     assert_eq!(app.runs.end_silent(&database).await, 0);
     assert_eq!(ada.get(&path).await.ok()["status"], "running");
     tokio::time::timeout(PATIENCE, app.runs.close(&database)).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_run_without_a_process_is_lost_after_its_limit_and_not_before() {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }
     let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
-    let database = app.database.clone().with_extension(workers);
+    let database = app.database.clone().with_workers(workers);
     let process = Runs::new(run_options(&app.storage));
     assert_eq!(process.end_silent(&database).await, 1);
     let mut statuses = Vec::new();
