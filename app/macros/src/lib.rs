@@ -94,7 +94,7 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
     } = function;
 
     let event_types = match &arguments.event_types {
-        EventTypes::All => quote! { &::daybook::events::EventType::ALL },
+        EventTypes::All => quote! { ::daybook::events::EventType::ALL },
         EventTypes::Listed(paths) => quote! { &[#(#paths),*] },
     };
     let object_type = match &arguments.object_type {

@@ -1,11 +1,15 @@
 //! The states of a campaign, and the allowed transitions.
 
+use strum::{EnumString, IntoStaticStr};
+
 use crate::prelude::*;
 
 /// The state of a campaign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr, ToSchema)]
+#[cfg_attr(test, derive(strum::VariantArray))]
 #[schema(as = CampaignState)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_state)]
 pub enum CampaignState {
     /// In preparation.
     Draft,
@@ -20,17 +24,9 @@ pub enum CampaignState {
 }
 
 impl CampaignState {
-    const ALL: [Self; 5] = [Self::Draft, Self::Active, Self::Paused, Self::Approved, Self::Done];
-
     /// Returns the value of the column `state`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Approved => "approved",
-            Self::Done => "done",
-        }
+        self.into()
     }
 
     /// Checks that a transition to `next` is allowed.
@@ -64,25 +60,23 @@ impl CampaignState {
     }
 }
 
-impl std::str::FromStr for CampaignState {
-    type Err = Error;
-
-    /// Parses a value of the column. The table's check allows no other values.
-    fn from_str(text: &str) -> Result<Self> {
-        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        known.ok_or_else(|| Error::internal(format!("a campaign has the unknown state {text:?}")))
-    }
+/// The error for a value of the column that is no state. The table's check allows no such value.
+fn unknown_state(text: &str) -> Error {
+    Error::internal(format!("a campaign has the unknown state {text:?}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
 
     #[test]
     fn only_the_listed_transitions_are_allowed() {
-        let allowed: Vec<_> = CampaignState::ALL
-            .into_iter()
-            .flat_map(|from| CampaignState::ALL.map(|to| (from, to)))
+        let all = CampaignState::VARIANTS;
+        let allowed: Vec<_> = all
+            .iter()
+            .flat_map(|from| all.iter().map(move |to| (from, to)))
             .filter(|(from, to)| from.require_transition_to(*to).is_ok())
             .map(|(from, to)| format!("{}→{}", from.as_str(), to.as_str()))
             .collect();

@@ -208,7 +208,7 @@ mod tests {
     }
 
     static GREET: ConsumerDef = consumer("shop::greet", &[EventType::Created], None);
-    static COUNT: ConsumerDef = consumer("shop::count", &EventType::ALL, Some("campaign"));
+    static COUNT: ConsumerDef = consumer("shop::count", EventType::ALL, Some("campaign"));
     static OTHER_GREET: ConsumerDef = consumer("shop::greet", &[EventType::Deleted], None);
 
     fn event(event_type: EventType, object_type: &str) -> Event {
@@ -249,7 +249,8 @@ mod tests {
     fn a_consumer_with_an_object_type_receives_only_that_type() {
         assert!(
             EventType::ALL
-                .into_iter()
+                .iter()
+                .copied()
                 .all(|event_type| COUNT.matches(&event(event_type, "campaign")))
         );
         assert!(!COUNT.matches(&event(EventType::Created, "campaigns")));

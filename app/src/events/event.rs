@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -23,10 +24,15 @@ use crate::tenancy::{Actor, Person, TeamTx};
     Ord,
     Serialize,
     Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
     utoipa::ToSchema,
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE", parse_err_ty = Error, parse_err_fn = unknown_event_type)]
 #[non_exhaustive]
 pub enum EventType {
     /// An object was created.
@@ -45,45 +51,19 @@ pub enum EventType {
 
 impl EventType {
     /// Every type, in the order above.
-    pub const ALL: [Self; 6] = [
-        Self::Created,
-        Self::Updated,
-        Self::Deleted,
-        Self::StateChanged,
-        Self::Restored,
-        Self::Custom,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The value in the column `event_type`: `CREATED`, `STATE_CHANGED`, …
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "CREATED",
-            Self::Updated => "UPDATED",
-            Self::Deleted => "DELETED",
-            Self::StateChanged => "STATE_CHANGED",
-            Self::Restored => "RESTORED",
-            Self::Custom => "CUSTOM",
-        }
+        self.into()
     }
 }
 
-impl std::fmt::Display for EventType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::str::FromStr for EventType {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|t| t.as_str() == s).ok_or_else(|| {
-            Error::invalid(
-                "event_type",
-                format!("{s:?} is not one of CREATED, UPDATED, DELETED, STATE_CHANGED, RESTORED, CUSTOM"),
-            )
-        })
-    }
+fn unknown_event_type(text: &str) -> Error {
+    Error::invalid(
+        "event_type",
+        format!("{text:?} is not one of CREATED, UPDATED, DELETED, STATE_CHANGED, RESTORED, CUSTOM"),
+    )
 }
 
 /// An object by its type and id, as events, threads and scopes refer to it.

@@ -1,9 +1,8 @@
 //! The outcomes of a session, and its errors as they are stored.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use strum::{Display, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 use crate::error::{Cause, DatabaseError, Error, without_database_words};
@@ -14,8 +13,9 @@ use crate::wide_events::EventError;
 pub type JobResult<T = ()> = Result<T, Cause>;
 
 /// The status of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, IntoStaticStr, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown_status)]
 #[schema(as = JobSessionStatus)]
 #[non_exhaustive]
 pub enum Status {
@@ -34,42 +34,15 @@ pub enum Status {
 impl Status {
     /// Returns the value for the column `status`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Lost => "lost",
-        }
+        self.into()
     }
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::str::FromStr for Status {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        [
-            Self::Running,
-            Self::Succeeded,
-            Self::Failed,
-            Self::Cancelled,
-            Self::Lost,
-        ]
-        .into_iter()
-        .find(|status| status.as_str() == text)
-        .ok_or_else(|| {
-            Error::invalid(
-                "status",
-                "must be one of running, succeeded, failed, cancelled and lost",
-            )
-        })
-    }
+fn unknown_status(_: &str) -> Error {
+    Error::invalid(
+        "status",
+        "must be one of running, succeeded, failed, cancelled and lost",
+    )
 }
 
 /// Maximum length of an error's message in a session.

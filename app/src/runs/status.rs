@@ -1,16 +1,17 @@
 //! The status of a run, and the allowed transitions.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
 
 /// The status of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_status)]
 #[schema(as = RunStatus)]
 #[non_exhaustive]
 pub enum RunStatus {
@@ -31,14 +32,7 @@ pub enum RunStatus {
 impl RunStatus {
     /// Returns the value of the column `status`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Building => "building",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 
     /// Returns whether no other status can follow.
@@ -78,31 +72,11 @@ impl RunStatus {
     }
 }
 
-impl fmt::Display for RunStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for RunStatus {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "queued" => Self::Queued,
-            "building" => Self::Building,
-            "running" => Self::Running,
-            "succeeded" => Self::Succeeded,
-            "failed" => Self::Failed,
-            "cancelled" => Self::Cancelled,
-            _ => {
-                return Err(Error::invalid(
-                    "status",
-                    "must be queued, building, running, succeeded, failed or cancelled",
-                ));
-            }
-        })
-    }
+fn unknown_status(_: &str) -> Error {
+    Error::invalid(
+        "status",
+        "must be queued, building, running, succeeded, failed or cancelled",
+    )
 }
 
 #[cfg(test)]

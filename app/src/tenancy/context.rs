@@ -1,18 +1,18 @@
 //! Describes who acts, in which team, and which story it belongs to.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr};
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// Who makes a change. It is recorded with every event.
 ///
 /// Only an [`Actor::User`] needs a membership. Only the service's own code (the command line, background work) creates
 /// [`Actor::System`] and [`Actor::Job`]; a request can't.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum Actor {
     /// A person.
@@ -46,12 +46,7 @@ pub enum Actor {
 impl Actor {
     /// Returns `user`, `api_key`, `job` or `system`, as in the column `actor_kind`.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::User { .. } => "user",
-            Self::ApiKey { .. } => "api_key",
-            Self::Job { .. } => "job",
-            Self::System { .. } => "system",
-        }
+        self.into()
     }
 
     /// Returns the id of the actor's row, if it has one.
@@ -137,8 +132,24 @@ impl Context {
 }
 
 /// What a member or a key may do. The roles are ordered: each includes the rights of the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_role)]
 pub enum Role {
     /// May read.
     Viewer,
@@ -153,34 +164,10 @@ pub enum Role {
 impl Role {
     /// Returns `viewer`, `member`, `admin` or `owner`, as in the column `role`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Member => "member",
-            Self::Admin => "admin",
-            Self::Owner => "owner",
-        }
+        self.into()
     }
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self> {
-        match s {
-            "viewer" => Ok(Self::Viewer),
-            "member" => Ok(Self::Member),
-            "admin" => Ok(Self::Admin),
-            "owner" => Ok(Self::Owner),
-            other => Err(Error::invalid(
-                "role",
-                format!("{other:?} is none of viewer, member, admin, owner"),
-            )),
-        }
-    }
+fn unknown_role(text: &str) -> Error {
+    Error::invalid("role", format!("{text:?} is none of viewer, member, admin, owner"))
 }

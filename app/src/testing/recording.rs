@@ -12,7 +12,7 @@ use crate::tenancy::{Database, TeamTx};
 pub const RECORDER: &ConsumerDef = &ConsumerDef {
     name: "daybook::testing::recorder",
     location: Location::caller(),
-    event_types: &EventType::ALL,
+    event_types: EventType::ALL,
     object_type: None,
     mode: Mode::Abort,
     run: RunFn::Slice(|tx, events| Box::pin(record(tx, events))),

@@ -43,7 +43,7 @@ pub enum Occasion {
 impl Occasion {
     /// Returns all occasions.
     pub fn all() -> impl Iterator<Item = Self> {
-        let events = EventType::ALL.into_iter().map(Self::Event);
+        let events = EventType::ALL.iter().copied().map(Self::Event);
         events.chain([Self::Comment, Self::Mention])
     }
 
