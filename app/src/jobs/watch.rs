@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use sqlx::Row as _;
 
 use super::consume::ConsumeEvents;
@@ -211,7 +212,7 @@ pub struct LastWatched(Arc<Mutex<Option<Watched>>>);
 impl LastWatched {
     /// Reticks the last state; `None` if this process doesn't read it.
     pub fn get(&self) -> Option<Watched> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     /// Reads the state at each interval; never reticks.
@@ -231,7 +232,7 @@ impl LastWatched {
                         now.seconds = now.seconds.max(since.elapsed().as_secs_f64());
                         (now.transaction.clone(), since)
                     });
-                    *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+                    *self.0.lock() = Some(seen);
                 }
                 Err(error) => tracing::debug!("jobs: could not read the state of the queue: {error}"),
             }

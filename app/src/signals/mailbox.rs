@@ -1,8 +1,9 @@
 //! Keeps signals until they are read. Signals are merged, so their number has a bound, and writers never wait.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::SignalHandlers;
@@ -46,7 +47,7 @@ impl Mailbox {
             return;
         }
         {
-            let mut pending = self.0.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pending = self.0.pending.lock();
             for signal in signals {
                 if self.0.handlers.handle(&signal) {
                     continue;
@@ -65,7 +66,7 @@ impl Mailbox {
     }
 
     pub(crate) fn put_everything_changed(&self) {
-        *self.0.pending.lock().unwrap_or_else(PoisonError::into_inner) = PendingSignals {
+        *self.0.pending.lock() = PendingSignals {
             signals: HashSet::new(),
             everything: true,
         };
@@ -76,7 +77,7 @@ impl Mailbox {
     /// Waits until there are signals, and takes all of them.
     pub(crate) async fn take(&self) -> PendingSignals {
         loop {
-            let taken = std::mem::take(&mut *self.0.pending.lock().unwrap_or_else(PoisonError::into_inner));
+            let taken = std::mem::take(&mut *self.0.pending.lock());
             if taken != PendingSignals::default() {
                 return taken;
             }

@@ -13,9 +13,10 @@
 //! So the lock's owner always makes progress, however small the pool is.
 
 use std::fmt;
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex as StdMutex;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::query::Query;
@@ -285,10 +286,6 @@ impl<R: NumberedRow> NumberedRows<R> {
         let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *connection).await?;
         row.try_get("last")
     }
-
-    fn holders(&self) -> MutexGuard<'_, Vec<task::Id>> {
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The rows that are written through the transactions of some work. It is a part of the [`Database`] with which the work
@@ -367,16 +364,16 @@ impl<R: NumberedRow> Written for WrittenInTransaction<R> {
 #[async_trait::async_trait]
 impl<R: NumberedRow> Defer for NumberedRows<R> {
     fn is_held_here(&self) -> bool {
-        task::try_id().is_some_and(|task| self.holders().contains(&task))
+        task::try_id().is_some_and(|task| self.holders.lock().contains(&task))
     }
 
     async fn opened(&self, task: Option<task::Id>) {
         self.state.lock().await.open += 1;
-        self.holders().extend(task);
+        self.holders.lock().extend(task);
     }
 
     fn release_task(&self, task: task::Id) {
-        let mut holders = self.holders();
+        let mut holders = self.holders.lock();
         if let Some(at) = holders.iter().position(|holder| *holder == task) {
             holders.swap_remove(at);
         }

@@ -9,9 +9,9 @@ mod statement_kind;
 mod statements;
 
 use std::collections::HashSet;
-use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex as StdMutex;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::Postgres;
 use tokio::sync::Mutex;
@@ -222,7 +222,7 @@ impl TeamTx {
     /// Publishes, once and only if this transaction commits, a signal that something in the team has changed.
     pub fn signal(&self, topic: SignalTopic) {
         let team_id = self.team_id();
-        self.state().signals.insert(Signal { team_id, topic });
+        self.state.lock().signals.insert(Signal { team_id, topic });
     }
 
     /// Returns the counters of this transaction.
@@ -251,7 +251,7 @@ impl TeamTx {
             ));
         }
         let (mut signals, mut report) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             (std::mem::take(&mut state.signals), std::mem::take(&mut state.report))
         };
         let stats = std::mem::take(&mut self.stats);
@@ -311,7 +311,7 @@ impl TeamTx {
     /// if the transaction could only be rolled back before.
     pub async fn savepoint<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>> {
         let (name, depth, noted) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.aborted {
                 // A rollback to this savepoint would not undo the earlier failure.
                 return Err(Error::internal(
@@ -329,7 +329,7 @@ impl TeamTx {
         self.run(&format!("SAVEPOINT {name}")).await?;
         let outcome = work.await;
         let can_commit = {
-            let state = self.state();
+            let state = self.state.lock();
             !state.aborted && state.unfinished == depth
         };
         if can_commit && outcome.is_ok() {
@@ -337,11 +337,11 @@ impl TeamTx {
         } else {
             self.run(&format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"))
                 .await?;
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.aborted = false;
             state.report.forget_after(noted);
         }
-        self.state().unfinished = depth - 1;
+        self.state.lock().unfinished = depth - 1;
         if outcome.is_ok() && !can_commit {
             return Err(Error::internal(
                 "a statement failed inside a savepoint, whose work was therefore undone",
@@ -353,12 +353,12 @@ impl TeamTx {
     /// Runs `work` that must not be committed in part: if it is cancelled, the transaction can't commit.
     pub(crate) async fn all_or_nothing<T>(&self, work: impl Future<Output = T>) -> T {
         let depth = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.unfinished += 1;
             state.unfinished
         };
         let outcome = work.await;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // More than at its beginning: work inside was cancelled, and stays counted.
         if state.unfinished == depth {
             state.unfinished -= 1;
@@ -368,22 +368,17 @@ impl TeamTx {
 
     /// Prevents the commit, or, inside a savepoint, the release of the savepoint.
     pub(crate) fn mark_rollback_only(&self) {
-        self.state().aborted = true;
+        self.state.lock().aborted = true;
     }
 
     /// Returns whether the transaction, or the innermost savepoint, can only be rolled back.
     pub(crate) fn is_rollback_only(&self) -> bool {
-        self.state().aborted
+        self.state.lock().aborted
     }
 
     fn can_commit(&self) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         !state.aborted && state.unfinished == 0
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, TxState> {
-        // Nothing panics while the lock is held, and the fields are consistent after each assignment.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the deferred rows out, and notes that the task holds no connection for this transaction any more.
@@ -411,7 +406,7 @@ impl Drop for TeamTx {
         self.release_claim();
         if !self.can_commit() {
             // It could not commit, so this is not a forgotten commit.
-            self.state().report.forget_writes();
+            self.state.lock().report.forget_writes();
         }
         self.tell(Ending::Dropped);
         give_back_in_background(connection, self.release_deferred_rows());

@@ -1,7 +1,9 @@
 //! A consumer that records the events that it receives.
 
 use std::panic::Location;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::events::{ConsumerDef, ConsumerResult, Event, EventType, Mode, RunFn};
 use crate::tenancy::{Database, TeamTx};
@@ -43,26 +45,21 @@ impl Recording {
 
     /// Adds a call.
     pub fn add(&self, events: &[Event]) {
-        self.lock().push(events.to_vec());
+        self.calls.lock().push(events.to_vec());
     }
 
     /// Returns the events of each call, in the order of the calls.
     pub fn calls(&self) -> Vec<Vec<Event>> {
-        self.lock().clone()
+        self.calls.lock().clone()
     }
 
     /// Returns all events, in the order in which they were received.
     pub fn events(&self) -> Vec<Event> {
-        self.lock().concat()
+        self.calls.lock().concat()
     }
 
     /// Removes all events.
     pub fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<Event>>> {
-        // A panic elsewhere can't leave the list inconsistent.
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock().clear();
     }
 }

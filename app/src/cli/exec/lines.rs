@@ -1,9 +1,9 @@
 //! Buffers the program's output until the service has it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -73,7 +73,7 @@ impl LineBuffer {
             payload["partial"] = true.into();
         }
         let line = json!({"type": "console.line", "created_at": at, "payload": payload}).to_string();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.discards {
             return;
         }
@@ -92,13 +92,13 @@ impl LineBuffer {
 
     /// Records that the program has ended. No lines follow.
     pub(super) fn close(&self, program_end: ProgramEnd) {
-        self.lock().program_end = Some(program_end);
+        self.state.lock().program_end = Some(program_end);
         self.more.notify_one();
     }
 
     /// Drops all lines, and those that follow.
     pub(super) fn discard(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.discards = true;
         state.entries.clear();
         state.bytes = 0;
@@ -106,19 +106,19 @@ impl LineBuffer {
 
     /// Returns the number of lines that were not sent.
     pub(super) fn count(&self) -> usize {
-        self.lock().entries.len()
+        self.state.lock().entries.len()
     }
 
     /// Returns how the program ended, or `None` while it runs.
     pub(super) fn program_end(&self) -> Option<ProgramEnd> {
-        self.lock().program_end.clone()
+        self.state.lock().program_end.clone()
     }
 
     /// Waits for a line, or for the program's end.
     pub(super) async fn more(&self) {
         loop {
             {
-                let state = self.lock();
+                let state = self.state.lock();
                 if !state.entries.is_empty() || state.program_end.is_some() {
                     return;
                 }
@@ -129,7 +129,7 @@ impl LineBuffer {
 
     /// Returns the next lines as NDJSON, and their number. They stay in the buffer until [`LineBuffer::sent`].
     pub(super) fn batch(&self) -> (String, usize) {
-        let state = self.lock();
+        let state = self.state.lock();
         let mut body = String::new();
         let mut count = 0;
         for entry in &state.entries {
@@ -153,16 +153,12 @@ impl LineBuffer {
 
     /// Removes the first `count` lines, which the service has stored.
     pub(super) fn sent(&self, count: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for _ in 0..count {
             if let Some(BufferedEntry::Line(line)) = state.entries.pop_front() {
                 state.bytes -= line.len();
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BufferState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

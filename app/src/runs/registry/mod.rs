@@ -13,9 +13,10 @@ pub(super) use self::end_run::EndOutcome;
 pub use self::options::RunsOptions;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -133,7 +134,7 @@ impl Runs {
     /// access to the team changes.
     pub(super) fn is_admitted(&self, credential: &str, team_id: Uuid, access_epoch: u64) -> bool {
         let key = admission(credential, team_id);
-        let admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = self.0.admitted.lock();
         admitted
             .get(&key)
             .is_some_and(|(at, epoch)| at.elapsed() < ADMISSION_CACHE_TTL && *epoch == access_epoch)
@@ -141,7 +142,7 @@ impl Runs {
 
     /// Records that this credential may write this team's runs. `access_epoch` was read before the check.
     pub(super) fn admit(&self, credential: &str, team_id: Uuid, access_epoch: u64) {
-        let mut admitted = self.0.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut admitted = self.0.admitted.lock();
         if admitted.len() >= 10_000 {
             admitted.retain(|_, (at, _)| at.elapsed() < ADMISSION_CACHE_TTL);
         }
@@ -360,7 +361,7 @@ impl Runs {
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<RunKey, Arc<Slot>>> {
-        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.slots.lock()
     }
 }
 

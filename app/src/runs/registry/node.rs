@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
+use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
@@ -41,7 +42,7 @@ impl NodeLease {
 
     /// Stops the node, removes its write-ahead log and marks it as gone in the database.
     pub(super) async fn shut_down(&self, database: &Database) {
-        if let Some(renewal_task) = self.renewal_task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(renewal_task) = self.renewal_task.lock().take() {
             renewal_task.abort();
         }
         let node = self.node.clone();
@@ -55,7 +56,7 @@ impl NodeLease {
 
 impl Drop for NodeLease {
     fn drop(&mut self) {
-        if let Some(renewal_task) = self.renewal_task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(renewal_task) = self.renewal_task.lock().take() {
             renewal_task.abort();
         }
     }
@@ -72,7 +73,7 @@ fn limit_to_descriptors(limits: OpenFilesLimits) -> OpenFilesLimits {
 }
 
 fn is_valid(until: &Mutex<Instant>) -> bool {
-    Instant::now() < *until.lock().unwrap_or_else(PoisonError::into_inner)
+    Instant::now() < *until.lock()
 }
 
 /// Returns the time until which a lease that was renewed at `at` may be used. The last fifth is kept for a commit that
@@ -123,7 +124,7 @@ impl Runs {
         });
         let renewal = renew_and_recover(Arc::downgrade(&self.0), database.clone(), node_lease.id(), until, lease);
         let renewal_task = tokio::spawn(renewal).abort_handle();
-        *node_lease.renewal_task.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewal_task);
+        *node_lease.renewal_task.lock() = Some(renewal_task);
         *held = Some(node_lease.clone());
         drop(held);
         self.recover_dead_nodes(database).await;
@@ -270,10 +271,10 @@ async fn renew_loop(
             Ok::<_, Error>(renewed)
         };
         match renewed.await {
-            Ok(true) => *until.lock().unwrap_or_else(PoisonError::into_inner) = holds_until(at, lease),
+            Ok(true) => *until.lock() = holds_until(at, lease),
             Ok(false) => {
                 // Other processes may have acquired the runs.
-                *until.lock().unwrap_or_else(PoisonError::into_inner) = at;
+                *until.lock() = at;
                 tracing::warn!("run logs: the node lease has expired: other processes may write its runs");
                 return;
             }

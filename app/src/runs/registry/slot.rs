@@ -1,9 +1,9 @@
 //! A run whose log this process writes or tries to acquire.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -49,38 +49,38 @@ impl Slot {
     }
 
     pub(super) fn acquired(&self, lease: &Lease) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.status = Some(lease.status);
         state.lost_after = lease.lost_after;
         state.last_activity = Some(Instant::now());
     }
 
     pub(super) fn record_activity(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.last_activity = Some(Instant::now());
         state.last_writer_activity = state.last_activity;
     }
 
     /// Returns whether the run's writer is connected to this process, whatever the database says.
     pub(super) fn has_writer(&self) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         state
             .last_writer_activity
             .is_some_and(|at| at.elapsed() <= state.lost_after)
     }
 
     pub(super) fn set_status(&self, status: RunStatus) {
-        self.state().status = Some(status);
+        self.state.lock().status = Some(status);
     }
 
     /// Records the number of durable bytes of a log that was released.
     pub(super) fn note_durable_bytes(&self, bytes: u64) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.durable_bytes = state.durable_bytes.max(Some(bytes));
     }
 
     pub(super) fn durable_bytes(&self) -> Option<u64> {
-        self.state().durable_bytes
+        self.state.lock().durable_bytes
     }
 
     pub(super) fn count_refused(&self, lines: usize) {
@@ -94,7 +94,7 @@ impl Slot {
 
     /// Returns how long the writer has been silent, if that is longer than the run allows.
     pub(super) fn silence(&self) -> Option<Duration> {
-        let state = self.state();
+        let state = self.state.lock();
         let live = matches!(state.status, Some(RunStatus::Building | RunStatus::Running));
         let silent = state.last_activity?.elapsed();
         (live && silent > state.lost_after).then_some(silent)
@@ -132,10 +132,6 @@ impl Slot {
         }
         Ok(())
     }
-
-    fn state(&self) -> MutexGuard<'_, SlotState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Creates a line that the service itself writes.
@@ -167,7 +163,7 @@ mod tests {
             lost_after: Duration::from_secs(60),
         };
         let silent_after = |ms| {
-            slot.state().last_activity = Instant::now().checked_sub(Duration::from_millis(ms));
+            slot.state.lock().last_activity = Instant::now().checked_sub(Duration::from_millis(ms));
             slot.silence().is_some()
         };
         for status in [RunStatus::Building, RunStatus::Running] {

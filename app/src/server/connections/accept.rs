@@ -124,7 +124,7 @@ impl Connections {
         self.0.counts.accept_failed(error);
         let errno = error.raw_os_error().map(Errno::from_raw);
         if matches!(errno, Some(Errno::EMFILE | Errno::ENFILE)) {
-            let oldest = self.0.unauthenticated().take_one();
+            let oldest = self.0.unauthenticated.lock().take_one();
             if let Some(oldest) = oldest {
                 oldest.close();
                 self.0.counts.closed_for_room();

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -73,7 +74,7 @@ impl Activity {
 
     /// A request begins; it ends when this is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let id = state.next;
         state.next += 1;
         state.requests.push(UnderWay {
@@ -89,7 +90,7 @@ impl Activity {
 
     /// What is to become of the connection now.
     pub(super) fn verdict(&self, now: Instant, limits: &ConnectionLimits) -> Verdict {
-        let state = self.state();
+        let state = self.state.lock();
         let answers = state.requests.iter().filter_map(|request| request.answer_waits_since);
         let (deadline, late) = match (state.requests.is_empty(), state.idle_since) {
             (true, None) => (self.accepted_at + limits.header_timeout, Verdict::NoRequest),
@@ -107,13 +108,13 @@ impl Activity {
 
     /// Whether it has no request under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.state().requests.is_empty()
+        self.state.lock().requests.is_empty()
     }
 
     /// Whether all that is under way waits for the client.
     pub(super) fn waits_for_its_client(&self) -> bool {
         let waits = |request: &UnderWay| request.needs_body || request.answer_waits_since.is_some();
-        self.state().requests.iter().all(waits)
+        self.state.lock().requests.iter().all(waits)
     }
 
     /// Asks the connection's task to close it.
@@ -149,13 +150,9 @@ impl Activity {
     }
 
     fn change(&self, id: u64, change: impl FnOnce(&mut UnderWay)) {
-        if let Some(request) = self.state().requests.iter_mut().find(|request| request.id == id) {
+        if let Some(request) = self.state.lock().requests.iter_mut().find(|request| request.id == id) {
             change(request);
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,7 +179,7 @@ impl RequestGuard {
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let mut state = self.activity.state();
+        let mut state = self.activity.state.lock();
         state.requests.retain(|request| request.id != self.id);
         state.idle_since = Some(Instant::now());
     }
@@ -237,7 +234,7 @@ mod tests {
         let activity = Arc::new(Activity::new(1, IpAddr::from([127, 0, 0, 1]), Weak::new()));
         drop(activity.begin());
         let long_ago = Instant::now().checked_sub(limits.idle_timeout);
-        activity.state().idle_since = long_ago;
+        activity.state.lock().idle_since = long_ago;
         assert_eq!(activity.verdict(Instant::now(), &limits), Verdict::Idle);
         drop(activity.begin());
         assert!(matches!(activity.verdict(Instant::now(), &limits), Verdict::Wait(_)));

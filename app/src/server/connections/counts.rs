@@ -1,9 +1,9 @@
 //! What became of connections, for `/metrics` and, at most once a second, for stderr.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 /// How often the same trouble is logged at most.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -81,7 +81,7 @@ struct Throttle(Mutex<(Option<Instant>, u64)>);
 
 impl Throttle {
     fn pass(&self) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let (last, waiting) = &mut *state;
         *waiting += 1;
         if last.is_some_and(|last| last.elapsed() < LOG_INTERVAL) {

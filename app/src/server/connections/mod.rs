@@ -24,8 +24,8 @@ mod socket;
 mod unauthenticated;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::activity::Activity;
@@ -35,6 +35,7 @@ pub use self::descriptors::raise_descriptor_limit;
 use self::socket::ConnectionGuard;
 use self::unauthenticated::Unauthenticated;
 use crate::config::HttpConfig;
+use parking_lot::Mutex;
 
 /// How many connections may be about to close, beyond the limit, to make room for newer ones.
 const MAX_CLOSING: usize = 16;
@@ -110,7 +111,7 @@ impl Connections {
     /// How many there are, and what became of others.
     pub fn counts(&self) -> ConnectionCounts {
         let open = self.0.open.load(Ordering::Relaxed);
-        let unauthenticated = self.0.unauthenticated().len();
+        let unauthenticated = self.0.unauthenticated.lock().len();
         self.0.counts.read(open, unauthenticated, self.0.limits.max)
     }
 
@@ -120,7 +121,7 @@ impl Connections {
         let limits = &shared.limits;
         // Only the accepting task adds, so nothing comes between looking and adding.
         let open = shared.open.load(Ordering::Acquire);
-        let mut unauthenticated = shared.unauthenticated();
+        let mut unauthenticated = shared.unauthenticated.lock();
         let full = open >= limits.max || unauthenticated.len() >= limits.max_unauthenticated;
         if full {
             if open >= limits.max + MAX_CLOSING {
@@ -138,13 +139,9 @@ impl Connections {
 }
 
 impl Shared {
-    fn unauthenticated(&self) -> MutexGuard<'_, Unauthenticated> {
-        self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes a connection out of those that may be closed for room.
     fn keep(&self, id: u64, address: IpAddr) {
-        self.unauthenticated().remove(id, address);
+        self.unauthenticated.lock().remove(id, address);
     }
 
     /// A socket is closed.

@@ -76,7 +76,7 @@ impl Report {
 impl TeamTx {
     /// Notes recorded events, for the observer of this transaction.
     pub(crate) fn note_recorded(&self, events: impl IntoIterator<Item = Uuid>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         for event in events {
             state.report.last_recorded = Some(event);
             if state.report.observer.is_some() {
@@ -87,12 +87,12 @@ impl TeamTx {
 
     /// Returns the last event that was recorded in this transaction.
     pub(crate) fn last_recorded(&self) -> Option<Uuid> {
-        self.state().report.last_recorded
+        self.state.lock().report.last_recorded
     }
 
     /// Notes enqueued jobs, for the observer of this transaction.
     pub(crate) fn note_queued(&self, jobs: impl IntoIterator<Item = Uuid>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.report.observer.is_some() {
             state.report.queued.extend(jobs);
         }
@@ -103,7 +103,7 @@ impl TeamTx {
         let Some(refusal) = outcome.as_ref().err().and_then(DatabaseError::of) else {
             return false;
         };
-        let report = &mut self.state().report;
+        let report = &mut self.state.lock().report;
         if let Some(observer) = &report.observer {
             observer.refused(&refusal);
         }
@@ -114,18 +114,18 @@ impl TeamTx {
     /// Returns the database's last refusal, once. It is needed because the error that was made from it may be one for
     /// the client, which does not mention the database.
     pub(crate) fn take_refusal(&self) -> Option<DatabaseError> {
-        self.state().report.refusal.take()
+        self.state.lock().report.refusal.take()
     }
 
     pub(super) fn tell(&self, ending: Ending) {
-        let mut report = std::mem::take(&mut self.state().report);
+        let mut report = std::mem::take(&mut self.state.lock().report);
         report.tell(ending, &self.stats);
     }
 
     /// Notes how many rows a statement has changed.
     pub(super) fn note_affected(&self, rows: u64) {
         if rows > 0 {
-            self.state().report.wrote = true;
+            self.state.lock().report.wrote = true;
         }
     }
 

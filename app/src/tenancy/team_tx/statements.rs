@@ -97,13 +97,13 @@ impl TeamTx {
         };
         // If the caller stops waiting, nobody learns whether the statement failed: then no commit is allowed.
         let was_aborted = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.statements = state.statements.saturating_add(1);
             std::mem::replace(&mut state.aborted, true)
         };
         let outcome = statement.await;
         let refused = self.note_refusal(&outcome);
-        self.state().aborted = was_aborted || refused;
+        self.state.lock().aborted = was_aborted || refused;
         if let Err(error) = &outcome
             && is_stale_plan(error)
         {
@@ -115,13 +115,13 @@ impl TeamTx {
     /// Whether the next statement could as well run in another transaction: it is the first one, or the transaction only
     /// reads, so that each statement has its own snapshot anyway.
     pub(super) fn may_restart(&self) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         self.database.persistent() && (state.statements == 0 || self.entry.read_only && state.unfinished == 0)
     }
 
     /// Whether to run a statement again that failed with this error. [`TeamTx::may_restart`] was true before it.
     pub(super) fn restarts_after(&self, error: &sqlx::Error) -> bool {
-        let state = self.state();
+        let state = self.state.lock();
         is_stale_plan(error) && (state.statements == 1 || self.entry.read_only && state.unfinished == 0)
     }
 
@@ -142,7 +142,7 @@ impl TeamTx {
             Ok(mut again) if again.role == self.role => {
                 self.stats.add(again.waited);
                 *slot = again.connection.0.take();
-                self.state().aborted = false;
+                self.state.lock().aborted = false;
                 return Ok(());
             }
             Ok(_) => Error::Unavailable {
