@@ -54,9 +54,7 @@ impl IntoActiveModel<ActiveModel> for NewCampaign {
     responses(
         (status = 201, body = Model,
             headers(("Location", description = "its address"), ("ETag", description = "its version"))),
-        (status = 422, body = Problem, content_type = "application/problem+json",
-            description = "invalid fields"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
+        (status = 422, description = "invalid fields"),
     )
 )]
 async fn create(team: Team, Json(body): Json<NewCampaign>) -> Result<impl IntoResponse> {
@@ -90,7 +88,6 @@ struct Filter {
     get, path = "/campaigns", operation_id = "list_campaigns", tag = "campaigns", params(Filter, PageParams),
     responses(
         (status = 200, body = Page<Model>),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn list(team: Team, Query(filter): Query<Filter>) -> Result<impl IntoResponse> {
@@ -105,7 +102,6 @@ async fn list(team: Team, Query(filter): Query<Filter>) -> Result<impl IntoRespo
     get, path = "/campaigns/{id}", operation_id = "show_campaign", tag = "campaigns", params(("id" = Uuid, Path)),
     responses(
         (status = 200, body = Model, headers(("ETag", description = "its version"))),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
     )
 )]
 async fn show(team: Team, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {
@@ -150,9 +146,7 @@ impl IntoActiveModel<ActiveModel> for CampaignChanges {
     params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 200, body = Model, headers(("ETag", description = "its new version"))),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "the campaign has changed since"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
+        (status = 412, description = "the campaign has changed since"),
     )
 )]
 async fn update(
@@ -188,10 +182,8 @@ struct Transition {
     params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 200, body = Model, headers(("ETag", description = "its new version"))),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`illegal-transition`"),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "the campaign has changed since"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
+        (status = 409, description = "`illegal-transition`"),
+        (status = 412, description = "the campaign has changed since"),
     )
 )]
 async fn transition(
@@ -230,9 +222,7 @@ struct Deletion {
            ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 204, description = "deleted"),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "the campaign has changed since"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
+        (status = 412, description = "the campaign has changed since"),
     )
 )]
 async fn delete(
@@ -273,9 +263,7 @@ struct BulkUpdated {
     patch, path = "/campaigns", operation_id = "update_campaigns", tag = "campaigns", request_body = BulkChanges,
     responses(
         (status = 200, body = BulkUpdated),
-        (status = 404, body = Problem, content_type = "application/problem+json",
-            description = "one of them is not in this team"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a client error"),
+        (status = 404, description = "one of them is not in this team"),
     )
 )]
 async fn update_many(team: Team, Json(body): Json<BulkChanges>) -> Result<impl IntoResponse> {

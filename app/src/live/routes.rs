@@ -18,7 +18,7 @@ use super::Live;
 use super::limits::MAX_MESSAGE_BYTES;
 use crate::auth::tickets;
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, NoStore, Problem, Query, ServiceState, Team};
+use crate::http::{Core, Json, NoStore, Query, ServiceState, Team};
 use crate::tenancy::Role;
 use crate::wide_events::WideEvent;
 
@@ -56,8 +56,8 @@ struct LiveTicket {
     post, path = "/live/tickets", tag = "live",
     responses(
         (status = 201, body = LiveTicket),
-        (status = 401, description = "No credential", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
+        (status = 401, description = "No credential"),
+        (status = 404, description = "No such team"),
     )
 )]
 async fn issue_live_ticket(team: Team) -> Result<impl IntoResponse> {
@@ -95,11 +95,11 @@ impl<S: ServiceState> FromRequestParts<S> for SocketCaller {
     get, path = "/live", tag = "live", params(LiveParams),
     responses(
         (status = 101, description = "The WebSocket is open"),
-        (status = 400, description = "Not a valid WebSocket request", body = Problem),
-        (status = 401, description = "No credential, or an invalid ticket", body = Problem),
-        (status = 403, description = "The page's origin is not allowed", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 503, description = "The limit of open sockets is reached", body = Problem),
+        (status = 400, description = "Not a valid WebSocket request"),
+        (status = 401, description = "No credential, or an invalid ticket"),
+        (status = 403, description = "The page's origin is not allowed"),
+        (status = 404, description = "No such team"),
+        (status = 503, description = "The limit of open sockets is reached"),
     )
 )]
 async fn open_live_socket(

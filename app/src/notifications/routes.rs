@@ -11,7 +11,7 @@ use super::store::{self, InboxRow, ReadRow};
 use super::why::Why;
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, Part, Sentence, Sentences};
-use crate::http::{ByteBudget, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
+use crate::http::{ByteBudget, Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, Snapshot, TeamTx};
 
 /// Returns the inbox's routes, below `/v1/teams/{team_id}`.
@@ -156,9 +156,9 @@ pub struct ReadAll {
     params(InboxParams, PageParams),
     responses(
         (status = 200, body = Inbox),
-        (status = 403, description = "An API key has no notifications", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 403, description = "An API key has no notifications"),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Result<Json<Inbox>> {
@@ -188,9 +188,9 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
     request_body = Option<SeenVersion>,
     responses(
         (status = 200, body = ReadState),
-        (status = 403, description = "An API key has no notifications", body = Problem),
-        (status = 404, description = "No such notification of yours", body = Problem),
-        (status = 422, description = "The body is invalid", body = Problem),
+        (status = 403, description = "An API key has no notifications"),
+        (status = 404, description = "No such notification of yours"),
+        (status = 422, description = "The body is invalid"),
     )
 )]
 async fn read_notification(
@@ -218,8 +218,8 @@ async fn read_notification(
     params(("id" = Uuid, Path, description = "The notification")),
     responses(
         (status = 200, body = ReadState),
-        (status = 403, description = "An API key has no notifications", body = Problem),
-        (status = 404, description = "No such notification of yours", body = Problem),
+        (status = 403, description = "An API key has no notifications"),
+        (status = 404, description = "No such notification of yours"),
     )
 )]
 async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<ReadState>> {
@@ -238,9 +238,9 @@ async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<Re
     request_body = Option<SeenInbox>,
     responses(
         (status = 200, body = ReadAll),
-        (status = 403, description = "An API key has no notifications", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "The body is invalid", body = Problem),
+        (status = 403, description = "An API key has no notifications"),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "The body is invalid"),
     )
 )]
 async fn read_all_notifications(team: Team, body: Option<Json<SeenInbox>>) -> Result<Json<ReadAll>> {

@@ -1,15 +1,21 @@
-//! The document at `/openapi.json`, made from the code: what the routes say of themselves, and what holds for
-//! all of them.
+//! The document at `/openapi.json`. The routes' attributes describe each operation; this module adds what holds for all of
+//! them.
 
 use std::sync::Arc;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{InfoBuilder, KnownFormat, ObjectBuilder, OpenApi, Required, SchemaFormat, Type};
+use utoipa::openapi::{
+    Content, InfoBuilder, KnownFormat, ObjectBuilder, OpenApi, Ref, RefOr, Required, Response as Declared,
+    SchemaFormat, Type,
+};
+use utoipa::{PartialSchema, ToSchema};
 
-/// Adds the title, the way to authenticate, and the team that team routes have in their path.
+use crate::http::Problem;
+
+/// Adds the title, the way to authenticate, the team that team routes have in their path, and the form of errors.
 pub(super) fn complete(document: &mut OpenApi) {
     document.info = InfoBuilder::new()
         .title("Daybook")
@@ -44,14 +50,56 @@ pub(super) fn complete(document: &mut OpenApi) {
             item.parameters.get_or_insert_default().push(team_id.clone().into());
         }
     }
+    declare_problems(document);
 }
 
-/// The document as bytes that are made once.
+/// Declares that every error is a problem document. So a route's attribute gives an error's status and description only,
+/// and needs no entry for errors that any route can have.
+fn declare_problems(document: &mut OpenApi) {
+    let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
+    Problem::schemas(&mut schemas);
+    document.components.get_or_insert_default().schemas.extend(schemas);
+    for (path, item) in &mut document.paths.paths {
+        for operation in operations(item) {
+            let responses = &mut operation.responses.responses;
+            if path.starts_with("/v1/") {
+                responses
+                    .entry("4XX".to_owned())
+                    .or_insert_with(|| RefOr::T(Declared::new("Another client error")));
+            }
+            for (status, response) in responses {
+                if let RefOr::T(response) = response
+                    && status.starts_with(['4', '5'])
+                    && response.content.is_empty()
+                {
+                    let problem = Content::new(Some(Ref::from_schema_name(Problem::name())));
+                    response
+                        .content
+                        .insert("application/problem+json".to_owned(), RefOr::T(problem));
+                }
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem {
+        get,
+        put,
+        post,
+        patch,
+        delete,
+        ..
+    } = item;
+    [get, put, post, patch, delete].into_iter().flatten()
+}
+
+/// The document as text, serialised once.
 #[derive(Clone)]
 pub(super) struct Served(Arc<str>);
 
 pub(super) fn served(document: &OpenApi) -> Served {
-    // utoipa's document is plain data; that it serialises is tested with the routes.
+    // utoipa's document is plain data. A test of the routes shows that it can be serialised.
     Served(document.to_json().unwrap_or_default().into())
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::store::{self, Story};
 use crate::error::{Error, Result};
-use crate::http::{Json, Path, Problem, ServiceState, Team};
+use crate::http::{Json, Path, ServiceState, Team};
 
 /// Returns the route of stories, under `/v1/teams/{team_id}`.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
@@ -19,7 +19,7 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     params(("correlation_id" = Uuid, Path, description = "The trace id of `traceparent`, or a correlation id")),
     responses(
         (status = 200, body = Story),
-        (status = 404, description = "No such team, or the team has nothing with that id", body = Problem),
+        (status = 404, description = "No such team, or the team has nothing with that id"),
     )
 )]
 async fn get_story(team: Team, Path(correlation_id): Path<Uuid>) -> Result<Json<Story>> {

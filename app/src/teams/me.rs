@@ -14,7 +14,7 @@ use super::erasure::erase_person;
 use super::person::check_name;
 use crate::auth::{Principal, UserPrincipal};
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, Problem, ServiceState, request};
+use crate::http::{Core, Json, ServiceState, request};
 use crate::tenancy::{Context, Entrant, Entry, OwnDetails, OwnTeam, OwnTeams, Role};
 
 /// The routes, which belong to no team.
@@ -125,9 +125,7 @@ fn own_entry(team_id: Uuid, person: &UserPrincipal, parts: &Parts) -> Entry {
     get, path = "/v1/me", operation_id = "show_me", tag = "me",
     responses(
         (status = 200, body = Me),
-        (status = 403, body = Problem, content_type = "application/problem+json",
-            description = "the caller is an API key"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 403, description = "the caller is an API key"),
     )
 )]
 async fn show(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoResponse> {
@@ -190,7 +188,6 @@ struct MyChanges {
     patch, path = "/v1/me", operation_id = "rename_me", tag = "me", request_body = MyChanges,
     responses(
         (status = 200, body = Me),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn rename(
@@ -219,9 +216,7 @@ async fn rename(
     delete, path = "/v1/me", operation_id = "erase_me", tag = "me",
     responses(
         (status = 204, description = "they are not known here any more"),
-        (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`last-owner` of a team; nothing was erased"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 409, description = "`last-owner` of a team; nothing was erased"),
     )
 )]
 async fn erase(State(core): State<Core>, parts: Parts) -> Result<StatusCode> {

@@ -4,7 +4,7 @@
 //! The layer that makes the claim stores the outcome of the work with it, and is the only one that knows what an outcome
 //! is. Here it is opaque.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row as _, pool::PoolConnection};
@@ -57,11 +57,11 @@ impl Claim {
     /// Returns the actor in the key's row while a transaction of this request has claimed it, and after such a
     /// transaction has committed. Returns `None` before that, and after a rollback.
     pub fn holder(&self) -> Option<String> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.holder.lock().clone()
     }
 
     pub(super) fn set_holder(&self, holder: Option<String>) {
-        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
+        *self.holder.lock() = holder;
     }
 
     pub(super) fn request_sha256(&self) -> &[u8; 32] {

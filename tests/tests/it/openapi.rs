@@ -36,6 +36,36 @@ async fn no_two_operations_have_one_id() {
     }
 }
 
+#[tokio::test]
+async fn every_operation_declares_its_errors_as_problems() {
+    let document = TestApp::start().await.openapi().await;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let methods = item.as_object().unwrap().iter();
+        for (method, operation) in methods.filter(|(_, operation)| operation["responses"].is_object()) {
+            let responses = operation["responses"].as_object().unwrap();
+            for (status, response) in responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])) {
+                // An orchestrator reads the checks' body, also with 503.
+                let expected = if path == "/readyz" {
+                    "application/json"
+                } else {
+                    "application/problem+json"
+                };
+                let types: Vec<_> = response["content"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|types| types.keys())
+                    .collect();
+                assert_eq!(types, [expected], "{method} {path} {status}");
+            }
+            assert_eq!(
+                responses.contains_key("4XX"),
+                path.starts_with("/v1/"),
+                "{method} {path}"
+            );
+        }
+    }
+}
+
 /// Those of the tests are in this binary, too; they have the tests' paths for names.
 #[test]
 fn daybook_has_these_consumers_and_no_others() {

@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::{Json, Path, Problem, ServiceState, Team};
+use crate::http::{Json, Path, ServiceState, Team};
 use crate::jobs::store::{self, changes};
 use crate::jobs::view::SessionView;
 use crate::tenancy::TeamTx;
@@ -41,9 +41,9 @@ struct Retried {
     params(("session_id" = Uuid, Path, description = "The job's newest session")),
     responses(
         (status = 202, body = SessionView),
-        (status = 403, description = "Viewers only read", body = Problem),
-        (status = 404, description = "No such team or session", body = Problem),
-        (status = 409, description = "The job is running or has succeeded, or a newer attempt exists", body = Problem),
+        (status = 403, description = "Viewers only read"),
+        (status = 404, description = "No such team or session"),
+        (status = 409, description = "The job is running or has succeeded, or a newer attempt exists"),
     )
 )]
 async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<SessionView>)> {
@@ -60,8 +60,8 @@ async fn retry_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCo
     request_body = RetryJobs,
     responses(
         (status = 202, body = Retried),
-        (status = 403, description = "Viewers only read", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
+        (status = 403, description = "Viewers only read"),
+        (status = 404, description = "No such team"),
     )
 )]
 async fn retry_jobs(team: Team, Json(which): Json<RetryJobs>) -> Result<(StatusCode, Json<Retried>)> {
@@ -78,9 +78,9 @@ async fn retry_jobs(team: Team, Json(which): Json<RetryJobs>) -> Result<(StatusC
     params(("session_id" = Uuid, Path, description = "The job's newest session")),
     responses(
         (status = 202, body = SessionView),
-        (status = 403, description = "Viewers only read", body = Problem),
-        (status = 404, description = "No such team or session", body = Problem),
-        (status = 409, description = "The job has ended, or there is a newer attempt", body = Problem),
+        (status = 403, description = "Viewers only read"),
+        (status = 404, description = "No such team or session"),
+        (status = 409, description = "The job has ended, or there is a newer attempt"),
     )
 )]
 async fn cancel_job(team: Team, Path(session_id): Path<Uuid>) -> Result<(StatusCode, Json<SessionView>)> {

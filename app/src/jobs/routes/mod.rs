@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Team, moment};
+use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team, moment};
 use crate::jobs::store::{self, SessionFilter};
 use crate::jobs::view::{ActionView, SessionView};
 
@@ -72,8 +72,8 @@ impl SessionParams {
     params(SessionParams, PageParams),
     responses(
         (status = 200, body = Page<SessionView>),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> Result<Json<Page<SessionView>>> {
@@ -91,7 +91,7 @@ async fn list_job_sessions(team: Team, Query(params): Query<SessionParams>) -> R
     params(("session_id" = Uuid, Path, description = "The session")),
     responses(
         (status = 200, body = SessionView),
-        (status = 404, description = "No such team or session", body = Problem),
+        (status = 404, description = "No such team or session"),
     )
 )]
 async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Json<SessionView>> {
@@ -119,8 +119,8 @@ struct ActionParams {
     params(("session_id" = Uuid, Path, description = "The session"), ActionParams, PageParams),
     responses(
         (status = 200, body = Page<ActionView>),
-        (status = 404, description = "No such team or session", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 404, description = "No such team or session"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 async fn list_job_actions(

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::store::{self, PreferenceRow};
 use super::{Rule, require_object_type};
 use crate::error::{Error, Result};
-use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
+use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
 pub(in crate::notifications) fn routes<S: ServiceState>() -> OpenApiRouter<S> {
@@ -57,9 +57,9 @@ struct NewPreference {
     params(PageParams),
     responses(
         (status = 200, body = Page<Preference>),
-        (status = 403, description = "An API key has no notifications", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 403, description = "An API key has no notifications"),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 async fn list_preferences(team: Team, Query(page): Query<PageParams>) -> Result<Json<Page<Preference>>> {
@@ -89,9 +89,9 @@ async fn list_preferences(team: Team, Query(page): Query<PageParams>) -> Result<
     request_body = NewPreference,
     responses(
         (status = 200, body = Preference),
-        (status = 403, description = "An API key has no notifications", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "No such event type or object type", body = Problem),
+        (status = 403, description = "An API key has no notifications"),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "No such event type or object type"),
     )
 )]
 async fn set_preference(
@@ -119,8 +119,8 @@ async fn set_preference(
     ),
     responses(
         (status = 204, description = "Deleted"),
-        (status = 403, description = "An API key has no notifications", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
+        (status = 403, description = "An API key has no notifications"),
+        (status = 404, description = "No such team"),
     )
 )]
 async fn delete_preference(team: Team, Path((event_type, object_type)): Path<(String, String)>) -> Result<StatusCode> {

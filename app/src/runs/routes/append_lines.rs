@@ -18,7 +18,7 @@ use super::long_requests::{count_lines, wait_for_refusal};
 use super::{key, redirect_to};
 use crate::auth::AuthParts;
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, Path, Problem, ServiceState, Team, media_type};
+use crate::http::{Core, Json, Path, ServiceState, Team, media_type};
 use crate::runs::incoming::{parse_line, status_in};
 use crate::runs::log::{Appended, IncomingLine, LogError, RunKey, Writer};
 use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
@@ -93,11 +93,11 @@ impl RunEventsAppended {
     responses(
         (status = 200, body = RunEventsAppended),
         (status = 307, description = "Another process has the run's log; `Location` is its URL"),
-        (status = 404, description = "No such team or run", body = Problem),
-        (status = 409, description = "The run has ended, its log is full, or the writer's numbers don't fit", body = Problem),
-        (status = 415, description = "Neither JSON nor NDJSON", body = Problem),
-        (status = 422, description = "The first invalid line and its error; the lines before it are kept", body = Problem),
-        (status = 503, description = "The log can't be written now: send the lines again", body = Problem),
+        (status = 404, description = "No such team or run"),
+        (status = 409, description = "The run has ended, its log is full, or the writer's numbers don't fit"),
+        (status = 415, description = "Neither JSON nor NDJSON"),
+        (status = 422, description = "The first invalid line and its error; the lines before it are kept"),
+        (status = 503, description = "The log can't be written now: send the lines again"),
     )
 )]
 async fn append_run_events(

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{key, redirect_to};
 use crate::error::{Error, Result};
-use crate::http::{Core, Json, Path, Problem, ServiceState, Team};
+use crate::http::{Core, Json, Path, ServiceState, Team};
 use crate::runs::new_run::{Ending, Failure};
 use crate::runs::registry::EndOutcome;
 use crate::runs::registry::Runs;
@@ -75,10 +75,10 @@ fn check_text(field: &str, text: &str, max_chars: usize) -> Result<()> {
     responses(
         (status = 200, body = RunView),
         (status = 307, description = "Another process has the run's log; `Location` is its URL"),
-        (status = 404, description = "No such team or run", body = Problem),
-        (status = 409, description = "The run has ended with another status, or has not started", body = Problem),
-        (status = 422, description = "The invalid fields", body = Problem),
-        (status = 503, description = "The log can't be written now: try again", body = Problem),
+        (status = 404, description = "No such team or run"),
+        (status = 409, description = "The run has ended with another status, or has not started"),
+        (status = 422, description = "The invalid fields"),
+        (status = 503, description = "The log can't be written now: try again"),
     )
 )]
 async fn complete_run(
@@ -128,9 +128,9 @@ async fn complete_run(
     responses(
         (status = 200, body = RunView),
         (status = 307, description = "Another process has the run's log; `Location` is its URL"),
-        (status = 404, description = "No such team or run", body = Problem),
-        (status = 409, description = "The run has ended with another status", body = Problem),
-        (status = 503, description = "The log can't be written now: try again", body = Problem),
+        (status = 404, description = "No such team or run"),
+        (status = 409, description = "The run has ended with another status"),
+        (status = 503, description = "The log can't be written now: try again"),
     )
 )]
 async fn cancel_run(

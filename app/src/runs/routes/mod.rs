@@ -34,7 +34,7 @@ use super::streaming::{Form, LineFilter};
 use super::summary::RunSummary;
 use super::view::RunView;
 use crate::error::{Error, Result};
-use crate::http::{self, Core, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
+use crate::http::{self, Core, Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::Claim;
 use crate::wide_events::WideEvent;
 
@@ -104,9 +104,9 @@ struct CreateParams {
     responses(
         (status = 201, description = "The run; with `stream`, its lines", headers(("Location", description = "The run's URL")),
             content((RunView = "application/json"), (String = "text/event-stream"))),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 409, description = "`too-many-open-runs`: the team has the maximum number of unfinished runs", body = Problem),
-        (status = 422, description = "The invalid fields", body = Problem),
+        (status = 404, description = "No such team"),
+        (status = 409, description = "`too-many-open-runs`: the team has the maximum number of unfinished runs"),
+        (status = 422, description = "The invalid fields"),
     )
 )]
 async fn create_run(
@@ -215,8 +215,8 @@ impl RunParams {
     get, path = "/runs", tag = "runs", params(RunParams, PageParams),
     responses(
         (status = 200, body = Page<RunView>),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 async fn list_runs(team: Team, Query(params): Query<RunParams>) -> Result<Json<Page<RunView>>> {
@@ -231,7 +231,7 @@ async fn list_runs(team: Team, Query(params): Query<RunParams>) -> Result<Json<P
 /// Returns one run.
 #[utoipa::path(
     get, path = "/runs/{run_id}", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
-    responses((status = 200, body = RunView), (status = 404, description = "No such team or run", body = Problem))
+    responses((status = 200, body = RunView), (status = 404, description = "No such team or run"))
 )]
 async fn get_run(team: Team, Path(run_id): Path<Uuid>) -> Result<Json<RunView>> {
     let tx = team.read().await?;
@@ -245,8 +245,8 @@ async fn get_run(team: Team, Path(run_id): Path<Uuid>) -> Result<Json<RunView>> 
     get, path = "/runs/{run_id}/summary", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
     responses(
         (status = 200, body = RunSummary),
-        (status = 404, description = "No such team or run", body = Problem),
-        (status = 409, description = "The run has not ended yet", body = Problem),
+        (status = 404, description = "No such team or run"),
+        (status = 409, description = "The run has not ended yet"),
     )
 )]
 async fn get_run_summary(team: Team, Path(run_id): Path<Uuid>) -> Result<Json<Box<RawValue>>> {

@@ -58,7 +58,7 @@ struct RunTicket {
 /// token expires.
 #[utoipa::path(
     post, path = "/runs/{run_id}/tickets", tag = "runs", params(("run_id" = Uuid, Path, description = "The run")),
-    responses((status = 201, body = RunTicket), (status = 404, description = "No such team or run", body = Problem))
+    responses((status = 201, body = RunTicket), (status = 404, description = "No such team or run"))
 )]
 async fn issue_run_ticket(team: Team, Path(run_id): Path<Uuid>) -> Result<impl IntoResponse> {
     let tx = team.begin_as(Role::Viewer).await?;
@@ -98,13 +98,13 @@ struct RunEventsPage {
         (status = 204, description = "Server-sent events of a run that has ended, after its last line"),
         (status = 206, description = "A range of bytes of the NDJSON"),
         (status = 307, description = "Another process has the run's log; `Location` is its URL"),
-        (status = 401, description = "No credential, or an invalid ticket", body = Problem),
-        (status = 404, description = "No such team or run", body = Problem),
-        (status = 406, description = "`Accept` allows none of the three formats", body = Problem),
-        (status = 410, description = "The log was deleted after its retention time", body = Problem),
-        (status = 416, description = "The range begins after the end of the log", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
-        (status = 503, description = "This process or the team has the maximum number of readers; an event stream gets 200 and is empty", body = Problem),
+        (status = 401, description = "No credential, or an invalid ticket"),
+        (status = 404, description = "No such team or run"),
+        (status = 406, description = "`Accept` allows none of the three formats"),
+        (status = 410, description = "The log was deleted after its retention time"),
+        (status = 416, description = "The range begins after the end of the log"),
+        (status = 422, description = "A parameter is invalid"),
+        (status = 503, description = "This process or the team has the maximum number of readers; an event stream gets 200 and is empty"),
     )
 )]
 async fn read_run_events(

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::owners::adopt_key;
 use super::store::{self, KeyInfo, NewKey};
 use crate::error::Result;
-use crate::http::{Json, NoStore, Page, PageParams, Path, Problem, Query, ServiceState, Team};
+use crate::http::{Json, NoStore, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
 /// The routes of this slice.
@@ -28,7 +28,6 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     get, path = "/api-keys", operation_id = "list_api_keys", tag = "api-keys", params(PageParams),
     responses(
         (status = 200, body = Page<KeyInfo>),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoResponse> {
@@ -57,8 +56,7 @@ struct NewApiKeyAnswer {
     post, path = "/api-keys", operation_id = "create_api_key", tag = "api-keys", request_body = NewKey,
     responses(
         (status = 201, body = NewApiKeyAnswer),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`too-many-api-keys`"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 409, description = "`too-many-api-keys`"),
     )
 )]
 async fn create(team: Team, Json(new): Json<NewKey>) -> Result<impl IntoResponse> {
@@ -82,7 +80,6 @@ async fn create(team: Team, Json(new): Json<NewKey>) -> Result<impl IntoResponse
     delete, path = "/api-keys/{id}", operation_id = "revoke_api_key", tag = "api-keys", params(("id" = Uuid, Path)),
     responses(
         (status = 204, description = "it doesn't hold any more"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn revoke(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
@@ -97,8 +94,7 @@ async fn revoke(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
     post, path = "/api-keys/{id}/adopt", operation_id = "adopt_api_key", tag = "api-keys", params(("id" = Uuid, Path)),
     responses(
         (status = 200, body = KeyInfo),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`key-revoked` or `too-many-api-keys`"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 409, description = "`key-revoked` or `too-many-api-keys`"),
     )
 )]
 async fn adopt(team: Team, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::store;
 use crate::error::Result;
-use crate::http::{Core, Json, Problem, ServiceState, Team};
+use crate::http::{Core, Json, ServiceState, Team};
 use crate::teams::me::{OwnTeamBody, caller, in_own_name, service_entry};
 use crate::tenancy::{OwnInvitation, Role, TeamTx};
 
@@ -70,7 +70,6 @@ struct OwnInvitations {
     get, path = "/v1/me/invitations", operation_id = "list_own_invitations", tag = "me",
     responses(
         (status = 200, body = OwnInvitations),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn list(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoResponse> {
@@ -91,9 +90,7 @@ async fn list(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoR
     params(("team_id" = Uuid, Path)),
     responses(
         (status = 200, body = OwnTeamBody),
-        (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`handle-taken`: ask an admin of the team for another invitation"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 409, description = "`handle-taken`: ask an admin of the team for another invitation"),
     )
 )]
 async fn accept(State(core): State<Core>, mut parts: Parts) -> Result<impl IntoResponse> {
@@ -118,7 +115,6 @@ async fn accept(State(core): State<Core>, mut parts: Parts) -> Result<impl IntoR
     params(("team_id" = Uuid, Path)),
     responses(
         (status = 204, description = "it can't be accepted any more"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn decline(State(core): State<Core>, mut parts: Parts) -> Result<StatusCode> {

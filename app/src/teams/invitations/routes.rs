@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::store::{self, Invitation};
 use crate::error::Result;
-use crate::http::{Json, Page, PageParams, Path, Problem, Query, ServiceState, Team};
+use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
 /// The routes of this slice.
@@ -21,7 +21,6 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     get, path = "/invitations", operation_id = "list_invitations", tag = "members", params(PageParams),
     responses(
         (status = 200, body = Page<Invitation>),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoResponse> {
@@ -38,7 +37,6 @@ async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoR
     params(("id" = Uuid, Path)),
     responses(
         (status = 204, description = "it can't be accepted any more"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn withdraw(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {

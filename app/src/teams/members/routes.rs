@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::store::{self, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember};
 use crate::error::Result;
-use crate::http::{Core, IfMatch, Json, Page, PageParams, Path, Problem, Query, ServiceState, Team, Version};
+use crate::http::{Core, IfMatch, Json, Page, PageParams, Path, Query, ServiceState, Team, Version};
 use crate::teams::invitations::{Invitation, invite};
 use crate::teams::person::NewPerson;
 use crate::tenancy::{Role, TeamTx};
@@ -33,7 +33,6 @@ fn version(member: &Member) -> Version {
     get, path = "/members", operation_id = "list_members", tag = "members", params(PageParams),
     responses(
         (status = 200, body = Page<Member>),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoResponse> {
@@ -49,7 +48,6 @@ async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoR
     get, path = "/members/{user_id}", operation_id = "show_member", tag = "members", params(("user_id" = Uuid, Path)),
     responses(
         (status = 200, body = Member, headers(("ETag", description = "its version"))),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
     )
 )]
 async fn show(team: Team, Path(user_id): Path<Uuid>) -> Result<impl IntoResponse> {
@@ -90,9 +88,7 @@ struct NewMemberBody {
     post, path = "/members", operation_id = "add_member", tag = "members", request_body = NewMemberBody,
     responses(
         (status = 201, body = Invitation, headers(("Location", description = "the invitation's address"))),
-        (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`already-member`, `already-invited` or `handle-taken`"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 409, description = "`already-member`, `already-invited` or `handle-taken`"),
     )
 )]
 async fn add(team: Team, State(core): State<Core>, Json(body): Json<NewMemberBody>) -> Result<impl IntoResponse> {
@@ -134,11 +130,8 @@ struct MemberChangesBody {
     params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 200, body = MemberChanged, headers(("ETag", description = "its new version"))),
-        (status = 409, body = Problem, content_type = "application/problem+json",
-            description = "`last-owner` or `handle-taken`"),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "somebody else has changed it"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 409, description = "`last-owner` or `handle-taken`"),
+        (status = 412, description = "somebody else has changed it"),
     )
 )]
 async fn update(
@@ -168,10 +161,8 @@ async fn update(
     params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
         (status = 200, body = MemberRemoved, description = "they are no member any more"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`last-owner`"),
-        (status = 412, body = Problem, content_type = "application/problem+json",
-            description = "somebody else has changed it"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "a refusal"),
+        (status = 409, description = "`last-owner`"),
+        (status = 412, description = "somebody else has changed it"),
     )
 )]
 async fn remove(team: Team, Path(user_id): Path<Uuid>, if_match: IfMatch) -> Result<impl IntoResponse> {

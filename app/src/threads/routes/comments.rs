@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::http::{IfMatch, Json, Path, Problem, Team};
+use crate::http::{IfMatch, Json, Path, Team};
 use crate::notifications::{notify_of_comment, notify_of_mention, retract_comment};
 use crate::tenancy::TeamTx;
 use crate::threads::mentions::handles;
@@ -51,9 +51,9 @@ impl CommentBody {
     request_body = CommentBody,
     responses(
         (status = 201, body = Message, headers(("ETag" = String, description = "For If-Match"))),
-        (status = 403, description = "A viewer can't comment", body = Problem),
-        (status = 404, description = "No such thread", body = Problem),
-        (status = 422, description = "The body is invalid", body = Problem),
+        (status = 403, description = "A viewer can't comment"),
+        (status = 404, description = "No such thread"),
+        (status = 422, description = "The body is invalid"),
     )
 )]
 pub(super) async fn post_comment(
@@ -111,12 +111,12 @@ pub(super) async fn post_comment(
     request_body = CommentBody,
     responses(
         (status = 200, body = Message, headers(("ETag" = String, description = "For If-Match"))),
-        (status = 403, description = "Not your own comment", body = Problem),
-        (status = 404, description = "No such message", body = Problem),
-        (status = 409, description = "Not a comment, or deleted", body = Problem),
-        (status = 412, description = "The comment has changed since", body = Problem),
-        (status = 422, description = "The body is invalid", body = Problem),
-        (status = 428, description = "If-Match is missing", body = Problem),
+        (status = 403, description = "Not your own comment"),
+        (status = 404, description = "No such message"),
+        (status = 409, description = "Not a comment, or deleted"),
+        (status = 412, description = "The comment has changed since"),
+        (status = 422, description = "The body is invalid"),
+        (status = 428, description = "If-Match is missing"),
     )
 )]
 pub(super) async fn edit_comment(
@@ -178,11 +178,11 @@ pub(super) async fn edit_comment(
     ),
     responses(
         (status = 204, description = "Deleted"),
-        (status = 403, description = "Not your own comment", body = Problem),
-        (status = 404, description = "No such message", body = Problem),
-        (status = 409, description = "Not a comment", body = Problem),
-        (status = 412, description = "The comment has changed since", body = Problem),
-        (status = 428, description = "If-Match is missing", body = Problem),
+        (status = 403, description = "Not your own comment"),
+        (status = 404, description = "No such message"),
+        (status = 409, description = "Not a comment"),
+        (status = 412, description = "The comment has changed since"),
+        (status = 428, description = "If-Match is missing"),
     )
 )]
 pub(super) async fn delete_comment(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::person;
 use crate::error::{Error, Result};
-use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team};
+use crate::http::{Json, Page, PageParams, Path, Query, Team};
 use crate::notifications::{read_up_to, require_object_type};
 use crate::tenancy::{Role, TeamTx};
 use crate::threads::store::{self, FollowRow, WatchRow};
@@ -52,8 +52,8 @@ impl From<WatchRow> for Watch {
     params(("id" = Uuid, Path, description = "The thread")),
     responses(
         (status = 200, body = Following),
-        (status = 403, description = "Only a person can follow", body = Problem),
-        (status = 404, description = "No such thread", body = Problem),
+        (status = 403, description = "Only a person can follow"),
+        (status = 404, description = "No such thread"),
     )
 )]
 pub(super) async fn follow(team: Team, Path(thread_id): Path<Uuid>) -> Result<Json<Following>> {
@@ -68,8 +68,8 @@ pub(super) async fn follow(team: Team, Path(thread_id): Path<Uuid>) -> Result<Js
     params(("id" = Uuid, Path, description = "The thread")),
     responses(
         (status = 200, body = Following),
-        (status = 403, description = "Only a person can follow", body = Problem),
-        (status = 404, description = "No such thread", body = Problem),
+        (status = 403, description = "Only a person can follow"),
+        (status = 404, description = "No such thread"),
     )
 )]
 pub(super) async fn unfollow(team: Team, Path(thread_id): Path<Uuid>) -> Result<Json<Following>> {
@@ -84,8 +84,8 @@ pub(super) async fn unfollow(team: Team, Path(thread_id): Path<Uuid>) -> Result<
     params(("id" = Uuid, Path, description = "The thread")),
     responses(
         (status = 200, body = Following),
-        (status = 403, description = "Only a person can mute", body = Problem),
-        (status = 404, description = "No such thread", body = Problem),
+        (status = 403, description = "Only a person can mute"),
+        (status = 404, description = "No such thread"),
     )
 )]
 pub(super) async fn mute(team: Team, Path(thread_id): Path<Uuid>) -> Result<Json<Following>> {
@@ -100,8 +100,8 @@ pub(super) async fn mute(team: Team, Path(thread_id): Path<Uuid>) -> Result<Json
     params(("id" = Uuid, Path, description = "The thread")),
     responses(
         (status = 200, body = Following),
-        (status = 403, description = "Only a person can mute", body = Problem),
-        (status = 404, description = "No such thread", body = Problem),
+        (status = 403, description = "Only a person can mute"),
+        (status = 404, description = "No such thread"),
     )
 )]
 pub(super) async fn unmute(team: Team, Path(thread_id): Path<Uuid>) -> Result<Json<Following>> {
@@ -143,9 +143,9 @@ pub(super) struct ReadMark {
     request_body = Read,
     responses(
         (status = 200, body = ReadMark),
-        (status = 403, description = "Only a person has a read mark", body = Problem),
-        (status = 404, description = "No such thread", body = Problem),
-        (status = 422, description = "The thread has no such position", body = Problem),
+        (status = 403, description = "Only a person has a read mark"),
+        (status = 404, description = "No such thread"),
+        (status = 422, description = "The thread has no such position"),
     )
 )]
 pub(super) async fn read(team: Team, Path(thread_id): Path<Uuid>, Json(body): Json<Read>) -> Result<Json<ReadMark>> {
@@ -182,9 +182,9 @@ pub(super) async fn read(team: Team, Path(thread_id): Path<Uuid>, Json(body): Js
     params(PageParams),
     responses(
         (status = 200, body = Page<Watch>),
-        (status = 403, description = "Only a person can watch", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 403, description = "Only a person can watch"),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 pub(super) async fn list_watches(team: Team, Query(page): Query<PageParams>) -> Result<Json<Page<Watch>>> {
@@ -203,9 +203,9 @@ pub(super) async fn list_watches(team: Team, Query(page): Query<PageParams>) -> 
     params(("object_type" = String, Path, description = "The object type, such as `campaign`")),
     responses(
         (status = 200, body = Watch),
-        (status = 403, description = "Only a person can watch", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "No such object type", body = Problem),
+        (status = 403, description = "Only a person can watch"),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "No such object type"),
     )
 )]
 pub(super) async fn watch(team: Team, Path(object_type): Path<String>) -> Result<Json<Watch>> {
@@ -223,8 +223,8 @@ pub(super) async fn watch(team: Team, Path(object_type): Path<String>) -> Result
     params(("object_type" = String, Path, description = "The object type")),
     responses(
         (status = 204, description = "Not watched any more"),
-        (status = 403, description = "Only a person can watch", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
+        (status = 403, description = "Only a person can watch"),
+        (status = 404, description = "No such team"),
     )
 )]
 pub(super) async fn unwatch(team: Team, Path(object_type): Path<String>) -> Result<StatusCode> {

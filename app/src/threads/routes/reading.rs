@@ -13,7 +13,7 @@ pub(crate) use self::fuzz::fuzz_filters;
 use super::person;
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, ObjectRef};
-use crate::http::{Json, Page, PageParams, Path, Problem, Query, Team, moment};
+use crate::http::{Json, Page, PageParams, Path, Query, Team, moment};
 use crate::threads::grouping::{Item, grouped};
 use crate::threads::message::Message;
 use crate::threads::store::{self, PageRequest, ThreadRow, Window};
@@ -94,9 +94,9 @@ impl From<ThreadRow> for Thread {
     params(ThreadParams, PageParams),
     responses(
         (status = 200, body = Page<Thread>),
-        (status = 403, description = "`new` is only for people, not for API keys", body = Problem),
-        (status = 404, description = "No such team", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 403, description = "`new` is only for people, not for API keys"),
+        (status = 404, description = "No such team"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>) -> Result<Json<Page<Thread>>> {
@@ -130,7 +130,7 @@ pub(super) async fn list_threads(team: Team, Query(params): Query<ThreadParams>)
     params(("id" = Uuid, Path, description = "The thread")),
     responses(
         (status = 200, body = Thread),
-        (status = 404, description = "No such thread", body = Problem),
+        (status = 404, description = "No such thread"),
     )
 )]
 pub(super) async fn get_thread(team: Team, Path(id): Path<Uuid>) -> Result<Json<Thread>> {
@@ -237,8 +237,8 @@ pub(super) struct ThreadPage {
     params(("id" = Uuid, Path, description = "The thread"), MessageParams),
     responses(
         (status = 200, body = ThreadPage),
-        (status = 404, description = "No such thread", body = Problem),
-        (status = 422, description = "A parameter is invalid", body = Problem),
+        (status = 404, description = "No such thread"),
+        (status = 422, description = "A parameter is invalid"),
     )
 )]
 pub(super) async fn list_messages(
@@ -287,7 +287,7 @@ pub(super) async fn list_messages(
     ),
     responses(
         (status = 200, body = Message),
-        (status = 404, description = "No such message", body = Problem),
+        (status = 404, description = "No such message"),
     )
 )]
 pub(super) async fn get_message(team: Team, Path((thread_id, seq)): Path<(Uuid, i64)>) -> Result<Json<Message>> {
