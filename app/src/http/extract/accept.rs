@@ -1,16 +1,20 @@
-//! The header `Accept`, as RFC 9110 §12.5.1 has it.
+//! The header `Accept` (RFC 9110 §12.5.1).
+//!
+//! It is parsed here because `headers-accept` 0.3 refuses the whole header for one range that it can't parse, such as the
+//! `*` of Java's HttpURLConnection, reads only the first line of the header, and ranks forms of the same quality by the
+//! client's order; the `mime` crate has no ranges.
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
-/// A form in which an answer can be given: its media type, and what it means to the handler.
+/// A form of an answer: its media type, and the handler's value for it.
 pub(crate) type Acceptable<T> = (&'static str, T);
 
-/// The form that a client wants most, of those that are offered; `None` if it takes none of them.
+/// Returns the offered form that the client prefers; `None` if it accepts none of them.
 ///
-/// Names are compared without regard to case. The most specific range that matches a form decides its quality; `q=0`
-/// excludes it. Of forms of one quality the one that is named more exactly comes first, then the one that is offered first,
-/// which is also the answer without the header, and with one that has no readable range.
+/// Names are case-insensitive. The most specific range that matches a form decides its quality; `q=0` excludes it. Of forms
+/// with the same quality, the one that matches a more specific range is preferred, then the one that is offered first. The
+/// first one is also the result if there is no header, or none with a valid range.
 pub(crate) fn accepted<T: Copy>(headers: &HeaderMap, offered: &[Acceptable<T>]) -> Option<T> {
     let ranges: Vec<Range> = headers
         .get_all(ACCEPT)
@@ -48,11 +52,11 @@ struct Range {
 }
 
 impl Range {
-    /// `None` for what is no range; other parameters than `q` are not looked at.
+    /// Parses a range; `None` if it is invalid. Parameters other than `q` are ignored.
     fn read(text: &str) -> Option<Self> {
         let mut parts = split(text, ';');
         let media_type = parts.next()?.trim().to_ascii_lowercase();
-        // As Java's HttpURLConnection writes it.
+        // Java's HttpURLConnection sends `*` in place of `*/*`.
         let (kind, subtype) = match media_type.as_str() {
             "*" => ("*", "*"),
             media_type => media_type.split_once('/')?,
@@ -73,7 +77,7 @@ impl Range {
         })
     }
 
-    /// How exactly it names a media type; `None` if it doesn't.
+    /// Returns how specifically it matches a media type; `None` if it doesn't match.
     fn specificity(&self, media_type: &str) -> Option<u8> {
         let (kind, subtype) = media_type.split_once('/')?;
         match (self.kind.as_str(), self.subtype.as_str()) {
@@ -85,14 +89,14 @@ impl Range {
     }
 }
 
-/// A weight from 0 to 1, in thousandths.
+/// Parses a weight from 0 to 1, in thousandths.
 fn quality(text: &str) -> Option<u16> {
     let weight: f32 = text.parse().ok()?;
-    // It is from 0 to 1000 then.
+    // The result is from 0 to 1000.
     (0.0..=1.0).contains(&weight).then(|| (weight * 1_000.0).round() as u16)
 }
 
-/// Splits at a separator that is not in a quoted string.
+/// Splits at each separator outside quoted strings.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |letter| {
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_that_is_wanted_most_is_chosen() {
+    fn the_preferred_form_is_chosen() {
         for (accept, form) in [
             ("text/event-stream", "sse"),
             ("Text/Event-Stream", "sse"),
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_offered_or_excluded_is_none() {
+    fn a_form_that_is_not_offered_or_is_excluded_is_not_chosen() {
         for accept in [
             "text/html",
             "text/event-streams",
@@ -176,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_sent_is_survived(value in "[ -~]{0,60}") {
+        fn no_value_makes_it_panic(value in "[ -~]{0,60}") {
             of(&[&value]);
         }
     }
