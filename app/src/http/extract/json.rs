@@ -8,34 +8,34 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde_json::Value;
 
+use super::json_value::JsonValue;
 use super::nul::refuse_nul;
-use super::objects::ObjectsOnly;
-use super::wrong_field::wrong_field;
 use crate::error::{Error, Result};
 use crate::json::fault_in;
 
-/// axum's own limit, which holds where [`body_limit`] isn't used.
+/// axum's own limit, which applies where [`body_limit`] isn't used.
 const AXUM_LIMIT_BYTES: usize = 2 * 1024 * 1024;
-/// A JSON body, read or written.
+
+/// A JSON body, of a request or of a response.
 ///
-/// Reading refuses with 415 what isn't sent as JSON in UTF-8, with 413 what is too large, with 400 what isn't JSON (by
-/// line and column), and with 422 what isn't a `T`, by the path of the field: also a list where a struct is expected,
-/// more than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH) levels, and numbers beyond 64 bits. `Option<Json<T>>` is
-/// `None` for a request without a `Content-Type`, or without a body.
+/// A request gets 415 if it isn't sent as JSON in UTF-8, 413 if it is too large, and 400, with line and column, if it isn't
+/// JSON. It gets 422, with the path of the field, if it isn't a `T`, if a list stands for a struct, if it has more than
+/// [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH) levels, and for a number beyond 64 bits. `Option<Json<T>>` is `None`
+/// for a request without a `Content-Type` or without a body.
 ///
-/// A `T` that can't be written is a defect: [`Error::Internal`].
+/// A `T` of a request can't contain serde_json's `RawValue`. A `T` of a response that can't be serialised is a defect:
+/// [`Error::Internal`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json<T>(pub T);
 
-/// The largest body, in bytes, as an extension of the request, so that a refusal can name it.
+/// The maximum size of a body in bytes, as an extension of the request, so that the error can name it.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimit(pub usize);
 
-/// A layer that limits what extractors read of a body.
-///
-/// The extractor refuses, not the layer: so the refusal is a problem like any other.
+/// Returns a layer that limits the size of a body that extractors read. The extractor reports the error, as a problem
+/// document like any other.
 pub fn body_limit(bytes: usize) -> (Extension<BodyLimit>, DefaultBodyLimit) {
     (Extension(BodyLimit(bytes)), DefaultBodyLimit::max(bytes))
 }
@@ -45,8 +45,8 @@ impl<T: DeserializeOwned> Json<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::BadRequest`] for what isn't JSON, [`Error::Invalid`] for what isn't a `T`, and for JSON that is too deep
-    /// or has numbers that not every reader takes.
+    /// [`Error::BadRequest`] for a text that isn't JSON. [`Error::Invalid`] for JSON that isn't a `T`, that is too deep, or
+    /// that has numbers which some parsers can't represent.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::BadRequest {
@@ -56,16 +56,13 @@ impl<T: DeserializeOwned> Json<T> {
         if let Some(fault) = fault_in(bytes) {
             return Err(Error::Invalid(vec![fault]));
         }
-        refuse_nul(bytes)?;
-        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value = serde_path_to_error::deserialize(ObjectsOnly(&mut deserializer)).map_err(|error| {
-            match error.inner().classify() {
-                Category::Data => Error::Invalid(vec![wrong_field(error.path(), &error.inner().to_string())]),
-                Category::Syntax | Category::Eof | Category::Io => not_json(error.inner()),
-            }
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| Error::BadRequest {
+            detail: format!("the body isn't JSON: {error}"),
         })?;
-        deserializer.end().map_err(|error| not_json(&error))?;
-        Ok(Self(value))
+        refuse_nul(bytes, &value)?;
+        serde_path_to_error::deserialize(JsonValue(&value))
+            .map(Self)
+            .map_err(|error| Error::Invalid(vec![error.inner().at(error.path())]))
     }
 }
 
@@ -123,7 +120,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// What the body is, in lower case and without parameters, if it is in UTF-8: `Content-Type` names no other charset.
+/// Returns the body's media type in lower case and without parameters; `None` if `Content-Type` names a charset other than
+/// UTF-8.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut parts = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';');
     let essence = parts.next()?.trim().to_ascii_lowercase();
@@ -138,17 +136,11 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     is_utf_8.then_some(essence)
 }
 
-/// `application/json` and `application/*+json`.
+/// Returns whether a media type is `application/json` or `application/*+json`.
 fn is_json(essence: &str) -> bool {
     essence
         .strip_prefix("application/")
         .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
-}
-
-fn not_json(error: &serde_json::Error) -> Error {
-    Error::BadRequest {
-        detail: format!("the body isn't JSON: {error}"),
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +151,6 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use axum::routing::post;
     use serde::Deserialize;
-    use serde_json::Value;
     use tower::ServiceExt;
 
     use super::*;
@@ -198,7 +189,7 @@ mod tests {
             wrong(r#"{"name":"x","budget":"y"}"#),
             one(
                 "budget",
-                r#"invalid type: string "y", expected a whole number from 0 on"#
+                "expected a whole number of 32 bits, not below 0, found a string"
             )
         );
         assert_eq!(
@@ -224,24 +215,24 @@ mod tests {
             wrong(r#"{"name":"x","budget":1,"owner":{"text":"a","owner":1}}"#),
             one("owner.owner", "is unknown: expected `text`")
         );
-        assert_eq!(wrong("[]"), one("$", "invalid type: sequence, expected an object"));
+        assert_eq!(wrong("[]"), one("$", "expected an object, found a list"));
         assert_eq!(
             wrong(r#"["x",1,[],null]"#),
-            one("$", "invalid type: sequence, expected an object")
+            one("$", "expected an object, found a list")
         );
         assert_eq!(
             wrong(r#"{"name":"x","budget":1,"labels":[["a"]]}"#),
-            one("labels[0]", "invalid type: sequence, expected an object")
+            one("labels[0]", "expected an object, found a list")
         );
         assert_eq!(
             wrong(r#"{"name":"x","budget":1,"owner":["a"]}"#),
-            one("owner", "invalid type: sequence, expected an object")
+            one("owner", "expected an object, found a list")
         );
-        assert_eq!(wrong("7"), one("$", "invalid type: integer `7`, expected an object"));
+        assert_eq!(wrong("7"), one("$", "expected an object, found a whole number"));
     }
 
     #[test]
-    fn a_field_named_as_its_parent_is_told_apart() {
+    fn a_field_with_the_name_of_its_parent_is_named_by_its_path() {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Node {
@@ -260,30 +251,33 @@ mod tests {
     }
 
     #[test]
-    fn what_not_every_reader_takes_is_refused_by_its_path() {
-        let told = wrong(r#"{"name":"x","budget":1e999}"#);
-        assert!(told[0].0 == "budget" && told[0].1.contains("a number"), "{told:?}");
-        let told = wrong(r#"{"name":"x","more":[0,{"n":18446744073709551616}]}"#);
-        assert_eq!(told[0].0, "more[1].n");
-        let deep = |levels: usize| format!(r#"{{"name":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1));
-        let told = wrong(&deep(101));
+    fn json_that_some_parsers_cannot_read_is_refused_by_its_path() {
+        let errors = wrong(r#"{"name":"x","budget":1e999}"#);
         assert!(
-            told[0].0.starts_with("name[0]") && told[0].1.contains("100 levels"),
-            "{told:?}"
+            errors[0].0 == "budget" && errors[0].1.contains("a number"),
+            "{errors:?}"
+        );
+        let errors = wrong(r#"{"name":"x","more":[0,{"n":18446744073709551616}]}"#);
+        assert_eq!(errors[0].0, "more[1].n");
+        let deep = |levels: usize| format!(r#"{{"name":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let errors = wrong(&deep(101));
+        assert!(
+            errors[0].0.starts_with("name[0]") && errors[0].1.contains("100 levels"),
+            "{errors:?}"
         );
         assert!(wrong(&deep(100))[0].1.contains("expected a string"));
     }
 
     #[test]
-    fn long_values_are_not_told_back_in_full() {
+    fn an_error_does_not_quote_the_value_and_cuts_a_long_name() {
         let body = format!(r#"{{"name":"x","budget":"{}"}}"#, "y".repeat(100_000));
-        assert!(wrong(&body).first().unwrap().1.chars().count() <= 301);
+        assert!(!wrong(&body)[0].1.contains("yy"));
         let body = format!(r#"{{"{}":"x"}}"#, "y".repeat(100_000));
-        assert!(wrong(&body).first().unwrap().0.chars().count() <= 301);
+        assert!(wrong(&body)[0].0.chars().count() <= 301);
     }
 
     #[test]
-    fn what_is_not_json_is_told_by_line_and_column() {
+    fn invalid_json_is_refused_with_its_line_and_column() {
         for (body, words) in [
             ("", "the body is empty: send JSON"),
             (" \n", "the body is empty: send JSON"),
@@ -317,7 +311,7 @@ mod tests {
         );
         assert_eq!(wrong(r#"{"na\u0000me":"x"}"#), one("na\u{FFFD}me", words));
         assert_eq!(wrong(r#""\u0000""#), one("$", words));
-        // A backslash and letters, no U+0000.
+        // A backslash and letters, not U+0000.
         assert!(Json::<Campaign>::from_bytes(br#"{"name":"\\u0000","budget":1}"#).is_ok());
         let many = format!("[{}]", vec![r#""\u0000""#; 1000].join(","));
         assert_eq!(wrong(&many).len(), 20);
@@ -346,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_are_refused_as_problems() {
+    async fn errors_are_problem_documents() {
         let good = r#"{"name":"x","budget":1}"#;
         for content_type in [
             "application/json",
@@ -375,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_written_is_a_defect() {
+    async fn a_response_that_cannot_be_serialised_is_a_defect() {
         let unwritable = BTreeMap::from([(vec![1], 1)]);
         assert_eq!(
             Json(unwritable).into_response().status(),

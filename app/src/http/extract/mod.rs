@@ -1,31 +1,31 @@
-//! What a handler takes and gives: bodies, captures, parameters, versions, pages.
+//! The extractors and responses of handlers: bodies, captures, parameters, versions, pages.
 //!
-//! They have the names of axum's own, so that handlers read as everybody's do, and differ in what they
-//! refuse and how: every rejection is an [`Error`](crate::error::Error), and so problem+json, with the wrong
-//! field's name, what was wrong and what would be right.
+//! They have the names of axum's, so that handlers look familiar. The difference is in what they refuse, and how: every
+//! rejection is an [`Error`](crate::error::Error), and so a problem document with the name of the wrong field and what is
+//! expected. It never repeats the client's value.
 //!
-//! - [`Json`] reads and writes bodies. Request types say `#[serde(deny_unknown_fields)]`: a misspelt field is
-//!   then refused by name, not ignored. U+0000, which Postgres can't store, is refused by its path, and so are lists
-//!   for objects, JSON that is too deep, and numbers that not every reader takes.
-//! - [`Path`] gives the captures after the team, as `Team` takes the one before.
-//! - [`Query`] reads parameters, and says `deny_unknown_fields` for the same reason.
-//! - [`IfMatch`] and [`Version`] keep two people from overwriting each other's change.
-//! - [`PageParams`] and [`Page`] walk lists by cursor.
+//! - [`Json`] reads and writes bodies. Request types have `#[serde(deny_unknown_fields)]`, so that a misspelt field is
+//!   refused by name and not ignored. U+0000, which PostgreSQL can't store, is refused by its path, and so are lists in
+//!   place of objects, JSON that is too deep, and numbers that some parsers can't represent.
+//! - [`Path`] gives the captures after the team's id, which `Team` reads.
+//! - [`Query`] reads parameters. Its types have `deny_unknown_fields` for the same reason.
+//! - [`IfMatch`] and [`Version`] prevent two people from overwriting each other's change.
+//! - [`PageParams`] and [`Page`] divide lists into pages, by cursor.
 
 mod accept;
 mod added;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
 mod json;
+mod json_value;
 mod moment;
 mod nul;
-mod objects;
 mod page;
 mod path;
 mod query;
+mod read_error;
 mod strings;
 mod version;
-mod wrong_field;
 
 pub(crate) use accept::{Acceptable, accepted};
 #[cfg(any(test, feature = "fuzzing"))]

@@ -1,35 +1,26 @@
-//! U+0000: text in JSON and in URLs may hold it, text in Postgres can't.
+//! U+0000: text in JSON and in URLs may contain it, but PostgreSQL can't store it.
 
 use serde_json::Value;
 
 use crate::error::{Error, FieldError, Result};
 
-/// How U+0000 is written in JSON behind a backslash; written as it is, it is a syntax error.
+/// The escape of U+0000 in JSON, without its backslash. An unescaped U+0000 is a syntax error.
 const ESCAPE: &[u8] = b"u0000";
-/// More places than this help nobody.
+/// Maximum number of fields that one error reports.
 const MAX_REPORTED: usize = 20;
 
-/// Refuses U+0000 in any string or key, by its path.
+/// Refuses U+0000 in any string or key of a body, by its path.
 ///
-/// Only a body with the escape in it is looked at closely. (`"\\u0000"`, a backslash and letters, is fine.)
-pub(super) fn refuse_nul(bytes: &[u8]) -> Result<()> {
-    if !bytes
-        .split(|byte| *byte == b'\\')
-        .skip(1)
-        .any(|behind| behind.starts_with(ESCAPE))
-    {
-        return Ok(());
-    }
-    // What isn't JSON at all is told by the reader proper.
-    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
-        return Ok(());
-    };
+/// The value is searched only if the text has the escape. (`"\\u0000"`, a backslash and letters, is valid.)
+pub(super) fn refuse_nul(text: &[u8], value: &Value) -> Result<()> {
+    let mut after_backslashes = text.split(|byte| *byte == b'\\').skip(1);
     let mut found = Vec::new();
-    find_nul(&value, &mut String::new(), &mut found);
-    if found.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(found))
+    if after_backslashes.any(|after| after.starts_with(ESCAPE)) {
+        find_nul(value, &mut String::new(), &mut found);
+    }
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Invalid(found)),
     }
 }
 
@@ -64,7 +55,7 @@ fn find_nul(value: &Value, path: &mut String, found: &mut Vec<FieldError>) {
     }
 }
 
-/// What is said of U+0000 in a field.
+/// Returns the error for U+0000 in a field.
 pub(super) fn contains_nul(field: &str) -> FieldError {
     let field = if field.is_empty() { "$" } else { field };
     FieldError {

@@ -4,19 +4,20 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use super::strings::{Strings, StringsError};
+use super::read_error::ReadError;
+use super::strings::Strings;
 use crate::error::{Error, Result};
 
-/// The capture that ends what comes before a handler's own: `Team` takes it.
+/// The capture that `Team` reads. A handler's own captures come after it.
 const TEAM: &str = "team_id";
 
-/// The captures after `{team_id}`, or all of them where a route has no team.
+/// The captures after `{team_id}`, or all captures of a route without a team.
 ///
 /// `Path(id): Path<Uuid>` under `/v1/teams/{team_id}/campaigns/{id}`, `Path((a, b)): Path<(Uuid, u64)>` for two
 /// captures in their order, or a struct by their names.
 ///
-/// What doesn't parse can't exist: the answer is 404, as it would be for an id that nobody has. A handler that
-/// takes other captures than its route has is a defect: [`Error::Internal`].
+/// A capture that doesn't parse gets 404, as an id that no object has. A handler that takes other captures than its route
+/// has is a defect: [`Error::Internal`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path<T>(pub T);
 
@@ -28,7 +29,7 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        // It rejects a capture that isn't UTF-8, as no name of ours is.
+        // It rejects a capture that isn't UTF-8, which no object has in its path.
         let captures = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| Error::not_found("object"))?;
@@ -42,11 +43,14 @@ where
         if captures.iter().any(|(_, text)| text.contains('\0')) {
             return Err(Error::not_found("object"));
         }
-        match T::deserialize(Strings::all(&captures)) {
-            Ok(value) => Ok(Self(value)),
-            Err(StringsError::Value(_)) => Err(Error::not_found("object")),
-            Err(ours) => Err(Error::internal(ours)),
-        }
+        let strings = Strings {
+            strings: &captures,
+            may_be_left_out: |_| false,
+        };
+        T::deserialize(strings).map(Self).map_err(|error| match error {
+            ReadError::Value(_) => Error::not_found("object"),
+            defect => Error::internal(defect),
+        })
     }
 }
 
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_parse_does_not_exist() {
+    async fn a_capture_that_does_not_parse_is_not_found() {
         for path in [
             "/one/not-a-uuid".to_owned(),
             format!("/two/{ID}/-1"),

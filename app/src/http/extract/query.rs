@@ -6,16 +6,16 @@ use serde::de::DeserializeOwned;
 
 use super::added::is_added_by_clients;
 use super::nul::contains_nul;
-use super::strings::{Strings, StringsError};
-use super::wrong_field::wrong_field;
-use crate::error::{Error, Result};
+use super::read_error::ReadError;
+use super::strings::Strings;
+use crate::error::{Error, FieldError, Result};
 
-/// The parameters behind the `?`, as a struct by their names.
+/// The parameters after the `?`, as a struct by their names.
 ///
-/// Refuses with 422 and the parameter's name. Types say `#[serde(deny_unknown_fields)]`, so that a misspelt
-/// parameter isn't ignored; it may be said of a struct that flattens [`PageParams`](super::PageParams), too.
-/// Parameters may not be repeated. What clients add by themselves (`_`, against caches: the list is in `added`) is left out
-/// where the type doesn't ask for it.
+/// An invalid parameter gets 422 with its name. Types have `#[serde(deny_unknown_fields)]`, so that a misspelt parameter is
+/// not ignored; it works together with a flattened [`PageParams`](super::PageParams). A parameter may not be repeated.
+/// Parameters that clients add by themselves (`_`, against caches; `added` has the list) are left out if the type doesn't
+/// have them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query<T>(pub T);
 
@@ -29,15 +29,29 @@ impl<T: DeserializeOwned> Query<T> {
         if !nuls.is_empty() {
             return Err(Error::Invalid(nuls));
         }
-        serde_path_to_error::deserialize(Strings::with_optional(parameters, is_added_by_clients))
-            .map(Self)
-            .map_err(|error| match error.inner() {
-                StringsError::Misuse(_) => Error::internal(error.into_inner()),
-                StringsError::Value(message) | StringsError::Names(message) => {
-                    Error::Invalid(vec![wrong_field(error.path(), message)])
-                }
-            })
+        let strings = Strings {
+            strings: parameters,
+            may_be_left_out: is_added_by_clients,
+        };
+        serde_path_to_error::deserialize(strings).map(Self).map_err(|error| {
+            if let ReadError::Misuse(_) = error.inner() {
+                return Error::internal(error.into_inner());
+            }
+            let unknown = unknown_beside_flattened(error.inner(), parameters);
+            Error::Invalid(vec![unknown.unwrap_or_else(|| error.inner().at(error.path()))])
+        })
     }
+}
+
+/// Returns the error for an unknown parameter of a struct that flattens another one. serde reports it without a name except
+/// in its text, so this compares the text with that of each parameter.
+fn unknown_beside_flattened(error: &ReadError, parameters: &[(String, String)]) -> Option<FieldError> {
+    let is_unknown = |name: &str| *error == ReadError::Value(format!("unknown field `{name}`"));
+    let (name, _) = parameters.iter().find(|(name, _)| is_unknown(name))?;
+    Some(FieldError {
+        field: name.clone(),
+        detail: "is unknown".to_owned(),
+    })
 }
 
 impl<T, S> FromRequestParts<S> for Query<T>
@@ -142,7 +156,7 @@ mod tests {
         assert_eq!(wrong::<Strict>("q=a&q=b").await, pair("q", "is given more than once"));
         assert_eq!(
             wrong::<Strict>("q=a&min=300").await,
-            pair("min", "must be a whole number from 0 to 255, and is \"300\"")
+            pair("min", "expected a whole number from 0 to 255")
         );
         assert_eq!(
             wrong::<Strict>("q=%00").await,
@@ -151,25 +165,25 @@ mod tests {
         assert_eq!(wrong::<Filter>("stat=open").await, pair("stat", "is unknown"));
         assert_eq!(
             wrong::<Filter>("state=ajar").await,
-            pair("state", "unknown variant `ajar`, expected `open` or `closed`")
+            pair("state", "expected `open` or `closed`")
         );
         assert_eq!(wrong::<Filter>("author=ada").await.0, "author");
         assert_eq!(wrong::<Filter>("since=yesterday").await.0, "since");
         assert_eq!(
             wrong::<Filter>("unread=1").await,
-            pair("unread", "must be true or false, and is \"1\"")
+            pair("unread", "expected true or false")
         );
     }
 
     #[tokio::test]
-    async fn what_clients_add_by_themselves_is_left_out() {
+    async fn parameters_that_clients_add_by_themselves_are_left_out() {
         for (added, client) in ADDED_BY_CLIENTS {
             let strict: Strict = read(&format!("{added}=1700000000000&q=a&{added}=2")).await.unwrap();
             assert_eq!(strict.q, "a", "{client}");
             let filter: Filter = read(&format!("limit=7&{added}=1")).await.unwrap();
             assert_eq!(filter.page.limit().unwrap(), 7, "{client}");
         }
-        // What looks like a credential, or like a mistake, is told.
+        // A name that looks like a credential, or like a mistake, is refused.
         for unknown in ["access_token", "token", "key", "auth", "cache", "callback", "__"] {
             assert_eq!(wrong::<Strict>(&format!("q=a&{unknown}=x")).await.0, unknown);
             assert_eq!(wrong::<Filter>(&format!("{unknown}=x")).await.0, unknown);
@@ -177,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_type_that_asks_for_such_a_parameter_gets_it() {
+    async fn a_type_with_such_a_parameter_gets_it() {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Underscore {
@@ -188,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_type_that_is_no_struct_of_scalars_is_a_defect() {
+    async fn a_type_that_is_not_a_struct_of_scalars_is_a_defect() {
         #[derive(Debug, Deserialize)]
         struct Nested {
             #[expect(dead_code, reason = "it is never read")]

@@ -1,0 +1,143 @@
+//! The errors of reading a client's value, and the field that each one names.
+//!
+//! serde reports what is wrong through the constructors of its trait for errors. [`ReadError`] keeps their arguments, so no
+//! text has to be parsed. It doesn't keep the client's value, because the error is also written to the operator's wide
+//! event.
+
+use serde::de::{Error, Expected, Unexpected};
+use serde_path_to_error::Path;
+
+use crate::error::FieldError;
+
+/// The name of the whole body, as in JSONPath.
+const ROOT: &str = "$";
+/// Maximum length of a field's path and of a detail. Both can contain names that a client has chosen.
+const MAX_CHARS: usize = 300;
+
+/// Why a value could not be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ReadError {
+    /// The value is invalid, with the values that are expected.
+    #[error("{0}")]
+    Value(String),
+    /// A required field is missing.
+    #[error("the field {0} is missing")]
+    Missing(&'static str),
+    /// A field is given more than once.
+    #[error("the field {0} is given more than once")]
+    Duplicate(&'static str),
+    /// A field is unknown, with the fields that are known. The path ends with its name.
+    #[error("a field is unknown")]
+    Unknown(&'static [&'static str]),
+    /// The type can't be read from a URL: a defect of the handler.
+    #[error("{0}")]
+    Misuse(String),
+}
+
+impl ReadError {
+    /// Returns the error for a value that is not of a type, by the words with which serde names the type.
+    pub(super) fn expected(expected: &str) -> Self {
+        Self::Value(format!("expected {}", in_words(expected)))
+    }
+
+    /// Returns the error of the field at this path, or below it.
+    pub(super) fn at(&self, path: &Path) -> FieldError {
+        let path = match path.to_string() {
+            root if root == "." => String::new(),
+            path => path,
+        };
+        let below = |name: &str| match path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        let (field, detail) = match self {
+            Self::Missing(name) => (below(name), "is missing, and required".to_owned()),
+            Self::Duplicate(name) => (below(name), "is given more than once".to_owned()),
+            Self::Unknown([]) => (path, "is unknown".to_owned()),
+            Self::Unknown(known) => (path, format!("is unknown: expected {}", one_of(known))),
+            Self::Value(detail) | Self::Misuse(detail) => (path, detail.clone()),
+        };
+        let field = if field.is_empty() { ROOT } else { &field };
+        FieldError {
+            field: shortened(field),
+            detail: shortened(&detail),
+        }
+    }
+}
+
+impl Error for ReadError {
+    fn custom<T: std::fmt::Display>(message: T) -> Self {
+        Self::Value(message.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(_) => "true or false",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
+            Unexpected::Float(_) => "a decimal number",
+            Unexpected::Char(_) | Unexpected::Str(_) => "a string",
+            Unexpected::Unit | Unexpected::Option => "null",
+            Unexpected::Seq => "a list",
+            Unexpected::Map => "an object",
+            _ => "another value",
+        };
+        Self::Value(format!("expected {}, found {found}", in_words(&expected.to_string())))
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::expected(&expected.to_string())
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::Value(format!("expected {expected}, found {length} elements"))
+    }
+
+    fn unknown_variant(_: &str, variants: &'static [&'static str]) -> Self {
+        Self::Value(format!("expected {}", one_of(variants)))
+    }
+
+    fn unknown_field(_: &str, fields: &'static [&'static str]) -> Self {
+        Self::Unknown(fields)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Missing(field)
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::Duplicate(field)
+    }
+}
+
+/// Translates what serde expects: visitors name Rust's types. Other words are left as they are.
+fn in_words(expected: &str) -> &str {
+    match expected.split(' ').next() {
+        Some("struct") => "an object",
+        Some("bool") => "true or false",
+        Some("u8") => "a whole number from 0 to 255",
+        Some("i8") => "a whole number from -128 to 127",
+        Some("u16") => "a whole number from 0 to 65535",
+        Some("i16") => "a whole number from -32768 to 32767",
+        Some("u32") => "a whole number of 32 bits, not below 0",
+        Some("i32") => "a whole number of 32 bits",
+        Some("u64" | "usize") => "a whole number of 64 bits, not below 0",
+        Some("i64" | "isize") => "a whole number of 64 bits",
+        Some("u128") => "a whole number of 128 bits, not below 0",
+        Some("i128") => "a whole number of 128 bits",
+        Some("f32" | "f64") => "a number",
+        Some("char") => "a single character",
+        _ => expected,
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.len() {
+        0..=2 => quoted.join(" or "),
+        _ => format!("one of {}", quoted.join(", ")),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    crate::text::cut(text, MAX_CHARS).into_owned()
+}
