@@ -1,4 +1,4 @@
-//! What every slice's routes may take from the service's state.
+//! The part of the service's state that the routes of every slice can use.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Core {
     }
 }
 
-/// A router's state that has a [`Core`]: what the routes of a slice ask of the state that they are served with.
+/// A router's state that has a [`Core`]. The routes of a slice require nothing else of the state.
 pub trait ServiceState: Clone + Send + Sync + 'static {
     /// The parts that all slices use.
     fn core(&self) -> &Core;

@@ -1,9 +1,9 @@
 //! The kit from which slices build their routes: extractors, problem documents, versions and pages.
 //!
-//! A handler's arguments are extractors: [`Team`] proves who asks, [`Json`], [`Query`] and [`Path`] refuse bad input field
-//! by field. Everything that fails is an [`Error`](crate::Error) and leaves as a problem document. Routes are generic over
-//! the state that they are served with ([`ServiceState`]), from which they take their [`Core`]; so this module and the
-//! slices know nothing of `server`, which puts them together.
+//! A handler's arguments are extractors: [`Team`] authenticates the caller, and [`Json`], [`Query`] and [`Path`] refuse
+//! invalid input with the name of the field. Every failure is an [`Error`](crate::Error) and becomes a problem document.
+//! Routes are generic over the state with which they are served ([`ServiceState`]), from which they take their [`Core`]. So
+//! this module and the slices don't depend on `server`, which puts them together.
 
 mod client;
 mod core;

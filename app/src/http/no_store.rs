@@ -1,6 +1,6 @@
-//! A mark for answers that hold a secret.
+//! A mark for answers that contain a secret.
 
-/// Put on a response's extensions: its body is not kept for an `Idempotency-Key`, because it holds a secret
-/// that is shown once. A repeated request is told `outcome-unknown`.
+/// An extension of a response whose body contains a secret that is shown once. The body is not stored for an
+/// `Idempotency-Key`; a repeated request gets 409 `outcome-unknown`.
 #[derive(Debug, Clone, Copy)]
 pub struct NoStore;

@@ -1,4 +1,4 @@
-//! What a request's transactions did, in its wide event.
+//! Records a request's transactions in its wide event.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use crate::error::DatabaseError;
 use crate::tenancy::{Actor, Context, Ending, Observer, Transaction};
 use crate::wide_events::WideEvent;
 
-/// How many ids of recorded events, and of jobs, a wide event has; it has the number of all of them.
+/// Maximum number of ids of recorded events, and of jobs, in a wide event. The counts include all of them.
 const MAX_IDS: usize = 20;
 
-/// Enriches the request's wide event with what its transactions tell.
+/// Adds what the transactions report to the request's wide event.
 #[derive(Debug)]
 pub(super) struct Record(WideEvent, Option<Client>);
 
 impl Record {
-    /// For the request that is being handled, which came by this connection.
+    /// Returns the observer for the current request, which came by this connection.
     pub(super) fn of(event: WideEvent, client: Option<Client>) -> Arc<dyn Observer> {
         Arc::new(Self(event, client))
     }
@@ -70,8 +70,8 @@ impl Observer for Record {
     }
 
     fn refused(&self, refusal: &DatabaseError) {
-        let mut told = serde_json::Map::new();
-        told.insert("sqlstate".to_owned(), refusal.sqlstate.as_str().into());
+        let mut fields = serde_json::Map::new();
+        fields.insert("sqlstate".to_owned(), refusal.sqlstate.as_str().into());
         let names = [
             ("constraint", &refusal.constraint),
             ("table", &refusal.table),
@@ -80,13 +80,13 @@ impl Observer for Record {
         ];
         for (what, name) in names {
             if let Some(name) = name {
-                told.insert(what.to_owned(), name.as_str().into());
+                fields.insert(what.to_owned(), name.as_str().into());
             }
         }
         if let Some(position) = refusal.position {
-            told.insert("position".to_owned(), position.into());
+            fields.insert("position".to_owned(), position.into());
         }
-        self.0.set("database.refusal", told);
+        self.0.set("database.refusal", fields);
     }
 
     fn retried(&self) {

@@ -1,4 +1,4 @@
-//! What is read from the addresses of requests, without a request.
+//! Parsers of parts of URLs, for the fuzz targets.
 
 use std::fmt::Debug;
 
@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::page::{decode_cursor, encode_cursor};
 use crate::error::Error;
 
-/// The cursor of a key that is written so.
+/// Returns the cursor for the bytes of a key.
 pub(crate) fn cursor_of(key: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(key)
 }
 
-/// A cursor, read as each kind of key that a list has. What is taken can be bound to a query.
+/// Parses a cursor as each type of key that a list has, and checks that a parsed key can be bound to a query.
 pub(crate) fn fuzz_cursor(cursor: &str, is_clients_mistake: fn(&Error) -> bool) {
     tried::<Uuid>(cursor, is_clients_mistake);
     tried::<i64>(cursor, is_clients_mistake);

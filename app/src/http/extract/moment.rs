@@ -1,17 +1,17 @@
-//! Moments that clients name: RFC 3339, of years that the database and every reader of the format know.
+//! Times in requests: RFC 3339, with years that the database and every parser of the format support.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use crate::error::{Error, Result};
 use crate::tenancy::moments::is_writable;
 
-/// Reads a moment that a parameter names.
+/// Parses the time in a parameter.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names the parameter.
 pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
     let read = DateTime::parse_from_rfc3339(text).ok();
-    // As it is written: in UTC it may be a day off, which the database takes.
+    // Checked in its own offset: in UTC it may be a day earlier or later, which the database accepts.
     let read = read.filter(is_writable);
     read.map(|moment| moment.with_timezone(&Utc)).ok_or_else(|| {
         Error::invalid(
@@ -21,7 +21,7 @@ pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
     })
 }
 
-/// Whether a text is a moment or a day, in any form that serde reads as one, and of a year outside of the range.
+/// Returns whether a text is a time or a date, in any form that serde parses as one, with a year outside the range.
 pub(super) fn is_unstorable(text: &str) -> bool {
     let writable = text
         .parse::<DateTime<Utc>>()
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_that_serde_reads_is_known() {
+    fn every_form_that_serde_parses_is_known() {
         for wrong in [
             "-262143-01-01T00:00:00Z",
             "+10000-01-01T00:00:00+00:00",

@@ -1,8 +1,8 @@
-//! Lists, page by page.
+//! Pages of lists.
 //!
-//! A page ends with a cursor: the key of its last row, written so that nobody is tempted to build one. The
-//! next page is the rows after that key, so rows that come or go meanwhile neither repeat nor hide others.
-//! A cursor says where, and nothing about who may read there: it needs no signature.
+//! A page ends with a cursor: the key of its last row, encoded so that clients treat it as opaque. The next page has the
+//! rows after that key, so rows that are added or removed meanwhile neither repeat nor hide other rows. A cursor is only a
+//! position and gives no rights, so it needs no signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 
 const MAX_LIMIT: u64 = 200;
 const DEFAULT_LIMIT: u64 = 50;
-/// How many bytes of JSON a page of a list has, about, whatever its `limit`: it ends with its cursor where the next row
-/// would not fit. One row is always there.
+/// Approximate maximum size of a page in bytes of JSON, whatever its `limit`. The page ends before the first row that
+/// doesn't fit. It has at least one row.
 pub const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// One page of a list.
@@ -29,13 +29,13 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// A page of `limit` rows from a query for one more: the extra row says that there is a next page.
+    /// Returns a page of `limit` rows from a query for one more. The extra row shows that there is a next page.
     ///
-    /// `key` gives what the query orders by, for a row; it comes back from [`PageParams::after`].
+    /// `key` returns the values by which the query orders a row; [`PageParams::after`] gives them back.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] if the key can't be written as JSON.
+    /// [`Error::Internal`] if the key can't be serialised.
     pub fn of<K: Serialize>(mut rows: Vec<T>, limit: u64, key: impl FnOnce(&T) -> K) -> Result<Self> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
@@ -47,12 +47,12 @@ impl<T> Page<T> {
         Ok(Self { items: rows, next })
     }
 
-    /// As [`Page::of`], of what `view` makes of each row, for rows that may be large: the page ends before
-    /// [`MAX_PAGE_BYTES`] if `limit` rows are more than that.
+    /// As [`Page::of`], with `view` applied to each row, for rows that may be large: the page ends earlier if `limit` rows
+    /// have more than [`MAX_PAGE_BYTES`].
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] if a row or the key can't be written as JSON.
+    /// [`Error::Internal`] if a row or the key can't be serialised.
     pub fn within_bytes<R, K: Serialize>(
         rows: Vec<R>,
         limit: u64,
@@ -82,7 +82,7 @@ impl<T> Page<T> {
         Ok(Self { items, next })
     }
 
-    /// The same page of what `f` makes of each row.
+    /// Returns the page with `f` applied to each row.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(f).collect(),
@@ -91,7 +91,7 @@ impl<T> Page<T> {
     }
 }
 
-/// Counts the bytes that values have as JSON, up to a budget.
+/// Counts the bytes of values as JSON, up to a budget.
 #[derive(Debug)]
 pub struct ByteBudget {
     left: usize,
@@ -99,7 +99,7 @@ pub struct ByteBudget {
 }
 
 impl ByteBudget {
-    /// A budget of `bytes` bytes.
+    /// Returns a budget of `bytes` bytes.
     pub fn new(bytes: usize) -> Self {
         Self {
             left: bytes,
@@ -107,11 +107,11 @@ impl ByteBudget {
         }
     }
 
-    /// Whether a value fits beside those before it. The first one does, whatever its size.
+    /// Takes a value's bytes from the budget, and returns whether it fits. The first value always fits.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] if it can't be written as JSON.
+    /// [`Error::Internal`] if the value can't be serialised.
     pub fn takes(&mut self, value: &impl Serialize) -> Result<bool> {
         let mut size = ByteCount(0);
         serde_json::to_writer(&mut size, value)?;
@@ -135,26 +135,26 @@ impl std::io::Write for ByteCount {
     }
 }
 
-/// `limit` and `cursor`: alone as `Query<PageParams>`, or flattened into a struct of other parameters.
+/// The parameters `limit` and `cursor`: alone as `Query<PageParams>`, or flattened into a struct of other parameters.
 ///
-/// Both are text until they are asked for, since serde's `flatten` hands on texts only.
+/// Both are kept as text, because serde's `flatten` passes on only text.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageParams {
-    /// How many rows a page has at most: 1 to 200, 50 if not given.
+    /// The maximum number of rows in a page: 1 to 200, by default 50.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// The `next` of the page before; none for the first page.
+    /// The `next` of the previous page; none for the first page.
     cursor: Option<String>,
 }
 
 impl PageParams {
-    /// How many rows the page may have. Ask the database for one more, and give both to [`Page::of`].
+    /// Returns the maximum number of rows. Query the database for one more, and give both to [`Page::of`].
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if it isn't 1 to 200.
+    /// [`Error::Invalid`] if it isn't from 1 to 200.
     pub fn limit(&self) -> Result<u64> {
         let Some(text) = &self.limit else {
             return Ok(DEFAULT_LIMIT);
@@ -168,30 +168,30 @@ impl PageParams {
         }
     }
 
-    /// The key that the page begins after; none for the first page.
+    /// Returns the key after which the page begins; `None` for the first page.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the cursor isn't one of a list with such keys.
+    /// [`Error::Invalid`] if the cursor isn't from a list with such keys.
     pub fn after<K: DeserializeOwned>(&self) -> Result<Option<K>> {
         self.cursor.as_deref().map(decode_cursor).transpose()
     }
 }
 
-/// Writes a key, such as `(created_at, id)`, as a cursor.
+/// Encodes a key, such as `(created_at, id)`, as a cursor.
 ///
 /// # Errors
 ///
-/// [`Error::Internal`] if the key can't be written as JSON.
+/// [`Error::Internal`] if the key can't be serialised.
 pub fn encode_cursor<K: Serialize>(key: &K) -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(key)?))
 }
 
-/// Reads what [`encode_cursor`] wrote.
+/// Decodes a cursor of [`encode_cursor`].
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] for anything else.
+/// [`Error::Invalid`] for any other text.
 pub fn decode_cursor<K: DeserializeOwned>(cursor: &str) -> Result<K> {
     read_cursor(cursor).ok_or_else(|| {
         Error::invalid(
@@ -209,8 +209,8 @@ fn read_cursor<K: DeserializeOwned>(cursor: &str) -> Option<K> {
     serde_json::from_value(key).ok()
 }
 
-/// Whether all of a key can be a query's parameter, where the database would refuse it with an error of its own: no
-/// U+0000, and no moment of a year that a column can't have.
+/// Returns whether the database accepts all parts of a key as parameters: no U+0000, and no time with a year that a column
+/// can't have.
 fn is_bindable(key: &Value) -> bool {
     match key {
         Value::String(text) => !text.contains('\0') && !is_unstorable(text),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_brings_its_key_back() {
+    fn a_cursor_decodes_to_its_key() {
         let key = (
             DateTime::<Utc>::from_timestamp(1_767_322_445, 123_456_000).unwrap(),
             Uuid::from_u128(7),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_the_database_would_refuse_is_no_cursor() {
+    fn a_key_that_the_database_would_refuse_is_not_a_cursor() {
         for year in [
             "-262143-01-01T00:00:00Z",
             "+262142-12-31T23:59:59Z",
@@ -295,9 +295,9 @@ mod tests {
     }
 
     proptest! {
-        /// What is let through is a year that PostgreSQL's `timestamptz` has, and that comes back as it was.
+        /// An accepted year is one that PostgreSQL's `timestamptz` has, and decodes unchanged.
         #[test]
-        fn moments_of_any_year_are_let_through_or_refused(seconds in any::<i64>(), nanos in 0_u32..1_000_000_000) {
+        fn times_of_any_year_are_accepted_or_refused(seconds in any::<i64>(), nanos in 0_u32..1_000_000_000) {
             let Some(at) = DateTime::<Utc>::from_timestamp(seconds % 8_210_000_000_000, nanos) else { return Ok(()) };
             let cursor = encode_cursor(&(at, Uuid::nil())).unwrap();
             match decode_cursor::<(DateTime<Utc>, Uuid)>(&cursor) {
@@ -310,7 +310,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_a_cursor_or_an_error_that_names_it(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn random_bytes_are_a_cursor_or_an_error_that_names_it(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             for cursor in [URL_SAFE_NO_PAD.encode(&bytes), String::from_utf8_lossy(&bytes).into_owned()] {
                 if let Err(error) = decode_cursor::<(DateTime<Utc>, Uuid)>(&cursor) {
                     prop_assert!(error.to_string().starts_with("cursor: "));
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_where_its_bytes_do() {
+    fn a_page_ends_before_the_row_that_does_not_fit() {
         let rows = |sizes: &[usize]| sizes.iter().copied().enumerate().collect::<Vec<_>>();
         let page = |sizes: &[usize], limit| {
             let view = |(_, size)| Ok("x".repeat(size));
@@ -336,13 +336,13 @@ mod tests {
         assert_eq!(page(&[1, 1], 2), (2, None));
         assert_eq!(page(&[half, half, 1], 10), (1, Some(0)));
         assert_eq!(page(&[half - 8, half - 8, half, 1], 10), (2, Some(1)));
-        // One is always there, and the way goes on.
+        // A page has at least one row, and a cursor for the next one.
         assert_eq!(page(&[3 * half, 1], 10), (1, Some(0)));
         assert_eq!(page(&[], 10), (0, None));
     }
 
     #[test]
-    fn the_extra_row_says_whether_there_is_more() {
+    fn the_extra_row_shows_that_there_is_a_next_page() {
         let full = Page::of(vec![1, 2, 3], 2, |n| *n).unwrap();
         assert_eq!(full.items, [1, 2]);
         assert_eq!(decode_cursor::<i32>(full.next.as_deref().unwrap()).unwrap(), 2);

@@ -1,12 +1,11 @@
 //! Versions of objects, so that nobody overwrites a change that they haven't seen.
 //!
-//! A handler that shows an object says its [`Version`] (the header `ETag`); one that changes it asks for the
-//! version that the client has seen ([`IfMatch`]) and compares the two while it holds the row.
+//! A handler that returns an object sends its [`Version`] (the header `ETag`). A handler that changes it requires the
+//! version that the client has seen ([`IfMatch`]), and compares the two while it has the row locked.
 //!
-//! **Weak tags.** A proxy that compresses answers makes their tags weak (`W/"7"`; nginx does), since the bytes are others.
-//! RFC 9110 §13.1.1 lets no weak tag match `If-Match`, which would bar every client behind such a proxy from every change.
-//! Daybook's tags name the version of a row and not the bytes of an answer, so they say the same when they are weak, and
-//! are taken for what they were.
+//! **Weak tags.** A proxy that compresses answers makes their tags weak (`W/"7"`; nginx does), because the bytes differ. By
+//! RFC 9110 §13.1.1, a weak tag never matches `If-Match`, so clients behind such a proxy could change nothing. Daybook's
+//! tags name the version of a row and not the bytes of an answer, so a weak tag is accepted as the original one.
 
 use std::fmt::{self, Write as _};
 
@@ -19,14 +18,14 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
 
-/// What tells two states of an object apart. In a response it is the header `ETag`: `(version, Json(campaign))`.
+/// Distinguishes two states of an object. In a response it is the header `ETag`: `(version, Json(campaign))`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(String);
 
 impl Version {
-    /// A version from whatever changes with every change: a counter, a hash.
+    /// Returns a version from a value that differs after every change, such as a counter or a hash.
     ///
-    /// Characters that an entity tag can't hold are percent-encoded, so no two versions become one.
+    /// Characters that an entity tag can't contain are percent-encoded, so two versions never become equal.
     pub fn of(value: &(impl fmt::Display + ?Sized)) -> Self {
         let text = value.to_string();
         let mut tag = String::with_capacity(text.len());
@@ -41,14 +40,14 @@ impl Version {
         Self(tag)
     }
 
-    /// A version from the moment of the last change: its microseconds since 1970, which is what Postgres keeps.
+    /// Returns a version from the time of the last change, in microseconds since 1970, the precision of PostgreSQL.
     pub fn at(updated_at: DateTime<Utc>) -> Self {
         Self::of(&updated_at.timestamp_micros())
     }
 }
 
 impl fmt::Display for Version {
-    /// As in the header: `"1767322445123456"`, with its quotation marks.
+    /// Writes the version as in the header, with its quotation marks: `"1767322445123456"`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0)
     }
@@ -66,17 +65,17 @@ impl IntoResponseParts for Version {
 
 /// The versions that a client has seen: the header `If-Match`.
 ///
-/// As an extractor it demands the header ([`Error::PreconditionRequired`]); `Option<IfMatch>` doesn't.
+/// As an extractor it requires the header ([`Error::PreconditionRequired`]); `Option<IfMatch>` doesn't.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// `*`: whichever, if the object is there.
+    /// `*`: any version of an existing object.
     Any,
     /// One of these, also if a proxy has made the tag weak (`W/"…"`).
     OneOf(Vec<Version>),
 }
 
 impl IfMatch {
-    /// Whether the client has seen `current`.
+    /// Checks that the client has seen `current`.
     ///
     /// # Errors
     ///
@@ -123,8 +122,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
     }
 }
 
-/// `"a", W/"b", , "c"`: a tag may hold commas, so it is read to its closing mark; empty members of a list are nothing
-/// (RFC 9110 §5.6.1).
+/// Parses `"a", W/"b", , "c"`. A tag may contain commas, so it ends at its closing quotation mark; empty members of a list
+/// are ignored (RFC 9110 §5.6.1).
 fn entity_tags(list: &[u8]) -> Result<Vec<Version>> {
     let mut seen = Vec::new();
     let mut rest = list;
@@ -141,7 +140,7 @@ fn entity_tags(list: &[u8]) -> Result<Vec<Version>> {
         let open = quoted.strip_prefix(b"\"").ok_or_else(malformed)?;
         let end = open.iter().position(|byte| *byte == b'"').ok_or_else(malformed)?;
         let (tag, after) = (&open[..end], &open[end + 1..]);
-        // What a tag may hold beyond ASCII is never in one of ours.
+        // A tag may have characters beyond ASCII, but none of Daybook's has.
         if !tag.iter().all(|byte| byte.is_ascii_graphic() || *byte >= 0x80) {
             return Err(malformed());
         }
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_read_back_as_they_were_written() {
+    fn a_version_is_parsed_as_it_was_written() {
         let moment = DateTime::from_timestamp(1_767_322_445, 123_456_789).unwrap();
         assert_eq!(Version::at(moment).to_string(), "\"1767322445123456\"");
         for version in [
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_weak_tags_and_stars_are_understood() {
+    fn lists_weak_tags_and_stars_are_parsed() {
         assert_eq!(parse(&[]).unwrap(), None);
         assert_eq!(parse(&["*"]).unwrap(), Some(IfMatch::Any));
         assert_eq!(parse(&["\"a\" ,\"b,c\""]).unwrap(), Some(one_of(&["a", "b,c"])));
@@ -233,7 +232,7 @@ mod tests {
                 "{wrong}"
             );
         }
-        // Two lines are one list, and a star stands alone.
+        // Two lines are one list, and `*` can't be in a list.
         assert!(parse(&["*", "\"a\""]).is_err());
     }
 
@@ -246,10 +245,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_demands_it_or_not() {
+    async fn a_handler_can_require_it_or_not() {
         let mut parts = axum::http::Request::new(()).into_parts().0;
-        let demanded = <IfMatch as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
-        assert!(matches!(demanded, Err(Error::PreconditionRequired { .. })));
+        let required = <IfMatch as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
+        assert!(matches!(required, Err(Error::PreconditionRequired { .. })));
         let optional = <IfMatch as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
         assert_eq!(optional.unwrap(), None);
     }
