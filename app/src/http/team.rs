@@ -1,4 +1,4 @@
-//! The team in a request's path, with who asks for it: the extractor that handlers of team routes begin with.
+//! The team in a request's path, together with the caller: the extractor with which handlers of team routes begin.
 
 use std::time::Duration;
 
@@ -11,16 +11,17 @@ use uuid::Uuid;
 use super::client::Client;
 use super::core::{Core, ServiceState};
 use super::record::Record;
-use crate::auth::{AccessEpochs, AuthParts, Principal};
+use crate::auth::{AccessEpochs, AuthParts, Principal, tickets};
 use crate::error::{Error, Result};
-use crate::tenancy::{Claim, Context, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
+use crate::tenancy::{Claim, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
 use crate::wide_events::WideEvent;
 
-/// What a client is told whose credential expires while its request lasts.
+/// The error detail for a client whose credential expires during its request.
 pub(crate) const CREDENTIAL_EXPIRED: &str = "the credential has expired; come again with a new one";
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Who asks, and for which team. It proves *who*; entering proves that they belong, in its own round trip.
+/// The caller, and the team that the request is about. The extractor authenticates the caller; entering the team checks the
+/// membership, in its own round trip.
 ///
 /// ```ignore
 /// async fn create(team: Team, Json(body): Json<NewCampaign>) -> Result<impl IntoResponse> {
@@ -37,27 +38,27 @@ pub struct Team {
     id: Uuid,
     expires_at: Option<DateTime<Utc>>,
     access: AccessEpochs,
-    /// As it was when the credential was last seen to hold.
+    /// The team's access epoch when the credential was last checked.
     access_epoch: u64,
 }
 
 impl Team {
-    /// The team's id, as the path has it.
+    /// Returns the team's id.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// Begins a transaction of somebody who may write: a member, an admin or an owner.
+    /// Begins a transaction for a caller who may write: a member, an admin or an owner.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for who doesn't belong to the team, [`Error::Forbidden`] for a viewer, and, with
-    /// an `Idempotency-Key` that was used before, what answers it.
+    /// [`Error::NotFound`] if the caller doesn't belong to the team, [`Error::Forbidden`] for a viewer, and the stored answer
+    /// or its conflict for an `Idempotency-Key` that was used before.
     pub async fn begin(&self) -> Result<TeamTx> {
         self.begin_as(Role::Member).await
     }
 
-    /// Begins a transaction of somebody with at least `role`: a viewer for what is one's own (read marks,
-    /// watches), an admin for members and keys.
+    /// Begins a transaction for a caller with at least `role`: a viewer for the caller's own rows (read marks, watches), an
+    /// admin for members and keys.
     ///
     /// # Errors
     /// As [`Team::begin`].
@@ -66,19 +67,19 @@ impl Team {
         allowed(tx, role).await
     }
 
-    /// Begins a READ ONLY transaction of anybody in the team.
+    /// Begins a READ ONLY transaction for any member.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for who doesn't belong to the team.
+    /// [`Error::NotFound`] if the caller doesn't belong to the team.
     pub async fn read(&self) -> Result<TeamTx> {
         self.database.enter(&self.entry.clone().read_only()).await
     }
 
-    /// Runs `work` in a transaction, commits on `Ok`, and begins anew when it met another transaction
+    /// Runs `work` in a transaction, commits on `Ok`, and repeats it after a conflict with another transaction
     /// (serialization failure, deadlock): `team.write(async |tx| { … }).await?`.
     ///
     /// # Errors
-    /// As [`Team::begin`], and what `work` fails with.
+    /// As [`Team::begin`], and the error of `work`.
     pub fn write<'a, T, F>(&'a self, work: F) -> Writing<'a, T>
     where
         T: Send + 'a,
@@ -87,7 +88,7 @@ impl Team {
         self.write_as(Role::Member, work)
     }
 
-    /// [`Team::write`] for somebody with at least `role`.
+    /// As [`Team::write`], for a caller with at least `role`.
     ///
     /// # Errors
     /// As [`Team::write`].
@@ -101,17 +102,17 @@ impl Team {
 }
 
 impl Team {
-    /// How its transactions are begun: for what outlives the request.
+    /// Returns how transactions enter the team, for work that outlives the request.
     pub(crate) fn entry(&self) -> &Entry {
         &self.entry
     }
 
-    /// When the credential stops to hold; none for an API key, whose row says so.
+    /// Returns when the credential expires; `None` for an API key, whose row has the time.
     pub(crate) fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.expires_at
     }
 
-    /// Refuses when the credential has expired since the request began: for requests that last.
+    /// Returns an error if the credential has expired since the request began. Long requests call this.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
@@ -122,9 +123,9 @@ impl Team {
         }
     }
 
-    /// Waits until the credential expires; for ever for one that doesn't.
+    /// Waits until the credential expires; forever if it doesn't expire.
     pub(crate) async fn expired(&self) {
-        // By the clock on the wall, which may be set: a long sleep alone would not notice.
+        // The system's clock may be set; one long sleep would not notice this.
         while self.still_holds().is_ok() {
             match self.expires_at {
                 Some(at) => {
@@ -136,46 +137,46 @@ impl Team {
         }
     }
 
-    /// Whether somebody's access to the team has changed since this was last asked, here or in another process: then what
-    /// is remembered of a credential counts no more.
+    /// Returns whether somebody's access to the team has changed since the last call, in this or another process. Then
+    /// cached checks of a credential are no longer valid.
     pub(crate) fn access_changed(&mut self) -> bool {
         let before = std::mem::replace(&mut self.access_epoch, self.access.of(self.id));
         before != self.access_epoch
     }
 
-    /// Somebody whose context was kept, such as a ticket's. Entering proves anew that they belong.
+    /// Authenticates a caller by a ticket: by one that reads this run, or by one that opens a live socket. The membership is
+    /// checked again when the team is entered.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the database has no [`AuthParts`].
-    pub(crate) fn of_context(
-        core: &Core,
-        parts: &Parts,
-        context: Context,
-        expires_at: Option<DateTime<Utc>>,
-    ) -> Result<Self> {
-        let id = context.team_id;
-        let entry = Entry::new(id, Entrant::Context(context), request(parts));
-        Self::new(core, id, entry, expires_at)
+    /// [`Error::Unauthenticated`] for a ticket that is not valid here.
+    pub(crate) async fn of_ticket(core: &Core, parts: &mut Parts, ticket: &str, run_id: Option<Uuid>) -> Result<Self> {
+        let id = Self::id_in_path(parts).await?;
+        let ticketed = match run_id {
+            Some(run_id) => tickets::look_at(core.database(), id, run_id, ticket).await?,
+            None => tickets::redeem(core.database(), id, ticket).await?,
+        };
+        let caller = Entrant::Context(ticketed.context);
+        Self::new(core, parts, id, caller, ticketed.credential_expires_at)
     }
 
-    fn new(core: &Core, id: Uuid, entry: Entry, expires_at: Option<DateTime<Utc>>) -> Result<Self> {
+    fn new(core: &Core, parts: &Parts, id: Uuid, caller: Entrant, expires_at: Option<DateTime<Utc>>) -> Result<Self> {
         let access = AuthParts::of(core.database())?.access.clone();
         Ok(Self {
             access_epoch: access.of(id),
             access,
             database: core.database().clone(),
-            entry,
+            entry: Entry::new(id, caller, request(parts)),
             id,
             expires_at,
         })
     }
 
-    /// The team that the path names.
+    /// Returns the team's id from the path.
     pub(crate) async fn id_in_path(parts: &mut Parts) -> Result<Uuid> {
         let captures = RawPathParams::from_request_parts(parts, &())
             .await
             .map_err(|rejection| match rejection {
-                // As no id and no name of ours is.
+                // No id and no name of Daybook's has such a capture.
                 RawPathParamsRejection::InvalidUtf8InPathParam(_) => Error::not_found("object"),
                 ours => Error::internal(ours),
             })?;
@@ -187,7 +188,7 @@ impl Team {
     }
 }
 
-/// What a request brings along for its transactions.
+/// Returns what a request's transactions record about the request.
 pub(crate) fn request(parts: &Parts) -> Request {
     let event = WideEvent::current();
     let ids = event.ids();
@@ -220,8 +221,7 @@ impl<S: ServiceState> FromRequestParts<S> for Team {
             Principal::User(user) => Some(user.holds_until(Utc::now())),
             Principal::ApiKey(_) => None,
         };
-        let entry = Entry::new(id, entrant(principal), request(parts));
-        Self::new(core, id, entry, expires_at)
+        Self::new(core, parts, id, entrant(principal), expires_at)
     }
 }
 

@@ -79,13 +79,11 @@ impl<S: ServiceState> FromRequestParts<S> for SocketCaller {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let Query(LiveParams { ticket }) = Query::from_request_parts(parts, state).await?;
-        let Some(ticket) = ticket else {
-            return Team::from_request_parts(parts, state).await.map(Self);
+        let team = match ticket {
+            Some(ticket) => Team::of_ticket(state.core(), parts, &ticket, None).await,
+            None => Team::from_request_parts(parts, state).await,
         };
-        let team_id = Team::id_in_path(parts).await?;
-        let ticketed = tickets::redeem(state.core().database(), team_id, &ticket).await?;
-        let expires_at = ticketed.credential_expires_at;
-        Team::of_context(state.core(), parts, ticketed.context, expires_at).map(Self)
+        team.map(Self)
     }
 }
 

@@ -5,9 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use uuid::Uuid;
 
-use crate::auth::tickets;
 use crate::error::{Error, Result};
 use crate::http::{Acceptable, Core, Path, Query, ServiceState, Team, accepted};
 use crate::runs::readers::{Permission, ReaderPermit};
@@ -165,13 +163,13 @@ impl<S: ServiceState> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let Query(params) = Query::<ReadParams>::from_request_parts(parts, state).await?;
-        let Some(ticket) = &params.ticket else {
-            return Ok(Self(Team::from_request_parts(parts, state).await?, params));
+        let team = match &params.ticket {
+            Some(ticket) => {
+                let Path(run_id) = Path::from_request_parts(parts, state).await?;
+                Team::of_ticket(state.core(), parts, ticket, Some(run_id)).await?
+            }
+            None => Team::from_request_parts(parts, state).await?,
         };
-        let team_id = Team::id_in_path(parts).await?;
-        let Path(run_id) = Path::<Uuid>::from_request_parts(parts, state).await?;
-        let ticketed = tickets::look_at(state.core().database(), team_id, run_id, ticket).await?;
-        let team = Team::of_context(state.core(), parts, ticketed.context, ticketed.credential_expires_at)?;
         Ok(Self(team, params))
     }
 }
