@@ -18,7 +18,7 @@ use super::shared_reads::PAGE_ROWS;
 use super::socket_context::SocketContext;
 use super::topic::Topic;
 use crate::error::Result;
-use crate::tenancy::{FeedPlace, Snapshot};
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
 use crate::threads::{self, Cursor};
 use crate::{jobs, notifications, runs};
 
@@ -40,6 +40,31 @@ struct PendingRead {
     number: u64,
     from: Option<Cursor>,
     future: ReadFuture,
+}
+
+/// What a socket reads next for one of its topics.
+enum Read {
+    Head(Uuid),
+    Thread(Uuid, Cursor),
+    Feed(FeedWindow),
+    Inbox,
+    Sessions(FeedWindow),
+    Runs(FeedWindow),
+}
+
+impl Read {
+    async fn page(&self, tx: &TeamTx) -> Result<ReadPage> {
+        Ok(match self {
+            Self::Head(id) => ReadPage::Head(threads::head(tx, *id).await?),
+            Self::Thread(id, after) => {
+                ReadPage::Thread(threads::changes(tx, *id, *after, PAGE_ROWS).await?.map(Box::new))
+            }
+            Self::Feed(window) => ReadPage::Feed(threads::feed(tx, window, PAGE_ROWS).await?),
+            Self::Inbox => ReadPage::Inbox(Box::new(notifications::state(tx).await?)),
+            Self::Sessions(window) => ReadPage::Sessions(jobs::feed(tx, window, PAGE_ROWS).await?),
+            Self::Runs(window) => ReadPage::Runs(runs::feed(tx, window, PAGE_ROWS).await?),
+        })
+    }
 }
 
 /// The result of a read.
@@ -217,67 +242,28 @@ impl Subscriptions {
     fn next_read(&mut self) -> Option<PendingRead> {
         let (topic, subscription) = self.topics.iter_mut().find(|(_, subscription)| subscription.behind)?;
         subscription.behind = false;
-        let context = self.context.clone();
-        let mut from = None;
-        let future: ReadFuture = match (&subscription.position, topic) {
-            (Position::Thread(cursor), &Topic::Thread(id)) => {
-                let after = *cursor;
-                from = Some(after);
-                Box::pin(async move {
-                    let _permit = context.read_permit().await;
-                    let tx = context.database.enter(&context.entry).await?;
-                    let changes = threads::changes(&tx, id, after, PAGE_ROWS).await?;
-                    tx.commit().await?;
-                    Ok(ReadPage::Thread(changes.map(Box::new)))
-                })
-            }
-            (Position::Feed(feed), Topic::JobSessions) => {
-                let window = feed.window();
-                Box::pin(async move {
-                    let _permit = context.read_permit().await;
-                    let tx = context.database.enter(&context.entry).await?;
-                    let news = jobs::feed(&tx, &window, PAGE_ROWS).await?;
-                    tx.commit().await?;
-                    Ok(ReadPage::Sessions(news))
-                })
-            }
-            (Position::Feed(feed), Topic::Runs) => {
-                let window = feed.window();
-                Box::pin(async move {
-                    let _permit = context.read_permit().await;
-                    let tx = context.database.enter(&context.entry).await?;
-                    let news = runs::feed(&tx, &window, PAGE_ROWS).await?;
-                    tx.commit().await?;
-                    Ok(ReadPage::Runs(news))
-                })
-            }
-            (Position::Feed(feed), _) => {
-                let window = feed.window();
-                Box::pin(async move {
-                    let _permit = context.read_permit().await;
-                    let tx = context.database.enter(&context.entry).await?;
-                    let piece = threads::feed(&tx, &window, PAGE_ROWS).await?;
-                    tx.commit().await?;
-                    Ok(ReadPage::Feed(piece))
-                })
-            }
-            (Position::Inbox(_), _) => Box::pin(async move {
-                let _permit = context.read_permit().await;
-                let tx = context.database.enter(&context.entry).await?;
-                let state = notifications::state(&tx).await?;
-                tx.commit().await?;
-                Ok(ReadPage::Inbox(Box::new(state)))
-            }),
-            (_, &Topic::Thread(id)) => Box::pin(async move {
-                let _permit = context.read_permit().await;
-                let tx = context.database.enter(&context.entry).await?;
-                let head = threads::head(&tx, id).await?;
-                tx.commit().await?;
-                Ok(ReadPage::Head(head))
-            }),
+        let read = match (&subscription.position, topic) {
+            (Position::Thread(cursor), &Topic::Thread(id)) => Read::Thread(id, *cursor),
+            (_, &Topic::Thread(id)) => Read::Head(id),
+            (Position::Feed(feed), Topic::JobSessions) => Read::Sessions(feed.window()),
+            (Position::Feed(feed), Topic::Runs) => Read::Runs(feed.window()),
+            (Position::Feed(feed), _) => Read::Feed(feed.window()),
+            (Position::Inbox(_), _) => Read::Inbox,
             // Positions in a thread belong only to thread topics.
             _ => return None,
         };
+        let from = match read {
+            Read::Thread(_, after) => Some(after),
+            _ => None,
+        };
+        let context = self.context.clone();
+        let future = Box::pin(async move {
+            let _permit = context.read_permit().await;
+            let tx = context.database.enter(&context.entry).await?;
+            let page = read.page(&tx).await?;
+            tx.commit().await?;
+            Ok(page)
+        });
         Some(PendingRead {
             topic: *topic,
             number: subscription.number,
