@@ -42,3 +42,29 @@ macro_rules! event_columns {
     };
 }
 pub(crate) use event_columns;
+
+/// SQL, as a literal for `concat!`, that joins the event with the id `$id` as `e`, if there is one. Long values of its
+/// payload are cut, except with `whole`. `$1` is the team. The event is looked up for each row by itself (`OFFSET 0`), in
+/// the one partition that can have its id.
+macro_rules! join_event {
+    ($id:literal) => {
+        $crate::events::join_event!(@ $id, "daybook_short_json(event_data) AS event_data")
+    };
+    ($id:literal, whole) => {
+        $crate::events::join_event!(@ $id, "event_data")
+    };
+    (@ $id:literal, $event_data:literal) => {
+        concat!(
+            "LEFT JOIN LATERAL (
+             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
+                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, ",
+            $event_data,
+            ", schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
+             FROM events WHERE team_id = $1 AND id = ",
+            $id,
+            " OFFSET 0
+         ) e ON true"
+        )
+    };
+}
+pub(crate) use join_event;

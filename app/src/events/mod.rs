@@ -40,7 +40,7 @@ mod with_event;
 
 pub use bulk::{create_models_with_events, update_models_with_events};
 pub use changes::{ChangedField, NetChange};
-pub(crate) use columns::{event_columns, shown_name};
+pub(crate) use columns::{event_columns, join_event, shown_name};
 pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
 pub use dispatch::{IsolatedFailures, MAX_CONSUMER_DEPTH, RequestRetry, run_consumer};
 pub(crate) use dispatch::{WORK, WORK_NAME};

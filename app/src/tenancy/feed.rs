@@ -50,3 +50,43 @@ impl FeedWindow {
             .bind(limit)
     }
 }
+
+/// SQL, as a literal for `concat!`, after `SELECT …`: the rows of a [`FeedWindow`] as `m`, beside the statement's snapshot in
+/// `now`. There is one row without an `m` if the window is empty. The parameters are those of [`FeedWindow::bind`].
+///
+/// It takes a table or more, each with the columns to select, and its [`FeedPlace`] in terms of the table. The columns begin
+/// with those of the place.
+///
+/// It reads two ranges of each table's index: the transactions that had not begun at the window's start, and those that
+/// were open then.
+macro_rules! from_window {
+    (@table ($name:literal, $columns:literal, $place:literal)) => {
+        concat!(
+            $crate::tenancy::from_window!(@range $name, $columns, $place, ">= $2"),
+            " UNION ALL ",
+            $crate::tenancy::from_window!(@range $name, $columns, $place, "= ANY ($3)")
+        )
+    };
+    (@range $name:literal, $columns:literal, $place:literal, $transactions:literal) => {
+        concat!(
+            "
+             (SELECT ", $columns, " FROM ", $name, "
+              WHERE team_id = $1 AND transaction_id ", $transactions, "
+                  AND transaction_id < now.until AND transaction_id <> ALL ($5) AND (", $place, ") > ($6, $7, $8)
+              ORDER BY 1, 2, 3 LIMIT $9)"
+        )
+    };
+    ($first:tt $(, $table:tt)*) => {
+        concat!(
+            " FROM (SELECT pg_current_snapshot()::text AS snapshot,
+             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
+             least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
+         LEFT JOIN LATERAL (",
+            $crate::tenancy::from_window!(@table $first),
+            $(" UNION ALL ", $crate::tenancy::from_window!(@table $table),)*
+            " ORDER BY 1, 2, 3 LIMIT $9
+         ) m ON true "
+        )
+    };
+}
+pub(crate) use from_window;

@@ -45,6 +45,7 @@ pub use context::{Actor, Context, Person, Role};
 pub use database::{Database, DatabaseOptions, ErasedNames, Writing};
 pub use daybook_entity::SYSTEM_TEAM;
 pub use enter::{Entrant, Entry, Request};
+pub(crate) use feed::from_window;
 pub use feed::{FeedPlace, FeedWindow};
 pub use forgotten::ForgottenCommits;
 pub(crate) use forgotten::{ADVICE, DroppedWrites};

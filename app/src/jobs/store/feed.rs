@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::{ActionRow, action_row, session_row};
 use crate::error::{Error, Result};
 use crate::jobs::view::{ActionView, SessionView};
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
 
 /// A page of changes in a team's sessions.
 #[derive(Debug)]
@@ -26,44 +26,30 @@ pub struct SessionFeedPage {
 /// # Errors
 /// As any statement.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<SessionFeedPage> {
-    // Reads two ranges of each index: transactions that hadn't begun, and those that were open.
-    let query = sqlx::query(
+    let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.session_id AS m_session_id, m.seq AS m_seq,
             s.id, s.job_name, s.job_id, s.queue_job_id, s.attempt, s.max_attempts, s.status, s.sentence, s.parts,
             NULL::jsonb AS input, daybook_short_json(s.error) AS error,
             daybook_short_json(s.error) IS DISTINCT FROM s.error AS truncated, s.correlation_id, s.causation_id, s.queued_at, s.started_at, s.heartbeat_at,
             s.finished_at, s.cancel_requested_at,
             a.seq AS a_seq, a.at AS a_at, a.action_type AS a_action_type, a.sentence AS a_sentence, a.parts AS a_parts,
-            a.payload AS a_payload
-         FROM (SELECT pg_current_snapshot()::text AS snapshot,
-             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
-             least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
-         LEFT JOIN LATERAL (
-             (SELECT transaction_id, id AS session_id, 0::bigint AS seq FROM job_sessions
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
-              ORDER BY 1, 2, 3 LIMIT $9)
-             UNION ALL
-             (SELECT transaction_id, id, 0 FROM job_sessions
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
-              ORDER BY 1, 2, 3 LIMIT $9)
-             UNION ALL
-             (SELECT transaction_id, session_id, seq FROM job_actions
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, session_id, seq) > ($6, $7, $8)
-              ORDER BY 1, 2, 3 LIMIT $9)
-             UNION ALL
-             (SELECT transaction_id, session_id, seq FROM job_actions
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, session_id, seq) > ($6, $7, $8)
-              ORDER BY 1, 2, 3 LIMIT $9)
-             ORDER BY 1, 2, 3 LIMIT $9
-         ) m ON true
-         LEFT JOIN job_sessions s ON s.team_id = $1 AND s.id = m.session_id
+            a.payload AS a_payload",
+        from_window!(
+            (
+                "job_sessions",
+                "transaction_id, id AS session_id, 0::bigint AS seq",
+                "transaction_id, id, 0::bigint"
+            ),
+            (
+                "job_actions",
+                "transaction_id, session_id, seq",
+                "transaction_id, session_id, seq"
+            )
+        ),
+        "LEFT JOIN job_sessions s ON s.team_id = $1 AND s.id = m.session_id
          LEFT JOIN job_actions a ON a.team_id = $1 AND a.session_id = m.session_id AND a.seq = m.seq
          ORDER BY m.transaction_id, m.session_id, m.seq",
-    );
+    ));
     let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()

@@ -7,7 +7,7 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::{Event, event_columns, event_from_row, shown_name};
+use crate::events::{Event, event_columns, event_from_row, join_event, shown_name};
 use crate::notifications::notifications_signal;
 use crate::tenancy::moments::MomentKey;
 use crate::tenancy::{Snapshot, TeamTx};
@@ -99,14 +99,9 @@ pub(in crate::notifications) async fn inbox(
         LEFT JOIN page n ON true
         LEFT JOIN threads t ON t.team_id = $1 AND t.id = n.thread_id
         LEFT JOIN thread_messages m ON m.team_id = $1 AND m.thread_id = n.thread_id AND m.seq = n.seq
-        LEFT JOIN LATERAL (
-            SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
-                daybook_short_json(event_data) AS event_data,
-                schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
-            FROM events WHERE team_id = $1 AND id = n.event_id OFFSET 0
-        ) e ON true
-        ORDER BY n.updated_at DESC, n.id DESC",
+        ",
+        join_event!("n.event_id"),
+        " ORDER BY n.updated_at DESC, n.id DESC",
     ))
     .bind(tx.team_id())
     .bind(user_id)

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::select_listed;
 use crate::error::{Error, Result};
 use crate::runs::view::RunView;
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
 
 /// A part of the changes in a team's runs.
 #[derive(Debug)]
@@ -28,26 +28,15 @@ pub struct RunNews {
 /// # Errors
 /// Any database error.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNews> {
-    // The query reads two ranges of the index: transactions that had not begun, and transactions that were open.
-    let query = sqlx::query(
-        "SELECT now.snapshot, m.transaction_id, m.id
-         FROM (SELECT pg_current_snapshot()::text AS snapshot,
-             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
-             least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
-         LEFT JOIN LATERAL (
-             (SELECT transaction_id, id FROM runs
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
-              ORDER BY 1, 2 LIMIT $9)
-             UNION ALL
-             (SELECT transaction_id, id FROM runs
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, id, 0::bigint) > ($6, $7, $8)
-              ORDER BY 1, 2 LIMIT $9)
-             ORDER BY 1, 2 LIMIT $9
-         ) m ON true
-         ORDER BY m.transaction_id, m.id",
-    );
+    let query = sqlx::query(concat!(
+        "SELECT now.snapshot, m.transaction_id, m.id",
+        from_window!((
+            "runs",
+            "transaction_id, id, 0::bigint AS seq",
+            "transaction_id, id, 0::bigint"
+        )),
+        "ORDER BY m.transaction_id, m.id",
+    ));
     let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()

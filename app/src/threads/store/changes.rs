@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::reading::message;
 use crate::error::{Error, Result};
-use crate::events::{EventsParts, event_columns};
-use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx};
+use crate::events::{EventsParts, event_columns, join_event};
+use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
 use crate::threads::message::Message;
 
 /// A position in a thread's history. Both numbers are incremented under the lock of the thread's row, so two positions
@@ -78,14 +78,9 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
               WHERE m.team_id = $1 AND m.thread_id = $2 AND m.revision > $4 AND m.revision > 0 AND m.seq <= $3
               ORDER BY m.revision LIMIT $5)
          ) m ON true
-         LEFT JOIN LATERAL (
-             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
-                 daybook_short_json(event_data) AS event_data,
-                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
-             FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
-         ) e ON true
-         WHERE t.team_id = $1 AND t.id = $2
+         ",
+        join_event!("m.event_id"),
+        " WHERE t.team_id = $1 AND t.id = $2
          ORDER BY m.is_new DESC, CASE WHEN m.is_new THEN m.seq ELSE m.revision END",
     ))
     .bind(tx.team_id())
@@ -194,7 +189,6 @@ pub struct FeedPiece {
 /// # Errors
 /// As any statement.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPiece> {
-    // Two ranges of one index: transactions that had not begun at the window's start, and those that were open then.
     let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.thread_id,
             t.id AS t_id, t.object_type AS t_object_type, t.object_id AS t_object_id, t.object_label AS t_object_label,
@@ -203,34 +197,16 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPi
         ", m.body,
             m.created_at AS m_created_at, m.edited_at, m.deleted_at, ",
         event_columns!("e."),
-        " FROM (SELECT pg_current_snapshot()::text AS snapshot,
-             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
-             least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
-         LEFT JOIN LATERAL (
-             (SELECT transaction_id, thread_id, seq, kind, event_id, author_kind, author_id, author_name, on_behalf_of,
-                  on_behalf_of_name, body, created_at, edited_at, deleted_at
-              FROM thread_messages
-              WHERE team_id = $1 AND transaction_id >= $2 AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, thread_id, seq) > ($6, $7, $8)
-              ORDER BY transaction_id, thread_id, seq LIMIT $9)
-             UNION ALL
-             (SELECT transaction_id, thread_id, seq, kind, event_id, author_kind, author_id, author_name, on_behalf_of,
-                  on_behalf_of_name, body, created_at, edited_at, deleted_at
-              FROM thread_messages
-              WHERE team_id = $1 AND transaction_id = ANY ($3) AND transaction_id < now.until AND transaction_id <> ALL ($5)
-                  AND (transaction_id, thread_id, seq) > ($6, $7, $8)
-              ORDER BY transaction_id, thread_id, seq LIMIT $9)
-             ORDER BY transaction_id, thread_id, seq LIMIT $9
-         ) m ON true
-         LEFT JOIN threads t ON t.team_id = $1 AND t.id = m.thread_id
-         LEFT JOIN LATERAL (
-             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
-                 daybook_short_json(event_data) AS event_data,
-                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
-             FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
-         ) e ON true
-         ORDER BY m.transaction_id, m.thread_id, m.seq",
+        from_window!((
+            "thread_messages",
+            "transaction_id, thread_id, seq, kind, event_id, author_kind, author_id, author_name, on_behalf_of,
+                  on_behalf_of_name, body, created_at, edited_at, deleted_at",
+            "transaction_id, thread_id, seq"
+        )),
+        "LEFT JOIN threads t ON t.team_id = $1 AND t.id = m.thread_id
+         ",
+        join_event!("m.event_id"),
+        " ORDER BY m.transaction_id, m.thread_id, m.seq",
     ));
     let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows

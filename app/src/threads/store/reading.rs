@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::events::{Event, EventsParts, ObjectRef, Sentences, event_columns, event_from_row};
+use crate::events::{Event, EventsParts, ObjectRef, Sentences, event_columns, event_from_row, join_event};
 use crate::http::{ByteBudget, MAX_PAGE_BYTES};
 use crate::tenancy::{Person, TeamTx};
 use crate::threads::grouping::MessageWithEvent;
@@ -258,14 +258,9 @@ pub(in crate::threads) async fn read_page(
          LEFT JOIN thread_followers f ON f.team_id = $1 AND f.thread_id = $2 AND f.user_id = $8
          LEFT JOIN thread_messages m ON m.team_id = $1 AND m.thread_id = $2
              AND m.seq > (SELECT low - $9 FROM page) AND m.seq <= (SELECT high + $9 FROM page)
-         LEFT JOIN LATERAL (
-             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason,
-                 daybook_short_json(event_data) AS event_data,
-                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
-             FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
-         ) e ON true
-         ORDER BY m.seq",
+         ",
+        join_event!("m.event_id"),
+        " ORDER BY m.seq",
     ))
     .bind(tx.team_id())
     .bind(thread_id)
@@ -337,13 +332,9 @@ pub(in crate::threads) async fn get_message(tx: &TeamTx, thread_id: Uuid, seq: i
             ",
         event_columns!("e."),
         " FROM thread_messages m
-         LEFT JOIN LATERAL (
-             SELECT id, team_id, event_type, event_name, object_type, object_id, object_label, threadable, scope_type,
-                 scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data,
-                 schema_version, correlation_id, causation_id, request_id, transaction_id, created_at
-             FROM events WHERE team_id = $1 AND id = m.event_id OFFSET 0
-         ) e ON true
-         WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3"
+         ",
+        join_event!("m.event_id", whole),
+        " WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3"
     ));
     let row = tx
         .fetch_optional(query.bind(tx.team_id()).bind(thread_id).bind(seq))
