@@ -208,7 +208,8 @@ impl Remote {
         })
     }
 
-    /// Opens the team's live socket.
+    /// Opens the team's live socket. The handshake is here and not in a crate, because crates send the request themselves:
+    /// they don't follow a redirect with the token, and don't read problem documents.
     ///
     /// # Errors
     /// [`RemoteError`].
