@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::added::is_added_by_clients;
 use super::nul::contains_nul;
-use super::read_error::ReadError;
+use super::read_error::{ReadError, shortened};
 use super::strings::Strings;
 use crate::error::{Error, FieldError, Result};
 
@@ -49,7 +49,7 @@ fn unknown_beside_flattened(error: &ReadError, parameters: &[(String, String)]) 
     let is_unknown = |name: &str| *error == ReadError::Value(format!("unknown field `{name}`"));
     let (name, _) = parameters.iter().find(|(name, _)| is_unknown(name))?;
     Some(FieldError {
-        field: name.clone(),
+        field: shortened(name),
         detail: "is unknown".to_owned(),
     })
 }
