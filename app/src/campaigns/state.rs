@@ -77,7 +77,7 @@ mod tests {
         let allowed: Vec<_> = all
             .iter()
             .flat_map(|from| all.iter().map(move |to| (from, to)))
-            .filter(|(from, to)| from.require_transition_to(*to).is_ok())
+            .filter(|(from, to)| from.require_transition_to(**to).is_ok())
             .map(|(from, to)| format!("{}→{}", from.as_str(), to.as_str()))
             .collect();
         let expected = "draft→active draft→done active→paused active→approved active→done \
