@@ -212,7 +212,7 @@ mod tests {
                 r#"{"choice":{"Unit":null,"S3cret":1}}"#,
                 "expected one of `Unit`, `Newtype`, `Tuple`, `Struct`",
             ),
-            (r#"{"by_name":7}"#, "expected a map, found a whole number"),
+            (r#"{"by_name":7}"#, "expected an object, found a whole number"),
         ] {
             let error = read::<Everything>(text).unwrap_err();
             assert_eq!(error, ReadError::Value(detail.to_owned()), "{text}");

@@ -111,21 +111,24 @@ impl Error for ReadError {
 
 /// Translates what serde expects: visitors name Rust's types. Other words are left as they are.
 fn in_words(expected: &str) -> &str {
-    match expected.split(' ').next() {
-        Some("struct") => "an object",
-        Some("bool") => "true or false",
-        Some("u8") => "a whole number from 0 to 255",
-        Some("i8") => "a whole number from -128 to 127",
-        Some("u16") => "a whole number from 0 to 65535",
-        Some("i16") => "a whole number from -32768 to 32767",
-        Some("u32") => "a whole number of 32 bits, not below 0",
-        Some("i32") => "a whole number of 32 bits",
-        Some("u64" | "usize") => "a whole number of 64 bits, not below 0",
-        Some("i64" | "isize") => "a whole number of 64 bits",
-        Some("u128") => "a whole number of 128 bits, not below 0",
-        Some("i128") => "a whole number of 128 bits",
-        Some("f32" | "f64") => "a number",
-        Some("char") => "a single character",
+    match expected {
+        "a map" => "an object",
+        "a sequence" => "a list",
+        "a boolean" | "bool" => "true or false",
+        "u8" => "a whole number from 0 to 255",
+        "i8" => "a whole number from -128 to 127",
+        "u16" => "a whole number from 0 to 65535",
+        "i16" => "a whole number from -32768 to 32767",
+        "u32" => "a whole number of 32 bits, not below 0",
+        "i32" => "a whole number of 32 bits",
+        "u64" | "usize" => "a whole number of 64 bits, not below 0",
+        "i64" | "isize" => "a whole number of 64 bits",
+        "u128" => "a whole number of 128 bits, not below 0",
+        "i128" => "a whole number of 128 bits",
+        "f32" | "f64" => "a number",
+        "char" => "a single character",
+        _ if expected.starts_with("struct ") => "an object",
+        _ if expected.starts_with("tuple ") => "a list",
         _ => expected,
     }
 }
