@@ -1,4 +1,5 @@
-//! Writes notification rows. The statements are in SQL files; a part that two statements share has its own file.
+//! Writes notification rows. The statements are in SQL files; a part that two statements share has its own file. To try a
+//! statement in psql, put `PREPARE name AS` before its files, in the order of the constants below.
 //!
 //! Recipients' memberships are locked (KEY SHARE, as by the foreign key) before their rows are written: a member who is
 //! being removed is left out, and does not make another person's change fail.
