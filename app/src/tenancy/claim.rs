@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row as _, pool::PoolConnection};
 use uuid::Uuid;

@@ -10,7 +10,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use sqlx::postgres::{PgRow, Postgres};
 use sqlx::{AssertSqlSafe, Row, pool::PoolConnection};
 use uuid::Uuid;

@@ -7,12 +7,12 @@ use super::TeamTx;
 impl TeamTx {
     /// Returns the id of what causes the changes that are made now: that of the innermost [`Cause`], or the context's.
     pub(crate) fn causation_id(&self) -> Option<Uuid> {
-        self.state().causes.last().copied().or(self.context.causation_id)
+        self.state.lock().causes.last().copied().or(self.context.causation_id)
     }
 
     /// Makes `id` the cause of the changes that follow, until the [`Cause`] is dropped.
     pub(crate) fn begin_cause(&self, id: Uuid) -> Cause<'_> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.causes.push(id);
         Cause {
             tx: self,
