@@ -3,6 +3,7 @@
 # time.
 #
 #   make mutants MODULES="text.rs json"       modules below app/src, tested by the unit tests
+#   make mutants MODULES=run-log              a library below crates, tested by its unit tests
 #   make mutants MODULES=jobs TESTS=jobs::    the unit and integration tests whose names contain jobs::
 #   make mutants REF=v0.1.0                   all code that differs from there; by default, from the last release
 #
@@ -25,6 +26,9 @@ if ! command -v cargo-mutants >/dev/null; then
 fi
 
 options=(--in-place --no-shuffle --colors never --output "$report" --package daybook)
+for library in crates/*/; do
+	options+=(--package "daybook-$(basename "$library")")
+done
 if [ -n "${MODULES:-}" ]; then
 	for module in $MODULES; do
 		if [ -d "app/src/$module" ]; then
@@ -32,6 +36,9 @@ if [ -n "${MODULES:-}" ]; then
 		fi
 		if [ -e "app/src/${module%.rs}.rs" ]; then
 			options+=(--file "app/src/${module%.rs}.rs")
+		fi
+		if [ -d "crates/$module" ]; then
+			options+=(--file "crates/$module/src/**")
 		fi
 	done
 else
@@ -41,7 +48,7 @@ else
 		exit 2
 	fi
 	mkdir -p "$target/mutants"
-	git diff "$ref" HEAD -- app/src >"$target/mutants/diff"
+	git diff "$ref" HEAD -- app/src crates >"$target/mutants/diff"
 	options+=(--in-diff "$target/mutants/diff")
 fi
 if [ -n "${SHARD:-}" ]; then

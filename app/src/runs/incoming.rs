@@ -1,15 +1,17 @@
 //! Parses and validates incoming lines.
 
+use daybook_run_log::{IncomingLine, format_time};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::log::{IncomingLine, moment};
 use super::status::RunStatus;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Json;
 use crate::json::fault_in;
 use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 
+/// The source of the lines that the service itself writes.
+pub(super) const SERVICE_SOURCE: &str = "daybook";
 /// The maximum length of a type or a source.
 const MAX_WORD: usize = 100;
 
@@ -49,7 +51,7 @@ pub(super) fn parse_line(text: &[u8], limit: usize, number: Option<u64>) -> Resu
     if line.source.as_deref().is_some_and(|source| !is_valid_name(source)) {
         return Err(Error::invalid(at("source"), name_rule));
     }
-    if line.source.as_deref() == Some("daybook") {
+    if line.source.as_deref() == Some(SERVICE_SOURCE) {
         return Err(Error::invalid(at("source"), "is reserved for the service"));
     }
     if line.payload.is_some_and(|payload| !payload.get().starts_with('{')) {
@@ -92,7 +94,7 @@ pub(super) fn parse_line(text: &[u8], limit: usize, number: Option<u64>) -> Resu
         if !is_writable(&parsed.to_utc()) {
             return Err(Error::invalid(at("created_at"), MUST_BE_WRITABLE));
         }
-        line.created_at = Some(moment(parsed.to_utc()).into());
+        line.created_at = Some(format_time(parsed.to_utc()).into());
     }
     Ok(line)
 }

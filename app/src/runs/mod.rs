@@ -11,7 +11,7 @@
 //! POST …/complete ─► registry: the last line with the summary ─► the row, its event, the thread
 //! ```
 //!
-//! - `log`: the log files and the write-ahead log. It uses neither the database nor HTTP.
+//! - The crate `daybook-run-log`: the log files and the write-ahead log. It uses neither the database nor HTTP.
 //! - `registry`: decides which process writes which log. A process acquires a log under a lease, maintains it, and
 //!   closes it.
 //! - `incoming`: parses and validates lines. `streaming`: sends a log to readers. `summary`: computes a run's summary.
@@ -24,7 +24,6 @@
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
 mod incoming;
-pub mod log;
 mod model;
 mod new_run;
 mod parts;

@@ -1,8 +1,8 @@
 //! Rebuilds summaries from logs.
 
+use daybook_run_log::RunKey;
 use uuid::Uuid;
 
-use super::log::RunKey;
 use super::registry::Runs;
 use super::status::RunStatus;
 use super::store::{self, Filter};

@@ -3,9 +3,9 @@
 //! The process needs the storage's folder. It skips runs whose folder is not in its storage, because another process
 //! handles them.
 
+use daybook_run_log::{RunKey, Sealed, Storage};
 use sqlx::Row as _;
 
-use super::log::{RunKey, Sealed};
 use super::registry::Runs;
 use super::store;
 use crate::error::{Error, Result};
@@ -70,12 +70,9 @@ impl Runs {
             return Ok(None);
         }
         // The log may have been sealed before, without an update of the row.
-        let path = format!("{}.zst", super::log::Storage::events_path(run));
+        let path = format!("{}.zst", Storage::events_path(run));
         set_log_state(database, run, "sealed", Some(&path)).await?;
-        Ok(Some(sealed.unwrap_or(Sealed {
-            plain_bytes: 0,
-            sealed_bytes: 0,
-        })))
+        Ok(Some(sealed.unwrap_or_default()))
     }
 
     /// Deletes a log. Returns false if it is not in this storage.

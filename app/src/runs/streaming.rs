@@ -9,13 +9,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use daybook_run_log::{Durable, LineReader, LogEnd, Source, StoredLine, sequence_of};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::log::{Durable, LineReader, LogEnd, Source, StoredLine, sequence_of};
 use super::readers::{Permission, ReaderPermit, closing_reason, record_refusal};
 use crate::error::{Error, Result};
 use crate::http::MAX_PAGE_BYTES;

@@ -6,11 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
+use daybook_run_log::StoredLine;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-
-use super::log::StoredLine;
 
 /// The version of the summary's schema, for programs that read old summaries.
 const SCHEMA: &str = "daybook.run_summary/v1";

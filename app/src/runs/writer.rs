@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use daybook_run_log::{LogError, RunKey, Writer};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -10,7 +11,6 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::incoming::parse_line;
-use super::log::{LogError, RunKey, Writer};
 use super::new_run::{Ending, NewRun};
 use super::registry::{EndOutcome, LogLocation, Runs};
 use super::view::RunView;
@@ -101,7 +101,7 @@ impl RunWriter {
     /// [`Error::Unavailable`] if the log can't be written.
     pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
         let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
-        let incoming = parse_line(text.as_bytes(), self.runs.limits().line_bytes, None)?;
+        let incoming = parse_line(text.as_bytes(), self.runs.max_line_bytes(), None)?;
         let mut seq = self.seq.lock().await;
         let writer = Writer {
             id: format!("job-{}", self.context.actor.id().unwrap_or_default().simple()),

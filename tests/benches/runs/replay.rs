@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use daybook::runs::log::RunKey;
 use daybook::runs::{Runs, RunsOptions};
+use daybook_run_log::RunKey;
 
 use crate::client::{Connection, request};
 use crate::service::Service;

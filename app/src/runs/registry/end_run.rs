@@ -7,23 +7,21 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use daybook_entity::run::Model;
+use daybook_run_log::{COMPLETED, IncomingLine, LineReader, Log, RunKey, Source, StoredLine, format_time};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::slot::{raw_json, service_line};
+use super::slot::raw_json;
 use super::{LogLocation, OpenLog, Runs, not_here};
 use crate::error::{Error, Result};
-use crate::runs::log::{LineReader, Log, RunKey, Source, StoredLine, moment};
+use crate::runs::incoming::SERVICE_SOURCE;
 use crate::runs::new_run::Ending;
 use crate::runs::status::RunStatus;
 use crate::runs::store::{self, FinalState};
 use crate::runs::summary::{Fold, RunSummary};
 use crate::tenancy::{Context, Database};
-
-/// The type of a run's last line.
-const COMPLETED: &str = "run.completed";
 
 /// The result of ending a run.
 #[derive(Debug)]
@@ -127,7 +125,7 @@ impl Runs {
     /// Writes the last line, after all accepted lines are durable.
     async fn write_end(&self, run: RunKey, open: &OpenLog, ending: &Ending) -> Result<FinalState> {
         let log = &open.log;
-        log.close_when_safe().await?;
+        log.close().await?;
         let completed_at = Utc::now();
         let mut payload = json!({
             "status": ending.status,
@@ -138,14 +136,15 @@ impl Runs {
         });
         let bytes = log.durable().borrow().bytes;
         let mut fold = self.fold(run, Some(bytes)).await?;
-        fold.take(COMPLETED, &moment(completed_at), &raw_json(&payload));
+        fold.take(COMPLETED, &format_time(completed_at), &raw_json(&payload));
         let summary = fold.finish();
         let text = serde_json::to_string(&summary)?;
         payload["summary"] = serde_json::to_value(RawValue::from_string(text.clone())?)?;
         let payload = raw_json(&payload);
-        let mut line = service_line(COMPLETED, Some(&payload));
-        line.created_at = Some(moment(completed_at).into());
-        open.node_lease.node().append_own(log, line, true).await?;
+        let mut line = IncomingLine::new(COMPLETED, Some(&payload));
+        line.created_at = Some(format_time(completed_at).into());
+        let node = open.node_lease.node();
+        node.append_last(log, line, SERVICE_SOURCE).await?;
         Ok(FinalState {
             status: ending.status,
             exit_code: ending.exit_code,

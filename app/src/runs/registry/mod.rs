@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use daybook_run_log::{Appended, IncomingLine, Log, LogError, RunKey, Storage, Writer};
 use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -23,7 +24,6 @@ use uuid::Uuid;
 
 use self::node::NodeLease;
 use self::slot::Slot;
-use super::log::{Appended, IncomingLine, Limits, Log, LogError, RunKey, Storage, Writer};
 use super::new_run::NewRun;
 use super::readers::Readers;
 use super::status::RunStatus;
@@ -104,9 +104,9 @@ impl Runs {
         self.0.readers.open()
     }
 
-    /// Returns the maximum sizes of logs and lines.
-    pub(super) fn limits(&self) -> Limits {
-        self.0.options.limits
+    /// Returns the maximum size of an incoming line, in bytes.
+    pub(super) fn max_line_bytes(&self) -> usize {
+        self.0.options.line_bytes
     }
 
     /// Returns a receiver that becomes true when the process shuts down. Streams of logs then end, and their clients
@@ -408,6 +408,8 @@ impl From<LogError> for Error {
                 detail: detail.into(),
                 source: None,
             },
+            // Lines, names and sizes are checked before they reach the log.
+            _ => Self::internal(error),
         }
     }
 }

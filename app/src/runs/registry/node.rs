@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use daybook_run_log::{OpenFilesLimits, RunKey, WriterNode, WriterNodeOptions};
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
@@ -13,7 +14,6 @@ use uuid::Uuid;
 
 use super::{EndOutcome, LogLocation, RegistryState, Runs, stopping};
 use crate::error::{Error, Result};
-use crate::runs::log::{OpenFilesLimits, RunKey, WriterNode, WriterNodeOptions};
 use crate::runs::new_run::Ending;
 use crate::runs::store;
 use crate::tenancy::{Context, Database};
@@ -66,10 +66,7 @@ impl Drop for NodeLease {
 fn limit_to_descriptors(limits: OpenFilesLimits) -> OpenFilesLimits {
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
     let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
-    OpenFilesLimits {
-        max: limits.max.min(quarter).max(8),
-        ..limits
-    }
+    OpenFilesLimits::new(limits.max.min(quarter).max(8), limits.idle_after)
 }
 
 fn is_valid(until: &Mutex<Instant>) -> bool {
@@ -103,17 +100,14 @@ impl Runs {
         }
         let lease = self.0.options.lease;
         let until = Arc::new(Mutex::new(holds_until(Instant::now(), lease)));
-        let options = WriterNodeOptions {
-            limits: self.0.options.limits,
-            segment_bytes: self.0.options.segment_bytes,
-            open_files: limit_to_descriptors(self.0.options.open_files),
-        };
+        let options = WriterNodeOptions::default()
+            .max_log_bytes(self.0.options.run_bytes)
+            .segment_bytes(self.0.options.segment_bytes)
+            .open_files(limit_to_descriptors(self.0.options.open_files));
         let (storage, clock) = (self.storage().clone(), until.clone());
-        let node = tokio::task::spawn_blocking(move || {
-            WriterNode::start(&storage, options, Arc::new(move || is_valid(&clock)))
-        })
-        .await
-        .map_err(Error::internal)??;
+        let node = tokio::task::spawn_blocking(move || WriterNode::start(&storage, options, move || is_valid(&clock)))
+            .await
+            .map_err(Error::internal)??;
         let tx = store::begin_in_system_team(database).await?;
         store::register_node(&tx, node.id(), &self.0.options.url).await?;
         tx.commit().await?;

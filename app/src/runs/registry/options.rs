@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::runs::log::{Limits, OpenFilesLimits};
+use daybook_run_log::OpenFilesLimits;
 
 /// The options of a process's run logs.
 #[derive(Debug, Clone)]
@@ -12,8 +12,10 @@ pub struct RunsOptions {
     pub storage: PathBuf,
     /// The URL to which other processes redirect clients that request a log of this process.
     pub url: String,
-    /// The maximum sizes of logs and lines.
-    pub limits: Limits,
+    /// The maximum size of an incoming line, in bytes.
+    pub line_bytes: usize,
+    /// The maximum size of a run's log, in bytes.
+    pub run_bytes: u64,
     /// The size of a segment of the write-ahead log, in bytes.
     pub segment_bytes: u64,
     /// The maximum number of open log files, and how long an idle one stays open. The logs use at most a quarter of the
@@ -41,15 +43,10 @@ impl RunsOptions {
         Self {
             storage: storage.into(),
             url: url.into(),
-            limits: Limits {
-                line_bytes: 256 << 10,
-                run_bytes: 1 << 30,
-            },
+            line_bytes: 256 << 10,
+            run_bytes: 1 << 30,
             segment_bytes: 32 << 20,
-            open_files: OpenFilesLimits {
-                max: OPEN_LOGS,
-                idle_after: CLOSE_IDLE_AFTER,
-            },
+            open_files: OpenFilesLimits::new(OPEN_LOGS, CLOSE_IDLE_AFTER),
             open_runs: OPEN_RUNS,
             max_readers: (1_000, 500),
             lease: Duration::from_secs(15),
@@ -66,7 +63,7 @@ impl RunsOptions {
     /// Sets the maximum size of a line and of a log, in bytes.
     #[must_use]
     pub fn limits(mut self, line_bytes: usize, run_bytes: u64) -> Self {
-        self.limits = Limits { line_bytes, run_bytes };
+        (self.line_bytes, self.run_bytes) = (line_bytes, run_bytes);
         self
     }
 

@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use daybook_run_log::{IncomingLine, LogError, Opened};
 use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::OpenLog;
 use super::node::NodeLease;
-use crate::runs::log::{IncomingLine, LogError, Opened};
+use crate::runs::incoming::SERVICE_SOURCE;
 use crate::runs::status::RunStatus;
 use crate::runs::store::Lease;
 
@@ -112,35 +113,27 @@ impl Slot {
         let log = &opened.log;
         let empty = log.durable().borrow().sequence == 0;
         if empty {
-            node.append_own(log, service_line("run.queued", None), false).await?;
+            node.append_own(log, IncomingLine::new("run.queued", None), SERVICE_SOURCE)
+                .await?;
             if lease.status == RunStatus::Running {
-                node.append_own(log, service_line("run.started", None), false).await?;
+                node.append_own(log, IncomingLine::new("run.started", None), SERVICE_SOURCE)
+                    .await?;
             }
         }
         if opened.cut_bytes > 0 {
             let payload = raw_json(&json!({"cut_bytes": opened.cut_bytes}));
-            node.append_own(log, service_line("log.recovered", Some(&payload)), false)
+            node.append_own(log, IncomingLine::new("log.recovered", Some(&payload)), SERVICE_SOURCE)
                 .await?;
         }
         let refused = self.refused.load(Ordering::Relaxed);
         if refused > 0 {
             let reason = "these lines were refused while the log could not be written";
             let payload = raw_json(&json!({"count": refused, "reason": reason}));
-            node.append_own(log, service_line("log.gap", Some(&payload)), false)
+            node.append_own(log, IncomingLine::new("log.gap", Some(&payload)), SERVICE_SOURCE)
                 .await?;
             self.refused.fetch_sub(refused, Ordering::Relaxed);
         }
         Ok(())
-    }
-}
-
-/// Creates a line that the service itself writes.
-pub(super) fn service_line<'a>(kind: &'a str, payload: Option<&'a RawValue>) -> IncomingLine<'a> {
-    IncomingLine {
-        kind: kind.into(),
-        payload,
-        created_at: None,
-        source: None,
     }
 }
 

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
+use daybook_run_log::{Appended, IncomingLine, LogError, RunKey, Writer};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,7 +21,6 @@ use crate::auth::AuthParts;
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, Path, ServiceState, Team, media_type};
 use crate::runs::incoming::{parse_line, status_in};
-use crate::runs::log::{Appended, IncomingLine, LogError, RunKey, Writer};
 use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
 use crate::tenancy::{Claim, Database};
 use crate::wide_events::WideEvent;
@@ -233,7 +233,7 @@ impl AppendRequest<'_> {
     }
 
     async fn append_one(&self, open: &OpenLog, body: Body, writer: Option<Writer>) -> Result<RunEventsAppended> {
-        let limit = self.runs.limits().line_bytes;
+        let limit = self.runs.max_line_bytes();
         let mut stream = body.into_data_stream();
         let mut text = BytesMut::new();
         while let Some(chunk) = stream.next().await {
@@ -305,7 +305,7 @@ impl AppendRequest<'_> {
 
     /// Parses the lines of a chunk up to the first invalid one, and returns its error.
     fn batch<'a>(&self, lines: &'a [u8], number: &mut u64) -> (Vec<IncomingLine<'a>>, Option<Error>) {
-        let limit = self.runs.limits().line_bytes;
+        let limit = self.runs.max_line_bytes();
         let mut batch = Vec::with_capacity(lines.len() / 128);
         let mut rest = lines;
         while !rest.is_empty() {
@@ -327,7 +327,7 @@ impl AppendRequest<'_> {
 
     /// Returns an error if an incomplete line is already too long.
     fn too_long(&self, line: &[u8], number: u64) -> Option<Error> {
-        let limit = self.runs.limits().line_bytes;
+        let limit = self.runs.max_line_bytes();
         (line.len() > limit).then(|| {
             let detail = format!("is longer than {limit} bytes, the maximum length of a line");
             Error::invalid(format!("line {}", number + 1), detail)

@@ -2,13 +2,13 @@
 
 use axum::extract::FromRequestParts as _;
 use axum::http::request::Parts;
+use daybook_run_log::StoredLine;
 use futures_util::FutureExt as _;
 
 use super::RunParams;
 use super::read_request::ReadParams;
 use crate::error::Error;
 use crate::http::Query;
-use crate::runs::log::StoredLine;
 
 /// Parses a query as both routes do, and applies its line filter to `lines`.
 pub(crate) fn fuzz_filters(head: &mut Parts, lines: &[u8], is_clients_mistake: fn(&Error) -> bool) {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use daybook_run_log::{LogEnd, LogError};
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::append_lines::AppendRequest;
 use crate::error::Error;
 use crate::http::CREDENTIAL_EXPIRED;
-use crate::runs::log::{LogEnd, LogError};
 use crate::runs::registry::OpenLog;
 
 /// The interval at which a silent writer's permission is checked again.

@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use daybook_entity::run::Model;
+use daybook_run_log::RunKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -25,7 +26,6 @@ use uuid::Uuid;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::fuzz_filters::fuzz_filters;
 use self::read_request::{ReadRequest, StartAt};
-use super::log::RunKey;
 use super::new_run::NewRun;
 use super::registry::Runs;
 use super::status::RunStatus;

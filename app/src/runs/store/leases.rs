@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use daybook_run_log::RunKey;
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::runs::log::RunKey;
 use crate::runs::status::RunStatus;
 use crate::tenancy::{Database, TeamTx, WorkerDatabase};
 

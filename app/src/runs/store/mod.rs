@@ -11,6 +11,7 @@ pub(super) use self::leases::{
 
 use chrono::{DateTime, Utc};
 use daybook_entity::run::{ActiveModel, Column, Entity, Model};
+use daybook_run_log::{RunKey, Storage};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
@@ -19,7 +20,6 @@ use serde_json::Value;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::log::{RunKey, Storage};
 use super::model::reason;
 use super::new_run::NewRun;
 use super::status::RunStatus;

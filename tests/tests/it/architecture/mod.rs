@@ -1,6 +1,7 @@
-//! Checks the sources of `app/src` for rules that the compiler can't enforce.
+//! Checks the sources of `app/src` and `crates` for rules that the compiler can't enforce.
 
 mod contents;
+mod crates;
 mod imports;
 mod sources;
 

@@ -1,4 +1,4 @@
-//! Reads the files of `app/src`, without comments, the contents of strings and unit tests.
+//! Reads the files of `app/src` and of libraries, without comments, the contents of strings and unit tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,16 +93,21 @@ fn code_of(text: &str) -> String {
 }
 
 pub(super) fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/src");
+    let sources = sources_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/src"));
+    assert!(sources.len() > 80, "only {} files in app/src", sources.len());
+    sources
+}
+
+/// Reads the Rust files below a folder.
+pub(super) fn sources_below(root: &Path) -> Vec<Source> {
     let mut found = Vec::new();
-    walk(&root, &mut found);
-    assert!(found.len() > 80, "only {} files in {}", found.len(), root.display());
+    walk(root, &mut found);
     let mut sources: Vec<_> = found
         .into_iter()
         .map(|file| {
             let text = fs::read_to_string(&file).unwrap();
             Source {
-                path: file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+                path: file.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
                 code: code_of(&text),
                 lines: text.lines().count(),
             }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use uuid::Uuid;
 
 use super::LogError;
-use super::committer::{Committer, MayWrite};
+use super::committer::Committer;
 use super::file::{LogFile, lock_file};
-use super::layout::{Layout, RunKey, make_folder};
+use super::layout::{Layout, RunKey, make_folder, sync_folder};
 use super::line::{Envelope, IncomingLine};
-use super::log::{Appended, Limits, Log};
-use super::open::recover_file;
+use super::log::{Appended, Log};
+use super::open::{COMPLETED, recover_file};
 use super::open_files::OpenFilesLimits;
 use super::recovery;
 use super::sealed::{Sealed, SealedLogs, remove, seal};
@@ -29,17 +29,53 @@ pub struct Storage {
 
 /// The options of a writer node.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct WriterNodeOptions {
-    /// The maximum sizes of logs and lines.
-    pub limits: Limits,
+    /// The maximum size of a log, in bytes.
+    pub max_log_bytes: u64,
     /// The size of a segment of the write-ahead log, in bytes. There are at most four segments.
     pub segment_bytes: u64,
     /// The maximum number of open log files, and how long an idle one stays open.
     pub open_files: OpenFilesLimits,
 }
 
+impl WriterNodeOptions {
+    /// Sets the maximum size of a log, in bytes.
+    #[must_use]
+    pub const fn max_log_bytes(mut self, max_log_bytes: u64) -> Self {
+        self.max_log_bytes = max_log_bytes;
+        self
+    }
+
+    /// Sets the size of a segment of the write-ahead log, in bytes.
+    #[must_use]
+    pub const fn segment_bytes(mut self, segment_bytes: u64) -> Self {
+        self.segment_bytes = segment_bytes;
+        self
+    }
+
+    /// Sets the maximum number of open log files, and how long an idle one stays open.
+    #[must_use]
+    pub const fn open_files(mut self, open_files: OpenFilesLimits) -> Self {
+        self.open_files = open_files;
+        self
+    }
+}
+
+impl Default for WriterNodeOptions {
+    /// Logs of at most 1 GiB, segments of 32 MiB, 256 open files.
+    fn default() -> Self {
+        Self {
+            max_log_bytes: 1 << 30,
+            segment_bytes: 32 << 20,
+            open_files: OpenFilesLimits::default(),
+        }
+    }
+}
+
 /// A log that was opened for writing.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Opened {
     /// The log.
     pub log: Arc<Log>,
@@ -47,7 +83,7 @@ pub struct Opened {
     pub cut_bytes: u64,
     /// The number of unreadable lines.
     pub unreadable: u64,
-    /// Whether the last line is the run's end.
+    /// Whether the last line has the type [`COMPLETED`].
     pub completed: bool,
 }
 
@@ -77,10 +113,11 @@ impl Storage {
         }
     }
 
-    /// Seals a complete log.
+    /// Seals a complete log: compresses it into a temporary file, verifies that file, and then removes the plain file.
+    /// Readers that have the plain file open can continue. Returns `None` if there is no plain file here.
     ///
     /// # Errors
-    /// The errors of [`seal`].
+    /// An error of the file system; `InvalidData` if the compressed file has other content. Then the plain file stays.
     pub fn seal(&self, run: RunKey) -> io::Result<Option<Sealed>> {
         seal(&self.layout, &*self.sealed, run)
     }
@@ -161,18 +198,25 @@ impl Storage {
 pub struct WriterNode {
     id: Uuid,
     layout: Layout,
-    limits: Limits,
+    max_log_bytes: u64,
     committer: Committer,
     /// The logs that this node has opened and that are still in use.
     logs: Mutex<Vec<Weak<Log>>>,
 }
 
 impl WriterNode {
-    /// Starts a node in a storage: creates its write-ahead log and starts the committer.
+    /// Starts a node in a storage: creates its write-ahead log and starts the committer, a thread.
+    ///
+    /// `may_write` is called before each commit. If it returns false, the commit fails, and the node writes no more. It
+    /// is for processes that don't share the storage and agree by a lease on who writes; otherwise it is `|| true`.
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
-    pub fn start(storage: &Storage, options: WriterNodeOptions, may_write: MayWrite) -> Result<Self, LogError> {
+    pub fn start(
+        storage: &Storage,
+        options: WriterNodeOptions,
+        may_write: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Self, LogError> {
         let id = Uuid::now_v7();
         let committer = WalFolder::create(storage.layout.wal(id))
             .and_then(|folder| {
@@ -182,7 +226,7 @@ impl WriterNode {
                     folder,
                     options.segment_bytes,
                     Box::new(make),
-                    may_write,
+                    Box::new(may_write),
                     options.open_files,
                 )
             })
@@ -190,7 +234,7 @@ impl WriterNode {
         Ok(Self {
             id,
             layout: storage.layout.clone(),
-            limits: options.limits,
+            max_log_bytes: options.max_log_bytes,
             committer,
             logs: Mutex::default(),
         })
@@ -206,7 +250,10 @@ impl WriterNode {
         self.committer.is_broken()
     }
 
-    /// Opens a run's log for writing, and creates it if it does not exist.
+    /// Opens a run's log for writing, and creates it if it does not exist. Its lines have the `configuration_id`.
+    ///
+    /// `epoch` is recorded in the write-ahead log with each line. It is the number of the lease with which the caller
+    /// writes; a caller without leases passes 1.
     ///
     /// # Errors
     /// [`LogError::Held`], [`LogError::Unwritable`].
@@ -219,11 +266,18 @@ impl WriterNode {
         }
         let file = lock_file(&path)?;
         if is_new && let Some(folder) = path.parent() {
-            super::layout::sync_folder(folder).map_err(failed)?;
+            sync_folder(folder).map_err(failed)?;
         }
         let (found, damage, completed) = recover_file(&file).map_err(failed)?;
         let envelope = Envelope::new(run, configuration_id);
-        let log = Log::new(run, epoch, envelope, self.limits, LogFile::new(path, file), found);
+        let log = Log::new(
+            run,
+            epoch,
+            envelope,
+            self.max_log_bytes,
+            LogFile::new(path, file),
+            found,
+        );
         self.committer.opened(log.clone());
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         if logs.len() == logs.capacity() {
@@ -240,7 +294,7 @@ impl WriterNode {
     }
 
     /// Appends lines to a log and waits until they are durable. Lines of a [`Writer`] that the log already has are
-    /// skipped.
+    /// skipped. Lines without a source of their own get `source`.
     ///
     /// # Errors
     /// [`LogError`]; then no line was appended. After [`LogError::Unwritable`] it is unknown whether lines were
@@ -255,12 +309,36 @@ impl WriterNode {
         log.append(&self.committer, lines, source, writer).await
     }
 
-    /// Appends a line of the service itself, without limits. With `last`, the log accepts no further lines.
+    /// Appends a line of the service itself and waits until it is durable. It has no writer, and is written even if the
+    /// log is full or closed.
     ///
     /// # Errors
-    /// [`LogError::Ended`], [`LogError::Unwritable`].
-    pub async fn append_own(&self, log: &Arc<Log>, line: IncomingLine<'_>, last: bool) -> Result<Appended, LogError> {
-        log.append_own(&self.committer, line, last).await
+    /// [`LogError::InvalidLine`], [`LogError::InvalidName`], [`LogError::Unwritable`].
+    pub async fn append_own(&self, log: &Arc<Log>, line: IncomingLine<'_>, source: &str) -> Result<Appended, LogError> {
+        if line.kind == COMPLETED {
+            let reason = "its type is reserved for the last line";
+            return Err(LogError::InvalidLine { index: 0, reason });
+        }
+        log.append_own(&self.committer, line, source).await
+    }
+
+    /// Appends the last line of a log, whose type must be [`COMPLETED`], and waits until it is durable. It is written
+    /// even if the log is full or closed. The log accepts no further lines.
+    ///
+    /// # Errors
+    /// [`LogError::InvalidLine`], [`LogError::InvalidName`]. After [`LogError::Unwritable`] the log must be opened
+    /// again.
+    pub async fn append_last(
+        &self,
+        log: &Arc<Log>,
+        line: IncomingLine<'_>,
+        source: &str,
+    ) -> Result<Appended, LogError> {
+        if line.kind != COMPLETED {
+            let reason = "the last line has another type";
+            return Err(LogError::InvalidLine { index: 0, reason });
+        }
+        log.append_own(&self.committer, line, source).await
     }
 
     /// Commits all pending lines, syncs the runs' own files, removes the write-ahead log and unlocks the files. Other

@@ -1,5 +1,6 @@
 //! Sealing to a store that fails.
 
+use super::super::sealed::{SealedLogs, seal};
 use super::super::source::ReadSeek;
 use super::*;
 

@@ -155,7 +155,7 @@ async fn a_process_without_its_lease_writes_nothing() {
     let storage = Storage::new(folder.path());
     let leased = Arc::new(AtomicBool::new(true));
     let may_write = leased.clone();
-    let node = WriterNode::start(&storage, OPTIONS, Arc::new(move || may_write.load(Ordering::SeqCst))).unwrap();
+    let node = WriterNode::start(&storage, OPTIONS, move || may_write.load(Ordering::SeqCst)).unwrap();
     let log = node.open(run(1), 1, None).unwrap().log;
     append(&node, &log, &["a"], None).await.unwrap();
     let path = Layout::new(folder.path()).plain(run(1));

@@ -1,4 +1,6 @@
-//! The log files, and how they stay complete after a crash. This module uses neither the database nor HTTP.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! **Parts.** A [`Log`] is one run's log, and this process is its only writer. Appended lines wait in it until the
 //! thread of the *committer* takes them, together with the waiting lines of all other runs. The committer writes them
@@ -21,16 +23,15 @@
 //! **Invariant:** a line's number is its position in the file, counted from 1 without gaps.
 //!
 //! **Invariant:** only one process at a time writes a log. Between processes that share this storage, the lock on the
-//! file ensures this. Between other processes, the lease in the database does. The file of an idle log is closed; then
-//! the lock on the process's write-ahead log takes the place of the file's lock (see `file`).
+//! file ensures this. Between other processes, the lease of the caller does. The file of an idle log is closed; then
+//! the lock on the process's write-ahead log takes the place of the file's lock (see `file.rs`).
+
+#![deny(missing_docs)]
 
 mod committer;
 mod file;
-#[cfg(any(test, feature = "fuzzing"))]
-mod fuzz_line;
 mod layout;
 mod line;
-#[expect(clippy::module_inception, reason = "the log is the subject of this module")]
 mod log;
 mod open;
 mod open_files;
@@ -45,13 +46,12 @@ mod writers;
 use std::io;
 use std::sync::Arc;
 
-#[cfg(any(test, feature = "fuzzing"))]
-pub(super) use self::fuzz_line::stored_line;
 pub use self::layout::RunKey;
-pub use self::line::{IncomingLine, StoredLine, moment, sequence_of};
-pub use self::log::{Appended, Durable, Limits, Log, LogEnd};
+pub use self::line::{IncomingLine, StoredLine, WriterMark, format_time, sequence_of};
+pub use self::log::{Appended, Durable, Log, LogEnd};
+pub use self::open::COMPLETED;
 pub use self::open_files::OpenFilesLimits;
-pub use self::sealed::{Sealed, SealedLogs, seal};
+pub use self::sealed::Sealed;
 pub use self::seek::{LineReader, offset_of};
 pub use self::source::Source;
 pub use self::storage::{Opened, Storage, WriterNode, WriterNodeOptions};
@@ -59,6 +59,7 @@ pub use self::writers::Writer;
 
 /// The reason why a log rejected lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LogError {
     /// The run has ended.
     #[error("the run has ended: its log accepts no more lines")]
@@ -90,6 +91,26 @@ pub enum LogError {
     #[error("a run can have {limit} writers that number their lines")]
     TooManyWriters {
         /// The maximum number of writers.
+        limit: usize,
+    },
+    /// A line can't be stored.
+    #[error("line {index} of the call is invalid: {reason}")]
+    InvalidLine {
+        /// The index of the line in the call, from 0.
+        index: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The source of the call or the id of the writer can't be stored.
+    #[error("the {name} must be 1 to 100 printable ASCII characters except '\"' and '\\'")]
+    InvalidName {
+        /// What has the invalid name.
+        name: &'static str,
+    },
+    /// The lines of one call are too many bytes.
+    #[error("the lines that are written together can have {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
         limit: usize,
     },
     /// The file system reported an error. The text contains no path.

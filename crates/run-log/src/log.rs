@@ -13,25 +13,23 @@ use super::LogError;
 use super::committer::Committer;
 use super::file::LogFile;
 use super::layout::RunKey;
-use super::line::{Envelope, EventIds, IncomingLine, LinePosition, WriterMark, moment, write_line};
+use super::line::{
+    Envelope, EventIds, IncomingLine, LinePosition, WriterMark, check_source, check_writer, format_time, write_line,
+};
+use super::open::COMPLETED;
 use super::writers::{Writer, Writers};
-
-/// The maximum sizes of a log and of its lines.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The maximum size of an incoming line, in bytes.
-    pub line_bytes: usize,
-    /// The maximum size of a run's log, in bytes.
-    pub run_bytes: u64,
-}
 
 /// Back-pressure limit: the maximum number of uncommitted bytes of a run. Faster senders wait.
 const MAX_PENDING_BYTES: usize = 2 << 20;
+/// The maximum size of the lines that one commit writes for a run. A record of the write-ahead log has a length of 32
+/// bits.
+const MAX_BATCH_BYTES: usize = 1 << 30;
 /// The maximum capacity of a buffer that is kept for the next lines.
 const MAX_KEPT_BUFFER_BYTES: usize = 64 << 10;
 
 /// The durable part of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Durable {
     /// Its length in bytes.
     pub bytes: u64,
@@ -43,6 +41,7 @@ pub struct Durable {
 
 /// The reason why a log gets no more lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LogEnd {
     /// The run has ended, and its log is complete.
     Complete,
@@ -52,6 +51,7 @@ pub enum LogEnd {
 
 /// The result of appending lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Appended {
     /// The number of lines that are new.
     pub appended: u64,
@@ -63,12 +63,13 @@ pub struct Appended {
     pub last_sequence: u64,
 }
 
-/// A log of which this process is the only writer.
+/// A log of which this process is the only writer. [`WriterNode::open`](super::WriterNode::open) opens it, and the
+/// writer node appends its lines.
 pub struct Log {
     key: RunKey,
     epoch: u64,
     envelope: Envelope,
-    limits: Limits,
+    max_bytes: u64,
     file: LogFile,
     pending: Mutex<PendingLines>,
     durable: watch::Sender<Durable>,
@@ -120,7 +121,7 @@ impl Log {
         key: RunKey,
         epoch: u64,
         envelope: Envelope,
-        limits: Limits,
+        max_bytes: u64,
         file: LogFile,
         found: InitialState,
     ) -> Arc<Self> {
@@ -128,7 +129,7 @@ impl Log {
             key,
             epoch,
             envelope,
-            limits,
+            max_bytes,
             file,
             ended: AtomicBool::new(false),
             durable: watch::Sender::new(Durable {
@@ -191,6 +192,15 @@ impl Log {
         source: &str,
         writer: Option<&Writer>,
     ) -> Result<Appended, LogError> {
+        check_source(source)?;
+        writer.map_or(Ok(()), check_writer)?;
+        for (index, line) in lines.iter().enumerate() {
+            line.check(index)?;
+            if line.kind == COMPLETED {
+                let reason = "its type is reserved for the last line";
+                return Err(LogError::InvalidLine { index, reason });
+            }
+        }
         let mut durable = self.durable();
         let appended = loop {
             if let Some(appended) = self.submit(committer, lines, source, writer, false)? {
@@ -205,22 +215,23 @@ impl Log {
         Ok(appended)
     }
 
-    /// Appends a line of the service itself, without limits, and waits until it is durable. With `last`, the log
-    /// accepts no further lines.
+    /// Appends a line of the service itself, without the size limit, and waits until it is durable. After a line of the
+    /// type [`COMPLETED`], the log accepts no further lines.
     ///
     /// # Errors
-    /// [`LogError::Ended`], [`LogError::Unwritable`].
+    /// [`LogError::InvalidLine`], [`LogError::InvalidName`], [`LogError::Unwritable`].
     pub(super) async fn append_own(
         self: &Arc<Self>,
         committer: &Committer,
         line: IncomingLine<'_>,
-        last: bool,
+        source: &str,
     ) -> Result<Appended, LogError> {
-        let appended = self
-            .submit(committer, &[line], "daybook", None, true)?
-            .unwrap_or_default();
+        check_source(source)?;
+        line.check(0)?;
+        let last = line.kind == COMPLETED;
+        let appended = self.submit(committer, &[line], source, None, true)?.unwrap_or_default();
         if last {
-            self.close();
+            self.refuse_lines();
         }
         self.wait_until_safe(appended.last_sequence).await?;
         if last {
@@ -229,12 +240,12 @@ impl Log {
         Ok(appended)
     }
 
-    /// Returns whether the log has its last line. The run's row may not be updated yet.
+    /// Returns whether the log has its last line. [`complete`](Self::complete) may not be called yet.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    fn close(&self) {
+    fn refuse_lines(&self) {
         self.pending().closed = true;
     }
 
@@ -242,8 +253,8 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
-    pub async fn close_when_safe(&self) -> Result<(), LogError> {
-        self.close();
+    pub async fn close(&self) -> Result<(), LogError> {
+        self.refuse_lines();
         let last = self.pending().sequence;
         self.wait_until_safe(last).await
     }
@@ -265,7 +276,7 @@ impl Log {
 
     /// Releases the file and publishes that the log is complete.
     pub fn complete(&self) {
-        self.close();
+        self.refuse_lines();
         self.file.release();
         self.durable.send_modify(|durable| {
             durable.end.get_or_insert(LogEnd::Complete);
@@ -297,7 +308,7 @@ impl Log {
             .unwrap_or(0);
         let begin = (pending.buffer.len(), pending.sequence);
         let when = Utc::now();
-        let now = moment(when);
+        let now = format_time(when);
         let mut appended = Appended::default();
         for (at, incoming) in lines.iter().enumerate() {
             let mark = writer.map(|writer| WriterMark {
@@ -319,11 +330,13 @@ impl Log {
             write_line(&mut pending.buffer, &self.envelope, position, incoming, source);
             appended.appended += 1;
         }
-        if !is_service_line && pending.offset + pending.buffer.len() as u64 > self.limits.run_bytes {
+        if !is_service_line && pending.offset + pending.buffer.len() as u64 > self.max_bytes {
             (pending.sequence, _) = (begin.1, pending.buffer.truncate(begin.0));
-            return Err(LogError::Full {
-                limit: self.limits.run_bytes,
-            });
+            return Err(LogError::Full { limit: self.max_bytes });
+        }
+        if pending.buffer.len() > MAX_BATCH_BYTES {
+            (pending.sequence, _) = (begin.1, pending.buffer.truncate(begin.0));
+            return Err(LogError::TooLarge { limit: MAX_BATCH_BYTES });
         }
         if let Some(writer) = writer
             && appended.appended > 0

@@ -2,6 +2,7 @@
 
 mod damage;
 mod descriptors;
+mod lines;
 mod power_cut;
 mod sealing;
 pub(super) mod syncs;
@@ -28,15 +29,9 @@ use super::wal::{Disk, WalFolder};
 use super::*;
 
 const OPTIONS: WriterNodeOptions = WriterNodeOptions {
-    limits: Limits {
-        line_bytes: 64 << 10,
-        run_bytes: 64 << 20,
-    },
+    max_log_bytes: 64 << 20,
     segment_bytes: 256 << 10,
-    open_files: OpenFilesLimits {
-        max: 3,
-        idle_after: Duration::from_secs(10),
-    },
+    open_files: OpenFilesLimits::new(3, Duration::from_secs(10)),
 };
 
 fn run(number: u128) -> RunKey {
@@ -47,7 +42,7 @@ fn run(number: u128) -> RunKey {
 }
 
 fn node(storage: &Storage) -> WriterNode {
-    WriterNode::start(storage, OPTIONS, Arc::new(|| true)).unwrap()
+    WriterNode::start(storage, OPTIONS, || true).unwrap()
 }
 
 fn line_text(message: &str) -> String {
@@ -201,11 +196,7 @@ async fn a_log_has_a_maximum_number_of_writers_that_number_their_lines() {
 async fn a_log_has_one_writer_node_and_a_size_limit() {
     let folder = TempDir::new().unwrap();
     let storage = Storage::new(folder.path());
-    let limits = Limits {
-        line_bytes: 1024,
-        run_bytes: 1_000,
-    };
-    let node = WriterNode::start(&storage, WriterNodeOptions { limits, ..OPTIONS }, Arc::new(|| true)).unwrap();
+    let node = WriterNode::start(&storage, OPTIONS.max_log_bytes(1_000), || true).unwrap();
     let log = node.open(run(1), 1, None).unwrap().log;
     let other_node = self::node(&storage);
     assert_eq!(other_node.open(run(1), 2, None).unwrap_err(), LogError::Held);
@@ -215,13 +206,8 @@ async fn a_log_has_one_writer_node_and_a_size_limit() {
     assert_eq!(full, Err(LogError::Full { limit: 1_000 }));
     assert_eq!(append(&node, &log, &["c"], None).await.unwrap().last_sequence, 3);
     // The last line can be written although the log is full.
-    let end = IncomingLine {
-        kind: "run.completed".into(),
-        payload: None,
-        created_at: None,
-        source: None,
-    };
-    let end = node.append_own(&log, end, true).await.unwrap();
+    let end = node.append_last(&log, IncomingLine::new(COMPLETED, None), "service");
+    let end = end.await.unwrap();
     assert_eq!(end.last_sequence, 4);
     assert_eq!(append(&node, &log, &["d"], None).await, Err(LogError::Ended));
     log.complete();
@@ -334,7 +320,7 @@ async fn a_failed_fsync_publishes_nothing_and_recovery_restores_all_acknowledged
         Box::new(move |folder, number, bytes| {
             Ok(Box::new(Failing(folder.segment(number, bytes)?, flag.clone())) as Box<dyn Disk>)
         }),
-        Arc::new(|| true),
+        Box::new(|| true),
         OPTIONS.open_files,
     )
     .unwrap();
@@ -345,7 +331,7 @@ async fn a_failed_fsync_publishes_nothing_and_recovery_restores_all_acknowledged
         run(1),
         1,
         Envelope::new(run(1), None),
-        OPTIONS.limits,
+        OPTIONS.max_log_bytes,
         LogFile::new(path.clone(), file),
         found,
     );

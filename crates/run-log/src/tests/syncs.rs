@@ -40,7 +40,7 @@ async fn a_node_that_shuts_down_has_synced_every_file_even_closed_ones() {
         max: 2,
         idle_after: Duration::from_millis(20),
     };
-    let node = WriterNode::start(&storage, WriterNodeOptions { open_files, ..OPTIONS }, Arc::new(|| true)).unwrap();
+    let node = WriterNode::start(&storage, OPTIONS.open_files(open_files), || true).unwrap();
     for number in 1..=4 {
         let log = node.open(run(number), 1, None).unwrap().log;
         append(&node, &log, &["a"], None).await.unwrap();

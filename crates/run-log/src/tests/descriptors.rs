@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
+
 use super::*;
 
 /// Returns the number of this process's descriptors for logs below a folder.
@@ -27,7 +29,7 @@ async fn eventually(folder: &Path, expected: usize) {
 
 fn node_with(storage: &Storage, max: usize, idle_after: Duration) -> WriterNode {
     let open_files = OpenFilesLimits { max, idle_after };
-    WriterNode::start(storage, WriterNodeOptions { open_files, ..OPTIONS }, Arc::new(|| true)).unwrap()
+    WriterNode::start(storage, OPTIONS.open_files(open_files), || true).unwrap()
 }
 
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -73,8 +75,13 @@ async fn more_logs_than_may_be_open_are_written_in_turn_and_lose_nothing() {
         assert!(open <= 4, "{open} descriptors");
     }
     // Also all logs at the same time.
-    let all = logs.iter().map(|log| append(&node, log, &["together"], None));
-    for appended in futures_util::future::join_all(all).await {
+    let node = Arc::new(node);
+    let mut all = JoinSet::new();
+    for log in &logs {
+        let (node, log) = (node.clone(), log.clone());
+        all.spawn(async move { append(&node, &log, &["together"], None).await });
+    }
+    for appended in all.join_all().await {
         assert_eq!(appended.unwrap().last_sequence, ROUNDS as u64 + 1);
     }
     assert!(descriptors(folder.path()) <= 4);

@@ -7,14 +7,15 @@ use super::LogError;
 /// The maximum number of such writers of a run.
 const MAX_WRITERS: usize = 64;
 
-/// A writer that numbers its lines. The first line of a request has the number `seq`.
+/// A writer that numbers its lines, so that it can send lines again without storing them twice. `seq` is the number of
+/// the first line in a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
-    /// The name that the writer gives itself.
+    /// The name that the writer gives itself, with the characters of a line's type.
     pub id: String,
     /// The writer's epoch, which it increases each time it starts again. An older epoch is refused.
     pub epoch: u64,
-    /// The number of the writer's next line.
+    /// The number of the writer's next line, from 1 in each epoch.
     pub seq: u64,
 }
 

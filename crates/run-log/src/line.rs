@@ -16,7 +16,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::{ContextV7, Timestamp, Uuid};
 
+use super::LogError;
 use super::layout::RunKey;
+use super::writers::Writer;
 
 /// The text before a line's sequence number.
 const SEQUENCE: &[u8] = b",\"sequence\":";
@@ -24,11 +26,18 @@ const SEQUENCE: &[u8] = b",\"sequence\":";
 /// come before it.
 const SEQUENCE_WITHIN: usize = 320;
 
-/// A line as a client sends it: an event without its envelope.
+/// The maximum length of a type, a source and a writer's name, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+/// The maximum length of a time, in bytes.
+const MAX_TIME_BYTES: usize = 64;
+
+/// A line as a client sends it: an event without its envelope. Its JSON form has the fields `type`, `payload`,
+/// `created_at` and `source`, of which only `type` is required.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct IncomingLine<'a> {
-    /// The type of the event, such as `console.line` or `run.table.summary`.
+    /// The type of the event, such as `console.line`: at most 100 printable ASCII characters except `"` and `\`.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
     /// A JSON object; an empty one if it is left out.
@@ -37,18 +46,98 @@ pub struct IncomingLine<'a> {
     /// The time of the event (RFC 3339), if it is not the current time.
     #[serde(borrow, default)]
     pub created_at: Option<Cow<'a, str>>,
-    /// The part of the program that sends the event.
+    /// The part of the program that sends the event, with the characters of a type.
     #[serde(borrow, default)]
     pub source: Option<Cow<'a, str>>,
 }
 
+impl<'a> IncomingLine<'a> {
+    /// Creates a line of a type, with a JSON object as its payload. The log adds the current time.
+    pub fn new(kind: impl Into<Cow<'a, str>>, payload: Option<&'a RawValue>) -> Self {
+        Self {
+            kind: kind.into(),
+            payload,
+            created_at: None,
+            source: None,
+        }
+    }
+
+    /// Formats the line as a run's log would store it, with its line break. It needs no log: it is for tests, and for
+    /// tools that make logs.
+    ///
+    /// # Errors
+    /// [`LogError::InvalidLine`].
+    pub fn to_stored(&self, run: RunKey, sequence: u64, source: &str) -> Result<Vec<u8>, LogError> {
+        self.check(0)?;
+        check_source(source)?;
+        let now = Utc::now();
+        let position = LinePosition {
+            sequence,
+            id: EventIds::default().next(now),
+            now: &format_time(now),
+            writer: None,
+        };
+        let mut line = Vec::new();
+        write_line(&mut line, &Envelope::new(run, None), position, self, source);
+        Ok(line)
+    }
+
+    /// Checks that the line can be stored as JSON and found again. `index` names the line in the error.
+    pub(super) fn check(&self, index: usize) -> Result<(), LogError> {
+        let invalid = |reason| Err(LogError::InvalidLine { index, reason });
+        if !is_plain(&self.kind, MAX_NAME_BYTES) {
+            return invalid("its type must be 1 to 100 printable ASCII characters except '\"' and '\\'");
+        }
+        if self
+            .source
+            .as_deref()
+            .is_some_and(|source| !is_plain(source, MAX_NAME_BYTES))
+        {
+            return invalid("its source must be 1 to 100 printable ASCII characters except '\"' and '\\'");
+        }
+        if self
+            .created_at
+            .as_deref()
+            .is_some_and(|time| !is_plain(time, MAX_TIME_BYTES))
+        {
+            return invalid("its time must be an RFC 3339 time");
+        }
+        if self.payload.is_some_and(|payload| !payload.get().starts_with('{')) {
+            return invalid("its payload must be a JSON object");
+        }
+        Ok(())
+    }
+}
+
+/// Checks the source of lines that have none of their own.
+pub(super) fn check_source(source: &str) -> Result<(), LogError> {
+    match is_plain(source, MAX_NAME_BYTES) {
+        true => Ok(()),
+        false => Err(LogError::InvalidName { name: "source" }),
+    }
+}
+
+/// Checks the name of a writer.
+pub(super) fn check_writer(writer: &Writer) -> Result<(), LogError> {
+    match is_plain(&writer.id, MAX_NAME_BYTES) {
+        true => Ok(()),
+        false => Err(LogError::InvalidName { name: "writer's id" }),
+    }
+}
+
+/// Returns whether a text can be written between quotation marks as it is.
+fn is_plain(text: &str, max_bytes: usize) -> bool {
+    let mut bytes = text.bytes();
+    (1..=max_bytes).contains(&text.len()) && bytes.all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\')
+}
+
 /// The fields that are the same in all lines of a run, as JSON text.
 #[derive(Debug, Clone)]
-pub struct Envelope(String);
+pub(super) struct Envelope(String);
 
 impl Envelope {
     /// Creates the envelope of a run's lines.
-    pub fn new(run: RunKey, configuration_id: Option<&str>) -> Self {
+    pub(super) fn new(run: RunKey, configuration_id: Option<&str>) -> Self {
         let configuration = configuration_id.map_or_else(|| "null".to_owned(), |id| quoted(id).into_owned());
         Self(format!(
             ",\"workspace_id\":\"{}\",\"configuration_id\":{configuration},\"run_id\":\"{}\"",
@@ -59,6 +148,7 @@ impl Envelope {
 
 /// The writer of a line, and the writer's own number of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub struct WriterMark<'a> {
     /// The name that the writer gives itself.
     #[serde(borrow)]
@@ -74,7 +164,7 @@ pub struct WriterMark<'a> {
 pub(super) struct LinePosition<'a> {
     pub(super) sequence: u64,
     pub(super) id: Uuid,
-    /// The current time, as [`moment`] formats it.
+    /// The current time, as [`format_time`] formats it.
     pub(super) now: &'a str,
     pub(super) writer: Option<WriterMark<'a>>,
 }
@@ -96,7 +186,7 @@ impl EventIds {
     }
 }
 
-/// Writes a line with its line break. The incoming line must have been validated.
+/// Writes a line with its line break. The incoming line and the names must have been checked.
 pub(super) fn write_line(
     into: &mut Vec<u8>,
     envelope: &Envelope,
@@ -134,8 +224,8 @@ pub(super) fn write_line(
     into.extend_from_slice(b"}\n");
 }
 
-/// Formats a time as in lines.
-pub fn moment(at: DateTime<Utc>) -> String {
+/// Formats a time as in lines: RFC 3339 with microseconds.
+pub fn format_time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
@@ -170,6 +260,7 @@ pub fn sequence_of(line: &[u8]) -> Option<u64> {
 
 /// A stored line, with the fields that readers need.
 #[derive(Debug, Deserialize)]
+#[non_exhaustive]
 pub struct StoredLine<'a> {
     /// The type of the event.
     #[serde(borrow, rename = "type")]

@@ -9,12 +9,27 @@ use super::log::Log;
 
 /// The maximum number of open log files, and how long an idle one stays open.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct OpenFilesLimits {
     /// The maximum number of log files that are open at the same time. The least recently written ones are closed
     /// first.
     pub max: usize,
     /// The time without a line after which a file is closed.
     pub idle_after: Duration,
+}
+
+impl OpenFilesLimits {
+    /// Creates the limits.
+    pub const fn new(max: usize, idle_after: Duration) -> Self {
+        Self { max, idle_after }
+    }
+}
+
+impl Default for OpenFilesLimits {
+    /// 256 files, 10 seconds.
+    fn default() -> Self {
+        Self::new(256, Duration::from_secs(10))
+    }
 }
 
 /// The logs whose files are open, as the committer thread knows them.

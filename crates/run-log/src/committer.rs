@@ -29,7 +29,7 @@ const MAX_SEGMENTS: usize = 4;
 pub(super) type MakeSegment = Box<dyn FnMut(&WalFolder, usize, u64) -> io::Result<Box<dyn Disk>> + Send>;
 
 /// Returns whether this process may still write. It is called before each commit.
-pub(super) type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
+pub(super) type MayWrite = Box<dyn Fn() -> bool + Send>;
 
 /// The committer thread and its queue.
 #[derive(Debug)]
@@ -346,7 +346,7 @@ impl CommitLoop {
 
     fn commit(&mut self, logs: &[Arc<Log>]) -> io::Result<()> {
         if !logs.is_empty() && !(self.may_write)() {
-            return Err(io::Error::other("the node lease of this process has expired"));
+            return Err(io::Error::other("the lease of this process has expired"));
         }
         let most = usize::try_from(self.segments.bytes / 4).unwrap_or(usize::MAX);
         let mut taken = Vec::with_capacity(logs.len());

@@ -66,8 +66,8 @@ pub(super) fn recover_file(file: &File) -> io::Result<(InitialState, Damage, Opt
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Completed;
 
-/// The type of a run's last line.
-pub(super) const COMPLETED: &str = "run.completed";
+/// The type of a log's last line. Only [`WriterNode::append_last`](super::WriterNode::append_last) writes it.
+pub const COMPLETED: &str = "run.completed";
 
 /// Writes records again at their offsets, truncates the file after the last record, and syncs it.
 ///

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// A run, by its team and its id.
+/// Identifies a run's log by its team and its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunKey {
     /// The team.
@@ -18,28 +18,28 @@ pub struct RunKey {
 
 /// The folders and files of a storage.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(super) struct Layout {
     root: PathBuf,
 }
 
 impl Layout {
     /// Uses this folder, which does not have to exist yet.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
+    pub(super) fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
     /// Returns the path of a run's plain log, relative to the root.
-    pub fn events_path(run: RunKey) -> String {
+    pub(super) fn events_path(run: RunKey) -> String {
         format!("workspaces/{}/runs/{}/logs/events.ndjson", run.team_id, run.run_id)
     }
 
     /// Returns the path of a run's plain log.
-    pub fn plain(&self, run: RunKey) -> PathBuf {
+    pub(super) fn plain(&self, run: RunKey) -> PathBuf {
         self.root.join(Self::events_path(run))
     }
 
     /// Returns the path of a run's sealed log.
-    pub fn sealed(&self, run: RunKey) -> PathBuf {
+    pub(super) fn sealed(&self, run: RunKey) -> PathBuf {
         self.plain(run).with_extension("ndjson.zst")
     }
 

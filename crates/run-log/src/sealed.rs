@@ -16,8 +16,8 @@ use super::source::{ReadSeek, Source};
 const FRAME_BYTES: u32 = 256 << 10;
 const LEVEL: i32 = 3;
 
-/// A store of sealed logs: the storage's own folders, or another store.
-pub trait SealedLogs: Send + Sync + std::fmt::Debug {
+/// A store of sealed logs: the storage's own folders. It is a trait so that tests can simulate a store that fails.
+pub(super) trait SealedLogs: Send + Sync + std::fmt::Debug {
     /// Stores a complete temporary file. The operation is atomic: after it the log is stored durably, or it is not
     /// there.
     ///
@@ -56,7 +56,8 @@ impl SealedLogs for Layout {
 }
 
 /// The result of sealing a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sealed {
     /// The size of the plain text, in bytes.
     pub plain_bytes: u64,
@@ -70,7 +71,7 @@ pub struct Sealed {
 ///
 /// # Errors
 /// An error of the file system; `InvalidData` if the compressed file has other content. Then the plain file stays.
-pub fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<Option<Sealed>> {
+pub(super) fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::Result<Option<Sealed>> {
     let plain = layout.plain(run);
     let mut from = match File::open(&plain) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

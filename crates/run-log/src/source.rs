@@ -7,7 +7,8 @@ use zeekstd::Decoder;
 
 use super::layout::{Layout, RunKey};
 
-/// A log that is opened for reading. Offsets refer to the plain text, also for a sealed log.
+/// A log that is opened for reading, see [`Storage::open`](super::Storage::open). Offsets refer to the plain text, also
+/// for a sealed log.
 pub struct Source {
     inner: Inner,
     length: u64,
@@ -19,7 +20,7 @@ enum Inner {
 }
 
 /// A seekable file or object from which a sealed log is read.
-pub trait ReadSeek: Read + Seek + Send {}
+pub(super) trait ReadSeek: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
@@ -36,7 +37,7 @@ impl Source {
     ///
     /// # Errors
     /// An error of the file system; `NotFound` for a log that does not exist or is sealed.
-    pub fn plain(layout: &Layout, run: RunKey) -> io::Result<Self> {
+    pub(super) fn plain(layout: &Layout, run: RunKey) -> io::Result<Self> {
         let file = File::open(layout.plain(run))?;
         let length = file.metadata()?.len();
         Ok(Self {
@@ -49,7 +50,7 @@ impl Source {
     ///
     /// # Errors
     /// An error of the file system; `InvalidData` for a damaged log.
-    pub fn sealed(from: Box<dyn ReadSeek>) -> io::Result<Self> {
+    pub(super) fn sealed(from: Box<dyn ReadSeek>) -> io::Result<Self> {
         let decoder = Decoder::new(from).map_err(damaged)?;
         Ok(Self {
             length: decoder.seek_table().size_decomp(),

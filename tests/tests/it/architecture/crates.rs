@@ -1,0 +1,78 @@
+//! Checks the libraries in `crates/`: they know nothing of Daybook, and their files are small and silent.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::none;
+use super::sources::sources_below;
+
+const MAX_LINES: usize = 450;
+
+/// What a library that has neither HTTP nor a database may not depend on.
+const FOREIGN_TO_RUN_LOG: [&str; 6] = ["axum", "clap", "hyper", "reqwest", "sea-orm", "sqlx"];
+
+fn libraries() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut libraries: Vec<_> = entries.filter(|path| path.join("Cargo.toml").exists()).collect();
+    libraries.sort();
+    assert!(!libraries.is_empty(), "no libraries in {folder}");
+    libraries
+}
+
+/// Returns the names of the dependencies in a manifest, also those for tests.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_list = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_list = line.ends_with("dependencies]");
+        } else if is_list && line.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            let end = line.find(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c));
+            names.push(line[..end.unwrap_or(line.len())].to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn libraries_do_not_depend_on_daybook() {
+    let mut violations = Vec::new();
+    for library in libraries() {
+        let manifest = fs::read_to_string(library.join("Cargo.toml")).unwrap();
+        let names = dependencies(&manifest);
+        assert!(names.len() > 2, "{} lists {names:?}", library.display());
+        let foreign = names.iter().filter(|name| {
+            let is_run_log = library.ends_with("run-log");
+            let of_workspace = ["daybook", "daybook-macros", "daybook-tests"].contains(&name.as_str());
+            of_workspace || is_run_log && FOREIGN_TO_RUN_LOG.contains(&name.as_str())
+        });
+        violations.extend(foreign.map(|name| format!("{} depends on {name}", library.display())));
+    }
+    none(&violations);
+}
+
+#[test]
+fn the_files_of_libraries_are_small_and_silent() {
+    let mut violations = Vec::new();
+    for library in libraries() {
+        for source in sources_below(&library.join("src")) {
+            let file = format!("{}/src/{}", library.display(), source.path);
+            if source.lines > MAX_LINES {
+                violations.push(format!("{file} has {} lines; at most {MAX_LINES}", source.lines));
+            }
+            // stdout and stderr belong to the program.
+            if source.code.contains("print!") || source.code.contains("println!") {
+                violations.push(format!("{file} prints"));
+            }
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn the_dependencies_of_a_manifest_are_found() {
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\n# a comment\nserde.workspace = true\n\
+                    sea-orm = { version = \"2\" }\n\n[dev-dependencies]\naxum = \"1\"\n[lints]\nworkspace = true\n";
+    assert_eq!(dependencies(manifest), ["serde", "sea-orm", "axum"]);
+}
