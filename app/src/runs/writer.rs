@@ -31,10 +31,49 @@ pub struct RunWriter {
     session: JobSession,
     context: Context,
     run: RunKey,
-    /// The number of the next line, so that a line that is sent again is stored once.
-    seq: tokio::sync::Mutex<u64>,
+    numbers: tokio::sync::Mutex<LineNumbers>,
     heartbeat: AbortHandle,
     ended: bool,
+}
+
+/// The numbers of a writer's lines, so that a line that is sent again is stored once.
+#[derive(Debug)]
+struct LineNumbers {
+    epoch: u64,
+    /// The number of the next line.
+    seq: u64,
+    /// Whether the last line may be in the log although its call did not succeed.
+    is_last_uncertain: bool,
+}
+
+impl LineNumbers {
+    fn new() -> Self {
+        Self {
+            epoch: 1,
+            seq: 1,
+            is_last_uncertain: false,
+        }
+    }
+
+    /// Returns the epoch and the number of the next line. The line is uncertain until [`LineNumbers::confirm`] is
+    /// called, also if its future is dropped meanwhile.
+    ///
+    /// An uncertain line may have its number in the log already, and a line with the same number would be taken for a
+    /// duplicate and lost. The next line therefore begins a new epoch, which the log accepts in both cases.
+    fn begin(&mut self) -> (u64, u64) {
+        if self.is_last_uncertain {
+            self.epoch += 1;
+            self.seq = 1;
+        }
+        self.is_last_uncertain = true;
+        (self.epoch, self.seq)
+    }
+
+    /// Records that the line is in the log.
+    fn confirm(&mut self) {
+        self.is_last_uncertain = false;
+        self.seq += 1;
+    }
 }
 
 /// Creates a run that belongs to a job session: it is linked to the session, in the same story, with the same actor.
@@ -81,7 +120,7 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
         session: session.clone(),
         context: session.context().clone(),
         run,
-        seq: tokio::sync::Mutex::new(1),
+        numbers: tokio::sync::Mutex::new(LineNumbers::new()),
         heartbeat: heartbeat.abort_handle(),
         ended: false,
     })
@@ -95,6 +134,9 @@ impl RunWriter {
 
     /// Appends a line, and waits until it is durable on disk. `payload` must serialize to a JSON object.
     ///
+    /// After `Ok` the line is in the log once. After an error, or if the future is dropped, it is in the log once or not
+    /// at all, and the next line is stored in both cases.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for an invalid line; [`Error::Conflict`] if the run has ended (for example, because a person
     /// has cancelled it), or if the log must be opened again while a transaction of the session is open in this task;
@@ -102,11 +144,12 @@ impl RunWriter {
     pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
         let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
         let incoming = parse_line(text.as_bytes(), self.runs.max_line_bytes(), None)?;
-        let mut seq = self.seq.lock().await;
+        let mut numbers = self.numbers.lock().await;
+        let (epoch, seq) = numbers.begin();
         let writer = Writer {
             id: format!("job-{}", self.context.actor.id().unwrap_or_default().simple()),
-            epoch: 1,
-            seq: *seq,
+            epoch,
+            seq,
         };
         let mut pause = Duration::from_millis(50);
         for attempt in 1.. {
@@ -135,7 +178,7 @@ impl RunWriter {
                 }
             }
         }
-        *seq += 1;
+        numbers.confirm();
         Ok(())
     }
 
@@ -183,5 +226,66 @@ impl Drop for RunWriter {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_run_log::{IncomingLine, LineReader, Storage, StoredLine, WriterNode, WriterNodeOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_after_an_uncertain_one_is_stored_whether_that_is_there_or_not() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let storage = Storage::new(folder.path());
+        let options = WriterNodeOptions::default().segment_bytes(1 << 20);
+        let node = WriterNode::start(&storage, options, || true).unwrap();
+        let run = RunKey {
+            team_id: Uuid::from_u128(1),
+            run_id: Uuid::from_u128(2),
+        };
+        let log = node.open(run, 1, None).unwrap().log;
+        let mut numbers = LineNumbers::new();
+        let mut expected = Vec::new();
+        // Whether the line reaches the log, and whether the writer gets to know it.
+        let cases = [
+            (true, true),
+            (true, false),
+            (true, true),
+            (false, false),
+            (true, false),
+            (false, false),
+            (true, true),
+        ];
+        for (index, (reaches_log, is_confirmed)) in cases.into_iter().enumerate() {
+            let (epoch, seq) = numbers.begin();
+            let kind = format!("line.{index}");
+            if reaches_log {
+                let writer = Writer {
+                    id: "job".to_owned(),
+                    epoch,
+                    seq,
+                };
+                let lines = [IncomingLine::new(kind.as_str(), None)];
+                let appended = node.append(&log, &lines, "job", Some(&writer)).await.unwrap();
+                assert_eq!((appended.appended, appended.duplicates), (1, 0), "{kind}");
+                // A repetition within the same call has the same number.
+                let again = node.append(&log, &lines, "job", Some(&writer)).await.unwrap();
+                assert_eq!((again.appended, again.duplicates), (0, 1), "{kind}");
+                expected.push(kind);
+            }
+            if is_confirmed {
+                numbers.confirm();
+            }
+        }
+        node.shut_down();
+        let mut source = storage.open(run).unwrap().unwrap();
+        let mut lines = LineReader::new(0, source.length());
+        let mut stored = Vec::new();
+        while let Some(line) = lines.next(&mut source).unwrap() {
+            stored.push(StoredLine::parse(line).unwrap().kind.into_owned());
+        }
+        assert_eq!(stored, expected);
     }
 }
