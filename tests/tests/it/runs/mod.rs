@@ -16,6 +16,7 @@ mod processes;
 mod reading;
 mod slow;
 pub mod sse;
+mod uncertain;
 mod writing;
 
 use daybook_tests::http::{Client, TestRequest};
