@@ -37,7 +37,7 @@ if [ -n "${MODULES:-}" ]; then
 		if [ -e "app/src/${module%.rs}.rs" ]; then
 			options+=(--file "app/src/${module%.rs}.rs")
 		fi
-		if [ -d "crates/$module" ]; then
+		if [ -d "crates/$module/src" ]; then
 			options+=(--file "crates/$module/src/**")
 		fi
 	done

@@ -15,7 +15,7 @@
 //! - [`auth`]: authentication, members and API keys.
 //! - [`http`]: the router, the extractors, problem documents.
 //! - [`json`]: limits the depth of JSON, and reads stored JSON.
-//! - [`wide_events`]: one JSON line for each request. It depends on no other module.
+//! - [`wide_events`]: one JSON line for each request. It is the crate `daybook-wide-events`.
 //! - [`campaigns`]: the sample domain, an example of a user's own slice.
 //! - [`config`]: the settings. [`error`]: the errors and what a client receives. [`testing`]: a team on its own
 //!   database.
@@ -51,11 +51,12 @@ mod terminal;
 pub mod testing;
 mod text;
 pub mod threads;
-pub mod wide_events;
 
 pub use app::{App, Planter};
 /// Functions for a user's migrations: `enable_team_rls`, `for_each_team`.
 pub use daybook_migration as migration;
+/// One JSON line for each request: the crate `daybook-wide-events`.
+pub use daybook_wide_events as wide_events;
 pub use error::{Error, Result};
 
 /// The crates that the code of `#[event_consumer]` uses, so that its users need not depend on them.

@@ -1,6 +1,6 @@
 //! The service's wide events: what its requests record, as which schema, in which words.
 //!
-//! `wide_events` knows nothing of teams and databases; whatever it is told of them is told from here.
+//! The crate of wide events knows nothing of teams and databases; whatever it is told of them is told from here.
 
 mod schema;
 mod sentence;
@@ -14,7 +14,7 @@ use crate::config::WideEventsConfig;
 use crate::error::{Error, Result};
 use crate::wide_events::{EventSchema, HashKey, Redaction, Sampling, WideEventConfig};
 
-// Wide events know nothing of this crate, and have its limit all the same.
+// The crate of wide events knows nothing of this one, and has its limit all the same.
 const _: () = assert!(crate::wide_events::MAX_DEPTH == crate::json::MAX_JSON_DEPTH);
 
 /// How the service's events are made, as its settings say.

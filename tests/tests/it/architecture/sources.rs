@@ -1,10 +1,10 @@
-//! Reads the files of `app/src` and of libraries, without comments, the contents of strings and unit tests.
+//! Reads the files of `app/src` and of the crates, without comments, the contents of strings and unit tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Source {
-    /// The path below `app/src`, such as `threads/store/posting.rs`.
+    /// The path below `app/src`, such as `threads/store/posting.rs`; for a crate, such as `crates/wide-events/src/sink.rs`.
     pub(super) path: String,
     /// The code without the unit tests at its end, without comments and without the contents of strings.
     pub(super) code: String,
@@ -92,16 +92,28 @@ fn code_of(text: &str) -> String {
     code
 }
 
+/// The files of `app/src`.
 pub(super) fn sources() -> Vec<Source> {
-    let sources = sources_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/src"));
-    assert!(sources.len() > 80, "only {} files in app/src", sources.len());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../app/src");
+    let sources = sources_below(&root, &root);
+    assert!(sources.len() > 80, "only {} files in {}", sources.len(), root.display());
     sources
 }
 
-/// Reads the Rust files below a folder.
-pub(super) fn sources_below(root: &Path) -> Vec<Source> {
+/// The files of the crates that `daybook` is built on.
+pub(super) fn crate_sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = Vec::new();
+    for folder in fs::read_dir(root.join("crates")).unwrap() {
+        sources.extend(sources_below(&folder.unwrap().path().join("src"), &root));
+    }
+    assert!(sources.len() > 20, "only {} files in crates", sources.len());
+    sources
+}
+
+fn sources_below(folder: &Path, root: &Path) -> Vec<Source> {
     let mut found = Vec::new();
-    walk(root, &mut found);
+    walk(folder, &mut found);
     let mut sources: Vec<_> = found
         .into_iter()
         .map(|file| {

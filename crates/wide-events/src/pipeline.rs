@@ -275,6 +275,7 @@ impl WideEvents {
         if let Value::Object(fields) = &mut event {
             config.redaction.apply(fields, layout.client_end);
         }
+        #[cfg(feature = "schema")]
         if let Some(schema) = &config.schema {
             problems.extend(schema.errors(&event));
         }

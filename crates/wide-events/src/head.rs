@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, MatchedPath};
-use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
+use super::axum_extensions::{self, Route};
 use super::bounded::{MAX_CLIENT_TEXT_BYTES, MAX_QUERY_BYTES, bounded, cut};
 use super::fields::{Fields, Text, Value};
 use super::redaction::REDACTED;
@@ -18,7 +18,7 @@ pub(super) struct RequestHead {
     pub(super) method: Method,
     uri: Uri,
     version: Version,
-    route: Option<MatchedPath>,
+    route: Option<Route>,
     user_agent: Option<HeaderValue>,
     peer: Option<SocketAddr>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -34,16 +34,16 @@ impl RequestHead {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            route: request.extensions().get::<MatchedPath>().cloned(),
+            route: axum_extensions::route(request.extensions()),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
-            peer: request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0),
+            peer: axum_extensions::peer(request.extensions()),
             headers: kept.collect(),
         }
     }
 
     /// Returns the matched route, such as `/v1/teams/{team_id}/threads`. None if no route matched.
     pub(super) fn route(&self) -> Option<&str> {
-        self.route.as_ref().map(MatchedPath::as_str)
+        self.route.as_ref().map(Route::as_str)
     }
 
     /// Adds the fields that can't contain a secret, because they have one of a few known values.

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::http::HeaderName;
+use http::HeaderName;
 
 use super::fields::Fields;
 use super::redaction::Redaction;
 use super::sampling::Sampling;
+#[cfg(feature = "schema")]
 use super::schema::EventSchema;
 use super::sink::Sink;
 
@@ -23,6 +24,7 @@ pub struct WideEventConfig {
     pub(super) region: Option<String>,
     pub(super) headers: Vec<HeaderName>,
     pub(super) redaction: Redaction,
+    #[cfg(feature = "schema")]
     pub(super) schema: Option<EventSchema>,
     pub(super) sampling: Sampling,
     pub(super) sink: Option<Sink>,
@@ -35,7 +37,6 @@ impl fmt::Debug for WideEventConfig {
         f.debug_struct("WideEventConfig")
             .field("service", &self.service)
             .field("redaction", &self.redaction)
-            .field("schema", &self.schema)
             .field("sampling", &self.sampling)
             .field("sink", &self.sink)
             .finish_non_exhaustive()
@@ -52,6 +53,7 @@ impl WideEventConfig {
             region: None,
             headers: Vec::new(),
             redaction: Redaction::default(),
+            #[cfg(feature = "schema")]
             schema: None,
             sampling: Sampling::default(),
             sink: None,
@@ -98,6 +100,7 @@ impl WideEventConfig {
     }
 
     /// Sets the schema that events are validated against. With `None`, they aren't validated.
+    #[cfg(feature = "schema")]
     #[must_use]
     pub fn schema(mut self, schema: Option<EventSchema>) -> Self {
         self.schema = schema;

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
 
 use super::event::WideEvent;
 

@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use axum::body::{Body, Bytes};
-use axum::http::{Method, Request, Response, StatusCode};
+use axum_core::BoxError;
+use axum_core::body::Body;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use tower_layer::Layer;
+use tower_service::Service;
 
 use super::body::{RequestBody, ResponseBody};
 use super::config::WideEventConfig;
@@ -69,10 +72,12 @@ pub struct WideEventService<S> {
     events: WideEvents,
 }
 
-impl<S, B> Service<Request<Body>> for WideEventService<S>
+impl<S, I, B> Service<Request<I>> for WideEventService<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Error: std::fmt::Display,
+    I: HttpBody<Data = Bytes> + Send + 'static,
+    I::Error: Into<BoxError>,
     B: HttpBody<Data = Bytes>,
 {
     type Response = Response<ResponseBody<B>>;
@@ -83,7 +88,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<I>) -> Self::Future {
         let head = RequestHead::of(&request, &self.events.config().headers);
         let is_head = head.method == Method::HEAD;
         let at = SystemTime::now();
@@ -99,7 +104,7 @@ where
             failed: false,
             headers_after: None,
         };
-        let request = request.map(|body| RequestBody::counting(body, &scope));
+        let request = request.map(|body| RequestBody::counting(Body::new(body), &scope));
         let inner = guard.event().inside(|| self.inner.call(request));
         ResponseFuture {
             inner: Some(inner),

@@ -1,8 +1,9 @@
-//! Wide events: one JSON line that describes one request completely.
+#![doc = include_str!("../README.md")]
 //!
-//! [`WideEventLayer`] creates an event for each request that arrives. Code that handles the request adds fields with
-//! [`WideEvent`]. When the request ends, in whatever way ([`Outcome`]), the event is finalized, snapshotted, redacted,
-//! validated, sampled and passed to the [`Sink`], in this order.
+//! # How an event is made
+//!
+//! When a request ends, in whatever way ([`Outcome`]), its event is finalized, snapshotted, redacted, validated, sampled
+//! and passed to the [`Sink`], in this order.
 //!
 //! ```text
 //! request ─► EventGuard + EventScope ─► handler: event.set(…) ─► response body ─► drop ─► pipeline ─► buffer ─► stdout
@@ -16,8 +17,11 @@
 //! **Invariant:** a request never waits for its event, neither for a slow stdout nor because of a schema error.
 //!
 //! Deliberately absent: an exporter, because other programs ship stdout; and any knowledge of the service that uses
-//! this module. It depends on nothing outside this folder and could be a separate crate.
+//! this crate.
 
+#![deny(missing_docs)]
+
+mod axum_extensions;
 mod body;
 mod bounded;
 mod buffer_pool;
@@ -39,6 +43,7 @@ mod pipeline;
 mod redaction;
 mod reserved_names;
 mod sampling;
+#[cfg(feature = "schema")]
 mod schema;
 mod ser;
 mod sink;
@@ -49,14 +54,17 @@ pub use core_schema::core_schema;
 pub use error::EventError;
 pub use event::WideEvent;
 pub use fields::{Fields, MAX_DEPTH, MAX_FIELDS, Value};
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use fuzz::fuzz_ids;
+/// For the fuzz targets of this repository, not for other programs.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use fuzz::fuzz_ids;
 pub use ids::RequestIds;
 pub use layer::{ResponseFuture, WideEventLayer, WideEventService};
 pub use outcome::Outcome;
 pub use pipeline::{WideEventCounts, WideEvents};
 pub use redaction::{BadHashKey, Detector, HashKey, Redaction, Sensitive, Treatment};
 pub use sampling::Sampling;
+#[cfg(feature = "schema")]
 pub use schema::{BadSchema, EventSchema};
 pub use ser::NotJson;
 pub use sink::{Sink, SinkCounts};
