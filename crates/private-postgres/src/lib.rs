@@ -1,15 +1,17 @@
-//! Runs a PostgreSQL server of the service's own, for `make run` without a `DATABASE_URL`. It needs no set-up.
+#![doc = include_str!("../README.md")]
 //!
-//! Its life, from start to end ([`PrivatePostgres::start`]):
+//! # The life of a server
 //!
-//! 1. **Lock the data folder** with a lock on `postgres.lock`. A second service is refused, with the pid of the first.
+//! From start to end ([`PrivatePostgres::start`]):
+//!
+//! 1. **Lock the data folder** with a lock on `postgres.lock`. A second program is refused, with the pid of the first.
 //! 2. **Prepare the folders** (`layout`) for cluster, socket and log, which only the server's user can enter. If the
-//!    service runs as root, that is another user, because PostgreSQL refuses root (`account`).
-//! 3. **Adopt** (`server`) the server that a killed service left running. `postmaster.pid` alone is not trusted: the
+//!    program runs as root, that is another user, because PostgreSQL refuses root (`account`).
+//! 3. **Adopt** (`server`) the server that a killed program left running. `postmaster.pid` alone is not trusted: the
 //!    process and the answer at the socket are checked, too (`postmaster`).
 //! 4. Otherwise **find the programs** (`programs`) on the machine, or download them; **create the cluster** (`cluster`)
 //!    if there is none, completely or not at all; **start** `postgres` and wait until it answers.
-//! 5. **Ensure the roles and the database**, so that migrations can run.
+//! 5. **Ensure the owner role and the database**, and run the program's own set-up ([`Settings::set_up`]).
 //! 6. **Stop** ([`PrivatePostgres::stop`]): request a fast shutdown and wait for it.
 //!
 //! **Invariant:** what the server acknowledged is on disk: fsync and full_page_writes are on and can't be turned off
@@ -18,6 +20,8 @@
 //! Deliberately absent: upgrades between major versions (a cluster is run by the version that made it), backups,
 //! tuning. For these, run a server and set `DATABASE_URL`.
 
+#![deny(missing_docs)]
+
 mod account;
 mod cluster;
 mod error;
@@ -25,6 +29,7 @@ mod layout;
 mod postmaster;
 mod programs;
 mod server;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -33,14 +38,14 @@ use sqlx::postgres::PgConnectOptions;
 use self::layout::{FolderLock, Layout};
 use self::programs::Programs;
 use self::server::Server;
+use self::settings::Name;
 
 pub use self::error::StartError;
 pub use self::programs::SearchPath;
+pub use self::settings::Settings;
 
 /// The port. It is only a part of the socket's file name: the server doesn't listen on a network.
 const PORT: u16 = 5432;
-const OWNER: &str = "daybook_owner";
-const DATABASE: &str = "daybook";
 
 /// A running private server and the lock on its data folder.
 ///
@@ -50,36 +55,30 @@ const DATABASE: &str = "daybook";
 pub struct PrivatePostgres {
     // Before the lock, so that a drop requests the shutdown before another service can lock the folder.
     server: Server,
+    name: Name,
     home: PathBuf,
     _lock: FolderLock,
 }
 
 impl PrivatePostgres {
-    /// Starts or adopts the server of `data_dir`, with the programs of [`SearchPath::from_env`]. Creates the folder if
-    /// it is missing.
+    /// Starts or adopts the server of `data_dir`. Creates the folder if it is missing.
     ///
     /// # Errors
     ///
     /// See [`StartError`]. Each message says what to do.
-    pub async fn start(data_dir: &Path) -> Result<Self, StartError> {
-        Self::start_with(data_dir, &SearchPath::from_env()).await
-    }
-
-    /// Does the same as [`start`](Self::start), with PostgreSQL's programs from `search`.
-    ///
-    /// # Errors
-    ///
-    /// See [`StartError`]. Each message says what to do.
-    pub async fn start_with(data_dir: &Path, search: &SearchPath) -> Result<Self, StartError> {
+    pub async fn start(data_dir: &Path, settings: &Settings) -> Result<Self, StartError> {
+        let name = Name::new(&settings.name)?;
         std::fs::create_dir_all(data_dir).map_err(StartError::file("create", data_dir))?;
         let data_dir = data_dir.canonicalize().map_err(StartError::file("find", data_dir))?;
-        let lock = layout::lock(&data_dir)?;
-        let layout = Layout::prepare(&data_dir)?;
+        let lock = layout::lock(&data_dir, &name)?;
+        let layout = Layout::prepare(&data_dir, &name)?;
         let server = match Server::adopt(&layout).await? {
             Some(server) => server,
             None => {
                 let made_by = cluster::major_version(&layout.cluster);
-                let programs = Programs::find(search, layout.account, made_by, &layout.programs).await?;
+                let search = settings.search.clone();
+                let search = search.unwrap_or_else(|| SearchPath::from_env(&name.variable("PG_BIN")));
+                let programs = Programs::find(&search, &layout, made_by).await?;
                 if made_by.is_none() {
                     cluster::create(&layout, &programs).await?;
                 }
@@ -88,23 +87,26 @@ impl PrivatePostgres {
         };
         let running = Self {
             server,
+            name,
             home: layout.home,
             _lock: lock,
         };
-        cluster::ensure_owner(&running.superuser_options()).await?;
+        cluster::prepare(&running.superuser_options(), &running.name, settings).await?;
         Ok(running)
     }
 
-    /// Returns options to connect as `daybook_owner`, for migrations. The role owns the database `daybook`. It may
-    /// create neither roles nor databases, is not a superuser, and is subject to row-level security.
+    /// Returns options to connect as the owner of the program's database (`shop_owner`, `shop`), for migrations. The
+    /// role may create neither roles nor databases, is not a superuser, and is subject to row-level security.
     pub fn owner_options(&self) -> PgConnectOptions {
-        self.superuser_options().username(OWNER).database(DATABASE)
+        self.superuser_options()
+            .username(&self.name.owner())
+            .database(self.name.database())
     }
 
     /// Returns options to connect as the cluster's superuser `postgres` to the database `postgres`, for creating and
     /// dropping databases.
     pub fn superuser_options(&self) -> PgConnectOptions {
-        server::superuser(&self.server.socket_dir, self.server.port)
+        server::superuser(&self.name, &self.server.socket_dir, self.server.port)
     }
 
     /// Returns [`owner_options`](Self::owner_options) as a URL, for `psql` and for `DATABASE_URL`.
@@ -112,8 +114,10 @@ impl PrivatePostgres {
         // The user is a parameter: libpq accepts one before an empty host, too, but sqlx's URL parser does not.
         let socket_dir = percent_encode(self.socket_dir());
         format!(
-            "postgres:///{DATABASE}?host={socket_dir}&port={}&user={OWNER}",
-            self.port()
+            "postgres:///{}?host={socket_dir}&port={}&user={}",
+            self.name.database(),
+            self.port(),
+            self.name.owner()
         )
     }
 
@@ -144,7 +148,12 @@ impl PrivatePostgres {
     ///
     /// `TimedOut` if the server still runs after a fast and an immediate shutdown.
     pub async fn stop(self) -> std::io::Result<()> {
-        let Self { server, home: _, _lock } = self;
+        let Self {
+            server,
+            name: _,
+            home: _,
+            _lock,
+        } = self;
         server.stop().await
     }
 }

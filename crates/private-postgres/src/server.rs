@@ -15,6 +15,7 @@ use super::error::StartError;
 use super::layout::Layout;
 use super::postmaster::{self, PidFile};
 use super::programs::Programs;
+use super::settings::Name;
 use super::{PORT, last_lines};
 
 /// How long to wait for a server that doesn't answer.
@@ -62,7 +63,7 @@ impl Server {
                 return Ok(None);
             }
             if let Some(socket_dir) = &file.socket_dir {
-                match probe(&superuser(socket_dir, file.port)).await {
+                match probe(&superuser(&layout.name, socket_dir, file.port)).await {
                     ProbeResult::Ready(serves) if serves == layout.cluster => {
                         let (pid, cluster) = (file.pid, layout.cluster.clone());
                         tracing::info!(pid, "the private PostgreSQL is still running: using it");
@@ -117,7 +118,7 @@ impl Server {
         let log_path = layout.log_path();
         let (log, log_start) = layout.open_log().map_err(StartError::file("open", &log_path))?;
         let log_again = log.try_clone().map_err(StartError::file("open", &log_path))?;
-        let mut command = layout.account.command(&programs.postgres);
+        let mut command = layout.account.command(&programs.postgres, &layout.name);
         command.arg("-D").arg(&layout.cluster);
         for setting in fixed_settings(&layout.socket_dir) {
             command.args(["-c", &setting]);
@@ -158,7 +159,7 @@ impl Server {
                     output,
                 });
             }
-            match probe(&superuser(&server.socket_dir, server.port)).await {
+            match probe(&superuser(&layout.name, &server.socket_dir, server.port)).await {
                 ProbeResult::Ready(serves) if serves == server.cluster => return Ok(server),
                 ProbeResult::NotYet => deadline = RECOVERY_TIMEOUT,
                 ProbeResult::Ready(_) | ProbeResult::Nothing => {}
@@ -251,14 +252,14 @@ fn fixed_settings(socket_dir: &Path) -> [String; 9] {
 }
 
 /// Returns options for the cluster's superuser. They set everything that `PG…` variables could set.
-pub(super) fn superuser(socket_dir: &Path, port: u16) -> PgConnectOptions {
+pub(super) fn superuser(name: &Name, socket_dir: &Path, port: u16) -> PgConnectOptions {
     PgConnectOptions::new_without_pgpass()
         .socket(socket_dir)
         .port(port)
         .username("postgres")
         .database("postgres")
         .ssl_mode(PgSslMode::Disable)
-        .application_name("daybook")
+        .application_name(name.as_str())
 }
 
 async fn probe(options: &PgConnectOptions) -> ProbeResult {

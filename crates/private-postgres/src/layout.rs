@@ -3,8 +3,8 @@
 //! | | as an ordinary user | as root |
 //! |---|---|---|
 //! | runs as | the same user | the cluster's owner; for a fresh one `postgres`, else `nobody` |
-//! | home | `<data folder>/postgres` | `/var/lib/daybook/<hash of the data folder's path>` |
-//! | fetched programs | `<home>/programs` | `/var/lib/daybook/programs` |
+//! | home | `<data folder>/postgres` | `/var/lib/<name>/<hash of the data folder's path>` |
+//! | fetched programs | `<home>/programs` | `/var/lib/<name>/programs` |
 //!
 //! As root the home is outside the data folder, because other users can't enter folders below root's own. The text file
 //! `postgres.location` in the data folder contains its path.
@@ -21,9 +21,10 @@ use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::error::StartError;
+use super::settings::Name;
 
-/// The folder with the clusters of services that run as root.
-const ROOT_HOMES_DIR: &str = "/var/lib/daybook";
+/// The folder with the folders of programs that run as root.
+const ROOT_HOMES_DIR: &str = "/var/lib";
 /// A socket's path must fit `sockaddr_un`: 104 bytes on macOS, 108 on Linux, `/.s.PGSQL.5432` included.
 const MAX_SOCKET_DIR_BYTES: usize = 80;
 /// The size above which the log is emptied at the next start.
@@ -32,6 +33,7 @@ const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 /// The paths of a private database and the user that owns them. See the module.
 #[derive(Debug)]
 pub(super) struct Layout {
+    pub name: Name,
     pub account: Account,
     /// The folder with the cluster and the log: mode 0700, owned by the account.
     pub home: PathBuf,
@@ -45,25 +47,23 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Decides where the database of `data_dir` (a canonical path) is kept, and creates the folders around it.
-    pub fn prepare(data_dir: &Path) -> Result<Self, StartError> {
+    pub fn prepare(data_dir: &Path, name: &Name) -> Result<Self, StartError> {
         let hash: String = Sha256::digest(data_dir.as_os_str().as_bytes())
             .iter()
             .take(6)
             .map(|b| format!("{b:02x}"))
             .collect();
+        let root_homes = Path::new(ROOT_HOMES_DIR).join(name.as_str());
         let default_home = data_dir.join("postgres");
         // If root serves the folder of another user once, the cluster stays where it is.
         let belongs_to_user = Account::owner_of(&default_home.join("cluster")).is_some_and(|owner| owner.uid != 0);
         let (home, programs) = if geteuid().is_root() && !belongs_to_user {
-            (
-                Path::new(ROOT_HOMES_DIR).join(&hash),
-                Path::new(ROOT_HOMES_DIR).join("programs"),
-            )
+            (root_homes.join(&hash), root_homes.join("programs"))
         } else {
             (default_home.clone(), default_home.join("programs"))
         };
         let cluster = home.join("cluster");
-        let account = Account::for_cluster(&cluster)?;
+        let account = Account::for_cluster(&cluster, name)?;
 
         let location_file = data_dir.join("postgres.location");
         let recorded = fs::read_to_string(&location_file)
@@ -72,6 +72,7 @@ impl Layout {
         let is_new = recorded.is_none();
         if let Some(recorded) = recorded.filter(|recorded| *recorded != home && recorded.exists()) {
             return Err(StartError::Elsewhere {
+                program: name.to_string(),
                 location_file,
                 recorded,
                 expected: home,
@@ -85,7 +86,7 @@ impl Layout {
                      empty database"
                 );
             }
-            make_folder(Path::new(ROOT_HOMES_DIR), 0o755).map_err(StartError::file("create", ROOT_HOMES_DIR))?;
+            make_folder(&root_homes, 0o755).map_err(StartError::file("create", &root_homes))?;
             open_private_file(&location_file, OpenOptions::new().write(true).truncate(true), data_dir)
                 .and_then(|mut file| writeln!(file, "{}", home.display()))
                 .map_err(StartError::file("write", &location_file))?;
@@ -94,8 +95,9 @@ impl Layout {
         if account.is_other_user() {
             lchown(&home, Some(account.uid), Some(account.gid)).map_err(StartError::file("hand over", &home))?;
         }
-        let socket_dir = socket_path(account, &hash);
+        let socket_dir = socket_path(account, name, &hash);
         Ok(Self {
+            name: name.clone(),
             account,
             cluster,
             home,
@@ -165,7 +167,7 @@ impl Drop for FolderLock {
 }
 
 /// Locks the data folder for one service.
-pub(super) fn lock(data_dir: &Path) -> Result<FolderLock, StartError> {
+pub(super) fn lock(data_dir: &Path, name: &Name) -> Result<FolderLock, StartError> {
     let path = data_dir.join("postgres.lock");
     let mut file = open_private_file(
         &path,
@@ -181,6 +183,7 @@ pub(super) fn lock(data_dir: &Path) -> Result<FolderLock, StartError> {
             let _ = file.read_to_string(&mut pid);
             let pid = Some(pid.trim()).filter(|pid| !pid.is_empty()).unwrap_or("unknown");
             return Err(StartError::InUse {
+                program: name.to_string(),
                 holder: format!("pid {pid}"),
                 data_dir: data_dir.to_owned(),
             });
@@ -214,8 +217,8 @@ fn make_folder(path: &Path, mode: u32) -> std::io::Result<()> {
 }
 
 /// Returns a short path in a temporary folder.
-fn socket_path(account: Account, hash: &str) -> PathBuf {
-    let name = format!("daybook-{}-{hash}", account.uid);
+fn socket_path(account: Account, name: &Name, hash: &str) -> PathBuf {
+    let name = format!("{name}-{}-{hash}", account.uid);
     // The account may not be able to enter root's TMPDIR.
     let temp = if account.is_other_user() {
         PathBuf::from("/tmp")

@@ -4,12 +4,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use postgresql_embedded::{PostgreSQL, Settings, VersionReq};
-
-use super::account::Account;
 use super::error::StartError;
+use super::layout::Layout;
 
-/// The oldest major version that has what the migrations use.
+/// The oldest major version that is used.
 pub(super) const MIN_MAJOR: u16 = 15;
 /// The major version that is downloaded if the machine has none and no cluster needs another one.
 const FETCHED_MAJOR: u16 = 17;
@@ -26,11 +24,11 @@ pub struct SearchPath {
 }
 
 impl SearchPath {
-    /// Returns only `DAYBOOK_PG_BIN` if it is set: an operator who names a folder wants that one or an error. Otherwise
-    /// `PATH`, `pg_config --bindir`, the usual folders of Debian, Homebrew and Red Hat (the highest version first), and
-    /// finally a download.
-    pub fn from_env() -> Self {
-        if let Some(folder) = env::var_os("DAYBOOK_PG_BIN").filter(|value| !value.is_empty()) {
+    /// Returns only the folder in the environment variable `variable` if it is set: an operator who names a folder
+    /// wants that one or an error. Otherwise `PATH`, `pg_config --bindir`, the usual folders of Debian, Homebrew and Red
+    /// Hat (the highest version first), and finally a download.
+    pub fn from_env(variable: &str) -> Self {
+        if let Some(folder) = env::var_os(variable).filter(|value| !value.is_empty()) {
             return Self::only(folder);
         }
         let mut folders: Vec<PathBuf> = env::var_os("PATH").iter().flat_map(env::split_paths).collect();
@@ -47,7 +45,17 @@ impl SearchPath {
                     .map(|folder| folder.join(bin)),
             );
         }
-        Self { folders, fetch: true }
+        Self {
+            folders,
+            fetch: cfg!(feature = "download"),
+        }
+    }
+
+    /// Removes the download.
+    #[must_use]
+    pub fn without_download(mut self) -> Self {
+        self.fetch = false;
+        self
     }
 
     /// Returns a search path with only this folder.
@@ -68,17 +76,12 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Returns the first programs that `account` can run: of version `major` if a cluster needs it (a cluster never
-    /// changes its major version), else [`MIN_MAJOR`] or newer. Downloaded programs are kept in `install_dir`.
-    pub async fn find(
-        search: &SearchPath,
-        account: Account,
-        major: Option<u16>,
-        install_dir: &Path,
-    ) -> Result<Self, StartError> {
+    /// Returns the first programs that the layout's account can run: of version `major` if a cluster needs it (a cluster
+    /// never changes its major version), else [`MIN_MAJOR`] or newer.
+    pub async fn find(search: &SearchPath, layout: &Layout, major: Option<u16>) -> Result<Self, StartError> {
         let mut searched = Vec::new();
         for folder in &search.folders {
-            match Self::look_in(folder, account).await {
+            match Self::look_in(folder, layout).await {
                 Ok(Some(found)) if found.serves(major) => return Ok(found),
                 Ok(Some(other)) => searched.push(format!("{}: version {}", folder.display(), other.major)),
                 // Most folders in PATH have nothing to do with PostgreSQL. They are left out of the message.
@@ -90,8 +93,8 @@ impl Programs {
         if search.fetch {
             searched
                 .push("PATH, pg_config, and the usual folders of Debian, Homebrew and Red Hat: nothing else".into());
-            match fetch(install_dir, major.unwrap_or(FETCHED_MAJOR)).await {
-                Ok(folder) => match Self::look_in(&folder, account).await {
+            match fetch(&layout.programs, major.unwrap_or(FETCHED_MAJOR)).await {
+                Ok(folder) => match Self::look_in(&folder, layout).await {
                     Ok(Some(found)) => return Ok(found),
                     Ok(None) => searched.push(format!("{}: downloaded, but has no `postgres`", folder.display())),
                     Err(reason) => searched.push(format!("{}: downloaded, but {reason}", folder.display())),
@@ -104,6 +107,7 @@ impl Programs {
             None => format!("{MIN_MAJOR} or newer"),
         };
         Err(StartError::NoPrograms {
+            program: layout.name.to_string(),
             wanted,
             searched: format!("  {}", searched.join("\n  ")),
         })
@@ -114,7 +118,7 @@ impl Programs {
     }
 
     /// Returns the programs in `folder`; `None` if it has no `postgres`; a reason if they can't be used.
-    async fn look_in(folder: &Path, account: Account) -> Result<Option<Self>, String> {
+    async fn look_in(folder: &Path, layout: &Layout) -> Result<Option<Self>, String> {
         // Folders in PATH may contain links; initdb is in the folder that they point to.
         let Ok(postgres) = folder.join("postgres").canonicalize() else {
             return Ok(None);
@@ -124,8 +128,9 @@ impl Programs {
             return Err(format!("no `initdb` beside {}", postgres.display()));
         }
         // Run by the user that will run the server: other users may not be able to enter a home folder.
-        let output = account
-            .command(&postgres)
+        let output = layout
+            .account
+            .command(&postgres, &layout.name)
             .arg("--version")
             .output()
             .await
@@ -181,7 +186,10 @@ fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
 /// The crate is only used to download and unpack: its own `start` turns fsync off and considers any `postmaster.pid` a
 /// running server. `setup` also runs initdb unless the data folder has a `postgresql.conf`, so it gets a folder with an
 /// empty one.
+#[cfg(feature = "download")]
 async fn fetch(install_dir: &Path, major: u16) -> Result<PathBuf, String> {
+    use postgresql_embedded::{PostgreSQL, Settings, VersionReq};
+
     let no_cluster = install_dir.join("no-cluster");
     let io = |error: std::io::Error| format!("{}: {error}", install_dir.display());
     std::fs::create_dir_all(&no_cluster).map_err(io)?;
@@ -216,6 +224,11 @@ async fn fetch(install_dir: &Path, major: u16) -> Result<PathBuf, String> {
     Ok(folder.join("bin"))
 }
 
+#[cfg(not(feature = "download"))]
+async fn fetch(_: &Path, _: u16) -> Result<PathBuf, String> {
+    Err("the feature `download` is off".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_highest_version_comes_first() -> std::io::Result<()> {
-        let parent = env::temp_dir().join(format!("daybook-versions-{}", std::process::id()));
+        let parent = env::temp_dir().join(format!("private-postgres-versions-{}", std::process::id()));
         for name in [
             "postgresql",
             "postgresql@9.6",

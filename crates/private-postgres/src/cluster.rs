@@ -6,20 +6,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use daybook_migration::rls::{APP_ROLE, RELAY_ROLE, WORKER_ROLE};
 use nix::fcntl::OFlag;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
 
 use super::error::StartError;
+use super::last_lines;
 use super::layout::Layout;
 use super::programs::Programs;
-use super::{DATABASE, last_lines};
+use super::settings::{Name, Settings};
 
 /// Settings that are appended to the postgresql.conf of initdb. They are defaults: the operator may edit the file or
-/// use `ALTER SYSTEM`. The settings that the service relies on are given on the command line instead.
+/// use `ALTER SYSTEM`. The settings that the crate relies on are given on the command line instead.
 const FIRST_SETTINGS: &str = "
-# Daybook's first values; change them as you like.
+# The first values; change them as you like.
 max_connections = 200
 shared_buffers = 128MB
 timezone = 'UTC'
@@ -45,7 +45,7 @@ pub(super) async fn create(layout: &Layout, programs: &Programs) -> Result<(), S
 
     let output = layout
         .account
-        .command(&programs.initdb)
+        .command(&programs.initdb, &layout.name)
         .arg("--pgdata")
         .arg(&unfinished)
         // Byte order is the same on each machine and with each version of the C library, so that an upgrade of the
@@ -94,71 +94,57 @@ fn remove_unfinished(home: &Path) {
     }
 }
 
-/// Creates the owner role, the run-time roles and the database, or corrects them, for example in a cluster of an older
-/// version of this program.
+/// Creates the owner role and the database, or corrects them, and runs the program's set-up.
 ///
 /// The owner runs migrations. It is not a superuser and can't bypass row-level security, so that a mistake can't leave
 /// the database. It may not create roles either: before PostgreSQL 16 that right allows a role to grant itself
 /// `pg_execute_server_program`, which runs programs on this machine.
-pub(super) async fn ensure_owner(superuser: &PgConnectOptions) -> Result<(), StartError> {
-    make_role_and_database(superuser)
+pub(super) async fn prepare(superuser: &PgConnectOptions, name: &Name, settings: &Settings) -> Result<(), StartError> {
+    let failed = |action| move |source| StartError::Database { action, source };
+    make_owner_and_database(superuser, name)
         .await
-        .map_err(|source| StartError::Database {
-            action: "create its owner role and database",
-            source,
-        })
+        .map_err(failed("create its owner role and database"))?;
+    set_up(superuser, name, settings)
+        .await
+        .map_err(failed("run the program's set-up"))
 }
 
-async fn make_role_and_database(superuser: &PgConnectOptions) -> Result<(), sqlx::Error> {
+async fn make_owner_and_database(superuser: &PgConnectOptions, name: &Name) -> Result<(), sqlx::Error> {
+    let (owner, database) = (name.owner(), name.database());
     let mut connection = superuser.connect().await?;
-    let has_role: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'daybook_owner')")
+    let has_role: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+        .bind(&owner)
         .fetch_one(&mut connection)
         .await?;
     if !has_role {
-        sqlx::query("CREATE ROLE daybook_owner")
-            .execute(&mut connection)
-            .await?;
+        let create = format!("CREATE ROLE \"{owner}\"");
+        connection.execute(AssertSqlSafe(create)).await?;
     }
-    connection
-        .execute("ALTER ROLE daybook_owner LOGIN NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION NOBYPASSRLS")
-        .await?;
-    make_run_time_roles(&mut connection).await?;
-    let has_database: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'daybook')")
+    let correct = format!("ALTER ROLE \"{owner}\" LOGIN NOCREATEROLE NOSUPERUSER NOCREATEDB NOREPLICATION NOBYPASSRLS");
+    connection.execute(AssertSqlSafe(correct)).await?;
+    let has_database: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(database)
         .fetch_one(&mut connection)
         .await?;
     if !has_database {
-        sqlx::query("CREATE DATABASE daybook OWNER daybook_owner TEMPLATE template0")
-            .execute(&mut connection)
-            .await?;
+        let create = format!("CREATE DATABASE \"{database}\" OWNER \"{owner}\" TEMPLATE template0");
+        connection.execute(AssertSqlSafe(create)).await?;
     }
-    connection
-        .execute(
-            "ALTER DATABASE daybook OWNER TO daybook_owner;
-             REVOKE TEMPORARY ON DATABASE daybook FROM PUBLIC",
-        )
-        .await?;
-    connection.close().await?;
-
-    let mut connection = superuser.clone().database(DATABASE).connect().await?;
-    sqlx::query("ALTER SCHEMA public OWNER TO daybook_owner")
-        .execute(&mut connection)
-        .await?;
+    let correct = format!(
+        "ALTER DATABASE \"{database}\" OWNER TO \"{owner}\";
+         REVOKE TEMPORARY ON DATABASE \"{database}\" FROM PUBLIC"
+    );
+    connection.execute(AssertSqlSafe(correct)).await?;
     connection.close().await
 }
 
-/// Creates the roles that the first migration would create if its login had the right.
-async fn make_run_time_roles(superuser: &mut PgConnection) -> Result<(), sqlx::Error> {
-    for role in [APP_ROLE, RELAY_ROLE, WORKER_ROLE] {
-        let has_role: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
-            .bind(role)
-            .fetch_one(&mut *superuser)
-            .await?;
-        if !has_role {
-            let make = format!("CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE");
-            superuser.execute(AssertSqlSafe(make)).await?;
-        }
+/// Lets the owner create tables, and runs the statements of [`Settings::set_up`].
+async fn set_up(superuser: &PgConnectOptions, name: &Name, settings: &Settings) -> Result<(), sqlx::Error> {
+    let mut connection = superuser.clone().database(name.database()).connect().await?;
+    let own_schema = format!("ALTER SCHEMA public OWNER TO \"{}\"", name.owner());
+    connection.execute(AssertSqlSafe(own_schema)).await?;
+    for sql in &settings.set_up {
+        connection.execute(AssertSqlSafe(sql.as_str())).await?;
     }
-    let grant = format!("GRANT {APP_ROLE}, {WORKER_ROLE} TO daybook_owner; GRANT {RELAY_ROLE} TO {WORKER_ROLE}");
-    superuser.execute(AssertSqlSafe(grant)).await?;
-    Ok(())
+    connection.close().await
 }

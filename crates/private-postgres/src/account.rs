@@ -7,6 +7,7 @@ use nix::unistd::{User, getegid, geteuid};
 use tokio::process::Command;
 
 use super::error::StartError;
+use super::settings::Name;
 
 /// The operating system's user that runs the server and owns its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(super) struct Account {
 impl Account {
     /// Returns this process's own user; for root the owner of `cluster`, if it exists; else `postgres`, else `nobody`.
     /// So a cluster keeps its owner when, for example, a user `postgres` is added later.
-    pub fn for_cluster(cluster: &Path) -> Result<Self, StartError> {
+    pub fn for_cluster(cluster: &Path, name: &Name) -> Result<Self, StartError> {
         let own = Self {
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
@@ -36,7 +37,9 @@ impl Account {
                 uid: user.uid.as_raw(),
                 gid: user.gid.as_raw(),
             })
-            .ok_or(StartError::NoAccount)
+            .ok_or_else(|| StartError::NoAccount {
+                program: name.to_string(),
+            })
     }
 
     /// Returns the owner of `path`. Links are not followed.
@@ -54,15 +57,16 @@ impl Account {
     }
 
     /// Returns a command that runs as this user, in a folder it can enter. Variables that would change PostgreSQL's
-    /// behaviour (`PGDATA`, `PGPORT`, …) or the language of its messages are removed. So are our own settings with
-    /// their secrets: a superuser can read the server's environment.
+    /// behaviour (`PGDATA`, `PGPORT`, …) or the language of its messages are removed. So are the program's own settings
+    /// with their secrets: a superuser can read the server's environment.
     ///
     /// When root changes to another user, `uid` makes the standard library drop root's other groups, too.
-    pub fn command(self, program: &Path) -> Command {
+    pub fn command(self, program: &Path, name: &Name) -> Command {
+        let own_settings = name.variable("");
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("PG") || text.starts_with("DAYBOOK_") || text == "DATABASE_URL" {
+            if text.starts_with("PG") || text.starts_with(&own_settings) || text == "DATABASE_URL" {
                 command.env_remove(&name);
             }
         }

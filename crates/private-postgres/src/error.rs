@@ -3,20 +3,33 @@
 use std::path::PathBuf;
 
 use super::programs::MIN_MAJOR;
+use super::settings::variable;
 
 /// Why the private database did not start. Each message says what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The program's name is not one that all of PostgreSQL, the file system and the environment accept.
+    #[error(
+        "{name:?} can't be the name of a private PostgreSQL: use 1 to 32 of the characters a-z, 0-9 and _, a letter \
+         first, but neither pg_… nor the name of one of PostgreSQL's own databases"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// There is no usable PostgreSQL on this machine, and none could be downloaded.
     #[error(
         "found no PostgreSQL {wanted} to run.\nSearched:\n{searched}\nDo one of these:\n  \
          - Debian, Ubuntu: apt-get install postgresql\n  \
          - macOS: brew install postgresql@17\n  \
          - set DATABASE_URL to a running PostgreSQL {MIN_MAJOR} or newer\n  \
-         - set DAYBOOK_PG_BIN to the folder that holds its programs `postgres` and `initdb`"
+         - set {} to the folder that holds its programs `postgres` and `initdb`",
+        variable(program, "PG_BIN")
     )]
     NoPrograms {
+        /// The name of the program that needs the server.
+        program: String,
         /// The versions that can be used: `15 or newer`, or the one that made the cluster.
         wanted: String,
         /// One line for each folder that was searched, with what is wrong there. The last line is the attempt to
@@ -25,11 +38,13 @@ pub enum StartError {
     },
     /// Another service has locked the data folder.
     #[error(
-        "another daybook ({holder}) uses the data folder {}; set DAYBOOK_DATA_DIR to another folder, or DATABASE_URL \
-         to a server that both can use",
-        data_dir.display()
+        "another {program} ({holder}) uses the data folder {}; set {} to another folder, or DATABASE_URL to a server \
+         that both can use",
+        data_dir.display(), variable(program, "DATA_DIR")
     )]
     InUse {
+        /// The name of the program that needs the server.
+        program: String,
         /// `pid 4711`, or `pid unknown`.
         holder: String,
         /// The data folder.
@@ -38,11 +53,13 @@ pub enum StartError {
     /// The data folder's database is in another folder than the one in which this process would keep it.
     #[error(
         "the database of this data folder is kept in {}, and this process would keep it in {}.\nRun as the user that \
-         made it, or set DAYBOOK_DATA_DIR to another folder. If the data folder was moved or copied: move the database \
+         made it, or set {} to another folder. If the data folder was moved or copied: move the database \
          too, then remove {}; removing that file alone begins with an empty database",
-        recorded.display(), expected.display(), location_file.display()
+        recorded.display(), expected.display(), variable(program, "DATA_DIR"), location_file.display()
     )]
     Elsewhere {
+        /// The name of the program that needs the server.
+        program: String,
         /// The text file that contains the folder of the database.
         location_file: PathBuf,
         /// The folder in that file.
@@ -53,9 +70,12 @@ pub enum StartError {
     /// The service runs as root on a machine without another user that could run PostgreSQL.
     #[error(
         "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor `nobody` to run it as; \
-         start daybook as an ordinary user, or set DATABASE_URL"
+         start {program} as an ordinary user, or set DATABASE_URL"
     )]
-    NoAccount,
+    NoAccount {
+        /// The name of the program that needs the server.
+        program: String,
+    },
     /// The folder for the socket can't be made private to the server.
     #[error(
         "{} can't be the folder of the database's socket: {reason}. Access to the socket is access to the database; \
