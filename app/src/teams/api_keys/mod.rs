@@ -10,7 +10,7 @@
 //!
 //! **Invariant:** nobody comes back by a key that they made.
 //!
-//! [`ApiKey`]: super::ApiKey
+//! [`ApiKey`]: crate::auth::ApiKey
 
 mod owners;
 mod routes;

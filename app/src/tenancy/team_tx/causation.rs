@@ -30,6 +30,6 @@ pub(crate) struct Cause<'a> {
 
 impl Drop for Cause<'_> {
     fn drop(&mut self) {
-        self.tx.state().causes.truncate(self.depth - 1);
+        self.tx.state.lock().causes.truncate(self.depth - 1);
     }
 }
