@@ -19,7 +19,7 @@ static UNREADABLE_READS: AtomicU64 = AtomicU64::new(0);
 pub(crate) const WRITES_PLACEHOLDER: &str =
     "stands for stored JSON that can't be read, and would replace it; leave it out of what is written";
 
-/// Replaces stored JSON that can't be read. The stored row is not changed, and the placeholder is never written.
+/// Replaces stored JSON that can't be read. The stored row is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Unreadable {
     /// The reason why it can't be read.
