@@ -9,6 +9,7 @@
 
 mod activity;
 mod analytics;
+mod config;
 mod consumers;
 mod dev;
 mod exec;
@@ -20,7 +21,6 @@ mod run_log;
 mod runs;
 mod serve;
 mod service;
-
 mod story;
 mod tail;
 mod team;
@@ -36,11 +36,9 @@ use self::output::{
     LogWriter, note_lines, print_json, print_line, print_styled_line, stdout_is_terminal, wants_colours,
 };
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_LOG_FILTER};
 use crate::error::{Error, Result};
 
-/// The log filter if `DAYBOOK_LOG` is not set.
-const DEFAULT_LOG_FILTER: &str = "info,sqlx=warn,sea_orm=warn,graphile_worker=warn";
 /// A log target that is always off: there the queue prints the jobs' payloads. The sessions record how jobs ended.
 const SUPPRESSED_LOGS: &str = "graphile_worker::runner=off";
 
@@ -60,6 +58,8 @@ enum Command {
     Dev,
     /// Apply migrations (`up`, the default), revert them (`down`), or list them (`status`).
     Migrate(migrate::Args),
+    /// Print all settings with their values and where these come from.
+    Config(config::Args),
     /// Create a sign-in token, signed with DAYBOOK_JWT_SECRET or with the secret in the data folder.
     Token(token::Args),
     /// Create and list teams.
@@ -107,6 +107,7 @@ async fn run(app: App) -> ExitCode {
         Command::Serve(args) => serve::run(app, config, args).await,
         Command::Dev => dev::run(app, config).await,
         Command::Migrate(args) => migrate::run(&app, &config, args).await,
+        Command::Config(args) => config::run(&args),
         Command::Token(args) => token::run(config, args),
         Command::Team(args) => team::run(&app, &config, args).await,
         Command::User(args) => user::run(&app, &config, args).await,

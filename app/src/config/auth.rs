@@ -52,20 +52,37 @@ pub enum PublicKeyAlgorithm {
 
 impl AuthConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let secret = settings.secret("DAYBOOK_JWT_SECRET", hs256_secret);
-        let public = settings.secret("DAYBOOK_JWT_PUBLIC_KEY", |value| PublicKey::from_pem(&pem_text(value)?));
+        settings.group("Authentication");
+        let secret = settings
+            .setting("DAYBOOK_JWT_SECRET", "HS256: the secret that signs tokens.")
+            .credential(&format!("at least {MIN_SECRET_BYTES} bytes long"), hs256_secret);
+        let public = settings
+            .setting(
+                "DAYBOOK_JWT_PUBLIC_KEY",
+                "RS256 or ES256: the public key that verifies tokens.",
+            )
+            .secret("PEM, or the path of a PEM file", |value| {
+                PublicKey::from_pem(&pem_text(value)?)
+            });
         if secret.is_some() && public.is_some() {
             settings.refuse(
                 "DAYBOOK_JWT_SECRET",
                 "and DAYBOOK_JWT_PUBLIC_KEY are both set: set only one of them",
             );
         }
+        let issuer = settings
+            .setting("DAYBOOK_JWT_ISSUER", "The `iss` that tokens must have.")
+            .text_or("daybook", "any text");
+        let audience = settings
+            .setting(
+                "DAYBOOK_JWT_AUDIENCE",
+                "The `aud` that tokens must have; without it, tokens with an audience are refused.",
+            )
+            .text("any text");
         Self {
             key: secret.map(JwtKey::Secret).or(public.map(JwtKey::Public)),
-            issuer: settings
-                .text("DAYBOOK_JWT_ISSUER")
-                .unwrap_or_else(|| "daybook".to_owned()),
-            audience: settings.text("DAYBOOK_JWT_AUDIENCE"),
+            issuer,
+            audience,
         }
     }
 }

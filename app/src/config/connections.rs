@@ -30,16 +30,34 @@ impl Default for ConnectionsConfig {
 
 impl ConnectionsConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        settings.group("Connections");
         let default = Self::default();
-        let mut seconds =
-            |name, default: Duration| Duration::from_secs(settings.number(name, 1..=3600, default.as_secs()));
-        let header_timeout = seconds("DAYBOOK_HEADER_TIMEOUT", default.header_timeout);
-        let idle_timeout = seconds("DAYBOOK_IDLE_TIMEOUT", default.idle_timeout);
-        let body_timeout = seconds("DAYBOOK_BODY_TIMEOUT", default.body_timeout);
-        let max = settings.parsed("DAYBOOK_CONNECTIONS", |value| {
-            let number = value.parse().ok().filter(|max| (8..=1_000_000).contains(max));
-            number.ok_or_else(|| "must be a whole number from 8 to 1000000".to_owned())
-        });
+        let max = settings
+            .setting(
+                "DAYBOOK_CONNECTIONS",
+                "The maximum number of connections of a process; more are refused with 503.",
+            )
+            .default("half of the open files")
+            .optional_number(8..=1_000_000);
+        let mut seconds = |name, help, default: Duration| {
+            let seconds = settings.setting(name, help).number(1..=3600, default.as_secs());
+            Duration::from_secs(seconds)
+        };
+        let header_timeout = seconds(
+            "DAYBOOK_HEADER_TIMEOUT",
+            "How long a new connection may take to send the head of its first request, in seconds.",
+            default.header_timeout,
+        );
+        let idle_timeout = seconds(
+            "DAYBOOK_IDLE_TIMEOUT",
+            "How long a connection may stay open without a request, in seconds.",
+            default.idle_timeout,
+        );
+        let body_timeout = seconds(
+            "DAYBOOK_BODY_TIMEOUT",
+            "How long a request's body may make no progress, in seconds.",
+            default.body_timeout,
+        );
         Self {
             max,
             header_timeout,

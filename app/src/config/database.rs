@@ -1,10 +1,15 @@
 //! The settings of the database: the server, the logins and the number of connections.
 
+use std::fmt;
 use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
 
 use super::settings::{Secret, Settings};
+
+/// What a valid database URL is.
+const POSTGRES_URL: &str = "a URL as in postgres://user:password@host:5432/name, with special characters in the \
+                            password percent-encoded";
 
 /// The settings of the database.
 #[derive(Debug, Clone)]
@@ -32,36 +37,101 @@ pub struct DatabaseConfig {
 
 impl DatabaseConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let url = settings.secret("DATABASE_URL", postgres_url);
-        let app_url = settings.secret("DAYBOOK_APP_URL", postgres_url);
-        if app_url.is_some() && settings.text("DATABASE_URL").is_none() && settings.text("DATABASE_URL_FILE").is_none()
-        {
+        settings.group("Database");
+        let url = settings
+            .setting(
+                "DATABASE_URL",
+                "The database server; a login that owns the tables also migrates.",
+            )
+            .default("a private cluster in the data folder")
+            .secret(POSTGRES_URL, postgres_url);
+        let app_url = settings
+            .setting("DAYBOOK_APP_URL", "A separate login for the pool that serves requests.")
+            .default("`DATABASE_URL`")
+            .credential(POSTGRES_URL, postgres_url);
+        if app_url.is_some() && !settings.is_set("DATABASE_URL") && !settings.is_set("DATABASE_URL_FILE") {
             settings.refuse(
                 "DAYBOOK_APP_URL",
                 "is set without DATABASE_URL: set both to the same server, or neither for a private cluster",
             );
         }
+        let direct_url = settings
+            .setting(
+                "DAYBOOK_DIRECT_URL",
+                "A direct connection to the server for LISTEN, if the other URLs lead to a pooler.",
+            )
+            .default("`DAYBOOK_APP_URL`")
+            .credential(POSTGRES_URL, postgres_url);
+        let worker_url = settings
+            .setting(
+                "DAYBOOK_WORKER_URL",
+                "A separate login for the workers; a direct connection, no pooler.",
+            )
+            .default("`DATABASE_URL`")
+            .credential(POSTGRES_URL, postgres_url);
+        let strict_roles = settings
+            .setting(
+                "DAYBOOK_STRICT_ROLES",
+                "Whether the service refuses to start with a superuser's login instead of only warning.",
+            )
+            .switch(false);
+        let migrate = settings
+            .setting("DAYBOOK_MIGRATE", "Whether `serve` applies pending migrations.")
+            .switch(true);
+        let pool_size = settings
+            .setting(
+                "DAYBOOK_POOL_SIZE",
+                "The number of connections of the pool that serves requests.",
+            )
+            .number(1..=1000, 10);
+        let statement_cache = settings
+            .setting(
+                "DAYBOOK_STATEMENT_CACHE",
+                "Whether prepared statements are cached; must be `off` behind a pooler without prepared statements.",
+            )
+            .switch(true);
+        let erased_names = settings
+            .setting(
+                "DAYBOOK_ERASED_NAMES",
+                "Which names are shown for erased people: the recorded ones, or a pseudonym.",
+            )
+            .valid_or(ErasedNames::Keep, "keep or pseudonym", ErasedNames::parse);
         Self {
             url,
             app_url,
-            direct_url: settings.secret("DAYBOOK_DIRECT_URL", postgres_url),
-            worker_url: settings.secret("DAYBOOK_WORKER_URL", postgres_url),
-            strict_roles: settings.switch("DAYBOOK_STRICT_ROLES", false),
-            migrate: settings.switch("DAYBOOK_MIGRATE", true),
-            pool_size: settings.number("DAYBOOK_POOL_SIZE", 1..=1000, 10),
-            erased_pseudonyms: settings
-                .parsed("DAYBOOK_ERASED_NAMES", erased_pseudonyms)
-                .unwrap_or_default(),
-            statement_cache: settings.switch("DAYBOOK_STATEMENT_CACHE", true),
+            direct_url,
+            worker_url,
+            strict_roles,
+            migrate,
+            pool_size,
+            erased_pseudonyms: erased_names == ErasedNames::Pseudonym,
+            statement_cache,
         }
     }
 }
 
-fn erased_pseudonyms(value: &str) -> Result<bool, String> {
-    match value {
-        "keep" => Ok(false),
-        "pseudonym" => Ok(true),
-        _ => Err("must be keep or pseudonym".to_owned()),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ErasedNames {
+    Keep,
+    Pseudonym,
+}
+
+impl ErasedNames {
+    fn parse(value: &str) -> Option<Self> {
+        match value {
+            "keep" => Some(Self::Keep),
+            "pseudonym" => Some(Self::Pseudonym),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ErasedNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep",
+            Self::Pseudonym => "pseudonym",
+        })
     }
 }
 
@@ -73,11 +143,7 @@ fn postgres_url(value: &str) -> Result<Secret, String> {
     if scheme_is_ours && PgConnectOptions::from_str(value).is_ok() {
         return Ok(Secret::new(value));
     }
-    Err(
-        "must be a URL as in postgres://user:password@host:5432/name, with special characters in the password \
-         percent-encoded"
-            .to_owned(),
-    )
+    Err(format!("must be {POSTGRES_URL}"))
 }
 
 #[cfg(test)]

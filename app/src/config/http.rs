@@ -23,16 +23,34 @@ pub struct HttpConfig {
 
 impl HttpConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let bind = settings.parsed("DAYBOOK_BIND", |value| {
-            value
-                .parse()
-                .map_err(|_| "must be an IP address and a port, as in 127.0.0.1:8080 or [::]:8080".to_owned())
-        });
+        settings.group("Requests");
+        let bind = settings
+            .setting("DAYBOOK_BIND", "The address on which the service listens.")
+            .valid_or(
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+                "an IP address and a port, as in 127.0.0.1:8080 or [::]:8080",
+                |value| value.parse().ok(),
+            );
+        let body_limit_bytes = settings
+            .setting("DAYBOOK_BODY_LIMIT", "The maximum size of a request body, in bytes.")
+            .number(1024..=1024 * 1024 * 1024, 1024 * 1024);
+        let request_timeout = settings
+            .setting(
+                "DAYBOOK_REQUEST_TIMEOUT",
+                "The maximum duration of a request, in seconds.",
+            )
+            .number(1..=3600, 30);
+        let write_timeout = settings
+            .setting(
+                "DAYBOOK_WRITE_TIMEOUT",
+                "How long a client may read nothing of its answer before its connection is closed, in seconds.",
+            )
+            .number(1..=3600, 30);
         Self {
-            bind: bind.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
-            body_limit_bytes: settings.number("DAYBOOK_BODY_LIMIT", 1024..=1024 * 1024 * 1024, 1024 * 1024),
-            request_timeout: Duration::from_secs(settings.number("DAYBOOK_REQUEST_TIMEOUT", 1..=3600, 30)),
-            write_timeout: Duration::from_secs(settings.number("DAYBOOK_WRITE_TIMEOUT", 1..=3600, 30)),
+            bind,
+            body_limit_bytes,
+            request_timeout: Duration::from_secs(request_timeout),
+            write_timeout: Duration::from_secs(write_timeout),
             connections: ConnectionsConfig::read(settings),
         }
     }

@@ -19,11 +19,36 @@ pub struct JobsConfig {
 
 impl JobsConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        settings.group("Background jobs");
+        let concurrency = settings
+            .setting(
+                "DAYBOOK_JOBS",
+                "The maximum number of jobs that a process runs at the same time.",
+            )
+            .number(1..=1_000, 10);
+        let lost_after = settings
+            .setting(
+                "DAYBOOK_LOST_AFTER",
+                "After how many seconds without a heartbeat a worker is dead and its sessions are lost.",
+            )
+            .number(2..=86_400, 60);
+        let grace = settings
+            .setting(
+                "DAYBOOK_JOB_GRACE",
+                "How long running jobs may continue at a shutdown, in seconds.",
+            )
+            .number(0..=3_600, 10);
+        let keep_days = settings
+            .setting(
+                "DAYBOOK_KEEP_SESSIONS",
+                "How long job sessions are kept after their end, in days.",
+            )
+            .number(1..=36_500, 90);
         Self {
-            concurrency: settings.number("DAYBOOK_JOBS", 1..=1_000, 10),
-            lost_after: Duration::from_secs(settings.number("DAYBOOK_LOST_AFTER", 2..=86_400, 60)),
-            grace: Duration::from_secs(settings.number("DAYBOOK_JOB_GRACE", 0..=3_600, 10)),
-            keep_days: settings.number("DAYBOOK_KEEP_SESSIONS", 1..=36_500, 90),
+            concurrency,
+            lost_after: Duration::from_secs(lost_after),
+            grace: Duration::from_secs(grace),
+            keep_days,
         }
     }
 }

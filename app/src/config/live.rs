@@ -15,27 +15,46 @@ pub struct LiveConfig {
 
 impl LiveConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        settings.group("Live sockets");
+        let listen = settings
+            .setting(
+                "DAYBOOK_LISTEN",
+                "Whether the process receives other processes' changes by LISTEN; `off`: it polls once a second.",
+            )
+            .switch(true);
+        let max_sockets = settings
+            .setting(
+                "DAYBOOK_LIVE_SOCKETS",
+                "The maximum number of live sockets of a process.",
+            )
+            .number(1..=1_000_000, 20_000);
+        let allowed_origins = settings
+            .setting(
+                "DAYBOOK_ALLOWED_ORIGINS",
+                "The origins whose pages may open live sockets, in addition to the service's own.",
+            )
+            .valid(
+                "origins, separated by commas, as in https://app.example.com,http://localhost:3000",
+                origins,
+            );
         Self {
-            listen: settings.switch("DAYBOOK_LISTEN", true),
-            max_sockets: settings.number("DAYBOOK_LIVE_SOCKETS", 1..=1_000_000, 20_000),
-            allowed_origins: settings.parsed("DAYBOOK_ALLOWED_ORIGINS", origins).unwrap_or_default(),
+            listen,
+            max_sockets,
+            allowed_origins: allowed_origins.unwrap_or_default(),
         }
     }
 }
 
-fn origins(value: &str) -> Result<Vec<String>, String> {
+fn origins(value: &str) -> Option<Vec<String>> {
     value
         .split(',')
         .map(|origin| {
             let origin = origin.trim();
             match origin.split_once("://") {
                 Some(("http" | "https", authority)) if !authority.is_empty() && !authority.contains('/') => {
-                    Ok(origin.to_owned())
+                    Some(origin.to_owned())
                 }
-                _ => Err(
-                    "must be origins, separated by commas, as in https://app.example.com,http://localhost:3000"
-                        .to_owned(),
-                ),
+                _ => None,
             }
         })
         .collect()
@@ -49,7 +68,7 @@ mod tests {
     fn an_origin_has_a_scheme_and_no_path() {
         assert_eq!(
             origins("https://app.example.com, http://localhost:3000"),
-            Ok(vec![
+            Some(vec![
                 "https://app.example.com".to_owned(),
                 "http://localhost:3000".to_owned()
             ])
@@ -61,7 +80,7 @@ mod tests {
             "https://a,",
             "*",
         ] {
-            assert!(origins(wrong).is_err(), "{wrong}");
+            assert!(origins(wrong).is_none(), "{wrong}");
         }
     }
 }

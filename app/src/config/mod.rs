@@ -8,59 +8,8 @@
 //! file. The file must belong to the service's user or to root, and nobody else may read it (`chmod 600`):
 //! `DAYBOOK_JWT_SECRET_FILE`, `DATABASE_URL_FILE`, `DAYBOOK_REDACTION_KEY_FILE` and so on.
 //!
-//! | setting | default | meaning |
-//! |---|---|---|
-//! | `DAYBOOK_BIND` | `127.0.0.1:8080` | the address on which the service listens |
-//! | `DAYBOOK_BODY_LIMIT` | `1048576` | maximum size of a request body, in bytes |
-//! | `DAYBOOK_REQUEST_TIMEOUT` | `30` | maximum duration of a request, in seconds |
-//! | `DAYBOOK_WRITE_TIMEOUT` | `30` | how long a client may read nothing of its answer before its connection is closed, in seconds |
-//! | `DAYBOOK_CONNECTIONS` | half of the open files | maximum number of connections of a process; more are refused with 503 |
-//! | `DAYBOOK_HEADER_TIMEOUT` | `10` | how long a new connection may take to send the head of its first request, in seconds |
-//! | `DAYBOOK_IDLE_TIMEOUT` | `75` | how long a connection may stay open without a request, in seconds |
-//! | `DAYBOOK_BODY_TIMEOUT` | `20` | how long a request's body may make no progress, in seconds |
-//! | `DAYBOOK_DATA_DIR` | `.daybook` | the folder for data that isn't in Postgres |
-//! | `DATABASE_URL` | a private cluster | the server; a login that owns the tables also migrates |
-//! | `DAYBOOK_APP_URL` | `DATABASE_URL` | a separate login for the pool that serves requests |
-//! | `DAYBOOK_DIRECT_URL` | `DAYBOOK_APP_URL` | a direct connection to the server for LISTEN, if the other URLs lead to a pooler |
-//! | `DAYBOOK_LISTEN` | `on` | `off`: the process polls once a second for changes by other processes |
-//! | `DAYBOOK_LIVE_SOCKETS` | `20000` | maximum number of live sockets of a process |
-//! | `DAYBOOK_ALLOWED_ORIGINS` | none | origins whose pages may open live sockets, in addition to the service's own; separated by commas |
-//! | `DAYBOOK_URL` | `http://$DAYBOOK_BIND` | the service that commands connect to |
-//! | `DAYBOOK_TOKEN` | the data folder's `token` | the token that commands send to it |
-//! | `DAYBOOK_WORKER_URL` | `DATABASE_URL` | a separate login for the workers; a direct connection, no pooler |
-//! | `DAYBOOK_JOBS` | `10` | maximum number of jobs that a process runs at the same time |
-//! | `DAYBOOK_LOST_AFTER` | `60` | after how many seconds without a heartbeat a worker is dead and its sessions are lost |
-//! | `DAYBOOK_JOB_GRACE` | `10` | how long running jobs may continue at a shutdown, in seconds |
-//! | `DAYBOOK_KEEP_SESSIONS` | `90` | how long job sessions are kept after their end, in days |
-//! | `DAYBOOK_STORAGE_DIR` | `storage` in the data folder | the folder of the run logs |
-//! | `DAYBOOK_ADVERTISE_URL` | `http://$DAYBOOK_BIND` | this process's address, to which other processes redirect clients for the run logs that it writes |
-//! | `DAYBOOK_RUN_LINE_LIMIT` | `262144` | maximum length of a line in a run log, in bytes |
-//! | `DAYBOOK_RUN_LOG_LIMIT` | `1073741824` | maximum length of a run log, in bytes |
-//! | `DAYBOOK_OPEN_RUNS` | `1000` | maximum number of unfinished runs of a team |
-//! | `DAYBOOK_OPEN_LOGS` | `256` | maximum number of run logs whose files a process keeps open, at most a quarter of its descriptors |
-//! | `DAYBOOK_LOG_READERS` | an eighth of the open files, at most 1000 | maximum number of streams and downloads of run logs at the same time |
-//! | `DAYBOOK_TEAM_LOG_READERS` | half of `DAYBOOK_LOG_READERS` | the same for one team |
-//! | `DAYBOOK_SEAL_RUNS` | `7` | after how many days a closed run log is compressed |
-//! | `DAYBOOK_KEEP_RUNS` | `90` | how long run logs are kept after the run's end, in days |
-//! | `DAYBOOK_STRICT_ROLES` | `off` | `on`: refuse to start with a superuser's login instead of only warning |
-//! | `DAYBOOK_MIGRATE` | `on` | whether `serve` applies pending migrations |
-//! | `DAYBOOK_ERASED_NAMES` | `keep` | which names are shown for erased people: the recorded ones, or a `pseudonym` |
-//! | `DAYBOOK_POOL_SIZE` | `10` | number of connections of the pool that serves requests |
-//! | `DAYBOOK_STATEMENT_CACHE` | `on` | set it to `off` behind a pooler without prepared statements |
-//! | `DAYBOOK_JWT_SECRET` | none | HS256: the secret that signs tokens, at least 32 bytes |
-//! | `DAYBOOK_JWT_PUBLIC_KEY` | none | RS256 or ES256: a public key as PEM, or the path of a PEM file |
-//! | `DAYBOOK_JWT_ISSUER` | `daybook` | the `iss` that tokens must have |
-//! | `DAYBOOK_JWT_AUDIENCE` | none | the `aud` that tokens must have |
-//! | `DAYBOOK_SERVICE` | `daybook` | the service's name in wide events |
-//! | `DAYBOOK_DEPLOYMENT_ID` | none | the deployment's id in wide events |
-//! | `DAYBOOK_REGION` | none | the region in wide events |
-//! | `DAYBOOK_SAMPLE_RATE` | `1` | the share of wide events that are emitted; failures always are |
-//! | `DAYBOOK_SAMPLE_ROUTES` | none | shares for single routes: `/healthz=0.01,/internal/*=0.1` |
-//! | `DAYBOOK_SLOW_MS` | `2000` | from which duration a request counts as slow, in milliseconds |
-//! | `DAYBOOK_EVENT_HEADERS` | none | the request headers that wide events have, separated by commas |
-//! | `DAYBOOK_EVENT_SCHEMA` | `on` | whether wide events are validated against their schema |
-//! | `DAYBOOK_REDACTION_KEY` | none | the key of hashes in wide events, at least 16 bytes; without a key, values to hash are dropped |
-//! | `DAYBOOK_REDACTION_KEY_ID` | `1` | the id of that key, which is in every hash |
+//! **A setting is declared once**, where its area reads it: name, help, valid values, default, secrecy. The parsing with
+//! its errors, the known names, `docs/configuration.md` and `daybook config` come from this declaration.
 
 mod auth;
 mod connections;
@@ -68,9 +17,14 @@ mod database;
 mod http;
 mod jobs;
 mod live;
+mod names;
+mod process;
+#[cfg(test)]
+mod reference;
 mod remote;
 mod runs;
 mod secret_file;
+mod setting;
 mod settings;
 mod wide_events;
 
@@ -83,10 +37,12 @@ pub use database::DatabaseConfig;
 pub use http::HttpConfig;
 pub use jobs::JobsConfig;
 pub use live::LiveConfig;
+pub(crate) use process::DEFAULT_LOG_FILTER;
 pub use remote::RemoteConfig;
 pub use runs::RunsConfig;
 pub(crate) use secret_file::read_secret_file;
-pub use settings::{BadSetting, BadSettings, CREDENTIALS, Secret};
+pub use setting::{DefaultValue, EffectiveSetting, Secrecy, Setting, Source, credential_names, effective_settings};
+pub use settings::{BadSetting, BadSettings, Secret};
 pub use wide_events::WideEventsConfig;
 
 use settings::Settings;
@@ -123,10 +79,9 @@ impl Config {
     ///
     /// Every setting that is wrong, at once.
     pub fn from_env() -> Result<Self, BadSettings> {
-        // A value that isn't UTF-8 is read with U+FFFD in it. `Settings` refuses such values.
-        let mut config = Self::from_lookup(&|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
+        let mut config = Self::from_lookup(&environment)?;
         let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        config.warnings = settings::unknown_names(names);
+        config.warnings = names::unknown_names(names);
         Ok(config)
     }
 
@@ -137,23 +92,33 @@ impl Config {
     /// Every setting that is wrong, at once.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, BadSettings> {
         let mut settings = Settings::new(lookup);
-        let config = Self {
-            http: HttpConfig::read(&mut settings),
-            database: DatabaseConfig::read(&mut settings),
-            auth: AuthConfig::read(&mut settings),
-            jobs: JobsConfig::read(&mut settings),
-            runs: RunsConfig::read(&mut settings),
-            live: LiveConfig::read(&mut settings),
-            wide_events: WideEventsConfig::read(&mut settings),
-            remote: RemoteConfig::read(&mut settings),
-            data_dir: settings
-                .text("DAYBOOK_DATA_DIR")
-                .unwrap_or_else(|| ".daybook".to_owned())
-                .into(),
-            warnings: Vec::new(),
-        };
+        let config = Self::read(&mut settings);
         settings.finish(config)
     }
+
+    /// Reads all settings, in the order in which they are listed.
+    fn read(settings: &mut Settings<'_>) -> Self {
+        let config = Self {
+            http: HttpConfig::read(settings),
+            database: DatabaseConfig::read(settings),
+            auth: AuthConfig::read(settings),
+            jobs: JobsConfig::read(settings),
+            runs: RunsConfig::read(settings),
+            live: LiveConfig::read(settings),
+            wide_events: WideEventsConfig::read(settings),
+            remote: RemoteConfig::read(settings),
+            data_dir: process::read_data_dir(settings),
+            warnings: Vec::new(),
+        };
+        process::declare_settings_of_tests(settings);
+        config
+    }
+}
+
+/// Returns a variable of the process's environment. A value that isn't UTF-8 is read with U+FFFD in it, and
+/// [`Settings`] refuses such values.
+fn environment(name: &str) -> Option<String> {
+    Some(std::env::var_os(name)?.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -230,23 +195,15 @@ mod tests {
         assert!(text.contains("[secret]"), "{text}");
     }
 
-    /// Checks that each setting that is read as a secret is listed as a credential, or below with the reason why not.
     #[test]
-    fn every_secret_is_listed_as_a_credential() {
-        // A public key, and a URL that other programs also read.
-        let others = ["DAYBOOK_JWT_PUBLIC_KEY", "DATABASE_URL"];
-        // This value is invalid for every setting. Settings that are reported without their value are read as secrets.
+    fn a_refused_value_is_shown_unless_it_may_contain_a_secret() {
+        // This value is invalid for every setting.
         let refused = Config::from_lookup(&|_| Some("\u{1}".to_owned())).unwrap_err();
-        let mut secrets: Vec<_> = refused
-            .0
-            .iter()
-            .filter(|bad| bad.value.is_none())
-            .map(|bad| bad.name)
-            .collect();
-        let mut listed: Vec<_> = CREDENTIALS.iter().copied().chain(others).collect();
-        secrets.sort_unstable();
-        listed.sort_unstable();
-        assert_eq!(secrets, listed);
+        for bad in refused.0 {
+            let declared = setting::declared_settings();
+            let setting = declared.iter().find(|setting| setting.name == bad.name).unwrap();
+            assert_eq!(bad.value.is_some(), setting.secrecy == Secrecy::Public, "{bad}");
+        }
     }
 
     #[test]

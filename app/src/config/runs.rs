@@ -31,33 +31,79 @@ pub struct RunsConfig {
 
 impl RunsConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
-        let mut readers = |name| {
-            settings.parsed(name, |value| {
-                let number = value.parse().ok().filter(|max| (1..=1_000_000).contains(max));
-                number.ok_or_else(|| "must be a whole number from 1 to 1000000".to_owned())
-            })
-        };
-        let max_readers = readers("DAYBOOK_LOG_READERS");
-        let max_team_readers = readers("DAYBOOK_TEAM_LOG_READERS");
+        settings.group("Runs");
+        let storage = settings
+            .setting("DAYBOOK_STORAGE_DIR", "The folder of the run logs.")
+            .default("`storage` in the data folder")
+            .text("the path of a folder");
+        let advertise_url = settings
+            .setting(
+                "DAYBOOK_ADVERTISE_URL",
+                "This process's address, to which other processes redirect clients for the run logs that it writes.",
+            )
+            .default("`http://$DAYBOOK_BIND`")
+            .valid("a URL as in http://10.0.0.7:8080", |value| {
+                let rest = value
+                    .strip_prefix("http://")
+                    .or_else(|| value.strip_prefix("https://"))?;
+                let is_allowed = !rest.is_empty() && !rest.contains(['?', '#', ' ']);
+                is_allowed.then(|| value.trim_end_matches('/').to_owned())
+            });
+        let line_bytes = settings
+            .setting(
+                "DAYBOOK_RUN_LINE_LIMIT",
+                "The maximum length of a line in a run log, in bytes.",
+            )
+            .number(1024..=1024 * 1024, 256 * 1024);
+        let run_bytes = settings
+            .setting("DAYBOOK_RUN_LOG_LIMIT", "The maximum length of a run log, in bytes.")
+            .number(1024 * 1024..=1 << 40, 1 << 30);
+        let open_runs = settings
+            .setting("DAYBOOK_OPEN_RUNS", "The maximum number of unfinished runs of a team.")
+            .number(1..=1_000_000, 1_000);
+        let open_logs = settings
+            .setting(
+                "DAYBOOK_OPEN_LOGS",
+                "The maximum number of run logs whose files a process keeps open, at most a quarter of its descriptors.",
+            )
+            .number(8..=100_000, 256);
+        let max_readers = settings
+            .setting(
+                "DAYBOOK_LOG_READERS",
+                "The maximum number of streams and downloads of run logs at the same time.",
+            )
+            .default("an eighth of the open files, at most 1000")
+            .optional_number(1..=1_000_000);
+        let max_team_readers = settings
+            .setting(
+                "DAYBOOK_TEAM_LOG_READERS",
+                "The maximum number of streams and downloads of one team's run logs at the same time.",
+            )
+            .default("half of `DAYBOOK_LOG_READERS`")
+            .optional_number(1..=1_000_000);
+        let seal_after_days = settings
+            .setting(
+                "DAYBOOK_SEAL_RUNS",
+                "After how many days a closed run log is compressed.",
+            )
+            .number(0..=36_500, 7);
+        let keep_days = settings
+            .setting(
+                "DAYBOOK_KEEP_RUNS",
+                "How long run logs are kept after the run's end, in days.",
+            )
+            .number(1..=36_500, 90);
         Self {
+            storage: storage.map(PathBuf::from),
+            advertise_url,
+            line_bytes,
+            run_bytes,
+            open_logs,
+            open_runs,
             max_readers,
             max_team_readers,
-            storage: settings.text("DAYBOOK_STORAGE_DIR").map(PathBuf::from),
-            advertise_url: settings.parsed("DAYBOOK_ADVERTISE_URL", |value| {
-                let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
-                match rest {
-                    Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => {
-                        Ok(value.trim_end_matches('/').to_owned())
-                    }
-                    _ => Err("must be a URL as in http://10.0.0.7:8080".to_owned()),
-                }
-            }),
-            line_bytes: settings.number("DAYBOOK_RUN_LINE_LIMIT", 1024..=1024 * 1024, 256 * 1024),
-            run_bytes: settings.number("DAYBOOK_RUN_LOG_LIMIT", 1024 * 1024..=1 << 40, 1 << 30),
-            open_logs: settings.number("DAYBOOK_OPEN_LOGS", 8..=100_000, 256),
-            open_runs: settings.number("DAYBOOK_OPEN_RUNS", 1..=1_000_000, 1_000),
-            seal_after_days: settings.number("DAYBOOK_SEAL_RUNS", 0..=36_500, 7),
-            keep_days: settings.number("DAYBOOK_KEEP_RUNS", 1..=36_500, 90),
+            seal_after_days,
+            keep_days,
         }
     }
 }

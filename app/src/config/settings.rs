@@ -1,91 +1,14 @@
-//! Reads single settings and collects their errors.
+//! Declares and reads single settings, and collects their errors.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::secret_file::read_secret_file;
+use super::setting::{DefaultValue, EffectiveSetting, Secrecy, Setting, Source};
 
-/// The `DAYBOOK_…` names that this module or the command line uses.
-const KNOWN_NAMES: &[&str] = &[
-    "DAYBOOK_ADVERTISE_URL",
-    "DAYBOOK_ALLOWED_ORIGINS",
-    "DAYBOOK_APP_URL",
-    "DAYBOOK_BIND",
-    "DAYBOOK_BLESS",
-    "DAYBOOK_BODY_LIMIT",
-    "DAYBOOK_BODY_TIMEOUT",
-    "DAYBOOK_CONNECTIONS",
-    "DAYBOOK_DATA_DIR",
-    "DAYBOOK_DEPLOYMENT_ID",
-    "DAYBOOK_DIRECT_URL",
-    "DAYBOOK_ERASED_NAMES",
-    "DAYBOOK_EVENT_HEADERS",
-    "DAYBOOK_EVENT_SCHEMA",
-    "DAYBOOK_HEADER_TIMEOUT",
-    "DAYBOOK_IDLE_TIMEOUT",
-    "DAYBOOK_JOBS",
-    "DAYBOOK_JOB_GRACE",
-    "DAYBOOK_JWT_AUDIENCE",
-    "DAYBOOK_JWT_ISSUER",
-    "DAYBOOK_JWT_PUBLIC_KEY",
-    "DAYBOOK_JWT_SECRET",
-    "DAYBOOK_KEEP_RUNS",
-    "DAYBOOK_KEEP_SESSIONS",
-    "DAYBOOK_LISTEN",
-    "DAYBOOK_LIVE_SOCKETS",
-    "DAYBOOK_LOG",
-    "DAYBOOK_LOG_READERS",
-    "DAYBOOK_LOST_AFTER",
-    "DAYBOOK_MIGRATE",
-    "DAYBOOK_OPEN_LOGS",
-    "DAYBOOK_OPEN_RUNS",
-    "DAYBOOK_PG_BIN",
-    "DAYBOOK_POOL_SIZE",
-    "DAYBOOK_REDACTION_KEY",
-    "DAYBOOK_REDACTION_KEY_ID",
-    "DAYBOOK_REGION",
-    "DAYBOOK_REQUEST_TIMEOUT",
-    "DAYBOOK_RUN_LINE_LIMIT",
-    "DAYBOOK_RUN_LOG_LIMIT",
-    "DAYBOOK_SAMPLE_RATE",
-    "DAYBOOK_SAMPLE_ROUTES",
-    "DAYBOOK_SEAL_RUNS",
-    "DAYBOOK_SERVICE",
-    "DAYBOOK_SLOW_MS",
-    "DAYBOOK_STATEMENT_CACHE",
-    "DAYBOOK_STORAGE_DIR",
-    "DAYBOOK_STRICT_ROLES",
-    "DAYBOOK_TEAM",
-    "DAYBOOK_TEAM_LOG_READERS",
-    "DAYBOOK_TEST_DATABASE_URL",
-    "DAYBOOK_TOKEN",
-    "DAYBOOK_URL",
-    "DAYBOOK_WORKER_URL",
-    "DAYBOOK_WRITE_TIMEOUT",
-];
-
-/// The settings whose values give access. They are not passed to programs that Daybook starts, because no program needs
-/// them. `DATABASE_URL` is not one of them: other programs use this name for their own database, so it is passed.
-pub const CREDENTIALS: [&str; 6] = [
-    "DAYBOOK_APP_URL",
-    "DAYBOOK_DIRECT_URL",
-    "DAYBOOK_JWT_SECRET",
-    "DAYBOOK_REDACTION_KEY",
-    "DAYBOOK_TOKEN",
-    "DAYBOOK_WORKER_URL",
-];
-
-/// The `<name>_FILE` variants of the settings that [`Settings::secret`] reads.
-const FILE_NAMES: &[&str] = &[
-    "DAYBOOK_APP_URL_FILE",
-    "DAYBOOK_DIRECT_URL_FILE",
-    "DAYBOOK_JWT_PUBLIC_KEY_FILE",
-    "DAYBOOK_JWT_SECRET_FILE",
-    "DAYBOOK_REDACTION_KEY_FILE",
-    "DAYBOOK_TOKEN_FILE",
-    "DAYBOOK_WORKER_URL_FILE",
-];
+/// What is printed instead of a secret.
+const MASK: &str = "[secret]";
 
 /// A string that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -105,7 +28,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
+        f.write_str(MASK)
     }
 }
 
@@ -134,9 +57,14 @@ impl fmt::Display for BadSetting {
 #[error("the settings can't be used:{}", .0.iter().map(|bad| format!("\n  {bad}")).collect::<String>())]
 pub struct BadSettings(pub Vec<BadSetting>);
 
-/// Looks settings up and collects the invalid ones. An invalid setting is treated as not set.
+/// Looks settings up, collects the invalid ones, and keeps the declarations. An invalid setting is treated as not set.
+///
+/// A setting is declared where it is read, by [`Settings::setting`] and the methods of [`Declaration`], and nowhere
+/// else. The list of all settings is what one reading has declared.
 pub(super) struct Settings<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
+    group: &'static str,
+    found: Vec<EffectiveSetting>,
     bad: Vec<BadSetting>,
 }
 
@@ -144,6 +72,8 @@ impl<'a> Settings<'a> {
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             lookup,
+            group: "",
+            found: Vec::new(),
             bad: Vec::new(),
         }
     }
@@ -157,76 +87,28 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Reads any text.
-    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
-        self.parsed(name, |value| Ok(value.to_owned()))
+    /// Returns the settings that were read, in their order.
+    pub(super) fn take_found(&mut self) -> Vec<EffectiveSetting> {
+        std::mem::take(&mut self.found)
     }
 
-    /// Reads `on` or `off`.
-    pub(super) fn switch(&mut self, name: &'static str, default: bool) -> bool {
-        self.parsed(name, |value| match value {
-            _ if value.eq_ignore_ascii_case("on") => Ok(true),
-            _ if value.eq_ignore_ascii_case("off") => Ok(false),
-            _ => Err("must be on or off".to_owned()),
-        })
-        .unwrap_or(default)
+    /// Begins a group of settings with this heading.
+    pub(super) fn group(&mut self, heading: &'static str) {
+        self.group = heading;
     }
 
-    /// Reads a whole number within `range`.
-    pub(super) fn number<N>(&mut self, name: &'static str, range: RangeInclusive<N>, default: N) -> N
-    where
-        N: std::str::FromStr + PartialOrd + fmt::Display,
-    {
-        self.parsed(name, |value| match value.parse() {
-            Ok(number) if range.contains(&number) => Ok(number),
-            _ => Err(format!(
-                "must be a whole number from {} to {}",
-                range.start(),
-                range.end()
-            )),
-        })
-        .unwrap_or(default)
-    }
-
-    /// Reads a value with `parse`. The error of `parse` is a predicate for the name: `must be on or off`.
-    pub(super) fn parsed<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let value = self.value(name)?;
-        match parse(&value) {
-            Ok(parsed) => Some(parsed),
-            Err(problem) => {
-                self.bad.push(BadSetting {
-                    name,
-                    value: Some(value),
-                    problem,
-                });
-                None
-            }
-        }
-    }
-
-    /// Like [`Settings::parsed`], for a value that may contain a secret: errors don't show it.
-    ///
-    /// The value may instead be in the file that `<name>_FILE` names.
-    pub(super) fn secret<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let value = match (self.value(name), self.secret_in_file(name)) {
-            (Some(_), Some(_)) => {
-                self.refuse(name, format!("and {name}_FILE are both set: set only one of them"));
-                return None;
-            }
-            (Some(value), None) => value,
-            (None, Some(Ok(value))) => value,
-            (None, Some(Err(problem))) => {
-                self.refuse(name, problem);
-                return None;
-            }
-            (None, None) => return None,
-        };
-        match parse(&value) {
-            Ok(parsed) => Some(parsed),
-            Err(problem) => {
-                self.refuse(name, problem);
-                None
-            }
+    /// Begins the declaration of a setting. `help` is one sentence.
+    pub(super) fn setting(&mut self, name: &'static str, help: &'static str) -> Declaration<'_, 'a> {
+        Declaration {
+            setting: Setting {
+                name,
+                group: self.group,
+                help,
+                values: String::new(),
+                default: DefaultValue::None,
+                secrecy: Secrecy::Public,
+            },
+            settings: self,
         }
     }
 
@@ -239,62 +121,210 @@ impl<'a> Settings<'a> {
         });
     }
 
-    /// Reads the file that `<name>_FILE` names. None if this is not set.
-    fn secret_in_file(&self, name: &str) -> Option<Result<String, String>> {
-        let setting = format!("{name}_FILE");
-        let path = (self.lookup)(&setting).filter(|path| !path.trim().is_empty())?;
-        // The parser of each setting checks the minimum length.
-        Some(read_secret_file(Path::new(path.trim()), 1).map_err(|error| format!("from {setting}: {error}")))
+    /// Returns whether a variable has a value, valid or not.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.lookup_filled(name).is_some()
     }
 
-    fn value(&mut self, name: &'static str) -> Option<String> {
-        let value = (self.lookup)(name).filter(|value| !value.trim().is_empty())?;
+    /// Returns a variable's value. An empty one is not set.
+    fn lookup_filled(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+}
+
+/// The declaration of one setting. The last method of the chain reads its value.
+#[must_use]
+pub(super) struct Declaration<'s, 'a> {
+    settings: &'s mut Settings<'a>,
+    setting: Setting,
+}
+
+impl Declaration<'_, '_> {
+    /// Describes a default that depends on the machine or on other settings.
+    pub(super) fn default(mut self, description: &'static str) -> Self {
+        self.setting.default = DefaultValue::Described(description);
+        self
+    }
+
+    /// Reads any text.
+    pub(super) fn text(self, values: &str) -> Option<String> {
+        self.valid(values, |value| Some(value.to_owned()))
+    }
+
+    /// Reads any text, with a default.
+    pub(super) fn text_or(self, default: &str, values: &str) -> String {
+        self.valid_or(default.to_owned(), values, |value| Some(value.to_owned()))
+    }
+
+    /// Reads `on` or `off`.
+    pub(super) fn switch(mut self, default: bool) -> bool {
+        self.setting.default = DefaultValue::Value(if default { "on" } else { "off" }.to_owned());
+        self.valid("on or off", |value| match value {
+            _ if value.eq_ignore_ascii_case("on") => Some(true),
+            _ if value.eq_ignore_ascii_case("off") => Some(false),
+            _ => None,
+        })
+        .unwrap_or(default)
+    }
+
+    /// Reads a whole number within `range`, with a default.
+    pub(super) fn number<N>(mut self, range: RangeInclusive<N>, default: N) -> N
+    where
+        N: std::str::FromStr + PartialOrd + fmt::Display,
+    {
+        self.setting.default = DefaultValue::Value(default.to_string());
+        self.optional_number(range).unwrap_or(default)
+    }
+
+    /// Reads a whole number within `range`.
+    pub(super) fn optional_number<N>(self, range: RangeInclusive<N>) -> Option<N>
+    where
+        N: std::str::FromStr + PartialOrd + fmt::Display,
+    {
+        let values = format!("a whole number from {} to {}", range.start(), range.end());
+        self.valid(&values, |value| {
+            value.parse().ok().filter(|number| range.contains(number))
+        })
+    }
+
+    /// Reads a value with `parse`. `values` is what would be valid, after "must be".
+    pub(super) fn valid<T>(self, values: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.checked(values, |value| parse(value).ok_or_else(|| format!("must be {values}")))
+    }
+
+    /// Like [`Declaration::valid`], with a default.
+    pub(super) fn valid_or<T: fmt::Display>(
+        mut self,
+        default: T,
+        values: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> T {
+        self.setting.default = DefaultValue::Value(default.to_string());
+        self.valid(values, parse).unwrap_or(default)
+    }
+
+    /// Reads a value with `parse`. Its error is a predicate for the name: `must be on or off`.
+    pub(super) fn checked<T>(mut self, values: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        values.clone_into(&mut self.setting.values);
+        let Some(value) = self.value() else {
+            return self.found(Source::Default, None, None);
+        };
+        match parse(&value) {
+            Ok(parsed) => self.found(Source::Environment, Some(value), Some(parsed)),
+            Err(problem) => {
+                self.settings.bad.push(BadSetting {
+                    name: self.setting.name,
+                    value: Some(value),
+                    problem,
+                });
+                self.found(Source::Environment, None, None)
+            }
+        }
+    }
+
+    /// Like [`Declaration::checked`], with a default.
+    pub(super) fn checked_or(
+        mut self,
+        default: &str,
+        values: &str,
+        parse: impl FnOnce(&str) -> Result<String, String>,
+    ) -> String {
+        self.setting.default = DefaultValue::Value(default.to_owned());
+        self.checked(values, parse).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// Like [`Declaration::secret`], for a value that gives access to Daybook.
+    pub(super) fn credential<T>(mut self, values: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.setting.secrecy = Secrecy::Credential;
+        self.read_secret(values, parse)
+    }
+
+    /// Like [`Declaration::checked`], for a value that may contain a secret: errors don't show it.
+    ///
+    /// The value may instead be in the file that `<name>_FILE` names.
+    pub(super) fn secret<T>(mut self, values: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.setting.secrecy = Secrecy::Hidden;
+        self.read_secret(values, parse)
+    }
+
+    /// Declares a setting that other code reads: clap, the logger, or tests.
+    pub(super) fn read_elsewhere(mut self, values: &str) {
+        values.clone_into(&mut self.setting.values);
+        let value = self.settings.lookup_filled(self.setting.name);
+        let source = match value {
+            Some(_) => Source::Environment,
+            None => Source::Default,
+        };
+        self.found::<()>(source, value, None);
+    }
+
+    /// Like [`Declaration::read_elsewhere`], with a default.
+    pub(super) fn read_elsewhere_or(mut self, default: &str, values: &str) {
+        self.setting.default = DefaultValue::Value(default.to_owned());
+        self.read_elsewhere(values);
+    }
+
+    /// Like [`Declaration::read_elsewhere`], for a test's setting whose value may contain a secret.
+    pub(super) fn read_by_tests_as_secret(mut self, values: &str) {
+        self.setting.secrecy = Secrecy::HiddenInTests;
+        self.read_elsewhere(values);
+    }
+
+    fn read_secret<T>(mut self, values: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        values.clone_into(&mut self.setting.values);
+        let name = self.setting.name;
+        let (source, value) = match (self.value(), self.value_in_file()) {
+            (Some(_), Some(_)) => {
+                let problem = format!("and {name}_FILE are both set: set only one of them");
+                return self.refused(problem);
+            }
+            (Some(value), None) => (Source::Environment, value),
+            (None, Some((path, Ok(value)))) => (Source::File(path), value),
+            (None, Some((_, Err(problem)))) => return self.refused(problem),
+            (None, None) => return self.found(Source::Default, None, None),
+        };
+        match parse(&value) {
+            Ok(parsed) => self.found(source, Some(value), Some(parsed)),
+            Err(problem) => self.refused(problem),
+        }
+    }
+
+    fn refused<T>(self, problem: String) -> Option<T> {
+        self.settings.refuse(self.setting.name, problem);
+        self.found(Source::Environment, None, None)
+    }
+
+    /// Keeps the declaration with what was found, and returns the parsed value.
+    fn found<T>(self, source: Source, value: Option<String>, parsed: Option<T>) -> Option<T> {
+        let value = match (&self.setting.default, self.setting.secrecy) {
+            (DefaultValue::Value(default), _) if value.is_none() => Some(default.clone()),
+            (_, Secrecy::Public) => value,
+            (_, Secrecy::Hidden | Secrecy::Credential | Secrecy::HiddenInTests) => value.map(|_| MASK.to_owned()),
+        };
+        self.settings.found.push(EffectiveSetting {
+            setting: self.setting,
+            source,
+            value,
+        });
+        parsed
+    }
+
+    /// Reads the file that `<name>_FILE` names: its path, and its contents or what is wrong with it. None if this is
+    /// not set.
+    fn value_in_file(&self) -> Option<(String, Result<String, String>)> {
+        let variable = self.setting.file_name()?;
+        let path = self.settings.lookup_filled(&variable)?.trim().to_owned();
+        // The parser of each setting checks the minimum length.
+        let value = read_secret_file(Path::new(&path), 1).map_err(|error| format!("from {variable}: {error}"));
+        Some((path, value))
+    }
+
+    fn value(&mut self) -> Option<String> {
+        let value = self.settings.lookup_filled(self.setting.name)?;
         if value.contains('\u{FFFD}') {
-            self.refuse(name, "must be UTF-8");
+            self.settings.refuse(self.setting.name, "must be UTF-8");
             return None;
         }
         Some(value)
-    }
-}
-
-fn known_names() -> impl Iterator<Item = &'static str> {
-    KNOWN_NAMES.iter().chain(FILE_NAMES).copied()
-}
-
-/// Returns a warning for each unknown name that begins with `DAYBOOK_`.
-pub(super) fn unknown_names(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut unknown: Vec<String> = names
-        .filter(|name| name.starts_with("DAYBOOK_") && !known_names().any(|known| known == name))
-        .collect();
-    unknown.sort_unstable();
-    unknown
-        .into_iter()
-        .map(|name| {
-            match known_names()
-                .map(|known| (strsim::levenshtein(&name, known), known))
-                .min()
-                .filter(|(steps, _)| *steps <= 3)
-            {
-                Some((_, known)) => format!("{name} is not a setting; did you mean {known}?"),
-                None => format!("{name} is not a setting"),
-            }
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelt_name_is_reported_with_the_nearest_known_one() {
-        let names = ["DAYBOOK_POOLSIZE", "DAYBOOK_BIND", "PATH", "DAYBOOK_SOMETHING_ELSE"].map(str::to_owned);
-        assert_eq!(
-            unknown_names(names.into_iter()),
-            [
-                "DAYBOOK_POOLSIZE is not a setting; did you mean DAYBOOK_POOL_SIZE?",
-                "DAYBOOK_SOMETHING_ELSE is not a setting",
-            ]
-        );
     }
 }

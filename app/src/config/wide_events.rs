@@ -34,56 +34,95 @@ pub struct WideEventsConfig {
 
 impl WideEventsConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Self {
+        settings.group("Wide events");
+        let service = settings
+            .setting("DAYBOOK_SERVICE", "The service's name in wide events.")
+            .text_or("daybook", "any text");
+        let deployment_id = settings
+            .setting("DAYBOOK_DEPLOYMENT_ID", "The deployment's id in wide events.")
+            .text("any text");
+        let region = settings
+            .setting("DAYBOOK_REGION", "The region in wide events.")
+            .text("any text");
+        let sample_rate = settings
+            .setting(
+                "DAYBOOK_SAMPLE_RATE",
+                "The share of wide events that are emitted; failures always are.",
+            )
+            .valid_or(1.0, "a share from 0 to 1, as in 0.1", rate);
+        let sample_routes = settings
+            .setting("DAYBOOK_SAMPLE_ROUTES", "The shares for single routes.")
+            .valid(
+                "routes with a share from 0 to 1 each, separated by commas, as in /healthz=0.01,/internal/*=0.1",
+                routes,
+            );
+        let slow_ms = settings
+            .setting(
+                "DAYBOOK_SLOW_MS",
+                "From which duration a request counts as slow, in milliseconds.",
+            )
+            .number(1..=3_600_000, 2_000);
+        let headers = settings
+            .setting("DAYBOOK_EVENT_HEADERS", "The request headers that wide events have.")
+            .valid(
+                "names of headers, separated by commas, as in x-client-version,accept-language",
+                headers,
+            );
+        let schema = settings
+            .setting(
+                "DAYBOOK_EVENT_SCHEMA",
+                "Whether wide events are validated against their schema.",
+            )
+            .switch(true);
+        let redaction_key = settings
+            .setting(
+                "DAYBOOK_REDACTION_KEY",
+                "The key of hashes in wide events; without a key, values to hash are dropped.",
+            )
+            .credential(&format!("at least {MIN_KEY_BYTES} bytes long"), |value| {
+                match value.len() {
+                    0..MIN_KEY_BYTES => Err(format!("must be at least {MIN_KEY_BYTES} bytes long")),
+                    _ => Ok(Secret::new(value)),
+                }
+            });
+        let redaction_key_id = settings
+            .setting(
+                "DAYBOOK_REDACTION_KEY_ID",
+                "The id of the redaction key, which is in every hash.",
+            )
+            .checked_or("1", "letters, digits, '-', '_' and dots, as in 2026-11", key_id);
         Self {
-            service: settings.text("DAYBOOK_SERVICE").unwrap_or_else(|| "daybook".to_owned()),
-            deployment_id: settings.text("DAYBOOK_DEPLOYMENT_ID"),
-            region: settings.text("DAYBOOK_REGION"),
-            sample_rate: settings.parsed("DAYBOOK_SAMPLE_RATE", rate).unwrap_or(1.0),
-            sample_routes: settings.parsed("DAYBOOK_SAMPLE_ROUTES", routes).unwrap_or_default(),
-            slow: Duration::from_millis(settings.number("DAYBOOK_SLOW_MS", 1..=3_600_000, 2_000)),
-            headers: settings.parsed("DAYBOOK_EVENT_HEADERS", headers).unwrap_or_default(),
-            schema: settings.switch("DAYBOOK_EVENT_SCHEMA", true),
-            redaction_key: settings.secret("DAYBOOK_REDACTION_KEY", |value| match value.len() {
-                0..MIN_KEY_BYTES => Err(format!("must be at least {MIN_KEY_BYTES} bytes long")),
-                _ => Ok(Secret::new(value)),
-            }),
-            redaction_key_id: settings
-                .parsed("DAYBOOK_REDACTION_KEY_ID", key_id)
-                .unwrap_or_else(|| "1".to_owned()),
+            service,
+            deployment_id,
+            region,
+            sample_rate,
+            sample_routes: sample_routes.unwrap_or_default(),
+            slow: Duration::from_millis(slow_ms),
+            headers: headers.unwrap_or_default(),
+            schema,
+            redaction_key,
+            redaction_key_id,
         }
     }
 }
 
-fn rate(value: &str) -> Result<f64, String> {
-    match value.trim().parse() {
-        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
-        _ => Err("must be a share from 0 to 1, as in 0.1".to_owned()),
-    }
+fn rate(value: &str) -> Option<f64> {
+    let rate = value.trim().parse().ok();
+    rate.filter(|rate| (0.0..=1.0).contains(rate))
 }
 
-fn routes(value: &str) -> Result<Vec<(String, f64)>, String> {
+fn routes(value: &str) -> Option<Vec<(String, f64)>> {
     let route = |text: &str| {
         let (route, share) = text.trim().split_once('=')?;
         route.starts_with('/').then_some(())?;
-        Some((route.to_owned(), rate(share).ok()?))
+        Some((route.to_owned(), rate(share)?))
     };
-    let routes: Option<Vec<_>> = value.split(',').map(route).collect();
-    routes.ok_or_else(|| {
-        "must be routes with a share from 0 to 1 each, separated by commas, as in /healthz=0.01,/internal/*=0.1"
-            .to_owned()
-    })
+    value.split(',').map(route).collect()
 }
 
-fn headers(value: &str) -> Result<Vec<String>, String> {
-    value
-        .split(',')
-        .map(|name| match name.trim().parse::<axum::http::HeaderName>() {
-            Ok(name) => Ok(name.as_str().to_owned()),
-            Err(_) => {
-                Err("must be names of headers, separated by commas, as in x-client-version,accept-language".to_owned())
-            }
-        })
-        .collect()
+fn headers(value: &str) -> Option<Vec<String>> {
+    let header = |name: &str| Some(name.trim().parse::<axum::http::HeaderName>().ok()?.as_str().to_owned());
+    value.split(',').map(header).collect()
 }
 
 fn key_id(value: &str) -> Result<String, String> {
@@ -100,23 +139,23 @@ mod tests {
 
     #[test]
     fn rates_are_shares() {
-        assert_eq!(rate("0.25"), Ok(0.25));
+        assert_eq!(rate("0.25"), Some(0.25));
         for wrong in ["", "-0.1", "1.1", "10%", "NaN"] {
-            assert!(rate(wrong).is_err(), "{wrong}");
+            assert!(rate(wrong).is_none(), "{wrong}");
         }
         assert_eq!(
             routes("/healthz=0, /internal/*=0.5"),
-            Ok(vec![("/healthz".to_owned(), 0.0), ("/internal/*".to_owned(), 0.5)])
+            Some(vec![("/healthz".to_owned(), 0.0), ("/internal/*".to_owned(), 0.5)])
         );
         for wrong in ["/healthz", "healthz=1", "/healthz=2", "/a=1,"] {
-            assert!(routes(wrong).is_err(), "{wrong}");
+            assert!(routes(wrong).is_none(), "{wrong}");
         }
     }
 
     #[test]
     fn headers_are_names() {
         assert_eq!(headers("X-Plan, accept").unwrap(), ["x-plan", "accept"]);
-        assert!(headers("two words").is_err());
+        assert!(headers("two words").is_none());
         assert!(key_id("2026-11").is_ok() && key_id("a:b").is_err());
     }
 }

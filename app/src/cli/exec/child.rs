@@ -22,7 +22,7 @@ use super::lines::{LineBuffer, Stream};
 use super::pieces::Pieces;
 use super::upload::StopRequest;
 use crate::cli::output::note;
-use crate::config::CREDENTIALS;
+use crate::config::credential_names;
 
 /// The time after which an incomplete line is sent as a partial piece, such as a question or a progress bar.
 const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -126,7 +126,7 @@ impl Child {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         // Credentials of `exec` must not reach the program.
-        for name in CREDENTIALS {
+        for name in credential_names() {
             command.env_remove(name);
             command.env_remove(format!("{name}_FILE"));
         }

@@ -1,0 +1,211 @@
+//! What a setting is, and where its value comes from.
+
+use std::fmt;
+
+use super::settings::{BadSettings, Settings};
+
+/// The declaration of a setting: everything about it except for the code that parses its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable's name.
+    pub name: &'static str,
+    /// The heading under which the setting is listed.
+    pub group: &'static str,
+    /// What it sets, in one sentence.
+    pub help: &'static str,
+    /// Which values are valid, as in `a whole number from 1 to 1000`.
+    pub values: String,
+    /// Its value if it isn't set.
+    pub default: DefaultValue,
+    /// Who may see its value.
+    pub secrecy: Secrecy,
+}
+
+impl Setting {
+    /// Returns the variable that may name a file with the value, if the setting has one.
+    pub fn file_name(&self) -> Option<String> {
+        let may_be_in_file = matches!(self.secrecy, Secrecy::Hidden | Secrecy::Credential);
+        may_be_in_file.then(|| format!("{}_FILE", self.name))
+    }
+}
+
+/// The value of a setting that isn't set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// No value: what the setting is for isn't done.
+    None,
+    /// A fixed value.
+    Value(String),
+    /// A value that depends on the machine or on other settings, described in Markdown.
+    Described(&'static str),
+}
+
+/// Who may see a setting's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Everybody.
+    Public,
+    /// The value may contain a secret and is never printed. It may be in the file that `<NAME>_FILE` names.
+    Hidden,
+    /// Like `Hidden`, and the value gives access to Daybook. Programs that Daybook starts don't get it.
+    Credential,
+    /// The value may contain a secret and is never printed. Only tests read it, and not from a file.
+    HiddenInTests,
+}
+
+/// Where a setting's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It isn't set.
+    Default,
+    /// The environment variable with its name.
+    Environment,
+    /// The file with this path, which `<NAME>_FILE` names.
+    File(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Environment => f.write_str("environment"),
+            Self::File(path) => write!(f, "file {path}"),
+        }
+    }
+}
+
+/// A setting with the value that the service uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveSetting {
+    /// Its declaration.
+    pub setting: Setting,
+    /// Where its value comes from.
+    pub source: Source,
+    /// Its value. `[secret]` for a secret that is set. None if it has no value, or a [`DefaultValue::Described`] one.
+    pub value: Option<String>,
+}
+
+/// Returns all settings in groups, with their values from the process's environment.
+///
+/// # Errors
+///
+/// Every setting that is wrong, at once.
+pub fn effective_settings() -> Result<Vec<EffectiveSetting>, BadSettings> {
+    let lookup = super::environment;
+    effective_settings_from(&lookup)
+}
+
+pub(super) fn effective_settings_from(
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<EffectiveSetting>, BadSettings> {
+    let mut settings = Settings::new(lookup);
+    super::Config::read(&mut settings);
+    let found = settings.take_found();
+    settings.finish(found)
+}
+
+/// Returns the declarations of all settings.
+pub(super) fn declared_settings() -> Vec<Setting> {
+    let mut settings = Settings::new(&|_| None);
+    super::Config::read(&mut settings);
+    settings.take_found().into_iter().map(|found| found.setting).collect()
+}
+
+/// The names of the settings whose values give access. They are not passed to programs that Daybook starts, because no
+/// program needs them. `DATABASE_URL` is not one of them: other programs use this name for their own database, so it is
+/// passed.
+pub fn credential_names() -> Vec<&'static str> {
+    let settings = declared_settings().into_iter();
+    settings
+        .filter(|setting| setting.secrecy == Secrecy::Credential)
+        .map(|setting| setting.name)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(pairs: &[(&str, &str)], name: &str) -> (Source, Option<String>) {
+        let lookup = |name: &str| pairs.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned());
+        let all = effective_settings_from(&lookup).unwrap();
+        let found = all.into_iter().find(|found| found.setting.name == name).unwrap();
+        (found.source, found.value)
+    }
+
+    #[test]
+    fn a_value_comes_from_the_default_or_the_environment() {
+        assert_eq!(found(&[], "DAYBOOK_JOBS"), (Source::Default, Some("10".to_owned())));
+        let pairs = [("DAYBOOK_JOBS", "3")];
+        assert_eq!(
+            found(&pairs, "DAYBOOK_JOBS"),
+            (Source::Environment, Some("3".to_owned()))
+        );
+        assert_eq!(found(&pairs, "DAYBOOK_REGION"), (Source::Default, None));
+        assert_eq!(found(&[], "DAYBOOK_CONNECTIONS"), (Source::Default, None));
+    }
+
+    #[test]
+    fn settings_that_other_code_reads_have_values_too() {
+        let pairs = [("DAYBOOK_TEAM", "Alpha"), ("DAYBOOK_TEST_DATABASE_URL", "hunter2")];
+        assert_eq!(
+            found(&pairs, "DAYBOOK_TEAM"),
+            (Source::Environment, Some("Alpha".to_owned()))
+        );
+        assert_eq!(
+            found(&pairs, "DAYBOOK_TEST_DATABASE_URL"),
+            (Source::Environment, Some("[secret]".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_secret_is_masked_wherever_it_comes_from() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "hunter2-hunter2-hunter2").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let path = path.to_str().unwrap();
+        let masked = Some("[secret]".to_owned());
+        assert_eq!(
+            found(&[("DAYBOOK_REDACTION_KEY_FILE", path)], "DAYBOOK_REDACTION_KEY"),
+            (Source::File(path.to_owned()), masked.clone())
+        );
+        assert_eq!(
+            found(
+                &[("DAYBOOK_REDACTION_KEY", "hunter2-hunter2-hunter2")],
+                "DAYBOOK_REDACTION_KEY"
+            ),
+            (Source::Environment, masked)
+        );
+    }
+
+    #[test]
+    fn every_setting_is_declared_once_and_described() {
+        let declared = declared_settings();
+        for (at, setting) in declared.iter().enumerate() {
+            let name = setting.name;
+            assert!(!declared[..at].iter().any(|other| other.name == name), "{name} twice");
+            assert!(!setting.group.is_empty() && !setting.values.is_empty(), "{name}");
+            assert!(setting.help.ends_with('.'), "{name}: help is a sentence");
+        }
+    }
+
+    #[test]
+    fn credentials_are_those_that_give_access() {
+        let mut names = credential_names();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "DAYBOOK_APP_URL",
+                "DAYBOOK_DIRECT_URL",
+                "DAYBOOK_JWT_SECRET",
+                "DAYBOOK_REDACTION_KEY",
+                "DAYBOOK_TOKEN",
+                "DAYBOOK_WORKER_URL",
+            ]
+        );
+    }
+}
