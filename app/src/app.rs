@@ -26,13 +26,27 @@ type ConfigureWideEvents = Box<dyn FnOnce(WideEventConfig) -> WideEventConfig + 
 
 /// A program on Daybook.
 ///
-/// ```ignore
+/// ```no_run
+/// # use daybook::prelude::*;
+/// # use daybook_entity::campaign;
+/// # use sea_orm_migration::{MigrationTrait, MigratorTrait};
+/// # struct MyMigrator;
+/// # impl MigratorTrait for MyMigrator {
+/// #     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+/// #         Vec::new()
+/// #     }
+/// # }
+/// # fn routes() -> OpenApiRouter<AppState> {
+/// #     OpenApiRouter::new()
+/// # }
+/// # async fn program() -> std::process::ExitCode {
 /// daybook::App::new()
 ///     .model::<campaign::Model>()
 ///     .migrator::<MyMigrator>()
-///     .routes(my::routes())
+///     .routes(routes())
 ///     .run()
 ///     .await
+/// # }
 /// ```
 #[derive(Default)]
 pub struct App {

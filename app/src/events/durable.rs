@@ -85,12 +85,16 @@ impl ConsumerContext {
     /// returns true once: the record is a row that commits with the effect. If another attempt runs at the same time,
     /// it waits until that attempt commits or rolls back.
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # use daybook::prelude::*;
+    /// # async fn consume(ctx: &ConsumerContext) -> ConsumerResult {
     /// let tx = ctx.begin().await?;
     /// if ctx.once(&tx).await? {
     ///     // …the effect, in tx
     /// }
     /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -33,7 +33,27 @@ pub type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveMo
 ///
 /// Its table has the columns `team_id uuid` and `id uuid`; its entity declares only `id` as key.
 ///
-/// ```ignore
+/// ```
+/// # use daybook::prelude::*;
+/// # mod campaign {
+/// #     use sea_orm::entity::prelude::*;
+/// #     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+/// #     #[sea_orm(table_name = "campaigns")]
+/// #     pub struct Model {
+/// #         #[sea_orm(primary_key, auto_increment = false)]
+/// #         pub id: Uuid,
+/// #         pub team_id: Uuid,
+/// #         pub name: String,
+/// #         pub state: String,
+/// #         pub budget: i64,
+/// #         pub client_email: Option<String>,
+/// #         pub created_at: DateTimeUtc,
+/// #         pub updated_at: DateTimeUtc,
+/// #     }
+/// #     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+/// #     pub enum Relation {}
+/// #     impl ActiveModelBehavior for ActiveModel {}
+/// # }
 /// impl Tracked for campaign::Model {
 ///     const OBJECT_TYPE: &'static str = "campaign";
 ///     fn label(&self) -> String {
@@ -48,6 +68,7 @@ pub type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveMo
 ///         }
 ///     }
 /// }
+/// # fn main() {}
 /// ```
 pub trait Tracked:
     ModelTrait<Entity: EntityTrait<Model = Self>> + FromQueryResult + IntoActiveModel<ActiveModelOf<Self>> + Sync

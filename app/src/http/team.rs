@@ -23,13 +23,25 @@ const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// The caller, and the team that the request is about. The extractor authenticates the caller; entering the team checks the
 /// membership, in its own round trip.
 ///
-/// ```ignore
+/// ```
+/// # use daybook::prelude::*;
+/// # use daybook_entity::campaign;
+/// # #[derive(Deserialize)]
+/// # struct NewCampaign {
+/// #     name: String,
+/// # }
+/// # impl NewCampaign {
+/// #     fn into_active_model(self) -> campaign::ActiveModel {
+/// #         campaign::ActiveModel { name: Set(self.name), ..Default::default() }
+/// #     }
+/// # }
 /// async fn create(team: Team, Json(body): Json<NewCampaign>) -> Result<impl IntoResponse> {
 ///     let tx = team.begin().await?;
 ///     let campaign = create_model_with_event(&tx, body.into_active_model(), Track::All).await?;
 ///     tx.commit().await?;
 ///     Ok((StatusCode::CREATED, Json(campaign)))
 /// }
+/// # let routes: axum::Router<AppState> = axum::Router::new().route("/campaigns", axum::routing::post(create));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Team {

@@ -13,9 +13,22 @@ use super::spec::in_words;
 
 /// Work for the queue. Its fields are its input, and each attempt is a session.
 ///
-/// ```ignore
+/// ```
+/// use daybook::prelude::*;
+///
 /// #[derive(Serialize, Deserialize)]
-/// struct SyncRoster { roster: String }
+/// struct SyncRoster {
+///     roster: String,
+/// }
+///
+/// # #[derive(Serialize)]
+/// # enum RosterAction { Synced { players: u32 } }
+/// # impl std::fmt::Display for RosterAction {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// #         let Self::Synced { players } = self;
+/// #         write!(f, "Synced {players} players")
+/// #     }
+/// # }
 ///
 /// #[async_trait]
 /// impl Job for SyncRoster {
@@ -30,6 +43,9 @@ use super::spec::in_words;
 ///         Ok(())
 ///     }
 /// }
+///
+/// let job = SyncRoster { roster: "Rovers".into() };
+/// assert_eq!(job.sentence(), "Started syncing the roster of Rovers");
 /// ```
 ///
 /// A job runs **at least once**: a worker may die after the work and before it has reported that. Effects that must not

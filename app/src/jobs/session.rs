@@ -67,12 +67,24 @@ struct SessionInner {
 /// (which is caught), or `cancelled` if this future is dropped before its end. If the [`Database`] has
 /// [`JobsParts::wide_events`], the session is also a wide event of kind `job`.
 ///
-/// ```ignore
-/// let spec = SessionSpec::new("sync_roster").input(&input);
+/// ```no_run
+/// # use daybook::prelude::*;
+/// # #[derive(Serialize)]
+/// # enum RosterAction { Synced { players: u32 } }
+/// # impl std::fmt::Display for RosterAction {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// #         let Self::Synced { players } = self;
+/// #         write!(f, "Synced {players} players")
+/// #     }
+/// # }
+/// # async fn sync(database: Database, context: Context, input: String) -> JobResult {
+/// let spec = SessionSpec::new("sync_roster").context(context).input(&input);
 /// with_job_session(&database, spec, |session| async move {
 ///     session.add_action(&RosterAction::Synced { players: 40 }).await?;
 ///     Ok(())
-/// }).await?;
+/// })
+/// .await
+/// # }
 /// ```
 ///
 /// # Errors

@@ -78,11 +78,17 @@ impl LineNumbers {
 
 /// Creates a run that belongs to a job session: it is linked to the session, in the same story, with the same actor.
 ///
-/// ```ignore
+/// ```no_run
+/// # use daybook::prelude::*;
+/// # use daybook::runs::{Ending, NewRun};
+/// # use serde_json::json;
+/// # async fn import(session: &JobSession) -> JobResult {
 /// let run = daybook::runs::start(session, NewRun::new("nightly import")).await?;
 /// run.console("info", "reading a.csv").await?;
 /// run.line("run.table.summary", &json!({"file": "a.csv", "row_count": 40})).await?;
 /// run.end(Ending::succeeded().exit_code(0)).await?;
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// # Errors

@@ -57,12 +57,15 @@ pub use test_db::TestDb;
 /// The events are those of a [`TestTeam`] (the committed ones), of a `&TeamTx` (those visible to it), or any slice or
 /// `Vec` of [`Event`](crate::events::Event)s. Complete lists are compared, and the panic shows the difference by line.
 ///
-/// ```ignore
+/// ```no_run
+/// # use daybook::assert_events;
+/// # async fn test(team: &daybook::testing::TestTeam) {
 /// assert_events!(team, [
 ///     "CREATED campaign “Spring”",
 ///     "UPDATED campaign “Spring”: budget 100 → 250, client_email redacted",
 ///     "STATE_CHANGED campaign “Spring”: draft → approved (looks good)",
 /// ]);
+/// # }
 /// ```
 #[macro_export]
 macro_rules! assert_events {
