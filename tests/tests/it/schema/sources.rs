@@ -86,7 +86,7 @@ fn no_statement_reads_all_columns() {
         "crates",
         "migration/src",
         "entity/src",
-        "tests/guestbook/src",
+        "examples/guestbook/src",
     ] {
         walk(&root.join(folder), &mut files);
     }
