@@ -80,3 +80,47 @@ fn as_json(found: &EffectiveSetting) -> Value {
         "help": setting.help,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(default: DefaultValue, source: Source, value: Option<&str>) -> EffectiveSetting {
+        EffectiveSetting {
+            setting: crate::config::Setting {
+                name: "DAYBOOK_TOKEN",
+                group: "Commands",
+                help: "The token.",
+                values: "a token".to_owned(),
+                default,
+                secrecy: Secrecy::Credential,
+            },
+            source,
+            value: value.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_described_default_is_not_shown_as_a_value() {
+        let described = || DefaultValue::Described("the file `token`");
+        let unset = found(described(), Source::Default, None);
+        assert_eq!(shown_value(&unset), "(the file token)");
+        assert_eq!(shown_value(&found(DefaultValue::None, Source::Default, None)), "(none)");
+        assert_eq!(as_json(&unset)["value"], Value::Null);
+        assert_eq!(as_json(&unset)["default_description"], "the file token");
+    }
+
+    #[test]
+    fn json_names_the_file_of_a_masked_secret() {
+        let set = found(
+            DefaultValue::None,
+            Source::File("/run/token".to_owned()),
+            Some("[secret]"),
+        );
+        let json = as_json(&set);
+        assert_eq!(json["value"], "[secret]");
+        assert_eq!(json["source"], "file");
+        assert_eq!(json["file"], "/run/token");
+        assert_eq!(json["secret"], true);
+    }
+}
