@@ -130,8 +130,8 @@
 //! - [`json`]: limits the depth of JSON, and reads stored JSON.
 //! - [`wide_events`]: one JSON line for each request. It is the crate `daybook-wide-events`.
 //! - [`campaigns`]: the sample domain, an example of a user's own slice.
-//! - [`config`]: the settings. [`error`]: the errors and what a client receives. [`testing`]: a team on its own
-//!   database.
+//! - [`config`]: the settings. [`clock`]: the time of day, which tests can move. [`error`]: the errors and what a client
+//!   receives. [`testing`]: a team on its own database.
 //!
 //! Without a public face: `app` composes the program, `cli` is its command line, `terminal` escapes what commands
 //! print, `text` cuts and cleans texts.
@@ -144,6 +144,7 @@ mod app;
 pub mod auth;
 pub mod campaigns;
 mod cli;
+pub mod clock;
 pub mod config;
 pub mod error;
 pub mod events;

@@ -6,6 +6,7 @@ use axum::http::header::AUTHORIZATION;
 use super::api_key::ApiKey;
 use super::jwt::JwtVerifier;
 use super::principal::{ApiKeyPrincipal, Principal};
+use crate::clock::Clock;
 use crate::config::AuthConfig;
 use crate::error::{Error, Result};
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 pub struct Authenticator {
     jwt: Option<JwtVerifier>,
     issuer: String,
+    clock: Clock,
 }
 
 impl Authenticator {
@@ -26,7 +28,15 @@ impl Authenticator {
         Ok(Self {
             jwt: JwtVerifier::new(config)?,
             issuer: config.issuer.clone(),
+            clock: Clock::system(),
         })
+    }
+
+    /// Checks with this clock, too, whether tokens have expired.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The `iss` that tokens must carry: who vouches for people, where nobody else is named.
@@ -49,7 +59,7 @@ impl Authenticator {
             }));
         }
         match &self.jwt {
-            Some(jwt) => jwt.verify(credential).map(Principal::User),
+            Some(jwt) => jwt.verify(credential, self.clock.now()).map(Principal::User),
             None => Err(Error::unauthenticated(
                 "this service has no key for JWTs; send a team's API key",
             )),

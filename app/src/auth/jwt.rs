@@ -8,6 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use super::principal::{ActingPerson, LEEWAY, UserPrincipal};
+use crate::clock::Clock;
 use crate::config::{AuthConfig, JwtKey, PublicKeyAlgorithm};
 use crate::error::{Error, Result};
 
@@ -108,8 +109,9 @@ impl JwtVerifier {
         }))
     }
 
-    /// Whom the token names, if it holds at this moment.
-    pub(super) fn verify(&self, token: &str) -> Result<UserPrincipal> {
+    /// Whom the token names, if it holds now. The library has no clock to be given: it checks `exp` and `nbf` by the
+    /// machine's. `exp` is then checked at `now`, too, so that tests can let a token expire.
+    pub(super) fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<UserPrincipal> {
         let data = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
             .map_err(|error| self.refusal(error.kind()))?;
         // RFC 7515 §4.1.11: what must be understood and isn't must be refused. The library leaves it to us.
@@ -118,7 +120,11 @@ impl JwtVerifier {
                 "the token has critical headers, which this service doesn't know",
             ));
         }
-        principal(data.claims)
+        let user = principal(data.claims)?;
+        if now.checked_sub_signed(LEEWAY).is_some_and(|at| user.expires_at < at) {
+            return Err(self.refusal(&ErrorKind::ExpiredSignature));
+        }
+        Ok(user)
     }
 
     fn refusal(&self, kind: &ErrorKind) -> Error {
@@ -241,7 +247,7 @@ pub fn mint(config: &AuthConfig, token: &NewToken, ttl: TimeDelta) -> Result<Str
                 .to_owned(),
         });
     };
-    let now = Utc::now();
+    let now = Clock::system().now();
     let Some(expires_at) = now.checked_add_signed(ttl).filter(|at| *at > now) else {
         return Err(Error::BadRequest {
             detail: "a token's lifetime must be above zero, and before the year 262000".to_owned(),

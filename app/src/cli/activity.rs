@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::service::{Server, with_team};
 use super::{Outcome, print_json, print_line};
 use crate::app::App;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, events_by_id};
@@ -172,7 +173,7 @@ fn parse_since(text: &str, invalid: impl Fn() -> String) -> Result<DateTime<Utc>
         'd' => TimeDelta::try_days(number),
         _ => None,
     };
-    ago.and_then(|ago| Utc::now().checked_sub_signed(ago))
+    ago.and_then(|ago| Clock::system().now().checked_sub_signed(ago))
         .ok_or_else(invalid)
 }
 

@@ -131,7 +131,7 @@ where
     for (column, value) in columns.into_values() {
         set_column(&mut update, column, value)?;
     }
-    touch::<M>(&mut update)?;
+    touch::<M>(tx, &mut update)?;
     let mut update = E::update_many()
         .set(update)
         .filter(team_id.eq(tx.team_id()))

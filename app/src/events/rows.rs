@@ -151,7 +151,7 @@ where
     for (column, value) in changed_columns {
         set_column(&mut update, column, value)?;
     }
-    touch::<M>(&mut update)?;
+    touch::<M>(tx, &mut update)?;
     let mut update = M::Entity::update_many()
         .set(update)
         .filter(column_named::<M>("team_id")?.eq(tx.team_id()))
@@ -163,9 +163,9 @@ where
 }
 
 /// Sets `updated_at` to now if the model has such a column and the update doesn't set it.
-pub(super) fn touch<M: Tracked>(update: &mut ActiveModelOf<M>) -> Result<()> {
+pub(super) fn touch<M: Tracked>(tx: &TeamTx, update: &mut ActiveModelOf<M>) -> Result<()> {
     match find_column::<M>("updated_at") {
-        Some(column) if update.is_not_set(column) => set_now::<M>(update, column),
+        Some(column) if update.is_not_set(column) => set_now::<M>(tx, update, column),
         _ => Ok(()),
     }
 }
@@ -223,8 +223,8 @@ pub(super) async fn fetch_returned<M: Tracked>(tx: &TeamTx, statement: &impl Sta
 }
 
 /// Sets an instant column to now, in the SeaORM type that the model uses for it.
-pub(super) fn set_now<M: Tracked>(update: &mut ActiveModelOf<M>, column: ColumnOf<M>) -> Result<()> {
-    let now = chrono::Utc::now();
+pub(super) fn set_now<M: Tracked>(tx: &TeamTx, update: &mut ActiveModelOf<M>, column: ColumnOf<M>) -> Result<()> {
+    let now = tx.clock().now();
     if update.try_set(column, now.into()).is_ok() || update.try_set(column, now.fixed_offset().into()).is_ok() {
         return Ok(());
     }

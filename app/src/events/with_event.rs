@@ -145,7 +145,7 @@ where
     match M::deleted_at() {
         Some(column) => {
             let mut changes = <ActiveModelOf<M> as ActiveModelTrait>::default();
-            set_now::<M>(&mut changes, column)?;
+            set_now::<M>(tx, &mut changes, column)?;
             write_changes(tx, &old, &changes).await?;
         }
         None => {

@@ -21,8 +21,9 @@ struct Parts {
 }
 
 impl Core {
-    /// Combines the parts. `allowed_origins` are the web origins, beside the service's own, whose pages may use it.
+    /// Combines the parts. Credentials expire by the database's clock. `allowed_origins` are the web origins, beside the service's own, whose pages may use it.
     pub fn new(database: Database, authenticator: Authenticator, allowed_origins: Vec<String>) -> Self {
+        let authenticator = authenticator.with_clock(database.clock().clone());
         Self(Arc::new(Parts {
             database,
             authenticator,

@@ -130,7 +130,7 @@ impl Team {
     /// [`Error::Unauthenticated`].
     pub(crate) fn still_holds(&self) -> Result<()> {
         match self.expires_at {
-            Some(at) if at <= Utc::now() => Err(Error::unauthenticated(CREDENTIAL_EXPIRED)),
+            Some(at) if at <= self.database.clock().now() => Err(Error::unauthenticated(CREDENTIAL_EXPIRED)),
             _ => Ok(()),
         }
     }
@@ -141,7 +141,7 @@ impl Team {
         while self.still_holds().is_ok() {
             match self.expires_at {
                 Some(at) => {
-                    let left = (at - Utc::now()).to_std().unwrap_or_default();
+                    let left = (at - self.database.clock().now()).to_std().unwrap_or_default();
                     tokio::time::sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
                 }
                 None => std::future::pending().await,
@@ -230,7 +230,7 @@ impl<S: ServiceState> FromRequestParts<S> for Team {
         let principal = core.authenticator().authenticate(&parts.headers)?;
         let id = Self::id_in_path(parts).await?;
         let expires_at = match &principal {
-            Principal::User(user) => Some(user.holds_until(Utc::now())),
+            Principal::User(user) => Some(user.holds_until(core.database().clock().now())),
             Principal::ApiKey(_) => None,
         };
         Self::new(core, parts, id, entrant(principal), expires_at)

@@ -39,7 +39,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
-use chrono::Utc;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -142,7 +141,7 @@ impl Live {
         let socket = SocketId(self.0.next_socket.fetch_add(1, Ordering::Relaxed));
         let (outbox, inbox) = outbox::pair();
         let expires_at = team.expires_at().map(|at| {
-            let left = (at - Utc::now()).to_std().unwrap_or_default();
+            let left = (at - self.0.database.clock().now()).to_std().unwrap_or_default();
             Instant::now() + left
         });
         let joined = SocketCommand::Join { socket, member, outbox };

@@ -7,7 +7,7 @@ use std::fmt::Error as FmtError;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, text::encode};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -128,7 +128,7 @@ impl Collector for Numbers {
         }
 
         if let Some(watched) = &self.watched {
-            queue(&mut encoder, watched)?;
+            queue(&mut encoder, watched, self.state.database().clock().now())?;
         }
 
         let waited = ConstCounter::new(stats.database_time().as_secs_f64());
@@ -199,7 +199,7 @@ fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCo
 }
 
 /// How the queue stands, where somebody works.
-fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched) -> Result<(), FmtError> {
+fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched, now: DateTime<Utc>) -> Result<(), FmtError> {
     gauge(
         encoder,
         "jobs_due",
@@ -233,7 +233,7 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched) -> Result<(), F
     let help = "Age of the oldest event that a durable consumer was not given yet";
     let mut family = encoder.encode_descriptor("consumer_lag_seconds", help, None, of.metric_type())?;
     for lag in &watched.lags {
-        let age = lag.since.map_or(0.0, |since| (Utc::now() - since).as_seconds_f64());
+        let age = lag.since.map_or(0.0, |since| (now - since).as_seconds_f64());
         let labels = [("consumer", lag.consumer.as_str())];
         ConstGauge::new(age.max(0.0)).encode(family.encode_family(&labels)?)?;
     }

@@ -15,6 +15,7 @@ use super::stats::Stats;
 use super::team_tx::TeamTx;
 use super::write::Work;
 use super::{Context, Role, self_check};
+use crate::clock::Clock;
 use crate::error::Result;
 
 /// The future of [`Database::write_as`].
@@ -43,6 +44,8 @@ pub struct DatabaseOptions {
     pub strict_roles: bool,
     /// The name that is shown for people who were erased.
     pub erased_names: ErasedNames,
+    /// The time of day, for transactions and requests. Tests can move it.
+    pub clock: Clock,
 }
 
 /// The name that readers show for people who were erased. The recorded data doesn't change.
@@ -68,6 +71,7 @@ impl DatabaseOptions {
             statement_timeout: None,
             strict_roles: false,
             erased_names: ErasedNames::Keep,
+            clock: Clock::system(),
         }
     }
 }
@@ -81,6 +85,7 @@ pub struct Database {
     persistent: bool,
     statement_timeout: Option<Duration>,
     erased_names: ErasedNames,
+    clock: Clock,
     stats: Arc<Stats>,
     pub(super) parts: Arc<Parts>,
 }
@@ -128,6 +133,7 @@ impl Database {
             persistent: options.statement_cache,
             statement_timeout: options.statement_timeout,
             erased_names: options.erased_names,
+            clock: options.clock,
             stats: Arc::default(),
             parts: Arc::default(),
         };
@@ -135,13 +141,14 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens another pool with its own connections and the same parts and extensions.
+    /// Opens another pool with its own connections, the same parts and extensions, and the same clock.
     ///
     /// # Errors
     /// Those of [`Database::connect`].
     pub async fn beside(&self, options: DatabaseOptions) -> Result<Self> {
         Ok(Self {
             parts: self.parts.clone(),
+            clock: self.clock.clone(),
             ..Self::connect(options).await?
         })
     }
@@ -155,6 +162,7 @@ impl Database {
             persistent: true,
             statement_timeout: None,
             erased_names: ErasedNames::Keep,
+            clock: Clock::system(),
             stats: Arc::default(),
             parts: Arc::default(),
         }
@@ -209,6 +217,11 @@ impl Database {
     /// Returns the number of the pool's connections, and how many of them are free.
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// Returns the time of day.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Returns the counters of all transactions together.

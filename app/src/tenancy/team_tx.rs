@@ -26,6 +26,7 @@ use super::enter::{self, Entered, Entry};
 use super::observer::Ending;
 use super::signals::{Signal, SignalTopic};
 use super::{Context, Database, Role, Stats};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 
 /// How long a repeated request waits until the outcome of the first one is stored.
@@ -217,6 +218,11 @@ impl TeamTx {
         Err(Error::Forbidden {
             detail: format!("this needs the role {role}; yours is {}", self.role),
         })
+    }
+
+    /// Returns the time of day. A statement's `now()` is the database server's instead.
+    pub fn clock(&self) -> &Clock {
+        self.database.clock()
     }
 
     /// Publishes, once and only if this transaction commits, a signal that something in the team has changed.

@@ -5,19 +5,19 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::tenancy::Migrations;
 use crate::tenancy::postgres::PrivatePostgres;
 
 const URL_VARIABLE: &str = "DAYBOOK_TEST_DATABASE_URL";
 /// The age of a run after which its databases count as left behind.
-const LEFT_BEHIND_AFTER_S: u64 = 6 * 3_600;
+const LEFT_BEHIND_AFTER_S: i64 = 6 * 3_600;
 
 /// A script that stops the server and removes its files when its stdin is closed, which happens whenever this process
 /// ends. It reads `postmaster.pid` only then, because the server may have stopped before.
@@ -167,11 +167,8 @@ fn new_name() -> String {
     format!("daybook_test_{}_{}_{n}", unix_s(), std::process::id())
 }
 
-fn unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+fn unix_s() -> i64 {
+    Clock::system().now().timestamp()
 }
 
 async fn create(owner: &mut PgConnection, name: &str, template: &str) -> Result<()> {
@@ -200,7 +197,7 @@ async fn drop_left_behind(owner: &mut PgConnection) -> Result<()> {
          WHERE datname ~ '^daybook_test_[0-9]+_[0-9]+_[0-9]+$' AND split_part(datname, '_', 3)::bigint < $1
            AND pg_has_role(datdba, 'USAGE')",
     )
-    .bind(i64::try_from(unix_s().saturating_sub(LEFT_BEHIND_AFTER_S)).map_err(Error::internal)?)
+    .bind(unix_s().saturating_sub(LEFT_BEHIND_AFTER_S))
     .fetch_all(&mut *owner)
     .await?;
     for name in names {

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::{PublicKey, Secret};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -35,11 +36,14 @@ fn verdict(claims: Value) -> String {
 }
 
 fn verify(config: &AuthConfig, token: &str) -> Result<UserPrincipal> {
-    JwtVerifier::new(config).unwrap().unwrap().verify(token)
+    JwtVerifier::new(config)
+        .unwrap()
+        .unwrap()
+        .verify(token, Clock::system().now())
 }
 
 fn in_seconds(seconds: i64) -> i64 {
-    Utc::now().timestamp() + seconds
+    Clock::system().now().timestamp() + seconds
 }
 
 #[test]
@@ -62,8 +66,18 @@ fn what_is_minted_is_taken() {
     assert_eq!(user.name.as_deref(), Some("Ada  Lovelace"));
     assert_eq!(user.email.as_deref(), Some("ada@example.org"));
     assert_eq!(user.acting.unwrap().subject, "support-7");
-    let left = user.expires_at - Utc::now();
+    let left = user.expires_at - Clock::system().now();
     assert!(left <= TimeDelta::hours(1) && left > TimeDelta::minutes(59));
+}
+
+#[test]
+fn a_token_expires_by_the_given_clock() {
+    let token = mint(&hs256(), &NewToken::new("ada"), TimeDelta::hours(1)).unwrap();
+    let verifier = JwtVerifier::new(&hs256()).unwrap().unwrap();
+    let now = Clock::system().now();
+    assert!(verifier.verify(&token, now + TimeDelta::minutes(59)).is_ok());
+    let error = verifier.verify(&token, now + TimeDelta::hours(2)).unwrap_err();
+    assert!(error.to_string().contains("has expired"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,6 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use nix::sys::signal::{Signal as UnixSignal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -22,6 +21,7 @@ use super::lines::{LineBuffer, Stream};
 use super::pieces::Pieces;
 use super::upload::StopRequest;
 use crate::cli::output::note;
+use crate::clock::Clock;
 use crate::config::credential_names;
 
 /// The time after which an incomplete line is sent as a partial piece, such as a question or a progress bar.
@@ -230,7 +230,7 @@ async fn copy(
     stream: Stream,
     lines: Arc<LineBuffer>,
 ) {
-    let emit = |text: &[u8], partial| lines.push(stream, Utc::now(), text, partial);
+    let emit = |text: &[u8], partial| lines.push(stream, Clock::system().now(), text, partial);
     let mut block = vec![0; 64 << 10];
     let mut pieces = Pieces::default();
     let mut incomplete_since = Instant::now();

@@ -165,13 +165,14 @@ impl LineBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn lines_that_do_not_fit_are_counted_in_their_place() {
         let lines = LineBuffer::default();
         let long = vec![b'x'; 1 << 20];
         for _ in 0..70 {
-            lines.push(Stream::Stdout, Utc::now(), &long, false);
+            lines.push(Stream::Stdout, Clock::system().now(), &long, false);
         }
         let mut kept = 0;
         let gap = loop {
@@ -184,7 +185,7 @@ mod tests {
         };
         assert!((60..64).contains(&kept), "{kept}");
         assert!(gap.contains(&format!("\"count\":{}", 70 - kept)), "{gap}");
-        lines.push(Stream::Stderr, Utc::now(), b"after\r", true);
+        lines.push(Stream::Stderr, Clock::system().now(), b"after\r", true);
         assert!(
             lines.batch().0.contains(r#""message":"after\r","partial":true"#),
             "{}",

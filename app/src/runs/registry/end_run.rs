@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use daybook_entity::run::Model;
 use daybook_run_log::{COMPLETED, IncomingLine, LineReader, Log, RunKey, Source, StoredLine, format_time};
 use serde::Deserialize;
@@ -15,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::slot::raw_json;
 use super::{LogLocation, OpenLog, Runs, not_here};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::runs::incoming::SERVICE_SOURCE;
 use crate::runs::new_run::Ending;
@@ -77,7 +77,7 @@ impl Runs {
         tx.commit().await?;
         now.moved_to(ending.status)?;
 
-        let ended = match self.write_end(run, &open, &ending).await {
+        let ended = match self.write_end(database.clock(), run, &open, &ending).await {
             Ok(ended) => ended,
             Err(error) => {
                 open.log.reopen();
@@ -112,7 +112,7 @@ impl Runs {
             exit_code: ending.exit_code,
             failure: ending.failure_json(),
             output_paths: json!([]),
-            completed_at: Utc::now(),
+            completed_at: database.clock().now(),
             reason: ending.reason.clone(),
             summary: None,
             log_bytes: 0,
@@ -123,10 +123,10 @@ impl Runs {
     }
 
     /// Writes the last line, after all accepted lines are durable.
-    async fn write_end(&self, run: RunKey, open: &OpenLog, ending: &Ending) -> Result<FinalState> {
+    async fn write_end(&self, clock: &Clock, run: RunKey, open: &OpenLog, ending: &Ending) -> Result<FinalState> {
         let log = &open.log;
         log.close().await?;
-        let completed_at = Utc::now();
+        let completed_at = clock.now();
         let mut payload = json!({
             "status": ending.status,
             "exit_code": ending.exit_code,
@@ -174,7 +174,7 @@ impl Runs {
             } else {
                 json!([])
             },
-            completed_at: completed_at.unwrap_or_else(Utc::now),
+            completed_at: completed_at.unwrap_or_else(|| database.clock().now()),
             reason: payload.reason,
             summary: Some((text, summary)),
             log_bytes: 0,

@@ -101,7 +101,7 @@ pub async fn list_keys(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<
 pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
     let needed = Role::Admin.max(new.role.into());
     tx.require(needed)?;
-    new.check()?;
+    new.check(tx.clock().now())?;
     let owner = lock_owner(tx, needed).await?;
     let maker = tx.context().actor.user_id();
     for member in owner.into_iter().chain(maker.filter(|maker| Some(*maker) != owner)) {
@@ -144,7 +144,7 @@ pub async fn revoke_key(tx: &TeamTx, id: Uuid) -> Result<()> {
 }
 
 impl NewKey {
-    fn check(&self) -> Result<()> {
+    fn check(&self, now: DateTime<Utc>) -> Result<()> {
         let mut wrong = Vec::new();
         if !is_line(&self.name, MAX_NAME_CHARS) {
             let detail = format!("must be 1 to {MAX_NAME_CHARS} characters of one line");
@@ -153,7 +153,7 @@ impl NewKey {
                 detail,
             });
         }
-        if self.expires_at.is_some_and(|at| at <= Utc::now()) {
+        if self.expires_at.is_some_and(|at| at <= now) {
             wrong.push(FieldError {
                 field: "expires_at".to_owned(),
                 detail: "must be in the future".to_owned(),

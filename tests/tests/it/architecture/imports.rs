@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 14] = [
     &["tenancy"],
     &["json"],
     &["error"],
-    &["config", "terminal", "text"],
+    &["clock", "config", "terminal", "text"],
 ];
 
 const SLICES: &[&str] = &[
