@@ -38,10 +38,6 @@ mod team_tx;
 mod worker_database;
 mod write;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it knows nothing of Daybook's other modules, and so has a clock of its own"
-)]
 pub mod postgres;
 
 pub use claim::{Claim, OutcomeColumns};

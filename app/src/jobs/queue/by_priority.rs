@@ -12,15 +12,14 @@ use chrono::{DateTime, Utc};
 use graphile_worker::{
     BoxFuture, Database, DatabaseDriver, DbError, DbExecutor, DbParams, DbRow, DbTransaction, NotificationStream,
 };
-use sqlx::PgPool;
 
 /// Wraps another driver. Rows that are jobs are returned by priority, then by the time at which they are due, then by id.
 #[derive(Debug)]
 pub(super) struct ByPriority(Database);
 
 impl ByPriority {
-    pub(super) fn new(pool: PgPool) -> Self {
-        Self(pool.into())
+    pub(super) fn new(database: impl Into<Database>) -> Self {
+        Self(database.into())
     }
 }
 

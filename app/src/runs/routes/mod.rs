@@ -1,6 +1,7 @@
 //! The HTTP routes of runs, under `/v1/teams/{team_id}`.
 
 mod append_lines;
+mod byte_range;
 mod complete_run;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz_filters;
