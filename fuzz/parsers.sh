@@ -23,5 +23,5 @@ for source in fuzz/fuzz_targets/*.rs; do
 	mkdir -p "fuzz/corpus/$target" "fuzz/artifacts/$target"
 	echo "fuzz: $target for $seconds s"
 	"$programs/$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -artifact_prefix="fuzz/artifacts/$target/" \
-		-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1
+		-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_funcs=0 -print_final_stats=1
 done
