@@ -19,7 +19,7 @@ use crate::tenancy::{Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
 
 /// A function that writes sample data into a team, as the people whose contexts it receives.
-pub type Planter = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+pub type Seeder = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// A function that changes how wide events are made.
 type ConfigureWideEvents = Box<dyn FnOnce(WideEventConfig) -> WideEventConfig + Send>;
@@ -53,7 +53,7 @@ pub struct App {
     pub(crate) migrations: Migrations,
     pub(crate) sentences: Sentences,
     pub(crate) consumers: Option<Consumers>,
-    pub(crate) planter: Option<Planter>,
+    pub(crate) seeder: Option<Seeder>,
     jobs: Jobs,
     /// The error of adding a job, until [`App::equip`] returns it.
     bad_job: Option<Error>,
@@ -132,8 +132,8 @@ impl App {
 
     /// Sets the function that writes sample data into the sample team of `daybook dev`.
     #[must_use]
-    pub fn sample(mut self, planter: Planter) -> Self {
-        self.planter = Some(planter);
+    pub fn sample(mut self, seeder: Seeder) -> Self {
+        self.seeder = Some(seeder);
         self
     }
 

@@ -169,7 +169,7 @@ pub mod testing;
 mod text;
 pub mod threads;
 
-pub use app::{App, Planter};
+pub use app::{App, Seeder};
 /// Functions for a user's migrations: `enable_team_rls`, `for_each_team`.
 pub use daybook_migration as migration;
 /// One JSON line for each request: the crate `daybook-wide-events`.

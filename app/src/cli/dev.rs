@@ -9,7 +9,7 @@ use super::output::note_lines;
 use super::serve::{Stop, serve};
 use super::service::{Server, ensure_token_key, write_private};
 use super::{Outcome, stdout_is_terminal, wants_colours};
-use crate::app::{App, Planter};
+use crate::app::{App, Seeder};
 use crate::auth::{NewToken, mint};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub(super) async fn run(app: App, mut config: Config) -> Outcome {
     ensure_token_key(&mut config)?;
     let stop = Stop::listen()?;
     let server = Server::start(&config).await?;
-    let seeder = app.planter;
+    let seeder = app.seeder;
     let wide_events = format_for_stdout(wide_event_config(&config.wide_events)?);
     let served = serve(
         app,
@@ -77,7 +77,7 @@ async fn sample_team(database: &Database, config: &Config) -> Result<Option<OwnT
 }
 
 /// Creates the sample team and runs the program's seeder as its people.
-async fn seed(database: &Database, config: &Config, seeder: Option<Planter>) -> Result<()> {
+async fn seed(database: &Database, config: &Config, seeder: Option<Seeder>) -> Result<()> {
     let person = |subject: &str, name: &str| NewPerson {
         issuer: config.auth.issuer.clone(),
         subject: subject.to_owned(),

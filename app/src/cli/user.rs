@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::teams::{NewMember, NewPerson, add_member, erase_person, list_members};
-use crate::tenancy::{Context, Database, Entrant, Entry, Request, Role};
+use crate::tenancy::{Context, Credential, Database, Entry, Request, Role};
 
 /// The maximum number of members that `user list` prints.
 const MAX_LISTED_MEMBERS: u64 = 10_000;
@@ -130,7 +130,7 @@ async fn erase(app: &App, config: &Config, issuer: &str, subject: &str) -> Outco
         let entry = |team_id| {
             let context = Context::system(team_id, "daybook user");
             let request = Request::of(&context);
-            Entry::new(team_id, Entrant::Context(context), request)
+            Entry::new(team_id, Credential::Context(context), request)
         };
         match erase_person(database, &teams, issuer, subject, entry).await? {
             true => Ok(()),

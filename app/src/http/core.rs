@@ -11,10 +11,10 @@ use crate::tenancy::Database;
 ///
 /// A handler takes it as `State(core): State<Core>`, so that a slice doesn't depend on the state of the whole service.
 #[derive(Debug, Clone)]
-pub struct Core(Arc<Parts>);
+pub struct Core(Arc<CoreInner>);
 
 #[derive(Debug)]
-struct Parts {
+struct CoreInner {
     database: Database,
     authenticator: Authenticator,
     allowed_origins: Vec<String>,
@@ -24,7 +24,7 @@ impl Core {
     /// Combines the parts. Credentials expire by the database's clock. `allowed_origins` are the web origins, beside the service's own, whose pages may use it.
     pub fn new(database: Database, authenticator: Authenticator, allowed_origins: Vec<String>) -> Self {
         let authenticator = authenticator.with_clock(database.clock().clone());
-        Self(Arc::new(Parts {
+        Self(Arc::new(CoreInner {
             database,
             authenticator,
             allowed_origins,

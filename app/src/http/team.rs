@@ -13,7 +13,7 @@ use super::core::{Core, ServiceState};
 use super::record::Record;
 use crate::auth::{AccessEpochs, AuthParts, Principal, tickets};
 use crate::error::{Error, Result};
-use crate::tenancy::{Claim, Database, Entrant, Entry, Request, Role, TeamTx, Work, Writing};
+use crate::tenancy::{Claim, Credential, Database, Entry, Request, Role, TeamTx, Work, Writing};
 use crate::wide_events::WideEvent;
 
 /// The error detail for a client whose credential expires during its request.
@@ -167,11 +167,17 @@ impl Team {
             Some(run_id) => tickets::look_at(core.database(), id, run_id, ticket).await?,
             None => tickets::redeem(core.database(), id, ticket).await?,
         };
-        let caller = Entrant::Context(ticketed.context);
+        let caller = Credential::Context(ticketed.context);
         Self::new(core, parts, id, caller, ticketed.credential_expires_at)
     }
 
-    fn new(core: &Core, parts: &Parts, id: Uuid, caller: Entrant, expires_at: Option<DateTime<Utc>>) -> Result<Self> {
+    fn new(
+        core: &Core,
+        parts: &Parts,
+        id: Uuid,
+        caller: Credential,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> Result<Self> {
         let access = AuthParts::of(core.database())?.access.clone();
         Ok(Self {
             access_epoch: access.of(id),
@@ -233,18 +239,18 @@ impl<S: ServiceState> FromRequestParts<S> for Team {
             Principal::User(user) => Some(user.holds_until(core.database().clock().now())),
             Principal::ApiKey(_) => None,
         };
-        Self::new(core, parts, id, entrant(principal), expires_at)
+        Self::new(core, parts, id, credential(principal), expires_at)
     }
 }
 
-fn entrant(principal: Principal) -> Entrant {
+fn credential(principal: Principal) -> Credential {
     match principal {
-        Principal::User(user) => Entrant::Person {
+        Principal::User(user) => Credential::Person {
             issuer: user.issuer,
             subject: user.subject,
             acting: user.acting.map(|acting| (acting.issuer, acting.subject)),
         },
-        Principal::ApiKey(key) => Entrant::ApiKey {
+        Principal::ApiKey(key) => Credential::ApiKey {
             prefix: key.prefix,
             secret_sha256: key.secret_sha256,
         },

@@ -16,10 +16,10 @@ use crate::wide_events::{Sink, WideEventConfig, WideEvents};
 
 /// The service's long-lived parts. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AppState(Arc<Parts>, WideEvents, Option<Connections>);
+pub struct AppState(Arc<AppStateInner>, WideEvents, Option<Connections>);
 
 #[derive(Debug)]
-struct Parts {
+struct AppStateInner {
     core: Core,
     http: HttpConfig,
     live: Live,
@@ -39,7 +39,7 @@ impl AppState {
     ) -> Self {
         let nowhere = WideEventConfig::new("daybook").sink(Sink::new(std::io::sink()));
         let allowed_origins = live.options().allowed_origins.clone();
-        let parts = Parts {
+        let parts = AppStateInner {
             core: Core::new(database, authenticator, allowed_origins),
             http,
             live,

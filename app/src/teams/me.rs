@@ -15,7 +15,7 @@ use super::person::check_name;
 use crate::auth::{Principal, UserPrincipal};
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, ServiceState, request};
-use crate::tenancy::{Context, Entrant, Entry, OwnDetails, OwnTeam, OwnTeams, Role};
+use crate::tenancy::{Context, Credential, Entry, OwnDetails, OwnTeam, OwnTeams, Role};
 
 /// The routes, which belong to no team.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
@@ -103,17 +103,17 @@ pub(super) fn service_entry(team_id: Uuid, parts: &Parts) -> Entry {
         correlation_id: request.correlation_id,
         ..Context::system(team_id, "invitations")
     };
-    Entry::new(team_id, Entrant::Context(context), request)
+    Entry::new(team_id, Credential::Context(context), request)
 }
 
 /// The person's entry into a team of theirs.
 fn own_entry(team_id: Uuid, person: &UserPrincipal, parts: &Parts) -> Entry {
-    let entrant = Entrant::Person {
+    let credential = Credential::Person {
         issuer: person.issuer.clone(),
         subject: person.subject.clone(),
         acting: None,
     };
-    Entry::new(team_id, entrant, request(parts))
+    Entry::new(team_id, credential, request(parts))
 }
 
 /// Shows who the caller is and which teams they are in; for a token that names two people (`act`), the one in

@@ -8,8 +8,8 @@ use sqlx::ConnectOptions as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
 
-use super::enter::{Entrant, Entry, Request};
-use super::parts::Parts;
+use super::enter::{Credential, Entry, Request};
+use super::parts::DatabaseParts;
 use super::plans::Plans;
 use super::stats::Stats;
 use super::team_tx::TeamTx;
@@ -87,7 +87,7 @@ pub struct Database {
     erased_names: ErasedNames,
     clock: Clock,
     stats: Arc<Stats>,
-    pub(super) parts: Arc<Parts>,
+    pub(super) parts: Arc<DatabaseParts>,
 }
 
 impl std::fmt::Debug for Database {
@@ -182,8 +182,8 @@ impl Database {
     /// # Errors
     /// Those of [`Database::enter`].
     pub async fn begin(&self, context: &Context) -> Result<TeamTx> {
-        let entrant = Entrant::Context(context.clone());
-        self.enter(&Entry::new(context.team_id, entrant, Request::of(context)))
+        let credential = Credential::Context(context.clone());
+        self.enter(&Entry::new(context.team_id, credential, Request::of(context)))
             .await
     }
 
@@ -192,8 +192,8 @@ impl Database {
     /// # Errors
     /// Those of [`Database::enter`].
     pub async fn read(&self, context: &Context) -> Result<TeamTx> {
-        let entrant = Entrant::Context(context.clone());
-        self.enter(&Entry::new(context.team_id, entrant, Request::of(context)).read_only())
+        let credential = Credential::Context(context.clone());
+        self.enter(&Entry::new(context.team_id, credential, Request::of(context)).read_only())
             .await
     }
 

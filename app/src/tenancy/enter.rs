@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 
 /// The credential with which a caller enters a team. The database checks whether it gives access.
 #[derive(Debug, Clone)]
-pub enum Entrant {
+pub enum Credential {
     /// A person, identified by a token.
     Person {
         /// The token's `iss`.
@@ -77,17 +77,17 @@ impl Request {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub(super) team_id: Uuid,
-    pub(super) entrant: Entrant,
+    pub(super) credential: Credential,
     pub(super) request: Request,
     pub(super) read_only: bool,
 }
 
 impl Entry {
     /// Creates an entry for reading and writing.
-    pub fn new(team_id: Uuid, entrant: Entrant, request: Request) -> Self {
+    pub fn new(team_id: Uuid, credential: Credential, request: Request) -> Self {
         Self {
             team_id,
-            entrant,
+            credential,
             request,
             read_only: false,
         }
@@ -141,7 +141,7 @@ pub(super) async fn enter(
     for row in &rows {
         match row.try_get::<&str, _>("entry")? {
             "acting" => acting = Some(person(row)?),
-            "entrant" => {
+            "credential" => {
                 let role = row
                     .try_get::<Option<&str>, _>("role")?
                     .map(str::parse::<Role>)
@@ -194,15 +194,15 @@ fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Perso
         id: person.id,
         name: person.name,
     };
-    match (&entry.entrant, found) {
-        (Entrant::Person { acting: None, .. }, Some((person, role))) => Ok((context(user(person), None), role)),
-        (Entrant::Person { acting: Some(_), .. }, Some((person, role))) => match acting {
+    match (&entry.credential, found) {
+        (Credential::Person { acting: None, .. }, Some((person, role))) => Ok((context(user(person), None), role)),
+        (Credential::Person { acting: Some(_), .. }, Some((person, role))) => match acting {
             Some(actor) => Ok((context(user(actor), Some(person)), role)),
             None => Err(Error::unauthenticated(
                 "the token's `act` names a person who is not known here",
             )),
         },
-        (Entrant::ApiKey { .. }, Some((key, role))) => Ok((
+        (Credential::ApiKey { .. }, Some((key, role))) => Ok((
             context(
                 Actor::ApiKey {
                     id: key.id,
@@ -213,9 +213,9 @@ fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Perso
             role,
         )),
         // The answer is the same whether the team, the key or the membership is missing.
-        (Entrant::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key is not valid for this team")),
-        (Entrant::Person { .. }, None) => Err(Error::not_found("team")),
-        (Entrant::Context(context), found) => match (&context.actor, found) {
+        (Credential::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key is not valid for this team")),
+        (Credential::Person { .. }, None) => Err(Error::not_found("team")),
+        (Credential::Context(context), found) => match (&context.actor, found) {
             (Actor::User { .. } | Actor::ApiKey { .. }, Some((_, role))) => Ok((context.clone(), role)),
             (Actor::User { .. }, None) => Err(Error::not_found("team")),
             (Actor::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key is not valid for this team")),
@@ -236,8 +236,8 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
         // Set here and not when the connection is opened, because a pooler accepts no startup options.
         let _ = write!(sql, "; SET LOCAL statement_timeout = {}", timeout.as_millis());
     }
-    match &entry.entrant {
-        Entrant::Person {
+    match &entry.credential {
+        Credential::Person {
             issuer,
             subject,
             acting,
@@ -246,23 +246,23 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
                 enter_person(&mut sql, "acting", team, acting_issuer, acting_subject);
             }
             // Last, so that the settings are those of the person whose rights apply.
-            enter_person(&mut sql, "entrant", team, issuer, subject);
+            enter_person(&mut sql, "credential", team, issuer, subject);
         }
-        Entrant::ApiKey { prefix, secret_sha256 } => {
+        Credential::ApiKey { prefix, secret_sha256 } => {
             let _ = write!(
                 sql,
-                "; SELECT 'entrant' AS entry, id, name, role, set_config('daybook.actor', 'api_key:' || id, true) \
+                "; SELECT 'credential' AS entry, id, name, role, set_config('daybook.actor', 'api_key:' || id, true) \
                    FROM api_keys WHERE team_id = '{team}' AND prefix = {} AND secret_sha256 = {} \
                    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
                 text(prefix),
                 bytes(secret_sha256),
             );
         }
-        Entrant::Context(context) => {
+        Credential::Context(context) => {
             if let Actor::ApiKey { id, .. } = &context.actor {
                 let _ = write!(
                     sql,
-                    "; SELECT 'entrant' AS entry, id, name, role FROM api_keys WHERE team_id = '{team}' AND id = '{id}' \
+                    "; SELECT 'credential' AS entry, id, name, role FROM api_keys WHERE team_id = '{team}' AND id = '{id}' \
                        AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
                 );
             }
@@ -271,7 +271,7 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
                 let member = context.on_behalf_of.as_ref().map_or(*id, |person| person.id);
                 let _ = write!(
                     sql,
-                    "; SELECT 'entrant' AS entry, id, name, role FROM daybook_enter_member('{team}', '{member}')"
+                    "; SELECT 'credential' AS entry, id, name, role FROM daybook_enter_member('{team}', '{member}')"
                 );
             }
         }

@@ -51,7 +51,7 @@ pub(crate) trait NumberedRow: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Returns one `INSERT … SELECT … FROM (SELECT set_config('daybook.team_id', …, true))` of these rows, with the
     /// numbers from `first` on.
-    fn insert<'q>(owner: Owner, first: i64, rows: &'q [Waiting<Self>]) -> Query<'q, Postgres, PgArguments>;
+    fn insert<'q>(owner: Owner, first: i64, rows: &'q [PendingRow<Self>]) -> Query<'q, Postgres, PgArguments>;
 
     /// Returns a query for the owner's last number, as `last`; 0 if there is none.
     fn select_last(owner: Owner) -> String;
@@ -59,13 +59,13 @@ pub(crate) trait NumberedRow: fmt::Debug + Send + Sync + Sized + 'static {
 
 /// A row that is about to be written.
 #[derive(Debug)]
-pub(crate) struct Waiting<R> {
+pub(crate) struct PendingRow<R> {
     pub(crate) row: R,
     /// When the row was added; `None` if it is written at once.
     added: Option<Instant>,
 }
 
-impl<R> Waiting<R> {
+impl<R> PendingRow<R> {
     /// Returns how long ago the row was added, in microseconds.
     pub(crate) fn age_us(&self) -> i64 {
         let age = self.added.map(|added| added.elapsed()).unwrap_or_default();
@@ -91,7 +91,7 @@ struct RowsState<R> {
     /// False after a connection broke during a write: then it is unknown whether the rows were written.
     is_last_known: bool,
     /// The waiting rows, whose numbers begin with `last + 1`.
-    waiting: Vec<Waiting<R>>,
+    waiting: Vec<PendingRow<R>>,
     waiting_bytes: usize,
 }
 
@@ -119,7 +119,8 @@ impl<R: NumberedRow> RowsState<R> {
             ));
         }
         let added = Some(Instant::now());
-        self.waiting.extend(rows.into_iter().map(|row| Waiting { row, added }));
+        self.waiting
+            .extend(rows.into_iter().map(|row| PendingRow { row, added }));
         self.waiting_bytes += bytes;
         Ok(self.last_assigned())
     }
@@ -207,7 +208,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         if state.open > 0 {
             return state.put_off(rows);
         }
-        let rows: Vec<_> = rows.into_iter().map(|row| Waiting { row, added: None }).collect();
+        let rows: Vec<_> = rows.into_iter().map(|row| PendingRow { row, added: None }).collect();
         let written = async {
             self.write_waiting(&mut connection, database, &mut state).await?;
             if !rows.is_empty() {
@@ -257,7 +258,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         connection: &mut PgConnection,
         database: &Database,
         first: i64,
-        rows: &[Waiting<R>],
+        rows: &[PendingRow<R>],
     ) -> Result<(), sqlx::Error> {
         let began = Instant::now();
         let query = R::insert(self.owner, first, rows);

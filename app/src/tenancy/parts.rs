@@ -22,7 +22,7 @@ pub(crate) trait LayerParts: Any + Send + Sync {
 
 /// What a [`Database`] carries beside its pool.
 #[derive(Clone, Default)]
-pub(super) struct Parts {
+pub(super) struct DatabaseParts {
     /// Receives the signals of committed transactions. `None` on a database without an App, whose signals nobody
     /// receives.
     signal_sink: Option<SignalSink>,
@@ -110,7 +110,7 @@ impl Database {
         })
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Parts)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut DatabaseParts)) -> Self {
         change(Arc::make_mut(&mut self.parts));
         self
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{TestDb, expect_ok};
 use crate::error::Result;
 use crate::events::{Event, event_columns, event_from_row};
-use crate::tenancy::{Actor, Context, Entrant, Entry, Request, Role};
+use crate::tenancy::{Actor, Context, Credential, Entry, Request, Role};
 
 /// The issuer of the people in tests.
 const ISSUER: &str = "https://issuer.test";
@@ -39,16 +39,16 @@ pub struct TestMember {
 impl TestMember {
     /// Returns what is needed to enter the team as this person, by the identity that a token would prove.
     pub fn entry(&self) -> Entry {
-        Entry::new(self.context.team_id, self.entrant(), self.request())
+        Entry::new(self.context.team_id, self.credential(), self.request())
     }
 
     /// Returns what is needed to enter another team as this person.
     pub fn entry_to(&self, team_id: Uuid) -> Entry {
-        Entry::new(team_id, self.entrant(), self.request())
+        Entry::new(team_id, self.credential(), self.request())
     }
 
-    fn entrant(&self) -> Entrant {
-        Entrant::Person {
+    fn credential(&self) -> Credential {
+        Credential::Person {
             issuer: self.issuer.clone(),
             subject: self.subject.clone(),
             acting: None,

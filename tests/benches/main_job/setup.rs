@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use daybook::events::{Consumers, EventsParts, Sentences};
 use daybook::tenancy::postgres::PrivatePostgres;
-use daybook::tenancy::{Context, Database, DatabaseOptions, Entrant, Entry, Migrations, Request};
+use daybook::tenancy::{Context, Credential, Database, DatabaseOptions, Entry, Migrations, Request};
 use daybook_entity::campaign;
 use daybook_migration::sample;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -164,7 +164,7 @@ impl Bench {
 impl Parts {
     /// Returns the entry that a request of the acting person would use.
     pub(crate) fn entry(&self) -> Entry {
-        let entrant = Entrant::Person {
+        let credential = Credential::Person {
             issuer: "daybook".to_owned(),
             subject: self.subject.clone(),
             acting: None,
@@ -177,7 +177,7 @@ impl Parts {
             claim: None,
             observer: None,
         };
-        Entry::new(self.team_id, entrant, request)
+        Entry::new(self.team_id, credential, request)
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 
 use crate::jobs::action::RenderedAction;
 use crate::jobs::notifier::JOB_SESSIONS;
-use crate::tenancy::{NumberedRow, Owner, SignalTopic, Waiting};
+use crate::tenancy::{NumberedRow, Owner, PendingRow, SignalTopic};
 
 impl NumberedRow for RenderedAction {
     const CHANGED: SignalTopic = JOB_SESSIONS;
@@ -15,7 +15,7 @@ impl NumberedRow for RenderedAction {
         self.size_bytes + self.sentence.text.len() + size_of::<Self>()
     }
 
-    fn insert<'q>(owner: Owner, first: i64, rows: &'q [Waiting<Self>]) -> Query<'q, Postgres, PgArguments> {
+    fn insert<'q>(owner: Owner, first: i64, rows: &'q [PendingRow<Self>]) -> Query<'q, Postgres, PgArguments> {
         match rows {
             [one] => insert_one(owner, first, one),
             many => insert_many(owner, first, many),
@@ -30,7 +30,7 @@ impl NumberedRow for RenderedAction {
     }
 }
 
-fn insert_one(owner: Owner, seq: i64, action: &Waiting<RenderedAction>) -> Query<'_, Postgres, PgArguments> {
+fn insert_one(owner: Owner, seq: i64, action: &PendingRow<RenderedAction>) -> Query<'_, Postgres, PgArguments> {
     let rendered = &action.row;
     sqlx::query(
         "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
@@ -47,7 +47,7 @@ fn insert_one(owner: Owner, seq: i64, action: &Waiting<RenderedAction>) -> Query
     .bind(action.age_us())
 }
 
-fn insert_many(owner: Owner, first: i64, actions: &[Waiting<RenderedAction>]) -> Query<'_, Postgres, PgArguments> {
+fn insert_many(owner: Owner, first: i64, actions: &[PendingRow<RenderedAction>]) -> Query<'_, Postgres, PgArguments> {
     let rendered = || actions.iter().map(|action| &action.row);
     sqlx::query(
         "INSERT INTO job_actions (team_id, session_id, seq, at, action_type, sentence, parts, payload)
@@ -76,5 +76,5 @@ fn insert_many(owner: Owner, first: i64, actions: &[Waiting<RenderedAction>]) ->
             .collect::<Vec<_>>(),
     )
     .bind(rendered().map(|rendered| &rendered.payload).collect::<Vec<_>>())
-    .bind(actions.iter().map(Waiting::age_us).collect::<Vec<_>>())
+    .bind(actions.iter().map(PendingRow::age_us).collect::<Vec<_>>())
 }

@@ -12,7 +12,7 @@ use crate::live::hub::SocketId;
 use crate::live::options::LiveOptions;
 use crate::live::outbox::{self, SocketOutbox};
 use crate::live::service::{MemberId, TeamMember};
-use crate::tenancy::{Context as ActorContext, Database, Entrant, Entry, Request};
+use crate::tenancy::{Context as ActorContext, Credential, Database, Entry, Request};
 
 /// The server side of the socket.
 struct Queues {
@@ -70,7 +70,7 @@ fn open() -> TestSocket {
         database: Database::unconnected(),
         entry: Arc::new(Entry::new(
             Uuid::nil(),
-            Entrant::Context(context.clone()),
+            Credential::Context(context.clone()),
             Request::of(&context),
         )),
         expires_at: None,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{ConnectionLimits, Shared};
+use super::{ConnectionLimits, ConnectionsState};
 use crate::http::{Client, Connection};
 
 /// How often at least it is looked at what a connection is at.
@@ -20,16 +20,16 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 pub(super) struct Activity {
     id: u64,
     address: IpAddr,
-    shared: Weak<Shared>,
+    shared: Weak<ConnectionsState>,
     accepted_at: Instant,
     authenticated: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ActivityState>,
     closing: AtomicBool,
     close: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ActivityState {
     next: u64,
     /// When the last request ended; none before the first.
     idle_since: Option<Instant>,
@@ -59,7 +59,7 @@ pub(super) enum Verdict {
 }
 
 impl Activity {
-    pub(super) fn new(id: u64, address: IpAddr, shared: Weak<Shared>) -> Self {
+    pub(super) fn new(id: u64, address: IpAddr, shared: Weak<ConnectionsState>) -> Self {
         Self {
             id,
             address,

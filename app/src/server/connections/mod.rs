@@ -84,10 +84,10 @@ impl ConnectionLimits {
 
 /// The connections of a process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Connections(Arc<Shared>);
+pub struct Connections(Arc<ConnectionsState>);
 
 #[derive(Debug)]
-struct Shared {
+struct ConnectionsState {
     limits: ConnectionLimits,
     /// Sockets that are open, upgraded ones too.
     open: AtomicUsize,
@@ -99,7 +99,7 @@ struct Shared {
 impl Connections {
     /// None yet.
     pub fn new(limits: ConnectionLimits) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(ConnectionsState {
             limits,
             open: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
@@ -138,7 +138,7 @@ impl Connections {
     }
 }
 
-impl Shared {
+impl ConnectionsState {
     /// Takes a connection out of those that may be closed for room.
     fn keep(&self, id: u64, address: IpAddr) {
         self.unauthenticated.lock().remove(id, address);

@@ -9,18 +9,18 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Shared;
+use super::ConnectionsState;
 
 /// An open connection of the process, counted until this is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionGuard {
-    shared: Arc<Shared>,
+    shared: Arc<ConnectionsState>,
     id: u64,
     address: IpAddr,
 }
 
 impl ConnectionGuard {
-    pub(super) fn new(shared: Arc<Shared>, id: u64, address: IpAddr) -> Self {
+    pub(super) fn new(shared: Arc<ConnectionsState>, id: u64, address: IpAddr) -> Self {
         Self { shared, id, address }
     }
 }

@@ -39,7 +39,7 @@ const SLICES: &[&str] = &[
 /// Items at the root of the crate, and the modules that they come from.
 const RE_EXPORTED: [(&str, &str); 4] = [
     ("App", "app"),
-    ("Planter", "app"),
+    ("Seeder", "app"),
     ("Error", "error"),
     ("Result", "error"),
 ];

@@ -6,7 +6,7 @@ use daybook::assert_events;
 use daybook::error::Error;
 use daybook::events::{ConsumerResult, Consumers, Event, EventType, Track, create_model_with_event};
 use daybook::prelude::event_consumer;
-use daybook::tenancy::{Context, Ending, Entrant, Entry, Observer, Request, TeamTx, Transaction};
+use daybook::tenancy::{Context, Credential, Ending, Entry, Observer, Request, TeamTx, Transaction};
 use daybook_tests::{Stage, drop_while_waiting_for_a_lock, eventually, somebody_waits_for_a_lock, widget};
 use futures_util::FutureExt as _;
 use sea_orm::ConnectionTrait;
@@ -167,7 +167,7 @@ async fn a_cancelled_commit_completes_and_is_reported() {
         observer: Some(endings.clone()),
         ..Request::of(&stage.ada.context)
     };
-    let ada = Entrant::Context(stage.ada.context.clone());
+    let ada = Credential::Context(stage.ada.context.clone());
     let tx = stage
         .database
         .enter(&Entry::new(stage.team.id, ada, request))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use daybook::events::{Consumers, Track, create_model_with_event};
 use daybook::teams::{KeyRole, NewKey, make_key};
-use daybook::tenancy::{Database, DatabaseOptions, Entrant, Entry, Request, Role};
+use daybook::tenancy::{Credential, Database, DatabaseOptions, Entry, Request, Role};
 use daybook::testing::{TestMember, TestTeam};
 use daybook_tests::{test_db, widget};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -36,11 +36,11 @@ async fn key(database: &Database, team: &TestTeam, maker: &TestMember) -> Entry 
     };
     let (_, key) = make_key(&tx, &new).await.unwrap();
     tx.commit().await.unwrap();
-    let entrant = Entrant::ApiKey {
+    let credential = Credential::ApiKey {
         prefix: key.prefix().to_owned(),
         secret_sha256: key.secret_sha256(),
     };
-    Entry::new(team.id, entrant, Request::of(&maker.context))
+    Entry::new(team.id, credential, Request::of(&maker.context))
 }
 
 #[tokio::test]

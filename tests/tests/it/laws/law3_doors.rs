@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daybook::error::Error;
 use daybook::events::Consumers;
-use daybook::tenancy::{Actor, Claim, Context, Database, DatabaseOptions, Entrant, Entry, Request, Role, TeamTx};
+use daybook::tenancy::{Actor, Claim, Context, Credential, Database, DatabaseOptions, Entry, Request, Role, TeamTx};
 use daybook_tests::{PATIENCE, Stage, drop_while_waiting_for_a_lock, eventually, somebody_waits_for_a_lock};
 use sea_orm::ConnectionTrait;
 use sqlx::{Connection, Executor, Row};
@@ -32,12 +32,12 @@ fn request() -> Request {
 }
 
 fn person(team_id: Uuid, issuer: &str, subject: &str) -> Entry {
-    let entrant = Entrant::Person {
+    let credential = Credential::Person {
         issuer: issuer.to_owned(),
         subject: subject.to_owned(),
         acting: None,
     };
-    Entry::new(team_id, entrant, request())
+    Entry::new(team_id, credential, request())
 }
 
 async fn setting(tx: &TeamTx, name: &'static str) -> String {
@@ -108,11 +108,11 @@ async fn a_context_whose_person_is_no_member_any_more_is_refused() {
 async fn an_unknown_key_leaves_nothing() {
     let stage = Stage::new().await;
     let database = pool_of_one(&stage).await;
-    let entrant = Entrant::ApiKey {
+    let credential = Credential::ApiKey {
         prefix: "dbk_'; DROP TABLE users".to_owned(),
         secret_sha256: [0; 32],
     };
-    let refused = database.enter(&Entry::new(stage.team.id, entrant, request())).await;
+    let refused = database.enter(&Entry::new(stage.team.id, credential, request())).await;
     assert!(matches!(refused, Err(Error::Unauthenticated { .. })), "{refused:?}");
     assert_clean(&stage, &database).await;
 }
@@ -178,14 +178,14 @@ async fn an_entry_cancelled_midway_leaves_nothing() {
     let claim = |key: &str| Claim::new(key.to_owned(), [7; 32]);
     let entry = |claim| {
         let Stage { ada, team, .. } = &stage;
-        let entrant = Entrant::Person {
+        let credential = Credential::Person {
             issuer: ada.issuer.clone(),
             subject: ada.subject.clone(),
             acting: None,
         };
         Entry::new(
             team.id,
-            entrant,
+            credential,
             Request {
                 claim: Some(claim),
                 ..request()
