@@ -1,4 +1,4 @@
-//! Puts a program's models, migrations, routes and consumers together.
+//! Combines a program's models, migrations, routes and consumers.
 
 use std::pin::Pin;
 
@@ -18,13 +18,13 @@ use crate::teams::with_words_of_access;
 use crate::tenancy::{Context, Database, Migrations};
 use crate::wide_events::WideEventConfig;
 
-/// A function that writes sample data into a team, as the people whose contexts it receives.
+/// A function that writes sample data into a team, on behalf of the people whose contexts it receives.
 pub type Seeder = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// A function that changes how wide events are made.
 type ConfigureWideEvents = Box<dyn FnOnce(WideEventConfig) -> WideEventConfig + Send>;
 
-/// A program on Daybook.
+/// A program that is built on Daybook.
 ///
 /// ```no_run
 /// # use daybook::prelude::*;
@@ -175,8 +175,8 @@ impl App {
         Ok(Retention::default().attach(database))
     }
 
-    /// Returns how this program's wide events are made, if the settings give `config`. The function from
-    /// [`App::wide_events`] can be used only once.
+    /// Returns the configuration of this program's wide events, based on the settings' `config`. The function
+    /// from [`App::wide_events`] can be used only once.
     pub fn wide_event_config(&mut self, config: WideEventConfig) -> WideEventConfig {
         match self.wide_events.take() {
             Some(configure) => configure(config),

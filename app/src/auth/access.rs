@@ -1,4 +1,4 @@
-//! When somebody's access to a team has changed, so that a remembered check of a credential no longer counts.
+//! Tracks changes of access to teams, so that a cached check of a credential becomes invalid.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,9 @@ use crate::signals::SignalHandlers;
 use crate::tenancy::SignalTopic;
 
 const ACCESS_NAME: &str = "access";
-/// Somebody's access to a team ended or became less: a member's, or an API key's.
+/// Signal: somebody's access to a team ended or was reduced. Sent for members and API keys.
 pub(crate) const ACCESS: SignalTopic = SignalTopic::new(ACCESS_NAME);
-/// Number of counters. Teams share them, so that their number has a bound.
+/// Number of counters. Teams share them, so that memory use is bounded.
 const SLOTS: usize = 256;
 
 /// Counts the changes of access to teams. Cheap to clone.
@@ -35,7 +35,8 @@ impl AccessEpochs {
             .on_loss(move || on_loss.advance_all())
     }
 
-    /// A number that differs after each change of access to this team. It may change for another team's sake.
+    /// Returns a number that differs after each change of access to this team. A change in another team may change it
+    /// too.
     pub fn of(&self, team_id: Uuid) -> u64 {
         self.slot(team_id).load(Ordering::Acquire)
     }
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
     use crate::signals::Mailbox;
 
-    /// A lost signal may have been about access that has ended.
+    /// The lost signal may have been about access that has ended.
     #[tokio::test]
     async fn after_lost_signals_the_access_of_every_team_is_checked_again() {
         let epochs = AccessEpochs::default();

@@ -8,19 +8,19 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
-/// What every key begins with; secret scanners look for it.
+/// The prefix of every key; secret scanners search for it.
 const SCHEME: &str = "dbk_";
 const PREFIX_CHARS: usize = 12;
-/// 40 characters of 62 are 238 bits.
+/// 40 characters from an alphabet of 62 are 238 bits.
 const SECRET_CHARS: usize = 40;
 const MIN_SECRET_CHARS: usize = 32;
 const MAX_SECRET_CHARS: usize = 128;
 
-/// A team's API key, whole: it exists like this when it is made and when it is presented.
+/// A team's API key in full. It exists in this form only when it is created and when it is presented.
 ///
-/// What is kept is its [`prefix`](ApiKey::prefix), to find it and to call it by, and
-/// [`secret_sha256`](ApiKey::secret_sha256). A plain SHA-256 is enough: the secret is random and long, so
-/// there is nothing to guess. `{}` and `{:?}` show the prefix only.
+/// The service stores only its [`prefix`](ApiKey::prefix), which finds and identifies it, and its
+/// [`secret_sha256`](ApiKey::secret_sha256). A plain SHA-256 is enough, because the secret is random and too long to
+/// guess. `{}` and `{:?}` show only the prefix.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
     prefix: String,
@@ -28,7 +28,7 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Makes a key from the operating system's randomness, by way of a generator that it seeds.
+    /// Generates a key, with a generator that is seeded by the operating system.
     pub fn generate() -> Self {
         let random = |chars| {
             rand::rng()
@@ -43,16 +43,16 @@ impl ApiKey {
         }
     }
 
-    /// Whether `credential` means to be an API key, well made or not.
+    /// Returns whether `credential` has the prefix of API keys, whether or not the rest is valid.
     pub fn looks_like(credential: &str) -> bool {
         credential.starts_with(SCHEME)
     }
 
-    /// Reads `dbk_`, 12 letters or digits, `_`, and at least 32 letters or digits.
+    /// Parses `dbk_`, 12 letters or digits, `_`, and at least 32 letters or digits.
     ///
     /// # Errors
     ///
-    /// [`Error::Unauthenticated`], in the same words whatever is wrong.
+    /// [`Error::Unauthenticated`], with the same text for every defect.
     pub fn parse(credential: &str) -> Result<Self> {
         let parts = credential.strip_prefix(SCHEME).and_then(|rest| rest.split_once('_'));
         match parts {
@@ -70,22 +70,22 @@ impl ApiKey {
                 })
             }
             _ => Err(Error::unauthenticated(
-                "this is no API key: one looks like dbk_<12 characters>_<40 characters>",
+                "this is not a valid API key; the form is dbk_<12 characters>_<40 characters>",
             )),
         }
     }
 
-    /// What finds the key and names it in lists: 12 letters or digits.
+    /// Returns the part that finds the key and identifies it in lists: 12 letters or digits.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// What is kept instead of the secret.
+    /// Returns the hash that is stored instead of the secret.
     pub fn secret_sha256(&self) -> [u8; 32] {
         Sha256::digest(self.secret.as_bytes()).into()
     }
 
-    /// The whole key, to be shown once to the one who asked for it.
+    /// Returns the full key, to be shown once to the person who created it.
     pub fn reveal(&self) -> String {
         format!("{SCHEME}{}_{}", self.prefix, self.secret)
     }

@@ -1,4 +1,4 @@
-//! From a request's headers to a principal.
+//! Authenticates a request's headers and returns a principal.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::AuthConfig;
 use crate::error::{Error, Result};
 
-/// Reads credentials. Made once at start, shared by all requests.
+/// Verifies credentials. Created once at start, and shared by all requests.
 #[derive(Debug)]
 pub struct Authenticator {
     jwt: Option<JwtVerifier>,
@@ -19,11 +19,11 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Prepares the key.
+    /// Parses the key.
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] if the key can't be read; one from [`crate::config::Config`] can.
+    /// [`Error::Internal`] if the key can't be parsed; a key from [`crate::config::Config`] always can.
     pub fn new(config: &AuthConfig) -> Result<Self> {
         Ok(Self {
             jwt: JwtVerifier::new(config)?,
@@ -32,23 +32,24 @@ impl Authenticator {
         })
     }
 
-    /// Checks with this clock, too, whether tokens have expired.
+    /// Also checks the expiry of tokens by this clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The `iss` that tokens must carry: who vouches for people, where nobody else is named.
+    /// Returns the issuer that tokens must have (`iss`). It is the default issuer where a request names a person
+    /// without one.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Who these headers say it is: `Authorization: Bearer <JWT or API key>`.
+    /// Returns the principal of these headers: `Authorization: Bearer <JWT or API key>`.
     ///
     /// # Errors
     ///
-    /// [`Error::Unauthenticated`], with words for honest callers. The credential is never in them.
+    /// [`Error::Unauthenticated`], with a text that helps honest callers. It never contains the credential.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
         let credential = bearer(headers)?;
         if ApiKey::looks_like(credential) {
@@ -74,7 +75,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
             "no Authorization header: send `Authorization: Bearer <token>`",
         ));
     };
-    // Two of them would let a proxy check one and this service believe the other.
+    // With two headers, a proxy could check one and this service the other.
     if values.next().is_some() {
         return Err(Error::unauthenticated("more than one Authorization header: send one"));
     }

@@ -1,4 +1,4 @@
-//! Who is no longer in a team: for connections that outlive the request that proved it.
+//! Finds people and keys that have lost access to a team, for connections that outlive the request that checked it.
 
 use sqlx::Row;
 use uuid::Uuid;
@@ -6,11 +6,11 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::tenancy::TeamTx;
 
-/// Of these people, who is no longer a member; of these API keys (by the id of their rows), which no longer hold.
-/// One statement.
+/// Returns those of the given people who are no longer members, and those of the given API keys (by row id) that are no
+/// longer valid. Uses one statement.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn gone(tx: &TeamTx, people: &[Uuid], keys: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
     let query = sqlx::query(
         "SELECT true AS is_person, p.id FROM unnest($2::uuid[]) AS p (id)

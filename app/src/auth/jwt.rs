@@ -1,4 +1,4 @@
-//! JSON Web Tokens: verified for requests, made for `daybook token`.
+//! JSON Web Tokens: verifies those of requests, and creates those of `daybook token`.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use crate::clock::Clock;
 use crate::config::{AuthConfig, JwtKey, PublicKeyAlgorithm};
 use crate::error::{Error, Result};
 
-/// The longest `sub` that is taken, in bytes. OpenID Connect allows 255 ASCII characters.
+/// Maximum length of `sub` in bytes. OpenID Connect allows 255 ASCII characters.
 const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_NAME_CHARS: usize = 200;
 const MAX_EMAIL_CHARS: usize = 320;
 
-/// The claims that Daybook reads and writes; others are ignored.
+/// The claims that Daybook reads and writes; it ignores others.
 ///
-/// All are optional here, so that the library's check names a missing one instead of serde's.
+/// All are optional here, so that a missing claim is reported by the library's check and not by serde.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ impl fmt::Debug for JwtVerifier {
 }
 
 impl JwtVerifier {
-    /// None where the configuration has no key.
+    /// `None` if the configuration has no key.
     pub(super) fn new(config: &AuthConfig) -> Result<Option<Self>> {
         let Some(key) = &config.key else { return Ok(None) };
         let (key, algorithm, name) = match key {
@@ -109,12 +109,13 @@ impl JwtVerifier {
         }))
     }
 
-    /// Whom the token names, if it holds now. The library has no clock to be given: it checks `exp` and `nbf` by the
-    /// machine's. `exp` is then checked at `now`, too, so that tests can let a token expire.
+    /// Returns the person that the token names, if it is valid now. The library always uses the machine's clock to
+    /// check `exp` and `nbf`. `exp` is then checked against `now` too, so that tests can let a token expire.
     pub(super) fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<UserPrincipal> {
         let data = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
             .map_err(|error| self.refusal(error.kind()))?;
-        // RFC 7515 §4.1.11: what must be understood and isn't must be refused. The library leaves it to us.
+        // RFC 7515 §4.1.11: a critical header that the receiver doesn't understand must be rejected. The library
+        // doesn't check this.
         if data.header.crit.is_some() {
             return Err(Error::unauthenticated(
                 "the token has critical headers, which this service doesn't know",
@@ -133,7 +134,7 @@ impl JwtVerifier {
             ErrorKind::ImmatureSignature => {
                 Error::unauthenticated("the token isn't valid yet: its nbf is in the future")
             }
-            ErrorKind::InvalidSignature => Error::unauthenticated("the token's signature doesn't hold"),
+            ErrorKind::InvalidSignature => Error::unauthenticated("the token's signature is not valid"),
             ErrorKind::InvalidIssuer => Error::unauthenticated("the token's iss isn't one that this service trusts"),
             ErrorKind::InvalidAudience => Error::unauthenticated("the token's aud isn't this service"),
             ErrorKind::InvalidAlgorithm => Error::unauthenticated(format!(
@@ -164,7 +165,7 @@ fn principal(claims: Claims) -> Result<UserPrincipal> {
         .email_verified
         .is_some_and(|verified| verified == false || verified == "false");
     Ok(UserPrincipal {
-        // Who acts in their own name impersonates nobody.
+        // A person who acts in their own name impersonates nobody.
         acting: acting.filter(|acting| (&acting.issuer, &acting.subject) != (&issuer, &subject)),
         issuer,
         subject,
@@ -174,7 +175,7 @@ fn principal(claims: Claims) -> Result<UserPrincipal> {
     })
 }
 
-/// A subject is a key in the database: it is taken as it is or not at all.
+/// Checks a subject. It is a database key, so it is either used unchanged or rejected.
 fn subject(text: String, claim: &str) -> Result<String> {
     if text.is_empty() || text.len() > MAX_SUBJECT_BYTES || text.chars().any(char::is_control) {
         return Err(Error::unauthenticated(format!(
@@ -184,7 +185,7 @@ fn subject(text: String, claim: &str) -> Result<String> {
     Ok(text)
 }
 
-/// A name is for people to read: what can't be read or stored is left out.
+/// Cleans a name, which is only shown to people: removes characters that can't be displayed or stored.
 fn readable(text: Option<String>, max_chars: usize) -> Option<String> {
     let text: String = text?
         .trim()
@@ -195,7 +196,7 @@ fn readable(text: Option<String>, max_chars: usize) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The library has checked that it is a number of seconds, if an absurdly large one.
+/// The library has checked that it is a number of seconds, though it may be absurdly large.
 fn moment(seconds: &serde_json::Number) -> DateTime<Utc> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -208,21 +209,21 @@ fn moment(seconds: &serde_json::Number) -> DateTime<Utc> {
     DateTime::from_timestamp(whole, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// What a token to be made says.
+/// The claims of a token to be created.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// `sub`: the person in whose name things are done.
+    /// `sub`: the person on whose behalf the token's holder acts.
     pub subject: String,
-    /// `name`, for sentences.
+    /// `name`: the person's name in sentences.
     pub name: Option<String>,
     /// `email`.
     pub email: Option<String>,
-    /// `act`: who really acts, if it is another person.
+    /// `act`: the person who actually acts, if it is another person.
     pub acting: Option<ActingPerson>,
 }
 
 impl NewToken {
-    /// A token that says nothing but who it is.
+    /// Creates the claims of a token that only identifies a person.
     pub fn new(subject: impl Into<String>) -> Self {
         Self {
             subject: subject.into(),
@@ -233,17 +234,17 @@ impl NewToken {
     }
 }
 
-/// Makes a token that this configuration's [`Authenticator`](super::Authenticator) takes until `ttl` from
-/// this moment.
+/// Creates a token that this configuration's [`Authenticator`](super::Authenticator) accepts from now on, for the
+/// duration `ttl`.
 ///
 /// # Errors
 ///
-/// [`Error::BadRequest`] if the configuration has no HS256 secret (a public key can't sign), if `ttl` isn't
-/// above zero, or if the subject can't be one.
+/// [`Error::BadRequest`] if the configuration has no HS256 secret (a public key can't sign), if `ttl` isn't positive,
+/// or if the subject is invalid.
 pub fn mint(config: &AuthConfig, token: &NewToken, ttl: TimeDelta) -> Result<String> {
     let Some(JwtKey::Secret(secret)) = &config.key else {
         return Err(Error::BadRequest {
-            detail: "tokens are made with DAYBOOK_JWT_SECRET, which isn't set; ask your identity provider for one"
+            detail: "tokens are signed with DAYBOOK_JWT_SECRET, which isn't set; ask your identity provider for one"
                 .to_owned(),
         });
     };

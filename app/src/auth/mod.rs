@@ -1,18 +1,18 @@
-//! Who presents a credential.
+//! Authentication: verifies credentials and returns principals.
 //!
-//! A request carries `Authorization: Bearer …` with one of two things. A **JWT** names a person by its issuer and subject;
-//! the holder of the key of [`AuthConfig`] vouches for them: an identity provider, or `daybook token` with the HS256
-//! secret. An **API key** (`dbk_…`) names a program of one team; its prefix finds the row, and its secret's hash must be
-//! the hash in that row.
+//! A request carries `Authorization: Bearer …` with one of two credentials. A **JWT** names a person by issuer and
+//! subject, and is signed with the key of [`AuthConfig`], by an identity provider or by `daybook token` with the HS256
+//! secret. An **API key** (`dbk_…`) names a program of one team; its prefix finds the row, and the hash of its secret
+//! must equal the hash in that row.
 //!
-//! [`Authenticator::authenticate`] checks what can be checked without the database: the signature, the dates, the issuer
-//! and the shape. The [`Principal`] that it returns is therefore a claim about *who*, and does not concern a team.
-//! Membership and the key's hash are proved where a team is entered, in the same round trip, by `tenancy`, which doesn't
-//! know this module.
+//! [`Authenticator::authenticate`] checks everything that doesn't need the database: signature, dates, issuer and
+//! format. The [`Principal`] that it returns is therefore only a claim of identity, and is not related to a team.
+//! `tenancy` checks the membership or the key's hash when a request enters a team, in the same round trip. It doesn't
+//! depend on this module.
 //!
-//! **Impersonation** is RFC 8693's `act` claim: `sub` is the person in whose name things are done and `act.sub` the person
-//! who does them. Both are in the token, so only the holder of the key can allow it, and both are recorded with every
-//! event.
+//! **Impersonation** uses the `act` claim of RFC 8693: `sub` is the person on whose behalf things are done, and
+//! `act.sub` the person who does them. Both are in the token, so only the holder of the signing key can allow it, and
+//! both are recorded with every event.
 //!
 //! **Invariant:** no token, secret or hash appears in an error, in `{:?}` or in a log.
 //!

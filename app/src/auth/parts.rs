@@ -4,7 +4,7 @@ use super::access::AccessEpochs;
 use crate::error::Result;
 use crate::tenancy::{Database, LayerParts};
 
-/// What the check of credentials keeps between requests. `App::equip` attaches it.
+/// State that the credential checks keep between requests. `App::equip` attaches it.
 #[derive(Debug, Clone, Default)]
 pub struct AuthParts {
     /// Counts the changes of access to teams.
@@ -20,7 +20,7 @@ impl AuthParts {
     /// Returns the parts of a database.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) if it has none.
+    /// [`Error::Internal`](crate::Error::Internal) if the database has none.
     pub fn of(database: &Database) -> Result<&Self> {
         database.layer_parts()
     }

@@ -1,13 +1,13 @@
-//! What a credential says, before the database has been asked.
+//! The identity that a credential claims, before the database has confirmed it.
 
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How far the clocks of whoever makes tokens and of this service may differ.
+/// Maximum difference between the clocks of a token's issuer and of this service.
 pub(super) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
-/// Who presents themselves, before the database has said whether they belong to the team.
+/// The owner of a credential, before the database has confirmed that they belong to the team.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
     /// A person with a JWT.
@@ -16,26 +16,26 @@ pub enum Principal {
     ApiKey(ApiKeyPrincipal),
 }
 
-/// A person as their token names them.
+/// A person, as identified by their token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserPrincipal {
-    /// `iss`: who vouches for them.
+    /// `iss`: the issuer.
     pub issuer: String,
-    /// `sub`: the person in whose name things are done.
+    /// `sub`: the person on whose behalf things are done.
     pub subject: String,
-    /// `name`, for sentences; without control characters, at most 200 characters.
+    /// `name`: the person's name in sentences; without control characters, at most 200 characters.
     pub name: Option<String>,
     /// `email`, unless `email_verified` says that it isn't; without control characters, at most 320 characters.
     pub email: Option<String>,
-    /// `act`: the person who really acts, if it is another one.
+    /// `act`: the person who actually acts, if it is another person.
     pub acting: Option<ActingPerson>,
-    /// `exp`: when the token stops to hold; long-lived connections end then.
+    /// `exp`: when the token expires; long-lived connections end then.
     pub expires_at: DateTime<Utc>,
 }
 
 impl UserPrincipal {
-    /// Until when a request that begins now may last. A token that is accepted though it has just expired, because clocks
-    /// differ, holds for as long as it is accepted.
+    /// Returns when a request that begins now must end. A token that has just expired, but is accepted because clocks
+    /// differ, is valid for as long as it is accepted.
     pub fn holds_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         if self.expires_at > now {
             self.expires_at
@@ -45,21 +45,21 @@ impl UserPrincipal {
     }
 }
 
-/// The person who acts in another one's name.
+/// A person who acts on behalf of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActingPerson {
-    /// `act.iss`; the token's own issuer where it isn't given.
+    /// `act.iss`; by default the token's own issuer.
     pub issuer: String,
     /// `act.sub`.
     pub subject: String,
 }
 
-/// A program as its key names it.
+/// A program, as identified by its key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKeyPrincipal {
-    /// What finds the key's row. Not a secret.
+    /// The part of the key that finds its row. Not a secret.
     pub prefix: String,
-    /// What must be in that row.
+    /// The hash that must be in that row.
     pub secret_sha256: [u8; 32],
 }
 

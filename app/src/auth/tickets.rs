@@ -1,6 +1,6 @@
-//! Tickets: what a browser opens a socket or an event stream with, since it can't set headers there, and its token
-//! shouldn't be in an address. A ticket is good for one thing, for whoever asked for it: it opens one socket, once, within
-//! half a minute; or it reads one run's log, also again after a cut, for half a day at most.
+//! Tickets: credentials for opening a socket or an event stream from a browser, which can't set headers there, and
+//! should not put its token in a URL. A ticket belongs to its requester and has one purpose. It either opens one
+//! socket, once, within 30 seconds, or reads one run's log, also again after a disconnect, for at most half a day.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,31 +14,31 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, TeamTx};
 
-/// How long a socket's ticket holds, by the database's clock.
+/// How long a ticket for a socket is valid, by the database's clock.
 const HOLDS: TimeDelta = TimeDelta::seconds(30);
-/// How long a run's does.
+/// How long a ticket for a run is valid.
 const HOLDS_FOR_A_RUN: TimeDelta = TimeDelta::hours(12);
 const SECRET_BYTES: usize = 32;
-/// What every ticket begins with, so that whatever redacts texts recognises one under any name.
+/// The prefix of every ticket, so that redaction recognises a ticket in any field.
 const SCHEME: &str = "dbt_";
 
-/// A ticket as its owner gets it, once.
+/// A ticket as it is returned to its requester, once.
 pub(crate) struct Ticket {
     pub(crate) ticket: String,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// Who has come with a ticket.
+/// The owner of a ticket.
 pub(crate) struct Ticketed {
     pub(crate) context: Context,
-    /// When the credential ends that the ticket was asked for with.
+    /// When the credential expires with which the ticket was requested.
     pub(crate) credential_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Makes a ticket for whoever acts, for a socket or to read a run, and clears the team's old ones away.
+/// Creates a ticket for the actor, for a socket or for reading a run, and deletes the team's old tickets.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(crate) async fn issue(
     tx: &TeamTx,
     credential_expires_at: Option<DateTime<Utc>>,
@@ -68,10 +68,10 @@ pub(crate) async fn issue(
     })
 }
 
-/// Takes a ticket in: it is gone afterwards, whatever comes of it.
+/// Redeems a ticket: it is deleted, even if the request fails later.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] for one that isn't there, was used, or is too old: the same words for all.
+/// [`Error::Unauthenticated`] if the ticket doesn't exist, was used, or is too old, with the same text for all.
 pub(crate) async fn redeem(database: &Database, team_id: Uuid, ticket: &str) -> Result<Ticketed> {
     let tx = database.begin(&Context::system(team_id, "live")).await?;
     let query = sqlx::query(
@@ -86,17 +86,18 @@ pub(crate) async fn redeem(database: &Database, team_id: Uuid, ticket: &str) -> 
         Some(row) if row.try_get("holds")? => row,
         _ => {
             return Err(Error::unauthenticated(
-                "the ticket does not hold: it opens one socket, within 30 s; ask for another one",
+                "the ticket is not valid: it opens one socket, within 30 s; request another one",
             ));
         }
     };
     ticketed(&row)
 }
 
-/// Looks at a ticket that reads a run.
+/// Checks a ticket for reading a run.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] for one that isn't there, is another run's, or is too old: the same words for all.
+/// [`Error::Unauthenticated`] if the ticket doesn't exist, is for another run, or is too old, with the same text for
+/// all.
 pub(crate) async fn look_at(database: &Database, team_id: Uuid, run_id: Uuid, ticket: &str) -> Result<Ticketed> {
     let tx = database.read(&Context::system(team_id, "run logs")).await?;
     let query = sqlx::query(
@@ -109,7 +110,7 @@ pub(crate) async fn look_at(database: &Database, team_id: Uuid, run_id: Uuid, ti
     tx.commit().await?;
     let row = row.ok_or_else(|| {
         Error::unauthenticated(
-            "the ticket does not hold: it reads one run's log, for half a day at most; ask for another one",
+            "the ticket is not valid: it reads one run's log, for half a day at most; request another one",
         )
     })?;
     ticketed(&row)

@@ -9,18 +9,19 @@ use crate::events::{WORK, WORK_NAME};
 use crate::signals::SignalHandlers;
 use crate::tenancy::SignalTopic;
 
-/// Job sessions of a team have begun, ended, or have new actions.
+/// Signal: job sessions of a team have begun, ended, or have new actions.
 pub(crate) const JOB_SESSIONS: SignalTopic = SignalTopic::new(JOB_SESSIONS_NAME);
 /// The name of [`JOB_SESSIONS`].
 pub(crate) const JOB_SESSIONS_NAME: &str = "job_sessions";
 const CANCELLED: &str = "cancelled";
 
-/// Somebody has asked to cancel this session.
+/// Signal: cancellation of this session was requested.
 pub(super) const fn cancelled(session_id: Uuid) -> SignalTopic {
     SignalTopic::of(CANCELLED, session_id)
 }
 
-/// Wakes tasks when there may be work, or when a session is to be cancelled, here or in another process. Cheap to clone.
+/// Wakes tasks when there may be work, or when a session is to be cancelled, in this process or another. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     work: Arc<Notify>,
@@ -51,7 +52,7 @@ impl Notifier {
             .on_loss(move || on_loss.notify_work())
     }
 
-    /// Notifies that there may be work. Several notifications that nobody has waited for are one.
+    /// Notifies that there may be work. Several notifications without a waiting task are merged into one.
     pub fn notify_work(&self) {
         self.work.notify_one();
     }

@@ -1,4 +1,4 @@
-//! The head of a request, before anything is made of it: what may be there once, and what must be.
+//! Checks the head of a request before it is processed: required headers, and headers that may occur only once.
 
 use axum::body::HttpBody as _;
 use axum::extract::Request;
@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Version};
 use crate::error::{Error, Result};
 use crate::http::Client;
 
-/// Headers that may be there once. Of two, a proxy would check one and this service believe the other.
+/// Headers that may occur only once. With two values, a proxy could check one and this service use the other.
 const SINGLE: [HeaderName; 12] = [
     AUTHORIZATION,
     HOST,
@@ -28,7 +28,7 @@ const SINGLE: [HeaderName; 12] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Refuses a request whose head is not unambiguous, or whose body is encoded.
+/// Rejects a request whose head is ambiguous, or whose body is encoded.
 ///
 /// # Errors
 /// [`Error::BadRequest`], [`Error::UnsupportedMediaType`].
@@ -39,7 +39,7 @@ pub(super) fn check(request: &Request) -> Result<()> {
             return Err(bad(format!("the header {name} is given more than once: send it once")));
         }
     }
-    // In-process requests, as tests send them, have no connection and need no Host.
+    // In-process requests, as in tests, have no connection and need no Host.
     if request.extensions().get::<Client>().is_some() {
         check_host(headers, request.version())?;
     }
@@ -51,7 +51,7 @@ pub(super) fn check(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// RFC 9112 §3.2: a request of HTTP/1.1 has one valid Host.
+/// RFC 9112 §3.2: an HTTP/1.1 request has exactly one valid Host.
 fn check_host(headers: &HeaderMap, version: Version) -> Result<()> {
     let Some(host) = headers.get(HOST) else {
         if version == Version::HTTP_11 {

@@ -1,4 +1,4 @@
-//! `/healthz`: the process lives. `/readyz`: it can serve.
+//! `/healthz`: the process is alive. `/readyz`: it can serve requests.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,12 +14,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
 }
 
-/// Whether the service lives, or can serve.
+/// Whether the service is alive, or ready.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `ok`, or what is missing.
+    /// `ok`, or the problem.
     status: String,
-    /// Migrations that are not applied.
+    /// Migrations that are not yet applied.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pending_migrations: Vec<String>,
 }
@@ -33,13 +33,13 @@ impl Health {
     }
 }
 
-/// The process lives.
+/// Checks that the process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
 async fn healthz() -> Json<Health> {
     Json(Health::is("ok"))
 }
 
-/// The service can serve: its database answers and its schema is whole.
+/// Checks that the service is ready: its database answers and its schema is complete.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Health>) {

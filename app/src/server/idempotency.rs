@@ -1,11 +1,11 @@
-//! `Idempotency-Key`: the same POST sent twice has one effect and one answer.
+//! `Idempotency-Key`: a POST that is sent twice has one effect and one response.
 //!
-//! The key and a hash of the request are written by the first transaction that the handler begins, and
-//! commit with its work (see `tenancy::Claim`). The answer is stored right after, before it is sent. A second
-//! request with the key waits for the first to commit, and is answered with what was stored. If a crash came
-//! between the commit and the storing, it is told so (409 `outcome-unknown`): never a second effect.
+//! The key and a hash of the request are written by the first transaction that the handler begins, and are committed
+//! with its work (see `tenancy::Claim`). The response is stored right after, before it is sent. A second request with
+//! the same key waits for the first to commit, and then gets the stored response. If the process crashed between the
+//! commit and the storing, the second request gets 409 `outcome-unknown`; the work is never done twice.
 //!
-//! What did not commit leaves no key, so a refused request may be sent again with the same one.
+//! A request that did not commit leaves no key, so a rejected request may be sent again with the same key.
 
 mod store;
 
@@ -27,18 +27,18 @@ use crate::wide_events::{Outcome, WideEvent};
 
 const HEADER: &str = "idempotency-key";
 const MAX_KEY_LENGTH: usize = 255;
-/// Answers larger than this are not kept; a repeated request is then told `outcome-unknown`.
+/// Maximum size of a stored response. If a response is larger, a repeated request gets `outcome-unknown`.
 const MAX_STORED_BYTES: usize = 256 * 1024;
 
 pub(super) async fn once(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST || !request.headers().contains_key(HEADER) {
         return next.run(request).await;
     }
-    // Rare, and large: in a box, so that other requests don't carry room for it.
+    // Boxed because this case is rare and its future large: other requests should not reserve space for it.
     Box::pin(answer_once(state, request, next)).await
 }
 
-/// On a task of its own: the work commits and its answer is stored even if the client hangs up between.
+/// Runs on its own task, so that the work commits and its response is stored even if the client disconnects in between.
 async fn answer_once(state: AppState, request: Request, next: Next) -> Response {
     let answering = async move { answer(&state, request, next).await };
     let answered = tokio::spawn(WideEvent::current().carry(DroppedWrites::carry(answering)));
@@ -72,7 +72,7 @@ async fn answer(state: &AppState, request: Request, next: Next) -> Result<Respon
     let claim = Claim::new(key, hash.finalize().into()).with_outcome(ANSWER);
     parts.extensions.insert(claim.clone());
 
-    // This task outlives a request that is ended for its length, and its work should not.
+    // This task continues after the request has timed out, so the work needs its own timeout.
     let work = next.run(Request::from_parts(parts, Body::from(body)));
     let response = tokio::time::timeout(state.http().request_timeout, work)
         .await
@@ -86,7 +86,7 @@ async fn answer(state: &AppState, request: Request, next: Next) -> Result<Respon
     }
 }
 
-/// Stores the answer to work that has committed.
+/// Stores the response to work that has committed.
 async fn keep(state: &AppState, team_id: Uuid, actor: &str, claim: &Claim, response: Response) -> Result<Response> {
     let storable = !response.status().is_server_error()
         && response.extensions().get::<NoStore>().is_none()
@@ -115,8 +115,8 @@ async fn keep(state: &AppState, team_id: Uuid, actor: &str, claim: &Claim, respo
         body: body.to_vec(),
     };
     if let Err(error) = store_answer(state.database(), team_id, actor, claim, &answer).await {
-        // The work is done and this client has its answer; only a repetition would be told that it is lost.
-        tracing::warn!(%team_id, "the answer to an Idempotency-Key could not be stored: {error}");
+        // The work is committed and this client gets its response; only a repeated request would get `outcome-unknown`.
+        tracing::warn!(%team_id, "could not store the response for an Idempotency-Key: {error}");
     }
     Ok(Response::from_parts(parts, Body::from(body)))
 }

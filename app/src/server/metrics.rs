@@ -1,6 +1,6 @@
-//! `/metrics`: counters of the process, as Prometheus reads them.
+//! `/metrics`: the process's metrics in Prometheus's format.
 //!
-//! They are read where they are kept when somebody asks: nothing is counted twice.
+//! A request reads the counters where they are maintained, so nothing is counted twice.
 
 use std::fmt::Error as FmtError;
 
@@ -30,10 +30,10 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(metrics))
 }
 
-/// Counters of this process in OpenMetrics text. They name no team and no person.
+/// Returns this process's metrics as OpenMetrics text. They don't contain team or person names.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
 async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
-    // Without a database the rest is worth knowing all the more.
+    // If the database is unavailable, the other metrics are even more useful.
     let strays = stray_events(state.database()).await.ok();
     let mut registry = Registry::with_prefix("daybook");
     let watched = JobsParts::of(state.database())?.last_watched.get();
@@ -66,34 +66,34 @@ impl Collector for Numbers {
         let events = self.state.wide_events();
         let counts = events.counts();
         let mut counter = |name: &str, help: &str, value: u64| count(&mut encoder, name, help, value);
-        counter("wide_events_received", "Wide events begun", counts.received)?;
+        counter("wide_events_received", "Wide events that were started", counts.received)?;
         counter("wide_events_emitted", "Wide events written", counts.emitted)?;
         counter(
             "wide_events_sampled_out",
-            "Wide events left out by their rate",
+            "Wide events dropped by sampling",
             counts.sampled_out,
         )?;
         counter(
             "wide_events_dropped",
-            "Wide events lost because stdout took none",
+            "Wide events lost because stdout was blocked",
             counts.dropped,
         )?;
         counter(
             "unreadable_values_read",
-            "Stored JSON that was read and can't be: too deep, or out of range",
+            "Stored JSON values that could not be read: too deep, or out of range",
             unreadable_reads(),
         )?;
         let stats = self.state.database().stats();
         counter(
             "database_round_trips",
-            "Messages to the database that were waited for",
+            "Round trips to the database",
             stats.round_trips(),
         )?;
 
         gauge(
             &mut encoder,
             "wide_events_open",
-            "Wide events not ended or not written yet",
+            "Wide events that are in progress or not written yet",
             counts.open as f64,
         )?;
         let (open, idle) = self.state.database().connections();
@@ -106,7 +106,7 @@ impl Collector for Numbers {
         gauge(
             &mut encoder,
             "database_connections_idle",
-            "Connections of the pool that are free",
+            "Idle connections of the pool",
             idle as f64,
         )?;
         gauge(
@@ -123,7 +123,7 @@ impl Collector for Numbers {
             gauge(&mut encoder, "log_readers", help, runs.open_readers() as f64)?;
         }
         if let Some(strays) = self.strays {
-            let help = "Events in no month's partition: a clock that writes them is wrong";
+            let help = "Events outside any month's partition: a writer's clock is wrong";
             gauge(&mut encoder, "events_default_partition_rows", help, strays as f64)?;
         }
 
@@ -141,12 +141,8 @@ impl Collector for Numbers {
         waited.encode(metric)?;
 
         let of = ConstCounter::new(0_u64);
-        let mut family = encoder.encode_descriptor(
-            "requests_ended",
-            "Units of work by how they ended",
-            None,
-            of.metric_type(),
-        )?;
+        let mut family =
+            encoder.encode_descriptor("requests_ended", "Units of work by outcome", None, of.metric_type())?;
         for (outcome, times) in events.outcomes() {
             let labels = Label("outcome", outcome.as_str());
             ConstCounter::new(times).encode(family.encode_family(&labels)?)?;
@@ -157,24 +153,20 @@ impl Collector for Numbers {
 
 fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCounts) -> Result<(), FmtError> {
     for (name, help, value) in [
-        (
-            "connections",
-            "Connections that are open, WebSockets among them",
-            counts.open,
-        ),
+        ("connections", "Open connections, including WebSockets", counts.open),
         (
             "connections_unauthenticated",
-            "Connections that are open and of which no request has entered a team",
+            "Open connections of which no request has entered a team",
             counts.unauthenticated,
         ),
-        ("connections_limit", "Connections that there may be", counts.limit),
+        ("connections_limit", "Maximum number of connections", counts.limit),
     ] {
         gauge(encoder, name, help, value as f64)?;
     }
     for (name, help, value) in [
         (
             "connections_refused",
-            "Connections refused because there were as many as there may be",
+            "Connections refused because the limit was reached",
             counts.refused,
         ),
         (
@@ -184,12 +176,12 @@ fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCo
         ),
         (
             "connections_timed_out",
-            "Connections closed because their client sent no request, or took nothing of an answer",
+            "Connections closed because their client sent no request, or did not read a response",
             counts.timed_out,
         ),
         (
             "accept_errors",
-            "Failed attempts to accept a connection, as for want of descriptors",
+            "Failed attempts to accept a connection, for example without a free descriptor",
             counts.accept_errors,
         ),
     ] {
@@ -198,12 +190,12 @@ fn encode_connections(encoder: &mut DescriptorEncoder<'_>, counts: &ConnectionCo
     Ok(())
 }
 
-/// How the queue stands, where somebody works.
+/// Encodes the state of the queue, in a process with workers.
 fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched, now: DateTime<Utc>) -> Result<(), FmtError> {
     gauge(
         encoder,
         "jobs_due",
-        "Jobs that are due and wait for a worker",
+        "Jobs that are due and waiting for a worker",
         watched.jobs.due as f64,
     )?;
     gauge(
@@ -213,7 +205,7 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched, now: DateTime<U
         watched.jobs.given_up as f64,
     )?;
     let of = ConstGauge::new(0.0);
-    let mut family = encoder.encode_descriptor("jobs", "Jobs by how they stand", None, of.metric_type())?;
+    let mut family = encoder.encode_descriptor("jobs", "Jobs by state", None, of.metric_type())?;
     for (state, jobs) in watched.jobs.named() {
         ConstGauge::new(jobs as f64).encode(family.encode_family(&Label("state", state))?)?;
     }
@@ -224,20 +216,20 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, watched: &Watched, now: DateTime<U
         watched.oldest.as_ref().map_or(0.0, |oldest| oldest.seconds),
     )?;
     let of = ConstGauge::new(0.0);
-    let help = "Events that a durable consumer was not given yet";
+    let help = "Events not yet delivered to a durable consumer";
     let mut family = encoder.encode_descriptor("consumer_lag_events", help, None, of.metric_type())?;
     for lag in &watched.lags {
         let labels = [("consumer", lag.consumer.as_str())];
         ConstGauge::new(lag.events as f64).encode(family.encode_family(&labels)?)?;
     }
-    let help = "Age of the oldest event that a durable consumer was not given yet";
+    let help = "Age of the oldest event not yet delivered to a durable consumer";
     let mut family = encoder.encode_descriptor("consumer_lag_seconds", help, None, of.metric_type())?;
     for lag in &watched.lags {
         let age = lag.since.map_or(0.0, |since| (now - since).as_seconds_f64());
         let labels = [("consumer", lag.consumer.as_str())];
         ConstGauge::new(age.max(0.0)).encode(family.encode_family(&labels)?)?;
     }
-    let help = "Jobs that give a durable consumer its events, by how they stand";
+    let help = "Jobs that deliver events to a durable consumer, by state";
     let mut family = encoder.encode_descriptor("consumer_jobs", help, None, of.metric_type())?;
     for lag in &watched.lags {
         for (state, jobs) in lag.jobs.named() {

@@ -1,4 +1,4 @@
-//! Every layer, in the order in which a request meets them.
+//! All layers, in the order in which a request passes them.
 
 use std::any::Any;
 use std::time::Duration;
@@ -19,28 +19,29 @@ use crate::http::{body_limit, set_request_id};
 use crate::tenancy::{ADVICE, Database, DroppedWrites};
 use crate::wide_events::{EventError, Outcome, WideEvent, WideEventLayer};
 
-/// Wraps the routes. What is first here is met first; they are one layer to axum, which boxes each of its own.
+/// Wraps the routes. A request passes the first layer here first. For axum they are one layer, since it boxes each of
+/// its own.
 pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
     let layers = ServiceBuilder::new()
-        // One wide event, whatever becomes of the request. It names the request, too.
+        // Writes one wide event for each request, whatever its outcome, and gives the request its id.
         .layer(WideEventLayer::of(state.wide_events().clone()))
-        // What is said meanwhile, by us or by a library, is said of this request.
+        // Adds the request's id to log lines of this service and of libraries.
         .layer(from_fn(name))
-        // A success whose writes were dropped is recorded as an error.
+        // Records a success as an error if its writes were dropped.
         .layer(from_fn_with_state(state.database().clone(), forgotten_commits))
-        // A defect in a handler is its own request's trouble and nobody else's.
+        // Turns a panic in a handler into a 500 response; other requests are not affected.
         .layer(CatchPanicLayer::custom(panicked))
-        // A head that is ambiguous is refused. A request that takes too long is ended, and its transaction rolled back; a
-        // body that makes no progress ends sooner.
+        // Rejects ambiguous heads. Ends a request that takes too long, which rolls back its transaction, and, sooner,
+        // one whose body makes no progress.
         .layer(from_fn_with_state(Times::of(state), in_time))
-        // Bodies over the limit are refused while they are read.
+        // Rejects bodies over the limit while they are read.
         .layer(body_limit(state.http().body_limit_bytes))
-        // Answers a repeated POST as it was answered before.
+        // Answers a repeated POST with the stored response.
         .layer(from_fn_with_state(state.clone(), idempotency::once));
     router.layer(layers)
 }
 
-/// How long things may take.
+/// The request timeouts.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     request: Duration,
@@ -56,8 +57,8 @@ impl Times {
     }
 }
 
-/// Requests that may take as long as what they send: each piece of it is answered for by itself. They end with their run,
-/// and with their credential.
+/// Requests without a time limit: a streamed upload lasts as long as its client sends, and each piece is acknowledged
+/// separately. They end with their run, and when their credential expires.
 const STREAMED: (Method, &str) = (Method::POST, "/v1/teams/{team_id}/runs/{run_id}/events");
 
 async fn in_time(State(times): State<Times>, request: Request, next: Next) -> Response {
@@ -77,7 +78,7 @@ async fn in_time(State(times): State<Times>, request: Request, next: Next) -> Re
     }
 }
 
-/// Whether it is a stream of lines; one event as JSON is a request as any other.
+/// Returns whether the request is a stream of lines; one event as JSON is an ordinary request.
 fn is_streamed(request: &Request) -> bool {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let is_json = || {
@@ -91,7 +92,7 @@ fn is_streamed(request: &Request) -> bool {
     (request.method(), route) == (&STREAMED.0, Some(STREAMED.1)) && !is_json()
 }
 
-/// Puts the request's id into the body of problems, and into a span around what `tracing` says.
+/// Adds the request's id to problem bodies, and to a `tracing` span around the request.
 async fn name(event: WideEvent, request: Request, next: Next) -> Response {
     let Some(ids) = event.ids() else {
         return next.run(request).await;
@@ -101,7 +102,7 @@ async fn name(event: WideEvent, request: Request, next: Next) -> Response {
     set_request_id(response, &ids.request_id)
 }
 
-/// Tells of commits that were forgotten: the handler has answered success, and what it wrote is lost.
+/// Reports forgotten commits: the handler has returned success, but its writes are lost.
 async fn forgotten_commits(State(database): State<Database>, request: Request, next: Next) -> Response {
     let dropped = DroppedWrites::default();
     let response = dropped.around(next.run(request)).await;

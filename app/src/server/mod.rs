@@ -1,7 +1,7 @@
-//! The HTTP service that is built on the slices.
+//! The HTTP service, which combines the routes of all slices.
 //!
-//! `router` holds every route on one screen, `middleware` every layer in order. [`Connections`] accepts sockets and limits
-//! them; [`AppState`] is what the routes are served with.
+//! `router` contains all routes, `middleware` all layers in order. [`Connections`] accepts sockets and limits their
+//! number; [`AppState`] is the state of the routes.
 
 mod connections;
 mod head;

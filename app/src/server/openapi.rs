@@ -1,5 +1,5 @@
-//! The document at `/openapi.json`. The routes' attributes describe each operation; this module adds what holds for all of
-//! them.
+//! The document at `/openapi.json`. The routes' attributes describe each operation; this module adds what is common to
+//! all of them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::Problem;
 
-/// Adds the title, the way to authenticate, the team that team routes have in their path, and the form of errors.
+/// Adds the title, the authentication scheme, the team parameter of team routes, and the error format.
 pub(super) fn complete(document: &mut OpenApi) {
     document.info = InfoBuilder::new()
         .title("Daybook")
@@ -42,7 +42,9 @@ pub(super) fn complete(document: &mut OpenApi) {
         .name("team_id")
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .description(Some("The team. One that the caller doesn't belong to is 404."))
+        .description(Some(
+            "The team. If the caller doesn't belong to it, the response is 404.",
+        ))
         .schema(Some(uuid))
         .build();
     for (path, item) in &mut document.paths.paths {
@@ -53,8 +55,8 @@ pub(super) fn complete(document: &mut OpenApi) {
     declare_problems(document);
 }
 
-/// Declares that every error is a problem document. So a route's attribute gives an error's status and description only,
-/// and needs no entry for errors that any route can have.
+/// Declares that every error is a problem document. So a route's attribute contains only the status and description of
+/// an error, and errors that any route can have need no entry.
 fn declare_problems(document: &mut OpenApi) {
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);

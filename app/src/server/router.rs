@@ -1,4 +1,4 @@
-//! Every route on one screen.
+//! All routes of the service.
 
 use axum::Router;
 use axum::routing::get;
@@ -8,12 +8,12 @@ use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
 use crate::{jobs, live, notifications, runs, stories, teams, threads};
 
-/// What a process serves that only runs jobs: whether it lives, and how it goes.
+/// Returns the routes of a process that only runs jobs: health and metrics.
 pub fn worker_router(state: AppState) -> Router {
     let (router, _) = OpenApiRouter::new()
         .merge(health::routes())
         .merge(metrics::routes())
-        // Of the logs that its jobs write.
+        // For the logs that its jobs write.
         .nest("/v1/teams/{team_id}", runs::routes())
         .split_for_parts();
     let router = router
@@ -22,7 +22,7 @@ pub fn worker_router(state: AppState) -> Router {
     middleware::around(router, &state).with_state(state)
 }
 
-/// The whole service: Daybook's routes, `team_routes` beside them, and the layers around both.
+/// Returns the whole service: Daybook's routes, `team_routes` next to them, and the layers around both.
 pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
     let team = OpenApiRouter::new()
         .merge(threads::routes())

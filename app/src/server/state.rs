@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that every handler can access.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::live::Live;
 use crate::tenancy::{Database, Pending};
 use crate::wide_events::{Sink, WideEventConfig, WideEvents};
 
-/// The service's long-lived parts. Cheap to clone.
+/// The service's long-lived objects. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AppState(Arc<AppStateInner>, WideEvents, Option<Connections>);
 
@@ -27,9 +27,9 @@ struct AppStateInner {
 }
 
 impl AppState {
-    /// Puts the parts together. `pending` are migrations that were left unapplied on purpose
-    /// (`DAYBOOK_MIGRATE=off`): the service is then not ready, and says so. Events of requests are
-    /// counted and written nowhere, until [`AppState::with_wide_events`] says where.
+    /// Creates the state. `pending` are migrations that were deliberately not applied (`DAYBOOK_MIGRATE=off`): the
+    /// service then reports that it is not ready. Wide events of requests are counted but not written, until
+    /// [`AppState::with_wide_events`] sets a writer.
     pub fn new(
         database: Database,
         authenticator: Authenticator,
@@ -48,46 +48,46 @@ impl AppState {
         Self(Arc::new(parts), WideEvents::new(nowhere), None)
     }
 
-    /// Where the events of requests go.
+    /// Sets the writer of the requests' wide events.
     #[must_use]
     pub fn with_wide_events(mut self, wide_events: WideEvents) -> Self {
         self.1 = wide_events;
         self
     }
 
-    /// The connections that requests come by, for `/metrics`.
+    /// Sets the connections on which requests arrive, for `/metrics`.
     #[must_use]
     pub fn with_connections(mut self, connections: Connections) -> Self {
         self.2 = Some(connections);
         self
     }
 
-    /// The connections that requests come by, if the service accepts them itself.
+    /// Returns the connections on which requests arrive, if the service accepts them itself.
     pub fn connections(&self) -> Option<&Connections> {
         self.2.as_ref()
     }
 
-    /// The run-time database.
+    /// Returns the run-time database.
     pub fn database(&self) -> &Database {
         self.0.core.database()
     }
 
-    /// Who believes which token.
+    /// Returns the verifier of credentials.
     pub fn authenticator(&self) -> &Authenticator {
         self.0.core.authenticator()
     }
 
-    /// How requests are taken.
+    /// Returns the HTTP settings.
     pub fn http(&self) -> &HttpConfig {
         &self.0.http
     }
 
-    /// Who follows what.
+    /// Returns the registry of live subscriptions.
     pub fn live(&self) -> &Live {
         &self.0.live
     }
 
-    /// Where the events of requests come together.
+    /// Returns the writer of the requests' wide events.
     pub fn wide_events(&self) -> &WideEvents {
         &self.1
     }
@@ -100,7 +100,7 @@ impl AppState {
         Ok(&EventsParts::of(self.database())?.sentences)
     }
 
-    /// Migrations that are not applied, if some are not.
+    /// Returns the status of migrations, if some are not applied.
     pub fn pending(&self) -> Option<&Pending> {
         self.0.pending.as_ref().filter(|status| !status.pending.is_empty())
     }

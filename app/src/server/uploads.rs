@@ -1,4 +1,4 @@
-//! Request bodies that make no progress.
+//! Detects request bodies that make no progress.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use tokio::time::{Sleep, sleep};
 use crate::http::{Client, Problem};
 use crate::wide_events::{EventError, Outcome, WideEvent};
 
-/// What is to be said of a request's body once the request has been handled.
+/// The state of a request's body, evaluated after the request has been handled.
 pub(super) struct Upload {
     timeout: Duration,
     version: Version,
-    /// It made no progress for the timeout; none where there is no body.
+    /// Set if the body made no progress during the timeout; `None` if there is no body.
     stalled: Option<Arc<AtomicBool>>,
 }
 
-/// Lets a request's body fail when nothing of it comes for so long while a handler waits for it.
+/// Makes a request's body fail if no data arrives for `timeout` while a handler waits for it.
 pub(super) fn watch(request: Request, timeout: Duration) -> (Request, Upload) {
     let version = request.version();
     if request.body().is_end_stream() {
@@ -57,18 +57,18 @@ pub(super) fn watch(request: Request, timeout: Duration) -> (Request, Upload) {
 }
 
 impl Upload {
-    /// The answer as it is, or, where a refusal comes of a body that made no progress, 408.
+    /// Returns the response unchanged, or 408 if it is an error that was caused by a body without progress.
     pub(super) fn answer(self, response: Response) -> Response {
         let stalled = self.stalled.is_some_and(|stalled| stalled.load(Ordering::Relaxed));
         if !stalled || !response.status().is_client_error() {
             return response;
         }
-        let detail = format!("no more of the body came for {} s", self.timeout.as_secs());
+        let detail = format!("no data of the body arrived for {} s", self.timeout.as_secs());
         let event = WideEvent::current();
         event.mark_error(EventError::new("UploadTimeout", detail.clone()).code("body-timeout"));
         event.mark_outcome(Outcome::Timeout);
         let mut response = Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail).into_response();
-        // The rest of the body may still come: it is not a request.
+        // The rest of the body may still arrive, and must not be read as a request.
         if self.version <= Version::HTTP_11 {
             response
                 .headers_mut()
@@ -81,7 +81,7 @@ impl Upload {
 struct Watched {
     inner: Body,
     timeout: Duration,
-    /// While it is waited for.
+    /// Set while a handler waits for data.
     deadline: Option<Pin<Box<Sleep>>>,
     stalled: Arc<AtomicBool>,
     client: Option<Client>,

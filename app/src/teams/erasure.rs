@@ -1,10 +1,10 @@
-//! Erasing a person: out of every team, and out of `users`.
+//! Erases a person from every team and from `users`.
 //!
-//! **What goes**: their memberships with what is theirs alone (inbox, watches, read marks), the API keys that they answer
+//! **What is deleted**: their memberships with their inbox, watches and read marks, the API keys they are responsible
 //! for, invitations of and by them, and the row with their identity, name and address.
 //!
-//! **What stays**: what was recorded. Events, comments, job sessions and run logs keep the name that was true when they
-//! were written, beside an id that leads nowhere any more. Nobody can change them (law 4).
+//! **What stays**: records. Events, comments, job sessions and run logs keep the name that was true when they were
+//! written, with an id that no longer refers to a user. Nobody can change them (law 4).
 
 use uuid::Uuid;
 
@@ -13,11 +13,11 @@ use super::members::{lock_member, member_of_identity, owners_of, remove_member};
 use crate::error::{Error, Result};
 use crate::tenancy::{Database, Entry, Role, TeamTx};
 
-/// Erases a person from these teams, and from `users`. `entry` says in whose name each team is entered: the person's own,
-/// or the service's. May be called again when it was interrupted. Returns whether anything was known of them.
+/// Erases a person from these teams, and from `users`. `entry` returns the entry for each team, in the person's own
+/// name or the service's. May be called again after an interruption. Returns whether the service knew the person.
 ///
 /// # Errors
-/// [`Error::Conflict`] `last-owner`, before anything is done, when a team would be left without an owner.
+/// [`Error::Conflict`] `last-owner`, before any change, if a team would be left without an owner.
 pub async fn erase_person(
     database: &Database,
     teams: &[Uuid],

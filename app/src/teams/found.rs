@@ -1,4 +1,4 @@
-//! Founding a team.
+//! Creates teams.
 
 use uuid::Uuid;
 
@@ -9,22 +9,21 @@ use crate::tenancy::{Context, Database, Role};
 
 const MAX_NAME_CHARS: usize = 200;
 
-/// A team to be founded, with its first owner.
+/// A team to be created, with its first owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTeam {
-    /// What people call it: 1 to 200 characters.
+    /// Display name: 1 to 200 characters.
     pub name: String,
     /// Its first owner.
     pub owner: NewPerson,
-    /// What mentions the owner in the team.
+    /// The owner's handle in the team, for mentions.
     pub owner_handle: String,
 }
 
-/// Founds a team with one owner, and says its id. Only the command line does: a request has no say in which
-/// teams there are.
+/// Creates a team with one owner and returns its id. Only the command line calls this: requests can't create teams.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a name, person or handle that can't be.
+/// [`Error::Invalid`] for an invalid name, person or handle.
 pub async fn found_team(database: &Database, new: NewTeam) -> Result<Uuid> {
     if !is_line(&new.name, MAX_NAME_CHARS) {
         return Err(Error::invalid(

@@ -1,4 +1,4 @@
-//! `/v1/me`: who the caller is, which teams they are in, what they are called, and their erasure.
+//! `/v1/me`: the caller's identity, teams and name, and their erasure.
 
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::http::{Core, Json, ServiceState, request};
 use crate::tenancy::{Context, Credential, Entry, OwnDetails, OwnTeam, OwnTeams, Role};
 
-/// The routes, which belong to no team.
+/// Returns the routes, which don't belong to a team.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(show, rename, erase))
 }
@@ -25,22 +25,22 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
 /// The caller.
 #[derive(Debug, Serialize, ToSchema)]
 struct Me {
-    /// Who vouches for them: the token's `iss`.
+    /// The issuer of the token: its `iss`.
     issuer: String,
-    /// Who they are to the issuer: the token's `sub`, by which an admin invites them into a team.
+    /// The caller's identity at the issuer: the token's `sub`, by which an admin invites them into a team.
     subject: String,
-    /// The person as they are known here; null for somebody who is in no team and has not named themselves.
+    /// The person as this service knows them; null if they are in no team and have not set their name.
     user: Option<OwnUser>,
-    /// The teams they are in, by name.
+    /// The teams they are in, ordered by name.
     teams: Vec<OwnTeamBody>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct OwnUser {
     id: Uuid,
-    /// How sentences call them. In a team it is the team's name for them, as long as they have none of their own.
+    /// Their name in sentences. A team uses its own name for them until they have set one.
     display_name: String,
-    /// Where to reach them.
+    /// Their e-mail address.
     email: Option<String>,
 }
 
@@ -48,11 +48,11 @@ struct OwnUser {
 #[schema(as = OwnTeam)]
 pub(super) struct OwnTeamBody {
     pub(super) id: Uuid,
-    /// What people call it.
+    /// The team's name.
     pub(super) name: String,
-    /// What the caller may do there.
+    /// The caller's role in the team.
     pub(super) role: Role,
-    /// What mentions the caller there.
+    /// The caller's handle in the team, for mentions.
     pub(super) handle: String,
 }
 
@@ -67,7 +67,7 @@ impl From<OwnTeam> for OwnTeamBody {
     }
 }
 
-/// The person whose token the request has.
+/// Returns the person to whom the request's token belongs.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`]; [`Error::Forbidden`] for an API key.
@@ -80,7 +80,7 @@ pub(super) fn caller(core: &Core, headers: &HeaderMap) -> Result<UserPrincipal> 
     }
 }
 
-/// What a person decides for themselves, nobody else decides in their name.
+/// Returns the person if they act in their own name. Decisions about oneself can't be made by somebody else.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for a token with `act`.
@@ -94,7 +94,7 @@ pub(super) fn in_own_name(person: UserPrincipal) -> Result<UserPrincipal> {
     Ok(person)
 }
 
-/// The service's own entry into a team, for a person who has no rights there yet.
+/// Returns the service's own entry into a team, for a person who has no rights there yet.
 pub(super) fn service_entry(team_id: Uuid, parts: &Parts) -> Entry {
     let request = request(parts);
     let context = Context {
@@ -106,7 +106,7 @@ pub(super) fn service_entry(team_id: Uuid, parts: &Parts) -> Entry {
     Entry::new(team_id, Credential::Context(context), request)
 }
 
-/// The person's entry into a team of theirs.
+/// Returns the person's entry into one of their teams.
 fn own_entry(team_id: Uuid, person: &UserPrincipal, parts: &Parts) -> Entry {
     let credential = Credential::Person {
         issuer: person.issuer.clone(),
@@ -116,11 +116,11 @@ fn own_entry(team_id: Uuid, person: &UserPrincipal, parts: &Parts) -> Entry {
     Entry::new(team_id, credential, request(parts))
 }
 
-/// Shows who the caller is and which teams they are in; for a token that names two people (`act`), the one in
-/// whose name things are done.
+/// Shows the caller's identity and teams. If the token names two people (`act`), this is the person on whose behalf the
+/// other acts.
 ///
-/// The name and address of the caller's own token (`name`, `email`) are taken over here: teams see them from then on.
-/// A name that the person gave by `PATCH /v1/me` beats the token's.
+/// The name and address in the caller's own token (`name`, `email`) are stored here, and teams see them from then on. A
+/// name that the person set with `PATCH /v1/me` takes precedence over the token's.
 #[utoipa::path(
     get, path = "/v1/me", operation_id = "show_me", tag = "me",
     responses(
@@ -149,7 +149,7 @@ async fn show(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoR
     Ok(Json(me(person, own)))
 }
 
-/// Whether the token says what isn't known yet.
+/// Returns whether the token has a name or address that isn't stored yet.
 fn has_news(person: &UserPrincipal, known: &OwnDetails) -> bool {
     let name = person.name.is_some() && person.name != known.own_name && !known.named_by_self;
     let email = person.email.is_some() && person.email != known.own_email;
@@ -174,16 +174,16 @@ fn me(person: UserPrincipal, own: Option<OwnTeams>) -> Me {
     }
 }
 
-/// What the caller changes of themselves.
+/// What the caller changes about themselves.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MyChanges {
-    /// How sentences are to call them, in every team, from here on. What was recorded before stays as it was.
+    /// Their name in sentences, in every team, from now on. Recorded events keep the earlier name.
     #[schema(min_length = 1, max_length = 200)]
     display_name: String,
 }
 
-/// Renames the caller, in every team. Their name beats the teams' names for them, and their token's.
+/// Renames the caller, in every team. This name takes precedence over the teams' names for them and over their token's.
 #[utoipa::path(
     patch, path = "/v1/me", operation_id = "rename_me", tag = "me", request_body = MyChanges,
     responses(
@@ -210,12 +210,12 @@ async fn rename(
     Ok(Json(me(person, own)))
 }
 
-/// Erases the caller: their memberships in every team, with the API keys that they answer for, their invitations, and what
-/// is known of them. What was recorded stays as it was recorded: events, comments and run logs are never changed.
+/// Erases the caller: their memberships in every team, the API keys they are responsible for, their invitations, and
+/// their personal data. Records stay as they are: events, comments and run logs are never changed.
 #[utoipa::path(
     delete, path = "/v1/me", operation_id = "erase_me", tag = "me",
     responses(
-        (status = 204, description = "they are not known here any more"),
+        (status = 204, description = "the person is erased"),
         (status = 409, description = "`last-owner` of a team; nothing was erased"),
     )
 )]
@@ -223,7 +223,7 @@ async fn erase(State(core): State<Core>, parts: Parts) -> Result<StatusCode> {
     let person = in_own_name(caller(&core, &parts.headers)?)?;
     let database = core.database();
     let own = database.own_teams(&person.issuer, &person.subject).await?;
-    // All of them: what is left behind would still name the person.
+    // All of them: an invitation that is left behind would still name the person.
     let invitations = database
         .own_invitations(&person.issuer, &person.subject, u32::MAX)
         .await?;

@@ -1,8 +1,9 @@
-//! Who is in a team: its members, invitations and API keys, and what a person decides about themselves.
+//! Members, invitations and API keys of a team, and what a person decides about themselves.
 //!
-//! `members` keeps who is in a team, `invitations` who is asked to join, `api_keys` the keys of programs; [`found_team`]
-//! creates a team with its first owner. Each offers the same functions of a `TeamTx` to requests and to the command line;
-//! these functions hold the rules. `me` has the routes of a person's own, which belong to no team.
+//! `members` stores the team's members, `invitations` the pending invitations, `api_keys` the keys of programs;
+//! [`found_team`] creates a team with its first owner. Each has functions of a `TeamTx`, which requests and the command
+//! line both call; these functions enforce the rules. `me` has the routes about the caller, which don't belong to a
+//! team.
 //!
 //! Each change is recorded as an event of the team (`record`).
 

@@ -1,5 +1,5 @@
-//! People as they are added: named by whoever vouches for them. What a team calls them belongs to their membership; what
-//! they call themselves, to them.
+//! People as others add them, identified by an issuer and a subject. A team's name for a person belongs to the
+//! membership; a person's own name belongs to the person.
 
 use uuid::Uuid;
 
@@ -12,30 +12,30 @@ const MAX_NAME_CHARS: usize = 200;
 /// RFC 5321 §4.5.3.1: 64 before the @ and 255 after it.
 const MAX_EMAIL_CHARS: usize = 320;
 
-/// Somebody to be added.
+/// A person to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPerson {
-    /// Who vouches for them: their tokens' `iss`.
+    /// The issuer of their tokens (`iss`).
     pub issuer: String,
-    /// Who they are to the issuer: their tokens' `sub`.
+    /// Their identity at the issuer: their tokens' `sub`.
     pub subject: String,
-    /// How the team calls them, as long as they have no name of their own.
+    /// The team's name for them, until they have set their own.
     pub display_name: String,
-    /// Where the team reaches them, as long as they have no address of their own.
+    /// The team's e-mail address for them, until they have their own.
     pub email: Option<String>,
 }
 
 /// A person's row.
 pub(super) struct KnownPerson {
     pub(super) user_id: Uuid,
-    /// How they call themselves, if they have said so.
+    /// Their own name, if they have set one.
     pub(super) own_name: Option<String>,
-    /// Their address, if their own token has said so.
+    /// Their e-mail address, if their own token has one.
     pub(super) own_email: Option<String>,
 }
 
 impl NewPerson {
-    /// All that is wrong with it, at once.
+    /// Checks all fields and reports all errors at once.
     pub(super) fn check(&self) -> Result<()> {
         let mut wrong = Vec::new();
         for (field, text) in [("issuer", &self.issuer), ("subject", &self.subject)] {
@@ -66,11 +66,11 @@ impl NewPerson {
     }
 }
 
-/// Finds or makes a person's row, and takes over what their own token says, if it is there. A team that adds somebody
-/// has no say in their name and address.
+/// Finds or creates a person's row, and stores the name and address from their own token, if there is one. A team that
+/// adds a person can't set these.
 ///
-/// The policy on `users` lets through whoever names the identity exactly, so the statement first says
-/// whom it names; an update of nothing is what makes `RETURNING` give a row that was there before.
+/// The row-level policy on `users` only shows a row to a statement that names the exact identity, so the statement sets
+/// the identity first. The update that changes nothing makes `RETURNING` return a row that existed before.
 pub(super) async fn find_or_make(
     tx: &TeamTx,
     issuer: &str,
@@ -104,7 +104,7 @@ pub(super) async fn find_or_make(
     })
 }
 
-/// A name as people give it to themselves.
+/// Checks a name that people give themselves.
 ///
 /// # Errors
 /// [`Error::Invalid`].
@@ -118,7 +118,7 @@ pub(super) fn check_name(field: &str, name: &str) -> Result<()> {
     ))
 }
 
-/// Something to see, of one line, and not longer than `max_chars`.
+/// Returns whether the text has visible characters, is a single line, and is at most `max_chars` long.
 pub(super) fn is_line(text: &str, max_chars: usize) -> bool {
     !text.trim().is_empty() && text.chars().count() <= max_chars && !text.chars().any(char::is_control)
 }

@@ -1,7 +1,7 @@
-//! Events about access: who was invited, joined, changed and left, and what became of API keys.
+//! Events about access: invitations, new, changed and removed members, and changes of API keys.
 //!
-//! They are `CUSTOM` events of objects without a thread, so that no inbox fills with them. Labels are handles and keys'
-//! names: an event is kept for ever, and a person's name or address is not ours to keep in it.
+//! They are `CUSTOM` events of objects without a thread, so they create no inbox entries. Their labels are handles and
+//! keys' names: events are kept forever, so they must not contain a person's name or address.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -18,7 +18,7 @@ const MEMBER: &str = "member";
 const INVITATION: &str = "invitation";
 const API_KEY: &str = "api_key";
 
-/// Something that happened to somebody's access. Its fields are the event's `data`.
+/// A change of somebody's access. Its fields are the event's `data`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub(super) enum AccessEvent {
@@ -69,7 +69,7 @@ pub(super) enum AccessEvent {
         /// Why a key was revoked: `by_hand` or `owner_left`.
         #[serde(skip_serializing_if = "Option::is_none")]
         cause: Option<&'static str>,
-        /// Whom it was adopted from.
+        /// The previous owner of an adopted key.
         #[serde(skip_serializing_if = "Option::is_none")]
         adopted_from: Option<Uuid>,
     },
@@ -176,18 +176,18 @@ impl AccessEvent {
     }
 }
 
-/// Records events in the name of the transaction's actor.
+/// Records events with the transaction's actor as their author.
 ///
 /// # Errors
-/// As any event's.
+/// Those of recording any event.
 pub(super) async fn record(tx: &TeamTx, events: impl IntoIterator<Item = AccessEvent>) -> Result<()> {
     record_as(tx, None, events).await
 }
 
-/// Records events in the name of a person who is about to become a member.
+/// Records events with, as their author, a person who is about to become a member.
 ///
 /// # Errors
-/// As any event's.
+/// Those of recording any event.
 pub(super) async fn record_as(
     tx: &TeamTx,
     actor: Option<&Actor>,
@@ -205,7 +205,7 @@ pub(super) async fn record_as(
     Ok(())
 }
 
-/// Adds the words for these events.
+/// Adds the sentences for these events.
 pub(crate) fn with_words_of_access(sentences: Sentences) -> Sentences {
     [MEMBER, INVITATION, API_KEY]
         .into_iter()

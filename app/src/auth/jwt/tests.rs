@@ -18,7 +18,7 @@ fn signed(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     jsonwebtoken::encode(header, claims, key).unwrap()
 }
 
-/// What an HS256 verifier says to these claims; `exp`, `iss` and `sub` are right unless given.
+/// The result of an HS256 verifier for these claims; `exp`, `iss` and `sub` are valid unless given.
 fn verdict(claims: Value) -> String {
     let mut whole = json!({"exp": in_seconds(60), "iss": "daybook", "sub": "ada"});
     for (claim, value) in claims.as_object().unwrap() {
@@ -143,7 +143,7 @@ fn the_actor_is_the_issuers_where_nothing_else_is_said_and_nobody_impersonates_t
 #[test]
 fn the_key_fixes_the_algorithm() {
     let claims = json!({"exp": in_seconds(60), "iss": "daybook", "sub": "ada"});
-    // The classic: the public key, which everybody knows, taken for an HMAC secret.
+    // The classic attack: using the public key, which everybody knows, as an HMAC secret.
     let public = PublicKey::from_pem(PUBLIC_PEM).unwrap();
     let es256 = AuthConfig {
         key: Some(JwtKey::Public(public)),
@@ -189,7 +189,7 @@ fn foreign_signatures_and_critical_headers_are_refused() {
     );
     assert_eq!(
         verify(&hs256(), &foreign).unwrap_err().to_string(),
-        "the token's signature doesn't hold"
+        "the token's signature is not valid"
     );
     let header = Header {
         crit: Some(vec!["b64".to_owned()]),
@@ -216,7 +216,7 @@ fn lifetimes_must_be_above_zero() {
     assert!(mint(&hs256(), &NewToken::new(""), TimeDelta::hours(1)).is_err());
 }
 
-// A pair for these tests, from `openssl genpkey -algorithm EC`; nothing trusts it.
+// A key pair for these tests only, from `openssl genpkey -algorithm EC`.
 const PUBLIC_PEM: &str = "\
 -----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECglIDRfqUXVFeC+topjzVjcB2+Hd

@@ -22,32 +22,32 @@ use super::activity::{Activity, Verdict};
 use super::service::ConnectionService;
 use super::socket::{ConnectionGuard, Socket};
 
-/// After an attempt to accept that failed for want of descriptors or memory.
+/// Pause after accepting failed because descriptors or memory ran out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// How long a connection may take to close after it was asked to.
+/// Maximum time for a connection to close after it was asked to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it is waited for a refused client to read its refusal, and of how many at once.
+/// How long to wait for a refused client to read its refusal; at most `MAX_REFUSALS` wait at once.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 const MAX_REFUSALS: usize = 32;
 
-/// How much of a head, and of an answer that a client doesn't take, a connection of HTTP/1 keeps in memory.
+/// Maximum size of a request head, and of buffered output, that an HTTP/1 connection keeps in memory.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// How much of what was written may wait in the kernel without being sent.
+/// Maximum number of written bytes in the kernel that have not been sent.
 const MAX_UNSENT_BYTES: u32 = 64 * 1024;
-/// The same for HTTP/2, where a connection has many streams.
+/// Limits for HTTP/2, where a connection has many streams.
 const MAX_STREAMS: u32 = 100;
 const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 const MAX_STREAM_SEND_BYTES: usize = 64 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
-/// A client of HTTP/2 is asked whether it is there, and has so long to answer.
+/// How often an HTTP/2 client is pinged, and how long it has to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     content-type: application/problem+json\r\ncontent-length: 136\r\n\r\n\
     {\"type\":\"/problems/unavailable\",\"title\":\"Unavailable\",\"status\":503,\
-    \"detail\":\"this process has as many connections as it may; try again\"}";
+    \"detail\":\"this process has reached its limit of connections; try again\"}";
 
 impl Connections {
     /// Serves a router's requests until `shutdown`, then waits until every connection has ended.
@@ -57,7 +57,7 @@ impl Connections {
         let builder = Arc::new(builder());
         let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
         let (close_all, closing) = watch::channel(false);
-        // Each task has a sender: when the last is gone, so are the connections.
+        // Each task holds a sender: the channel closes when the last connection has ended.
         let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
         let mut shutdown = pin!(shutdown);
         loop {
@@ -102,19 +102,19 @@ impl Connections {
 
     fn equip(&self, stream: TcpStream, guard: ConnectionGuard) -> Socket {
         let socket = SockRef::from(&stream);
-        // An answer that nobody takes is polled by nobody, so that only its connection can end it.
+        // hyper doesn't poll a response that the client doesn't read, so only closing the connection can end it.
         let options = socket
             .set_tcp_user_timeout(Some(self.0.limits.write_timeout))
             .and_then(|()| socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES))
             .and_then(|()| socket.set_tcp_nodelay(true));
         if let Err(error) = options {
-            tracing::debug!("a connection's options can't be set: {error}");
+            tracing::debug!("could not set a connection's socket options: {error}");
         }
         Socket::new(stream, guard)
     }
 
     async fn accept_failed(&self, error: &io::Error) {
-        // Of the one connection, which is gone already.
+        // These errors concern a single connection, which is already closed.
         if matches!(
             error.kind(),
             ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
@@ -139,7 +139,8 @@ fn builder() -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // Heads have a time of ours: hyper's would also close what is idle between two requests.
+        // Header timeouts are enforced by our own code: hyper's would also close connections that are idle between
+        // requests.
         .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER_BYTES);
     builder
@@ -158,12 +159,12 @@ fn builder() -> Builder<TokioExecutor> {
 /// Refuses a connection, without waiting for its client.
 fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>) {
     let socket = SockRef::from(&stream);
-    // Its buffer is empty: this doesn't wait, and fails only for a client that is gone.
+    // The send buffer is empty, so this doesn't block. It fails only if the client is gone.
     let sent = socket.send(REFUSAL.as_bytes());
     if sent.is_err() || socket.shutdown(Shutdown::Write).is_err() {
         return;
     }
-    // Closed before it has read what the client sent, the kernel would throw the refusal away.
+    // Closing before the client's data is read would make the kernel discard the refusal.
     if let Ok(permit) = refusals.clone().try_acquire_owned() {
         tokio::spawn(async move {
             let mut stream = stream;
@@ -175,7 +176,7 @@ fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>) {
     }
 }
 
-/// One connection.
+/// A connection and what serves it.
 struct Connection {
     connections: Connections,
     activity: Arc<Activity>,
@@ -201,9 +202,9 @@ impl Connection {
             tokio::select! {
                 ended = &mut serving => {
                     if let Err(error) = ended {
-                        tracing::debug!("a connection ended badly: {error}");
+                        tracing::debug!("a connection ended with an error: {error}");
                     }
-                    // What has become another protocol's is closed by that.
+                    // An upgraded connection is closed by the code of its new protocol.
                     activity.keep();
                     return;
                 }

@@ -1,4 +1,4 @@
-//! What a connection is at: its requests, what they wait for, and when it is to be closed.
+//! The activity of a connection: its requests, what they wait for, and when it is to be closed.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::{ConnectionLimits, ConnectionsState};
 use crate::http::{Client, Connection};
 
-/// How often at least it is looked at what a connection is at.
+/// Maximum interval between two checks of a connection's activity.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What a connection is at.
+/// The activity of a connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     id: u64,
@@ -31,7 +31,7 @@ pub(super) struct Activity {
 #[derive(Debug, Default)]
 struct ActivityState {
     next: u64,
-    /// When the last request ended; none before the first.
+    /// When the last request ended; `None` before the first request.
     idle_since: Option<Instant>,
     requests: Vec<UnderWay>,
 }
@@ -39,22 +39,22 @@ struct ActivityState {
 #[derive(Debug)]
 struct UnderWay {
     id: u64,
-    /// Its body is waited for.
+    /// Whether the handler waits for the request's body.
     needs_body: bool,
-    /// Since when a piece of its answer has been waiting for the client to take it.
+    /// Since when a piece of the response has been waiting for the client to read it.
     answer_waits_since: Option<Instant>,
 }
 
-/// What is to become of a connection.
+/// What to do with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing before this moment.
+    /// Keep it at least until this moment.
     Wait(Instant),
-    /// It has sent no request in time.
+    /// Close it: it has sent no request in time.
     NoRequest,
-    /// It has been idle for as long as it may.
+    /// Close it: it has been idle for too long.
     Idle,
-    /// Its client takes nothing of an answer.
+    /// Close it: its client does not read a response.
     NotReading,
 }
 
@@ -72,7 +72,7 @@ impl Activity {
         }
     }
 
-    /// A request begins; it ends when this is dropped.
+    /// Registers a request, which ends when the returned guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         let mut state = self.state.lock();
         let id = state.next;
@@ -88,7 +88,7 @@ impl Activity {
         }
     }
 
-    /// What is to become of the connection now.
+    /// Returns what to do with the connection now.
     pub(super) fn verdict(&self, now: Instant, limits: &ConnectionLimits) -> Verdict {
         let state = self.state.lock();
         let answers = state.requests.iter().filter_map(|request| request.answer_waits_since);
@@ -106,12 +106,12 @@ impl Activity {
         Verdict::Wait(deadline.min(now + CHECK_INTERVAL))
     }
 
-    /// Whether it has no request under way.
+    /// Returns whether the connection has no request under way.
     pub(super) fn is_idle(&self) -> bool {
         self.state.lock().requests.is_empty()
     }
 
-    /// Whether all that is under way waits for the client.
+    /// Returns whether all requests under way wait for the client.
     pub(super) fn waits_for_its_client(&self) -> bool {
         let waits = |request: &UnderWay| request.needs_body || request.answer_waits_since.is_some();
         self.state.lock().requests.iter().all(waits)
@@ -133,14 +133,14 @@ impl Activity {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Waits until it is to be closed.
+    /// Waits until the connection is to be closed.
     pub(super) async fn closed(&self) {
         while !self.closing.load(Ordering::Acquire) {
             self.close.notified().await;
         }
     }
 
-    /// It is not to be closed for others' sake.
+    /// Exempts the connection from being closed to make room for others.
     pub(super) fn keep(&self) {
         if !self.authenticated.swap(true, Ordering::AcqRel)
             && let Some(shared) = self.shared.upgrade()
@@ -164,12 +164,12 @@ pub(super) struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// For whoever handles the request.
+    /// Returns the handle that the request's handler uses.
     pub(super) fn client(&self) -> Client {
         Client::new(self.activity.clone(), self.id)
     }
 
-    /// A piece of the answer waits for the client to take it, or none does.
+    /// Records whether a piece of the response waits for the client to read it.
     pub(super) fn answer_waits(&self, waits: bool) {
         let since = waits.then(Instant::now);
         self.activity
@@ -216,12 +216,12 @@ mod tests {
         assert_eq!(later(limits.header_timeout), Verdict::NoRequest);
 
         let request = activity.begin();
-        assert!(waits(later(limits.idle_timeout * 10)), "it is served");
+        assert!(waits(later(limits.idle_timeout * 10)), "it is being served");
         request.answer_waits(true);
         assert!(waits(later(Duration::ZERO)));
         assert_eq!(later(limits.answer_timeout()), Verdict::NotReading);
         request.answer_waits(false);
-        assert!(waits(later(limits.answer_timeout())), "it waits for us");
+        assert!(waits(later(limits.answer_timeout())), "it waits for the service");
 
         drop(request);
         assert!(waits(later(limits.header_timeout)));

@@ -1,28 +1,28 @@
-//! What became of connections, for `/metrics` and, at most once a second, for stderr.
+//! Statistics about connections, for `/metrics` and, at most once a second, for stderr.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-/// How often the same trouble is logged at most.
+/// Minimum interval between two log lines about the same problem.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many connections there are, and what became of others since the start.
+/// The number of open connections, and totals since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionCounts {
-    /// Open now, WebSockets among them.
+    /// Open now, including WebSockets.
     pub open: usize,
-    /// Open now, and none of their requests has entered a team.
+    /// Open now, while none of their requests has entered a team.
     pub unauthenticated: usize,
-    /// How many there may be.
+    /// Maximum number of connections.
     pub limit: usize,
-    /// Refused because there were as many as there may be.
+    /// Refused because the maximum was reached.
     pub refused: u64,
     /// Closed to make room for newer ones.
     pub closed_for_room: u64,
-    /// Closed because their client took too long: to send a request, or to take an answer.
+    /// Closed because their client took too long to send a request, or to read a response.
     pub timed_out: u64,
-    /// Attempts to accept one that failed, as when the process has no descriptor left.
+    /// Failed attempts to accept a connection, for example because the process has no descriptor left.
     pub accept_errors: u64,
 }
 
@@ -75,7 +75,7 @@ impl Counts {
     }
 }
 
-/// Lets a line pass once in a [`LOG_INTERVAL`], with the number of those that it stands for.
+/// Lets one log line pass per [`LOG_INTERVAL`], with the number of lines that it represents.
 #[derive(Debug, Default)]
 struct Throttle(Mutex<(Option<Instant>, u64)>);
 

@@ -2,20 +2,20 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// As many descriptors as a process of ours can have use for. Some systems have no limit at all, and other programs that
-/// are started from here would loop over what there may be.
+/// Maximum number of descriptors that this process can use. Some systems have no limit at all, and programs that are
+/// started from here might loop over all possible descriptors.
 const MAX_DESCRIPTORS: u64 = 1 << 20;
-/// Assumed where the system doesn't say.
+/// Assumed if the system doesn't report a limit.
 const UNKNOWN: u64 = 1024;
 
-/// Raises the soft limit of open files as far as the hard one allows, and returns what it is then.
+/// Raises the soft limit of open files up to the hard limit, and returns the resulting soft limit.
 ///
-/// A failure is logged: the service can run with what it has.
+/// A failure is only logged: the service can run with the existing limit.
 pub fn raise_descriptor_limit() -> u64 {
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
         Err(error) => {
-            tracing::warn!("the limit of open files can't be read: {error}");
+            tracing::warn!("could not read the limit of open files: {error}");
             return UNKNOWN;
         }
     };

@@ -1,19 +1,19 @@
-//! A process's connections: how many there are, who keeps one, and when one is closed.
+//! A process's connections: their limits, which connections are kept, and when a connection is closed.
 //!
-//! **The life of a connection.** It is accepted and gets a [`ConnectionGuard`], or is refused with a plain `503` when there are
-//! as many connections as there may be. It must send the head of a first request within the header timeout. After that it
-//! may be idle between two requests for the idle timeout. A request whose body makes no progress ends by the body timeout
-//! (see `uploads`), and a connection whose client takes nothing of an answer is cut by the answer timeout here and by
+//! **The life of a connection.** A new connection gets a [`ConnectionGuard`], or is refused with a plain `503` if the
+//! limit is reached. It must send the head of its first request within the header timeout. After that it may be idle
+//! between two requests for the idle timeout. A request whose body makes no progress ends after the body timeout (see
+//! `uploads`). A connection whose client doesn't read a response is closed by the answer timeout here and by
 //! `TCP_USER_TIMEOUT` in the kernel. The guard belongs to the socket itself, so that a WebSocket, which outlives its
 //! request, still counts.
 //!
 //! **A share for authenticated work.** A connection is *unauthenticated* until one of its requests has entered a team.
-//! Unauthenticated connections may be only a share of all. When that share, or the whole, is taken, one of them is
-//! closed to make room: of the address that has the most, the oldest that has no request under way, or only requests that
-//! wait for their client. So a stranger can shorten the life of idle connections of strangers, first of their own, and of
-//! nobody else.
+//! Only a share of all connections may be unauthenticated. When this share, or the total limit, is used up, one
+//! unauthenticated connection is closed to make room. It is chosen from the address that has the most connections: the
+//! oldest without a request under way, else the oldest whose requests all wait for their client. So an unauthenticated
+//! client can only shorten the life of idle unauthenticated connections, its own first.
 //!
-//! **Invariant:** the number of open sockets is at most the limit and [`MAX_CLOSING`].
+//! **Invariant:** the number of open sockets is at most the limit plus [`MAX_CLOSING`].
 
 mod accept;
 mod activity;
@@ -37,30 +37,30 @@ use self::unauthenticated::Unauthenticated;
 use crate::config::HttpConfig;
 use parking_lot::Mutex;
 
-/// How many connections may be about to close, beyond the limit, to make room for newer ones.
+/// Maximum number of connections beyond the limit that are being closed to make room for newer ones.
 const MAX_CLOSING: usize = 16;
-/// How many connections a process holds at least, and, where nothing is set, at most.
+/// Minimum number of connections of a process, and maximum if the settings don't set one.
 const DEFAULT_RANGE: std::ops::RangeInclusive<u64> = 16..=65_536;
-/// A piece of an answer (64 KiB at most) may take so many write timeouts to be taken by its client.
+/// Timeout for the client to read one piece of a response (at most 64 KiB), as a multiple of the write timeout.
 const WRITE_TIMEOUTS_PER_PIECE: u32 = 4;
 
 /// The limits of a process's connections.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    /// How many connections there may be.
+    /// Maximum number of connections.
     pub max: usize,
-    /// How many of them may be unauthenticated.
+    /// Maximum number of unauthenticated connections.
     pub max_unauthenticated: usize,
-    /// How long a new connection may take to send the head of its first request.
+    /// Maximum time for a new connection to send the head of its first request.
     pub header_timeout: Duration,
-    /// How long a connection may stay open without a request.
+    /// Maximum time that a connection may stay open without a request.
     pub idle_timeout: Duration,
-    /// How long a client may acknowledge nothing of what was sent to it.
+    /// Maximum time without an acknowledgement of sent data by the client.
     pub write_timeout: Duration,
 }
 
 impl ConnectionLimits {
-    /// The limits that the settings give to a process that may open so many descriptors.
+    /// Returns the limits from the settings, for a process with this limit of descriptors.
     pub fn new(config: &HttpConfig, descriptors: u64) -> Self {
         let half = (descriptors / 2).clamp(*DEFAULT_RANGE.start(), *DEFAULT_RANGE.end());
         let max = config
@@ -76,7 +76,7 @@ impl ConnectionLimits {
         }
     }
 
-    /// How long a piece of an answer may wait for its client.
+    /// Returns the maximum time that a piece of a response may wait for its client.
     fn answer_timeout(&self) -> Duration {
         self.write_timeout * WRITE_TIMEOUTS_PER_PIECE
     }
@@ -89,7 +89,7 @@ pub struct Connections(Arc<ConnectionsState>);
 #[derive(Debug)]
 struct ConnectionsState {
     limits: ConnectionLimits,
-    /// Sockets that are open, upgraded ones too.
+    /// Open sockets, including upgraded ones.
     open: AtomicUsize,
     next_id: AtomicU64,
     unauthenticated: Mutex<Unauthenticated>,
@@ -97,7 +97,7 @@ struct ConnectionsState {
 }
 
 impl Connections {
-    /// None yet.
+    /// Creates an empty set of connections.
     pub fn new(limits: ConnectionLimits) -> Self {
         Self(Arc::new(ConnectionsState {
             limits,
@@ -108,18 +108,19 @@ impl Connections {
         }))
     }
 
-    /// How many there are, and what became of others.
+    /// Returns statistics about the connections.
     pub fn counts(&self) -> ConnectionCounts {
         let open = self.0.open.load(Ordering::Relaxed);
         let unauthenticated = self.0.unauthenticated.lock().len();
         self.0.counts.read(open, unauthenticated, self.0.limits.max)
     }
 
-    /// Counts one more connection, for which an older one may have to close; `None` when there may be no more.
+    /// Counts one more connection, and closes an older one if that is needed to make room. Returns `None` if the limit
+    /// is reached.
     fn admit(&self, peer: SocketAddr) -> Option<(ConnectionGuard, Arc<Activity>)> {
         let shared = &self.0;
         let limits = &shared.limits;
-        // Only the accepting task adds, so nothing comes between looking and adding.
+        // Only the accepting task adds connections, so the numbers can't grow between check and insertion.
         let open = shared.open.load(Ordering::Acquire);
         let mut unauthenticated = shared.unauthenticated.lock();
         let full = open >= limits.max || unauthenticated.len() >= limits.max_unauthenticated;
@@ -139,12 +140,12 @@ impl Connections {
 }
 
 impl ConnectionsState {
-    /// Takes a connection out of those that may be closed for room.
+    /// Exempts a connection from being closed to make room.
     fn keep(&self, id: u64, address: IpAddr) {
         self.unauthenticated.lock().remove(id, address);
     }
 
-    /// A socket is closed.
+    /// Removes a closed socket from the count.
     fn leave(&self, id: u64, address: IpAddr) {
         self.keep(id, address);
         self.open.fetch_sub(1, Ordering::AcqRel);
@@ -180,7 +181,7 @@ mod tests {
         let connections = connections(4);
         let (first_guard, first) = connections.admit(peer()).unwrap();
         let (_second_guard, second) = connections.admit(peer()).unwrap();
-        // At its work: it is not closed, though it is the oldest.
+        // The first connection has a request under way, so it is not closed although it is the oldest.
         let request = first.begin();
         let (_third_guard, third) = connections.admit(peer()).unwrap();
         assert!(!first.is_closing() && second.is_closing() && !third.is_closing());
@@ -199,7 +200,7 @@ mod tests {
             activity.begin().client().authenticated();
             guards.push((guard, activity));
         }
-        assert!(connections.admit(peer()).is_none(), "all connections are members'");
+        assert!(connections.admit(peer()).is_none(), "all connections are authenticated");
         assert!(guards.iter().all(|(_, activity)| !activity.is_closing()));
         guards.pop();
         assert!(connections.admit(peer()).is_some());
@@ -214,8 +215,11 @@ mod tests {
             let request = activity.begin();
             kept.push((guard, activity, request));
         }
-        assert!(connections.admit(peer()).is_none(), "strangers have their share");
-        // One whose client sends nothing of its body is not at work.
+        assert!(
+            connections.admit(peer()).is_none(),
+            "the share of unauthenticated connections is used up"
+        );
+        // A connection whose client sends nothing of the request's body may be closed.
         kept[1].2.client().waits_for_body(true);
         assert!(connections.admit(peer()).is_some());
         assert!(kept[1].1.is_closing());

@@ -1,4 +1,4 @@
-//! The router as hyper's service: it tells the connection's [`Activity`] of requests and of answers.
+//! Adapts the router to hyper, and reports requests and responses to the connection's [`Activity`].
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 }
 
 pin_project! {
-    /// A request that is being answered.
+    /// Future of the response to a request.
     pub(super) struct Answering {
         #[pin]
         inner: RouteFuture<Infallible>,
@@ -60,7 +60,7 @@ impl Future for Answering {
         let response = ready!(this.inner.poll(cx))?;
         let guard = this.guard.take();
         if let Some(guard) = &guard {
-            // Until it is asked for: a client of HTTP/2 can open no window for it.
+            // The response counts as waiting until hyper polls it: an HTTP/2 client may never open a window for it.
             guard.answer_waits(true);
         }
         Poll::Ready(Ok(response.map(|inner| Answer { inner, guard })))
@@ -68,8 +68,8 @@ impl Future for Answering {
 }
 
 pin_project! {
-    /// An answer's body. hyper asks it for a piece when the one before has been passed on, so the time between the two is
-    /// what the client takes.
+    /// The body of a response. hyper polls the next piece when it has passed on the previous one, so the time between
+    /// the two polls is the time that the client takes.
     pub(super) struct Answer {
         #[pin]
         inner: Body,

@@ -31,7 +31,8 @@ impl Drop for ConnectionGuard {
     }
 }
 
-/// A socket with its guard. Fields are dropped in order: the descriptor is free before the connection stops counting.
+/// A socket with its guard. Fields are dropped in order, so the descriptor is closed before the connection stops
+/// counting.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,

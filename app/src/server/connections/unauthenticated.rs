@@ -1,4 +1,4 @@
-//! Connections that have not proved to be a member's: which of them is closed to make room.
+//! Unauthenticated connections, and the choice of the one that is closed to make room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::activity::Activity;
 
-/// Unauthenticated connections by their clients' addresses, and of each address by age.
+/// Unauthenticated connections, grouped by client address and ordered by age.
 #[derive(Debug, Default)]
 pub(super) struct Unauthenticated {
     total: usize,
     by_address: HashMap<IpAddr, BTreeMap<u64, Arc<Activity>>>,
-    /// The same addresses by how many connections they have.
+    /// The same addresses, ordered by their number of connections.
     by_count: BTreeSet<(usize, IpAddr)>,
 }
 
@@ -45,9 +45,9 @@ impl Unauthenticated {
         Some(removed)
     }
 
-    /// Takes out the connection that is closed to make room, if there is one that may be: of the address that has the most,
-    /// so that a client with many closes its own; there the oldest that has no request under way, else the oldest whose
-    /// requests all wait for their client.
+    /// Removes and returns the connection to close, if there is one. It is chosen from the address that has the most
+    /// connections, so that a client with many closes its own: the oldest without a request under way, else the oldest
+    /// whose requests all wait for their client.
     pub(super) fn take_one(&mut self) -> Option<Arc<Activity>> {
         let (id, network) = self.by_count.iter().rev().find_map(|(_, network)| {
             let of_address = self.by_address.get(network)?;
@@ -59,7 +59,7 @@ impl Unauthenticated {
     }
 }
 
-/// What one client is taken for: an address of IPv4, or the network of IPv6 that a subscriber has.
+/// Returns what counts as one client: an IPv4 address, or the IPv6 network of a subscriber.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -91,7 +91,7 @@ mod tests {
         while let Some(activity) = connections.take_one() {
             taken.push(activity.id());
         }
-        // Of two addresses with one each, it is the greater one's turn.
+        // If two addresses have the same number, the greater address is chosen.
         assert_eq!(taken, [2, 3, 4, 1]);
         assert_eq!(connections.len(), 0);
         assert!(connections.by_count.is_empty() && connections.by_address.is_empty());

@@ -1,4 +1,4 @@
-//! The answers in `idempotency_keys`. The keys themselves are claimed by `tenancy`.
+//! The responses in `idempotency_keys`. `tenancy` claims the keys themselves.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result, StoredOutcome};
 use crate::http::StoredAnswer;
 use crate::tenancy::{Claim, Context, Database, OutcomeColumns};
 
-/// Where the answer is in a key's row.
+/// The columns of a key's row that contain the response.
 pub(super) const ANSWER: OutcomeColumns = OutcomeColumns {
     names: "status, content_type, etag, location, body",
     read: stored_answer,
@@ -27,10 +27,10 @@ fn stored_answer(row: &PgRow) -> Result<Option<StoredOutcome>> {
     })))
 }
 
-/// Stores the answer to the request that committed with `claim`, for when a client sends the request again.
+/// Stores the response to the request that committed with `claim`, in case a client sends the request again.
 ///
 /// # Errors
-/// Those of any statement. The request's work stays committed.
+/// Those of any database statement. The request's work stays committed.
 pub(super) async fn store_answer(
     database: &Database,
     team_id: Uuid,

@@ -1,6 +1,6 @@
-//! The service's wide events: what its requests record, as which schema, in which words.
+//! The service's wide events: their fields, schema and text form.
 //!
-//! The crate of wide events knows nothing of teams and databases; whatever it is told of them is told from here.
+//! The crate of wide events doesn't depend on teams or the database; this module connects them.
 
 mod schema;
 mod sentence;
@@ -14,13 +14,13 @@ use crate::config::WideEventsConfig;
 use crate::error::{Error, Result};
 use crate::wide_events::{EventSchema, HashKey, Redaction, Sampling, WideEventConfig};
 
-// The crate of wide events knows nothing of this one, and has its limit all the same.
+// The crate of wide events doesn't depend on this one, but must have the same limit.
 const _: () = assert!(crate::wide_events::MAX_DEPTH == crate::json::MAX_JSON_DEPTH);
 
-/// How the service's events are made, as its settings say.
+/// Returns the configuration of the service's wide events, from its settings.
 ///
 /// # Errors
-/// [`Error::Internal`] if the redaction key can't be used, which the settings would have told.
+/// [`Error::Internal`] if the redaction key can't be used; the check of the settings normally finds this first.
 pub fn wide_event_config(config: &WideEventsConfig) -> Result<WideEventConfig> {
     let sampling = Sampling::default().rate(config.sample_rate).slow(config.slow);
     let sampling = config

@@ -4,12 +4,12 @@ use serde_json::{Map, Value};
 
 use crate::wide_events::core_schema;
 
-/// The JSON Schema that the service's wide events follow: the layer's own fields, and what requests record. Other
-/// fields are free, since whoever handles a request may add some. A program that types its own takes this and adds
-/// to its `properties`.
+/// Returns the JSON Schema of the service's wide events: the layer's own fields, and the fields that requests record.
+/// Other fields are allowed, since handlers may add some. A program that wants to type its own fields adds them to the
+/// `properties` of this schema.
 pub fn event_schema() -> Value {
     let mut schema = core_schema();
-    // A file of ours, whose fields a test looks for.
+    // The file is part of this source, and a test checks its fields.
     let own: Map<String, Value> = serde_json::from_str(include_str!("own.schema.json")).unwrap_or_default();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.extend(own);

@@ -1,4 +1,4 @@
-//! A wide event for a person who looks on: one sentence.
+//! Formats a wide event as one sentence for a terminal.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const ODD: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// `10:30:00 POST /v1/teams/…/campaigns answered 201 in 12.3 ms · a user recorded 1 event · 6 round trips, 9.8 ms
+/// Returns `10:30:00 POST /v1/teams/…/campaigns answered 201 in 12.3 ms · a person recorded 1 event · 6 round trips, 9.8 ms
 /// in the database`, in colours if `coloured`.
 pub fn sentence(event: &Fields, coloured: bool) -> String {
     let text = |path| event.get(path).and_then(Value::as_str).map(printable);
@@ -29,7 +29,7 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
         false => words.to_owned(),
     };
 
-    let mut told = paint(QUIET, &time(&text("timestamp").unwrap_or_default()));
+    let mut line = paint(QUIET, &time(&text("timestamp").unwrap_or_default()));
     let what = match (text("method"), text("path")) {
         (Some(method), Some(path)) => format!("{method} {path}"),
         _ => match text("job.name") {
@@ -37,8 +37,8 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
             None => text("kind").unwrap_or_else(|| "work".to_owned()),
         },
     };
-    let _ = write!(told, " {what} {}", paint(style, &ending(event, &outcome)));
-    let _ = write!(told, " {}", milliseconds(event.get("duration_ms")));
+    let _ = write!(line, " {what} {}", paint(style, &ending(event, &outcome)));
+    let _ = write!(line, " {}", milliseconds(event.get("duration_ms")));
 
     let mut more = Vec::new();
     if let Some(count) = number("events.count") {
@@ -51,7 +51,7 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
         more.push(format!("{who} recorded {}", counted(count, "event")));
     }
     if let Some(count) = number("jobs.count") {
-        more.push(format!("asked for {}", counted(count, "job")));
+        more.push(format!("enqueued {}", counted(count, "job")));
     }
     if let Some(trips) = number("database.round_trips") {
         let waited = number("database.time_us").unwrap_or(0) as f64 / 1000.0;
@@ -61,13 +61,16 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
         ));
     }
     if let Some(retries) = number("database.retries") {
-        more.push(format!("begun anew {}", counted(retries, "time")));
+        more.push(format!("retried {}", counted(retries, "time")));
     }
     if let Some(dropped) = number("database.dropped_with_writes") {
-        more.push(format!("{} dropped with writes in it", counted(dropped, "transaction")));
+        more.push(format!(
+            "{} dropped with uncommitted writes",
+            counted(dropped, "transaction")
+        ));
     }
     if !more.is_empty() {
-        let _ = write!(told, " {}", paint(QUIET, &format!("· {}", more.join(" · "))));
+        let _ = write!(line, " {}", paint(QUIET, &format!("· {}", more.join(" · "))));
     }
     if let Some(message) = text("error.message") {
         let causes = match event.get("error.causes") {
@@ -75,12 +78,12 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
             _ => Vec::new(),
         };
         let message = std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ");
-        let _ = write!(told, " {}", paint(style, &format!("— {message}")));
+        let _ = write!(line, " {}", paint(style, &format!("— {message}")));
     }
-    told
+    line
 }
 
-/// A client chose some of these words.
+/// Escapes control characters: some of these texts come from clients.
 fn printable(text: &str) -> String {
     visible(text).into_owned()
 }
@@ -95,7 +98,7 @@ fn ending(event: &Fields, outcome: &str) -> String {
         ("job", "error") => "failed after".to_owned(),
         (_, "aborted_before_response") => "lost its client before the answer, after".to_owned(),
         (_, "aborted_mid_body") => format!("answered {status} and lost its client midway, after"),
-        (_, "upload_aborted") => "lost its client before its body was whole, after".to_owned(),
+        (_, "upload_aborted") => "lost its client before the body was complete, after".to_owned(),
         (_, "upgraded") => "became a socket after".to_owned(),
         (_, "panic") => format!("panicked ({status}) after"),
         (_, "timeout") => format!("took too long ({status}), ended after"),
@@ -105,7 +108,7 @@ fn ending(event: &Fields, outcome: &str) -> String {
     }
 }
 
-/// The wall clock of whoever looks on.
+/// Formats a time in the local time zone of the reader.
 fn time(timestamp: &str) -> String {
     match DateTime::parse_from_rfc3339(timestamp) {
         Ok(at) => at.with_timezone(&Local).format("%H:%M:%S").to_string(),
@@ -130,13 +133,13 @@ mod tests {
 
     use super::*;
 
-    fn told(event: serde_json::Value) -> String {
+    fn sentence_of(event: serde_json::Value) -> String {
         let Value::Object(fields) = Value::from(event) else {
             panic!("no object");
         };
-        let told = sentence(&fields, false);
+        let line = sentence(&fields, false);
         assert!(sentence(&fields, true).contains("\u{1b}["), "colours");
-        told.split_once(' ').unwrap().1.to_owned()
+        line.split_once(' ').unwrap().1.to_owned()
     }
 
     #[test]
@@ -145,11 +148,11 @@ mod tests {
             "timestamp": "2026-11-21T10:30:00.000Z", "kind": "request", "method": "POST", "path": "/campaigns",
             "status_code": 201, "outcome": "success", "duration_ms": 12.345,
         });
-        assert_eq!(told(base.clone()), "POST /campaigns answered 201 in 12.3 ms");
+        assert_eq!(sentence_of(base.clone()), "POST /campaigns answered 201 in 12.3 ms");
         let with = |more: serde_json::Value| {
             let mut event = base.clone();
             event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            told(event)
+            sentence_of(event)
         };
         assert_eq!(
             with(json!({
@@ -165,7 +168,9 @@ mod tests {
             "POST /campaigns answered 500 in 12.3 ms — internal error: the disk\\nis full"
         );
         assert_eq!(
-            told(json!({"kind": "job", "outcome": "success", "job": {"name": "sync_roster"}, "duration_ms": 1.0})),
+            sentence_of(
+                json!({"kind": "job", "outcome": "success", "job": {"name": "sync_roster"}, "duration_ms": 1.0})
+            ),
             "job sync_roster was done in 1.0 ms"
         );
         assert_eq!(

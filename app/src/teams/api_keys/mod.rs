@@ -1,14 +1,15 @@
-//! The API keys of a team: programs' way in.
+//! The API keys of a team: credentials for programs.
 //!
-//! A key is shown whole once, when it is made; what is kept finds it and proves it ([`ApiKey`]). It has a role
-//! of its own, at most admin, and holds until it expires or is revoked, which takes effect at once, even for
-//! requests under way when they next enter the team. Revoked keys stay listed: events name them.
+//! A key is shown in full once, when it is created. The service stores only a prefix, to find the key, and a hash, to
+//! verify it ([`ApiKey`]). A key has its own role, at most admin, and is valid until it expires or is revoked.
+//! Revocation takes effect immediately, also for requests under way when they next enter the team. Revoked keys stay
+//! listed, because events refer to them.
 //!
-//! **Somebody answers for each key**: the member whose rights it was made with (for a key that a key made, that key's
-//! owner). When they leave or are removed, their keys are revoked in the same transaction; when their role becomes less,
-//! their keys' roles do. Another admin keeps a key by adopting it before.
+//! **Each key has a responsible member**: the member with whose rights it was created (if a key created it, that key's
+//! owner). When this member leaves or is removed, their keys are revoked in the same transaction; when their role is
+//! lowered, their keys' roles are lowered too. Another admin can keep a key by adopting it first.
 //!
-//! **Invariant:** nobody comes back by a key that they made.
+//! **Invariant:** a removed member can't regain access with a key that they created.
 //!
 //! [`ApiKey`]: crate::auth::ApiKey
 

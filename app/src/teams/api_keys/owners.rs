@@ -1,4 +1,4 @@
-//! Who answers for an API key, and what becomes of keys when that member leaves or may do less.
+//! Owners of API keys, and what happens to the keys when an owner leaves or gets a lower role.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -10,22 +10,23 @@ use crate::error::{Error, Result};
 use crate::teams::record::{AccessEvent, record};
 use crate::tenancy::{Actor, Role, TeamTx};
 
-/// Of the keys that a member answers for: those they own, and those they made, in another person's name too, that nobody
-/// else has adopted.
+/// SQL condition for the keys that a member is responsible for: those they own, and those they created (also on behalf
+/// of another person) that nobody else has adopted.
 const KEYS_OF: &str = "team_id = $1 AND revoked_at IS NULL
     AND (owned_by = $2 OR (created_by = $2 AND adopted_at IS NULL))";
-/// How many keys that hold a member may answer for. They are revoked in one transaction when the member leaves, each with
-/// an event.
+/// Maximum number of valid keys per responsible member. They are revoked in one transaction when the member leaves,
+/// with one event each.
 const MAX_KEYS_PER_MEMBER: i64 = 500;
-/// What a [`KeyInfo`] is made of.
+/// Columns of a [`KeyInfo`].
 const COLUMNS: &str = "id, name, prefix, role, created_by, owned_by, adopted_at, created_at, expires_at, revoked_at";
 
-/// The member who answers for what the actor makes, with their row locked until the transaction ends: whoever removes or
-/// demotes them waits, and then sees what was made. None for the service itself.
+/// Returns the member who is responsible for what the actor creates, and locks their row until the transaction ends: a
+/// transaction that removes or demotes them waits, and then sees what was created. Returns `None` for the service
+/// itself.
 ///
 /// # Errors
-/// [`Error::NotFound`] of the team, or [`Error::Unauthenticated`] for a key, when the actor was removed meanwhile;
-/// [`Error::Forbidden`] when they have less than `needed` by now.
+/// [`Error::NotFound`] of the team, or [`Error::Unauthenticated`] for a key, if the actor was removed in the meantime;
+/// [`Error::Forbidden`] if their role is now less than `needed`.
 pub(in crate::teams) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Option<Uuid>> {
     let key_id = match &tx.context().actor {
         Actor::ApiKey { id, .. } => Some(*id),
@@ -53,7 +54,7 @@ pub(in crate::teams) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Op
         }
     }
     if let Some(id) = key_id {
-        // After the member's row, as whoever removes them locks these.
+        // Locked after the member's row, in the same order as a transaction that removes them.
         let query = sqlx::query(
             "SELECT role FROM api_keys WHERE team_id = $1 AND id = $2 AND revoked_at IS NULL AND owned_by IS NOT DISTINCT FROM $3
              FOR SHARE",
@@ -70,8 +71,7 @@ pub(in crate::teams) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Op
     Ok(owner)
 }
 
-/// Refuses one more key for a member who answers for as many as they may. Keys that are made at the same moment may pass
-/// together.
+/// Checks that a member may have one more key. Keys that are created concurrently may exceed the limit.
 ///
 /// # Errors
 /// [`Error::Conflict`] `too-many-api-keys`.
@@ -90,7 +90,7 @@ pub(super) async fn require_room(tx: &TeamTx, member: Uuid) -> Result<()> {
     }
 }
 
-/// Whether a key that is not revoked is one of [`KEYS_OF`] the member.
+/// Returns whether a key that is not revoked is one of [`KEYS_OF`] the member.
 fn counts_for(key: &KeyInfo, member: Uuid) -> bool {
     key.owned_by == Some(member) || key.created_by == Some(member) && key.adopted_at.is_none()
 }
@@ -110,7 +110,7 @@ fn revoked() -> Error {
 /// Locks a key for a change.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a key that isn't there.
+/// [`Error::NotFound`] if there is no such key.
 pub(super) async fn lock_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE team_id = $1 AND id = $2 FOR UPDATE");
     let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tx.team_id()).bind(id);
@@ -121,11 +121,11 @@ pub(super) async fn lock_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     key(&row)
 }
 
-/// Makes the acting person the one who answers for a key.
+/// Makes the acting person responsible for a key.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin, and for a key that would adopt; [`Error::NotFound`] for a key that isn't
-/// there; [`Error::Conflict`] `key-revoked` or `too-many-api-keys`.
+/// [`Error::Forbidden`] if the actor is not an admin, or is itself a key; [`Error::NotFound`] if there is no such key;
+/// [`Error::Conflict`] `key-revoked` or `too-many-api-keys`.
 pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     tx.require(Role::Admin)?;
     if !matches!(tx.context().actor, Actor::User { .. }) {
@@ -165,10 +165,10 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     Ok(after)
 }
 
-/// Revokes the keys of a member who leaves, and records it.
+/// Revokes the keys of a member who leaves, and records the events.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::teams) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Result<Vec<KeyInfo>> {
     let sql = format!("UPDATE api_keys SET revoked_at = now() WHERE {KEYS_OF} RETURNING {COLUMNS}");
     let keys = keys(
@@ -181,10 +181,10 @@ pub(in crate::teams) async fn revoke_keys_of(tx: &TeamTx, user_id: Uuid) -> Resu
     Ok(keys)
 }
 
-/// Lowers the keys of a member to the role that they have left, and records it.
+/// Lowers the keys of a member to the member's new role, and records the events.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::teams) async fn lower_keys_of(tx: &TeamTx, user_id: Uuid, role: Role) -> Result<Vec<KeyInfo>> {
     tx.signal(ACCESS);
     let too_high: &[&str] = match role {

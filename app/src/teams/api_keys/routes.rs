@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::http::{Json, NoStore, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
-/// The routes of this slice.
+/// Returns the routes of this slice.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
@@ -23,7 +23,7 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(adopt))
 }
 
-/// Lists the team's API keys, newest first, those that no longer hold too. Admins only.
+/// Lists the team's API keys, newest first, including revoked and expired ones. Admins only.
 #[utoipa::path(
     get, path = "/api-keys", operation_id = "list_api_keys", tag = "api-keys", params(PageParams),
     responses(
@@ -39,19 +39,20 @@ async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoR
     Ok(Json(Page::of(keys, limit, |key| key.id)?))
 }
 
-/// A key as it is shown once.
+/// A new key, which is shown in full only once.
 #[derive(Debug, Serialize, ToSchema)]
 struct NewApiKeyAnswer {
     #[serde(flatten)]
     info: KeyInfo,
-    /// The whole key, to be sent as `Authorization: Bearer …`. It is not kept and can't be shown again.
+    /// The full key, to be sent as `Authorization: Bearer …`. It is not stored and can't be shown again.
     #[schema(example = "dbk_0123456789ab_0123456789012345678901234567890123456789")]
     key: String,
 }
 
-/// Makes an API key, and shows it whole, this once. Admins only; a key is never stronger than its maker.
+/// Creates an API key and returns it in full, only this once. Admins only; a key never has more rights than its
+/// creator.
 ///
-/// The answer is not kept for an `Idempotency-Key`: a repeated request is told `outcome-unknown`.
+/// The response is not stored for an `Idempotency-Key`: a repeated request gets `outcome-unknown`.
 #[utoipa::path(
     post, path = "/api-keys", operation_id = "create_api_key", tag = "api-keys", request_body = NewKey,
     responses(
@@ -75,11 +76,11 @@ async fn create(team: Team, Json(new): Json<NewKey>) -> Result<impl IntoResponse
     ))
 }
 
-/// Revokes an API key, at once and for good. Admins only.
+/// Revokes an API key, immediately and permanently. Admins only.
 #[utoipa::path(
     delete, path = "/api-keys/{id}", operation_id = "revoke_api_key", tag = "api-keys", params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "it doesn't hold any more"),
+        (status = 204, description = "the key is revoked"),
     )
 )]
 async fn revoke(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
@@ -88,8 +89,8 @@ async fn revoke(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes over an API key: it stays when the member who answered for it until now leaves. Admins only, and people only;
-/// a key never has more rights than its owner.
+/// Adopts an API key: it stays valid when its previous owner leaves. Only for admins who are people; a key never has
+/// more rights than its owner.
 #[utoipa::path(
     post, path = "/api-keys/{id}/adopt", operation_id = "adopt_api_key", tag = "api-keys", params(("id" = Uuid, Path)),
     responses(

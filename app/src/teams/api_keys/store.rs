@@ -18,15 +18,15 @@ use crate::tenancy::{Role, TeamTx};
 
 const MAX_NAME_CHARS: usize = 200;
 
-/// What a key may be allowed to do. Owners are people.
+/// The role of a key. A key can't be an owner: owners are people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyRole {
-    /// Reads.
+    /// May read.
     Viewer,
-    /// Reads and writes.
+    /// May read and write.
     Member,
-    /// Also members and API keys.
+    /// May also manage members and API keys.
     Admin,
 }
 
@@ -40,51 +40,51 @@ impl From<KeyRole> for Role {
     }
 }
 
-/// A key to be made.
+/// A key to be created.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewApiKey)]
 pub struct NewKey {
-    /// What sentences call it.
+    /// The name of the key in sentences.
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
-    /// What it may do.
+    /// The key's role.
     pub role: KeyRole,
-    /// When it stops to hold; never, if not given.
+    /// When it expires; never, if not given.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A key as it is listed: never the secret.
+/// A key as it is listed, without the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub struct KeyInfo {
     /// UUIDv7.
     pub id: Uuid,
-    /// What sentences call it.
+    /// The name of the key in sentences.
     pub name: String,
-    /// The part between the key's underscores, to know it by.
+    /// The part between the key's underscores, which identifies it.
     pub prefix: String,
-    /// What it may do.
+    /// The key's role.
     pub role: Role,
-    /// The person who made it.
+    /// The person who created it.
     pub created_by: Option<Uuid>,
-    /// The member who answers for it: it is revoked with them, unless another admin adopts it before. None for one whose
-    /// maker isn't known.
+    /// The member who is responsible for it: it is revoked when they leave, unless another admin adopts it before.
+    /// `None` if the creator isn't known.
     pub owned_by: Option<Uuid>,
-    /// When that member adopted it.
+    /// When the responsible member adopted it.
     pub adopted_at: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it stops to hold, if it does.
+    /// When it expires, if it does.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When somebody took it back.
+    /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// The keys before an id, newest first, those that no longer hold too; `None` for the first of them.
+/// Returns the keys before an id, newest first, including revoked and expired ones; `None` starts at the newest.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn list_keys(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<Vec<KeyInfo>> {
     let mut query = api_key::Entity::find().order_by_desc(api_key::Column::Id).limit(limit);
     if let Some(last) = before {
@@ -93,10 +93,10 @@ pub async fn list_keys(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<
     query.all(tx).await?.into_iter().map(KeyInfo::try_from).collect()
 }
 
-/// Makes a key and gives it whole, once.
+/// Creates a key and returns it in full, only this once.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin, or less than the key's role; [`Error::Invalid`] by field;
+/// [`Error::Forbidden`] if the actor is not an admin, or has less than the key's role; [`Error::Invalid`] by field;
 /// [`Error::Conflict`] `too-many-api-keys`.
 pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
     let needed = Role::Admin.max(new.role.into());
@@ -125,10 +125,10 @@ pub async fn make_key(tx: &TeamTx, new: &NewKey) -> Result<(KeyInfo, ApiKey)> {
     Ok((made, key))
 }
 
-/// Takes a key back. One that was taken back before stays so, since then.
+/// Revokes a key. A key that was revoked before keeps its time of revocation.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin; [`Error::NotFound`] for a key that isn't there.
+/// [`Error::Forbidden`] if the actor is not an admin; [`Error::NotFound`] if there is no such key.
 pub async fn revoke_key(tx: &TeamTx, id: Uuid) -> Result<()> {
     tx.require(Role::Admin)?;
     let key = lock_key(tx, id).await?;

@@ -1,4 +1,4 @@
-//! A person's own invitations, under `/v1/me`.
+//! The caller's own invitations, under `/v1/me`.
 
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -17,10 +17,10 @@ use crate::http::{Core, Json, ServiceState, Team};
 use crate::teams::me::{OwnTeamBody, caller, in_own_name, service_entry};
 use crate::tenancy::{OwnInvitation, Role, TeamTx};
 
-/// How many invitations a person is shown.
+/// Maximum number of invitations in the list.
 const MAX_SHOWN: u32 = 100;
 
-/// The routes, which belong to no team.
+/// Returns the routes, which don't belong to a team.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -28,18 +28,18 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(decline))
 }
 
-/// An invitation, as the person who is invited sees it.
+/// An invitation, as the invited person sees it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OwnInvitation)]
 struct OwnInvitationBody {
     team_id: Uuid,
-    /// What people call the team.
+    /// The team's name.
     team_name: String,
-    /// What the caller may do there once they have accepted.
+    /// The role that the caller will have.
     role: Role,
-    /// What will mention the caller there.
+    /// The caller's handle in the team, for mentions.
     handle: String,
-    /// What whoever invited the caller is called in the team.
+    /// The name, in the team, of the member who invited the caller.
     invited_by_name: String,
     /// When they were invited.
     created_at: DateTime<Utc>,
@@ -61,11 +61,11 @@ impl From<OwnInvitation> for OwnInvitationBody {
 /// The caller's invitations.
 #[derive(Debug, Serialize, ToSchema)]
 struct OwnInvitations {
-    /// The oldest first, the first hundred of them.
+    /// The oldest hundred, oldest first.
     items: Vec<OwnInvitationBody>,
 }
 
-/// Lists the teams that have invited the caller, and wait for their answer.
+/// Lists the caller's pending invitations.
 #[utoipa::path(
     get, path = "/v1/me/invitations", operation_id = "list_own_invitations", tag = "me",
     responses(
@@ -83,8 +83,8 @@ async fn list(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoR
     }))
 }
 
-/// Accepts a team's invitation: the caller is a member from here on, by the name and address of their own token, where it
-/// has them.
+/// Accepts a team's invitation: the caller becomes a member, with the name and address of their own token, if it has
+/// them.
 #[utoipa::path(
     post, path = "/v1/me/invitations/{team_id}/accept", operation_id = "accept_invitation", tag = "me",
     params(("team_id" = Uuid, Path)),
@@ -114,7 +114,7 @@ async fn accept(State(core): State<Core>, mut parts: Parts) -> Result<impl IntoR
     post, path = "/v1/me/invitations/{team_id}/decline", operation_id = "decline_invitation", tag = "me",
     params(("team_id" = Uuid, Path)),
     responses(
-        (status = 204, description = "it can't be accepted any more"),
+        (status = 204, description = "the invitation is declined"),
     )
 )]
 async fn decline(State(core): State<Core>, mut parts: Parts) -> Result<StatusCode> {

@@ -1,11 +1,11 @@
-//! Invitations: how a person comes into a team, by their own consent.
+//! Invitations: a person becomes a member of a team by their own consent.
 //!
-//! An admin names somebody by issuer and subject, and what the team would call them. The row that this makes tells the
-//! admin nothing: it holds what they sent, whether or not this service knows the person. The person sees it with their own
-//! token (`GET /v1/me/invitations`), and accepts or declines. Until then they have no rights, no inbox and no handle that
-//! mentions somebody: an invitation is no membership.
+//! An admin names a person by issuer and subject, with the team's name for them. The row that this creates reveals
+//! nothing to the admin: it contains only what they sent, whether or not this service knows the person. The person sees
+//! it with their own token (`GET /v1/me/invitations`), and accepts or declines. Until then they have no rights and no
+//! inbox, and their handle can't be mentioned: an invitation is not a membership.
 //!
-//! An invitation ends with the rights of whoever made it: it is withdrawn when they leave the team, or may no longer invite
+//! An invitation depends on the rights of its author: it is withdrawn when they leave the team, or may no longer invite
 //! into its role.
 
 mod mine;

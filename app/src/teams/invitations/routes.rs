@@ -1,4 +1,4 @@
-//! Invitations as the team sees them, under `/v1/teams/{team_id}`. They are made by `POST …/members`.
+//! Invitations as the team sees them, under `/v1/teams/{team_id}`. They are created with `POST …/members`.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -11,12 +11,12 @@ use crate::error::Result;
 use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};
 
-/// The routes of this slice.
+/// Returns the routes of this slice.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(withdraw))
 }
 
-/// Lists the people who are invited and have not answered, newest first. Admins only.
+/// Lists the pending invitations, newest first. Admins only.
 #[utoipa::path(
     get, path = "/invitations", operation_id = "list_invitations", tag = "members", params(PageParams),
     responses(
@@ -36,7 +36,7 @@ async fn list(team: Team, Query(params): Query<PageParams>) -> Result<impl IntoR
     delete, path = "/invitations/{id}", operation_id = "withdraw_invitation", tag = "members",
     params(("id" = Uuid, Path)),
     responses(
-        (status = 204, description = "it can't be accepted any more"),
+        (status = 204, description = "the invitation is withdrawn"),
     )
 )]
 async fn withdraw(team: Team, Path(id): Path<Uuid>) -> Result<StatusCode> {

@@ -17,35 +17,35 @@ use crate::tenancy::{Actor, Role, TeamTx};
 
 const COLUMNS: &str = "id, issuer, subject, role, handle, display_name, email, invited_by, invited_by_name, created_at";
 
-/// A pending invitation, as the team that made it sees it.
+/// A pending invitation, as the team sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Invitation {
     /// UUIDv7.
     pub id: Uuid,
-    /// Who vouches for the person: their tokens' `iss`.
+    /// The issuer of the person's tokens (`iss`).
     pub issuer: String,
-    /// Who they are to the issuer: their tokens' `sub`.
+    /// Their identity at the issuer: their tokens' `sub`.
     pub subject: String,
-    /// What they may do once they have accepted.
+    /// The role that they will have.
     pub role: Role,
-    /// What will mention them.
+    /// The handle that they will have, for mentions.
     pub handle: String,
-    /// How the team will call them, as long as they have no name of their own.
+    /// The team's name for them, until they have set their own.
     pub display_name: String,
-    /// Where the team will reach them, as long as they have no address of their own.
+    /// The team's e-mail address for them, until they have their own.
     pub email: Option<String>,
-    /// The member who answers for it.
+    /// The member who is responsible for the invitation.
     pub invited_by: Option<Uuid>,
-    /// What whoever invited them is called.
+    /// The name of the member who invited them.
     pub invited_by_name: String,
     /// When they were invited.
     pub created_at: DateTime<Utc>,
 }
 
-/// Invites somebody, by their identity.
+/// Invites a person, by their identity.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin, and for an owner invited by less than one; [`Error::Conflict`]
+/// [`Error::Forbidden`] if the actor is not an admin, or not an owner and invites an owner; [`Error::Conflict`]
 /// `already-member`, `already-invited` or `handle-taken`; [`Error::Invalid`] by field.
 pub async fn invite(tx: &TeamTx, new: &NewMember) -> Result<Invitation> {
     tx.require(Role::Admin)?;
@@ -59,7 +59,7 @@ pub async fn invite(tx: &TeamTx, new: &NewMember) -> Result<Invitation> {
         Role::Admin
     };
     let invited_by = lock_owner(tx, needed).await?;
-    // Of this team's own members, whom it sees anyway.
+    // This reveals only the team's own members, whom the actor sees anyway.
     if member_of_identity(tx, &new.person.issuer, &new.person.subject)
         .await?
         .is_some()
@@ -96,10 +96,10 @@ pub async fn invite(tx: &TeamTx, new: &NewMember) -> Result<Invitation> {
     Ok(invitation)
 }
 
-/// The pending invitations before an id, newest first; `None` for the first of them.
+/// Returns the pending invitations before an id, newest first; `None` starts at the newest.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin.
+/// [`Error::Forbidden`] if the actor is not an admin.
 pub async fn list_invitations(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> Result<Vec<Invitation>> {
     tx.require(Role::Admin)?;
     let sql = format!(
@@ -115,7 +115,7 @@ pub async fn list_invitations(tx: &TeamTx, before: Option<Uuid>, limit: u64) -> 
 /// Withdraws a pending invitation.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin; [`Error::NotFound`] for one that isn't there.
+/// [`Error::Forbidden`] if the actor is not an admin; [`Error::NotFound`] if there is no such invitation.
 pub async fn withdraw(tx: &TeamTx, id: Uuid) -> Result<()> {
     tx.require(Role::Admin)?;
     let sql = format!("DELETE FROM invitations WHERE team_id = $1 AND id = $2 RETURNING {COLUMNS}");
@@ -128,11 +128,11 @@ pub async fn withdraw(tx: &TeamTx, id: Uuid) -> Result<()> {
     record(tx, [event]).await
 }
 
-/// Withdraws the pending invitations that a member answers for: all of them, or those into a role that somebody with
-/// `left` may not invite into.
+/// Withdraws the pending invitations that a member is responsible for: all of them, or those into a role that a member
+/// with the remaining role `left` may not invite into.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::teams) async fn withdraw_invitations_of(
     tx: &TeamTx,
     user_id: Uuid,
@@ -164,15 +164,15 @@ pub(in crate::teams) async fn withdraw_invitations_of(
     Ok(withdrawn)
 }
 
-/// Makes the person whose token this is a member, if they are invited. Somebody who is a member already stays one.
+/// Makes the token's owner a member, if they are invited. A person who is already a member stays one.
 ///
-/// `tx` is the service's own in the team: the person has no rights there yet.
+/// `tx` is the service's own transaction in the team: the person has no rights there yet.
 ///
 /// # Errors
-/// [`Error::NotFound`] for somebody who isn't invited; [`Error::Conflict`] `handle-taken`.
+/// [`Error::NotFound`] if the person isn't invited; [`Error::Conflict`] `handle-taken`.
 pub async fn accept(tx: &TeamTx, person: &UserPrincipal) -> Result<Member> {
     let Some(invitation) = take(tx, &person.issuer, &person.subject).await? else {
-        // Accepted before: the answer to that may have been lost.
+        // The invitation was accepted before; that response may have been lost.
         let member = member_of_identity(tx, &person.issuer, &person.subject).await?;
         return member.ok_or_else(|| Error::not_found("invitation"));
     };
@@ -196,10 +196,10 @@ pub async fn accept(tx: &TeamTx, person: &UserPrincipal) -> Result<Member> {
     Ok(member)
 }
 
-/// Ends an invitation in the name of the person who is invited. `tx` is the service's own in the team.
+/// Declines an invitation on behalf of the invited person. `tx` is the service's own transaction in the team.
 ///
 /// # Errors
-/// [`Error::NotFound`] for somebody who isn't invited.
+/// [`Error::NotFound`] if the person isn't invited.
 pub async fn decline(tx: &TeamTx, person: &UserPrincipal) -> Result<()> {
     match decline_of(tx, &person.issuer, &person.subject).await? {
         true => Ok(()),
@@ -207,10 +207,10 @@ pub async fn decline(tx: &TeamTx, person: &UserPrincipal) -> Result<()> {
     }
 }
 
-/// Ends the team's invitation of an identity, and says whether there was one.
+/// Deletes the team's invitation of an identity, and returns whether there was one.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::teams) async fn decline_of(tx: &TeamTx, issuer: &str, subject: &str) -> Result<bool> {
     let Some(invitation) = take(tx, issuer, subject).await? else {
         return Ok(false);

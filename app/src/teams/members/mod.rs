@@ -1,15 +1,15 @@
-//! Who is in a team, what they may do there, and what mentions them.
+//! The members of a team, their roles and their handles.
 //!
-//! Admins add, change and remove members; only an owner makes, changes or removes an owner; anybody may
-//! leave. A change locks the member's row, the actor's own and every owner's, in the order of their ids, so
-//! that each rule is checked against what will be true at the commit.
+//! Admins add, change and remove members; only an owner can make, change or remove an owner; any member may leave. A
+//! change locks the member's row, the actor's own and every owner's, in the order of their ids, so that each rule is
+//! checked against the state at commit.
 //!
 //! **Invariant:** a team that has an owner never loses its last one.
 //!
-//! **Invariant:** nobody becomes a member by a request but the person who accepts an invitation.
+//! **Invariant:** through requests, a person becomes a member only by accepting an invitation themselves.
 //!
-//! What happens here is recorded as events of objects without a thread (`member.removed`, `member.changed`): they are read
-//! in the activity of the team, and no inbox fills with them.
+//! Changes are recorded as events of objects without a thread (`member.removed`, `member.changed`): they appear in the
+//! team's activity, but not in inboxes.
 
 mod routes;
 mod store;

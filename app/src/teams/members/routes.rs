@@ -16,19 +16,19 @@ use crate::teams::invitations::{Invitation, invite};
 use crate::teams::person::NewPerson;
 use crate::tenancy::{Role, TeamTx};
 
-/// The routes of this slice.
+/// Returns the routes of this slice.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(show, update, remove))
 }
 
-/// A member's version: the two things that can change.
+/// Computes a member's version from the two things that can change.
 fn version(member: &Member) -> Version {
     Version::of(&format_args!("{}:{}", member.role, member.handle))
 }
 
-/// Lists the members, by handle.
+/// Lists the members, ordered by handle.
 #[utoipa::path(
     get, path = "/members", operation_id = "list_members", tag = "members", params(PageParams),
     responses(
@@ -57,33 +57,34 @@ async fn show(team: Team, Path(user_id): Path<Uuid>) -> Result<impl IntoResponse
     Ok((version(&member), Json(member)))
 }
 
-/// Somebody to be added.
+/// A person to be invited.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewMember)]
 struct NewMemberBody {
-    /// Who vouches for them: their tokens' `iss`. Without it, the issuer that this service believes.
+    /// The issuer of their tokens (`iss`). By default, the issuer that this service trusts.
     #[schema(min_length = 1, max_length = 255)]
     issuer: Option<String>,
-    /// Who they are to the issuer: their tokens' `sub`.
+    /// Their identity at the issuer: their tokens' `sub`.
     #[schema(min_length = 1, max_length = 255)]
     subject: String,
-    /// How the team calls them, as long as they have no name of their own.
+    /// The team's name for them, until they have set their own.
     #[schema(min_length = 1, max_length = 200)]
     display_name: String,
-    /// Where the team reaches them, as long as they have no address of their own.
+    /// The team's e-mail address for them, until they have their own.
     email: Option<String>,
-    /// What `@handle` mentions them by.
+    /// Their handle, for mentions as `@handle`.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,31}$")]
     handle: String,
-    /// What they may do.
+    /// Their role.
     role: Role,
 }
 
-/// Invites somebody into the team. Admins do; only an owner invites another owner. The person accepts it with
-/// `POST /v1/me/invitations/{team_id}/accept`, and is no member before.
+/// Invites a person into the team. Only for admins; only an owner may invite another owner. The person accepts with
+/// `POST /v1/me/invitations/{team_id}/accept`, and is not a member before.
 ///
-/// The answer holds what was sent, and nothing of the person: not even whether this service knows them.
+/// The response contains only what was sent. It doesn't reveal anything about the person, not even whether this service
+/// knows them.
 #[utoipa::path(
     post, path = "/members", operation_id = "add_member", tag = "members", request_body = NewMemberBody,
     responses(
@@ -110,20 +111,21 @@ async fn add(team: Team, State(core): State<Core>, Json(body): Json<NewMemberBod
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(invitation)))
 }
 
-/// What to change: a field that is left out stays.
+/// What to change: an omitted field stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = MemberChanges)]
 struct MemberChangesBody {
-    /// What they may do.
+    /// Their role.
     role: Option<Role>,
-    /// What `@handle` mentions them by.
+    /// Their role.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,31}$")]
     handle: Option<String>,
 }
 
-/// Changes a member's role or handle. Admins do; an owner is changed by owners only. With a lower role, the member's API
-/// keys have no more rights than it, and invitations that they may no longer make are withdrawn: the answer lists both.
+/// Changes a member's role or handle. Only for admins; only an owner may change an owner. If the role is lowered, the
+/// member's API keys are lowered to it, and invitations that they may no longer make are withdrawn: the response lists
+/// both.
 #[utoipa::path(
     patch, path = "/members/{user_id}", operation_id = "update_member", tag = "members",
     request_body = MemberChangesBody,
@@ -153,14 +155,14 @@ async fn update(
     Ok((version(&changed.member), Json(changed)))
 }
 
-/// Removes a member. Admins do; an owner is removed by owners only; anybody may leave. The API keys that the member
-/// answers for are revoked with them, unless another admin has adopted them before, and their pending invitations are
-/// withdrawn: the answer lists both.
+/// Removes a member. Only for admins; only an owner may remove an owner; any member may leave. The API keys that the
+/// member is responsible for are revoked, unless another admin has adopted them before, and their pending invitations
+/// are withdrawn: the response lists both.
 #[utoipa::path(
     delete, path = "/members/{user_id}", operation_id = "remove_member", tag = "members",
     params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),
     responses(
-        (status = 200, body = MemberRemoved, description = "they are no member any more"),
+        (status = 200, body = MemberRemoved, description = "the person is no longer a member"),
         (status = 409, description = "`last-owner`"),
         (status = 412, description = "somebody else has changed it"),
     )

@@ -1,4 +1,4 @@
-//! Members in the database, and the rules of who may change whom.
+//! Members in the database, and the rules about who may change them.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,50 +14,50 @@ use crate::teams::person::{KnownPerson, NewPerson, find_or_make};
 use crate::teams::record::{AccessEvent, record};
 use crate::tenancy::{Actor, Role, TeamTx};
 
-/// Somebody in a team.
+/// A member of a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Member {
     /// The person.
     pub user_id: Uuid,
-    /// What `@handle` mentions them by; unique in the team.
+    /// Their handle, for mentions as `@handle`; unique in the team.
     #[schema(example = "ada")]
     pub handle: String,
-    /// What they may do.
+    /// Their role.
     pub role: Role,
-    /// How sentences call them: their own name, once their own token or they themselves have given one; until then the
+    /// Their name in sentences: their own name, once their token or they themselves have given one; until then the
     /// team's name for them.
     pub display_name: String,
-    /// Where to reach them: their own address, once their own token has given one; until then the team's.
+    /// Their e-mail address: their own, once their token has given one; until then the team's.
     pub email: Option<String>,
-    /// Who vouches for them: their tokens' `iss`.
+    /// The issuer of their tokens (`iss`).
     pub issuer: String,
-    /// Who they are to the issuer: their tokens' `sub`.
+    /// Their identity at the issuer: their tokens' `sub`.
     pub subject: String,
     /// When they were added.
     pub created_at: DateTime<Utc>,
 }
 
-/// Somebody to be added to a team.
+/// A person to be added to a team.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMember {
-    /// Who.
+    /// The person.
     pub person: NewPerson,
-    /// What is to mention them.
+    /// Their handle, for mentions.
     pub handle: String,
-    /// What they may do.
+    /// Their role.
     pub role: Role,
 }
 
-/// What to change of a member.
+/// What to change about a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberChanges {
-    /// Another role.
+    /// The new role.
     pub role: Option<Role>,
-    /// Another handle.
+    /// The new handle.
     pub handle: Option<String>,
 }
 
-/// A member whose row, like the actor's and the owners', stays as it is until the transaction ends.
+/// A member whose row is locked until the transaction ends, together with the actor's and the owners'.
 #[derive(Debug)]
 pub struct LockedMember {
     member: Member,
@@ -67,8 +67,8 @@ pub struct LockedMember {
     owners: usize,
 }
 
-/// A member's columns. A person's own name and address beat those that the team gave; the last ones are of memberships
-/// that an older version made.
+/// Selects a member's columns. A person's own name and address take precedence over those that the team gave; the last
+/// fallback is for memberships that an older version created.
 macro_rules! members {
     ($rest:literal) => {
         concat!(
@@ -82,10 +82,10 @@ macro_rules! members {
     };
 }
 
-/// The members after a handle, in the order of their handles; `None` for the first of them.
+/// Returns the members after a handle, ordered by handle; `None` starts at the first.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn list_members(tx: &TeamTx, after: Option<&str>, limit: u64) -> Result<Vec<Member>> {
     let query = sqlx::query(members!(
         "WHERE m.team_id = $1 AND ($2::text IS NULL OR m.handle > $2) ORDER BY m.handle LIMIT $3"
@@ -96,10 +96,10 @@ pub async fn list_members(tx: &TeamTx, after: Option<&str>, limit: u64) -> Resul
     tx.fetch_all(query).await?.iter().map(member).collect()
 }
 
-/// One member.
+/// Returns one member.
 ///
 /// # Errors
-/// [`Error::NotFound`] for somebody who isn't one.
+/// [`Error::NotFound`] if the person is not a member.
 pub async fn find_member(tx: &TeamTx, user_id: Uuid) -> Result<Member> {
     let query = sqlx::query(members!("WHERE m.team_id = $1 AND m.user_id = $2"))
         .bind(tx.team_id())
@@ -111,10 +111,10 @@ pub async fn find_member(tx: &TeamTx, user_id: Uuid) -> Result<Member> {
     member(&row)
 }
 
-/// The member of an identity, if they are one.
+/// Returns the member with an identity, if there is one.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::teams) async fn member_of_identity(tx: &TeamTx, issuer: &str, subject: &str) -> Result<Option<Member>> {
     let query = sqlx::query(members!("WHERE m.team_id = $1 AND u.issuer = $2 AND u.subject = $3"))
         .bind(tx.team_id())
@@ -123,21 +123,21 @@ pub(in crate::teams) async fn member_of_identity(tx: &TeamTx, issuer: &str, subj
     tx.fetch_optional(query).await?.as_ref().map(member).transpose()
 }
 
-/// How many owners the team has.
+/// Counts the team's owners.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::teams) async fn owners_of(tx: &TeamTx) -> Result<i64> {
     let query = sqlx::query("SELECT count(*) AS owners FROM memberships WHERE team_id = $1 AND role = 'owner'");
     let row = tx.fetch_optional(query.bind(tx.team_id())).await?;
     Ok(row.map(|row| row.try_get("owners")).transpose()?.unwrap_or_default())
 }
 
-/// Makes somebody a member at once, by their identity: the operator's right. An admin of a team invites instead
-/// ([`invite`](crate::teams::invite)), and the person accepts.
+/// Adds a person as a member immediately, by their identity; only the operator may do this. An admin of a team invites
+/// instead ([`invite`](crate::teams::invite)), and the person accepts.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for whoever isn't the service itself (the command line, a seed, a test); [`Error::Conflict`]
+/// [`Error::Forbidden`] unless the actor is the service itself (the command line, a seed, a test); [`Error::Conflict`]
 /// `already-member` or `handle-taken`; [`Error::Invalid`] by field.
 pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
     if !matches!(tx.context().actor, Actor::System { .. }) {
@@ -149,7 +149,7 @@ pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
     refuse_invited_handle(tx, &new.handle, Some((&new.person.issuer, &new.person.subject))).await?;
     let person = find_or_make(tx, &new.person.issuer, &new.person.subject, None).await?;
     let member = insert_member(tx, &person, new).await?;
-    // Whoever is a member has nothing to accept.
+    // A member has no invitation left to accept.
     let query = sqlx::query("DELETE FROM invitations WHERE team_id = $1 AND issuer = $2 AND subject = $3")
         .bind(tx.team_id())
         .bind(&new.person.issuer)
@@ -159,10 +159,10 @@ pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
     Ok(member)
 }
 
-/// Writes a membership.
+/// Inserts a membership.
 ///
 /// # Errors
-/// [`Error::Conflict`] `already-member` or `handle-taken`; [`Error::Invalid`] for a handle that can't be.
+/// [`Error::Conflict`] `already-member` or `handle-taken`; [`Error::Invalid`] for an invalid handle.
 pub(in crate::teams) async fn insert_member(tx: &TeamTx, person: &KnownPerson, new: &NewMember) -> Result<Member> {
     let query = sqlx::query(
         "INSERT INTO memberships (team_id, user_id, role, handle, display_name, email)
@@ -193,7 +193,7 @@ pub(in crate::teams) async fn insert_member(tx: &TeamTx, person: &KnownPerson, n
     })
 }
 
-/// A handle that a pending invitation has is taken, but for the person who was invited.
+/// Refuses a handle that a pending invitation reserves for another person.
 async fn refuse_invited_handle(tx: &TeamTx, handle: &str, person: Option<(&str, &str)>) -> Result<()> {
     let query = sqlx::query(
         "SELECT FROM invitations WHERE team_id = $1 AND handle = $2 AND (issuer, subject) IS DISTINCT FROM ($3, $4)",
@@ -214,8 +214,8 @@ async fn refuse_invited_handle(tx: &TeamTx, handle: &str, person: Option<(&str, 
 /// Locks a member for a change.
 ///
 /// # Errors
-/// [`Error::NotFound`] for somebody who isn't one; [`Error::NotFound`] of the team when the actor was removed
-/// meanwhile.
+/// [`Error::NotFound`] if the person is not a member; [`Error::NotFound`] of the team if the actor was removed in the
+/// meantime.
 pub async fn lock_member(tx: &TeamTx, user_id: Uuid) -> Result<LockedMember> {
     let actor = acting_member(tx);
     let query = sqlx::query(members!(
@@ -250,13 +250,13 @@ pub async fn lock_member(tx: &TeamTx, user_id: Uuid) -> Result<LockedMember> {
 }
 
 impl LockedMember {
-    /// The member as it is.
+    /// The member before the change.
     pub fn member(&self) -> &Member {
         &self.member
     }
 
     /// # Errors
-    /// [`Error::Forbidden`] for who may not change this member.
+    /// [`Error::Forbidden`] if the actor may not change this member.
     fn require_rights(&self) -> Result<()> {
         if self.actor_role < Role::Admin {
             return Err(forbidden(Role::Admin, self.actor_role));
@@ -280,34 +280,34 @@ impl LockedMember {
     }
 }
 
-/// What came of a member's change.
+/// The result of changing a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MemberChanged {
-    /// As they are from here on.
+    /// The member after the change.
     #[serde(flatten)]
     pub member: Member,
-    /// Their API keys that had more rights than they have left: they have the member's role from here on.
+    /// Their API keys that had a higher role: they now have the member's role.
     pub lowered_api_keys: Vec<KeyInfo>,
-    /// Pending invitations of theirs that they may no longer make.
+    /// Their pending invitations that they may no longer make, which were withdrawn.
     pub withdrawn_invitations: Vec<Invitation>,
 }
 
-/// What went with a member.
+/// The result of removing a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MemberRemoved {
-    /// Who is no member any more.
+    /// The removed member.
     pub user_id: Uuid,
-    /// The API keys that they answered for: they don't hold any more.
+    /// The API keys they were responsible for, which are revoked.
     pub revoked_api_keys: Vec<KeyInfo>,
-    /// Their pending invitations.
+    /// Their pending invitations, which are withdrawn.
     pub withdrawn_invitations: Vec<Invitation>,
 }
 
-/// Changes a member's role or handle. With a lower role, their API keys and pending invitations follow.
+/// Changes a member's role or handle. If the role is lowered, their API keys and pending invitations are adjusted too.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin, and for an owner made or changed by less than one;
-/// [`Error::Conflict`] `last-owner` or `handle-taken`; [`Error::Invalid`] for a handle that can't be.
+/// [`Error::Forbidden`] if the actor is not an admin, or not an owner and an owner would be made or changed;
+/// [`Error::Conflict`] `last-owner` or `handle-taken`; [`Error::Invalid`] for an invalid handle.
 pub async fn change_member(tx: &TeamTx, locked: LockedMember, changes: &MemberChanges) -> Result<MemberChanged> {
     locked.require_rights()?;
     let before = locked.member.clone();
@@ -348,12 +348,12 @@ pub async fn change_member(tx: &TeamTx, locked: LockedMember, changes: &MemberCh
     })
 }
 
-/// Removes a member, with what was theirs alone in the team: what they follow, their watches and
-/// notifications, the API keys that they answer for, and their pending invitations. What they wrote and did stays.
+/// Removes a member and what belongs only to them in the team: their subscriptions, watches and notifications, the API
+/// keys they are responsible for, and their pending invitations. What they wrote and did stays.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for less than an admin, unless it is the member who leaves, and for an owner removed
-/// by less than one; [`Error::Conflict`] `last-owner`.
+/// [`Error::Forbidden`] if the actor is neither an admin nor the member who leaves, or removes an owner without being
+/// one; [`Error::Conflict`] `last-owner`.
 pub async fn remove_member(tx: &TeamTx, locked: LockedMember) -> Result<MemberRemoved> {
     if !locked.is_actor {
         locked.require_rights()?;
@@ -378,7 +378,8 @@ pub async fn remove_member(tx: &TeamTx, locked: LockedMember) -> Result<MemberRe
     })
 }
 
-/// The person whose membership gives the transaction its rights: whom the actor impersonates, or the actor.
+/// Returns the person whose membership gives the transaction its rights: the impersonated person, if there is one, else
+/// the actor.
 fn acting_member(tx: &TeamTx) -> Option<Uuid> {
     let context = tx.context();
     let actor = context.actor.user_id()?;
