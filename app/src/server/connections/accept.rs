@@ -45,7 +45,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
-    content-type: application/problem+json\r\ncontent-length: 136\r\n\r\n\
+    content-type: application/problem+json\r\ncontent-length: 139\r\n\r\n\
     {\"type\":\"/problems/unavailable\",\"title\":\"Unavailable\",\"status\":503,\
     \"detail\":\"this process has reached its limit of connections; try again\"}";
 
