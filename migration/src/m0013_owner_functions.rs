@@ -10,7 +10,7 @@
 //! 3. only the roles that call a function may execute it.
 //!
 //! Partitions are created under a lock on `events` that the run-time roles have no right to take. It replaces an
-//! advisory lock, which anybody who can connect could hold.
+//! advisory lock, which any client that can connect could hold.
 
 use sea_orm_migration::prelude::*;
 

@@ -46,7 +46,7 @@ fn print_table(settings: &[EffectiveSetting]) -> Outcome {
     Ok(())
 }
 
-/// Returns the value for people. A description of a default is in parentheses, so that it isn't taken for a value.
+/// Returns the value for people. A description of a default is in parentheses, so that it isn't mistaken for a value.
 fn shown_value(found: &EffectiveSetting) -> String {
     match (&found.value, &found.setting.default) {
         (Some(value), _) => value.clone(),

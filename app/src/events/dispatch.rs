@@ -68,7 +68,7 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
     };
     let error = failed(consumer, cause);
     if error.is_retryable() {
-        // The whole transaction is begun anew, and the consumer with it.
+        // The whole transaction is retried, including the consumer.
         tx.mark_rollback_only();
         return Err(error);
     }

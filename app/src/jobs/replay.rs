@@ -33,7 +33,7 @@ pub async fn replayable(tx: &TeamTx, consumer: &ConsumerDef, since: DateTime<Utc
 /// consumer guards with `once` and that has happened is not repeated, unless `again` is true.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a consumer that is not durable; as any statement.
+/// [`Error::Invalid`] for a consumer that is not durable; those of any database statement.
 pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uuid], again: bool) -> Result<usize> {
     let size = match consumer.run {
         RunFn::DurableEach(_) => 1,

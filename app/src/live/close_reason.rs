@@ -1,4 +1,4 @@
-//! Defines why a socket is closed, and what its client is told about it.
+//! Defines why a socket is closed, and the close code and reason that its client receives.
 
 use axum::extract::ws::close_code;
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError};

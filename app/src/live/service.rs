@@ -1,7 +1,7 @@
 //! The task that receives signals, asks the hub what to do, and does it.
 //!
 //! It never waits for the database or for a socket. Database reads run on their own tasks, a few at a time. A socket
-//! whose queue is full is told to read for itself.
+//! whose queue is full must read the changes from the database itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

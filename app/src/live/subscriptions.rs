@@ -1,4 +1,4 @@
-//! Keeps what one socket follows and how far its client has come, and reads what the socket must read itself.
+//! Keeps the subscriptions of one socket and its client's positions, and performs the reads of the socket itself.
 
 mod position;
 
@@ -26,7 +26,7 @@ use crate::{jobs, notifications, runs};
 pub(super) struct Subscriptions {
     context: SocketContext,
     topics: BTreeMap<Topic, Subscription>,
-    /// The number of the last subscription. It tells whether a read belongs to a subscription that was cancelled
+    /// The number of the last subscription. It shows whether a read belongs to a subscription that was cancelled
     /// meanwhile.
     last_number: u64,
     pending_read: Option<PendingRead>,

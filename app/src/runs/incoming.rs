@@ -117,7 +117,7 @@ fn is_text(payload: &str) -> bool {
     !suspicious || serde_json::from_str::<Value>(payload).is_ok()
 }
 
-/// Returns the error detail for a type that only the service writes. It says what the client can do instead.
+/// Returns the error detail for a type that only the service writes. It explains what the client can do instead.
 fn reserved(kind: &str) -> Option<&'static str> {
     match kind {
         "run.completed" => Some("is written by the service: end a run with POST …/complete or POST …/cancel"),

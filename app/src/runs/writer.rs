@@ -58,7 +58,7 @@ impl LineNumbers {
     /// Returns the epoch and the number of the next line. The line is uncertain until [`LineNumbers::confirm`] is
     /// called, also if its future is dropped meanwhile.
     ///
-    /// An uncertain line may have its number in the log already, and a line with the same number would be taken for a
+    /// An uncertain line may have its number in the log already, and a line with the same number would be treated as a
     /// duplicate and lost. The next line therefore begins a new epoch, which the log accepts in both cases.
     fn begin(&mut self) -> (u64, u64) {
         if self.is_last_uncertain {

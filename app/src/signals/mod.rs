@@ -95,7 +95,7 @@ impl SignalHandlers {
         self
     }
 
-    /// Publishes signals of this topic to other processes less often, since nobody waits for them at a screen.
+    /// Publishes signals of this topic to other processes less often, since no user interface waits for them.
     #[must_use]
     pub fn defer(mut self, topic: SignalTopic) -> Self {
         self.deferred.push(topic);

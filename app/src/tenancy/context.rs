@@ -169,5 +169,5 @@ impl Role {
 }
 
 fn unknown_role(text: &str) -> Error {
-    Error::invalid("role", format!("{text:?} is none of viewer, member, admin, owner"))
+    Error::invalid("role", format!("{text:?} is not viewer, member, admin or owner"))
 }

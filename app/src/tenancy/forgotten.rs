@@ -44,10 +44,10 @@ impl DroppedWrites {
     }
 }
 
-/// What to do about a forgotten commit.
+/// Advice for the author of code that forgot a commit.
 pub(crate) const ADVICE: &str = "call commit() when the work is done, or rollback() to discard it";
 
-/// What a forgotten commit causes.
+/// The reaction to a forgotten commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForgottenCommits {
     /// A warning, and an error in the wide event.

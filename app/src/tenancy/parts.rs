@@ -28,7 +28,7 @@ pub(super) struct DatabaseParts {
     signal_sink: Option<SignalSink>,
     /// The rows that wait for the end of the work's transactions. Only the database of a job session has them.
     deferred: Option<Deferred>,
-    /// What a forgotten commit causes.
+    /// The reaction to a forgotten commit.
     forgotten_commits: ForgottenCommits,
     /// The workers' connections, in a process with workers.
     workers: Option<WorkerDatabase>,
@@ -51,13 +51,13 @@ impl Database {
         self.parts.extensions.get()
     }
 
-    /// Sets what a forgotten commit causes.
+    /// Sets the reaction to a forgotten commit.
     #[must_use]
     pub fn with_forgotten_commits(self, policy: ForgottenCommits) -> Self {
         self.with(|parts| parts.forgotten_commits = policy)
     }
 
-    /// Returns what a forgotten commit causes.
+    /// Returns the reaction to a forgotten commit.
     pub fn forgotten_commits(&self) -> ForgottenCommits {
         self.parts.forgotten_commits
     }

@@ -138,13 +138,13 @@ async fn waiting(owner: &mut PgConnection) -> i64 {
     .unwrap()
 }
 
-/// Otherwise the first count of a day stands in the way of the same count that is made anew, which does not see it.
+/// Otherwise the first count of a day conflicts with a rebuild of the same count, which does not see it.
 #[tokio::test]
-async fn counting_anew_waits_for_a_slice_that_is_being_counted() {
+async fn rebuilding_counts_waits_for_a_slice_that_is_being_counted() {
     let shop = Shop::with(Consumers::of([count_events::CONSUMER]).unwrap()).await;
     shop.began("analytics").await;
     let mut owner = shop.stage.db.owner().await;
-    // Holds up whoever has counted before the commit. The lock belongs to no transaction, so that the relay goes on.
+    // Blocks transactions that have counted, before they commit. It is a session lock, so the relay is not blocked.
     owner
         .execute(
             "CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql
@@ -159,7 +159,7 @@ async fn counting_anew_waits_for_a_slice_that_is_being_counted() {
     eventually("the slice to wait", async || waiting(&mut owner).await == 1).await;
 
     let (database, context) = (shop.stage.database.clone(), shop.stage.ada.context.clone());
-    let anew = tokio::spawn(async move {
+    let rebuilding = tokio::spawn(async move {
         let tx = database.begin(&context).await?;
         let counted = rebuild(&tx).await?;
         tx.commit().await?;
@@ -167,7 +167,7 @@ async fn counting_anew_waits_for_a_slice_that_is_being_counted() {
     });
     eventually("both to wait", async || waiting(&mut owner).await == 2).await;
     stranger.close().await.unwrap();
-    assert_eq!(anew.await.unwrap().unwrap(), 3);
+    assert_eq!(rebuilding.await.unwrap().unwrap(), 3);
     shop.idle().await;
     assert_eq!(total(&shop).await, 3);
 }

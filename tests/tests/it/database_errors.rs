@@ -1,4 +1,4 @@
-//! What becomes of the database's errors: a status by their class, names for the operator, values for nobody.
+//! Tests the handling of database errors: their class gives the status, the operator sees names, and nobody sees values.
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -17,7 +17,7 @@ const PAGE_BYTES: usize = (1 << 20) + 64 * 1024;
 /// A text that a form would take.
 const LONG: usize = 2_000_000;
 
-/// An answer's JSON, which has at most so many bytes.
+/// Returns a response's JSON, after checking that it has at most `most` bytes.
 async fn bounded(client: &Client, path: &str, most: usize) -> Value {
     let answer = client.get(path).await;
     let size = answer.text().len();

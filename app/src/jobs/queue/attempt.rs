@@ -26,7 +26,7 @@ pub(super) struct Envelope {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job_id: Option<Uuid>,
     input: Value,
-    /// None for a scheduled job, which nobody requested.
+    /// `None` for a scheduled job, which has no requester.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     context: Option<Context>,
     /// Added by the queue to scheduled jobs.
@@ -112,7 +112,7 @@ async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Res
         serde_json::from_value::<J>(input)
             .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)))
     });
-    // If these panic, the attempt must be recorded all the same.
+    // If these panic, the attempt must still be recorded.
     let name_and_sentence = parsed.as_ref().ok().and_then(|job| {
         catch_unwind(AssertUnwindSafe(|| {
             (job.session_name(), Sentence::of(|| job.sentence()))

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::tenancy::WorkerDatabase;
 
 /// Decides what happens to a job whose worker is gone. An attempt that had begun counts, since work that kills its worker must
-/// not be tried for ever. A job that the worker had only fetched, or gave back when it stopped, is due at once.
+/// not be retried forever. A job that the worker had only fetched, or gave back when it stopped, is due at once.
 ///
 /// The queue calls this while its sweep holds a connection of the workers' pool. So this must not wait for another connection
 /// of that pool.

@@ -146,7 +146,7 @@ impl Runs {
         let Some(runs) = unrecovered.map_err(Error::internal)?.map_err(Error::internal)? else {
             return Ok(());
         };
-        // The node is dead, but other processes consider it alive as long as its row says so.
+        // The node is dead, but other processes consider it alive until its row is changed.
         mark_gone(database, node).await?;
         let mut by_team: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
         for run in runs {

@@ -1,6 +1,6 @@
 //! Finds out by its words whether a statement changes rows, or is a query that may run a second time.
 
-/// What a statement does, as far as its words say. A function that it calls may change rows all the same.
+/// The kind of a statement, judged by its text. A function that it calls may still change rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StatementKind {
     /// `SELECT`, `VALUES`, `TABLE`, or `WITH` without a change: it can be run again, and be a subquery.
@@ -12,9 +12,9 @@ pub(super) enum StatementKind {
 }
 
 impl StatementKind {
-    /// The kind of a statement, which may begin with comments and parentheses.
+    /// Returns the kind of a statement, which may begin with comments and parentheses.
     ///
-    /// In a `WITH`, an unquoted column that is called `update`, or `delete` as the last one before `FROM`, is taken for a
+    /// In a `WITH`, an unquoted column with the name `update`, or `delete` as the last one before `FROM`, is treated as a
     /// change.
     pub(super) fn of(sql: &str) -> Self {
         let mut tokens = Tokens(sql).skip_while(|token| *token == Token::Symbol('('));

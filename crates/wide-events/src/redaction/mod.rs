@@ -122,7 +122,7 @@ impl Default for Redaction {
 }
 
 impl Redaction {
-    /// Has no rules. [`Sensitive`] values are redacted all the same.
+    /// Has no rules. [`Sensitive`] values are still redacted.
     pub fn none() -> Self {
         Self {
             path_rules: PathRules::default(),

@@ -242,7 +242,7 @@ async fn a_lock_of_a_job_s_key_that_somebody_holds_keeps_no_other_job_waiting() 
     shop.until(held, &["1 succeeded"]).await;
 }
 
-/// Enqueues so many notes with one unique key. Returns the newest one's id.
+/// Enqueues the given number of notes with one unique key. Returns the newest one's id.
 async fn many_of_one_key(shop: &Shop, unique: &str, notes: usize) -> Uuid {
     let jobs = (0..notes).map(|_| note(&Uuid::now_v7().to_string())).collect();
     let tx = shop.stage.begin().await;

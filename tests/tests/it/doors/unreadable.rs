@@ -458,7 +458,7 @@ async fn a_statement_that_changes_rows_is_known_whatever_it_begins_with() {
     tx.rollback().await.unwrap();
 }
 
-/// `jobs` write a UUID there. Something else means that nobody knows who asked for the session.
+/// `jobs` write a UUID there. With any other value, the requester of the session is unknown.
 #[tokio::test]
 async fn a_session_whose_context_names_no_id_fails_no_story() {
     let office = Office::closed().await;

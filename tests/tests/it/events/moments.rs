@@ -108,7 +108,7 @@ async fn moments_that_sql_has_written_can_be_read_changed_and_deleted() {
             .await
             .unwrap();
         assert_eq!(noted[0].due_at.unwrap().to_utc(), read);
-        // The columns that nobody changed are still as they were written.
+        // The unchanged columns still have their written values.
         let kept: bool = tx
             .fetch_all(sqlx::query("SELECT due_at = $1::text::timestamptz AS kept FROM widgets").bind(written))
             .await

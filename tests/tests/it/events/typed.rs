@@ -50,7 +50,7 @@ async fn change(first: Model, then: Model) -> Option<Value> {
     tx.commit().await.unwrap();
     assert!(
         stage.team.events().await.len() <= 2,
-        "the bulk helper found a change where there is none"
+        "the bulk helper recorded a change although nothing changed"
     );
     changes
 }

@@ -262,7 +262,7 @@ async fn a_job_that_is_cancelled_once_a_worker_has_fetched_it_is_at_its_last_att
     cancel(&app, &ada, &busy).await;
     let path = once(&ada, job, 2, "failed").await;
     eventually("nothing left to try", async || left_in_the_queue(&app).await.is_empty()).await;
-    // It can be tried again all the same.
+    // It can still be retried.
     ada.post(&format!("{path}/retry"), Value::Null)
         .await
         .is(StatusCode::ACCEPTED);

@@ -45,7 +45,7 @@ async fn a_reader_of_a_growing_log_receives_every_line_once_and_its_end() {
         assert_eq!(end.name.as_deref(), Some("end"));
         assert!(reader.next().await.is_none());
     }
-    // A browser that reconnects after the end is told to stop.
+    // A browser that reconnects after the end receives a response that stops it from reconnecting.
     let over = ada
         .get(&format!("{run}/events"))
         .header("accept", "text/event-stream")
