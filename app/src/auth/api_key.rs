@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_reads_back_as_itself() {
+    fn a_revealed_key_parses_to_the_same_key() {
         let key = ApiKey::generate();
         let read = ApiKey::parse(&key.reveal()).unwrap();
         assert_eq!(read, key);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_keys_get_the_same_words() {
+    fn malformed_keys_get_the_same_error() {
         let good = ApiKey::generate().reveal();
         let words = ApiKey::parse("dbk_").unwrap_err().to_string();
         let malformed = [

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn honest_callers_are_told_what_to_send() {
+    fn errors_explain_which_header_to_send() {
         let missing = authenticate(&config(), &[]).unwrap_err();
         assert_eq!(
             missing.to_string(),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_no_jwt_is_believed() {
+    fn without_a_key_no_jwt_is_accepted() {
         let token = mint(&config(), &NewToken::new("ada"), chrono::TimeDelta::hours(1)).unwrap();
         let keyless = AuthConfig { key: None, ..config() };
         let error = authenticate(&keyless, &[&format!("Bearer {token}")]).unwrap_err();

@@ -169,9 +169,9 @@ fn principal(claims: Claims) -> Result<UserPrincipal> {
         acting: acting.filter(|acting| (&acting.issuer, &acting.subject) != (&issuer, &subject)),
         issuer,
         subject,
-        name: readable(claims.name, MAX_NAME_CHARS),
-        email: readable(claims.email, MAX_EMAIL_CHARS).filter(|_| !is_unverified),
-        expires_at: claims.exp.as_ref().map_or(DateTime::<Utc>::MIN_UTC, moment),
+        name: clean_text(claims.name, MAX_NAME_CHARS),
+        email: clean_text(claims.email, MAX_EMAIL_CHARS).filter(|_| !is_unverified),
+        expires_at: claims.exp.as_ref().map_or(DateTime::<Utc>::MIN_UTC, to_timestamp),
     })
 }
 
@@ -186,7 +186,7 @@ fn subject(text: String, claim: &str) -> Result<String> {
 }
 
 /// Cleans a name, which is only shown to people: removes characters that can't be displayed or stored.
-fn readable(text: Option<String>, max_chars: usize) -> Option<String> {
+fn clean_text(text: Option<String>, max_chars: usize) -> Option<String> {
     let text: String = text?
         .trim()
         .chars()
@@ -197,7 +197,7 @@ fn readable(text: Option<String>, max_chars: usize) -> Option<String> {
 }
 
 /// The library has checked that it is a number of seconds, though it may be absurdly large.
-fn moment(seconds: &serde_json::Number) -> DateTime<Utc> {
+fn to_timestamp(seconds: &serde_json::Number) -> DateTime<Utc> {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "`as` saturates, and beyond chrono's range is MAX_UTC anyway"

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_there_once_is_refused_twice() {
+    fn duplicates_of_single_headers_are_refused() {
         for name in SINGLE {
             let name = name.as_str().to_owned().leak();
             assert_eq!(
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_body_is_not_taken_for_a_plain_one() {
+    fn an_encoded_body_is_refused() {
         let unsupported = Some(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         assert_eq!(status(&[("content-encoding", "gzip")], "x"), unsupported);
         assert_eq!(status(&[("content-encoding", "identity, br")], "x"), unsupported);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_one_and_valid() {
+    fn a_request_needs_one_valid_host() {
         let with = |host: &'static str, version| {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
             check_host(&headers, version).is_ok()

@@ -81,13 +81,19 @@ async fn answer(state: &AppState, request: Request, next: Next) -> Result<Respon
             Error::too_slow(state.http().request_timeout)
         })?;
     match (team_id, claim.holder()) {
-        (Some(team_id), Some(actor)) => keep(state, team_id, &actor, &claim, response).await,
+        (Some(team_id), Some(actor)) => store_response(state, team_id, &actor, &claim, response).await,
         _ => Ok(response),
     }
 }
 
 /// Stores the response to work that has committed.
-async fn keep(state: &AppState, team_id: Uuid, actor: &str, claim: &Claim, response: Response) -> Result<Response> {
+async fn store_response(
+    state: &AppState,
+    team_id: Uuid,
+    actor: &str,
+    claim: &Claim,
+    response: Response,
+) -> Result<Response> {
     let storable = !response.status().is_server_error()
         && response.extensions().get::<NoStore>().is_none()
         && response

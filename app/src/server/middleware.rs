@@ -26,14 +26,14 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
         // Writes one wide event for each request, whatever its outcome, and gives the request its id.
         .layer(WideEventLayer::of(state.wide_events().clone()))
         // Adds the request's id to log lines of this service and of libraries.
-        .layer(from_fn(name))
+        .layer(from_fn(add_request_id))
         // Records a success as an error if its writes were dropped.
         .layer(from_fn_with_state(state.database().clone(), forgotten_commits))
         // Turns a panic in a handler into a 500 response; other requests are not affected.
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(panic_response))
         // Rejects ambiguous heads. Ends a request that takes too long, which rolls back its transaction, and, sooner,
         // one whose body makes no progress.
-        .layer(from_fn_with_state(Times::of(state), in_time))
+        .layer(from_fn_with_state(Timeouts::of(state), enforce_timeouts))
         // Rejects bodies over the limit while they are read.
         .layer(body_limit(state.http().body_limit_bytes))
         // Answers a repeated POST with the stored response.
@@ -43,12 +43,12 @@ pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppSt
 
 /// The request timeouts.
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct Timeouts {
     request: Duration,
     body: Duration,
 }
 
-impl Times {
+impl Timeouts {
     fn of(state: &AppState) -> Self {
         Self {
             request: state.http().request_timeout,
@@ -57,23 +57,23 @@ impl Times {
     }
 }
 
-/// Requests without a time limit: a streamed upload lasts as long as its client sends, and each piece is acknowledged
+/// Requests without a time limit: a streamed upload lasts as long as its client sends, and each piece is processed
 /// separately. They end with their run, and when their credential expires.
 const STREAMED: (Method, &str) = (Method::POST, "/v1/teams/{team_id}/runs/{run_id}/events");
 
-async fn in_time(State(times): State<Times>, request: Request, next: Next) -> Response {
+async fn enforce_timeouts(State(timeouts): State<Timeouts>, request: Request, next: Next) -> Response {
     if let Err(error) = head::check(&request) {
         return error.into_response();
     }
     if is_streamed(&request) {
         return next.run(request).await;
     }
-    let (request, upload) = uploads::watch(request, times.body);
-    match tokio::time::timeout(times.request, next.run(request)).await {
+    let (request, upload) = uploads::watch(request, timeouts.body);
+    match tokio::time::timeout(timeouts.request, next.run(request)).await {
         Ok(response) => upload.answer(response),
         Err(_) => {
             WideEvent::current().mark_outcome(Outcome::Timeout);
-            Error::too_slow(times.request).into_response()
+            Error::too_slow(timeouts.request).into_response()
         }
     }
 }
@@ -93,7 +93,7 @@ fn is_streamed(request: &Request) -> bool {
 }
 
 /// Adds the request's id to problem bodies, and to a `tracing` span around the request.
-async fn name(event: WideEvent, request: Request, next: Next) -> Response {
+async fn add_request_id(event: WideEvent, request: Request, next: Next) -> Response {
     let Some(ids) = event.ids() else {
         return next.run(request).await;
     };
@@ -112,7 +112,7 @@ async fn forgotten_commits(State(database): State<Database>, request: Request, n
     let forgotten = dropped.forgotten(&database);
     if forgotten > 0 {
         let words = format!("{forgotten} transactions wrote and were dropped: {ADVICE}");
-        tracing::warn!("http: a request was answered with success, and {words}");
+        tracing::warn!("http: a request succeeded, but {words}");
         WideEvent::current()
             .set("database.forgotten_commits", forgotten)
             .mark_error(EventError::new("ForgottenCommit", words).code("forgotten-commit"));
@@ -121,12 +121,12 @@ async fn forgotten_commits(State(database): State<Database>, request: Request, n
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> axum::http::Response<Body> {
+fn panic_response(panic: Box<dyn Any + Send + 'static>) -> axum::http::Response<Body> {
     let words = panic
         .downcast_ref::<&str>()
         .map(|words| (*words).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no words".to_owned());
+        .unwrap_or_else(|| "no message".to_owned());
     WideEvent::current().mark_outcome(Outcome::Panic);
     Error::internal(format!("a handler panicked: {words}")).into_response()
 }

@@ -132,7 +132,7 @@ async fn show(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoR
     let person = caller(&core, &headers)?;
     let own = core.database().own_teams(&person.issuer, &person.subject).await?;
     let own = match own {
-        Some(own) if has_news(&person, &own.details) => {
+        Some(own) if token_has_changes(&person, &own.details) => {
             let details = core
                 .database()
                 .describe_person(
@@ -150,7 +150,7 @@ async fn show(State(core): State<Core>, headers: HeaderMap) -> Result<impl IntoR
 }
 
 /// Returns whether the token has a name or address that isn't stored yet.
-fn has_news(person: &UserPrincipal, known: &OwnDetails) -> bool {
+fn token_has_changes(person: &UserPrincipal, known: &OwnDetails) -> bool {
     let name = person.name.is_some() && person.name != known.own_name && !known.named_by_self;
     let email = person.email.is_some() && person.email != known.own_email;
     person.acting.is_none() && (name || email)

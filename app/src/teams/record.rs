@@ -209,10 +209,10 @@ pub(super) async fn record_as(
 pub(crate) fn with_words_of_access(sentences: Sentences) -> Sentences {
     [MEMBER, INVITATION, API_KEY]
         .into_iter()
-        .fold(sentences, |sentences, kind| sentences.with_words(kind, words))
+        .fold(sentences, |sentences, kind| sentences.with_words(kind, sentence_for))
 }
 
-fn words(event: &Event) -> Option<Sentence> {
+fn sentence_for(event: &Event) -> Option<Sentence> {
     let role = || {
         let role = event.event_data.pointer("/data/role").and_then(Value::as_str);
         role.unwrap_or("member").to_owned()

@@ -47,7 +47,7 @@ fn in_seconds(seconds: i64) -> i64 {
 }
 
 #[test]
-fn what_is_minted_is_taken() {
+fn a_created_token_is_accepted() {
     let config = AuthConfig {
         audience: Some("daybook-eu".to_owned()),
         ..hs256()
@@ -81,7 +81,7 @@ fn a_token_expires_by_the_given_clock() {
 }
 
 #[test]
-fn claims_are_checked_with_words_that_help() {
+fn invalid_claims_get_helpful_errors() {
     assert_eq!(verdict(json!({})), "ok");
     assert_eq!(verdict(json!({"exp": in_seconds(-20)})), "ok", "within the leeway");
     assert_eq!(
@@ -122,7 +122,7 @@ fn an_audience_is_required_where_one_is_set() {
 }
 
 #[test]
-fn the_actor_is_the_issuers_where_nothing_else_is_said_and_nobody_impersonates_themselves() {
+fn an_actor_has_the_tokens_issuer_by_default_and_nobody_impersonates_themselves() {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let acting = |act: Value| {
         let claims = json!({"exp": in_seconds(60), "iss": "daybook", "sub": "ada", "act": act});

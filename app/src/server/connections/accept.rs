@@ -241,7 +241,7 @@ mod tests {
     use super::REFUSAL;
 
     #[test]
-    fn the_refusal_is_a_whole_answer() {
+    fn the_refusal_is_a_valid_response() {
         let (head, body) = REFUSAL.split_once("\r\n\r\n").unwrap();
         assert!(
             head.ends_with(&format!("content-length: {}", body.len())),

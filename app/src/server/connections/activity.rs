@@ -33,11 +33,11 @@ struct ActivityState {
     next: u64,
     /// When the last request ended; `None` before the first request.
     idle_since: Option<Instant>,
-    requests: Vec<UnderWay>,
+    requests: Vec<RequestState>,
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct RequestState {
     id: u64,
     /// Whether the handler waits for the request's body.
     needs_body: bool,
@@ -77,7 +77,7 @@ impl Activity {
         let mut state = self.state.lock();
         let id = state.next;
         state.next += 1;
-        state.requests.push(UnderWay {
+        state.requests.push(RequestState {
             id,
             needs_body: false,
             answer_waits_since: None,
@@ -113,7 +113,7 @@ impl Activity {
 
     /// Returns whether all requests under way wait for the client.
     pub(super) fn waits_for_its_client(&self) -> bool {
-        let waits = |request: &UnderWay| request.needs_body || request.answer_waits_since.is_some();
+        let waits = |request: &RequestState| request.needs_body || request.answer_waits_since.is_some();
         self.state.lock().requests.iter().all(waits)
     }
 
@@ -149,7 +149,7 @@ impl Activity {
         }
     }
 
-    fn change(&self, id: u64, change: impl FnOnce(&mut UnderWay)) {
+    fn change(&self, id: u64, change: impl FnOnce(&mut RequestState)) {
         if let Some(request) = self.state.lock().requests.iter_mut().find(|request| request.id == id) {
             change(request);
         }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_closed_for_what_it_does_not_do() {
+    fn a_connection_without_progress_is_closed() {
         let limits = limits();
         let activity = Arc::new(Activity::new(1, IpAddr::from([127, 0, 0, 1]), Weak::new()));
         let later = |time| activity.verdict(Instant::now() + time, &limits);

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_one_line() {
+    fn many_events_are_one_log_line() {
         let throttle = Throttle::default();
         assert_eq!(throttle.pass(), Some(1));
         assert!((0..1_000).all(|_| throttle.pass().is_none()));

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_silent_stranger_makes_room() {
+    fn the_oldest_idle_unauthenticated_connection_makes_room() {
         let connections = connections(4);
         let (first_guard, first) = connections.admit(peer()).unwrap();
         let (_second_guard, second) = connections.admit(peer()).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_authenticated_is_never_closed_for_room() {
+    fn authenticated_connections_are_never_closed_for_room() {
         let connections = connections(4);
         let mut guards = Vec::new();
         for _ in 0..4 {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_that_are_served_leave_half_to_members() {
+    fn busy_unauthenticated_connections_leave_half_to_members() {
         let connections = connections(4);
         let mut kept = Vec::new();
         for _ in 0..2 {

@@ -26,17 +26,17 @@ pub(super) struct ConnectionService {
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
-    type Response = Response<Answer>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
         let guard = self.activity.begin();
         let mut request = request.map(Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer));
         extensions.insert(guard.client());
-        Answering {
+        ResponseFuture {
             inner: self.router.clone().call(request),
             guard: Some(guard),
         }
@@ -45,15 +45,15 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 
 pin_project! {
     /// Future of the response to a request.
-    pub(super) struct Answering {
+    pub(super) struct ResponseFuture {
         #[pin]
         inner: RouteFuture<Infallible>,
         guard: Option<RequestGuard>,
     }
 }
 
-impl Future for Answering {
-    type Output = Result<Response<Answer>, Infallible>;
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -63,21 +63,21 @@ impl Future for Answering {
             // The response counts as waiting until hyper polls it: an HTTP/2 client may never open a window for it.
             guard.answer_waits(true);
         }
-        Poll::Ready(Ok(response.map(|inner| Answer { inner, guard })))
+        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner, guard })))
     }
 }
 
 pin_project! {
     /// The body of a response. hyper polls the next piece when it has passed on the previous one, so the time between
     /// the two polls is the time that the client takes.
-    pub(super) struct Answer {
+    pub(super) struct ResponseBody {
         #[pin]
         inner: Body,
         guard: Option<RequestGuard>,
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

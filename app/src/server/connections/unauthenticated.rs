@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_most_closes_their_own() {
+    fn the_address_with_most_connections_loses_one() {
         let mut connections = Unauthenticated::default();
         for (id, from) in [(1, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.0.0.2"), (4, "10.0.0.2")] {
             let activity = Activity::new(id, address(from), Weak::new());
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_is_one_address() {
+    fn an_ipv6_network_counts_as_one_address() {
         assert_eq!(network(address("2001:db8::1")), network(address("2001:db8::ffff:2")));
         assert_ne!(network(address("2001:db8::1")), network(address("2001:db8:0:1::1")));
         assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));

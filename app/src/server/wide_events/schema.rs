@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_has_the_layers_fields_and_ours() {
+    fn the_schema_has_the_layers_and_the_services_fields() {
         let schema = event_schema();
         for name in ["status_code", "database", "events", "actor"] {
             assert!(schema["properties"][name].is_object(), "{name}");

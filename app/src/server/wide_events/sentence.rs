@@ -8,9 +8,9 @@ use chrono::{DateTime, Local};
 use crate::terminal::visible;
 use crate::wide_events::{Fields, Value};
 
-const QUIET: Style = Style::new().dimmed();
+const DIM: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default();
-const ODD: Style = AnsiColor::Yellow.on_default();
+const NEUTRAL: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Returns `10:30:00 POST /v1/teams/…/campaigns answered 201 in 12.3 ms · a person recorded 1 event · 6 round trips,
@@ -22,14 +22,14 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
     let style = match outcome.as_str() {
         "success" | "upgraded" => GOOD,
         "error" | "panic" | "timeout" => BAD,
-        _ => ODD,
+        _ => NEUTRAL,
     };
     let paint = |style: Style, words: &str| match coloured {
         true => format!("{style}{words}{style:#}"),
         false => words.to_owned(),
     };
 
-    let mut line = paint(QUIET, &time(&text("timestamp").unwrap_or_default()));
+    let mut line = paint(DIM, &time(&text("timestamp").unwrap_or_default()));
     let what = match (text("method"), text("path")) {
         (Some(method), Some(path)) => format!("{method} {path}"),
         _ => match text("job.name") {
@@ -70,7 +70,7 @@ pub fn sentence(event: &Fields, coloured: bool) -> String {
         ));
     }
     if !more.is_empty() {
-        let _ = write!(line, " {}", paint(QUIET, &format!("· {}", more.join(" · "))));
+        let _ = write!(line, " {}", paint(DIM, &format!("· {}", more.join(" · "))));
     }
     if let Some(message) = text("error.message") {
         let causes = match event.get("error.causes") {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_a_sentence() {
+    fn an_event_is_formatted_as_a_sentence() {
         let base = json!({
             "timestamp": "2026-11-21T10:30:00.000Z", "kind": "request", "method": "POST", "path": "/campaigns",
             "status_code": 201, "outcome": "success", "duration_ms": 12.345,

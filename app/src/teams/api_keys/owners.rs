@@ -91,7 +91,7 @@ pub(super) async fn require_room(tx: &TeamTx, member: Uuid) -> Result<()> {
 }
 
 /// Returns whether a key that is not revoked is one of [`KEYS_OF`] the member.
-fn counts_for(key: &KeyInfo, member: Uuid) -> bool {
+fn is_key_of(key: &KeyInfo, member: Uuid) -> bool {
     key.owned_by == Some(member) || key.created_by == Some(member) && key.adopted_at.is_none()
 }
 
@@ -145,7 +145,7 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
         return Ok(before);
     }
     if let Some(owner) = owner
-        && !counts_for(&before, owner)
+        && !is_key_of(&before, owner)
     {
         require_room(tx, owner).await?;
     }
