@@ -77,7 +77,7 @@ pub enum Error {
     /// 410: the object existed and was permanently removed.
     #[error("{detail}")]
     Gone {
-        /// What is gone, and what is left of it.
+        /// Describes the removed object, and what remains of it.
         detail: String,
     },
     /// 412: the version in `If-Match` is not the newest one.

@@ -91,7 +91,8 @@ pub(crate) fn count_unreadable_reads(values: u64) {
 
 /// Whether the text of a `jsonb` value can't be read; `unreadable_in_sql` is the same condition in SQL.
 pub(crate) fn is_unreadable(jsonb: &[u8]) -> bool {
-    // Only a value that may be unreadable is parsed. Integers beyond 64 bits, for example, are no input, but can be read.
+    // Only a value that may be unreadable is parsed. Integers beyond 64 bits, for example, are rejected as input, but
+    // can be read.
     exceeds_input(jsonb)
         && !serde_json::from_slice::<Value>(jsonb).is_ok_and(|value| !is_too_deep(&value, MAX_JSON_DEPTH))
 }

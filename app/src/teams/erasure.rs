@@ -38,7 +38,7 @@ pub async fn erase_person(
         return Err(Error::conflict(
             "last-owner",
             format!(
-                "a team keeps at least one owner; make somebody else one first, in: {}",
+                "a team must have at least one owner; make another member an owner first, in: {}",
                 left_alone.join(", ")
             ),
         ));

@@ -87,8 +87,7 @@ pub(super) fn caller(core: &Core, headers: &HeaderMap) -> Result<UserPrincipal> 
 pub(super) fn in_own_name(person: UserPrincipal) -> Result<UserPrincipal> {
     if person.acting.is_some() {
         return Err(Error::Forbidden {
-            detail: "only the person themselves may do this: the token has `act`, somebody who acts in their name"
-                .to_owned(),
+            detail: "only the person themselves may do this: the token has `act`: somebody acts for them".to_owned(),
         });
     }
     Ok(person)

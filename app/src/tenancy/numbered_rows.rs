@@ -315,7 +315,7 @@ impl Deferred {
     }
 }
 
-/// What a transaction calls for the rows that wait for its end.
+/// Callbacks of a transaction for the rows that wait for its end.
 #[async_trait::async_trait]
 pub(super) trait Defer: fmt::Debug + Send + Sync {
     /// Returns whether this task holds an open transaction of the work.

@@ -1,4 +1,4 @@
-//! What the program that needs a server decides: its name, and what its database contains from the start.
+//! Settings of the program that needs a server: its name, and the initial contents of its database.
 
 use std::fmt;
 

@@ -39,7 +39,7 @@ async fn a_program_gets_its_database_and_finds_it_again() {
         let home = postgres.home().to_owned();
         postgres.stop().await.unwrap();
         if starts == 2 {
-            // Of root, it is outside the data folder.
+            // For root, the home is outside the data folder.
             std::fs::remove_dir_all(&home).unwrap();
             let _ = home.parent().map(std::fs::remove_dir);
         }

@@ -115,7 +115,7 @@ impl Sampling {
         let (rate, reason) = chosen
             .or_else(|| Some((self.rate_of_route(input.route?)?, "route")))
             .unwrap_or((self.rate, "default"));
-        // What is no number keeps everything: better too much than nothing.
+        // NaN keeps everything: too many events are better than none.
         let rate = if rate.is_nan() { 1.0 } else { rate.clamp(0.0, 1.0) };
         SamplingDecision {
             keep: trace_fraction(input.trace_id) < rate,

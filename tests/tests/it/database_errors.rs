@@ -1,4 +1,4 @@
-//! Tests the handling of database errors: their class gives the status, the operator sees names, and nobody sees values.
+//! Tests the handling of database errors: the class gives the status, operators see names, nobody sees values.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -121,7 +121,7 @@ async fn start() -> (TestApp, Client) {
     (app, ada)
 }
 
-/// What this thread, on which the service of the test runs, logs.
+/// The log output of this thread, on which the test's service runs.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! What the tests stand on: `daybook::testing` itself.
+//! Tests `daybook::testing`, which the other tests use.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

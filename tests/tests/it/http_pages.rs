@@ -194,7 +194,7 @@ async fn a_page_size_of_one_gives_each_item_once() {
     let tried: BTreeSet<&str> = lists.iter().map(|(route, ..)| *route).collect();
     let untried: Vec<&str> = lists_of(&document).difference(&tried).copied().collect();
     assert_eq!(untried, WITHOUT_PAGES, "add the list to this test");
-    // Nothing of the run stays open.
+    // No file of the run stays open.
     tokio::time::timeout(PATIENCE, app.runs.close(&app.database))
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! Daybook's integration tests: one binary, one file an area, one PostgreSQL for all of them.
+//! Daybook's integration tests: one binary, one file or folder for each area, one PostgreSQL for all of them.
 
 #![expect(
     clippy::unwrap_used,

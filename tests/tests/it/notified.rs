@@ -1,4 +1,4 @@
-//! Who is notified of what, and how often it counts.
+//! Tests who is notified of what, and how often a notification counts.
 
 use axum::http::StatusCode;
 use daybook::events::{EventType, RawEventData, emit_events};
@@ -89,7 +89,7 @@ async fn no_way_of_reading_moves_a_read_mark_back() {
     assert_eq!(read_seq().await, 3);
 }
 
-/// What becomes of a request during which a member's removal commits.
+/// Sends a request, and commits a member's removal while it is under way. Returns the response.
 async fn while_removed(app: &TestApp, member: &Client, ask: TestRequest) -> TestResponse {
     let mut removing = app.team.connection().await;
     removing.execute("BEGIN").await.unwrap();
@@ -119,7 +119,7 @@ async fn a_member_who_is_removed_during_a_delivery_doesn_t_fail_the_change() {
     let comment = ada.post(&messages, json!({"body": "anybody there? @grace"}));
     let comment = while_removed(&app, &linus, comment).await;
     assert_eq!(comment.is(StatusCode::CREATED).json()["seq"], 3);
-    // Who doesn't follow is mentioned, by a comment and by its edit.
+    // A member who doesn't follow is mentioned, by a comment and by its edit.
     let (hedy, alan) = (
         app.member("hedy", Role::Member).await,
         app.member("alan", Role::Member).await,

@@ -1,4 +1,4 @@
-//! The document at `/openapi.json` is whole, and the program's consumers are the ones we know of.
+//! Tests that the document at `/openapi.json` is complete, and that the program has exactly the expected consumers.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ async fn every_operation_declares_its_errors_as_problems() {
     }
 }
 
-/// Those of the tests are in this binary, too; they have the tests' paths for names.
+/// The tests' consumers are linked into this binary too; their names are the tests' paths.
 #[test]
 fn daybook_has_these_consumers_and_no_others() {
     let _ = campaigns::routes();

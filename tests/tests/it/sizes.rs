@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// What a page may have: 1 MiB, and what is around the items.
+/// Maximum size of a page: 1 MiB of items, and some space for what surrounds them.
 const PAGE_BYTES: usize = (1 << 20) + 64 * 1024;
-/// A text that a form would take.
+/// The length of a text that a form would accept.
 const LONG: usize = 2_000_000;
 
 /// Returns a response's JSON, after checking that it has at most `most` bytes.
@@ -48,7 +48,7 @@ async fn edit(app: &TestApp, campaign_id: &str, texts: &[String]) -> Uuid {
     context.correlation_id
 }
 
-/// Of long values a group knows the beginnings, which are the same here.
+/// A group only stores the beginnings of long values, which are equal here.
 #[tokio::test]
 async fn a_long_value_that_differs_at_its_end_has_not_come_back() {
     let app = TestApp::start().await;

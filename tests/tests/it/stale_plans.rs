@@ -87,7 +87,7 @@ async fn a_stale_plan_inside_a_transaction_costs_one_retry_in_total() {
     assert!(error.is_retryable() && error.is_stale_plan());
     assert!(!error.to_string().contains("plan"), "{error}");
     tx.rollback().await.unwrap();
-    // As many requests at a time as there are connections: each connection would fail once.
+    // One concurrent request for each connection: each connection would fail once.
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
         let tx = stage.begin().await;

@@ -130,7 +130,7 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     tx.require(Role::Admin)?;
     if !matches!(tx.context().actor, Actor::User { .. }) {
         return Err(Error::Forbidden {
-            detail: "a person adopts an API key: sign in as one".to_owned(),
+            detail: "only a person can adopt an API key: authenticate with a person's token".to_owned(),
         });
     }
     let owner = lock_owner(tx, Role::Admin).await?;
@@ -138,7 +138,7 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     if before.revoked_at.is_some() {
         return Err(Error::conflict(
             "key-revoked",
-            "the key was revoked, which is for good; make another one",
+            "the key was revoked permanently; create another one",
         ));
     }
     if before.owned_by == owner && before.adopted_at.is_some() {

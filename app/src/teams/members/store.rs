@@ -142,7 +142,7 @@ pub(in crate::teams) async fn owners_of(tx: &TeamTx) -> Result<i64> {
 pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
     if !matches!(tx.context().actor, Actor::System { .. }) {
         return Err(Error::Forbidden {
-            detail: "only the operator adds members without asking them: invite the person instead".to_owned(),
+            detail: "only the operator may add members directly: invite the person instead".to_owned(),
         });
     }
     new.person.check()?;
@@ -205,7 +205,7 @@ async fn refuse_invited_handle(tx: &TeamTx, handle: &str, person: Option<(&str, 
     match tx.fetch_optional(query).await? {
         Some(_) => Err(Error::conflict(
             "handle-taken",
-            "somebody who is invited has this handle",
+            "a pending invitation reserves this handle",
         )),
         None => Ok(()),
     }
@@ -273,7 +273,7 @@ impl LockedMember {
         if self.member.role == Role::Owner && self.owners <= 1 {
             return Err(Error::conflict(
                 "last-owner",
-                "a team keeps at least one owner; make somebody else one first",
+                "a team must have at least one owner; make another member an owner first",
             ));
         }
         Ok(())

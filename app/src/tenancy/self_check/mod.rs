@@ -89,7 +89,7 @@ async fn examine(pool: &PgPool, strict: bool) -> Result<Findings> {
         .await?;
     let unprotected_tables: Vec<String> = (&mut *tx)
         .fetch_all(
-            // Of schemas other than `public`, only tables that the role can use.
+            // In schemas other than `public`, only tables that the role can use are checked.
             "SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE (n.nspname = 'public' OR n.nspname NOT IN ('pg_catalog', 'information_schema')

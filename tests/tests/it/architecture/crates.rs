@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::none;
 
-/// What a library that has neither HTTP nor a database may not depend on.
+/// Crates that a library without HTTP and database must not depend on.
 const FOREIGN_TO_RUN_LOG: [&str; 6] = ["axum", "clap", "hyper", "reqwest", "sea-orm", "sqlx"];
 
 fn libraries() -> Vec<PathBuf> {

@@ -52,7 +52,7 @@ impl Folder {
         self.command(arguments).output().unwrap()
     }
 
-    /// What a command that succeeds prints, line by line.
+    /// Runs a command that must succeed, and returns the lines that it prints.
     pub fn lines(&self, arguments: &[&str]) -> Vec<String> {
         let output = self.run(arguments);
         assert!(
@@ -67,7 +67,7 @@ impl Folder {
             .collect()
     }
 
-    /// What a command that fails says.
+    /// Runs a command that must fail, and returns its error message.
     pub fn refusal(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(!output.status.success(), "{arguments:?} succeeded");

@@ -20,7 +20,7 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
     assert_eq!(service.ask("GET", "/healthz", "", None), (200, json!({"status": "ok"})));
     assert_eq!(service.ask("GET", "/readyz", "", None), (200, json!({"status": "ok"})));
 
-    // What is left for a shell works, and is its owner's alone.
+    // The files for a shell work, and only their owner can read them.
     for file in ["dev.env", "token", "jwt.secret", "database.url"] {
         let mode = fs::metadata(folder.file(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");

@@ -1,4 +1,4 @@
-//! What commands say when they can't do what they were asked.
+//! Tests the error messages of commands.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -94,7 +94,7 @@ fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
     write(long, 0o600);
     assert_eq!(folder.lines(&["token", "ada"]).len(), 1);
 
-    // What a setting names is looked at in the same way, and what commands present.
+    // Files that settings name are checked in the same way, as are the tokens that commands send.
     write(long, 0o644);
     for (setting, named) in [
         ("DAYBOOK_JWT_SECRET_FILE", &file),
@@ -113,7 +113,7 @@ fn a_secret_file_that_others_can_read_or_that_is_none_opens_nothing() {
     std::fs::set_permissions(folder.file("token"), std::fs::Permissions::from_mode(0o640)).unwrap();
     let said = folder.refusal(&["story", "01930000-0000-7000-8000-000000000000"]);
     assert!(said.contains("chmod 600") && said.contains("token"), "{said}");
-    // A right one is taken.
+    // A valid one is accepted.
     let output = folder
         .command(&["token", "ada"])
         .env("DAYBOOK_JWT_SECRET_FILE", &file)

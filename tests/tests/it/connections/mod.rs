@@ -1,4 +1,4 @@
-//! Connections: strangers that hold them, slow clients, and ambiguous heads.
+//! Tests connections: unauthenticated clients that hold them, slow clients, and ambiguous heads.
 
 mod heads;
 mod limits;

@@ -342,7 +342,7 @@ async fn a_key_that_is_released_during_a_batch_frees_all_of_its_requests_or_none
     tokio::join!(shop.work(), release);
     shop.until(new, &["1 succeeded"]).await;
     all_done(&shop).await;
-    // The newest of them replaces the others, and none of them replaces it.
+    // The newest job replaces the others, and no other job replaces it.
     assert_eq!(shop.attempts(old).await, [""; 0]);
 }
 

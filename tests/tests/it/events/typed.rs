@@ -136,7 +136,7 @@ async fn json_is_compared_by_value_not_by_text() {
     assert!(change(extra("[1,2]"), extra("[2,1]")).await.is_some());
 }
 
-/// As PostgreSQL's jsonb compares them.
+/// PostgreSQL's jsonb compares them in the same way.
 #[tokio::test]
 async fn numbers_in_json_are_compared_by_value_not_by_digits() {
     let extra = |text: &str| Model {

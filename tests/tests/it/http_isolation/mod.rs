@@ -1,4 +1,4 @@
-//! Who may reach what, checked for every route in the service's own list. A route that is added later is checked, too,
+//! Tests the access to every route in the service's own list. A route that is added later is checked too,
 //! and appears in `golden/routes.txt`.
 
 mod credentials;

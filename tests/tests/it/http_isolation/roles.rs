@@ -1,4 +1,4 @@
-//! What a viewer and an API key may do, checked for every route.
+//! Tests the rights of a viewer and of an API key, for every route.
 
 use axum::http::{Method, StatusCode};
 use daybook::tenancy::Role;

@@ -22,7 +22,7 @@ async fn a_person_who_unfollowed_does_not_follow_again_by_commenting_or_creating
     let hers = grace.get(&thread).await.ok();
     assert_eq!((&hers["following"], &hers["read_seq"]), (&json!(false), &json!(3)));
 
-    // The creator, although another event says again that they created it.
+    // The creator has unfollowed; another event that names them as the creator does not change this.
     ada.delete(&follow).await.ok();
     let name = "Ada".to_owned();
     let as_ada = Context {

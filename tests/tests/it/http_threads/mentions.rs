@@ -1,4 +1,4 @@
-//! Mentions: of whom, once, also by an edit; and what happens to a notification whose comment is deleted.
+//! Tests mentions: who is mentioned, once, also by an edit; and the notification of a deleted comment.
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;

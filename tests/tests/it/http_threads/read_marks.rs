@@ -1,4 +1,4 @@
-//! Up to where each person has read a thread, and what is new to them.
+//! Tests the read position of each person in a thread, and which messages are new to them.
 
 use axum::http::StatusCode;
 use daybook::tenancy::Role;

@@ -241,7 +241,7 @@ async fn cancel(app: &TestApp, ada: &Client, path: &str) {
     eventually("its handing over", async || requested(app).await.is_empty()).await;
 }
 
-/// The jobs that a worker would begin sooner or later, or holds.
+/// Returns the jobs that a worker would eventually begin, or holds.
 async fn left_in_the_queue(app: &TestApp) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT t.identifier FROM graphile_worker._private_jobs j JOIN graphile_worker._private_tasks t ON t.id = j.task_id

@@ -173,7 +173,7 @@ async fn jobs_run_by_their_priority() {
         let options = JobOptions::new().priority(priority);
         last = Some(tx.enqueue_with(note(&priority.to_string()), options).await.unwrap());
     }
-    // Of one priority, in the order of their requests; of a queue, too.
+    // Jobs of one priority run in the order of their requests, also those of a queue.
     for text in ["first", "second"] {
         let options = JobOptions::new().priority(4);
         tx.enqueue_with(note(text), options).await.unwrap();

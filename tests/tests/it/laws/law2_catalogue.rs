@@ -176,7 +176,7 @@ async fn a_programs_own_trigger_is_a_warning() {
     Database::connect(db.options()).await.unwrap();
 }
 
-/// What this thread logs.
+/// The log output of this thread.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 

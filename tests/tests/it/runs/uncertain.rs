@@ -1,4 +1,4 @@
-//! Lines of a job whose call did not end: they are in the log once or not at all, and cost no later line.
+//! Tests lines of a job whose call did not end: the log contains them once or not at all, and no later line is lost.
 
 use daybook::jobs::{JobSession, SessionSpec, with_job_session};
 use daybook::runs::{Ending, NewRun, start};
