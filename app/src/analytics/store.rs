@@ -42,7 +42,7 @@ pub(super) async fn add(tx: &TeamTx, event_ids: &[Uuid]) -> Result<()> {
 /// Returns the number of events.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn rebuild(tx: &TeamTx) -> Result<u64> {
     let lock = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
     tx.fetch_all(lock.bind(tx.team_id())).await?;

@@ -9,7 +9,7 @@ use crate::tenancy::Database;
 /// Creates the missing partitions of this month and the next three. Returns the number of [stray events](stray_events).
 ///
 /// # Errors
-/// Those of any statement.
+/// Those of any database statement.
 pub async fn ensure_partitions(database: &Database) -> Result<u64> {
     // One message, because a pooler may send a second one to another connection.
     let sql =
@@ -21,7 +21,7 @@ pub async fn ensure_partitions(database: &Database) -> Result<u64> {
 /// has no partition. The number should be 0: an event's id contains its time, so a wrong clock has written such an event.
 ///
 /// # Errors
-/// Those of any statement.
+/// Those of any database statement.
 pub async fn stray_events(database: &Database) -> Result<u64> {
     let sql = "SELECT pg_stat_get_live_tuples('events_default'::regclass) AS strays";
     strays(&database.fetch_one_without_team(sql).await?)

@@ -14,7 +14,7 @@ use crate::tenancy::{TeamTx, WorkerDatabase};
 /// Returns the team's events since a given time that the consumer is registered for, oldest first.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn replayable(tx: &TeamTx, consumer: &ConsumerDef, since: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();
     let query = sqlx::query(
@@ -66,7 +66,7 @@ pub async fn replay(tx: &TeamTx, consumer: &'static ConsumerDef, event_ids: &[Uu
 /// Deletes a consumer's cursor. Returns false if it has none.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn forget_cursor(workers: &WorkerDatabase, consumer: &str) -> Result<bool> {
     // The row of the leader has an empty name.
     let query = sqlx::query("DELETE FROM consumer_cursors WHERE consumer = $1 AND consumer <> '' RETURNING consumer");

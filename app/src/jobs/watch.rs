@@ -113,7 +113,7 @@ pub struct OldestTransaction {
 /// Reads the state of the queue. A worker counts as dead after the default time of [`WorkerOptions`].
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
     watch_with(workers, WorkerOptions::default().lost_after).await
 }
@@ -121,7 +121,7 @@ pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
 /// Reads the state of the queue. A worker counts as dead if it sent no heartbeat for `lost_after`.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn watch_with(workers: &WorkerDatabase, lost_after: Duration) -> Result<Watched> {
     let mut lags = relay::lags(workers).await?;
     let mut of_consumers = figures(workers, lost_after).await?;

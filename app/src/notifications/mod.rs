@@ -51,7 +51,7 @@ use crate::tenancy::{Context, TeamTx};
 /// The comment must have got its `seq` in this transaction, so that the thread's row is locked.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
     store::deliver_comment(tx, thread_id, seq, mentioned, &initiators(tx.context())).await
 }
@@ -62,7 +62,7 @@ pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned
 /// The thread's row must be locked in this transaction.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn notify_of_mention(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
     store::deliver_mention(tx, thread_id, seq, mentioned, &initiators(tx.context()))
         .await
@@ -75,7 +75,7 @@ pub async fn notify_of_mention(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned
 /// The thread's row must be locked in this transaction.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn retract_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<()> {
     store::retract_comment(tx, thread_id, seq).await
 }
@@ -84,7 +84,7 @@ pub async fn retract_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<(
 /// Sends one statement.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -> Result<()> {
     store::read_up_to(tx, user_id, thread_id, seq).await
 }

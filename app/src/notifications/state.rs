@@ -58,7 +58,7 @@ pub async fn state(tx: &TeamTx) -> Result<InboxState> {
 /// and the current snapshot. Sends one statement.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn changed_since(tx: &TeamTx, people: &[Uuid], since: &Option<Snapshot>) -> Result<(Vec<Uuid>, Snapshot)> {
     let everything = Snapshot::EVERYTHING;
     let snapshot = since.as_ref().unwrap_or(&everything);

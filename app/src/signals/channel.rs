@@ -76,7 +76,7 @@ impl Publisher {
     /// Publishes a text of at most [`MAX_TEXT_BYTES`].
     ///
     /// # Errors
-    /// Those of any statement. The text may have been published nevertheless.
+    /// Those of any database statement. The text may have been published nevertheless.
     pub async fn publish(&self, text: &str) -> Result<()> {
         let notify = sqlx::query("SELECT pg_notify($1, $2)");
         notify.bind(self.name).bind(text).execute(&self.pool).await?;

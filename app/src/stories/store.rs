@@ -87,7 +87,7 @@ pub enum Caused {
 /// Returns everything with one correlation id in the transaction's team. The story is empty if there is nothing.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn story(tx: &TeamTx, correlation_id: Uuid) -> Result<Story> {
     // The query sums up bytes in the order of the answer, so that rows beyond the limit are neither sent nor kept in
     // memory.

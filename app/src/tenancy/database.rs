@@ -209,7 +209,7 @@ impl Database {
     /// Runs a constant message outside any team, and returns its row. The policies show it no team's rows.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub(crate) async fn fetch_one_without_team(&self, sql: &'static str) -> Result<PgRow> {
         Ok(sqlx::raw_sql(sql).fetch_one(&mut *self.acquire().await?).await?)
     }

@@ -165,7 +165,7 @@ impl<R: NumberedRow> NumberedRows<R> {
     /// Adds rows in order: writes them, or lets them wait for the open transaction. Returns the number of the last one.
     ///
     /// # Errors
-    /// Those of any statement; then none of these rows is written. [`Error::Conflict`] if too many rows wait.
+    /// Those of any database statement; then none of these rows is written. [`Error::Conflict`] if too many rows wait.
     pub(crate) async fn add(self: &Arc<Self>, database: &Database, rows: Vec<R>) -> Result<i64> {
         {
             let mut state = self.state.lock().await;
@@ -185,7 +185,7 @@ impl<R: NumberedRow> NumberedRows<R> {
     /// Writes the waiting rows, also while a transaction is open.
     ///
     /// # Errors
-    /// Those of any statement; then the rows continue to wait.
+    /// Those of any database statement; then the rows continue to wait.
     pub(crate) async fn flush(self: &Arc<Self>, database: &Database) -> Result<()> {
         if self.state.lock().await.waiting.is_empty() {
             return Ok(());

@@ -85,7 +85,7 @@ impl Database {
     /// It takes one round trip and sets no team: the policies show a person's own memberships and their teams.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub async fn own_teams(&self, issuer: &str, subject: &str) -> Result<Option<OwnTeams>> {
         let sql = format!(
             "SELECT 'person' AS row, {DETAILS}, set_config('daybook.user_id', id::text, true)
@@ -118,7 +118,7 @@ impl Database {
     /// Returns the teams that have invited a person, oldest first, at most `limit`.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub async fn own_invitations(&self, issuer: &str, subject: &str, limit: u32) -> Result<Vec<OwnInvitation>> {
         let sql = format!(
             "SELECT 'invitation' AS row, i.team_id, t.name, i.role, i.handle, i.invited_by_name, {created_at} AS created_at
@@ -146,7 +146,7 @@ impl Database {
     /// Stores the name and the address in a person's own token. A name that they set themselves stays.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub async fn describe_person(
         &self,
         issuer: &str,
@@ -160,7 +160,7 @@ impl Database {
     /// Sets a person's name to the one that they chose. Creates a row for a person who was not known here.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub async fn rename_person(
         &self,
         issuer: &str,

@@ -148,7 +148,7 @@ impl Migrations {
     /// Returns the applied and the pending migrations.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub async fn status(&self, owner: &PgConnectOptions) -> Result<Pending> {
         self.locked(owner, async |db| {
             let mut status = Pending {

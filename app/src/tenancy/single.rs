@@ -24,7 +24,7 @@ impl Database {
     /// refuses the rows.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub(crate) async fn insert_single(&self, team_id: Uuid, query: Query<'_, Postgres, PgArguments>) -> Result<()> {
         if !self.persistent() {
             // Behind a pooler the two messages of a new prepared statement may reach two connections.

@@ -65,7 +65,7 @@ impl WorkerDatabase {
     /// Begins a transaction without a team.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub(crate) async fn begin(&self) -> Result<WorkerTx> {
         Ok(WorkerTx {
             transaction: self.pool.begin().await?,
@@ -76,7 +76,7 @@ impl WorkerDatabase {
     /// Runs one statement in its own transaction. Runs it again if its plan was stale.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub(crate) async fn fetch_all(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         self.fetch_all_from(&self.pool, query).await
     }
@@ -104,7 +104,7 @@ impl WorkerDatabase {
     /// pool.
     ///
     /// # Errors
-    /// Those of any statement.
+    /// Those of any database statement.
     pub(crate) async fn fetch_all_on_side_pool(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         self.fetch_all_from(&self.side_pool, query).await
     }

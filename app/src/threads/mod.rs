@@ -48,7 +48,7 @@ use crate::tenancy::TeamTx;
 /// statement.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn read_messages(tx: &TeamTx, thread_id: Uuid, window: Window) -> Result<Option<MessagePage>> {
     let request = store::PageRequest {
         window,

@@ -89,7 +89,7 @@ impl Workers {
     /// When this returns, every durable consumer has a cursor: it receives all events that are recorded from then on.
     ///
     /// # Errors
-    /// As any statement.
+    /// Those of any database statement.
     pub async fn start(database: &Database, workers: &WorkerDatabase, options: &WorkerOptions) -> Result<Self> {
         let database = JobsParts::update(database.clone(), |parts| parts.heartbeat = options.heartbeat())?
             .with_workers(workers.clone());

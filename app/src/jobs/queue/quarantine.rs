@@ -57,7 +57,7 @@ struct Envelope<'a> {
 /// the number of quarantined jobs.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn pass(database: &Database, workers: &WorkerDatabase, scope: Scope) -> Result<usize> {
     let unreadable = find(workers, scope).await?;
     if unreadable.is_empty() {

@@ -102,7 +102,7 @@ impl Cluster {
 /// over, and are not counted.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> {
     let sql = format!(
         "WITH cluster AS MATERIALIZED (
@@ -227,7 +227,7 @@ async fn rebased(tx: &mut WorkerTx, cluster: &Cluster, at: At) -> Result<At> {
 /// Returns the next events after a position, in order, and the position after them.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i64) -> Result<(Vec<Envelope>, At)> {
     const COLUMNS: &str = "e.team_id, e.id, e.transaction_id, e.event_type, e.object_type, e.correlation_id";
     let (which, until) = if at.restored {

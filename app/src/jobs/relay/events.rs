@@ -20,7 +20,7 @@ const BATCH: i64 = 1_000;
 /// were read; it is positive if there may be more.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef]) -> Result<u64> {
     if durable.is_empty() {
         return Ok(0);

@@ -94,7 +94,7 @@ pub(super) struct Batch {
 /// Hands over the next requests of a scan, at most `limit`.
 ///
 /// # Errors
-/// As any statement. Then the transaction must be rolled back.
+/// Those of any database statement. Then the transaction must be rolled back.
 pub(super) async fn hand_over_next(tx: &mut WorkerTx, scan: &Scan, limit: i64) -> Result<Batch> {
     hand_over(tx, "(id, team_id) > ($3, $4)", scan.after, &scan.locked, limit).await
 }
@@ -192,7 +192,7 @@ async fn hand_over(tx: &mut WorkerTx, condition: &str, place: RequestId, locked:
 /// The next requests of a scan, at most `limit`.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn next(tx: &mut WorkerTx, scan: &Scan, limit: i64) -> Result<Vec<RequestId>> {
     let query = sqlx::query(
         "SELECT id, team_id FROM job_requests WHERE refused IS NULL AND (id, team_id) > ($1, $2)
@@ -213,7 +213,7 @@ pub(super) async fn next(tx: &mut WorkerTx, scan: &Scan, limit: i64) -> Result<V
 /// Marks a request as refused, so that the relay does not try it again.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn refuse(tx: &mut WorkerTx, request: RequestId, why: &str) -> Result<()> {
     let query = sqlx::query("UPDATE job_requests SET refused = $3 WHERE id = $1 AND team_id = $2");
     tx.execute(query.bind(request.id).bind(request.team_id).bind(why))

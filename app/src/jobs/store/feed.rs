@@ -24,7 +24,7 @@ pub struct SessionFeedPage {
 /// so that all is read at one time.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<SessionFeedPage> {
     let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.session_id AS m_session_id, m.seq AS m_seq,

@@ -33,7 +33,7 @@ pub struct StorySession {
 /// true if there are more sessions or actions than fit into a story.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<(Vec<StorySession>, bool)> {
     // The queries sum up bytes in the order of the answer, so that rows beyond the limit are neither sent nor kept in
     // memory.

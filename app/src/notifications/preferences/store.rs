@@ -21,7 +21,7 @@ pub(super) struct PreferenceRow {
 /// rows if there are more than `limit`.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn preferences(
     tx: &TeamTx,
     user_id: Uuid,
@@ -45,7 +45,7 @@ pub(super) async fn preferences(
 /// Sets a preference. If it already has that value, its time stays.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn set_preference(tx: &TeamTx, user_id: Uuid, rule: &Rule, in_app: bool) -> Result<PreferenceRow> {
     let (event_type, object_type) = rule.columns();
     let query = sqlx::query(
@@ -71,7 +71,7 @@ pub(super) async fn set_preference(tx: &TeamTx, user_id: Uuid, rule: &Rule, in_a
 /// Deletes a preference, if it exists. The names are not validated: an invalid name matches no row.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn delete_preference(tx: &TeamTx, user_id: Uuid, event_type: &str, object_type: &str) -> Result<()> {
     let query = sqlx::query(
         "DELETE FROM notification_preferences
@@ -88,7 +88,7 @@ pub(super) async fn delete_preference(tx: &TeamTx, user_id: Uuid, event_type: &s
 /// Returns whether the team has a thread of an object of this type.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(super) async fn has_thread_of(tx: &TeamTx, object_type: &str) -> Result<bool> {
     let query = sqlx::query("SELECT FROM threads WHERE team_id = $1 AND object_type = $2 LIMIT 1")
         .bind(tx.team_id())

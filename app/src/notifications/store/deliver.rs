@@ -51,7 +51,7 @@ pub(in crate::notifications) struct ObjectEvents {
 /// caller, the rest is random for each row.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn deliver_events(
     tx: &TeamTx,
     event_type: EventType,
@@ -107,7 +107,7 @@ pub(in crate::notifications) async fn deliver_events(
 /// switched mentions off may still be notified as a follower. Ids are made as in [`deliver_events`].
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn deliver_comment(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -130,7 +130,7 @@ pub(in crate::notifications) async fn deliver_comment(
 /// empty.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn deliver_mention(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -154,7 +154,7 @@ pub(in crate::notifications) async fn deliver_mention(
 /// Removes a deleted comment from the notifications that count it.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn retract_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<()> {
     let query = sqlx::query(RETRACT_COMMENT)
         .bind(tx.team_id())

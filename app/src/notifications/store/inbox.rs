@@ -66,7 +66,7 @@ pub(in crate::notifications) struct InboxRows {
 /// id.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn inbox(
     tx: &TeamTx,
     user_id: Uuid,
@@ -181,7 +181,7 @@ pub(in crate::notifications) struct ReadRow {
 /// notification.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn mark_read(
     tx: &TeamTx,
     user_id: Uuid,
@@ -219,7 +219,7 @@ pub(in crate::notifications) async fn mark_read(
 /// `None` if the person has no such notification.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id: Uuid) -> Result<Option<ReadRow>> {
     let query = sqlx::query(
         "UPDATE notifications SET
@@ -251,7 +251,7 @@ async fn read_row(tx: &TeamTx, query: Query<'_, Postgres, PgArguments>) -> Resul
 /// The rows are locked in the order in which other statements write them.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, seen: &Snapshot) -> Result<i64> {
     let query = sqlx::query(
         "WITH mine AS MATERIALIZED (
@@ -291,7 +291,7 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, 
 /// otherwise it counts at most the messages after the position. A notification that is already read does not change.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::notifications) async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -> Result<()> {
     let query = sqlx::query(
         "UPDATE notifications n SET

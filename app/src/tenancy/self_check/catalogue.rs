@@ -55,7 +55,7 @@ struct Difference<'a> {
 /// Compares the catalogue with the migrations of this version, in three queries.
 ///
 /// # Errors
-/// Those of any statement.
+/// Those of any database statement.
 pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
     let mut findings = Findings::default();
     let server = connection.fetch_one(SERVER).await?;

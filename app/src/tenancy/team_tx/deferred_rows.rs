@@ -45,7 +45,7 @@ impl DeferredRows {
     /// Writes the waiting rows, before the COMMIT.
     ///
     /// # Errors
-    /// Those of any statement. Then the transaction can only be rolled back.
+    /// Those of any database statement. Then the transaction can only be rolled back.
     pub(super) async fn write_within(
         &self,
         connection: &mut PgConnection,

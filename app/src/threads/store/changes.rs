@@ -54,7 +54,7 @@ pub struct Changes {
 /// `None` if there is no such thread. Sends one statement, so that all parts are from one snapshot.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) -> Result<Option<Changes>> {
     // Each part of the UNION reads a range of an index. One condition with OR would read the whole thread.
     let query = sqlx::query(concat!(
@@ -126,7 +126,7 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
 /// Returns the end of a thread's history, or `None` if there is no such thread.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn head(tx: &TeamTx, thread_id: Uuid) -> Result<Option<(ThreadRef, Cursor)>> {
     let query = sqlx::query(
         "SELECT id AS t_id, object_type AS t_object_type, object_id AS t_object_id, object_label AS t_object_label,
@@ -147,7 +147,7 @@ pub async fn head(tx: &TeamTx, thread_id: Uuid) -> Result<Option<(ThreadRef, Cur
 /// Returns the ends of these threads' histories, without threads that don't exist. Sends one statement.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn heads(tx: &TeamTx, thread_ids: &[Uuid]) -> Result<Vec<(Uuid, Cursor)>> {
     let query = sqlx::query("SELECT id, last_seq, revision FROM threads WHERE team_id = $1 AND id = ANY ($2)")
         .bind(tx.team_id())
@@ -187,7 +187,7 @@ pub struct FeedPiece {
 /// the returned snapshot.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<FeedPiece> {
     let query = sqlx::query(concat!(
         "SELECT now.snapshot, m.transaction_id AS m_transaction_id, m.thread_id,

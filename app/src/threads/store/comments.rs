@@ -26,7 +26,7 @@ pub(in crate::threads) struct CommentRow {
 /// Reads a message and locks it until the commit. Returns `None` if there is no such message.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<CommentRow>> {
     let query = sqlx::query(concat!(
         "SELECT kind = 'comment' AS is_comment, author_kind, author_id, ",
@@ -62,7 +62,7 @@ pub(in crate::threads) async fn lock_comment(tx: &TeamTx, thread_id: Uuid, seq: 
 /// Changes the text of a locked comment. Returns the time of the edit.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn edit_comment(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -94,7 +94,7 @@ pub(in crate::threads) async fn edit_comment(
 /// unfollowed the thread. Returns them. `before` contains the handles of the text before the edit.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn mention(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -116,7 +116,7 @@ pub(in crate::threads) async fn mention(
 /// Deletes a locked comment. Its text can't be restored.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn delete_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<()> {
     let query = sqlx::query(
         "WITH thread AS (

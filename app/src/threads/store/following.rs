@@ -19,7 +19,7 @@ pub(in crate::threads) struct FollowRow {
 /// Follows or unfollows a thread. Returns `None` if there is no such thread.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn set_following(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -44,7 +44,7 @@ pub(in crate::threads) async fn set_following(
 /// Mutes or unmutes a thread. It does not make a person a follower. Returns `None` if there is no such thread.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn set_muted(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -86,7 +86,7 @@ pub(in crate::threads) struct ReadMarkRow {
 /// no choice for or against following. Returns `None` if there is no such thread.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn set_read(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -127,7 +127,7 @@ pub(in crate::threads) struct WatchRow {
 /// there are more than `limit`.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn watches(
     tx: &TeamTx,
     user_id: Uuid,
@@ -149,7 +149,7 @@ pub(in crate::threads) async fn watches(
 /// Watches an object type. An existing watch keeps its time.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn watch(tx: &TeamTx, user_id: Uuid, object_type: &str) -> Result<WatchRow> {
     let query = sqlx::query(
         "INSERT INTO watches AS w (team_id, user_id, object_type) VALUES ($1, $2, $3)
@@ -169,7 +169,7 @@ pub(in crate::threads) async fn watch(tx: &TeamTx, user_id: Uuid, object_type: &
 /// Ends a watch, if there is one.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn unwatch(tx: &TeamTx, user_id: Uuid, object_type: &str) -> Result<()> {
     let query = sqlx::query("DELETE FROM watches WHERE team_id = $1 AND user_id = $2 AND object_type = $3")
         .bind(tx.team_id())

@@ -27,7 +27,7 @@ const POST_COMMENT: &str = include_str!("post_comment.sql");
 /// message's number is counted back from the thread's new `last_seq`, which another part of the statement returns.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn post_events(tx: &TeamTx, events: &[&Event]) -> Result<()> {
     match events {
         [] => Ok(()),
@@ -131,7 +131,7 @@ pub(in crate::threads) struct PostedComment {
 /// unfollowed the thread. Returns `None` if there is no such thread.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn post_comment(
     tx: &TeamTx,
     thread_id: Uuid,

@@ -30,7 +30,7 @@ pub(in crate::threads) struct ThreadRow {
 /// Returns a thread by its id, with the settings of `reader`.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn get_thread(tx: &TeamTx, reader: Option<Uuid>, id: Uuid) -> Result<Option<ThreadRow>> {
     let query = sqlx::query(
         "SELECT t.id, t.object_type, t.object_id, t.object_label, t.scope_type, t.scope_id, t.last_seq,
@@ -49,7 +49,7 @@ pub(in crate::threads) async fn get_thread(tx: &TeamTx, reader: Option<Uuid>, id
 /// Returns the thread of an object, with the settings of `reader`.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn find_thread(
     tx: &TeamTx,
     reader: Option<Uuid>,
@@ -74,7 +74,7 @@ pub(in crate::threads) async fn find_thread(
 /// nor skip a thread. Returns `limit + 1` rows if there are more than `limit`.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn list_threads(
     tx: &TeamTx,
     reader: Option<Uuid>,
@@ -103,7 +103,7 @@ pub(in crate::threads) async fn list_threads(
 /// Like [`list_threads`], but only threads that the person follows, has not muted and has not read to the end.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn list_new_threads(
     tx: &TeamTx,
     reader: Uuid,
@@ -218,7 +218,7 @@ pub(in crate::threads) struct PageRows {
 /// does not expect that pruning, and would otherwise read all partitions and hash them.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn read_page(
     tx: &TeamTx,
     thread_id: Uuid,
@@ -322,7 +322,7 @@ fn within_bytes(mut page: PageRows, request: PageRequest) -> Result<PageRows> {
 /// Returns one message, without cutting long values of its event. Returns `None` if there is no such message.
 ///
 /// # Errors
-/// As any statement.
+/// Those of any database statement.
 pub(in crate::threads) async fn get_message(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<Option<Message>> {
     let query = sqlx::query(concat!(
         "SELECT m.seq, m.kind, m.event_id, m.author_kind, m.author_id, ",
