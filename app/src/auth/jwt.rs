@@ -185,7 +185,7 @@ fn subject(text: String, claim: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Cleans a name, which is only shown to people: removes characters that can't be displayed or stored.
+/// Cleans a name or an e-mail address, for display: trims it, removes control characters, and truncates it.
 fn clean_text(text: Option<String>, max_chars: usize) -> Option<String> {
     let text: String = text?
         .trim()

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 
-/// Makes widgets, whose events are of one day, in one transaction.
+/// Creates widgets in one transaction, so that their events are on one day.
 async fn make(shop: &Shop, widgets: usize) {
     let tx = shop.stage.begin().await;
     let widgets = (0..widgets)
@@ -127,7 +127,7 @@ async fn what_is_counted_later_is_added_to_the_counts_that_are_there() {
     assert_eq!(counts(&shop).await.len(), 1);
 }
 
-/// How many sessions wait for a lock.
+/// Returns the number of sessions that wait for a lock.
 async fn waiting(owner: &mut PgConnection) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (

@@ -96,7 +96,7 @@ async fn refused(team: Team, Path(n): Path<usize>) -> Result<&'static str> {
     Ok("done")
 }
 
-/// An error of a program's own that passes the driver's words on.
+/// A program's own error type, which includes the driver's message.
 #[derive(Debug, thiserror::Error)]
 #[error("the roster is broken: {0}")]
 struct Broken(#[source] sea_orm::DbErr);

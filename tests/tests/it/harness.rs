@@ -10,7 +10,7 @@ use daybook::testing::{RECORDER, Recording, TestDb, compare};
 use daybook_tests::{Stage, eventually, widget};
 use sqlx::ConnectOptions;
 
-/// By whose rights the tests run decides whether they prove anything.
+/// The rights of the tests' database role decide whether the tests prove anything.
 #[tokio::test]
 async fn tests_run_as_the_service_does() {
     let db = TestDb::new().await;
@@ -105,7 +105,7 @@ async fn a_database_goes_with_its_last_handle() {
     eventually("the database to be dropped", async || !is_there().await).await;
 }
 
-/// Not a test of its own: the process that the next one kills.
+/// Not an independent test: this is the process that the next test kills.
 #[tokio::test]
 #[ignore = "run by another test, as a process of its own"]
 async fn holds_a_server_until_it_is_killed() {
@@ -153,7 +153,7 @@ async fn a_killed_run_leaves_no_server_and_no_files_behind() {
     eventually("the removal of its files", async || !cluster.parent().unwrap().exists()).await;
 }
 
-/// Whether `pid` is still the server on `cluster`; a zombie, which has no arguments, is not.
+/// Returns whether `pid` is still the server on `cluster`; a zombie, which has no arguments, is not.
 fn runs(pid: i32, cluster: &Path) -> bool {
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&arguments).contains(&*cluster.to_string_lossy())

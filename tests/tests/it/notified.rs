@@ -61,7 +61,7 @@ async fn an_unread_notification_counts_each_event_of_a_call() {
     assert_eq!(count().await, 2, "what was read doesn't count again");
 }
 
-/// A notification that is marked as read late, after its reader went on in the thread itself.
+/// A notification is marked as read late, after its reader has read on in the thread itself.
 #[tokio::test]
 async fn no_way_of_reading_moves_a_read_mark_back() {
     let app = TestApp::start().await;

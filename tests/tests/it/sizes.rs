@@ -25,7 +25,7 @@ async fn bounded(client: &Client, path: &str, most: usize) -> Value {
     answer.ok()
 }
 
-/// Edits a campaign's text from each of these to the next.
+/// Edits a campaign's text to each of these values in turn.
 async fn edit(app: &TestApp, campaign_id: &str, texts: &[String]) -> Uuid {
     let context = app.team.system();
     let tx = app.database.begin(&context).await.unwrap();
@@ -123,7 +123,7 @@ async fn long_values_are_cut_in_pages_inbox_frames_and_stories_and_are_whole_by_
     assert!(text.len() <= 64 * 1024, "an inbox of {} bytes", text.len());
 }
 
-/// Where each value is allowed, but not all together: many fields, a list, an object.
+/// Tests inputs in which each value is allowed, but not all together: many fields, a list, an object.
 #[tokio::test]
 async fn events_of_many_long_values_are_cut_as_a_whole() {
     let app = TestApp::start().await;
@@ -191,7 +191,7 @@ async fn pages_of_a_thread_end_where_their_bytes_do_and_fit_together() {
         }
         assert_eq!(seqs, (1..=150).collect::<Vec<_>>());
     }
-    // A page of one is there, and goes on.
+    // A page with one item is returned, and has a next page.
     let page = ada.get(&format!("{thread}/messages?limit=1&order=desc")).await.ok();
     assert_eq!(
         (page["items"].as_array().unwrap().len(), &page["more"]),
@@ -210,7 +210,7 @@ impl std::fmt::Display for Long {
     }
 }
 
-/// All pages of a list; how many there are, and the items.
+/// Reads all pages of a list, and returns their number and the items.
 async fn walk(client: &Client, path: &str) -> (usize, Vec<Value>) {
     let (mut pages, mut items, mut cursor) = (0, Vec::new(), String::new());
     loop {

@@ -15,10 +15,10 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How often a test looks whether a process has ended.
+/// Interval between two checks whether a process has ended.
 const POLL: Duration = Duration::from_millis(5);
 
-/// An empty folder to run commands in, that takes the cluster that was made for it with it.
+/// An empty folder in which commands run. When it is dropped, the cluster that was created for it is removed too.
 pub struct Folder(TempDir);
 
 impl Folder {
@@ -30,7 +30,7 @@ impl Folder {
         self.0.path().join(".daybook").join(name)
     }
 
-    /// The command, with no setting but that it listens on a port of the system's choice.
+    /// Returns the command without settings, except that it listens on a port that the system chooses.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daybook-under-test"));
         for (name, _) in std::env::vars_os() {
@@ -103,7 +103,7 @@ pub fn is_postgres(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("postgres"))
 }
 
-/// A `daybook dev` or `serve` that runs, and is killed with the test.
+/// A running `daybook dev` or `serve`, which is killed at the end of the test.
 pub struct Service {
     process: Child,
     pub address: String,
@@ -123,7 +123,7 @@ impl Service {
         let mut process = command.spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let (say, words) = channel();
-        // Reads on to the end, or the service would meet a full pipe.
+        // Reads to the end; otherwise the service would block on a full pipe.
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let _ = say.send(line);
@@ -153,7 +153,7 @@ impl Service {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
     }
 
-    /// Waits until it says `words`.
+    /// Waits until it prints `words`.
     pub fn hear(&self, words: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -161,12 +161,12 @@ impl Service {
             match self.words.recv_timeout(left) {
                 Ok(line) if line.contains(words) => return,
                 Ok(_) => {}
-                Err(_) => panic!("{words:?} was not said"),
+                Err(_) => panic!("{words:?} was not printed"),
             }
         }
     }
 
-    /// Ends it as `signal` does, and gives how it ended.
+    /// Sends it `signal`, and returns its exit status.
     pub fn end(&mut self, signal: Signal) -> std::process::ExitStatus {
         self.signal(signal);
         let deadline = Instant::now() + PATIENCE;
@@ -210,7 +210,7 @@ impl Drop for Service {
     }
 }
 
-/// A value of `dev.env`.
+/// Returns a value of `dev.env`.
 pub fn exported(folder: &Folder, name: &str) -> String {
     let file = fs::read_to_string(folder.file("dev.env")).unwrap();
     let prefix = format!("export {name}=");

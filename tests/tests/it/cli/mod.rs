@@ -136,7 +136,7 @@ fn consumers_are_told_and_given_what_was_before(folder: &Folder, service: &Servi
             .any(|line| line.starts_with("analytics ") && line.contains(" durable ")),
         "{listed:?}"
     );
-    // How far it is stands below it.
+    // Its progress is printed below it.
     let at = listed.iter().position(|line| line.starts_with("analytics ")).unwrap();
     assert!(
         listed[at + 1].contains("up to date") || listed[at + 1].contains(" events behind"),
@@ -241,7 +241,7 @@ fn people_and_teams_are_listed_and_added(folder: &Folder, service: &Service) {
         );
         assert!(said.lines().count() >= lines, "{said}");
     }
-    // From here on, which team has to be said; the other checks ran before.
+    // From here on, commands must name the team; the other checks ran before.
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
 
     let again = Service::start(&folder, "serve");
     let path = format!("{campaigns}/{}", made["id"].as_str().unwrap());
-    // The token of before the kill, too.
+    // The token from before the kill works, too.
     assert_eq!(again.ask("GET", &path, &ada, None), (200, made));
     let lines = folder.lines(&["activity", "--limit", "1"]);
     assert!(lines[0].ends_with("Ada Lovelace created campaign “Kept”"), "{lines:?}");
@@ -292,7 +292,7 @@ fn migrations_are_listed_applied_and_reverted_with_nothing_running() {
     assert_eq!(back.len(), 2);
     assert!(back.iter().all(|line| line.starts_with("reverted ")), "{back:?}");
 
-    // A service that may not migrate says that it isn't ready, and what is pending.
+    // A service that may not migrate reports that it isn't ready, and the pending migrations.
     let mut command = folder.command(&["serve"]);
     command.env("DAYBOOK_MIGRATE", "off");
     let service = Service::of(&folder, command);

@@ -56,7 +56,7 @@ fn a_reader_who_leaves_is_no_error_and_a_sample_team_is_found_by_its_people() {
     assert!(process.wait().unwrap().success(), "{said}");
     assert!(!said.contains("panicked"), "{said}");
 
-    // Another team that comes first by name is not the sample people's.
+    // Another team whose name sorts first is not the team of the sample people.
     folder.lines(&["team", "create", "Aardvark", "--subject", "bob", "--name", "Bob"]);
     assert!(service.end(nix::sys::signal::Signal::SIGTERM).success());
     let _again = Service::start(&folder, "dev");

@@ -1,4 +1,4 @@
-//! How a service ends while somebody is still connected.
+//! Tests how a service stops while clients are still connected.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::harness::{Folder, Service};
 
-/// In seconds: a service that waits for that is still there when a test's patience ends.
+/// In seconds: a service that waits that long is still running when the test's timeout ends.
 const LONG: &str = "300";
 
-/// A client that sends half a request and then nothing, as the service has noticed.
-fn dawdler(service: &Service) -> TcpStream {
+/// Opens a client that sends half a request and then nothing, and waits until the service has accepted it.
+fn slow_client(service: &Service) -> TcpStream {
     let mut socket = TcpStream::connect(&service.address).unwrap();
     socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: da").unwrap();
     // Connections are accepted in order: once this one is answered, the other is there too.
@@ -21,14 +21,14 @@ fn dawdler(service: &Service) -> TcpStream {
 }
 
 #[test]
-fn a_client_that_dawdles_keeps_no_service_from_stopping() {
+fn a_slow_client_does_not_keep_the_service_from_stopping() {
     let folder = Folder::new();
     let mut command = folder.command(&["serve"]);
     command
         .env("DAYBOOK_REQUEST_TIMEOUT", "1")
         .env("DAYBOOK_HEADER_TIMEOUT", LONG);
     let mut service = Service::of(&folder, command);
-    let _socket = dawdler(&service);
+    let _socket = slow_client(&service);
 
     assert!(service.end(Signal::SIGTERM).success());
     assert_eq!(folder.postgres_pid(), None, "its PostgreSQL ends with it");
@@ -42,7 +42,7 @@ fn a_second_signal_ends_the_service_at_once() {
         .env("DAYBOOK_REQUEST_TIMEOUT", LONG)
         .env("DAYBOOK_HEADER_TIMEOUT", LONG);
     let mut service = Service::of(&folder, command);
-    let _socket = dawdler(&service);
+    let _socket = slow_client(&service);
 
     service.signal(Signal::SIGTERM);
     service.hear("stopping");

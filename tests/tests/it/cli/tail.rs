@@ -1,4 +1,4 @@
-//! `daybook tail`: what happens, as it happens, in sentences.
+//! Tests `daybook tail`, which prints events as sentences while they happen.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Folder, Service, exported};
 
-/// A `tail` that runs, and what it says.
+/// A running `tail`, and its output.
 struct Tail {
     process: Child,
     lines: Receiver<String>,
@@ -41,7 +41,7 @@ impl Tail {
         }
     }
 
-    /// The next line, without its time.
+    /// Returns the next line, without its time.
     fn line(&self) -> String {
         let line = self.lines.recv_timeout(PATIENCE).expect("a line");
         line.split_once("  ")
@@ -58,7 +58,7 @@ impl Tail {
                 return;
             }
         }
-        panic!("{words:?} was not said");
+        panic!("{words:?} was not printed");
     }
 }
 
@@ -69,7 +69,7 @@ impl Drop for Tail {
     }
 }
 
-/// A sample service at an address that it has again after a restart.
+/// A sample service that keeps its address after a restart.
 struct Sample {
     folder: Folder,
     service: Service,
@@ -118,11 +118,11 @@ impl Sample {
 }
 
 #[test]
-fn a_team_is_told_line_by_line_also_across_a_crash_of_the_service() {
+fn tail_prints_each_event_also_across_a_crash_of_the_service() {
     let mut sample = Sample::start();
     let tail = Tail::start(sample.command(&[]));
     let mut everything = Tail::start(sample.command(&["--json", "--team", &sample.team]));
-    // It begins when it has begun: what is made before may be missed.
+    // `tail` shows events from its start on; earlier events may be missing.
     let began = Instant::now();
     let first = loop {
         assert!(began.elapsed() < PATIENCE, "it doesn't begin");

@@ -75,7 +75,7 @@ async fn a_team_has_a_limited_number_of_log_readers() {
         problem.contains("this team has the maximum number of readers"),
         "{problem}"
     );
-    // An EventSource would give up for good on a 503.
+    // An EventSource would never reconnect after a 503.
     let refused = send("text/event-stream").await.unwrap();
     assert_eq!(refused.status(), StatusCode::OK);
     let text = refused.text().await.unwrap();

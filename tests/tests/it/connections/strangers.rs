@@ -23,7 +23,7 @@ async fn service(place: &Place, port: u16) -> Service {
     Service::of(command, port).await
 }
 
-/// The bytes that a stranger sends before it stops.
+/// The bytes that an unauthenticated client sends before it stops.
 fn openings(team: &str) -> Vec<Vec<u8>> {
     let body = |headers: &str| {
         format!("POST /v1/teams/{team}/campaigns HTTP/1.1\r\nhost: test\r\n{headers}content-length: 1000\r\n\r\n{{")
@@ -91,7 +91,7 @@ async fn unauthenticated_connections_do_not_block_members() {
         assert_eq!(send(&place).await.unwrap(), StatusCode::OK, "{}", service.said());
     }
     assert!(open_descriptors(&service) < DESCRIPTORS);
-    // It also works while strangers come again, from another address.
+    // It also works while unauthenticated clients connect again, from another address.
     let again = strangers(&place, port, Ipv4Addr::new(127, 0, 0, 2));
     let meanwhile = async {
         for _ in 0..10 {
