@@ -145,9 +145,9 @@ fn print_instructions(config: &Config, server: &Server, address: SocketAddr, tea
     let program = std::env::args().next().unwrap_or_else(|| "daybook".to_owned());
     let campaign_commands = if campaigns {
         r#"
-  api $TERMINATE_TIMEOUT /watches/campaign -X PUT
+  api $GRACE /watches/campaign -X PUT
   api $ADA /campaigns -d '{"name": "Autumn", "budget": "100"}'
-  api $TERMINATE_TIMEOUT '/notifications?unread=true'"#
+  api $GRACE '/notifications?unread=true'"#
     } else {
         ""
     };

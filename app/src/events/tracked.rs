@@ -1,5 +1,7 @@
 //! Says which columns of a model events may record, and computes the recorded values and changes.
 
+use std::borrow::Borrow;
+
 use std::str::FromStr;
 
 use sea_orm::{
@@ -146,8 +148,8 @@ pub(super) fn recorded_columns<M: Tracked>(
 
 /// Returns the values of a model that events may record. Call it **before** a change, to compare with the values after
 /// it.
-pub fn capture_values<M: Tracked>(model: &M, track: &Track<ColumnOf<M>>) -> FieldValues {
-    recorded_columns::<M>(track)
+pub fn capture_values<M: Tracked>(model: &M, track: impl Borrow<Track<ColumnOf<M>>>) -> FieldValues {
+    recorded_columns::<M>(track.borrow())
         .map(|(column, policy)| {
             let value = match policy {
                 FieldPolicy::Redact => redacted(),

@@ -47,6 +47,7 @@ mod recording;
 mod server;
 mod test_db;
 
+pub use crate::assert_events;
 pub use lines::{EventSource, compare, event_line};
 pub use people::{TestMember, TestTeam};
 pub use recording::{RECORDER, Recording};

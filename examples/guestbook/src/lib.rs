@@ -1,7 +1,7 @@
 //! A guestbook on Daybook: an example of a user's own program.
 //!
 //! It has one model ([`guest`]), its migration, its queries (`store`), its routes ([`routes()`]), a consumer
-//! ([`welcome`]) and a job ([`thanks`]), and uses only `daybook::prelude`. The program itself is `main.rs`.
+//! ([`welcome`]) and a job ([`thanks`]). The program itself is `main.rs`.
 
 pub mod guest;
 mod migration;

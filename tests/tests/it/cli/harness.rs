@@ -153,15 +153,19 @@ impl Service {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
     }
 
-    /// Waits until it prints `words`.
-    pub fn hear(&self, words: &str) {
+    /// Waits until it prints `words`. Returns the lines up to there, since it listens or since the last call.
+    pub fn hear(&self, words: &str) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
+        let mut lines = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.words.recv_timeout(left) {
-                Ok(line) if line.contains(words) => return,
-                Ok(_) => {}
-                Err(_) => panic!("{words:?} was not printed"),
+            let Ok(line) = self.words.recv_timeout(left) else {
+                panic!("{words:?} was not printed");
+            };
+            let found = line.contains(words);
+            lines.push(line);
+            if found {
+                return lines;
             }
         }
     }

@@ -32,6 +32,7 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
         let (status, page) = service.ask("GET", &threads, &exported(&folder, person), None);
         assert_eq!((status, page["items"].as_array().unwrap().len()), (200, 3), "{person}");
     }
+    printed_commands_use_exported_names(&folder, &service.hear(" tail").join("\n"));
     let new = json!({"name": "By hand", "budget": "1"});
     let campaigns = format!("/v1/teams/{team}/campaigns");
     let (status, made) = service.ask("POST", &campaigns, &exported(&folder, "LINUS"), Some(new));
@@ -55,6 +56,23 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
     let told = fs::read_to_string(&service.stdout).unwrap();
     stdout_has_wide_events_and_nothing_else(&told, made["id"].as_str().unwrap());
     assert!(!folder.file("database.url").exists());
+}
+
+/// A shell replaces an unknown name by nothing, and then runs another command than the printed one.
+fn printed_commands_use_exported_names(folder: &Folder, printed: &str) {
+    let names: Vec<_> = printed
+        .split('$')
+        .skip(1)
+        .map(|after| {
+            let end = after.find(|c: char| !c.is_ascii_uppercase() && c != '_');
+            &after[..end.unwrap_or(after.len())]
+        })
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(names.contains(&"ADA"), "{printed}");
+    for name in names {
+        exported(folder, name);
+    }
 }
 
 fn stdout_has_wide_events_and_nothing_else(told: &str, by_hand: &str) {
