@@ -34,7 +34,7 @@ impl Authenticator {
 
     /// Also checks the expiry of tokens by this clock.
     #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
+    pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }

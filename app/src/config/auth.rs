@@ -55,6 +55,7 @@ impl AuthConfig {
         settings.group("Authentication");
         let secret = settings
             .setting("DAYBOOK_JWT_SECRET", "HS256: the secret that signs tokens.")
+            .default("with the private database, the file `jwt.secret` in the data folder")
             .credential(&format!("at least {MIN_SECRET_BYTES} bytes long"), hs256_secret);
         let public = settings
             .setting(

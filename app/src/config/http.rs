@@ -32,7 +32,10 @@ impl HttpConfig {
                 |value| value.parse().ok(),
             );
         let body_limit_bytes = settings
-            .setting("DAYBOOK_BODY_LIMIT", "The maximum size of a request body, in bytes.")
+            .setting(
+                "DAYBOOK_BODY_LIMIT",
+                "The maximum size of a request body, in bytes. Reading a JSON body can take 30 times its size.",
+            )
             .number(1024..=1024 * 1024 * 1024, 1024 * 1024);
         let request_timeout = settings
             .setting(

@@ -51,7 +51,7 @@ fn origins(value: &str) -> Option<Vec<String>> {
         .map(|origin| {
             let origin = origin.trim();
             match origin.split_once("://") {
-                Some(("http" | "https", authority)) if !authority.is_empty() && !authority.contains('/') => {
+                Some(("http" | "https", authority)) if !authority.is_empty() && !authority.contains(['/', '@']) => {
                     Some(origin.to_owned())
                 }
                 _ => None,

@@ -46,7 +46,7 @@ impl RunsConfig {
                 let rest = value
                     .strip_prefix("http://")
                     .or_else(|| value.strip_prefix("https://"))?;
-                let is_allowed = !rest.is_empty() && !rest.contains(['?', '#', ' ']);
+                let is_allowed = !rest.is_empty() && !rest.contains(['?', '#', '@', ' ']);
                 is_allowed.then(|| value.trim_end_matches('/').to_owned())
             });
         let line_bytes = settings

@@ -214,7 +214,8 @@ impl Declaration<'_, '_> {
             Err(problem) => {
                 self.settings.bad.push(BadSetting {
                     name: self.setting.name,
-                    value: Some(value),
+                    // An address may contain a password.
+                    value: (!(value.contains("://") && value.contains('@'))).then_some(value),
                     problem,
                 });
                 self.found(Source::Environment, None, None)

@@ -124,10 +124,31 @@ impl IntoResponse for Error {
 
 /// Returns the error for the wide event, with the causes that the client doesn't receive.
 fn event_error(error: &Error) -> EventError {
-    EventError::new(error.kind(), error.to_string())
+    let message = match error {
+        Error::BadRequest { .. } | Error::Invalid(_) => without_values(&error.to_string()),
+        other => other.to_string(),
+    };
+    EventError::new(error.kind(), message)
         .code(error.code())
         .retriable(error.status() == StatusCode::SERVICE_UNAVAILABLE || error.is_retryable())
         .caused_by(error)
+}
+
+/// Removes a client's values from the text of an error that a program has made from serde's text, which quotes them. The
+/// extractors' own texts have none.
+fn without_values(message: &str) -> String {
+    let mut masked = message.to_owned();
+    for quoting in ["invalid type: ", "invalid value: ", "unknown variant "] {
+        let mut from = 0;
+        while let Some(begin) = masked.get(from..).and_then(|rest| rest.find(quoting)) {
+            let begin = from + begin + quoting.len();
+            let rest = masked.get(begin..).unwrap_or_default();
+            let end = rest.find(", expected").map_or(masked.len(), |end| begin + end);
+            masked.replace_range(begin..end, "…");
+            from = begin;
+        }
+    }
+    masked
 }
 
 /// Adds the request's id to a problem's body. Other responses are left as they are.
@@ -242,6 +263,30 @@ mod tests {
         let (status, _, body) = answer(failure).await;
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body.to_string().contains("limits") && !body.to_string().contains("bounds"));
+    }
+
+    #[test]
+    fn the_event_quotes_no_value_of_a_client() {
+        let error = Error::Invalid(vec![
+            FieldError {
+                field: "$".to_owned(),
+                detail: "invalid type: string \"S3cret\", expected struct X".to_owned(),
+            },
+            FieldError {
+                field: "role".to_owned(),
+                detail: "unknown variant `S3cret, too`, expected one of `viewer`, `member`".to_owned(),
+            },
+        ]);
+        let event = serde_json::to_value(crate::wide_events::Value::from(event_error(&error))).unwrap();
+        assert_eq!(
+            event["message"],
+            "$: invalid type: …, expected struct X; role: unknown variant …, expected one of `viewer`, `member`"
+        );
+        assert_eq!(without_values("invalid value: 7"), "invalid value: …");
+        assert_eq!(
+            without_values("budget: must be above zero"),
+            "budget: must be above zero"
+        );
     }
 
     #[test]

@@ -36,7 +36,9 @@ async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse> {
     // If the database is unavailable, the other metrics are even more useful.
     let strays = stray_events(state.database()).await.ok();
     let mut registry = Registry::with_prefix("daybook");
-    let watched = JobsParts::of(state.database())?.last_watched.get();
+    let watched = JobsParts::of(state.database())
+        .ok()
+        .and_then(|parts| parts.last_watched.get());
     registry.register_collector(Box::new(Numbers { state, strays, watched }));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(Error::internal)?;

@@ -60,11 +60,15 @@ pub(super) fn complete(document: &mut OpenApi) {
 fn declare_problems(document: &mut OpenApi) {
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);
-    document.components.get_or_insert_default().schemas.extend(schemas);
+    let components = document.components.get_or_insert_default();
+    for (name, schema) in schemas {
+        components.schemas.entry(name).or_insert(schema);
+    }
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             let responses = &mut operation.responses.responses;
-            if path.starts_with("/v1/") {
+            let has_client_errors = responses.keys().any(|status| status.eq_ignore_ascii_case("4XX"));
+            if path.starts_with("/v1/") && !has_client_errors {
                 responses
                     .entry("4XX".to_owned())
                     .or_insert_with(|| RefOr::T(Declared::new("Another client error")));

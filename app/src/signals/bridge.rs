@@ -17,7 +17,8 @@ use super::mailbox::{Mailbox, PendingSignals};
 use crate::error::{Error, Result};
 use crate::tenancy::Signal;
 
-const CHANNEL: &str = "daybook_signals";
+/// The name that 0.1 uses, too: a process of another version can't read the message, and then looks up everything.
+const CHANNEL: &str = "daybook_hints";
 /// Minimum time between two messages, so that a busy database commits at most two hundred of them a second.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
 /// The same for deferred signals.

@@ -37,21 +37,9 @@ impl<T: DeserializeOwned> Query<T> {
             if let ReadError::Misuse(_) = error.inner() {
                 return Error::internal(error.into_inner());
             }
-            let unknown = unknown_beside_flattened(error.inner(), parameters);
-            Error::Invalid(vec![unknown.unwrap_or_else(|| error.inner().at(error.path()))])
+            Error::Invalid(vec![error.inner().at(error.path())])
         })
     }
-}
-
-/// Returns the error for an unknown parameter of a struct that flattens another one. serde reports it without a name except
-/// in its text, so this compares the text with that of each parameter.
-fn unknown_beside_flattened(error: &ReadError, parameters: &[(String, String)]) -> Option<FieldError> {
-    let is_unknown = |name: &str| *error == ReadError::Value(format!("unknown field `{name}`"));
-    let (name, _) = parameters.iter().find(|(name, _)| is_unknown(name))?;
-    Some(FieldError {
-        field: shortened(name),
-        detail: "is unknown".to_owned(),
-    })
 }
 
 impl<T, S> FromRequestParts<S> for Query<T>

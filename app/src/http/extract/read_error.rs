@@ -26,9 +26,13 @@ pub(super) enum ReadError {
     /// A field is given more than once.
     #[error("the field {0} is given more than once")]
     Duplicate(&'static str),
-    /// A field is unknown, with the fields that are known. The path ends with its name.
-    #[error("a field is unknown")]
-    Unknown(&'static [&'static str]),
+    /// A field is unknown, with the fields that are known. The path ends with its name, unless serde has read the field
+    /// from a buffer.
+    #[error("the field {name} is unknown")]
+    Unknown {
+        name: String,
+        known: &'static [&'static str],
+    },
     /// The type can't be read from a URL: a defect of the handler.
     #[error("{0}")]
     Misuse(String),
@@ -53,8 +57,14 @@ impl ReadError {
         let (field, detail) = match self {
             Self::Missing(name) => (below(name), "is missing, and required".to_owned()),
             Self::Duplicate(name) => (below(name), "is given more than once".to_owned()),
-            Self::Unknown([]) => (path, "is unknown".to_owned()),
-            Self::Unknown(known) => (path, format!("is unknown: expected {}", one_of(known))),
+            Self::Unknown { name, known } => {
+                let ends_with_name = path == *name || path.ends_with(&format!(".{name}"));
+                let field = if ends_with_name { path } else { below(name) };
+                match known {
+                    [] => (field, "is unknown".to_owned()),
+                    known => (field, format!("is unknown: expected {}", one_of(known))),
+                }
+            }
             Self::Value(detail) | Self::Misuse(detail) => (path, detail.clone()),
         };
         let field = if field.is_empty() { ROOT } else { &field };
@@ -67,7 +77,18 @@ impl ReadError {
 
 impl Error for ReadError {
     fn custom<T: std::fmt::Display>(message: T) -> Self {
-        Self::Value(message.to_string())
+        let message = message.to_string();
+        // serde has no other way to report an unknown field beside a flattened struct.
+        let unknown = message
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.strip_suffix('`'));
+        match unknown {
+            Some(name) => Self::Unknown {
+                name: name.to_owned(),
+                known: &[],
+            },
+            None => Self::Value(message),
+        }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -89,15 +110,19 @@ impl Error for ReadError {
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::Value(format!("expected {expected}, found {length} elements"))
+        let expected = expected.to_string();
+        Self::Value(format!("expected {}, found {length} elements", in_words(&expected)))
     }
 
     fn unknown_variant(_: &str, variants: &'static [&'static str]) -> Self {
         Self::Value(format!("expected {}", one_of(variants)))
     }
 
-    fn unknown_field(_: &str, fields: &'static [&'static str]) -> Self {
-        Self::Unknown(fields)
+    fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
+        Self::Unknown {
+            name: name.to_owned(),
+            known,
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
