@@ -80,6 +80,8 @@ const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The time that writing the last wide events may take.
 const WIDE_EVENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a stop waits for the connections to the database to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`. Calls `ready` when the database is ready, with the address that the service listens on.
 pub(super) async fn serve(
@@ -165,10 +167,14 @@ pub(super) async fn serve(
     runs.close(&database).await;
     flush_wide_events(wide_events).await;
     if let Ok(ShutdownResult::Complete) = ended {
-        database.close().await;
-        if let Some(jobs) = jobs {
-            jobs.close().await;
-        }
+        // A statement that waits for a lock holds its connection. It ends with the process.
+        let closing = async {
+            database.close().await;
+            if let Some(jobs) = jobs {
+                jobs.close().await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
     // If not, requests still hold connections, and `close` would wait for them. They end with the process.
     ended.map(|_| ())

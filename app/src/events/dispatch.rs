@@ -22,7 +22,9 @@ pub const MAX_CONSUMER_DEPTH: usize = 8;
 
 /// Calls each consumer, in the order of their names, with the events that match it.
 pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
-    for consumer in EventsParts::of_tx(tx)?.consumers.iter() {
+    // Events that no consumer sees must not be committed, even if the caller ignores the error.
+    let parts = EventsParts::of_tx(tx).inspect_err(|_| tx.mark_rollback_only())?;
+    for consumer in parts.consumers.iter() {
         if consumer.mode == Mode::Durable {
             // It runs after the commit. The signal makes the relay look for the events.
             if events.iter().any(|event| consumer.matches(event)) {

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Maximum length of a topic's name.
+const MAX_NAME_BYTES: usize = 24;
+
 /// Something in a team has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Signal {
@@ -31,16 +34,24 @@ pub struct SignalTopic {
 }
 
 impl SignalTopic {
-    /// A topic without an object. The name has no colon.
+    /// A topic without an object.
+    ///
+    /// # Panics
+    /// For a name with a colon, or with more than 24 bytes: the topics of many signals share a message between processes.
     pub const fn new(name: &'static str) -> Self {
+        check_name(name);
         Self {
             name: Cow::Borrowed(name),
             id: None,
         }
     }
 
-    /// A topic about one object. The name has no colon.
+    /// A topic about one object.
+    ///
+    /// # Panics
+    /// As [`SignalTopic::new`].
     pub const fn of(name: &'static str, id: Uuid) -> Self {
+        check_name(name);
         Self {
             name: Cow::Borrowed(name),
             id: Some(id),
@@ -55,6 +66,16 @@ impl SignalTopic {
     /// The object, if the topic is about one.
     pub fn id(&self) -> Option<Uuid> {
         self.id
+    }
+}
+
+const fn check_name(name: &str) {
+    let bytes = name.as_bytes();
+    assert!(bytes.len() <= MAX_NAME_BYTES, "the name of a topic is too long");
+    let mut at = 0;
+    while at < bytes.len() {
+        assert!(bytes[at] != b':', "the name of a topic has a colon");
+        at += 1;
     }
 }
 

@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 
 use super::added::is_added_by_clients;
 use super::nul::contains_nul;
-use super::read_error::{ReadError, shortened};
+use super::read_error::ReadError;
 use super::strings::Strings;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 
 /// The parameters after the `?`, as a struct by their names.
 ///

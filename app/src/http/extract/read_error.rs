@@ -167,6 +167,6 @@ fn one_of(names: &[&str]) -> String {
 }
 
 /// Cuts a text that may contain a name of a client's choice.
-pub(super) fn shortened(text: &str) -> String {
+fn shortened(text: &str) -> String {
     crate::text::cut(text, MAX_CHARS).into_owned()
 }

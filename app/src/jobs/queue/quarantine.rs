@@ -103,10 +103,20 @@ async fn find(workers: &WorkerDatabase, scope: Scope) -> Result<Vec<i64>> {
     }
 }
 
-/// Quarantines these jobs and releases the others of their fetches, in one statement. Jobs with the same worker and the same
+/// Quarantines these jobs and releases the others of their fetches, in one transaction. Jobs with the same worker and the same
 /// time of locking were fetched together. Since the result of that fetch could not be decoded, none of them has begun, and the
 /// attempt does not count. Retired jobs, such as cancelled ones, keep their number of attempts, as in the queue's own functions.
 async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarantined>> {
+    let mut tx = workers.begin().await?;
+    // First the locks: a statement that waits for a row's lock doesn't see what was committed to other tables meanwhile, such
+    // as the retirement of a cancelled job.
+    let locks = sqlx::query(
+        "SELECT FROM graphile_worker._private_jobs
+         WHERE id = ANY($1) OR (locked_by, locked_at) IN (
+            SELECT locked_by, locked_at FROM graphile_worker._private_jobs WHERE id = ANY($1) AND locked_at IS NOT NULL)
+         ORDER BY id FOR UPDATE",
+    );
+    tx.fetch_all(locks.bind(ids)).await?;
     let query = sqlx::query(
         "WITH bad AS (
             SELECT id, job_queue_id, locked_by, locked_at, payload::text AS payload, attempts, max_attempts, task_id
@@ -136,10 +146,9 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
     )
     .bind(ids)
     .bind(format!("{QUARANTINED}the payload can't be read as JSON"));
-    workers
-        .fetch_all(query)
-        .await?
-        .iter()
+    let rows = tx.fetch_all(query).await?;
+    tx.commit().await?;
+    rows.iter()
         .map(|row| {
             Ok(Quarantined {
                 task: row.try_get("identifier")?,

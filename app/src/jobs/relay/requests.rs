@@ -4,8 +4,8 @@
 //! lock. So the relay tries the locks first: a request whose key is locked stays in the table, and the others don't wait for
 //! it.
 //!
-//! **Invariant:** of the requests of one key that are visible at the same time, a newer one is never handed over before an
-//! older one. A batch takes either all of its requests of a key or none, since a lock is tried once for each key; and a
+//! **Invariant:** of the requests of one key that a scan sees, a newer one is never handed over before an older one. (A
+//! request that is committed behind the place of a scan is seen by the next one.) A batch takes either all of its requests of a key or none, since a lock is tried once for each key; and a
 //! [`Scan`] that has found a key locked takes none of its later requests.
 
 use std::fmt;
@@ -120,7 +120,8 @@ async fn hand_over(tx: &mut WorkerTx, condition: &str, place: RequestId, locked:
             ) oldest
         ), tried AS MATERIALIZED (
             SELECT lock, pg_try_advisory_xact_lock(lock) AS is_free
-            FROM (SELECT DISTINCT lock FROM page WHERE NOT unreadable AND lock <> ALL($5)) AS locks
+            FROM (SELECT DISTINCT lock FROM page WHERE NOT unreadable AND lock IS NOT NULL
+                AND NOT EXISTS (SELECT FROM unnest($5::int[]) AS held (lock) WHERE held.lock = page.lock)) AS locks
         ), batch AS MATERIALIZED (
             SELECT team_id, id, unreadable FROM page
             WHERE unreadable OR lock IS NULL OR lock IN (SELECT lock FROM tried WHERE is_free)

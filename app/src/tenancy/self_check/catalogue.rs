@@ -59,7 +59,15 @@ struct Difference<'a> {
 pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
     let mut findings = Findings::default();
     let server = connection.fetch_one(SERVER).await?;
-    if !is_of_this_version(connection, &server).await? {
+    let is_of_this_version = is_of_this_version(connection, &server).await?;
+    let began = Instant::now();
+    let rows = sqlx::raw_sql(QUERY).fetch_all(&mut *connection).await?;
+    let found = rows.iter().map(fact).collect::<Result<Vec<_>>>()?;
+    let expected = expected();
+    check_own_policies(&expected, &found, &mut findings);
+    if !is_of_this_version {
+        // They may be those of tables that another version has.
+        findings.warned.append(&mut findings.refused);
         findings.warned.push(
             "the schema is not compared with its migrations: those that are applied are not this version's, or the role \
              can't read which they are (`daybook migrate` applies and grants both)"
@@ -67,11 +75,6 @@ pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
         );
         return Ok(findings);
     }
-    let began = Instant::now();
-    let rows = sqlx::raw_sql(QUERY).fetch_all(&mut *connection).await?;
-    let found = rows.iter().map(fact).collect::<Result<Vec<_>>>()?;
-    let expected = expected();
-    check_own_policies(&expected, &found, &mut findings);
     let differences = differences(&expected, &found);
     tracing::debug!(
         "self-check: compared {} facts of the schema in {:?}",
@@ -175,8 +178,8 @@ fn check_own_policies(expected: &BTreeMap<&'static str, Vec<&'static str>>, foun
         let drop = fact.undone.as_deref().unwrap_or("drop it");
         if let Some(name) = fact.kind.strip_prefix("open policy ") {
             findings.refused.push(format!(
-                "policy {name} on {object} shows requests the rows of every team, since its condition is the same for \
-                 every row; {drop}"
+                "policy {name} on {object} shows requests the rows of every team, since its condition names neither its \
+                 column team_id nor a setting of Daybook; {drop}"
             ));
         } else if let Some(name) = fact.kind.strip_prefix("unproven policy ") {
             findings.warned.push(format!(

@@ -49,9 +49,9 @@ WITH run_time AS MATERIALIZED (
         -- It can show or take rows of teams in requests.
         t.of_teams AND p.polpermissive AND p.polroles && array(SELECT 0::oid UNION ALL SELECT oid FROM requests)
             AS for_requests, p.polpermissive,
-        -- An expression without columns, subqueries, functions and the like is a constant.
-        p.polqual::text !~ '\{(VAR|PARAM|SUBLINK|FUNCEXPR|SQLVALUEFUNCTION) ' AS has_constant_using,
-        p.polwithcheck::text !~ '\{(VAR|PARAM|SUBLINK|FUNCEXPR|SQLVALUEFUNCTION) ' AS has_constant_check,
+        -- A subquery with columns may reach the team through another table.
+        p.polqual::text ~ '\{SUBLINK ' AND p.polqual::text ~ '\{VAR ' AS has_subquery_using,
+        p.polwithcheck::text ~ '\{SUBLINK ' AND p.polwithcheck::text ~ '\{VAR ' AS has_subquery_check,
         regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\s+', ' ', 'g') AS using_text,
         regexp_replace(pg_get_expr(p.polwithcheck, p.polrelid), '\s+', ' ', 'g') AS check_text,
         CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END
@@ -61,6 +61,11 @@ WITH run_time AS MATERIALIZED (
     FROM pg_policy p JOIN tables t ON t.oid = p.polrelid
     WHERE (p.polroles && array(SELECT 0::oid UNION ALL SELECT oid FROM run_time UNION ALL SELECT oid FROM owner))
       AND NOT (t.of_queue AND p.polroles = array(SELECT oid FROM worker))
+), judged AS (
+    SELECT p.*, using_text ~ '\mteam_id\M|daybook\.' AS names_team_using, check_text ~ '\mteam_id\M|daybook\.' AS names_team_check,
+        using_text IN ('false', 'NULL::boolean') OR has_subquery_using OR using_text ~ '\mpg_has_role\(' AS may_close_using,
+        check_text IN ('false', 'NULL::boolean') OR has_subquery_check OR check_text ~ '\mpg_has_role\(' AS may_close_check
+    FROM policies p
 ), triggers AS (
     SELECT t.heading, t.object, g.tgname, g.tgisinternal, g.tgenabled, pg_get_triggerdef(g.oid) AS definition
     FROM pg_trigger g JOIN tables t ON t.oid = g.tgrelid WHERE NOT t.of_queue
@@ -81,15 +86,14 @@ WITH run_time AS MATERIALIZED (
     UNION ALL
     SELECT 3, CASE
             WHEN NOT for_requests THEN 'policy'
-            WHEN has_constant_using AND using_text NOT IN ('false', 'NULL::boolean')
-                OR has_constant_check AND check_text NOT IN ('false', 'NULL::boolean') THEN format('open policy %I', polname)
-            WHEN using_text !~ '\mteam_id\M|daybook\.' OR check_text !~ '\mteam_id\M|daybook\.'
-                THEN format('unproven policy %I', polname)
+            WHEN NOT (names_team_using OR may_close_using) OR NOT (names_team_check OR may_close_check)
+                THEN format('open policy %I', polname)
+            WHEN NOT names_team_using OR NOT names_team_check THEN format('unproven policy %I', polname)
             ELSE 'policy' END, heading, object,
         format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', polname, object,
             CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, command, roles)
             || coalesce(' USING (' || using_text || ')', '') || coalesce(' WITH CHECK (' || check_text || ')', ''),
-        format('DROP POLICY %I ON %s', polname, object) FROM policies
+        format('DROP POLICY %I ON %s', polname, object) FROM judged
     UNION ALL
     SELECT 4, format('trigger %I', tgname), heading, object, definition, format('DROP TRIGGER %I ON %s', tgname, object)
         FROM triggers WHERE NOT tgisinternal
