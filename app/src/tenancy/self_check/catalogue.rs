@@ -7,9 +7,10 @@
 //! undoes it.
 //!
 //! **A user's own tables** are not in the file. Of these only the policies for requests are checked, where the table has a
-//! column `team_id`. A policy whose condition is the same for every row and role, such as `USING (true)`, is refused. A
-//! policy that names neither `team_id` nor a setting of Daybook is a warning: it may be safe, for example if it goes
-//! through a parent table that has its own policies. (`mod.rs` checks that row-level security is enabled and forced.)
+//! column `team_id`. A policy that names neither `team_id` nor a setting of Daybook is refused, such as `USING (true)`. It
+//! is only a warning if it lets nobody in, reads another table (which has its own policies), or depends on a role.
+//! **Not found:** a condition that names the team and yet is always true. (`mod.rs` checks that row-level security is
+//! enabled and forced.)
 //!
 //! **Versions of PostgreSQL.** The texts of policies and triggers are compared as PostgreSQL prints them, which is the
 //! same from 15 to 18. On other versions a difference in these texts alone is a warning.
