@@ -90,6 +90,13 @@ impl<E: Error + 'static> From<&E> for EventError {
     }
 }
 
+impl From<&(dyn Error + Send + Sync + 'static)> for EventError {
+    /// Takes the `Display` text and the sources of an error whose type is not known, such as a boxed one: `&*error`.
+    fn from(error: &(dyn Error + Send + Sync + 'static)) -> Self {
+        Self::new("Error", error.to_string()).caused_by(error)
+    }
+}
+
 impl From<EventError> for Value {
     fn from(error: EventError) -> Self {
         let mut fields = Fields::with_capacity(5);
@@ -148,5 +155,13 @@ mod tests {
                 "causes": ["connection reset"],
             })
         );
+    }
+
+    #[test]
+    fn a_boxed_error_keeps_its_text_and_sources() {
+        let inner = std::io::Error::other("disk is full");
+        let boxed: Box<dyn Error + Send + Sync> = Box::new(std::io::Error::other(inner));
+        let error = EventError::from(&*boxed);
+        assert_eq!((&*error.kind, &*error.message), ("Error", "disk is full"));
     }
 }

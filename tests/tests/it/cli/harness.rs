@@ -108,6 +108,8 @@ pub struct Service {
     process: Child,
     pub address: String,
     words: Receiver<String>,
+    /// What it printed on stderr before it listened.
+    pub printed: String,
     pub stdout: PathBuf,
 }
 
@@ -145,6 +147,7 @@ impl Service {
             process,
             address,
             words,
+            printed: said.join("\n"),
             stdout,
         }
     }
@@ -153,19 +156,15 @@ impl Service {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
     }
 
-    /// Waits until it prints `words`. Returns the lines up to there, since it listens or since the last call.
-    pub fn hear(&self, words: &str) -> Vec<String> {
+    /// Waits until it prints `words`.
+    pub fn hear(&self, words: &str) {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.words.recv_timeout(left) else {
-                panic!("{words:?} was not printed");
-            };
-            let found = line.contains(words);
-            lines.push(line);
-            if found {
-                return lines;
+            match self.words.recv_timeout(left) {
+                Ok(line) if line.contains(words) => return,
+                Ok(_) => {}
+                Err(_) => panic!("{words:?} was not printed"),
             }
         }
     }

@@ -32,7 +32,7 @@ fn dev_needs_nothing_and_the_other_commands_work_beside_it() {
         let (status, page) = service.ask("GET", &threads, &exported(&folder, person), None);
         assert_eq!((status, page["items"].as_array().unwrap().len()), (200, 3), "{person}");
     }
-    printed_commands_use_exported_names(&folder, &service.hear(" tail").join("\n"));
+    printed_commands_use_exported_names(&folder, &service.printed);
     let new = json!({"name": "By hand", "budget": "1"});
     let campaigns = format!("/v1/teams/{team}/campaigns");
     let (status, made) = service.ask("POST", &campaigns, &exported(&folder, "LINUS"), Some(new));
