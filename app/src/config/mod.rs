@@ -152,6 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_an_address_is_refused_and_not_shown() {
+        for name in ["DAYBOOK_ADVERTISE_URL", "DAYBOOK_ALLOWED_ORIGINS", "DAYBOOK_URL"] {
+            let refused = read(&[(name, "http://ops:hunter2@10.0.0.7:8080")])
+                .unwrap_err()
+                .to_string();
+            assert!(refused.contains(name) && !refused.contains("hunter2"), "{refused}");
+        }
+    }
+
+    #[test]
     fn all_bad_settings_are_reported_together_with_what_would_be_valid() {
         let error = read(&[
             ("DAYBOOK_BIND", "localhost"),

@@ -69,9 +69,7 @@ fn declare_problems(document: &mut OpenApi) {
             let responses = &mut operation.responses.responses;
             let has_client_errors = responses.keys().any(|status| status.eq_ignore_ascii_case("4XX"));
             if path.starts_with("/v1/") && !has_client_errors {
-                responses
-                    .entry("4XX".to_owned())
-                    .or_insert_with(|| RefOr::T(Declared::new("Another client error")));
+                responses.insert("4XX".to_owned(), RefOr::T(Declared::new("Another client error")));
             }
             for (status, response) in responses {
                 if let RefOr::T(response) = response

@@ -25,8 +25,8 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
 const DEFERRED_PUBLISH_INTERVAL: Duration = Duration::from_millis(25);
 /// Delay before the next attempt to connect.
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
-/// Number of signals that fit into a message: each takes less than 120 bytes.
-const MAX_SIGNALS_PER_MESSAGE: usize = (MAX_TEXT_BYTES - 200) / 120;
+/// Number of signals that fit into a message: with the longest name of a topic, each takes less than 130 bytes.
+const MAX_SIGNALS_PER_MESSAGE: usize = (MAX_TEXT_BYTES - 200) / 130;
 /// Maximum number of messages at once. More signals are replaced by one message: "everything changed".
 const MAX_MESSAGES: usize = 8;
 
@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn pending_signals_fit_into_the_messages() {
-        // The longest name of a topic.
-        for name in ["notifications", "thread"] {
+        // The first name is as long as a name may be.
+        for name in ["a_name_of_24_bytes______", "thread"] {
             let signal = || Signal {
                 team_id: Uuid::new_v4(),
                 topic: SignalTopic::of(name, Uuid::new_v4()),

@@ -142,4 +142,16 @@ mod tests {
         }
         assert!(serde_json::from_str::<SignalTopic>("\"thread:7\"").is_err());
     }
+
+    #[test]
+    #[should_panic(expected = "has a colon")]
+    fn the_name_of_a_topic_has_no_colon() {
+        SignalTopic::new("shop:orders");
+    }
+
+    #[test]
+    #[should_panic(expected = "is too long")]
+    fn the_name_of_a_topic_is_short() {
+        SignalTopic::of("a_name_of_25_bytes_______", Uuid::nil());
+    }
 }

@@ -21,7 +21,7 @@
 //! tuning. For these, run a server and set `DATABASE_URL`.
 
 #![deny(missing_docs)]
-#![allow(clippy::disallowed_methods, reason = "the library knows nothing of Daybook's clock")]
+#![expect(clippy::disallowed_methods, reason = "the library knows nothing of Daybook's clock")]
 
 mod account;
 mod cluster;

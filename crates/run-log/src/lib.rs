@@ -27,7 +27,7 @@
 //! the lock on the process's write-ahead log takes the place of the file's lock (see `file.rs`).
 
 #![deny(missing_docs)]
-#![allow(clippy::disallowed_methods, reason = "the library knows nothing of Daybook's clock")]
+#![expect(clippy::disallowed_methods, reason = "the library knows nothing of Daybook's clock")]
 
 mod committer;
 mod file;

@@ -20,7 +20,7 @@
 //! this crate.
 
 #![deny(missing_docs)]
-#![allow(clippy::disallowed_methods, reason = "the library knows nothing of Daybook's clock")]
+#![expect(clippy::disallowed_methods, reason = "the library knows nothing of Daybook's clock")]
 
 mod axum_extensions;
 mod body;

@@ -376,4 +376,32 @@ mod tests {
             StatusCode::INTERNAL_SERVER_ERROR
         );
     }
+
+    /// serde reads both from a buffer, where the path doesn't lead to the field.
+    #[test]
+    fn an_unknown_field_is_named_beside_a_tag_and_a_flattened_struct() {
+        #[derive(Debug, Deserialize)]
+        #[serde(tag = "kind", deny_unknown_fields)]
+        enum Tagged {
+            A {
+                #[expect(dead_code, reason = "only read")]
+                x: u8,
+            },
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Flattened {
+            #[serde(flatten)]
+            #[expect(dead_code, reason = "only read")]
+            label: Label,
+        }
+        let fields = |error: Error| match error {
+            Error::Invalid(fields) => fields.into_iter().map(|field| field.field).collect::<Vec<_>>(),
+            other => panic!("{other}"),
+        };
+        let tagged = Json::<Tagged>::from_bytes(br#"{"kind": "A", "x": 1, "y": 2}"#).unwrap_err();
+        assert_eq!(fields(tagged), ["y"]);
+        let flattened = Json::<Flattened>::from_bytes(br#"{"text": "x", "colour": 1}"#).unwrap_err();
+        assert_eq!(fields(flattened), ["colour"]);
+    }
 }

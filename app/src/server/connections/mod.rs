@@ -28,6 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use self::activity::Activity;
 pub use self::counts::ConnectionCounts;
 use self::counts::Counts;
@@ -35,7 +37,6 @@ pub use self::descriptors::raise_descriptor_limit;
 use self::socket::ConnectionGuard;
 use self::unauthenticated::Unauthenticated;
 use crate::config::HttpConfig;
-use parking_lot::Mutex;
 
 /// Maximum number of connections beyond the limit that are being closed to make room for newer ones.
 const MAX_CLOSING: usize = 16;
