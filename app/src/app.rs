@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 
+use crate::runs::entity as run;
 use axum::Router;
-use daybook_entity::run;
 use sea_orm_migration::MigratorTrait;
 use utoipa_axum::router::OpenApiRouter;
 

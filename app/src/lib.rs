@@ -144,40 +144,34 @@ mod app;
 pub mod auth;
 pub mod campaigns;
 mod cli;
-pub mod clock;
 pub mod config;
-pub mod error;
-pub mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod housekeeping;
 pub mod http;
 pub mod jobs;
-pub mod json;
 pub mod live;
 pub mod notifications;
+pub mod postgres;
 pub mod prelude;
 pub mod runs;
 pub mod server;
 pub mod signals;
 pub mod stories;
 pub mod teams;
-pub mod tenancy;
 mod terminal;
 pub mod testing;
-mod text;
 pub mod threads;
 
 pub use app::{App, Seeder};
+/// Events, their consumers, and the `*_with_event` functions: the crate `daybook-events`.
+pub use daybook_events as events;
 /// Functions for a user's migrations: `enable_team_rls`, `for_each_team`.
 pub use daybook_migration as migration;
+/// Teams, and the isolation between them: the crate `daybook-tenancy`.
+pub use daybook_tenancy as tenancy;
+pub(crate) use daybook_tenancy::text;
+pub use daybook_tenancy::{Error, Result, clock, error, json};
 /// One JSON line for each request: the crate `daybook-wide-events`.
 pub use daybook_wide_events as wide_events;
-pub use error::{Error, Result};
-
-/// The crates that the code of `#[event_consumer]` uses, so that its users need not depend on them.
-#[doc(hidden)]
-pub mod __private {
-    pub use inventory;
-}

@@ -15,7 +15,6 @@ pub mod job_session;
 pub mod membership;
 pub mod notification;
 pub mod notification_preference;
-pub mod run;
 pub mod team;
 pub mod thread;
 pub mod thread_follower;

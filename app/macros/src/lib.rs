@@ -1,11 +1,13 @@
-//! The attribute `#[event_consumer]`. Use it as `daybook::prelude::event_consumer`: the generated code names
-//! `::daybook`.
+//! The attribute `#[event_consumer]`. Use it as `daybook::prelude::event_consumer`, or as `daybook_events::event_consumer`
+//! in a program that depends on that crate alone: the generated code names the one of the two that the program's
+//! `Cargo.toml` has.
 
 mod arguments;
 mod errors;
 mod function;
 
-use proc_macro2::TokenStream;
+use proc_macro_crate::{FoundCrate, crate_name};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -53,6 +55,26 @@ pub fn event_consumer(arguments: proc_macro::TokenStream, item: proc_macro::Toke
     quote! { #item #registration }.into()
 }
 
+/// The path of the events crate, as the program at hand depends on it: through `daybook`, or on `daybook-events` alone.
+fn events_crate() -> TokenStream {
+    let named = |package: &str, own_name: &str| {
+        let name = match crate_name(package).ok()? {
+            // The package itself, with its tests and examples.
+            FoundCrate::Itself => own_name.to_owned(),
+            FoundCrate::Name(name) => name,
+        };
+        Some(Ident::new(&name, Span::call_site()))
+    };
+    if let Some(daybook) = named("daybook", "daybook") {
+        return quote! { ::#daybook::events };
+    }
+    match named("daybook-events", "daybook_events") {
+        Some(events) => quote! { ::#events },
+        // The compiler then says that the program doesn't depend on `daybook`.
+        None => quote! { ::daybook::events },
+    }
+}
+
 fn register(arguments: TokenStream, item: &TokenStream) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
     let arguments = errors.take(Arguments::parse(arguments));
@@ -93,8 +115,9 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
         first: _,
     } = function;
 
+    let events = events_crate();
     let event_types = match &arguments.event_types {
-        EventTypes::All => quote! { ::daybook::events::EventType::ALL },
+        EventTypes::All => quote! { #events::EventType::ALL },
         EventTypes::Listed(paths) => quote! { &[#(#paths),*] },
     };
     let object_type = match &arguments.object_type {
@@ -102,9 +125,9 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
         None => quote! { ::core::option::Option::None },
     };
     let mode = match arguments.mode {
-        Mode::Abort => quote! { ::daybook::events::Mode::Abort },
-        Mode::Isolate => quote! { ::daybook::events::Mode::Isolate },
-        Mode::Durable => quote! { ::daybook::events::Mode::Durable },
+        Mode::Abort => quote! { #events::Mode::Abort },
+        Mode::Isolate => quote! { #events::Mode::Isolate },
+        Mode::Durable => quote! { #events::Mode::Durable },
     };
     let function_name = ident.unraw().to_string();
     let name = match &arguments.name {
@@ -132,17 +155,17 @@ fn registration(arguments: &Arguments, function: &Function) -> TokenStream {
         #(#cfgs)*
         impl #ident {
             /// For `Consumers::of`.
-            #vis const CONSUMER: &'static ::daybook::events::ConsumerDef = &::daybook::events::ConsumerDef {
+            #vis const CONSUMER: &'static #events::ConsumerDef = &#events::ConsumerDef {
                 name: #name,
                 location: ::core::panic::Location::caller(),
                 event_types: #event_types,
                 object_type: #object_type,
                 mode: #mode,
-                run: ::daybook::events::RunFn::#takes(#call),
+                run: #events::RunFn::#takes(#call),
             };
         }
 
         #(#cfgs)*
-        ::daybook::__private::inventory::submit! { #ident::CONSUMER }
+        #events::__private::inventory::submit! { #ident::CONSUMER }
     }
 }

@@ -106,11 +106,7 @@ async fn list(config: &Config, server: &Server, database: &Database) -> Result<(
     let watched = read_queue_state(config, server).await;
     for consumer in consumers(database)?.iter() {
         let types: Vec<&str> = consumer.event_types.iter().map(|known| known.as_str()).collect();
-        let mode = match consumer.mode {
-            Mode::Abort => "abort",
-            Mode::Isolate => "isolate",
-            Mode::Durable => "durable",
-        };
+        let mode = consumer.mode.as_str();
         print_line(format_args!(
             "{:<40} {mode:<8} {} of {}",
             consumer.name,

@@ -9,20 +9,17 @@ mod client;
 mod core;
 mod extract;
 mod no_store;
-mod problem;
 mod record;
-mod stored_answer;
 mod team;
 
 pub use self::core::{Core, ServiceState};
 pub(crate) use client::{Client, Connection};
+pub use daybook_tenancy::http::Problem;
+pub(crate) use daybook_tenancy::http::{StoredAnswer, set_request_id};
 pub(crate) use extract::{Acceptable, accepted, body_limit, media_type, moment};
 pub use extract::{ByteBudget, IfMatch, Json, MAX_PAGE_BYTES, Page, PageParams, Path, Query, Version};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use extract::{cursor_of, fuzz_cursor};
 pub use no_store::NoStore;
-pub use problem::Problem;
-pub(crate) use problem::set_request_id;
-pub(crate) use stored_answer::StoredAnswer;
 pub use team::Team;
 pub(crate) use team::{CREDENTIAL_EXPIRED, request};

@@ -65,7 +65,8 @@ impl Observer for Record {
             Ending::DroppedWithWrites => {
                 event.add("database.dropped_with_writes", 1);
             }
-            Ending::NotEntered => {}
+            // A transaction that was not entered did nothing.
+            _ => {}
         }
     }
 

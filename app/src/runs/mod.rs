@@ -21,9 +21,11 @@
 //! **Invariant:** the last line is written before the row says that the run has ended. Therefore a run that has ended
 //! has a complete log.
 
+pub mod entity;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
 mod incoming;
+mod log_error;
 mod model;
 mod new_run;
 mod parts;

@@ -1,6 +1,6 @@
 //! A run as a tracked object: changes of its status are events, so that they appear in threads and notifications.
 
-use daybook_entity::run;
+use super::entity as run;
 use serde_json::Value;
 
 use crate::events::{Event, EventData, FieldPolicy, Sentence, Tracked};

@@ -1,7 +1,7 @@
 //! The JSON form of runs.
 
+use crate::runs::entity as run;
 use chrono::{DateTime, Utc};
-use daybook_entity::run;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;

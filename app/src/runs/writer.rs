@@ -16,6 +16,7 @@ use super::registry::{EndOutcome, LogLocation, Runs};
 use super::view::RunView;
 use crate::error::{Error, Result};
 use crate::jobs::JobSession;
+use crate::runs::log_error::log_error;
 use crate::tenancy::{Context, Database};
 
 /// The heartbeat interval of a writer.
@@ -170,8 +171,8 @@ impl RunWriter {
                         .append(&self.database, self.run, &open, lines, "job", Some(&writer))
                         .await
                 }
-                LogLocation::Closed => Err(LogError::Ended.into()),
-                LogLocation::Elsewhere(_) | LogLocation::NotHere => Err(LogError::Held.into()),
+                LogLocation::Closed => Err(log_error(LogError::Ended)),
+                LogLocation::Elsewhere(_) | LogLocation::NotHere => Err(log_error(LogError::Held)),
             };
             match appended {
                 Err(Error::Unavailable { .. }) if attempt < MAX_ATTEMPTS => {
@@ -211,8 +212,8 @@ impl RunWriter {
             EndOutcome::Ended(run) | EndOutcome::AlreadyEnded(run) if run.status == status.as_str() => {
                 Ok((*run).into())
             }
-            EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) => Err(LogError::Ended.into()),
-            EndOutcome::Elsewhere(_) => Err(LogError::Held.into()),
+            EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) => Err(log_error(LogError::Ended)),
+            EndOutcome::Elsewhere(_) => Err(log_error(LogError::Held)),
         }
     }
 }

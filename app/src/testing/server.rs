@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::postgres::PrivatePostgres;
 use crate::tenancy::Migrations;
-use crate::tenancy::postgres::PrivatePostgres;
 
 const URL_VARIABLE: &str = "DAYBOOK_TEST_DATABASE_URL";
 /// The age of a run after which its databases count as left behind.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daybook::events::{Consumers, EventsParts, Sentences};
-use daybook::tenancy::postgres::PrivatePostgres;
+use daybook::postgres::PrivatePostgres;
 use daybook::tenancy::{Context, Credential, Database, DatabaseOptions, Entry, Migrations, Request};
 use daybook_entity::campaign;
 use daybook_migration::sample;

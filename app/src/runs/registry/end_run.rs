@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use daybook_entity::run::Model;
+use crate::runs::entity::Model;
+use crate::runs::log_error::log_error;
 use daybook_run_log::{COMPLETED, IncomingLine, LineReader, Log, RunKey, Source, StoredLine, format_time};
 use serde::Deserialize;
 use serde_json::Value;
@@ -125,7 +126,7 @@ impl Runs {
     /// Writes the last line, after all accepted lines are durable.
     async fn write_end(&self, clock: &Clock, run: RunKey, open: &OpenLog, ending: &Ending) -> Result<FinalState> {
         let log = &open.log;
-        log.close().await?;
+        log.close().await.map_err(log_error)?;
         let completed_at = clock.now();
         let mut payload = json!({
             "status": ending.status,
@@ -144,7 +145,7 @@ impl Runs {
         let mut line = IncomingLine::new(COMPLETED, Some(&payload));
         line.created_at = Some(format_time(completed_at).into());
         let node = open.node_lease.node();
-        node.append_last(log, line, SERVICE_SOURCE).await?;
+        node.append_last(log, line, SERVICE_SOURCE).await.map_err(log_error)?;
         Ok(FinalState {
             status: ending.status,
             exit_code: ending.exit_code,
@@ -197,7 +198,8 @@ impl Runs {
         let log_to_sync = log.clone();
         let safe_bytes = tokio::task::spawn_blocking(move || log_to_sync.sync())
             .await
-            .map_err(Error::internal)??;
+            .map_err(Error::internal)?
+            .map_err(log_error)?;
         let ended = FinalState {
             log_bytes: i64::try_from(safe_bytes).unwrap_or(i64::MAX),
             ..ended.clone()

@@ -29,8 +29,9 @@ use super::readers::Readers;
 use super::status::RunStatus;
 use super::store::{self, LeaseOutcome, StorageEvidence};
 use crate::error::{Error, Result};
+use crate::runs::entity::Model;
+use crate::runs::log_error::log_error;
 use crate::tenancy::{Context, Database, TeamTx};
-use daybook_entity::run::Model;
 
 /// The time for which a successful check of the right to write a team's runs is cached.
 const ADMISSION_CACHE_TTL: Duration = Duration::from_secs(1);
@@ -253,7 +254,7 @@ impl Runs {
             Ok(opened) => opened,
             Err(error) => {
                 self.report_degraded(database, run);
-                return Err(error.into());
+                return Err(log_error(error));
             }
         };
         slot.acquired(&lease);
@@ -263,7 +264,7 @@ impl Runs {
         }
         if let Err(error) = slot.append_opening_lines(&node_lease, &opened, &lease).await {
             self.report_degraded(database, run);
-            return Err(error.into());
+            return Err(log_error(error));
         }
         Ok(LogLocation::Open(OpenLog {
             node_lease,
@@ -306,7 +307,7 @@ impl Runs {
             }
             self.report_degraded(database, run);
         }
-        Ok(appended?)
+        appended.map_err(log_error)
     }
 
     /// Counts lines that were refused because the log can't be written, and whose writer does not number them and send
@@ -391,25 +392,5 @@ fn stopping() -> Error {
     Error::Unavailable {
         detail: "the service is stopping; try again in a moment".into(),
         source: None,
-    }
-}
-
-impl From<LogError> for Error {
-    fn from(error: LogError) -> Self {
-        let detail = error.to_string();
-        match error {
-            LogError::Ended => Self::conflict("run-ended", detail),
-            LogError::Held => Self::conflict("log-held", detail),
-            LogError::Full { .. } => Self::conflict("log-full", detail),
-            LogError::Fenced { .. } => Self::conflict("writer-fenced", detail),
-            LogError::SequenceGap { .. } => Self::conflict("writer-gap", detail),
-            LogError::TooManyWriters { .. } => Self::conflict("too-many-writers", detail),
-            LogError::Unwritable(_) => Self::Unavailable {
-                detail: detail.into(),
-                source: None,
-            },
-            // Lines, names and sizes are checked before they reach the log.
-            _ => Self::internal(error),
-        }
     }
 }

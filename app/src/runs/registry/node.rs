@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{EndOutcome, LogLocation, RegistryState, Runs, stopping};
 use crate::error::{Error, Result};
+use crate::runs::log_error::log_error;
 use crate::runs::new_run::Ending;
 use crate::runs::store;
 use crate::tenancy::{Context, Database};
@@ -107,7 +108,8 @@ impl Runs {
         let (storage, clock) = (self.storage().clone(), until.clone());
         let node = tokio::task::spawn_blocking(move || WriterNode::start(&storage, options, move || is_valid(&clock)))
             .await
-            .map_err(Error::internal)??;
+            .map_err(Error::internal)?
+            .map_err(log_error)?;
         let tx = store::begin_in_system_team(database).await?;
         store::register_node(&tx, node.id(), &self.0.options.url).await?;
         tx.commit().await?;
@@ -161,7 +163,8 @@ impl Runs {
         let storage = self.storage().clone();
         tokio::task::spawn_blocking(move || storage.recover(node, &owned))
             .await
-            .map_err(Error::internal)??;
+            .map_err(Error::internal)?
+            .map_err(log_error)?;
         Ok(())
     }
 

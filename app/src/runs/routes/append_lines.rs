@@ -21,6 +21,7 @@ use crate::auth::AuthParts;
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, Path, ServiceState, Team, media_type};
 use crate::runs::incoming::{parse_line, status_in};
+use crate::runs::log_error::log_error;
 use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
 use crate::tenancy::{Claim, Database};
 use crate::wide_events::WideEvent;
@@ -122,7 +123,7 @@ async fn append_run_events(
     let open = match append.runs.find(append.database, run).await {
         Ok(LogLocation::Open(open)) => open,
         Ok(LogLocation::Elsewhere(url)) => return Ok(redirect_to(&url, &uri)),
-        Ok(LogLocation::Closed) => return Err(LogError::Ended.into()),
+        Ok(LogLocation::Closed) => return Err(log_error(LogError::Ended)),
         Ok(LogLocation::NotHere) => return Err(not_here()),
         Err(error) => {
             // A writer that numbers its lines sends them again. For other writers, the log later says how many lines

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::append_lines::AppendRequest;
 use crate::error::Error;
 use crate::http::CREDENTIAL_EXPIRED;
+use crate::runs::log_error::log_error;
 use crate::runs::registry::OpenLog;
 
 /// The interval at which a silent writer's permission is checked again.
@@ -39,7 +40,7 @@ pub(super) async fn wait_for_refusal(request: &AppendRequest<'_>, open: &OpenLog
     };
     tokio::select! {
         () = request.team.expired() => Error::unauthenticated(CREDENTIAL_EXPIRED),
-        () = completed => LogError::Ended.into(),
+        () = completed => log_error(LogError::Ended),
         error = forbidden => error,
     }
 }

@@ -11,11 +11,11 @@ mod read_request;
 
 use std::time::Duration;
 
+use crate::runs::entity::Model;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use daybook_entity::run::Model;
 use daybook_run_log::RunKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;

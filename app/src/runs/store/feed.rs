@@ -1,6 +1,6 @@
 //! Queries of runs for live topics and stories.
 
-use daybook_entity::run::{Column, Model};
+use crate::runs::entity::{Column, Model};
 use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use sqlx::Row as _;
 use uuid::Uuid;

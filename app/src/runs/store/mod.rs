@@ -9,8 +9,8 @@ pub(super) use self::leases::{
     register_node, renew_node, runs_of_node,
 };
 
+use crate::runs::entity::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};
-use daybook_entity::run::{ActiveModel, Column, Entity, Model};
 use daybook_run_log::{RunKey, Storage};
 use sea_orm::sea_query::Expr;
 use sea_orm::{

@@ -31,7 +31,8 @@ pub(in crate::teams) async fn lock_owner(tx: &TeamTx, needed: Role) -> Result<Op
     let key_id = match &tx.context().actor {
         Actor::ApiKey { id, .. } => Some(*id),
         Actor::User { .. } => None,
-        Actor::Job { .. } | Actor::System { .. } => return Ok(None),
+        // A job, or the service itself.
+        _ => return Ok(None),
     };
     let owner = match key_id {
         None => tx.context().person_id(),

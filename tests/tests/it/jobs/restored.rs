@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use daybook::events::Consumers;
 use daybook::jobs::WorkerOptions;
+use daybook::postgres::PrivatePostgres;
 use daybook::prelude::*;
-use daybook::tenancy::postgres::PrivatePostgres;
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
 use daybook_tests::jobs::{Shop, program, quick};
 use daybook_tests::{eventually, widget};

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use daybook::tenancy::postgres::PrivatePostgres;
+use daybook::postgres::PrivatePostgres;
 use daybook_tests::eventually;
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;

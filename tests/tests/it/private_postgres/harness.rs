@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use daybook::tenancy::postgres::PrivatePostgres;
+use daybook::postgres::PrivatePostgres;
 use daybook_tests::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

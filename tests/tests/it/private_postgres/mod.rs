@@ -13,7 +13,7 @@ mod refusals;
 
 use std::os::unix::fs::{MetadataExt, chown};
 
-use daybook::tenancy::postgres::PrivatePostgres;
+use daybook::postgres::PrivatePostgres;
 use nix::unistd::geteuid;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};

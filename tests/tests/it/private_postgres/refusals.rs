@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{chown, symlink};
 
-use daybook::tenancy::postgres::{PrivatePostgres, SearchPath, StartError};
+use daybook::postgres::{PrivatePostgres, SearchPath, StartError};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
