@@ -28,7 +28,7 @@ type ConfigureWideEvents = Box<dyn FnOnce(WideEventConfig) -> WideEventConfig + 
 ///
 /// ```no_run
 /// # use daybook::prelude::*;
-/// # use daybook_entity::campaign;
+/// # use daybook::campaigns::campaign;
 /// # use sea_orm_migration::{MigrationTrait, MigratorTrait};
 /// # struct MyMigrator;
 /// # impl MigratorTrait for MyMigrator {

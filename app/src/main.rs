@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use daybook::{App, campaigns};
-use daybook_entity::campaign;
-use daybook_migration::sample;
+use daybook::App;
+use daybook::campaigns::{self, campaign};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     App::new()
         .model::<campaign::Model>()
-        .migrator::<sample::Migrator>()
+        .migrator::<campaigns::Migrator>()
         .routes(campaigns::routes())
         .sample(|database, people| Box::pin(campaigns::seed(database, people)))
         .run()

@@ -6,7 +6,6 @@
 use sea_orm::prelude::Uuid;
 
 pub mod api_key;
-pub mod campaign;
 pub mod consumer_failure;
 pub mod event;
 pub mod idempotency_key;

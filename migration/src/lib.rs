@@ -1,7 +1,7 @@
 //! Daybook's schema: one file per step. Each step only expands the schema, and has a `down()`.
 //!
-//! [`Migrator`] has Daybook's own steps; [`sample::Migrator`] has those of the sample domain, as a user's migrator
-//! would. Each has its own table of applied steps, so both can be applied to one database.
+//! [`Migrator`] has Daybook's own steps. A program's migrators have their own tables of applied steps, so all can be
+//! applied to one database.
 
 mod m0001_tenancy;
 mod m0002_events;
@@ -28,7 +28,6 @@ mod m0021_relay_index;
 mod online;
 pub mod queue;
 pub mod rls;
-pub mod sample;
 
 pub use rls::{enable_team_rls, for_each_team};
 use sea_orm_migration::prelude::*;

@@ -10,7 +10,7 @@ async fn main() -> ExitCode {
     match Consumers::of([scribe::CONSUMER]) {
         Ok(consumers) => {
             program(consumers)
-                .migrator::<daybook_migration::sample::Migrator>()
+                .migrator::<daybook::campaigns::Migrator>()
                 .migrator::<daybook_tests::HarnessMigrator>()
                 .run()
                 .await

@@ -25,13 +25,13 @@ use daybook::tenancy::{Database, Entry, Migrations, Role, TeamTx};
 use daybook::testing::{TestDb, TestMember, TestTeam};
 use sqlx::postgres::PgConnection;
 
-pub use daybook_entity::campaign;
+pub use daybook::campaigns::campaign;
 pub use migrations::HarnessMigrator;
 
 /// Returns Daybook's migrations, the sample's and the tests' own.
 pub fn migrations() -> Migrations {
     let mut migrations = Migrations::default();
-    migrations.add::<daybook_migration::sample::Migrator>();
+    migrations.add::<daybook::campaigns::Migrator>();
     migrations.add::<HarnessMigrator>();
     migrations
 }

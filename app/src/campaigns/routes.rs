@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use daybook_entity::campaign::{ActiveModel, Column, Model};
-
+use super::campaign::{ActiveModel, Column, Model};
 use super::fields::{Budget, Email, Name, Reason, present};
 use super::{CampaignState, store};
 use crate::prelude::*;

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use daybook_entity::campaign;
-
-use super::CampaignState;
+use super::{CampaignState, campaign};
 use crate::prelude::*;
 
 /// Returns a page of campaigns, newest first.

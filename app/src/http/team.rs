@@ -25,7 +25,7 @@ const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 ///
 /// ```
 /// # use daybook::prelude::*;
-/// # use daybook_entity::campaign;
+/// # use daybook::campaigns::campaign;
 /// # #[derive(Deserialize)]
 /// # struct NewCampaign {
 /// #     name: String,

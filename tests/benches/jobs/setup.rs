@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use daybook::App;
+use daybook::campaigns::{self, campaign};
 use daybook::events::Consumers;
 use daybook::jobs::{WorkerOptions, Workers};
 use daybook::postgres::PrivatePostgres;
 use daybook::prelude::*;
 use daybook::teams::{NewPerson, NewTeam, found_team};
 use daybook::tenancy::{DatabaseOptions, WorkerDatabase};
-use daybook_entity::campaign;
-use daybook_migration::sample;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::noop::{Noop, Started};
@@ -34,7 +33,7 @@ pub(crate) struct Bench {
 fn program(consumers: Consumers) -> App {
     App::new()
         .model::<campaign::Model>()
-        .migrator::<sample::Migrator>()
+        .migrator::<campaigns::Migrator>()
         .consumers(consumers)
         .job::<Noop>()
         .job::<Started>()

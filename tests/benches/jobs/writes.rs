@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Instant;
 
+use daybook::campaigns::campaign;
 use daybook::events::Consumers;
 use daybook::jobs::{SessionSpec, with_job_session};
 use daybook::live::{Live, LiveOptions};
 use daybook::prelude::*;
-use daybook_entity::campaign;
 use serde_json::json;
 
 use crate::noop::Noop;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use daybook::App;
 use daybook::auth::{Authenticator, NewToken, mint};
+use daybook::campaigns::{self, campaign};
 use daybook::config::Config;
 use daybook::events::{Consumers, Track, create_models_with_events};
 use daybook::live::{Live, LiveOptions};
@@ -14,8 +15,6 @@ use daybook::postgres::PrivatePostgres;
 use daybook::server::AppState;
 use daybook::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
 use daybook::tenancy::{Context, Database, DatabaseOptions, Role};
-use daybook_entity::campaign;
-use daybook_migration::sample;
 use daybook_tests::live::LiveClient;
 use sea_orm::ActiveValue::Set;
 use sqlx::ConnectOptions;
@@ -154,7 +153,7 @@ fn program() -> App {
     ]);
     App::new()
         .model::<campaign::Model>()
-        .migrator::<sample::Migrator>()
+        .migrator::<campaigns::Migrator>()
         .consumers(consumers.unwrap())
 }
 

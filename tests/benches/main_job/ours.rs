@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use daybook::campaigns::campaign;
 use daybook::prelude::*;
-use daybook_entity::campaign;
 
 use crate::setup::{Bench, Parts, WorkFuture};
 

@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use daybook::campaigns::{self, campaign};
 use daybook::events::{Consumers, EventsParts, Sentences};
 use daybook::postgres::PrivatePostgres;
 use daybook::tenancy::{Context, Credential, Database, DatabaseOptions, Entry, Migrations, Request};
-use daybook_entity::campaign;
-use daybook_migration::sample;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
@@ -59,7 +58,7 @@ impl Bench {
         let postgres = PrivatePostgres::start(&folder).await.unwrap();
         let owner = postgres.owner_options();
         let mut migrations = Migrations::default();
-        migrations.add::<sample::Migrator>();
+        migrations.add::<campaigns::Migrator>();
         migrations.up(&owner).await.unwrap();
 
         let options = DatabaseOptions {

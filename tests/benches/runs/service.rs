@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use daybook::App;
 use daybook::auth::{NewToken, mint};
+use daybook::campaigns;
 use daybook::config::Config;
 use daybook::postgres::PrivatePostgres;
 use daybook::teams::{NewPerson, NewTeam, found_team};
 use daybook::tenancy::{Database, DatabaseOptions};
-use daybook_migration::sample;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ impl Service {
         std::fs::create_dir_all(&folder).unwrap();
         let postgres = PrivatePostgres::start(&folder).await.unwrap();
         let owner = postgres.owner_options();
-        let program = App::new().migrator::<sample::Migrator>();
+        let program = App::new().migrator::<campaigns::Migrator>();
         program.migrations().up(&owner).await.unwrap();
         let database = Database::connect(DatabaseOptions::new(owner.clone())).await.unwrap();
         let database = program.equip(database).unwrap();

@@ -21,7 +21,9 @@ use axum::Router;
 use axum::http::header::{AUTHORIZATION, ETAG};
 use axum::http::{HeaderMap, Method, StatusCode};
 use chrono::TimeDelta;
+use daybook::App;
 use daybook::auth::{ActingPerson, Authenticator, NewToken, mint};
+use daybook::campaigns::{self, campaign};
 use daybook::config::{AuthConfig, Config, ConnectionsConfig, HttpConfig, JwtKey, Secret, WideEventsConfig};
 use daybook::events::Consumers;
 use daybook::jobs::JobsParts;
@@ -33,9 +35,6 @@ use daybook::tenancy::{Database, DatabaseOptions, Role};
 use daybook::testing::{TestDb, TestTeam};
 use daybook::threads::post_to_thread;
 use daybook::wide_events::WideEvents;
-use daybook::{App, campaigns};
-use daybook_entity::campaign;
-use daybook_migration::sample;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -59,7 +58,7 @@ const MAX_DESCRIPTORS: u64 = 40_000;
 pub fn sample_program() -> App {
     App::new()
         .model::<campaign::Model>()
-        .migrator::<sample::Migrator>()
+        .migrator::<campaigns::Migrator>()
         .routes(campaigns::routes())
         .consumers(Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap())
 }

@@ -150,7 +150,7 @@ async fn a_consumer_runs_inside_the_transaction() {
     async fn sees_the_row(tx: &TeamTx, event: &Event) -> ConsumerResult {
         let row = event.object::<widget::Model>(tx).await?;
         assert!(
-            event.object::<daybook_entity::campaign::Model>(tx).await.is_err(),
+            event.object::<daybook::campaigns::campaign::Model>(tx).await.is_err(),
             "it is not a campaign"
         );
         jot(tx, &row.ok_or("no such widget")?.name).await

@@ -1,9 +1,9 @@
 //! Tests who is notified of what, and how often a notification counts.
 
 use axum::http::StatusCode;
+use daybook::campaigns::campaign;
 use daybook::events::{EventType, RawEventData, emit_events};
 use daybook::tenancy::Role;
-use daybook_entity::campaign;
 use daybook_tests::http::{Campaign, Client, TestApp, TestRequest, TestResponse, impersonation};
 use sea_orm::EntityTrait;
 use serde_json::json;

@@ -1,10 +1,10 @@
 //! Answers have a bounded size, however long the values in them are: they are cut, and pages end early.
 
 use axum::http::StatusCode;
+use daybook::campaigns::campaign;
 use daybook::events::{FieldChange, FieldChanges, UpdatedEventData, emit_event};
 use daybook::jobs::{JobSession, SessionSpec, with_job_session};
 use daybook::tenancy::{Context, Role};
-use daybook_entity::campaign;
 use daybook_tests::http::{Client, TestApp};
 use daybook_tests::live::LiveClient;
 use sea_orm::EntityTrait;

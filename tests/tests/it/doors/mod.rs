@@ -16,6 +16,7 @@ use std::process::Command;
 
 use daybook::App;
 use daybook::analytics::count_events;
+use daybook::campaigns;
 use daybook::events::Consumers;
 use daybook::jobs::Workers;
 use daybook::json::MAX_JSON_DEPTH;
@@ -24,7 +25,6 @@ use daybook::prelude::*;
 use daybook::tenancy::DatabaseOptions;
 use daybook::testing::TestDb;
 use daybook::threads::post_to_thread;
-use daybook_migration::sample;
 use daybook_tests::http::{Client, TestApp};
 use daybook_tests::jobs::{hire, quick};
 use daybook_tests::{HarnessMigrator, url_of, widget};
@@ -119,7 +119,7 @@ impl Office {
         ];
         let program = App::new()
             .model::<widget::Model>()
-            .migrator::<sample::Migrator>()
+            .migrator::<campaigns::Migrator>()
             .migrator::<HarnessMigrator>()
             .routes(axum::Router::new().route("/widgets", axum::routing::post(make_widget)))
             .consumers(Consumers::of(consumers).unwrap())

@@ -3,9 +3,9 @@
 mod seen;
 
 use axum::http::StatusCode;
+use daybook::campaigns::campaign;
 use daybook::events::{EventType, RawEventData, emit_event, emit_events};
 use daybook::tenancy::Role;
-use daybook_entity::campaign;
 use daybook_tests::http::{Campaign, Client, TestApp};
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};

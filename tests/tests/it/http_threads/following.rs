@@ -1,8 +1,8 @@
 //! Who follows a thread, and who does not follow it.
 
+use daybook::campaigns::campaign;
 use daybook::events::{EventType, RawEventData, emit_event};
 use daybook::tenancy::{Actor, Context, Role};
-use daybook_entity::campaign;
 use daybook_tests::http::TestApp;
 use sea_orm::EntityTrait;
 use serde_json::json;

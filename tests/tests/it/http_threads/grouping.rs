@@ -1,9 +1,9 @@
 //! Consecutive edits are shown as one item; clients that read pages or single messages can rebuild the same groups.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use daybook::campaigns::campaign;
 use daybook::events::{Track, update_model_with_event};
 use daybook::tenancy::{Context, Role};
-use daybook_entity::campaign;
 use daybook_tests::http::{Client, TestApp, impersonation};
 use sea_orm::{EntityTrait, Set};
 use serde_json::{Value, json};

@@ -2,9 +2,9 @@
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use daybook::campaigns::campaign;
 use daybook::events::{EventType, FieldChange, FieldChanges, RawEventData, UpdatedEventData, emit_events};
 use daybook::tenancy::Role;
-use daybook_entity::campaign;
 use daybook_tests::http::{Campaign, TestApp};
 use daybook_tests::somebody_waits_for_a_lock;
 use sea_orm::EntityTrait;

@@ -2,9 +2,9 @@
 
 use axum::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use daybook::campaigns::campaign;
 use daybook::events::{Track, create_models_with_events};
 use daybook::tenancy::Role;
-use daybook_entity::campaign;
 use daybook_tests::http::{Client, TestApp};
 use sea_orm::Set;
 use serde_json::{Value, json};

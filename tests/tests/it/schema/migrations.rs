@@ -113,7 +113,7 @@ async fn a_server_s_timeouts_do_not_end_the_lock_while_migrations_run() {
 async fn a_template_is_made_for_each_set_of_migrations() {
     let (plain, full) = (TestDb::new().await, daybook_tests::test_db().await);
     let mut sample = Migrations::default();
-    sample.add::<daybook_migration::sample::Migrator>();
+    sample.add::<daybook::campaigns::Migrator>();
     let mut harness = Migrations::default();
     harness.add::<daybook_tests::HarnessMigrator>();
     let (sample, harness) = (

@@ -1,8 +1,8 @@
-//! The sample domain's schema: campaigns, made a team table in the same way as a user's table.
+//! The schema: one table, turned into a team table in one line.
 
 use sea_orm_migration::prelude::*;
 
-use crate::rls::enable_team_rls;
+use crate::migration::enable_team_rls;
 
 /// The sample domain's steps, recorded in `daybook_sample_migrations`.
 #[derive(Debug)]

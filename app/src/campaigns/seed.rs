@@ -1,8 +1,6 @@
 //! Sample data for `daybook dev`.
 
-use daybook_entity::campaign;
-
-use super::CampaignState;
+use super::{CampaignState, campaign};
 use crate::prelude::*;
 
 /// Creates three campaigns and a history of changes by three people. Each step is a separate transaction, as with

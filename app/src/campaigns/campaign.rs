@@ -1,10 +1,11 @@
-//! The sample domain: a campaign with a budget.
+//! A campaign, and what events may record of it.
 
 use sea_orm::entity::prelude::*;
-use serde::Serialize;
+
+use crate::prelude::*;
 
 /// The sample domain: a campaign with a budget.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, ToSchema)]
 #[schema(as = Campaign)]
 #[sea_orm(table_name = "campaigns")]
 pub struct Model {
@@ -33,8 +34,36 @@ pub struct Model {
     pub updated_at: DateTimeUtc,
 }
 
-/// No relations: queries join Daybook's tables explicitly.
+/// No relations: a campaign belongs only to a team.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Tracked for Model {
+    const OBJECT_TYPE: &'static str = "campaign";
+
+    fn label(&self) -> String {
+        self.name.clone()
+    }
+
+    fn field_policy(column: &Column) -> FieldPolicy {
+        use Column as C;
+        match column {
+            C::Id | C::TeamId | C::CreatedAt | C::UpdatedAt => FieldPolicy::Ignore,
+            C::Name | C::State | C::Budget => FieldPolicy::Track,
+            C::ClientEmail => FieldPolicy::Redact,
+        }
+    }
+
+    fn sentence(event: &Event) -> Option<Sentence> {
+        let Ok(EventData::StateChanged(data)) = event.data() else {
+            return None;
+        };
+        match data.state.new.as_str()? {
+            "approved" => Some(Sentence::text("approved ").object(event)),
+            "done" => Some(Sentence::text("moved ").object(event).and(" to Done")),
+            _ => None,
+        }
+    }
+}
