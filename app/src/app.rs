@@ -15,7 +15,7 @@ use crate::jobs::{self, Job, Jobs, JobsParts};
 use crate::server::{self, AppState};
 use crate::signals::{SignalHandlers, Signals};
 use crate::teams::with_words_of_access;
-use crate::tenancy::{Context, Database, Migrations};
+use crate::tenancy::{Context, Database, Extensions, Migrations};
 use crate::wide_events::WideEventConfig;
 
 /// A function that writes sample data into a team, on behalf of the people whose contexts it receives.
@@ -57,6 +57,7 @@ pub struct App {
     jobs: Jobs,
     /// The error of adding a job, until [`App::equip`] returns it.
     bad_job: Option<Error>,
+    extensions: Extensions,
     wide_events: Option<ConfigureWideEvents>,
     routes: OpenApiRouter<AppState>,
 }
@@ -130,6 +131,55 @@ impl App {
         }
     }
 
+    /// Adds a value of the program's own, such as a client for another service. Its type is the key: of two values of one
+    /// type, the later one replaces the earlier.
+    ///
+    /// Code reads it from what it has at hand: a handler with [`Team::extension`](crate::http::Team::extension), an
+    /// in-transaction consumer with [`TeamTx::extension`](crate::tenancy::TeamTx::extension), a job with
+    /// [`JobSession::extension`](crate::jobs::JobSession::extension), and a durable consumer with
+    /// [`ConsumerContext::extension`](crate::events::ConsumerContext::extension).
+    ///
+    /// ```
+    /// use daybook::prelude::*;
+    ///
+    /// /// A client for a mail service.
+    /// #[derive(Clone)]
+    /// struct Mailer {
+    ///     host: String,
+    /// }
+    ///
+    /// # impl Mailer {
+    /// #     async fn send(&self, _to: &str, _id: Uuid) -> std::io::Result<()> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #[derive(Serialize, Deserialize)]
+    /// struct SendWelcome {
+    ///     to: String,
+    /// }
+    ///
+    /// #[async_trait]
+    /// impl Job for SendWelcome {
+    ///     const NAME: &'static str = "send_welcome";
+    ///
+    ///     async fn run(self, session: &JobSession) -> JobResult {
+    ///         let mailer = session.extension::<Mailer>().ok_or("the program has no Mailer")?;
+    ///         mailer.send(&self.to, session.job_id()).await?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let app = daybook::App::new()
+    ///     .extension(Mailer { host: "mail.example.com".to_owned() })
+    ///     .job::<SendWelcome>();
+    /// # let _ = app;
+    /// ```
+    #[must_use]
+    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+
     /// Sets the function that writes sample data into the sample team of `daybook dev`.
     #[must_use]
     pub fn sample(mut self, seeder: Seeder) -> Self {
@@ -145,7 +195,8 @@ impl App {
         self
     }
 
-    /// Attaches to a database the parts that this program's requests, jobs and commands need, one struct for each layer.
+    /// Attaches to a database the parts that this program's requests, jobs and commands need, one struct for each layer,
+    /// and the program's own values.
     /// A process that serves or works adds what only it has: its wide events, workers, run logs and settings.
     ///
     /// # Errors
@@ -168,7 +219,7 @@ impl App {
         let jobs = JobsParts::new(housekeeping::jobs(self.jobs.clone())?.with::<jobs::ConsumeEvents>()?);
         let auth = AuthParts::default();
         let signals = Signals::new(auth.access.handle(jobs.notifier.handle(SignalHandlers::default())));
-        let database = events.attach(database);
+        let database = events.attach(database.with_extensions(&self.extensions));
         let database = signals.attach(database);
         let database = auth.attach(database);
         let database = jobs.attach(database);

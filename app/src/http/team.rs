@@ -60,6 +60,12 @@ impl Team {
         self.id
     }
 
+    /// Returns the program's value of this type, if [`App::extension`](crate::App::extension) added one. It checks no
+    /// membership: only a transaction does.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.database.extension()
+    }
+
     /// Begins a transaction for a caller who may write: a member, an admin or an owner.
     ///
     /// # Errors

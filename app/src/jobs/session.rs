@@ -209,6 +209,11 @@ impl JobSession {
         &self.0.database
     }
 
+    /// Returns the program's value of this type, if [`App::extension`](crate::App::extension) added one.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.database.extension()
+    }
+
     /// Returns the number of the attempt, from 1.
     pub fn attempt(&self) -> i32 {
         self.0.attempt

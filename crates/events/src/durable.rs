@@ -52,7 +52,26 @@ impl ConsumerContext {
         self.runner.downcast_ref()
     }
 
-    /// Returns what runs the consumer, if it has this type, or else a value that the program added to its [`Database`].
+    /// Returns what runs the consumer, if it has this type, or else the program's value of this type, if
+    /// [`App::extension`](crate::App::extension) added one.
+    ///
+    /// ```
+    /// # use daybook::prelude::*;
+    /// # #[derive(Clone)]
+    /// # struct Crm;
+    /// # impl Crm {
+    /// #     async fn push(&self, _id: Uuid, _event: &Event) -> std::io::Result<()> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #[event_consumer(EventType::StateChanged, object_type = "campaign", mode = durable, name = "crm")]
+    /// async fn push_to_crm(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    ///     let crm = ctx.extension::<Crm>().ok_or("the program has no Crm")?;
+    ///     crm.push(ctx.delivery_id(), event).await?;
+    ///     Ok(())
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.runner().or_else(|| self.database.extension())
     }

@@ -56,7 +56,7 @@ pub use forgotten::{ADVICE, DroppedWrites, ForgottenCommits};
 pub use numbered_rows::{Deferred, NumberedRow, NumberedRows, Owner, PendingRow};
 pub use observer::{Ending, Observer, Transaction};
 pub use own_teams::{OwnDetails, OwnInvitation, OwnTeam, OwnTeams, TAKE_OVER_DETAILS};
-pub use parts::LayerParts;
+pub use parts::{Extensions, LayerParts};
 pub use schema::{Migrations, Pending};
 pub use signals::{Signal, SignalSink, SignalTopic};
 pub use snapshot::Snapshot;

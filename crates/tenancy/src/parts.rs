@@ -39,11 +39,19 @@ pub(super) struct DatabaseParts {
 }
 
 impl Database {
-    /// Adds a value of the program's own, such as a client for another service, which jobs and consumers read with
-    /// [`Database::extension`]. Daybook's own parts are not kept here.
+    /// Adds a value of the program's own, such as a client for another service, which code that has this database reads
+    /// with [`Database::extension`]. It replaces an earlier value of the same type. A program adds its values with
+    /// [`App::extension`](crate::App::extension); this function is for a database without an App. Daybook's own parts
+    /// are not kept here.
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.with(|parts| parts.extensions.insert(value))
+    }
+
+    /// Adds all of a program's values, in place of those of the same types.
+    #[must_use]
+    pub fn with_extensions(self, extensions: &Extensions) -> Self {
+        self.with(|parts| parts.extensions.insert_all(&extensions.0))
     }
 
     /// Returns the program's value of this type, if one was added.
@@ -116,8 +124,19 @@ impl Database {
     }
 }
 
+/// The program's own values, before a database carries them.
+#[derive(Clone, Default)]
+pub struct Extensions(TypeMap);
+
+impl Extensions {
+    /// Adds a value, in place of the one of its type.
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(value);
+    }
+}
+
 impl TeamTx {
-    /// Returns the program's value of this type, if one was added to the [`Database`].
+    /// Returns the program's value of this type, if [`App::extension`](crate::App::extension) added one.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.database.extension()
     }
@@ -140,6 +159,13 @@ impl TypeMap {
     fn insert<T: Any + Send + Sync>(&mut self, value: T) {
         self.0.retain(|(id, _)| *id != TypeId::of::<T>());
         self.0.push((TypeId::of::<T>(), Arc::new(value)));
+    }
+
+    /// Adds all values of another map, in place of those of their types.
+    fn insert_all(&mut self, values: &Self) {
+        self.0
+            .retain(|(id, _)| values.0.iter().all(|(replaced, _)| replaced != id));
+        self.0.extend(values.0.iter().cloned());
     }
 
     fn get<T: Any>(&self) -> Option<&T> {
@@ -184,6 +210,19 @@ mod tests {
                 .with_layer_parts(Clocks { offset: 1 })
                 .extension::<Clocks>()
                 .is_none()
+        );
+    }
+
+    #[tokio::test]
+    async fn an_apps_values_replace_those_of_the_same_types() {
+        let database = Database::unconnected().with_extension("kept").with_extension(1_u8);
+        let mut extensions = Extensions::default();
+        extensions.insert(2_u8);
+        extensions.insert(3_u8);
+        let database = database.with_extensions(&extensions);
+        assert_eq!(
+            (database.extension::<&str>(), database.extension::<u8>()),
+            (Some(&"kept"), Some(&3))
         );
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use daybook::App;
 use daybook::assert_events;
 use daybook::error::Error;
 use daybook::events::{
@@ -83,6 +84,32 @@ async fn refuses(tx: &TeamTx, event: &Event) -> ConsumerResult {
 async fn filtered(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     tx.extension::<Recording>().unwrap().add(events);
     Ok(())
+}
+
+/// A value of the tests' program.
+#[derive(Debug, Clone)]
+struct Greeting(&'static str);
+
+#[event_consumer(all, name = "greets")]
+async fn greets(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    let Greeting(greeting) = tx.extension::<Greeting>().ok_or("the program has no Greeting")?;
+    jot(tx, &format!("{greeting} {}", event.object_label)).await
+}
+
+#[tokio::test]
+async fn a_consumer_reads_the_newest_of_the_programs_values_of_one_type() {
+    let stage = Stage::new().await;
+    let program = App::new()
+        .consumers(Consumers::of([greets::CONSUMER]).unwrap())
+        .extension(Greeting("Goodbye"))
+        .extension(Greeting("Hello"));
+    let database = program.equip(stage.database.clone()).unwrap();
+    let tx = database.begin(&stage.ada.context).await.unwrap();
+    create_model_with_event(&tx, widget::named("a"), Track::All)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(jottings(&stage).await, ["Hello a"]);
 }
 
 #[tokio::test]

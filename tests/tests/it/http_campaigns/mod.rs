@@ -3,10 +3,15 @@
 pub mod lost_updates;
 mod refusals;
 
+use axum::Router;
 use axum::http::{Method, StatusCode};
+use axum::routing::get;
 use daybook::assert_events;
+use daybook::error::{Error, Result};
+use daybook::http::Team;
 use daybook::tenancy::Role;
-use daybook_tests::http::TestApp;
+use daybook::testing::TestDb;
+use daybook_tests::http::{TestApp, sample_program};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -270,4 +275,24 @@ async fn health_does_not_depend_on_the_database_but_readiness_does() {
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ready.json(), json!({"status": "the database does not answer"}));
     assert_eq!(anybody.at(Method::GET, "/healthz").await.ok(), json!({"status": "ok"}));
+}
+
+#[tokio::test]
+async fn a_route_reads_the_programs_own_values() {
+    #[derive(Debug, Clone)]
+    struct Greeting(&'static str);
+    let greet = async |team: Team| -> Result<&'static str> {
+        let Greeting(greeting) = team
+            .extension::<Greeting>()
+            .ok_or_else(|| Error::internal("the program has no Greeting"))?;
+        Ok(*greeting)
+    };
+    let program = sample_program()
+        .routes(Router::new().route("/greeting", get(greet)))
+        .extension(Greeting("Hello"));
+    let db = TestDb::with_migrations(program.migrations().clone()).await;
+    let options = db.options();
+    let app = TestApp::start_as(program, db, options).await;
+    let ada = app.member("ada", Role::Owner).await;
+    assert_eq!(ada.get("/greeting").await.is(StatusCode::OK).text(), "Hello");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use daybook::events::Consumers;
 use daybook::prelude::*;
-use daybook_tests::jobs::Shop;
+use daybook_tests::jobs::{Shop, program};
 use daybook_tests::{eventually, widget};
 use serde_json::{Value, json};
 
@@ -51,6 +51,21 @@ async fn forgetful(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     } else {
         Ok(())
     }
+}
+
+/// A value of the tests' program.
+#[derive(Debug, Clone)]
+struct Greeting(&'static str);
+
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "greeter")]
+async fn greeter(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let Greeting(greeting) = ctx.extension::<Greeting>().ok_or("the program has no Greeting")?;
+    let tx = ctx.begin().await?;
+    if ctx.once(&tx).await? {
+        jot_down(&tx, &format!("{greeting} {}", event.object_label)).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 #[derive(Debug, Serialize)]
@@ -120,6 +135,15 @@ async fn shop_with(consumer: &'static daybook::events::ConsumerDef) -> Shop {
     let shop = Shop::with(Consumers::of([consumer]).unwrap()).await;
     shop.began(consumer.name).await;
     shop
+}
+
+#[tokio::test]
+async fn a_durable_consumer_reads_the_programs_own_values() {
+    let program = program(Consumers::of([greeter::CONSUMER]).unwrap()).extension(Greeting("Hello"));
+    let shop = Shop::of(program).await;
+    shop.began("greeter").await;
+    shop.stage.widget("a").await;
+    eventually("a jotting", async || jottings(&shop).await == ["Hello a"]).await;
 }
 
 #[tokio::test]

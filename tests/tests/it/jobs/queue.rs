@@ -7,7 +7,7 @@ use daybook::events::Consumers;
 use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick, short_lost_timeout};
-use daybook_tests::{PATIENCE, eventually};
+use daybook_tests::{PATIENCE, eventually, widget};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::Notify;
@@ -50,6 +50,30 @@ async fn a_job_commits_with_its_transaction_and_runs_on_behalf_of_the_requester(
     assert_eq!(event.actor.kind(), "job");
     assert_eq!(event.on_behalf_of.unwrap().id, shop.stage.ada.user_id);
     assert_eq!(event.correlation_id, context.correlation_id);
+}
+
+#[tokio::test]
+async fn a_job_reads_the_programs_own_values() {
+    #[derive(Debug, Clone)]
+    struct Greeting(&'static str);
+    #[derive(Serialize, Deserialize)]
+    struct Greet;
+    #[async_trait]
+    impl Job for Greet {
+        const NAME: &'static str = "greet";
+        async fn run(self, session: &JobSession) -> JobResult {
+            let Greeting(greeting) = session.extension::<Greeting>().ok_or("the program has no Greeting")?;
+            let tx = session.begin().await?;
+            create_model_with_event(&tx, widget::named(greeting), Track::All).await?;
+            tx.commit().await?;
+            Ok(())
+        }
+    }
+    let program = program(Consumers::none()).job::<Greet>().extension(Greeting("Hello"));
+    let shop = Shop::of(program).await;
+    let id = shop.ask(Greet).await;
+    shop.until(id, &["1 succeeded"]).await;
+    assert_events!(shop.stage.team, ["CREATED widget “Hello”"]);
 }
 
 #[tokio::test]
