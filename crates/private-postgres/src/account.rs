@@ -17,8 +17,9 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Returns this process's own user; for root the owner of `cluster`, if it exists; else `postgres`, else `nobody`.
-    /// So a cluster keeps its owner when, for example, a user `postgres` is added later.
+    /// Returns the user that runs the server. This is the process's own user. If that is root, it is the owner of
+    /// `cluster` if the cluster exists, else `postgres`, else `nobody`. So a cluster keeps its owner when, for example,
+    /// a user `postgres` is added later.
     pub fn for_cluster(cluster: &Path, name: &Name) -> Result<Self, StartError> {
         let own = Self {
             uid: geteuid().as_raw(),

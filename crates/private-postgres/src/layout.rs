@@ -30,7 +30,7 @@ const MAX_SOCKET_DIR_BYTES: usize = 80;
 /// The size above which the log is emptied at the next start.
 const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
-/// The paths of a private database and the user that owns them. See the module.
+/// The paths of a private database and the user that owns them. The module comment has a table of them.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub name: Name,

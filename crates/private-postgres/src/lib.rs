@@ -54,7 +54,7 @@ const PORT: u16 = 5432;
 /// is killed (`kill -9`), the server keeps running, and the next start adopts it.
 #[derive(Debug)]
 pub struct PrivatePostgres {
-    // Before the lock, so that a drop requests the shutdown before another service can lock the folder.
+    // Declared before the lock, so that a drop requests the shutdown before another service can lock the folder.
     server: Server,
     name: Name,
     home: PathBuf,

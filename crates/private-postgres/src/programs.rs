@@ -11,7 +11,7 @@ use super::layout::Layout;
 pub(super) const MIN_MAJOR: u16 = 15;
 /// The major version that is downloaded if the machine has none and no cluster needs another one.
 const FETCHED_MAJOR: u16 = 17;
-/// The URL from which the crate's feature `theseus` downloads.
+/// The URL from which `postgresql_embedded` downloads, with its feature `theseus`.
 const RELEASES_URL: &str = "https://github.com/theseus-rs/postgresql-binaries";
 /// How long the download may take. The archive is about 10 to 40 MB.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
@@ -24,9 +24,9 @@ pub struct SearchPath {
 }
 
 impl SearchPath {
-    /// Returns only the folder in the environment variable `variable` if it is set: an operator who names a folder
-    /// wants that one or an error. Otherwise `PATH`, `pg_config --bindir`, the usual folders of Debian, Homebrew and Red
-    /// Hat (the highest version first), and finally a download.
+    /// Returns the search path for a program. If the environment variable `variable` is set, it has only that folder:
+    /// an operator who names a folder wants that one, or an error. Otherwise it has `PATH`, `pg_config --bindir`, the
+    /// usual folders of Debian, Homebrew and Red Hat (the highest version first), and finally a download.
     pub fn from_env(variable: &str) -> Self {
         if let Some(folder) = env::var_os(variable).filter(|value| !value.is_empty()) {
             return Self::only(folder);
@@ -51,7 +51,7 @@ impl SearchPath {
         }
     }
 
-    /// Removes the download.
+    /// Removes the download from the search path.
     #[must_use]
     pub fn without_download(mut self) -> Self {
         self.fetch = false;
@@ -76,8 +76,9 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Returns the first programs that the layout's account can run: of version `major` if a cluster needs it (a cluster
-    /// never changes its major version), else [`MIN_MAJOR`] or newer.
+    /// Returns the first programs on the search path that the layout's account can run. If a cluster exists, they must
+    /// be of its version `major`, because a cluster never changes its major version. Otherwise they must be
+    /// [`MIN_MAJOR`] or newer.
     pub async fn find(search: &SearchPath, layout: &Layout, major: Option<u16>) -> Result<Self, StartError> {
         let mut searched = Vec::new();
         for folder in &search.folders {

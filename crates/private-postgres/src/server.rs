@@ -50,7 +50,7 @@ enum ProbeResult {
 }
 
 impl Server {
-    /// Returns the server that already runs on the cluster, as it does after its service was killed.
+    /// Returns the server that already runs on the cluster, which happens after its service was killed.
     ///
     /// `postmaster.pid` alone proves nothing: after a crash its pid may belong to another program. So the process must
     /// have this cluster in its arguments, and the server at the socket must report that it serves this cluster.

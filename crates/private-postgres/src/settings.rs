@@ -26,8 +26,8 @@ impl Settings {
     /// - the advice in errors. It mentions `SHOP_DATA_DIR` for the data folder and `DATABASE_URL` for another server,
     ///   so the program should read both.
     ///
-    /// A name has 1 to 32 of the characters `a-z`, `0-9` and `_`, a letter first. Another one fails when the server is
-    /// started ([`StartError::Name`]).
+    /// A name has 1 to 32 of the characters `a-z`, `0-9` and `_`, a letter first. An invalid name is an error when the
+    /// server is started ([`StartError::Name`]).
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

@@ -5,9 +5,9 @@
 //!
 //! The thread also decides which logs have their files open: see `open_files`.
 //!
-//! **The order of a commit**: first, each run's bytes are written to its own file without a sync. A full disk is found
-//! here, and then only that run fails. Next, all bytes are written to the write-ahead log with one fsync. Only then are
-//! the lines published to readers and acknowledged to writers.
+//! **The order of a commit**: first, each run's bytes are written to its own file without a sync. If the disk is full,
+//! this write fails, and only that run is affected. Next, all bytes are written to the write-ahead log with one fsync.
+//! Only then are the lines published to readers and acknowledged to writers.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -179,7 +179,7 @@ impl ActiveSegment {
     }
 }
 
-/// Work for the sync thread, which does it in order.
+/// A request to the sync thread, which handles requests in order.
 enum ToSync {
     /// Sync all files that a segment covers; then the segment can be reused.
     Segment(ActiveSegment),
@@ -196,8 +196,8 @@ struct Segments {
     make: MakeSegment,
     bytes: u64,
     made: usize,
-    /// In the order in which they were written. So the segments that recovery reads are always the newest ones, without
-    /// a hole.
+    /// The free segments, in the order in which they were written. So the segments that recovery reads are always the
+    /// newest ones, without a hole.
     free: VecDeque<Box<dyn Disk>>,
     full: mpsc::Sender<ToSync>,
     synced: mpsc::Receiver<io::Result<Box<dyn Disk>>>,
@@ -354,7 +354,10 @@ impl CommitLoop {
         for log in logs {
             let Some(piece) = log.take() else { continue };
             if let Err(error) = self.write(log, &piece)? {
-                tracing::warn!(run = %log.key().run_id, "run logs: could not write the run's file: {error}");
+                tracing::warn!(
+                    run = %log.key().run_id,
+                    "run logs: could not write the run's file, so its log must be opened again: {error}"
+                );
                 log.give_up(&describe(&error));
                 continue;
             }
@@ -393,7 +396,9 @@ impl CommitLoop {
     /// Stops all writing. After a failed fsync the on-disk state is unknown, so a new writer node must recover the
     /// write-ahead log.
     fn give_up(self, logs: &[Arc<Log>], error: &io::Error) {
-        tracing::error!("run logs: a commit failed: {error}");
+        tracing::error!(
+            "run logs: could not commit lines, so this writer node stops, and a new one must recover its logs: {error}"
+        );
         self.shared.broken.store(true, Ordering::Release);
         let reason = describe(error);
         let waiting = {

@@ -3,9 +3,9 @@
 //! Only the committer thread reopens the file and closes it. So nothing is written between a sync and the close after
 //! it.
 //!
-//! **Invariant:** a closed file has no lock of its own and needs none. Another process opens a log only with the run's
-//! lease. If it shares this storage, it gets that lease only when the lock of this process's write-ahead log is free.
-//! The committer thread holds that lock as long as it runs. When the file is reopened, its lock is taken again, and the
+//! **Invariant:** a closed file has no lock and needs none. Another process opens a log only with the run's lease. If
+//! it shares this storage, it gets that lease only when the lock of this process's write-ahead log is free. The
+//! committer thread holds that lock as long as it runs. When the file is reopened, its lock is taken again, and the
 //! file is not written if its length is not the length that this process has written.
 
 use std::fs::{File, TryLockError};
@@ -116,7 +116,7 @@ impl LogFile {
         let FileState::Open(file) = &*state else { return None };
         let file = file.clone();
         // Another thread may keep the descriptor until the file is synced, so the file is unlocked explicitly.
-        unlock(&file);
+        unlock(&file, &self.path);
         *state = FileState::Idle;
         Some(file)
     }
@@ -124,7 +124,7 @@ impl LogFile {
     /// Unlocks the file for other processes. This process writes no more lines to it.
     pub(super) fn release(&self) {
         if let FileState::Open(file) = std::mem::replace(&mut *self.state(), FileState::Released) {
-            unlock(&file);
+            unlock(&file, &self.path);
         }
     }
 
@@ -153,8 +153,11 @@ impl LogFile {
     }
 }
 
-fn unlock(file: &File) {
+fn unlock(file: &File, path: &Path) {
     if let Err(error) = file.unlock() {
-        tracing::warn!("run logs: could not unlock a log's file: {error}");
+        tracing::warn!(
+            "run logs: could not unlock {}, so other processes can't write this log: {error}",
+            path.display()
+        );
     }
 }

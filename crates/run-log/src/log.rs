@@ -35,7 +35,7 @@ pub struct Durable {
     pub bytes: u64,
     /// The number of its last line.
     pub sequence: u64,
-    /// Set when this process adds no more lines.
+    /// The reason why this process adds no more lines. `None` while it may add some.
     pub end: Option<LogEnd>,
 }
 
@@ -240,7 +240,7 @@ impl Log {
         Ok(appended)
     }
 
-    /// Returns whether the log has its last line. [`complete`](Self::complete) may not be called yet.
+    /// Returns whether the log has its last line, even if [`complete`](Self::complete) was not called yet.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -429,7 +429,7 @@ impl Log {
     /// Stops accepting lines, truncates the part of the file that is not durable if that is possible, and unlocks the
     /// file. Only the committer thread may call this, because only it knows what is about to become durable.
     pub(super) fn give_up(&self, reason: &str) {
-        // If this fails, the next process that opens the file truncates it as far as it can tell.
+        // If this fails, the next process that opens the file truncates an incomplete last line.
         let _ = self.file.truncate(self.durable.borrow().bytes);
         // The file is unlocked before the failure is published, because a subscriber may open it.
         self.file.release();

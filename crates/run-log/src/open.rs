@@ -26,8 +26,8 @@ pub(super) fn recover_file(file: &File) -> io::Result<(InitialState, Damage, Opt
     let mut found = InitialState::default();
     let mut damage = Damage::default();
     let mut completed = None;
-    // Unreadable lines count as lines only if a readable line follows. The garbage that a power cut leaves at the end
-    // of a file may contain line breaks, too.
+    // Unreadable lines count as lines only if a readable line follows, because the garbage that a power cut leaves at
+    // the end of a file may contain line breaks.
     let mut unsure = 0;
     let mut at = 0;
     let mut reader = BufReader::with_capacity(1 << 18, file);

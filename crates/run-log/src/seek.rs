@@ -39,7 +39,7 @@ pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64
             let share = (sequence - low_sequence) as f64 / (high_sequence - low_sequence) as f64;
             low + (span as f64 * share) as u64
         };
-        // A guess just beyond the line costs a second read, so the guess is a little lower.
+        // A guess just beyond the line costs a second read, so the guess is moved a little lower.
         let guess = guess.saturating_sub(SCAN_BYTES / 4).clamp(low + 1, high - 1);
         let Some((at, found)) = next_line(source, guess, high)? else {
             // No readable line begins there, so the wanted line is before it.
@@ -57,7 +57,7 @@ pub fn offset_of(source: &mut Source, sequence: u64, end: u64) -> io::Result<u64
             (high, high_sequence) = (at, found);
             bound = at;
         }
-        // If interpolation narrowed the range by less than half, the next step halves it.
+        // If the interpolation has narrowed the range by less than half, the next step halves the range instead.
         halve = high - low > span / 2;
     }
     let mut lines = LineReader::new(low, bound);
@@ -78,7 +78,7 @@ fn last_sequence(source: &mut Source, end: u64) -> io::Result<Option<u64>> {
         let mut last = None;
         let mut first = from > 0;
         while let Some(line) = lines.next(source)? {
-            // The first one is the rest of a line.
+            // The block may begin inside a line, so its first piece is not a complete line.
             if !std::mem::replace(&mut first, false) {
                 last = sequence_of(line).or(last);
             }

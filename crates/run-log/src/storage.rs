@@ -207,8 +207,9 @@ pub struct WriterNode {
 impl WriterNode {
     /// Starts a node in a storage: creates its write-ahead log and starts the committer, a thread.
     ///
-    /// `may_write` is called before each commit. If it returns false, the commit fails, and the node writes no more. It
-    /// is for processes that don't share the storage and agree by a lease on who writes; otherwise it is `|| true`.
+    /// `may_write` is called before each commit. If it returns false, the commit fails, and the node writes no more.
+    /// Use it if processes that don't share the storage agree by a lease on which of them writes. Otherwise pass
+    /// `|| true`.
     ///
     /// # Errors
     /// [`LogError::Unwritable`].

@@ -44,7 +44,7 @@ impl Disk for File {
     }
 }
 
-/// A folder of segments. This process has it locked as long as it runs.
+/// A folder of segments, which this process keeps locked as long as it runs.
 #[derive(Debug)]
 pub(super) struct WalFolder {
     folder: PathBuf,

@@ -29,8 +29,8 @@ pub(super) struct EventDraft {
 struct Problems(Vec<String>);
 
 impl EventDraft {
-    /// Returns the value at `path` for writing, and creates it if it is missing. Returns none, and notes a problem, if
-    /// the name is reserved, the path is too long or the object is full.
+    /// Returns the value at `path` for writing, and creates it if it is missing. Returns `None`, and notes a problem,
+    /// if the name is reserved, the path is too long or the object is full.
     pub(super) fn at_path(&mut self, path: Cow<'static, str>) -> Option<&mut Value> {
         let end = path.bytes().position(|byte| byte == b'.').unwrap_or(path.len());
         let Self { fields, problems, .. } = self;

@@ -48,7 +48,7 @@ pub(super) struct EventScope {
     /// The request's head. None if no client started this work.
     pub(super) head: Option<RequestHead>,
     pub(super) bytes_in: AtomicU64,
-    /// The client's request body was not received completely.
+    /// Whether the client's request body was not received completely.
     pub(super) request_body_failed: AtomicBool,
     state: Mutex<ScopeState>,
 }
@@ -168,8 +168,8 @@ impl WideEvent {
         self.0.as_ref().map(|scope| &scope.ids)
     }
 
-    /// Wraps `work` so that [`WideEvent::current`] returns this event in it. For spawned tasks that belong to the
-    /// request.
+    /// Wraps `work` so that [`WideEvent::current`] returns this event in it. Use it for spawned tasks that belong to
+    /// the request.
     pub fn carry<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(self.clone(), work)
     }

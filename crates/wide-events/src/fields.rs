@@ -51,8 +51,8 @@ pub enum Value {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fields {
     entries: Vec<(Name, Value)>,
-    /// One bit for each name (a Bloom filter with one hash). It shows for most new names without a search that they are
-    /// new.
+    /// A Bloom filter with one hash: one bit for each name. For most new names it shows, without a search, that the
+    /// object doesn't have them yet.
     seen: u128,
 }
 

@@ -12,7 +12,7 @@ use super::redaction::REDACTED;
 /// Maximum length of a query parameter's name in an event.
 const MAX_PARAMETER_NAME_BYTES: usize = 256;
 
-/// The parts of a request's head that events have.
+/// The parts of a request's head that its event has.
 #[derive(Debug, Clone)]
 pub(super) struct RequestHead {
     pub(super) method: Method,

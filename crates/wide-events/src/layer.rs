@@ -48,7 +48,7 @@ impl WideEventLayer {
         Self { events }
     }
 
-    /// The pipeline of its events.
+    /// Returns the pipeline of the layer's events.
     pub fn events(&self) -> &WideEvents {
         &self.events
     }
@@ -144,7 +144,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let (Some(inner), Some(guard)) = (this.inner.as_mut().as_pin_mut(), &this.guard) else {
-            // Polled again after its end: a future may return anything then.
+            // The future was polled again after its end. The contract of `Future` allows any result then.
             return Poll::Pending;
         };
         let answer = ready!(guard.event().inside(|| inner.poll(cx)));
@@ -165,7 +165,7 @@ where
     }
 }
 
-/// Ends a request's event when it is dropped. Its fields have what it has observed, which decides the outcome.
+/// Ends a request's event when it is dropped. Its fields record what happened to the answer, which decides the outcome.
 #[derive(Debug)]
 pub(super) struct EventGuard {
     scope: Arc<EventScope>,
@@ -204,7 +204,7 @@ impl EventGuard {
         self.complete = true;
     }
 
-    /// The answer's body returned an error after its head was sent.
+    /// Records that the answer's body returned an error after its head was sent.
     pub(super) fn body_failed(&mut self, error: EventError) {
         self.failed(error);
     }

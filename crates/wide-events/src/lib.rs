@@ -2,8 +2,8 @@
 //!
 //! # How an event is made
 //!
-//! When a request ends, in whatever way ([`Outcome`]), its event is finalized, snapshotted, redacted, validated, sampled
-//! and passed to the [`Sink`], in this order.
+//! When a request ends, in whatever way ([`Outcome`]), its event is finalized, snapshotted, redacted, validated,
+//! sampled and passed to the [`Sink`], in this order.
 //!
 //! ```text
 //! request ─► EventGuard + EventScope ─► handler: event.set(…) ─► response body ─► drop ─► pipeline ─► buffer ─► stdout
@@ -16,7 +16,7 @@
 //!
 //! **Invariant:** a request never waits for its event, neither for a slow stdout nor because of a schema error.
 //!
-//! Deliberately absent: an exporter, because other programs ship stdout; and any knowledge of the service that uses
+//! Deliberately absent: an exporter, because other programs ship stdout, and any knowledge of the service that uses
 //! this crate.
 
 #![deny(missing_docs)]

@@ -23,7 +23,7 @@ pub enum Outcome {
     AbortedMidBody,
     /// The client disconnected, or violated the protocol, before its own body was complete; the status is 499.
     UploadAborted,
-    /// The connection now uses another protocol, such as WebSocket. It has a separate event at its end.
+    /// The connection was upgraded to another protocol, such as WebSocket. Its end is a separate event.
     Upgraded,
     /// Work for which no client waits was dropped before its end, as at a shutdown.
     Cancelled,

@@ -42,7 +42,7 @@ pub struct WideEventCounts {
     pub emitted: u64,
     /// Events that were left out by their sample rate.
     pub sampled_out: u64,
-    /// Events that were lost, because the reader of the lines is too slow or has disconnected.
+    /// Events that were lost, because the reader of the output was too slow or had disconnected.
     pub dropped: u64,
     /// Events that have not ended, or are not written yet.
     pub open: u64,
@@ -109,7 +109,7 @@ impl WideEvents {
 
     /// Emits the event of a scope that has ended.
     pub(super) fn emit(&self, scope: &EventScope, end: ScopeEnd, draft: EventDraft) {
-        // An outcome that code has marked counts, unless the end is more specific: a disconnected client, a panic.
+        // The outcome that code has marked is used, unless the end is more specific: a disconnected client, a panic.
         let outcome = match (end.outcome, draft.outcome) {
             (Outcome::Success | Outcome::ClientError | Outcome::Error, Some(marked)) => marked,
             (Outcome::Success, None) if draft.error.is_some() => Outcome::Error,

@@ -38,7 +38,7 @@ impl fmt::Debug for Sampling {
 }
 
 impl Default for Sampling {
-    /// Rate 1, no rates for routes, and requests of two seconds or more are slow.
+    /// Emits all events (rate 1), has no rates for routes, and counts requests of two seconds or more as slow.
     fn default() -> Self {
         Self {
             rate: 1.0,
@@ -55,7 +55,7 @@ pub(super) struct SamplingInput<'a> {
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
     pub(super) has_error: bool,
-    /// The time until the answer began. The length of a stream doesn't make its request slow.
+    /// The time until the answer began. The duration of a stream doesn't make its request slow.
     pub(super) answered_after: Duration,
     pub(super) route: Option<&'a str>,
     pub(super) trace_id: Uuid,
@@ -84,7 +84,8 @@ impl Sampling {
         self
     }
 
-    /// Sets the time after which a request without an answer is slow. Slow requests are always kept.
+    /// Sets the time until the beginning of the answer from which a request counts as slow. Slow requests are always
+    /// kept.
     #[must_use]
     pub fn slow(mut self, slow: Duration) -> Self {
         self.slow = slow;

@@ -17,7 +17,8 @@ use std::time::Duration;
 const MAX_BUFFERED_LINES: usize = 16_384;
 /// Maximum number of bytes in the buffer.
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
-/// One part in this many of both limits is reserved for important lines (failures, clients that disconnected).
+/// The reserved share of both limits, as its denominator: a quarter is only for important lines (failures, clients that
+/// disconnected).
 const RESERVED_FRACTION: usize = 4;
 /// Capacity that an emptied buffer keeps.
 const RETAINED_BYTES: usize = 256 * 1024;
@@ -44,7 +45,7 @@ struct SinkState {
     writer_done: Condvar,
     emitted: AtomicU64,
     dropped: AtomicU64,
-    /// `close` has timed out. The lines that are being written were counted as dropped.
+    /// Whether `close` has timed out. Then the lines that were being written are counted as dropped.
     abandoned: AtomicBool,
 }
 
@@ -56,10 +57,10 @@ struct LineBuffer {
     writing_bytes: usize,
     /// The number of dropped lines that no line has reported yet.
     unreported: u64,
-    /// The writer waits on `wake_writer`.
+    /// Whether the writer waits on `wake_writer`.
     writer_waits: bool,
     closed: bool,
-    /// The writer thread could not be started, or has ended.
+    /// Whether the writer thread could not be started, or has ended.
     writer_ended: bool,
 }
 
@@ -103,7 +104,7 @@ impl Sink {
     }
 
     /// Creates a sink that writes to the process's stdout, without std's lock and buffer. If the process was started
-    /// without a stdout, it is `/dev/null`, which accepts everything.
+    /// without a stdout, Rust has opened `/dev/null` in its place, which accepts everything.
     pub fn stdout() -> Self {
         use std::os::fd::AsFd as _;
         match io::stdout().as_fd().try_clone_to_owned() {
@@ -327,9 +328,9 @@ impl SinkState {
 /// State of the writer between batches.
 #[derive(Debug, Default)]
 struct WriterState {
-    /// The last line was written in part, so that a newline must come before the next line.
+    /// Whether the last line was written only in part, so that a newline must come before the next line.
     torn: bool,
-    /// The last write failed, and stderr has a message about it.
+    /// Whether the last write failed. Then stderr already has a message about it.
     refused: bool,
 }
 

@@ -79,7 +79,7 @@ impl Detector {
         }
     }
 
-    /// Its index in [`Detector::ALL`].
+    /// Returns its index in [`Detector::ALL`].
     const fn index(self) -> usize {
         self as usize
     }

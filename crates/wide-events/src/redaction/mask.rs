@@ -41,7 +41,7 @@ pub(super) fn card(digits: &str) -> String {
     format!("{first}***{last}")
 }
 
-/// Masks an IP address: its network is kept: `203.0.113.***`, `2001:db8:***`.
+/// Masks an IP address but keeps its network: `203.0.113.***`, `2001:db8:***`.
 pub(super) fn ip(address: &std::net::IpAddr) -> String {
     match address {
         std::net::IpAddr::V4(address) => {

@@ -103,8 +103,8 @@ pub struct Redaction {
 }
 
 impl Default for Redaction {
-    /// Drops values with the name of a secret. In any text, drops credentials and masks e-mail addresses, payment cards
-    /// and IP addresses.
+    /// Creates the default rules. They drop values with the name of a secret. In any text they drop credentials, and
+    /// mask e-mail addresses, payment cards and IP addresses.
     fn default() -> Self {
         let mut rules = Self::none();
         for name in SECRET_NAMES {
@@ -116,13 +116,13 @@ impl Default for Redaction {
         for detector in Detector::ALL {
             rules = rules.detect(detector, detector.default_treatment());
         }
-        // The detector would do the same. A rule is faster.
+        // The detector would find it, too, but a rule for the path is faster.
         rules.path("ip", Treatment::Mask)
     }
 }
 
 impl Redaction {
-    /// Has no rules. [`Sensitive`] values are still redacted.
+    /// Creates redaction without rules. [`Sensitive`] values are still redacted.
     pub fn none() -> Self {
         Self {
             path_rules: PathRules::default(),
@@ -156,8 +156,8 @@ impl Redaction {
         self
     }
 
-    /// Drops only credentials (tokens, keys, passwords in URLs), by their form. For texts that people read, such as
-    /// lines on stderr.
+    /// Creates rules that drop only credentials (tokens, keys, passwords in URLs), which are found by their form. Use
+    /// them for texts that people read, such as lines on stderr.
     pub fn credentials() -> Self {
         let credentials = Detector::ALL
             .into_iter()
@@ -173,7 +173,7 @@ impl Redaction {
         self
     }
 
-    /// Adds a rule for a form in any text.
+    /// Sets the treatment of what a detector finds in any text.
     #[must_use]
     pub fn detect(mut self, detector: Detector, treatment: Treatment) -> Self {
         self.detectors.set(detector, Some(treatment));

@@ -2,7 +2,7 @@
 
 use super::Detector;
 
-/// Which of the relevant characters a text contains.
+/// Properties of a text that show which detectors can't match it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Prefilter {
     classes: u16,
