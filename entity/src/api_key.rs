@@ -22,7 +22,7 @@ pub struct Model {
     pub role: String,
     /// The person who created it.
     pub created_by: Option<Uuid>,
-    /// The member who is responsible for the key: it is revoked with them.
+    /// The member who is responsible for the key. It is revoked when this member leaves.
     pub owned_by: Option<Uuid>,
     /// When that member took over the key from another.
     pub adopted_at: Option<DateTimeUtc>,

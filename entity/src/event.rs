@@ -12,11 +12,11 @@ pub struct Model {
     pub id: Uuid,
     /// The team.
     pub team_id: Uuid,
-    /// `CREATED`, `UPDATED`, `DELETED`, `STATE_CHANGED` or `CUSTOM`.
+    /// `CREATED`, `UPDATED`, `DELETED`, `STATE_CHANGED`, `RESTORED` or `CUSTOM`.
     pub event_type: String,
     /// The name of a `CUSTOM` event.
     pub event_name: Option<String>,
-    /// The model's type.
+    /// The object's type: its model's `OBJECT_TYPE`.
     pub object_type: String,
     /// The object's id, as text.
     pub object_id: String,
@@ -38,7 +38,7 @@ pub struct Model {
     pub on_behalf_of: Option<Uuid>,
     /// That person's name when the event was recorded.
     pub on_behalf_of_name: Option<String>,
-    /// How the change came in.
+    /// The channel of the change: `http`, `cli` or a job's name.
     pub via: Option<String>,
     /// The reason, as a person wrote it.
     pub reason: Option<String>,

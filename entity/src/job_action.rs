@@ -26,7 +26,7 @@ pub struct Model {
     pub parts: Option<Json>,
     /// The complete payload.
     pub payload: Json,
-    /// The transaction that wrote the row.
+    /// The number of the transaction that wrote the row.
     pub transaction_id: i64,
 }
 

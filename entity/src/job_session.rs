@@ -7,7 +7,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "job_sessions")]
 pub struct Model {
-    /// Its id.
+    /// The session's id.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The team.
@@ -26,7 +26,7 @@ pub struct Model {
     pub status: String,
     /// What the session does, as people read it.
     pub sentence: String,
-    /// The title in parts, if it has badges.
+    /// The sentence in parts, if it has badges.
     pub parts: Option<Json>,
     /// The job's input.
     pub input: Json,

@@ -24,7 +24,7 @@ pub struct Model {
     pub seq: i64,
     /// The number of messages since the person last read the notification.
     pub unread_count: i32,
-    /// Increases with every change of this row, so that the newest state wins.
+    /// Increases with every change of this row. Of two states, the one with the higher version is newer.
     pub version: i64,
     /// When it was read; null while it is unread.
     pub read_at: Option<DateTimeUtc>,

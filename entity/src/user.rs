@@ -14,12 +14,14 @@ pub struct Model {
     pub issuer: String,
     /// The person's id at the issuer: the token's `sub`.
     pub subject: String,
-    /// The subject. In rows from before names belonged to memberships: the name that the person who added them entered.
+    /// The same as `subject`. In rows that are older than `memberships.display_name`, it is the name that was entered
+    /// when the person was added.
     pub display_name: String,
-    /// In rows from before addresses belonged to memberships: the address that the person who added them entered.
+    /// Null. In rows that are older than `memberships.email`, it is the address that was entered when the person was
+    /// added.
     pub email: Option<String>,
-    /// The person's own name, from their verified token or entered by themselves. Null: teams use the name that they
-    /// entered.
+    /// The person's own name, from their verified token or entered by themselves. If it is null, each team uses the
+    /// name that it entered.
     pub own_name: Option<String>,
     /// The person's own address, from their verified token.
     pub own_email: Option<String>,

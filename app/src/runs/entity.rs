@@ -1,5 +1,5 @@
-//! A long run: what is known about it, and where its log is. Code reads `summary_json` separately: it is long, and it
-//! is a text that is compared byte by byte.
+//! A long run: what is known about it, and where its log is. The column `summary_json` is not in the entity. Code reads
+//! it separately, because it is long, and because it is compared byte by byte as text.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub struct Model {
     pub log_lines: Option<i64>,
     /// The number of bytes of these lines.
     pub log_bytes: Option<i64>,
-    /// The process that holds the run's log.
+    /// The id of the writer node that writes the run's log.
     pub home: Option<Uuid>,
     /// The number of seconds without a heartbeat after which the writer is considered lost.
     pub lost_after_seconds: i32,
