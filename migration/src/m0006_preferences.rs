@@ -1,4 +1,4 @@
-//! What a person wants to be notified of, why they were notified, and up to where they have read.
+//! A person's preferences for notifications, the reasons for their notifications, and their read marks.
 //!
 //! The reason is stored with the notification when it is written: a preference that changes later must not rewrite what
 //! was true then. A person who only reads a thread gets a row among its followers with the reason `reader`: they

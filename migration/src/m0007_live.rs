@@ -1,5 +1,5 @@
-//! What the live socket needs to read: the changes in a thread, a team or an inbox since the last read; and the tickets
-//! that open the socket.
+//! The columns by which the live socket finds the changes in a thread, a team or an inbox since its last read, and the
+//! tickets that open the socket.
 //!
 //! A thread's `revision` counts changes of its messages, as `last_seq` counts the messages. There is no such number for
 //! a whole team, because each transaction that increased it would make all others wait. Instead, rows name the

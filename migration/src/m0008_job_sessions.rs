@@ -45,7 +45,7 @@ impl MigrationTrait for Migration {
                 CREATE INDEX job_sessions_job_idx ON job_sessions (team_id, job_id);
                 CREATE INDEX job_sessions_correlation_idx ON job_sessions (team_id, correlation_id);
                 CREATE INDEX job_sessions_moved_idx ON job_sessions (team_id, transaction_id);
-                -- For whoever looks across teams after sessions whose worker is silent.
+                -- For the workers, which search all teams for sessions without a recent heartbeat.
                 CREATE INDEX job_sessions_running_idx ON job_sessions (heartbeat_at) WHERE status = 'running';
                 CREATE TABLE job_actions (
                     team_id uuid NOT NULL,

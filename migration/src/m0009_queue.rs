@@ -39,7 +39,7 @@ impl MigrationTrait for Migration {
                     run_at timestamptz NOT NULL,
                     priority smallint NOT NULL,
                     max_attempts smallint NOT NULL CHECK (max_attempts > 0),
-                    -- Why it could not be handed over.
+                    -- The reason why the request could not be handed over.
                     refused text,
                     PRIMARY KEY (team_id, id)
                 );
@@ -50,13 +50,13 @@ impl MigrationTrait for Migration {
                     created_at timestamptz NOT NULL DEFAULT now(),
                     PRIMARY KEY (team_id, consumer, event_id)
                 );
-                -- Of the whole database, so that it has no team: it names no team's object.
+                -- A cursor belongs to the whole database. It has no team, and names no object of a team.
                 CREATE TABLE consumer_cursors (
                     consumer text PRIMARY KEY,
                     transaction_id bigint NOT NULL,
                     event_id uuid NOT NULL,
                     system_identifier text NOT NULL,
-                    -- Until what another cluster left behind is handed over.
+                    -- True while events that a dump of another cluster brought still have to be handed over.
                     restored boolean NOT NULL DEFAULT false,
                     restored_to uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
                     updated_at timestamptz NOT NULL DEFAULT now()
@@ -76,7 +76,8 @@ impl MigrationTrait for Migration {
                  CREATE POLICY workers ON job_requests TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT, UPDATE (refused), DELETE ON job_requests TO {WORKER_ROLE};
 
-                 -- How sessions end, whose worker is silent, and what is too old. Never inputs, contexts, errors.
+                 -- The workers see how sessions end, when their worker last sent a heartbeat, and how old they are. They
+                 -- never see inputs, contexts or errors.
                  CREATE POLICY workers ON job_sessions TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at, cancel_requested_at),
                      UPDATE (status, error, finished_at, heartbeat_at, transaction_id), DELETE ON job_sessions TO {WORKER_ROLE};
@@ -85,7 +86,7 @@ impl MigrationTrait for Migration {
                  CREATE POLICY workers ON idempotency_keys TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (ctid, created_at), DELETE ON idempotency_keys TO {WORKER_ROLE};
 
-                 -- With it: whether a row was written in this cluster, or restored into it.
+                 -- xmin shows whether a row was written in this cluster, or restored into it.
                  GRANT SELECT (xmin) ON events TO {RELAY_ROLE};
                  ALTER POLICY relay_reads_envelopes ON events
                      USING (current_user IN ('{RELAY_ROLE}', '{WORKER_ROLE}'));"

@@ -31,7 +31,7 @@ impl MigrationTrait for Migration {
                     created_at timestamptz NOT NULL DEFAULT now(),
                     started_at timestamptz,
                     completed_at timestamptz,
-                    -- json, not jsonb: the text as it was folded, so that it can be compared byte by byte.
+                    -- json keeps the text as it was written, and jsonb doesn't. The summary is compared byte by byte.
                     summary_json json,
                     input_file_count integer,
                     table_count integer,
@@ -60,7 +60,7 @@ impl MigrationTrait for Migration {
                 CREATE INDEX runs_session_idx ON runs (team_id, job_session_id) WHERE job_session_id IS NOT NULL;
                 CREATE INDEX runs_correlation_idx ON runs (team_id, correlation_id);
                 CREATE INDEX runs_moved_idx ON runs (team_id, transaction_id);
-                -- For whoever looks across teams: after runs that nobody ends, and after logs of long ago.
+                -- For the workers, which search all teams for runs whose writer is lost, and for old logs.
                 CREATE INDEX runs_open_idx ON runs (updated_at) WHERE completed_at IS NULL;
                 CREATE INDEX runs_kept_idx ON runs (completed_at) WHERE log_state IN ('closed', 'sealed');
                 CREATE TABLE run_leases (
@@ -72,7 +72,7 @@ impl MigrationTrait for Migration {
                     PRIMARY KEY (team_id, run_id, epoch),
                     FOREIGN KEY (team_id, run_id) REFERENCES runs (team_id, id) ON DELETE CASCADE
                 );
-                -- Processes: of no team, and they name no team's object.
+                -- The processes that write logs. A row has no team, and names no object of a team.
                 CREATE TABLE run_homes (
                     id uuid PRIMARY KEY,
                     url text NOT NULL,
@@ -80,7 +80,7 @@ impl MigrationTrait for Migration {
                     renewed_at timestamptz NOT NULL DEFAULT now(),
                     left_at timestamptz
                 );
-                -- With it, a ticket reads one run's log, as often as it holds.
+                -- A ticket with a run reads this run's log, any number of times until it expires.
                 ALTER TABLE ws_tickets ADD COLUMN run_id uuid;",
             )
             .await?;
@@ -92,7 +92,8 @@ impl MigrationTrait for Migration {
                  REVOKE DELETE ON runs FROM {APP_ROLE};
                  GRANT SELECT, INSERT, UPDATE (renewed_at, left_at), DELETE ON run_homes TO {APP_ROLE};
 
-                 -- Which runs nobody ends, and which logs are old. Never names, summaries, failures.
+                 -- The workers see which runs have no recent heartbeat, and which logs are old. They never see names,
+                 -- summaries or failures.
                  CREATE POLICY workers ON runs TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (team_id, id, status, completed_at, updated_at, log_state, home, lost_after_seconds)
                      ON runs TO {WORKER_ROLE};

@@ -16,7 +16,7 @@ use crate::rls::APP_ROLE;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The columns of an event that a program may set: all except `transaction_id` and `created_at`.
+/// The columns of an event that the run-time role may set: all except `transaction_id` and `created_at`.
 const EVENT_COLUMNS: &str = "team_id, id, event_type, event_name, object_type, object_id, object_label, threadable, \
      scope_type, scope_id, actor_kind, actor_id, actor_name, on_behalf_of, on_behalf_of_name, via, reason, event_data, \
      schema_version, correlation_id, causation_id, request_id";

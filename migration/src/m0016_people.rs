@@ -71,7 +71,7 @@ impl MigrationTrait for Migration {
                     CONSTRAINT invitations_identity_key UNIQUE (team_id, issuer, subject),
                     CONSTRAINT invitations_handle_key UNIQUE (team_id, handle)
                  );
-                 -- \"Who has invited me?\" is asked without a team.
+                 -- A person reads their invitations outside a team, by their identity.
                  CREATE INDEX invitations_identity_idx ON invitations (issuer, subject);
                  SET LOCAL lock_timeout = 0;",
             )

@@ -1,9 +1,8 @@
-//! Notifications that can be taken back, mentions that notify once, and values as lists show them.
+//! Lets deleted comments leave notifications, lets a mention notify only once, and shortens long values for lists.
 //!
 //! `unread_seqs` has the positions of the newest messages that a notification counts, so that a deleted comment is no
 //! longer counted. `mentioned` has the people whom a comment has mentioned so far, so that an edit notifies only the
 //! people that it adds.
-//! those whom it adds.
 
 use sea_orm_migration::prelude::*;
 

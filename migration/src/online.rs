@@ -120,7 +120,7 @@ async fn yes(connection: &SchemaManagerConnection<'_>, sql: String) -> Result<bo
 }
 
 /// Runs an `UPDATE` in each team until it finds no more rows, each time in a separate transaction. `$1` is the team and
-/// `$2` the number of rows that it may change. It must not find the rows again that it has changed.
+/// `$2` the number of rows that it may change. The statement must not find rows again that it has already changed.
 ///
 /// # Errors
 /// The errors of the statement. The changes of earlier transactions are kept.

@@ -74,7 +74,7 @@ where
         work(&transaction, team_id).await?;
         transaction.commit().await?;
     }
-    // In a migration's own transaction, the setting would outlive the savepoints above.
+    // If the migration runs in a transaction, the setting would otherwise stay set after the savepoints above.
     connection
         .execute_unprepared("SELECT set_config('daybook.team_id', '', true)")
         .await?;
@@ -116,7 +116,7 @@ pub async fn revoke_temp(connection: &impl ConnectionTrait) -> Result<(), DbErr>
     connection
         .execute_unprepared(
             "DO $$ BEGIN
-                 -- Asked first: two runs that change one row of pg_database at once would disturb each other.
+                 -- Checked first: of two migrations that change the same row of pg_database at once, one would fail.
                  IF pg_catalog.has_database_privilege('public', pg_catalog.current_database(), 'TEMPORARY') THEN
                      EXECUTE pg_catalog.format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC',
                          pg_catalog.current_database());
