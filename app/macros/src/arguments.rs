@@ -184,7 +184,7 @@ fn last_word(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// The error for an unknown argument, an argument without its value, or one with its value in parentheses.
+/// Returns the error for an unknown argument, an argument without its value, or one with its value in parentheses.
 fn not_an_argument(path: &Path) -> Error {
     let key = last_word(path);
     let message = match key.as_str() {

@@ -41,7 +41,7 @@ pub enum EventParameter {
     Slice,
 }
 
-/// An item without its body. The body is left to the compiler: it may use syntax that `syn` doesn't know.
+/// An item without its body. The body is not parsed, because it may use syntax that `syn` doesn't know.
 struct Head {
     attrs: Vec<Attribute>,
     vis: Visibility,
@@ -167,8 +167,8 @@ fn check_parameters(sig: &Signature) -> Result<(Type, Access, EventParameter)> {
     if takes.is_none() {
         errors.push(Error::new_spanned(
             events,
-            "the second parameter of a consumer is `event: &Event`, for one call an event, or `events: &[Event]`, for \
-             one call a batch",
+            "the second parameter of a consumer is `event: &Event`, for one call per event, or `events: &[Event]`, for \
+             one call per batch",
         ));
     }
     errors.into_result()?;
@@ -185,7 +185,8 @@ fn check_output(sig: &Signature) -> Result<Type> {
     }
 }
 
-/// Returns the type behind `&` or `&'_`. A named lifetime could require more than the registry can promise.
+/// Returns the type behind `&` or `&'_`. A named lifetime is refused, because it could require more than the registry
+/// can promise.
 fn behind_reference(ty: &Type) -> Option<&Type> {
     match plain(ty) {
         Type::Reference(reference)

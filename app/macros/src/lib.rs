@@ -45,7 +45,7 @@ use crate::function::{Access, EventParameter, Function};
 ///
 /// The function itself does not change, so a test can call it. The attribute adds a type with the function's name and
 /// visibility and one constant, `greet::CONSUMER`, for `Consumers::of([greet::CONSUMER])`; `use notices::greet` imports
-/// both. So no module or other type of that name can be in the same scope. The attribute also registers the consumer
+/// both. So the scope can't contain a module or another type of that name. The attribute also registers the consumer
 /// with the linker, so that `Consumers::linked()` finds it.
 #[proc_macro_attribute]
 pub fn event_consumer(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

@@ -1,7 +1,7 @@
-//! `#[event_consumer]`: what it reports about a wrong function. What it makes of a right one is tested in
-//! `tests/programs` of the workspace.
+//! Tests the errors that `#[event_consumer]` reports for a wrong function. The programs in `tests/tests/programs` test
+//! valid functions.
 //!
-//! After changing a message: `TRYBUILD=overwrite cargo test -p daybook-macros`, and read the difference.
+//! After you change a message, run `TRYBUILD=overwrite cargo test -p daybook-macros`, and read the difference.
 
 #[test]
 fn a_wrong_consumer_is_reported_with_its_place_and_reason() {

@@ -1,4 +1,4 @@
-//! A guest, and what events may record of it.
+//! The model of a guest, and what events may record of it.
 
 use daybook::prelude::*;
 use sea_orm::entity::prelude::*;

@@ -13,7 +13,7 @@ pub mod welcome;
 pub use migration::Migrator;
 pub use routes::routes;
 
-/// Returns the program, so that it can be run, or called in a test.
+/// Returns the program, which `main` runs and tests call.
 pub fn app() -> daybook::App {
     daybook::App::new()
         .model::<guest::Model>()

@@ -1,7 +1,7 @@
 //! Stand-ins for what `daybook::prelude` exports, so that the rejected consumers compile against this crate alone.
 //!
-//! The macro looks at tokens only and never resolves these types. With the real prelude, every case would build the
-//! whole service first, which took three minutes of each fresh test run.
+//! The macro looks at tokens only and never resolves these types. With the real prelude, the tests would have to build
+//! the whole service first, which takes three minutes.
 
 pub use daybook_macros::event_consumer;
 
