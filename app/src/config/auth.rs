@@ -5,10 +5,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 
 use super::settings::{Secret, Settings};
 
-/// Below this many bytes an HS256 secret can be guessed from one token (RFC 7518 §3.2).
+/// Minimum length of an HS256 secret, in bytes. A shorter one can be guessed from one token (RFC 7518 §3.2).
 pub(crate) const MIN_SECRET_BYTES: usize = 32;
 
-/// The length in PKCS#1 DER of a 2048-bit RSA key (RFC 7518 §3.3) with the shortest exponent.
+/// Minimum length of an RSA key in PKCS#1 DER, in bytes: that of a 2048-bit key (RFC 7518 §3.3) with the shortest
+/// exponent.
 const MIN_RSA_DER_BYTES: usize = 268;
 
 /// The settings of authentication.
@@ -122,7 +123,8 @@ impl PublicKey {
 }
 
 /// Returns whether an elliptic-curve key is on P-256. The library checks the curve only when it verifies a token.
-/// Therefore this verifies a token with a meaningless signature. Only a key on P-256 reports an invalid signature.
+/// Therefore this function verifies a token with a meaningless signature. Only a key on P-256 reports an invalid
+/// signature.
 fn is_on_p256(key: &DecodingKey) -> bool {
     let unsigned = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA";
     let verdict = jsonwebtoken::decode::<serde_json::Value>(unsigned, key, &Validation::new(Algorithm::ES256));
@@ -139,8 +141,8 @@ fn hs256_secret(value: &str) -> Result<Secret, String> {
     Ok(Secret::new(value))
 }
 
-/// Returns the PEM that a setting contains, or reads the file that it names. Some tools can't keep line breaks in a
-/// variable and write `\n`.
+/// Returns the PEM that a setting contains, or reads the file that it names. A `\n` in the value is read as a line
+/// break, because some tools can't keep line breaks in a variable.
 fn pem_text(value: &str) -> Result<String, String> {
     if value.contains("-----BEGIN") {
         return Ok(value.replace("\\n", "\n"));

@@ -9,11 +9,11 @@ use super::settings::Settings;
 pub struct ConnectionsConfig {
     /// Maximum number of connections of a process. None: half of the descriptors that it may open.
     pub max: Option<usize>,
-    /// How long a new connection may take to send the head of its first request.
+    /// Maximum time from a new connection to the complete head of its first request.
     pub header_timeout: Duration,
-    /// How long a connection may stay open without a request.
+    /// Maximum time that a connection stays open without a request.
     pub idle_timeout: Duration,
-    /// How long a request's body may make no progress.
+    /// Maximum time in which a request's body makes no progress.
     pub body_timeout: Duration,
 }
 
@@ -45,17 +45,17 @@ impl ConnectionsConfig {
         };
         let header_timeout = seconds(
             "DAYBOOK_HEADER_TIMEOUT",
-            "How long a new connection may take to send the head of its first request, in seconds.",
+            "The maximum time from a new connection to the complete head of its first request, in seconds.",
             default.header_timeout,
         );
         let idle_timeout = seconds(
             "DAYBOOK_IDLE_TIMEOUT",
-            "How long a connection may stay open without a request, in seconds.",
+            "The maximum time that a connection stays open without a request, in seconds.",
             default.idle_timeout,
         );
         let body_timeout = seconds(
             "DAYBOOK_BODY_TIMEOUT",
-            "How long a request's body may make no progress, in seconds.",
+            "The maximum time in which a request's body makes no progress, in seconds.",
             default.body_timeout,
         );
         Self {

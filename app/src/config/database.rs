@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::settings::{Secret, Settings};
 
-/// What a valid database URL is.
+/// A description of a valid database URL, for errors and the reference.
 const POSTGRES_URL: &str = "a URL as in postgres://user:password@host:5432/name, with special characters in the \
                             password percent-encoded";
 
@@ -72,7 +72,7 @@ impl DatabaseConfig {
         let strict_roles = settings
             .setting(
                 "DAYBOOK_STRICT_ROLES",
-                "Whether the service refuses to start with a superuser's login instead of only warning.",
+                "Whether the service refuses to start with a superuser's login; with `off` it only warns.",
             )
             .switch(false);
         let migrate = settings
@@ -93,7 +93,7 @@ impl DatabaseConfig {
         let erased_names = settings
             .setting(
                 "DAYBOOK_ERASED_NAMES",
-                "Which names are shown for erased people: the recorded ones, or a pseudonym.",
+                "Whether erased people are shown with their recorded names or with a pseudonym.",
             )
             .valid_or(ErasedNames::Keep, "keep or pseudonym", ErasedNames::parse);
         Self {

@@ -13,9 +13,9 @@ pub struct HttpConfig {
     pub bind: SocketAddr,
     /// Maximum size of a request body, in bytes.
     pub body_limit_bytes: usize,
-    /// How long a request may take before it is answered with a problem.
+    /// Maximum duration of a request. Then it is answered with a problem document.
     pub request_timeout: Duration,
-    /// How long a client may read nothing of its answer before its connection is closed.
+    /// Maximum time in which a client reads nothing of its answer. Then its connection is closed.
     pub write_timeout: Duration,
     /// The limits of connections.
     pub connections: ConnectionsConfig,
@@ -46,7 +46,7 @@ impl HttpConfig {
         let write_timeout = settings
             .setting(
                 "DAYBOOK_WRITE_TIMEOUT",
-                "How long a client may read nothing of its answer before its connection is closed, in seconds.",
+                "The maximum time in which a client reads nothing of its answer, in seconds; then it is disconnected.",
             )
             .number(1..=3600, 30);
         Self {

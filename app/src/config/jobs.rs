@@ -11,9 +11,9 @@ pub struct JobsConfig {
     pub concurrency: usize,
     /// The time without a heartbeat after which a worker counts as dead, and its sessions as lost.
     pub lost_after: Duration,
-    /// How long running jobs may continue at a shutdown.
+    /// Maximum time for which running jobs continue at a shutdown.
     pub grace: Duration,
-    /// How long sessions are kept after their end.
+    /// Days after their end until job sessions are deleted.
     pub keep_days: u32,
 }
 
@@ -29,13 +29,13 @@ impl JobsConfig {
         let lost_after = settings
             .setting(
                 "DAYBOOK_LOST_AFTER",
-                "After how many seconds without a heartbeat a worker is dead and its sessions are lost.",
+                "The time without a heartbeat after which a worker is dead and its sessions are lost, in seconds.",
             )
             .number(2..=86_400, 60);
         let grace = settings
             .setting(
                 "DAYBOOK_JOB_GRACE",
-                "How long running jobs may continue at a shutdown, in seconds.",
+                "The maximum time for which running jobs continue at a shutdown, in seconds.",
             )
             .number(0..=3_600, 10);
         let keep_days = settings

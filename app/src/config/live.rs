@@ -19,7 +19,7 @@ impl LiveConfig {
         let listen = settings
             .setting(
                 "DAYBOOK_LISTEN",
-                "Whether the process receives other processes' changes by LISTEN; `off`: it polls once a second.",
+                "Whether the process receives other processes' changes by LISTEN; with `off` it polls once a second.",
             )
             .switch(true);
         let max_sockets = settings

@@ -1,4 +1,4 @@
-//! The service's settings, which are read from the environment once at start. Each concern has a small struct.
+//! The service's settings, which are read from the environment once at start. Each area has a struct of its own.
 //!
 //! All invalid settings are reported together, each with its name, its value and what would be valid, so that five
 //! typos don't take five starts to find. A setting that may contain a secret (a key, a database URL with its password)
@@ -8,8 +8,8 @@
 //! file. The file must belong to the service's user or to root, and nobody else may read it (`chmod 600`):
 //! `DAYBOOK_JWT_SECRET_FILE`, `DATABASE_URL_FILE`, `DAYBOOK_REDACTION_KEY_FILE` and so on.
 //!
-//! **A setting is declared once**, where its area reads it: name, help, valid values, default, secrecy. The parsing with
-//! its errors, the known names, `docs/configuration.md` and `daybook config` come from this declaration.
+//! **A setting is declared once**, where its area reads it: name, help, valid values, default, secrecy. The parsing
+//! with its errors, the known names, `docs/configuration.md` and `daybook config` come from this declaration.
 
 mod auth;
 mod connections;
@@ -68,7 +68,8 @@ pub struct Config {
     pub remote: RemoteConfig,
     /// The folder for data that isn't in Postgres: run logs, the private cluster, the owner's token file.
     pub data_dir: PathBuf,
-    /// Probable mistakes that don't prevent the start, such as a misspelt `DAYBOOK_…` name. For stderr.
+    /// Warnings of probable mistakes that don't prevent the start, such as a misspelt `DAYBOOK_…` name. They are
+    /// printed on stderr.
     pub warnings: Vec<String>,
 }
 

@@ -28,8 +28,8 @@ pub(super) fn unknown_names(names: impl Iterator<Item = String>) -> Vec<String> 
                 .min()
                 .filter(|(steps, _)| *steps <= 3)
             {
-                Some((_, known)) => format!("{name} is not a setting; did you mean {known}?"),
-                None => format!("{name} is not a setting"),
+                Some((_, known)) => format!("{name} is not a setting and has no effect; did you mean {known}?"),
+                None => format!("{name} is not a setting and has no effect"),
             }
         })
         .collect()
@@ -45,8 +45,8 @@ mod tests {
         assert_eq!(
             unknown_names(names.into_iter()),
             [
-                "DAYBOOK_POOLSIZE is not a setting; did you mean DAYBOOK_POOL_SIZE?",
-                "DAYBOOK_SOMETHING_ELSE is not a setting",
+                "DAYBOOK_POOLSIZE is not a setting and has no effect; did you mean DAYBOOK_POOL_SIZE?",
+                "DAYBOOK_SOMETHING_ELSE is not a setting and has no effect",
             ]
         );
     }

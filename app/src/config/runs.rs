@@ -23,9 +23,9 @@ pub struct RunsConfig {
     pub max_readers: Option<usize>,
     /// Maximum number of streams and downloads of one team. None: half of all.
     pub max_team_readers: Option<usize>,
-    /// After how many days a closed log is sealed.
+    /// Days after a run's end until its log is sealed.
     pub seal_after_days: u32,
-    /// How many days logs are kept.
+    /// Days after a run's end until its log is deleted.
     pub keep_days: u32,
 }
 
@@ -84,7 +84,7 @@ impl RunsConfig {
         let seal_after_days = settings
             .setting(
                 "DAYBOOK_SEAL_RUNS",
-                "After how many days a closed run log is compressed.",
+                "How long a run log stays uncompressed after the run's end, in days.",
             )
             .number(0..=36_500, 7);
         let keep_days = settings

@@ -16,8 +16,8 @@ const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
 /// The permission bits of the group and of others.
 const GROUP_AND_OTHERS: u32 = 0o077;
 
-/// The reason why a secret file can't be used. The message has the file's path and what to do, and nothing of its
-/// contents.
+/// The error for a secret file that can't be used. The message has the file's path and what to do, and nothing of the
+/// file's contents.
 #[derive(Debug)]
 pub(crate) struct SecretFileError {
     path: PathBuf,
@@ -93,8 +93,8 @@ pub(crate) fn read_secret_file(path: &Path, min_bytes: usize) -> Result<String, 
 }
 
 fn read(path: &Path, min_bytes: usize) -> Result<String, SecretFileFault> {
-    // Check the open file, so that another file can't take its place before it is read. O_NONBLOCK, so that a pipe
-    // doesn't block the start.
+    // The open file is checked, and not its path, so that another file can't take its place before it is read. With
+    // O_NONBLOCK a pipe doesn't block the start.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())

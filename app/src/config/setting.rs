@@ -1,4 +1,4 @@
-//! What a setting is, and where its value comes from.
+//! The declaration of a setting, and the source of its value.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl Setting {
 /// The value of a setting that isn't set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DefaultValue {
-    /// No value: what the setting is for isn't done.
+    /// No value. Then the service doesn't do what the setting is for.
     None,
     /// A fixed value.
     Value(String),
@@ -111,9 +111,9 @@ pub(super) fn declared_settings() -> Vec<Setting> {
     settings.take_found().into_iter().map(|found| found.setting).collect()
 }
 
-/// The names of the settings whose values give access. They are not passed to programs that Daybook starts, because no
-/// program needs them. `DATABASE_URL` is not one of them: other programs use this name for their own database, so it is
-/// passed.
+/// Returns the names of the settings whose values give access to Daybook. They are not passed to programs that Daybook
+/// starts, because no program needs them. `DATABASE_URL` is not one of them: other programs use this name for their own
+/// database, so it is passed.
 pub fn credential_names() -> Vec<&'static str> {
     let settings = declared_settings().into_iter();
     settings

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::secret_file::read_secret_file;
 use super::setting::{DefaultValue, EffectiveSetting, Secrecy, Setting, Source};
 
-/// What is printed instead of a secret.
+/// The text that is printed instead of a secret.
 const MASK: &str = "[secret]";
 
 /// A string that must not be printed: `{:?}` shows `[secret]`, and there is no `Display`.
@@ -39,7 +39,7 @@ pub struct BadSetting {
     pub name: &'static str,
     /// Its value, unless it may contain a secret.
     pub value: Option<String>,
-    /// What would be valid, as a predicate for the name: `must be on or off`.
+    /// A description of valid values, as a predicate for the name: `must be on or off`.
     pub problem: String,
 }
 
@@ -187,7 +187,7 @@ impl Declaration<'_, '_> {
         })
     }
 
-    /// Reads a value with `parse`. `values` is what would be valid, after "must be".
+    /// Reads a value with `parse`. `values` describes the valid values, as the text after "must be".
     pub(super) fn valid<T>(self, values: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         self.checked(values, |value| parse(value).ok_or_else(|| format!("must be {values}")))
     }
@@ -310,8 +310,8 @@ impl Declaration<'_, '_> {
         parsed
     }
 
-    /// Reads the file that `<name>_FILE` names: its path, and its contents or what is wrong with it. None if this is
-    /// not set.
+    /// Reads the file that `<name>_FILE` names. Returns its path, and its contents or what is wrong with it; none if
+    /// the variable is not set.
     fn value_in_file(&self) -> Option<(String, Result<String, String>)> {
         let variable = self.setting.file_name()?;
         let path = self.settings.lookup_filled(&variable)?.trim().to_owned();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::settings::{Secret, Settings};
 
-/// Minimum length of an HMAC key (NIST SP 800-107).
+/// Minimum length of an HMAC key, in bytes (NIST SP 800-107).
 const MIN_KEY_BYTES: usize = 16;
 
 /// The settings of wide events.
@@ -20,13 +20,13 @@ pub struct WideEventsConfig {
     pub sample_rate: f64,
     /// Rates for single routes.
     pub sample_routes: Vec<(String, f64)>,
-    /// The duration from which a request is slow, and its event always kept.
+    /// The duration from which a request counts as slow. Events of slow requests are always kept.
     pub slow: Duration,
-    /// The names of the request headers that events have.
+    /// The names of the request headers that are copied into events.
     pub headers: Vec<String>,
     /// Whether events are validated against their schema.
     pub schema: bool,
-    /// The key of hashes in events.
+    /// The key with which values in events are hashed.
     pub redaction_key: Option<Secret>,
     /// The id of that key, which is in every hash.
     pub redaction_key_id: String,
@@ -47,11 +47,14 @@ impl WideEventsConfig {
         let sample_rate = settings
             .setting(
                 "DAYBOOK_SAMPLE_RATE",
-                "The share of wide events that are emitted; failures always are.",
+                "The share of wide events that are emitted; failures are always emitted.",
             )
             .valid_or(1.0, "a share from 0 to 1, as in 0.1", rate);
         let sample_routes = settings
-            .setting("DAYBOOK_SAMPLE_ROUTES", "The shares for single routes.")
+            .setting(
+                "DAYBOOK_SAMPLE_ROUTES",
+                "The shares of emitted wide events for single routes.",
+            )
             .valid(
                 "routes with a share from 0 to 1 each, separated by commas, as in /healthz=0.01,/internal/*=0.1",
                 routes,
@@ -59,11 +62,14 @@ impl WideEventsConfig {
         let slow_ms = settings
             .setting(
                 "DAYBOOK_SLOW_MS",
-                "From which duration a request counts as slow, in milliseconds.",
+                "The duration from which a request counts as slow, in milliseconds.",
             )
             .number(1..=3_600_000, 2_000);
         let headers = settings
-            .setting("DAYBOOK_EVENT_HEADERS", "The request headers that wide events have.")
+            .setting(
+                "DAYBOOK_EVENT_HEADERS",
+                "The request headers that are copied into wide events.",
+            )
             .valid(
                 "names of headers, separated by commas, as in x-client-version,accept-language",
                 headers,
@@ -77,7 +83,7 @@ impl WideEventsConfig {
         let redaction_key = settings
             .setting(
                 "DAYBOOK_REDACTION_KEY",
-                "The key of hashes in wide events; without a key, values to hash are dropped.",
+                "The key with which values in wide events are hashed; without a key, such values are dropped.",
             )
             .credential(&format!("at least {MIN_KEY_BYTES} bytes long"), |value| {
                 match value.len() {
