@@ -1,8 +1,8 @@
 //! Counts events by day, object type, event type and actor, in the table `event_counts`.
 //!
-//! A durable consumer counts them, a slice at a time. Each event is counted once, however often it is delivered. The
-//! counts can be computed again from the events at any time, with the same result. They are read with SQL, under
-//! row-level security: see `docs/analytics.md`.
+//! A durable consumer counts them in batches. Each event is counted once, however often it is delivered. The counts can
+//! be computed again from the events at any time, with the same result. They are read with SQL, under row-level
+//! security: see `docs/analytics.md`.
 
 mod consumer;
 mod store;

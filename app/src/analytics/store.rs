@@ -8,8 +8,9 @@ use crate::tenancy::TeamTx;
 
 /// Locks the team's row so that this transaction can count concurrently with others, but not with a rebuild.
 ///
-/// Both lock the team's row, because only a role that may write the team's rows can lock it. An advisory lock could be
-/// held by any role that can connect. Foreign keys to the team lock only its key, so they wait for neither.
+/// Both lock the team's row, because only a role that may write the team's rows can lock it. Any role that can connect
+/// could hold an advisory lock. A foreign key to the team locks only the row's key, so it waits for neither of the two
+/// locks.
 pub(super) async fn lock_against_rebuild(tx: &TeamTx) -> Result<()> {
     let query = sqlx::query("SELECT FROM teams WHERE id = $1 FOR SHARE");
     tx.fetch_all(query.bind(tx.team_id())).await?;
@@ -30,7 +31,7 @@ pub(super) async fn add(tx: &TeamTx, event_ids: &[Uuid]) -> Result<()> {
             SELECT created_at, object_type, event_type, actor_kind, actor_id FROM events
             WHERE team_id = $1 AND id = wanted.id OFFSET 0
          ) e
-         -- In one order, so that two slices don't wait for each other.
+         -- In the same order in all transactions, so that two batches don't deadlock.
          GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2, 3, 4, 5, 6
          ON CONFLICT (team_id, day, object_type, event_type, actor_kind, actor_id) DO UPDATE SET events = c.events + excluded.events",
     );

@@ -1,5 +1,4 @@
-//! Deletes rows that are no longer needed: old idempotency keys, old sessions, and consumers' records of effects whose
-//! events are not delivered any more.
+//! Deletes old rows: idempotency keys, job sessions, jobs that were given up, and consumers' records of effects.
 
 use std::fmt;
 
@@ -11,9 +10,9 @@ use crate::jobs::{Job, JobResult, JobSession};
 
 /// Maximum number of rows that one statement deletes.
 const BATCH_ROWS: i64 = 5_000;
-/// How long a request may be repeated with its Idempotency-Key, in hours.
+/// Maximum age of an idempotency key, in hours: how long a request may be repeated with it.
 const MAX_KEY_AGE_HOURS: i32 = 24;
-/// How long a consumer's record of an effect is kept, in days: longer than any job is retried.
+/// Maximum age of a consumer's record of an effect, in days. No job is retried for that long.
 const MAX_EFFECT_AGE_DAYS: i32 = 90;
 
 /// How long data is kept. `App::equip` attaches the default, and a process with workers the configured one.
@@ -100,8 +99,8 @@ impl Job for RetainSessions {
     }
 }
 
-/// Deletes rows older than `age`, a batch at a time, so that other statements don't wait long. Adds an action with
-/// their number.
+/// Deletes rows older than `age`, in batches, so that other statements don't wait long. Adds an action with the number
+/// of deleted rows.
 async fn purge(session: &JobSession, sql: &'static str, age: i32, of: &'static str) -> Result<()> {
     let workers = session
         .database()

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::jobs::{Job, JobResult, JobSession, badge};
 use crate::runs::{RetentionAction, Runs, due_logs};
 
-/// Number of logs that one query looks up.
+/// Maximum number of logs that one query returns.
 const BATCH_LOGS: i64 = 200;
 
 #[derive(Debug, Serialize)]
@@ -92,8 +92,8 @@ impl Job for DeleteRunLogs {
     }
 }
 
-/// Seals or deletes the logs that are old enough. A log that is sealed or deleted leaves the list; any other is skipped
-/// until the next run of the job.
+/// Seals or deletes the logs that are old enough. The query doesn't find a log again that was sealed or deleted. Any
+/// other log is skipped until the next run of the job.
 async fn apply_to_old_logs(session: &JobSession, action: RetentionAction, days: u32) -> JobResult {
     let database = session.database();
     let (Ok(runs), Some(workers)) = (Runs::of(database), database.workers()) else {

@@ -1,4 +1,4 @@
--- A story's events, oldest first, as far as their bytes fit.
+-- A story's events, oldest first, until their size reaches the maximum.
 -- Names are selected as by `shown_name!` (`events/columns.rs`).
 -- $1 team, $2 correlation id, $3 maximum number of events, $4 maximum number of bytes.
 SELECT * FROM (

@@ -18,7 +18,7 @@ use crate::threads::RenderedEvent;
 
 /// Maximum number of events, of sessions and of runs in a story.
 pub(super) const MAX_STEPS_PER_KIND: i64 = 1_000;
-/// Maximum number of bytes of events that are read for a story, and approximately of its JSON in total.
+/// Maximum number of bytes of events that are read for a story. Also the approximate maximum size of the story's JSON.
 const MAX_BYTES: i64 = 2 << 20;
 
 /// Everything that has one correlation id.
