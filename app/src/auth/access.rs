@@ -9,7 +9,7 @@ use crate::signals::SignalHandlers;
 use crate::tenancy::SignalTopic;
 
 const ACCESS_NAME: &str = "access";
-/// Signal: somebody's access to a team ended or was reduced. Sent for members and API keys.
+/// The topic of signals that the access of a member or an API key to a team has ended or was reduced.
 pub(crate) const ACCESS: SignalTopic = SignalTopic::new(ACCESS_NAME);
 /// Number of counters. Teams share them, so that memory use is bounded.
 const SLOTS: usize = 256;
@@ -25,7 +25,7 @@ impl Default for AccessEpochs {
 }
 
 impl AccessEpochs {
-    /// Adds the handlers that count.
+    /// Adds the signal handlers that advance the counters.
     pub(crate) fn handle(&self, handlers: SignalHandlers) -> SignalHandlers {
         let (on_access, on_loss) = (self.clone(), self.clone());
         handlers
@@ -41,7 +41,7 @@ impl AccessEpochs {
         self.slot(team_id).load(Ordering::Acquire)
     }
 
-    /// Signals were lost: the access to any team may have changed.
+    /// Advances the counters of all teams, because a lost signal may have been about any of them.
     fn advance_all(&self) {
         for slot in self.0.iter() {
             slot.fetch_add(1, Ordering::AcqRel);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::signals::Mailbox;
 
-    /// The lost signal may have been about access that has ended.
+    /// A lost signal may have been about access that has ended.
     #[tokio::test]
     async fn after_lost_signals_the_access_of_every_team_is_checked_again() {
         let epochs = AccessEpochs::default();

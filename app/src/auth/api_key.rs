@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// The prefix of every key; secret scanners search for it.
 const SCHEME: &str = "dbk_";
 const PREFIX_CHARS: usize = 12;
-/// 40 characters from an alphabet of 62 are 238 bits.
+/// Length of the secret part, in characters. 40 characters from an alphabet of 62 are 238 bits.
 const SECRET_CHARS: usize = 40;
 const MIN_SECRET_CHARS: usize = 32;
 const MAX_SECRET_CHARS: usize = 128;

@@ -19,7 +19,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Parses the key.
+    /// Creates an authenticator, and parses the configuration's key.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Authenticator {
         })
     }
 
-    /// Also checks the expiry of tokens by this clock.
+    /// Sets a clock by which the expiry of tokens is checked, too.
     #[must_use]
     pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;

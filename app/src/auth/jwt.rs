@@ -44,7 +44,8 @@ struct Claims {
     act: Option<ActClaim>,
 }
 
-/// RFC 8693 §4.1. A chain of actors (`act.act`) is history and is ignored, as the RFC says.
+/// The claim `act` (RFC 8693 §4.1). A chain of actors (`act.act`) is only information, and is ignored, as the RFC
+/// requires.
 #[derive(Serialize, Deserialize)]
 struct ActClaim {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +69,7 @@ impl fmt::Debug for JwtVerifier {
 }
 
 impl JwtVerifier {
-    /// `None` if the configuration has no key.
+    /// Creates the verifier for the configuration's key. Returns `None` if there is no key.
     pub(super) fn new(config: &AuthConfig) -> Result<Option<Self>> {
         let Some(key) = &config.key else { return Ok(None) };
         let (key, algorithm, name) = match key {
@@ -110,7 +111,7 @@ impl JwtVerifier {
     }
 
     /// Returns the person that the token names, if it is valid now. The library always uses the machine's clock to
-    /// check `exp` and `nbf`. `exp` is then checked against `now` too, so that tests can let a token expire.
+    /// check `exp` and `nbf`. `exp` is then checked against `now` too, so that a test can make a token expire.
     pub(super) fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<UserPrincipal> {
         let data = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
             .map_err(|error| self.refusal(error.kind()))?;
@@ -196,7 +197,8 @@ fn clean_text(text: Option<String>, max_chars: usize) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The library has checked that it is a number of seconds, though it may be absurdly large.
+/// Converts `exp` to a time. The library has checked that it is a number of seconds. It may be later than any date that
+/// chrono can represent.
 fn to_timestamp(seconds: &serde_json::Number) -> DateTime<Utc> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -218,7 +220,7 @@ pub struct NewToken {
     pub name: Option<String>,
     /// `email`.
     pub email: Option<String>,
-    /// `act`: the person who actually acts, if it is another person.
+    /// `act`: the person who acts on the subject's behalf, if that is another person.
     pub acting: Option<ActingPerson>,
 }
 

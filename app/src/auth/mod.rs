@@ -6,9 +6,9 @@
 //! must equal the hash in that row.
 //!
 //! [`Authenticator::authenticate`] checks everything that doesn't need the database: signature, dates, issuer and
-//! format. The [`Principal`] that it returns is therefore only a claim of identity, and is not related to a team.
-//! `tenancy` checks the membership or the key's hash when a request enters a team, in the same round trip. It doesn't
-//! depend on this module.
+//! format. So the [`Principal`] that it returns only states an identity, and has no relation to a team yet. `tenancy`
+//! checks the membership or the key's hash when a request enters a team, in the same round trip. It doesn't depend on
+//! this module.
 //!
 //! **Impersonation** uses the `act` claim of RFC 8693: `sub` is the person on whose behalf things are done, and
 //! `act.sub` the person who does them. Both are in the token, so only the holder of the signing key can allow it, and

@@ -1,4 +1,4 @@
-//! The identity that a credential claims, before the database has confirmed it.
+//! The identity that a credential states, before the database has confirmed it.
 
 use std::fmt;
 
@@ -27,15 +27,15 @@ pub struct UserPrincipal {
     pub name: Option<String>,
     /// `email`, unless `email_verified` says that it isn't; without control characters, at most 320 characters.
     pub email: Option<String>,
-    /// `act`: the person who actually acts, if it is another person.
+    /// `act`: the person who acts on the subject's behalf, if that is another person.
     pub acting: Option<ActingPerson>,
     /// `exp`: when the token expires; long-lived connections end then.
     pub expires_at: DateTime<Utc>,
 }
 
 impl UserPrincipal {
-    /// Returns when a request that begins now must end. A token that has just expired, but is accepted because clocks
-    /// differ, is valid for as long as it is accepted.
+    /// Returns the time at which a request that begins at `now` must end: the token's expiry. A token that has just
+    /// expired is still accepted, because clocks differ. For such a token it is the end of that leeway.
     pub fn holds_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         if self.expires_at > now {
             self.expires_at

@@ -1,6 +1,6 @@
-//! Tickets: credentials for opening a socket or an event stream from a browser, which can't set headers there, and
-//! should not put its token in a URL. A ticket belongs to its requester and has one purpose. It either opens one
-//! socket, once, within 30 seconds, or reads one run's log, also again after a disconnect, for at most half a day.
+//! Tickets: credentials for opening a socket or an event stream from a browser. A browser can't set headers there, and
+//! should not put its token into a URL. A ticket belongs to its requester and has one purpose. It opens one socket,
+//! once, within 30 seconds. Or it reads one run's log, any number of times, for at most half a day.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, TeamTx};
 
-/// How long a ticket for a socket is valid, by the database's clock.
+/// Validity of a ticket for a socket, by the database's clock.
 const HOLDS: TimeDelta = TimeDelta::seconds(30);
-/// How long a ticket for a run is valid.
+/// Validity of a ticket for a run, by the database's clock.
 const HOLDS_FOR_A_RUN: TimeDelta = TimeDelta::hours(12);
 const SECRET_BYTES: usize = 32;
 /// The prefix of every ticket, so that redaction recognises a ticket in any field.
