@@ -4,7 +4,7 @@
 //! for, invitations of and by them, and the row with their identity, name and address.
 //!
 //! **What stays**: records. Events, comments, job sessions and run logs keep the name that was true when they were
-//! written, with an id that no longer refers to a user. Nobody can change them (law 4).
+//! written, with an id that no longer refers to a user. Events are never changed.
 
 use uuid::Uuid;
 
@@ -13,8 +13,9 @@ use super::members::{lock_member, member_of_identity, owners_of, remove_member};
 use crate::error::{Error, Result};
 use crate::tenancy::{Database, Entry, Role, TeamTx};
 
-/// Erases a person from these teams, and from `users`. `entry` returns the entry for each team, in the person's own
-/// name or the service's. May be called again after an interruption. Returns whether the service knew the person.
+/// Erases a person from these teams, and from `users`. `entry` returns the [`Entry`] into each team, in the name of the
+/// person or of the service. The function may be called again after an interruption. Returns whether the service knew
+/// the person.
 ///
 /// # Errors
 /// [`Error::Conflict`] `last-owner`, before any change, if a team would be left without an owner.

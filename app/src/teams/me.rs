@@ -75,19 +75,19 @@ pub(super) fn caller(core: &Core, headers: &HeaderMap) -> Result<UserPrincipal> 
     match core.authenticator().authenticate(headers)? {
         Principal::User(person) => Ok(person),
         Principal::ApiKey(_) => Err(Error::Forbidden {
-            detail: "an API key has no teams of its own".to_owned(),
+            detail: "an API key belongs to no person; use a person's token".to_owned(),
         }),
     }
 }
 
-/// Returns the person if they act in their own name. Decisions about oneself can't be made by somebody else.
+/// Returns the person if they act in their own name. Nobody else can make decisions about a person.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for a token with `act`.
 pub(super) fn in_own_name(person: UserPrincipal) -> Result<UserPrincipal> {
     if person.acting.is_some() {
         return Err(Error::Forbidden {
-            detail: "only the person themselves may do this: the token has `act`: somebody acts for them".to_owned(),
+            detail: "only the person themselves may do this; use a token without `act`".to_owned(),
         });
     }
     Ok(person)
@@ -173,7 +173,7 @@ fn me(person: UserPrincipal, own: Option<OwnTeams>) -> Me {
     }
 }
 
-/// What the caller changes about themselves.
+/// The caller's changes of their own data.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MyChanges {
@@ -222,7 +222,7 @@ async fn erase(State(core): State<Core>, parts: Parts) -> Result<StatusCode> {
     let person = in_own_name(caller(&core, &parts.headers)?)?;
     let database = core.database();
     let own = database.own_teams(&person.issuer, &person.subject).await?;
-    // All of them: an invitation that is left behind would still name the person.
+    // The list is not limited, because an invitation that is left behind would still name the person.
     let invitations = database
         .own_invitations(&person.issuer, &person.subject, u32::MAX)
         .await?;

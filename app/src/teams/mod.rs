@@ -1,9 +1,9 @@
 //! Members, invitations and API keys of a team, and what a person decides about themselves.
 //!
 //! `members` stores the team's members, `invitations` the pending invitations, `api_keys` the keys of programs;
-//! [`found_team`] creates a team with its first owner. Each has functions of a `TeamTx`, which requests and the command
-//! line both call; these functions enforce the rules. `me` has the routes about the caller, which don't belong to a
-//! team.
+//! [`found_team`] creates a team with its first owner. Each has functions that take a `TeamTx`. Requests and the
+//! command line call the same functions, which enforce the rules. `me` has the routes about the caller, which don't
+//! belong to a team.
 //!
 //! Each change is recorded as an event of the team (`record`).
 

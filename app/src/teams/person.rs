@@ -9,7 +9,7 @@ use crate::tenancy::{TAKE_OVER_DETAILS, TeamTx};
 
 const MAX_IDENTITY_CHARS: usize = 255;
 const MAX_NAME_CHARS: usize = 200;
-/// RFC 5321 §4.5.3.1: 64 before the @ and 255 after it.
+/// Maximum length of an e-mail address, in characters: 64 before the @ and 255 after it (RFC 5321 §4.5.3.1).
 const MAX_EMAIL_CHARS: usize = 320;
 
 /// A person to be added.
@@ -70,7 +70,8 @@ impl NewPerson {
 /// adds a person can't set these.
 ///
 /// The row-level policy on `users` only shows a row to a statement that names the exact identity, so the statement sets
-/// the identity first. The update that changes nothing makes `RETURNING` return a row that existed before.
+/// the identity first. `RETURNING` returns an existing row only if the statement updates it, so the statement has an
+/// update that changes nothing.
 pub(super) async fn find_or_make(
     tx: &TeamTx,
     issuer: &str,

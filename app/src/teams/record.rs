@@ -184,7 +184,7 @@ pub(super) async fn record(tx: &TeamTx, events: impl IntoIterator<Item = AccessE
     record_as(tx, None, events).await
 }
 
-/// Records events with, as their author, a person who is about to become a member.
+/// Records events whose author is a person who is about to become a member.
 ///
 /// # Errors
 /// Those of recording any event.
@@ -205,7 +205,7 @@ pub(super) async fn record_as(
     Ok(())
 }
 
-/// Adds the sentences for these events.
+/// Adds the sentences of these events to a program's sentences.
 pub(crate) fn with_words_of_access(sentences: Sentences) -> Sentences {
     [MEMBER, INVITATION, API_KEY]
         .into_iter()

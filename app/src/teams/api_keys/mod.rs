@@ -2,7 +2,7 @@
 //!
 //! A key is shown in full once, when it is created. The service stores only a prefix, to find the key, and a hash, to
 //! verify it ([`ApiKey`]). A key has its own role, at most admin, and is valid until it expires or is revoked.
-//! Revocation takes effect immediately, also for requests under way when they next enter the team. Revoked keys stay
+//! Revocation takes effect immediately. A request under way is refused when it next enters the team. Revoked keys stay
 //! listed, because events refer to them.
 //!
 //! **Each key has a responsible member**: the member with whose rights it was created (if a key created it, that key's

@@ -20,9 +20,9 @@ const MAX_KEYS_PER_MEMBER: i64 = 500;
 /// Columns of a [`KeyInfo`].
 const COLUMNS: &str = "id, name, prefix, role, created_by, owned_by, adopted_at, created_at, expires_at, revoked_at";
 
-/// Returns the member who is responsible for what the actor creates, and locks their row until the transaction ends: a
-/// transaction that removes or demotes them waits, and then sees what was created. Returns `None` for the service
-/// itself.
+/// Returns the member who is responsible for what the actor creates, and locks the member's row until the transaction
+/// ends. A transaction that removes or demotes the member waits for this lock, and then sees what was created. Returns
+/// `None` for the service itself.
 ///
 /// # Errors
 /// [`Error::NotFound`] of the team, or [`Error::Unauthenticated`] for a key, if the actor was removed in the meantime;
@@ -91,7 +91,7 @@ pub(super) async fn require_room(tx: &TeamTx, member: Uuid) -> Result<()> {
     }
 }
 
-/// Returns whether a key that is not revoked is one of [`KEYS_OF`] the member.
+/// Returns whether a member is responsible for a key that is not revoked: the same condition as [`KEYS_OF`].
 fn is_key_of(key: &KeyInfo, member: Uuid) -> bool {
     key.owned_by == Some(member) || key.created_by == Some(member) && key.adopted_at.is_none()
 }

@@ -52,7 +52,7 @@ struct NewApiKeyAnswer {
 /// Creates an API key and returns it in full, only this once. Admins only; a key never has more rights than its
 /// creator.
 ///
-/// The response is not stored for an `Idempotency-Key`: a repeated request gets `outcome-unknown`.
+/// The response is not stored for an `Idempotency-Key`. So a repeated request gets `outcome-unknown`.
 #[utoipa::path(
     post, path = "/api-keys", operation_id = "create_api_key", tag = "api-keys", request_body = NewKey,
     responses(

@@ -5,8 +5,8 @@
 //! it with their own token (`GET /v1/me/invitations`), and accepts or declines. Until then they have no rights and no
 //! inbox, and their handle can't be mentioned: an invitation is not a membership.
 //!
-//! An invitation depends on the rights of its author: it is withdrawn when they leave the team, or may no longer invite
-//! into its role.
+//! An invitation depends on the rights of its author. It is withdrawn when the author leaves the team, or gets a role
+//! that may not invite into the invitation's role.
 
 mod mine;
 mod routes;

@@ -59,7 +59,7 @@ pub async fn invite(tx: &TeamTx, new: &NewMember) -> Result<Invitation> {
         Role::Admin
     };
     let invited_by = lock_owner(tx, needed).await?;
-    // This reveals only the team's own members, whom the actor sees anyway.
+    // The error reveals only members of the team, whom the actor sees anyway.
     if member_of_identity(tx, &new.person.issuer, &new.person.subject)
         .await?
         .is_some()
@@ -128,8 +128,8 @@ pub async fn withdraw(tx: &TeamTx, id: Uuid) -> Result<()> {
     record(tx, [event]).await
 }
 
-/// Withdraws the pending invitations that a member is responsible for: all of them, or those into a role that a member
-/// with the remaining role `left` may not invite into.
+/// Withdraws pending invitations that a member is responsible for. If the member keeps the role `left`, these are only
+/// the invitations into roles that this role may not invite into; otherwise all of them.
 ///
 /// # Errors
 /// Those of any database statement.

@@ -111,21 +111,21 @@ async fn add(team: Team, State(core): State<Core>, Json(body): Json<NewMemberBod
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(invitation)))
 }
 
-/// What to change: an omitted field stays as it is.
+/// The changes of a member. An omitted field stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = MemberChanges)]
 struct MemberChangesBody {
     /// Their role.
     role: Option<Role>,
-    /// Their role.
+    /// Their handle, for mentions as `@handle`.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,31}$")]
     handle: Option<String>,
 }
 
 /// Changes a member's role or handle. Only for admins; only an owner may change an owner. If the role is lowered, the
-/// member's API keys are lowered to it, and invitations that they may no longer make are withdrawn: the response lists
-/// both.
+/// roles of the member's API keys are lowered to it. Invitations that the member may not make with the new role are
+/// withdrawn. The response lists both.
 #[utoipa::path(
     patch, path = "/members/{user_id}", operation_id = "update_member", tag = "members",
     request_body = MemberChangesBody,
@@ -157,7 +157,7 @@ async fn update(
 
 /// Removes a member. Only for admins; only an owner may remove an owner; any member may leave. The API keys that the
 /// member is responsible for are revoked, unless another admin has adopted them before, and their pending invitations
-/// are withdrawn: the response lists both.
+/// are withdrawn. The response lists both.
 #[utoipa::path(
     delete, path = "/members/{user_id}", operation_id = "remove_member", tag = "members",
     params(("user_id" = Uuid, Path), ("If-Match" = String, Header, description = "the versions you have seen, weak (W/) or not, or *")),

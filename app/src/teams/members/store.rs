@@ -48,7 +48,7 @@ pub struct NewMember {
     pub role: Role,
 }
 
-/// What to change about a member.
+/// The changes of a member. `None` leaves the value as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberChanges {
     /// The new role.
@@ -68,7 +68,7 @@ pub struct LockedMember {
 }
 
 /// Selects a member's columns. A person's own name and address take precedence over those that the team gave; the last
-/// fallback is for memberships that an older version created.
+/// fallback is for memberships that version 0.1 created.
 macro_rules! members {
     ($rest:literal) => {
         concat!(
@@ -149,7 +149,7 @@ pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
     refuse_invited_handle(tx, &new.handle, Some((&new.person.issuer, &new.person.subject))).await?;
     let person = find_or_make(tx, &new.person.issuer, &new.person.subject, None).await?;
     let member = insert_member(tx, &person, new).await?;
-    // A member has no invitation left to accept.
+    // A member needs no invitation.
     let query = sqlx::query("DELETE FROM invitations WHERE team_id = $1 AND issuer = $2 AND subject = $3")
         .bind(tx.team_id())
         .bind(&new.person.issuer)
@@ -250,13 +250,15 @@ pub async fn lock_member(tx: &TeamTx, user_id: Uuid) -> Result<LockedMember> {
 }
 
 impl LockedMember {
-    /// The member before the change.
+    /// Returns the member before the change.
     pub fn member(&self) -> &Member {
         &self.member
     }
 
+    /// Checks that the actor may change this member.
+    ///
     /// # Errors
-    /// [`Error::Forbidden`] if the actor may not change this member.
+    /// [`Error::Forbidden`] if the actor may not.
     fn require_rights(&self) -> Result<()> {
         if self.actor_role < Role::Admin {
             return Err(forbidden(Role::Admin, self.actor_role));
@@ -267,6 +269,8 @@ impl LockedMember {
         Ok(())
     }
 
+    /// Checks that the team has another owner.
+    ///
     /// # Errors
     /// [`Error::Conflict`] `last-owner`.
     fn require_another_owner(&self) -> Result<()> {
@@ -286,9 +290,9 @@ pub struct MemberChanged {
     /// The member after the change.
     #[serde(flatten)]
     pub member: Member,
-    /// Their API keys that had a higher role: they now have the member's role.
+    /// The member's API keys whose role was lowered to the member's new role.
     pub lowered_api_keys: Vec<KeyInfo>,
-    /// Their pending invitations that they may no longer make, which were withdrawn.
+    /// The member's withdrawn invitations: those that the new role may not make.
     pub withdrawn_invitations: Vec<Invitation>,
 }
 
@@ -299,7 +303,7 @@ pub struct MemberRemoved {
     pub user_id: Uuid,
     /// The API keys they were responsible for, which are revoked.
     pub revoked_api_keys: Vec<KeyInfo>,
-    /// Their pending invitations, which are withdrawn.
+    /// The removed member's pending invitations, which are withdrawn.
     pub withdrawn_invitations: Vec<Invitation>,
 }
 
@@ -348,8 +352,8 @@ pub async fn change_member(tx: &TeamTx, locked: LockedMember, changes: &MemberCh
     })
 }
 
-/// Removes a member and what belongs only to them in the team: their subscriptions, watches and notifications, the API
-/// keys they are responsible for, and their pending invitations. What they wrote and did stays.
+/// Removes a member and what belongs only to them in the team: their follows, watches and notifications, the API keys
+/// they are responsible for, and their pending invitations. Everything that they wrote and did stays.
 ///
 /// # Errors
 /// [`Error::Forbidden`] if the actor is neither an admin nor the member who leaves, or removes an owner without being
