@@ -17,17 +17,19 @@ use super::mailbox::{Mailbox, PendingSignals};
 use crate::error::{Error, Result};
 use crate::tenancy::Signal;
 
-/// The name that 0.1 uses, too: a process of another version can't read the message, and then looks up everything.
+/// The name of the channel. Version 0.1 uses the same name for another format: a process that can't read a message
+/// looks up everything.
 const CHANNEL: &str = "daybook_hints";
 /// Minimum time between two messages, so that a busy database commits at most two hundred of them a second.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
-/// The same for deferred signals.
+/// Minimum time between two messages with deferred signals.
 const DEFERRED_PUBLISH_INTERVAL: Duration = Duration::from_millis(25);
 /// Delay before the next attempt to connect.
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
-/// Number of signals that fit into a message: with the longest name of a topic, each takes less than 130 bytes.
+/// Maximum number of signals in a message. With the longest name of a topic, a signal takes less than 130 bytes.
 const MAX_SIGNALS_PER_MESSAGE: usize = (MAX_TEXT_BYTES - 200) / 130;
-/// Maximum number of messages at once. More signals are replaced by one message: "everything changed".
+/// Maximum number of messages that are sent at once. If there would be more, one message says "everything changed"
+/// instead.
 const MAX_MESSAGES: usize = 8;
 
 /// A message from one process to the others.
@@ -53,7 +55,7 @@ pub(super) async fn relay_signals(connect: PgConnectOptions, signals: Signals) {
         match channel::open(connect.clone(), CHANNEL).await {
             Ok((publisher, receiver)) => {
                 warned = false;
-                tracing::info!("signals: connected; signals of other processes are received");
+                tracing::info!("signals: connected; this process receives the signals of other processes");
                 // Signals may have been missed before the connection.
                 incoming.put_everything_changed();
                 let ended = tokio::select! {
@@ -62,14 +64,17 @@ pub(super) async fn relay_signals(connect: PgConnectOptions, signals: Signals) {
                     ended = receive(process_id, receiver, &incoming) => ended,
                 };
                 if let Err(error) = ended {
-                    tracing::debug!("signals: lost the connection for signals: {}", cause(&error));
+                    tracing::debug!(
+                        "signals: lost the connection for LISTEN, connecting again: {}",
+                        cause(&error)
+                    );
                 }
             }
             Err(error) if !warned => {
                 warned = true;
                 tracing::warn!(
-                    "signals: those of other processes are not received, so their changes appear up to a second later; behind a \
-                     pooler, set DAYBOOK_DIRECT_URL to the server itself: {}",
+                    "signals: could not connect for LISTEN, so changes of other processes appear up to a second later; \
+                     behind a pooler, set DAYBOOK_DIRECT_URL to the server itself: {}",
                     cause(&error)
                 );
             }

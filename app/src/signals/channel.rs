@@ -1,8 +1,8 @@
 //! Sends short texts between the processes of one database, by PostgreSQL's LISTEN and NOTIFY.
 //!
-//! It has connections of its own: a NOTIFY inside write transactions makes them commit one after the other, and a LISTEN
-//! needs a session, which a pooler in transaction mode doesn't give. These connections enter no team, so they can neither
-//! see nor write a row of one.
+//! It uses separate connections. A NOTIFY inside write transactions would make them commit one after the other. A
+//! LISTEN needs a session, which a pooler in transaction mode doesn't give. These connections enter no team, so they
+//! can neither see nor write team rows.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 
 use crate::error::{Error, Result};
 
-/// Maximum length of a text. PostgreSQL refuses longer ones.
+/// Maximum length of a text, in bytes. PostgreSQL refuses longer ones.
 pub const MAX_TEXT_BYTES: usize = 7_999;
 /// Maximum time to connect, and until a new channel receives its first text.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,9 +29,9 @@ pub struct Receiver(PgListener);
 
 /// Opens the channel `name`, and verifies that a published text is received.
 ///
-/// Behind a pooler it doesn't try: a LISTEN would stay on the server's connection, and notifications would reach the next
-/// client of that connection, in the middle of an answer. Pooler detection: a setting that is sent when a connection is
-/// opened reaches the server only if nothing is in between.
+/// Behind a pooler it returns an error and doesn't try. There, a LISTEN would stay on the server's connection, and
+/// notifications would reach the next client of that connection, in the middle of an answer. A pooler is detected by a
+/// setting that is sent when the connection is opened: a pooler doesn't pass it on to the server.
 ///
 /// # Errors
 /// [`Error::Unavailable`] if the server doesn't answer; [`Error::Internal`] behind a pooler, or if nothing is received.
@@ -85,7 +85,8 @@ impl Publisher {
 }
 
 impl Receiver {
-    /// Waits for the next text. Returns `None` after the connection was lost and opened again: texts of that time are lost.
+    /// Waits for the next text. Returns `None` after the connection was lost and opened again; the texts of that time
+    /// are lost.
     ///
     /// # Errors
     /// [`Error::Unavailable`] while the connection can't be opened again.

@@ -1,4 +1,4 @@
-//! Keeps signals until they are read. Signals are merged, so their number has a bound, and writers never wait.
+//! Keeps signals until they are read. Equal signals are merged and their number is limited, so writers never wait.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) struct Mailbox(Arc<MailboxInner>);
 struct MailboxInner {
     pending: Mutex<PendingSignals>,
     arrived: Notify,
-    /// They handle signals as soon as they arrive; the others are kept.
+    /// Handle the signals of some topics as soon as they arrive. Only the other signals are kept.
     handlers: SignalHandlers,
 }
 
@@ -28,7 +28,7 @@ struct MailboxInner {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PendingSignals {
     pub(crate) signals: HashSet<Signal>,
-    /// Signals were lost or dropped: everything may have changed.
+    /// Whether signals were lost or dropped, so that everything may have changed.
     pub(crate) everything: bool,
 }
 

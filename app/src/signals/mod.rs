@@ -1,11 +1,13 @@
 //! Signals after a commit, from transactions to the relay, workers and sockets of this process and of others.
 //!
-//! **Who plays.** A committed transaction passes its signals to [`Signals`]. Signals of a topic with a handler are handled at
-//! once, in the committing task. All others wait, merged, in a *mailbox* until the local reader takes them; further
-//! mailboxes keep what a *bridge* publishes to the other processes of the database, and the bridge passes on what those
-//! publish. Between processes signals travel by LISTEN and NOTIFY, on connections of their own (`channel`).
+//! **Parts.** A committed transaction passes its signals to [`Signals`]. If a topic has a handler, its signals are
+//! handled at once, in the committing task. All other signals wait, merged, in a *mailbox* until the local reader takes
+//! them. Two further mailboxes keep the signals for the other processes of the database. A *bridge* publishes these,
+//! and passes on the signals that the other processes publish. Between processes, signals are sent with LISTEN and
+//! NOTIFY, on separate connections (`channel`).
 //!
-//! **Invariant:** nothing is buffered without bound. Too many different signals become "everything has changed".
+//! **Invariant:** the number of buffered signals is limited. Too many different signals are replaced by "everything has
+//! changed".
 //!
 //! Topics are opaque here: each module names its own ([`SignalTopic`]).
 
@@ -28,13 +30,14 @@ use crate::tenancy::{Signal, SignalSink, SignalTopic};
 pub struct Signals {
     local: Mailbox,
     remote: Mailbox,
-    /// For other processes, published less often.
+    /// Deferred signals for other processes, which are published less often.
     remote_deferred: Mailbox,
     deferred: Arc<HashSet<SignalTopic>>,
 }
 
 impl Signals {
-    /// Signals that are handled and published as `handlers` define.
+    /// Creates the signals of a database. `handlers` defines which of them are handled at once, and which are published
+    /// less often.
     pub fn new(handlers: SignalHandlers) -> Self {
         Self {
             deferred: Arc::new(handlers.deferred.iter().cloned().collect()),
@@ -57,12 +60,13 @@ impl Signals {
         })
     }
 
-    /// The signals of this process and of others that no handler has handled, for one reader.
+    /// Returns the mailbox with the signals of this process and of others that no handler has handled. It has one
+    /// reader.
     pub(crate) fn local(&self) -> &Mailbox {
         &self.local
     }
 
-    /// Exchanges signals with the other processes of the database, over connections of its own; never returns.
+    /// Exchanges signals with the other processes of the database, over separate connections; never returns.
     pub(crate) async fn exchange(self, connect: PgConnectOptions) {
         bridge::relay_signals(connect, self).await;
     }
