@@ -11,7 +11,8 @@ use crate::tenancy::TeamTx;
 /// Makes the creator of an object a follower of its thread, and notifies followers and watchers. Sends one statement
 /// per event type, whatever the number of events. The events of one helper call have one type.
 ///
-/// Its name sorts after that of the consumer that posts to threads, so the threads exist when it runs.
+/// Consumers run in the order of their names. This one comes after the one that posts to threads, so the threads exist
+/// when it runs.
 #[event_consumer(all, name = "daybook.send_notifications")]
 pub async fn send_notifications(tx: &TeamTx, events: &[Event]) -> ConsumerResult {
     for (event_type, objects) in &by_type(events) {
@@ -25,7 +26,7 @@ type ByObject<'a> = BTreeMap<(&'a str, &'a str), store::ObjectEvents>;
 
 fn by_type(events: &[Event]) -> BTreeMap<EventType, ByObject<'_>> {
     let mut by_type: BTreeMap<EventType, ByObject<'_>> = BTreeMap::new();
-    // The loop runs from the newest event to the oldest, so this counts the later events of each object.
+    // The number of later events of each object, because the loop runs from the newest event to the oldest.
     let mut later: BTreeMap<(&str, &str), i32> = BTreeMap::new();
     for event in events.iter().rev().filter(|event| event.threadable) {
         let object = (event.object_type.as_str(), event.object_id.as_str());

@@ -5,22 +5,22 @@
 //! it. A created object also notifies the people who watch its type, and a comment the people whom it mentions. The
 //! actor, and the person on whose behalf the actor acts, are not notified.
 //!
-//! **The life of a notification.** The first message creates the row. Each further message increases its count and
-//! moves it to the top of the inbox. When the person reads it, the count becomes 0 and the row stays; the next message
-//! makes it unread again. Every change increments `version`, so that the newest of two states is known. Reading does
-//! not move a row: the inbox is ordered by the time of each thread's latest message.
+//! **The life of a notification.** The first message creates the row. Each further message increases the row's count
+//! and moves it to the top of the inbox. When the person reads it, the count becomes 0 and the row stays; the next
+//! message makes it unread again. Every change increments `version`, so that the newest of two states is known. Reading
+//! does not move a row: the inbox is ordered by the time of each thread's latest message.
 //!
 //! **Preferences.** A person's preferences are applied when the rows are written, and the reason for a notification is
 //! stored with it. `preferences` defines which rule counts.
 //!
 //! **Deleted comments.** A row stores the positions of the newest messages that it counts (`unread_seqs`), so that a
 //! deleted comment can be subtracted. A row that counts nothing else becomes read. A mention that an edit adds to a
-//! comment is notified like a mention in a new comment, once per person and comment.
+//! comment notifies like a mention in a new comment, once per person and comment.
 //!
-//! **Invariant:** a writer of notifications holds the lock of the thread's row until the commit. So of two messages in
-//! one thread, the notification of the later one is also written later.
-//! **Invariant:** a statement writes rows in the order of (person, thread), whatever their number, so that two
-//! transactions that notify the same people don't deadlock.
+//! **Invariant:** a writer of notifications holds the lock of the thread's row until the commit. So if two messages are
+//! in one thread, the notification of the later one is also written later. **Invariant:** a statement writes rows in
+//! the order of (person, thread), whatever their number, so that two transactions that notify the same people don't
+//! deadlock.
 //!
 //! The sentence is not stored. It is rendered from the newest message when the inbox is read.
 
@@ -45,8 +45,8 @@ use crate::error::Result;
 use crate::tenancy::{Context, TeamTx};
 
 /// Notifies people of a comment: followers of the thread (reason `follower`), and people whom it mentions (reason
-/// `mentioned`, even if they have unfollowed). The author, people who have muted the thread, and people whose
-/// preferences exclude it are not notified. Sends one statement, and one more if the comment mentions people.
+/// `mentioned`, even if they have unfollowed the thread). The author, people who have muted the thread, and people
+/// whose preferences exclude it are not notified. Sends one statement, and one more if the comment mentions people.
 ///
 /// The comment must have got its `seq` in this transaction, so that the thread's row is locked.
 ///

@@ -107,7 +107,7 @@ pub enum Reason {
     Mentioned,
 }
 
-/// Whether a notification is read.
+/// The read state of a notification.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadState {
     /// The notification's id.
@@ -120,7 +120,7 @@ pub struct ReadState {
     pub version: i64,
 }
 
-/// The state of a notification that the person has seen.
+/// The version of a notification that the person has seen.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SeenNotification)]
@@ -180,8 +180,8 @@ async fn list_notifications(team: Team, Query(params): Query<InboxParams>) -> Re
 
 /// Marks one of your notifications as read.
 ///
-/// With the `version` that you have seen, a notification that has changed since stays unread, and the response has its
-/// current state. Without a body it is marked as read in any case.
+/// If you send the `version` that you have seen, a notification that has changed since then stays unread, and the
+/// response has its current state. Without a body it is marked as read in any case.
 #[utoipa::path(
     put, path = "/notifications/{id}/read", tag = "notifications",
     params(("id" = Uuid, Path, description = "The notification")),
@@ -202,7 +202,7 @@ async fn read_notification(
     if seen.is_some_and(|version| version < 1) {
         return Err(Error::invalid("version", "must be 1 or more: versions count from 1"));
     }
-    // A comment that notifies this person writes the same two rows in the other order, so a deadlock is possible and
+    // A comment that notifies this person writes the same two rows in the other order. So a deadlock is possible, and
     // the transaction may be repeated.
     let marked = team
         .write_as(Role::Viewer, async |tx| {
@@ -231,8 +231,8 @@ async fn unread_notification(team: Team, Path(id): Path<Uuid>) -> Result<Json<Re
 
 /// Marks your notifications as read.
 ///
-/// With `up_to`, only the notifications that have not changed since that state of the inbox: what has arrived later
-/// stays unread. Without a body, all notifications.
+/// With `up_to`, only the notifications that have not changed since that state of the inbox are marked. What has
+/// arrived later stays unread. Without a body, all notifications are marked.
 #[utoipa::path(
     put, path = "/notifications/read", tag = "notifications",
     request_body = Option<SeenInbox>,
@@ -253,8 +253,8 @@ async fn read_all_notifications(team: Team, body: Option<Json<SeenInbox>>) -> Re
         })?,
         None => Snapshot::EVERYTHING,
     };
-    // A change that notifies this person of several threads may lock the rows in another order, so a deadlock is
-    // possible and the transaction may be repeated.
+    // A change that notifies this person of several threads may lock the rows in another order. So a deadlock is
+    // possible, and the transaction may be repeated.
     let marked = team
         .write_as(Role::Viewer, async |tx| {
             store::mark_all_read(tx, reader(tx)?, &seen).await
@@ -336,8 +336,9 @@ fn notification(sentences: &Sentences, row: InboxRow) -> Result<Notification> {
     })
 }
 
-/// Returns the sentence of a message without an event: `Ada commented on campaign “Spring”` or `Ada deleted a comment
-/// on …`, or, without an author, a general sentence for an event that no longer exists.
+/// Returns the sentence of a message without an event: `Ada commented on campaign “Spring”`, or
+/// `Ada deleted a comment on …`. A message without an author is about an event that no longer exists, and gets a
+/// general sentence.
 fn comment_sentence(row: &InboxRow, author: Option<&(String, Option<Uuid>, String)>) -> Sentence {
     let mut sentence = Sentence::default();
     match author {

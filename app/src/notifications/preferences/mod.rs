@@ -9,7 +9,7 @@
 //! both types named; only the object type; only the event type; neither. If no rule matches, the person is notified.
 //!
 //! Rules can only exclude notifications: they make nobody a follower, and they don't affect a muted thread, which never
-//! notifies. They also exclude notifications of a watch.
+//! notifies. They also apply to notifications of a watch.
 
 mod routes;
 mod store;

@@ -5,8 +5,9 @@ ON CONFLICT (team_id, user_id, thread_id) DO UPDATE SET
     unread_count = n.unread_count + excluded.unread_count,
     -- The newest 100 counted messages, so that a deleted comment can be subtracted.
     unread_seqs = (n.unread_seqs || excluded.unread_seqs)[greatest(1, cardinality(n.unread_seqs) - 98):],
-    -- An unread mention stays the reason until there is a newer mention. An older message does not replace a newer one:
-    -- a consumer that runs between our two consumers may have caused events and notified people of them.
+    -- An unread mention stays the reason until there is a newer mention. An older message does not replace a newer one,
+    -- which may exist: a consumer that runs between our two consumers may have caused events and notified people of
+    -- them.
     reason = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'
         OR excluded.seq < n.seq THEN n.reason ELSE excluded.reason END,
     why_seq = CASE WHEN n.read_at IS NULL AND n.reason = 'mentioned' AND excluded.reason <> 'mentioned'

@@ -1,8 +1,9 @@
-//! Writes notification rows. The statements are in SQL files; a part that two statements share has its own file. To try a
-//! statement in psql, put `PREPARE name AS` before its files, in the order of the constants below.
+//! Writes notification rows. The statements are in SQL files. A part that two statements share has its own file. To try
+//! a statement in psql, concatenate its files in the order of the constants below, and put `PREPARE name AS` before
+//! them.
 //!
-//! Recipients' memberships are locked (KEY SHARE, as by the foreign key) before their rows are written: a member who is
-//! being removed is left out, and does not make another person's change fail.
+//! Recipients' memberships are locked (KEY SHARE, as by the foreign key) before their rows are written. So a member who
+//! is being removed is left out, and another person's change doesn't fail because of them.
 //!
 //! A recipient whose preference excludes the message is left out in the same statement, by the most specific rule. The
 //! columns `why_…` store the reason at that time.
@@ -47,8 +48,8 @@ pub(in crate::notifications) struct ObjectEvents {
 /// Notifies followers of events of one type, and watchers of new objects, except `initiators`. `person` is the person
 /// who caused the events, and becomes a follower of created objects.
 ///
-/// Only the database knows the number of rows, so it makes their ids: the time and version come from one UUIDv7 of the
-/// caller, the rest is random for each row.
+/// Only the database knows the number of rows, so it makes their ids. The time and the version come from one UUIDv7 of
+/// the caller; the rest is random for each row.
 ///
 /// # Errors
 /// Those of any database statement.
@@ -69,7 +70,7 @@ pub(in crate::notifications) async fn deliver_events(
             .bind(object_events.from_end),
         _ => {
             let (types, ids): (Vec<&str>, Vec<&str>) = objects.keys().copied().unzip();
-            // Planned at each call for the number of objects: a cached plan would be made for ten.
+            // The statement is planned at each call, for its number of objects. A cached plan would assume ten.
             sqlx::query(DELIVER_EVENTS)
                 .persistent(false)
                 .bind(tx.team_id())

@@ -1,6 +1,6 @@
 -- Writes the notifications of one call's events of one type. The statement begins with event_object.sql or
 -- event_objects.sql and ends with count_unread.sql.
--- A creator becomes a follower of the created object. A row with the reason 'reader' is no choice.
+-- A creator becomes a follower of the created object. A row with the reason 'reader' is not a choice of the person.
 creator AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
     SELECT $1, o.thread_id, m.user_id, true, 'creator', CASE WHEN o.seq = o.messages THEN o.seq ELSE 0 END
@@ -13,8 +13,8 @@ creator AS (
     ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET following = true, reason = excluded.reason
         WHERE f.reason = 'reader'
 ),
--- A person's own events are not new to them, if nothing before them was. The rows exist and are locked. This is no
--- UPDATE with a join, because for a join the planner could choose which side to scan.
+-- A person's own events are not new to them, if nothing before them was new. The rows exist and are locked. This is
+-- not an UPDATE with a join, because for a join the planner could choose which side to scan.
 seen AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
     SELECT $1, o.thread_id, $8, r.following, r.reason, o.seq
@@ -51,8 +51,9 @@ recipients AS MATERIALIZED (
         WHERE f.team_id = $1 AND f.thread_id = o.thread_id AND f.user_id = w.user_id
     ), false)
 ),
--- Locked as the foreign key locks them: a member who is being removed is left out. Each person is locked once, whatever
--- the number of rows. IS TRUE below makes the condition a look-up in a hash table, and not a join.
+-- The rows are locked as the foreign key locks them, so a member who is being removed is left out. Each person's row is
+-- locked once, whatever the number of notifications. IS TRUE below makes the condition a look-up in a hash table, and
+-- not a join.
 members AS MATERIALIZED (
     SELECT m.user_id FROM memberships m
     WHERE m.team_id = $1 AND m.user_id = ANY (ARRAY (SELECT DISTINCT r.user_id FROM recipients r))

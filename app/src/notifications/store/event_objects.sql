@@ -4,9 +4,9 @@
 -- later messages of the same call; then $7 the events' type, $8 the person who caused the events, $9 the excluded
 -- people, $10 a UUIDv7 whose time the new rows' ids get.
 --
--- No plan of this statement is quadratic, whatever the statistics. Each table is searched by its key for each outer row
--- (LATERAL, behind a barrier: OFFSET 0, LIMIT or a lock), or once for all rows. Each reader of a materialised part
--- scans it once. No other index of these tables begins with team_id.
+-- No plan of this statement is quadratic, whatever the statistics are. Each table is searched either by its key for
+-- each outer row (in a LATERAL that OFFSET 0, LIMIT or a lock keeps separate), or once for all rows. Each reader of a
+-- materialised part scans it once. No other index of these tables begins with team_id.
 WITH objects AS MATERIALIZED (
     SELECT o.object_type, o.messages, o.newest, t.id AS thread_id, t.last_seq - o.from_end AS seq
     FROM unnest($2::text[], $3::text[], $4::int[], $5::uuid[], $6::int[])

@@ -23,7 +23,7 @@ pub(in crate::notifications) struct InboxRow {
     pub(in crate::notifications) read_at: Option<DateTime<Utc>>,
     pub(in crate::notifications) created_at: DateTime<Utc>,
     pub(in crate::notifications) updated_at: DateTime<Utc>,
-    /// `updated_at` as it is stored.
+    /// The row's position in the inbox: `updated_at` as it is stored.
     pub(in crate::notifications) place: MomentKey,
     pub(in crate::notifications) thread_id: Uuid,
     pub(in crate::notifications) object_type: String,
@@ -38,7 +38,7 @@ pub(in crate::notifications) struct InboxRow {
     pub(in crate::notifications) why: WhyRow,
 }
 
-/// The stored reason for a notification. All fields are null in a row that is older than these columns.
+/// The stored reason for a notification. All fields are `None` in a row that is older than these columns.
 #[derive(Debug)]
 pub(in crate::notifications) struct WhyRow {
     pub(in crate::notifications) seq: Option<i64>,
@@ -46,7 +46,7 @@ pub(in crate::notifications) struct WhyRow {
     pub(in crate::notifications) event_type: Option<String>,
     /// Why the person followed the thread, if they were notified as a follower.
     pub(in crate::notifications) followed: Option<String>,
-    /// The rule that allowed it: its event type and its object type.
+    /// The preference that allowed it: its event type and its object type.
     pub(in crate::notifications) rule: Option<(String, String)>,
 }
 
@@ -168,7 +168,7 @@ fn inbox_row(row: &PgRow) -> Result<Option<InboxRow>> {
     }))
 }
 
-/// Whether a notification is read.
+/// The read state of a notification.
 #[derive(Debug)]
 pub(in crate::notifications) struct ReadRow {
     pub(in crate::notifications) read_at: Option<DateTime<Utc>>,
@@ -191,7 +191,7 @@ pub(in crate::notifications) async fn mark_read(
     let query = sqlx::query(
         "WITH marked AS (
             UPDATE notifications SET
-                -- An infinite one, written by SQL, could not be returned.
+                -- SQL can have written `infinity`, which can't be returned.
                 read_at = CASE WHEN isfinite(read_at) THEN read_at ELSE now() END,
                 unread_count = 0,
                 unread_seqs = '{}',
@@ -200,7 +200,7 @@ pub(in crate::notifications) async fn mark_read(
             WHERE team_id = $1 AND user_id = $2 AND id = $3 AND ($4::bigint IS NULL OR version <= $4)
             RETURNING thread_id, seq, read_at, unread_count, version
         ), seen AS (
-            -- Who doesn't follow has read it all the same, and doesn't follow afterwards either.
+            -- A person who doesn't follow the thread has a read mark, too, and does not become a follower.
             INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
             SELECT $1, thread_id, $2, false, 'reader', seq FROM marked ORDER BY thread_id
             ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET read_seq = excluded.read_seq
@@ -225,7 +225,7 @@ pub(in crate::notifications) async fn mark_unread(tx: &TeamTx, user_id: Uuid, id
         "UPDATE notifications SET
             read_at = NULL,
             unread_count = greatest(unread_count, 1),
-            -- Of one that was read only the newest message counts.
+            -- A notification that was read counts only its newest message.
             unread_seqs = CASE WHEN read_at IS NULL THEN unread_seqs ELSE ARRAY[seq] END,
             version = version + (read_at IS NOT NULL)::int,
             transaction_id = pg_current_xact_id()::text::bigint
@@ -257,7 +257,7 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, 
         "WITH mine AS MATERIALIZED (
             SELECT id FROM notifications
             WHERE team_id = $1 AND user_id = $2 AND read_at IS NULL
-                -- A number that no transaction of this cluster has yet is of the one that a dump was taken of.
+                -- A number that no transaction of this cluster has had yet comes from the cluster of a restored dump.
                 AND (transaction_id < $3 AND transaction_id <> ALL ($4)
                     OR transaction_id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
             ORDER BY thread_id FOR UPDATE
@@ -267,7 +267,7 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, 
             FROM mine WHERE n.team_id = $1 AND n.id = mine.id
             RETURNING n.thread_id, n.seq
         ), seen AS (
-            -- Who doesn't follow has read it all the same, and doesn't follow afterwards either.
+            -- A person who doesn't follow the thread has a read mark, too, and does not become a follower.
             INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason, read_seq)
             SELECT $1, thread_id, $2, false, 'reader', seq FROM marked ORDER BY thread_id
             ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET read_seq = excluded.read_seq
