@@ -7,8 +7,8 @@
 //! Whether two neighbours join depends only on these two. So a page can begin anywhere. A group that is cut by the edge
 //! of a page has a flag for that side (`cut_before`, `cut_after`), even if only one of its messages is on the page. A
 //! client that puts pages together joins the cut parts. A client that receives single messages can join each to the one
-//! before it. For the same reason the five minutes are counted between neighbours, and not from the group's first
-//! message, which may not be on the page.
+//! before it. For the same reason the five minutes are measured between neighbours. The group's first message may not
+//! be on the page.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -93,7 +93,7 @@ pub(super) fn grouped(sentences: &Sentences, messages: &[MessageWithEvent], low:
             let cut_after = run.last()?.0.seq > high;
             let inside = &run[usize::from(cut_before)..run.len() - usize::from(cut_after)];
             match inside {
-                // A neighbour that joins no message of this page.
+                // The neighbour joins no message of this page.
                 [] => None,
                 [(message, _)] if !cut_before && !cut_after => Some(Item::Message(Box::new(message.clone()))),
                 edits => group(sentences, edits, cut_before, cut_after),

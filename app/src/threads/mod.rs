@@ -11,7 +11,7 @@
 //!
 //! **Reading.** A thread is read in pages, by `seq`, forward or backward. `grouping` defines which edits are shown as
 //! one item. Each person, follower or not, has a read mark, which only moves forward. Messages after it are new to the
-//! person. A person's own message moves the mark, if nothing before it was new.
+//! person. A person's own message moves their mark, if nothing before it was new.
 //!
 //! **Invariant:** a thread's `seq` counts from 1 without gaps, in commit order, and no message is ever removed. So a
 //! page is a range of numbers, a reader can check that it has everything, and `last_seq` is the number of messages.

@@ -19,9 +19,9 @@ use crate::threads::store::{self, FollowRow, WatchRow};
 pub(super) struct Following {
     /// The thread.
     thread_id: Uuid,
-    /// Whether you follow it. You are notified of every message.
+    /// Whether you follow it. If you do, you are notified of every message.
     following: bool,
-    /// Whether you have muted it. You are not notified of any message.
+    /// Whether you have muted it. If you have, you are not notified of any message.
     muted: bool,
     /// The position up to which you have read.
     read_seq: i64,
@@ -222,7 +222,7 @@ pub(super) async fn watch(team: Team, Path(object_type): Path<String>) -> Result
     delete, path = "/watches/{object_type}", tag = "threads",
     params(("object_type" = String, Path, description = "The object type")),
     responses(
-        (status = 204, description = "Not watched any more"),
+        (status = 204, description = "The watch has ended"),
         (status = 403, description = "Only a person can watch"),
         (status = 404, description = "No such team"),
     )

@@ -155,12 +155,12 @@ pub(super) struct MessageParams {
     #[serde(default)]
     #[param(inline)]
     order: Order,
-    /// Only messages from the first one that was posted at or after this time (RFC 3339), such as yesterday. To follow
-    /// a thread use `after_seq` instead: a message that is committed later may have an earlier time.
+    /// Only the first message that was posted at or after this time (RFC 3339), and the messages after it. To follow a
+    /// thread, use `after_seq` instead: a message that is committed later may have an earlier time.
     #[param(value_type = Option<DateTime<Utc>>)]
     since: Option<String>,
     /// Whether consecutive edits by one actor are returned as one item of kind `group`. The window and `limit` still
-    /// count messages. A group that is cut by the page has a flag for it.
+    /// count messages. If the edge of the page cuts a group, the group has `cut_before` or `cut_after`.
     #[serde(default)]
     #[param(default = false)]
     group: bool,
@@ -278,7 +278,7 @@ pub(super) async fn list_messages(
     }))
 }
 
-/// Gets one message, with all values of its event uncut.
+/// Gets one message, without cutting long values of its event.
 #[utoipa::path(
     get, path = "/threads/{id}/messages/{seq}", tag = "threads",
     params(

@@ -12,8 +12,8 @@ use crate::events::{EventsParts, event_columns, join_event};
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
 use crate::threads::message::Message;
 
-/// A position in a thread's history. Both numbers are incremented under the lock of the thread's row, so two positions
-/// in one thread are always ordered in the same way by both numbers.
+/// A position in a thread's history. Both numbers are incremented under the lock of the thread's row. So of two
+/// positions in one thread, neither number of the later one is lower.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// The number of messages.
@@ -56,7 +56,7 @@ pub struct Changes {
 /// # Errors
 /// Those of any database statement.
 pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) -> Result<Option<Changes>> {
-    // Each part of the UNION reads a range of an index. One condition with OR would read the whole thread.
+    // Each part of the UNION reads a range of an index. A single condition with OR would read the whole thread.
     let query = sqlx::query(concat!(
         "SELECT t.last_seq, t.revision AS t_revision, t.id AS t_id, t.object_type AS t_object_type,
             t.object_id AS t_object_id, t.object_label AS t_object_label,
@@ -114,8 +114,8 @@ pub async fn changes(tx: &TeamTx, thread_id: Uuid, after: Cursor, limit: i64) ->
             piece.changed.push((piece.to.revision, message));
         }
     }
-    // Everything was read. Changes of messages that were read as new are not in the second part, so the revision is set
-    // to the thread's.
+    // Everything was read. A message that was read as new is not in the second part, even if it was changed. So the
+    // revision is set to the thread's.
     let full = i64::try_from(piece.changed.len()).is_ok_and(|changed| changed >= limit);
     if piece.to.seq == head.seq && !full {
         piece.to.revision = head.revision;

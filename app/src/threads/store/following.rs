@@ -82,8 +82,8 @@ pub(in crate::threads) struct ReadMarkRow {
     pub(in crate::threads) last_seq: i64,
 }
 
-/// Moves a person's read mark forward to an existing position. A person without a row for the thread gets one that is
-/// no choice for or against following. Returns `None` if there is no such thread.
+/// Moves a person's read mark forward to an existing position. A person without a row for the thread gets one with the
+/// reason `reader`, which is not a choice for or against following. Returns `None` if there is no such thread.
 ///
 /// # Errors
 /// Those of any database statement.

@@ -11,7 +11,7 @@ WITH thread AS (
     )) AS people
     FROM thread_messages m WHERE m.team_id = $1 AND m.thread_id = $2 AND m.seq = $3
 ), mentioned AS MATERIALIZED (
-    -- Locked as the foreign keys lock them: a member who is being removed is left out.
+    -- The rows are locked as the foreign keys lock them, so a member who is being removed is left out.
     SELECT user_id FROM memberships
     WHERE team_id = $1 AND handle = ANY ($4) AND user_id IS DISTINCT FROM $6
         AND user_id <> ALL (ARRAY (SELECT unnest(people) FROM known))
@@ -24,9 +24,9 @@ WITH thread AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
     SELECT $1, thread.id, f.user_id, true, f.reason
     FROM thread CROSS JOIN LATERAL (
-        -- Rows with a person's own choice are not even locked. Their notifications are written next, and marking one
-        -- as read writes the two rows in the other order, so a lock could deadlock. A person who has switched mentions
-        -- off does not become a follower by one.
+        -- Rows with a person's own choice are not even locked. Next, these people's notifications are written. Marking
+        -- a notification as read writes the two rows in the other order, so a lock here could lead to a deadlock. A
+        -- person who has switched mentions off does not become a follower by a mention.
         SELECT user_id, 'mentioned' AS reason FROM mentioned WHERE NOT EXISTS (
             SELECT FROM thread_followers f WHERE f.team_id = $1 AND f.thread_id = thread.id
                 AND f.user_id = mentioned.user_id AND f.reason <> 'reader'

@@ -7,7 +7,7 @@ WITH thread AS (
     WHERE team_id = $1 AND id = $2
     RETURNING id, object_type, last_seq
 ), mentioned AS MATERIALIZED (
-    -- Locked as the foreign keys lock them: a member who is being removed is left out.
+    -- The rows are locked as the foreign keys lock them, so a member who is being removed is left out.
     SELECT user_id FROM memberships
     WHERE team_id = $1 AND handle = ANY ($7) AND user_id IS DISTINCT FROM $8
     ORDER BY user_id
@@ -21,9 +21,9 @@ WITH thread AS (
     INSERT INTO thread_followers AS f (team_id, thread_id, user_id, following, reason)
     SELECT $1, thread.id, f.user_id, true, f.reason
     FROM thread CROSS JOIN LATERAL (
-        -- Rows with a person's own choice are not even locked. Their notifications are written next, and marking one
-        -- as read writes the two rows in the other order, so a lock could deadlock. A person who has switched mentions
-        -- off does not become a follower by one.
+        -- Rows with a person's own choice are not even locked. Next, these people's notifications are written. Marking
+        -- a notification as read writes the two rows in the other order, so a lock here could lead to a deadlock. A
+        -- person who has switched mentions off does not become a follower by a mention.
         SELECT user_id, 'mentioned' AS reason FROM mentioned WHERE NOT EXISTS (
             SELECT FROM thread_followers f WHERE f.team_id = $1 AND f.thread_id = thread.id
                 AND f.user_id = mentioned.user_id AND f.reason <> 'reader'
@@ -36,7 +36,8 @@ WITH thread AS (
         SELECT $8, 'commenter' WHERE $8 IS NOT NULL
     ) f
     ORDER BY f.user_id
-    -- A row with the reason 'reader' is no choice. A person's own message is not new to them, if nothing before it is.
+    -- A row with the reason 'reader' is not a choice of the person. A person's own message is not new to them, if
+    -- nothing before it is new.
     ON CONFLICT (team_id, thread_id, user_id) DO UPDATE SET
         following = f.following OR f.reason = 'reader',
         reason = CASE WHEN f.reason = 'reader' THEN excluded.reason ELSE f.reason END,

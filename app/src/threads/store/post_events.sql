@@ -4,8 +4,8 @@
 -- $8 the number of events; per event: $9 its id, $10 and $11 its object's type and id, $12 the number of events of the
 -- same object after it.
 --
--- The statement is planned at each call, so the planner knows the number of rows of both parts from the arrays. So the
--- join is a hash join, whatever the statistics of the tables are.
+-- The statement is planned at each call. So the planner knows the number of rows of both parts from the arrays, and
+-- chooses a hash join, whatever the statistics of the tables are.
 WITH posted AS (
     INSERT INTO threads AS t (team_id, id, object_type, object_id, object_label, scope_type, scope_id, last_seq)
     SELECT $1, o.id, o.object_type, o.object_id, o.object_label, o.scope_type, o.scope_id, o.messages

@@ -24,7 +24,8 @@ const POST_COMMENT: &str = include_str!("post_comment.sql");
 /// Posts events to their objects' threads, in order, and creates missing threads.
 ///
 /// Threads are locked in the order of their objects, so that two transactions with the same objects don't deadlock. A
-/// message's number is counted back from the thread's new `last_seq`, which another part of the statement returns.
+/// message's number is computed backwards from the thread's new `last_seq`, which another part of the statement
+/// returns.
 ///
 /// # Errors
 /// Those of any database statement.
@@ -70,7 +71,7 @@ async fn post_many(tx: &TeamTx, events: &[&Event]) -> Result<()> {
     let (types, ids): (Vec<&str>, Vec<&str>) = posts.keys().copied().unzip();
     let scopes = || posts.values().map(|post| post.newest.scope.as_ref());
     let query = sqlx::query(POST_EVENTS)
-        // Planned at each call for the number of threads: a cached plan would be made for ten.
+        // The statement is planned at each call, for its number of threads. A cached plan would assume ten.
         .persistent(false)
         .bind(tx.team_id())
         .bind(posts.keys().map(|_| Uuid::now_v7()).collect::<Vec<_>>())

@@ -111,7 +111,7 @@ pub(in crate::threads) async fn list_new_threads(
     after: Option<Uuid>,
     limit: u64,
 ) -> Result<Vec<ThreadRow>> {
-    // Begins with the threads that the person follows, which are fewer than all threads.
+    // The statement begins with the threads that the person follows, which are fewer than all threads.
     let query = sqlx::query(
         "SELECT t.id, t.object_type, t.object_id, t.object_label, t.scope_type, t.scope_id, t.last_seq,
             t.created_at, t.updated_at, f.following, f.muted, f.read_seq
@@ -210,12 +210,12 @@ pub(in crate::threads) struct PageRows {
 /// messages, and the position for `since`. Messages are posted in the order of their times, so that position is found
 /// by binary search, which for a million messages needs twenty look-ups by key, and no index on the time.
 ///
-/// The ends are sub-selects and not joined columns, and sums are computed before they are compared with `seq`. An
-/// expression that might leak the row's value in an error is, under row-level security, a filter after the index scan
-/// and not a bound of it.
+/// The ends are sub-selects and not joined columns, and sums are computed before they are compared with `seq`. Under
+/// row-level security, an expression that might reveal a row's value in an error can't be a bound of the index scan:
+/// PostgreSQL evaluates it as a filter after the scan.
 ///
 /// `OFFSET 0` makes PostgreSQL look up events one by one, each in the one partition that can have its id. The planner
-/// does not expect that pruning, and would otherwise read all partitions and hash them.
+/// does not take this pruning into account. Without `OFFSET 0` it would read all partitions and hash them.
 ///
 /// # Errors
 /// Those of any database statement.
