@@ -35,11 +35,11 @@
 //! subject to row-level security. [`TestDb::app_connection`] and [`TestDb::owner`] connect as these roles without a
 //! `TeamTx`, as an attacker might.
 //!
-//! **Forgotten commits.** If a request or a job succeeds although a transaction with writes was dropped without
+//! **Forgotten commits.** If a request or a job succeeds, but has dropped a transaction with writes without calling
 //! `commit()` or `rollback()`, it panics on these databases. (In production it is a warning, and an error in the wide
 //! event.)
 //!
-//! The functions here panic and don't return errors, because a test can't handle them.
+//! The functions here panic instead of returning errors, because a test can't handle errors.
 
 mod lines;
 mod people;
@@ -79,7 +79,8 @@ macro_rules! assert_events {
     }};
 }
 
-/// Returns the value, or panics with an error and its causes, which Daybook's errors don't include in their message.
+/// Returns the value, or panics with the error and its causes. Daybook's errors don't include their causes in their
+/// message.
 fn expect_ok<T, E: std::error::Error>(outcome: Result<T, E>, doing: &str) -> T {
     outcome.unwrap_or_else(|error| {
         let mut message = error.to_string();

@@ -32,7 +32,7 @@ pub struct TestMember {
     pub subject: String,
     /// The handle in the team.
     pub handle: String,
-    /// For `database.begin(&ada.context)`.
+    /// The context that begins a transaction as this person: `database.begin(&ada.context)`.
     pub context: Context,
 }
 

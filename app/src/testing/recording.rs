@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::events::{ConsumerDef, ConsumerResult, Event, EventType, Mode, RunFn};
 use crate::tenancy::{Database, TeamTx};
 
-/// A consumer of slices of all events, which adds each call to the [`Recording`] of its database.
+/// A consumer that takes slices of all events, and adds each call to the [`Recording`] of its database.
 ///
 /// It is not registered automatically: name it, as in `Consumers::of([RECORDER, greet::CONSUMER])`.
 pub const RECORDER: &ConsumerDef = &ConsumerDef {

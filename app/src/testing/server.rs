@@ -16,7 +16,7 @@ use crate::postgres::PrivatePostgres;
 use crate::tenancy::Migrations;
 
 const URL_VARIABLE: &str = "DAYBOOK_TEST_DATABASE_URL";
-/// The age of a run after which its databases count as left behind.
+/// The age, in seconds, from which the databases of another run count as left behind.
 const LEFT_BEHIND_AFTER_S: i64 = 6 * 3_600;
 
 /// A script that stops the server and removes its files when its stdin is closed, which happens whenever this process
@@ -36,9 +36,9 @@ static NEXT_NAME: AtomicU32 = AtomicU32::new(1);
 
 /// The server, and the template databases on it.
 pub(super) struct Server {
-    /// Connects as the owner to the database from which databases are created and dropped.
+    /// Options to connect as the owner, to the database from which others are created and dropped.
     pub owner: PgConnectOptions,
-    /// Connects as the superuser. Only on a private server.
+    /// Options to connect as the superuser. Only a private server has one.
     pub superuser: Option<PgConnectOptions>,
     /// The templates' names by their migrations. Locked while a database is created, because a template in use can't be
     /// copied.
@@ -148,7 +148,7 @@ impl Server {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 return;
             };
-            // Best effort: a database that stays is dropped by a later run, or with the server.
+            // An error is ignored, because a later run drops a database that stays, or the server is removed with it.
             let _ = runtime.block_on(async {
                 let mut connection = owner.connect().await?;
                 drop_now(&mut connection, &name).await?;
@@ -214,7 +214,8 @@ fn start_watcher(postgres: &PrivatePostgres, data_dir: PathBuf) -> std::io::Resu
         .arg(data_dir)
         .arg(postgres.socket_dir())
         .stdin(Stdio::piped())
-        // A reader of the tests' output waits until every process has closed it.
+        // The watcher must not inherit stdout, because a reader of the tests' output waits until every process has
+        // closed it.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         // In its own process group, so that Ctrl-C does not stop it: it must clean up afterwards.

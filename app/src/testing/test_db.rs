@@ -59,8 +59,8 @@ impl TestDb {
         self.connect(options, consumers).await
     }
 
-    /// Opens a [`Database`] with the test's own options, which are made from [`TestDb::options`]. It has these consumers,
-    /// and no sentences, jobs or signals: `App::equip` attaches those of a program.
+    /// Opens a [`Database`] with the test's own options, which are made from [`TestDb::options`]. The database has
+    /// these consumers. It has no sentences, jobs or signals, because only `App::equip` attaches those of a program.
     pub async fn connect(&self, options: DatabaseOptions, consumers: Consumers) -> Database {
         let database = expect_ok(Database::connect(options).await, "connect like the service")
             .with_extension(Recording::default())

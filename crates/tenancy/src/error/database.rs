@@ -248,7 +248,8 @@ fn classify_refusal(refusal: DatabaseError) -> Error {
             };
             Error::BadRequest { detail: detail.into() }
         }
-        // Includes a user's own constraints. The log has the name: if the constraint is Daybook's, this is a defect.
+        // The constraint may be the program's own. The log has its name; if it is one of Daybook's, the error is a
+        // defect.
         ("23", code) => {
             tracing::warn!("{refusal}");
             match code {
@@ -317,7 +318,7 @@ impl From<sea_orm::DbErr> for Error {
             DbErr::Exec(RuntimeErr::SqlxError(error))
             | DbErr::Query(RuntimeErr::SqlxError(error))
             | DbErr::Conn(RuntimeErr::SqlxError(error)) => {
-                // The error is shared if SeaORM's caller has cloned it.
+                // SeaORM's caller may have cloned the error, and then it is shared.
                 classify(&error).unwrap_or_else(|| match std::sync::Arc::try_unwrap(error) {
                     Ok(error) => Self::from_database(error),
                     Err(shared) => Self::Internal(shared.into()),

@@ -57,7 +57,7 @@ pub enum Error {
         /// What the caller's role or key may not do, and which one may.
         detail: String,
     },
-    /// 404: the object does not exist, or not in this team. A client can't distinguish the two.
+    /// 404: the object does not exist, or it belongs to another team. A client can't distinguish the two.
     #[error("no such {what}")]
     NotFound {
         /// The kind of object that was requested: `campaign`, `team`, `thread`.
@@ -114,7 +114,7 @@ pub enum Error {
         #[source]
         source: Option<Cause>,
     },
-    /// Consumers that emit events caused each other more than [`MAX_CONSUMER_DEPTH`] levels deep.
+    /// 500: consumers that emit events caused each other more than [`MAX_CONSUMER_DEPTH`] levels deep.
     ///
     /// [`MAX_CONSUMER_DEPTH`]: crate::events::MAX_CONSUMER_DEPTH
     #[error(
@@ -126,7 +126,8 @@ pub enum Error {
         /// The event whose consumers would have gone one level too deep.
         event_id: Uuid,
     },
-    /// A consumer of mode `abort` failed; the transaction can't commit.
+    /// A consumer of mode `abort` failed, so the transaction can't commit. The status is that of the consumer's error
+    /// if this is an [`Error`], else 500.
     #[error("consumer {consumer} failed")]
     Consumer {
         /// The consumer's name.
@@ -143,8 +144,8 @@ pub enum Error {
     Internal(#[source] Cause),
 }
 
-/// What was stored for an `Idempotency-Key` when its request was done. Only the layer that stores outcomes knows their
-/// type; all others pass them on.
+/// The stored outcome of a request with an `Idempotency-Key`. Only the layer that stores outcomes knows their type. All
+/// other layers pass them on.
 #[derive(Debug)]
 pub struct StoredOutcome(Box<dyn Any + Send + Sync>);
 

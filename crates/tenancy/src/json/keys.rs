@@ -19,14 +19,14 @@ pub(super) struct OpenKeys<'a> {
 
 struct Key<'a> {
     depth: usize,
-    /// The offset of its end.
+    /// The offset of the key's end.
     end: usize,
-    /// Without quotes and escapes.
+    /// The key without quotes and escapes.
     name: Cow<'a, [u8]>,
 }
 
 impl<'a> OpenKeys<'a> {
-    /// Records the begin of a container. The depth must be below 128.
+    /// Records the beginning of a container. The depth must be below 128.
     pub(super) fn open(&mut self, depth: usize, is_object: bool) {
         let bit = 1_u128 << depth;
         self.objects = if is_object {

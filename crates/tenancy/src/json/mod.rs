@@ -1,4 +1,4 @@
-//! Limits for JSON, so that every parser can read it: the depth, the numbers and the keys. Also reads stored JSON.
+//! Limits the depth, the numbers and the keys of JSON, so that every parser can read it. Also reads stored JSON.
 //!
 //! The service reads stored JSON with serde_json, which refuses JSON of 128 levels and numbers beyond an `f64`. Stored
 //! JSON must be readable together with the levels that a record, a page, a frame or a story adds around it. Therefore

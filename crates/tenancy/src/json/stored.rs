@@ -15,7 +15,7 @@ use crate::error::Result;
 /// The number of unreadable values that this process has read.
 static UNREADABLE_READS: AtomicU64 = AtomicU64::new(0);
 
-/// Why a placeholder is never written, as the end of a sentence.
+/// The reason why a placeholder is never written, as the end of a sentence.
 pub const WRITES_PLACEHOLDER: &str =
     "stands for stored JSON that can't be read, and would replace it; leave it out of what is written";
 
@@ -52,7 +52,7 @@ impl Unreadable {
     }
 }
 
-/// The value of an object's field, if it has no other field.
+/// Returns the value of an object's field, if it has no other field.
 fn only_field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let fields = value.as_object().filter(|fields| fields.len() == 1)?;
     fields.get(name)
@@ -89,7 +89,7 @@ pub fn count_unreadable_reads(values: u64) {
     UNREADABLE_READS.fetch_add(values, Ordering::Relaxed);
 }
 
-/// Whether the text of a `jsonb` value can't be read; `unreadable_in_sql` is the same condition in SQL.
+/// Returns whether the text of a `jsonb` value can't be read; `unreadable_in_sql` is the same condition in SQL.
 pub fn is_unreadable(jsonb: &[u8]) -> bool {
     // Only a value that may be unreadable is parsed. Integers beyond 64 bits, for example, are rejected as input, but
     // can be read.
@@ -97,9 +97,10 @@ pub fn is_unreadable(jsonb: &[u8]) -> bool {
         && !serde_json::from_slice::<Value>(jsonb).is_ok_and(|value| !is_too_deep(&value, MAX_JSON_DEPTH))
 }
 
-/// Whether a `jsonb` value has more levels or larger numbers than input may have.
+/// Returns whether a `jsonb` value has more levels or larger numbers than input may have.
 ///
-/// Unlike `fault_in` it doesn't compare keys: an object of `jsonb` never has a key twice, and every read value passes here.
+/// Unlike `fault_in` it doesn't compare keys. An object of `jsonb` never has a key twice, and this function is called
+/// for every value that is read.
 fn exceeds_input(jsonb: &[u8]) -> bool {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(byte) = jsonb.get(at) {
@@ -153,7 +154,7 @@ mod tests {
         ] {
             assert!(is_unreadable(unreadable.as_bytes()), "{unreadable}");
         }
-        // PostgreSQL gives no such object, so that nothing looks for it.
+        // PostgreSQL returns no such object, so `exceeds_input` doesn't search for it.
         assert!(!exceeds_input(br#"{"a": 1, "a": 2}"#) && fault_in(br#"{"a": 1, "a": 2}"#).is_some());
     }
 

@@ -22,7 +22,7 @@ enum Fault {
 ///
 /// - more than [`MAX_JSON_DEPTH`] levels,
 /// - a number that is not a finite `f64`, or an integer that doesn't fit into 64 bits,
-/// - a key that an object has twice, since parsers use different values then (RFC 8259 §4).
+/// - a key that an object has twice, because parsers then differ in which value they use (RFC 8259 §4).
 ///
 /// It doesn't report syntax errors: the parser does.
 pub fn fault_in(text: &[u8]) -> Option<FieldError> {
