@@ -76,8 +76,8 @@ impl MigrationTrait for Migration {
                  CREATE POLICY workers ON job_requests TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT, UPDATE (refused), DELETE ON job_requests TO {WORKER_ROLE};
 
-                 -- The workers see how sessions end, when their worker last sent a heartbeat, and how old they are. They
-                 -- never see inputs, contexts or errors.
+                 -- The workers see how sessions end, when their worker last sent a heartbeat, and how old they are.
+                 -- They never see inputs, contexts or errors.
                  CREATE POLICY workers ON job_sessions TO {WORKER_ROLE} USING ({AS_WORKER});
                  GRANT SELECT (team_id, id, job_id, attempt, status, started_at, heartbeat_at, finished_at, cancel_requested_at),
                      UPDATE (status, error, finished_at, heartbeat_at, transaction_id), DELETE ON job_sessions TO {WORKER_ROLE};
