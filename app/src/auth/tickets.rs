@@ -61,7 +61,7 @@ pub(crate) async fn issue(
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+        .ok_or_else(|| Error::internal("the INSERT of a ticket returned no row"))?;
     Ok(Ticket {
         ticket,
         expires_at: row.try_get("expires_at")?,

@@ -105,7 +105,7 @@ async fn purge(session: &JobSession, sql: &'static str, age: i32, of: &'static s
     let workers = session
         .database()
         .workers()
-        .ok_or_else(|| Error::internal("this job needs a process with workers"))?;
+        .ok_or_else(|| Error::internal(format!("deleting {of} needs a process that runs workers")))?;
     let mut rows = 0;
     loop {
         let batch = workers

@@ -97,7 +97,10 @@ impl Job for DeleteRunLogs {
 async fn apply_to_old_logs(session: &JobSession, action: RetentionAction, days: u32) -> JobResult {
     let database = session.database();
     let (Ok(runs), Some(workers)) = (Runs::of(database), database.workers()) else {
-        return Err(Error::internal("this job needs a process with workers and logs").into());
+        return Err(Error::internal(
+            "sealing and deleting run logs needs a process that runs workers and has the run logs' storage",
+        )
+        .into());
     };
     let mut skipped: Vec<Uuid> = Vec::new();
     let mut not_here = 0;
@@ -130,7 +133,7 @@ async fn apply_to_old_logs(session: &JobSession, action: RetentionAction, days: 
                     not_here += 1;
                 }
                 Err(error) => {
-                    tracing::warn!(%run_id, "could not seal or delete a run's log: {error}");
+                    tracing::warn!(%run_id, "could not seal or delete a run's log; the next run of the job tries again: {error}");
                     skipped.push(run_id);
                     let reason = error.to_string();
                     session.add_action(&RunLogAction::Failed { run_id, reason }).await?;

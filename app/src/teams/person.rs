@@ -97,7 +97,7 @@ pub(super) async fn find_or_make(
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+        .ok_or_else(|| Error::internal("the INSERT of a person returned no row"))?;
     Ok(KnownPerson {
         user_id: row.try_get("id")?,
         own_name: row.try_get("own_name")?,

@@ -64,7 +64,7 @@ pub(super) async fn set_preference(tx: &TeamTx, user_id: Uuid, rule: &Rule, in_a
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+        .ok_or_else(|| Error::internal("the INSERT of a preference returned no row"))?;
     preference_row(&row)
 }
 

@@ -110,7 +110,9 @@ pub(in crate::notifications) async fn inbox(
     .bind(before_id)
     .bind(i64::try_from(limit + 1).map_err(Error::internal)?);
     let rows = tx.fetch_all(query).await?;
-    let total = rows.first().ok_or_else(|| Error::internal("a count returned no row"))?;
+    let total = rows
+        .first()
+        .ok_or_else(|| Error::internal("the count of unread notifications returned no row"))?;
     Ok(InboxRows {
         unread: total.try_get("unread")?,
         seen: total.try_get::<&str, _>("seen")?.parse().map_err(Error::internal)?,
@@ -283,7 +285,7 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, 
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("a count returned no row"))?;
+        .ok_or_else(|| Error::internal("the count of marked notifications returned no row"))?;
     Ok(row.try_get("marked")?)
 }
 

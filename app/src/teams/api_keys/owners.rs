@@ -160,7 +160,7 @@ pub async fn adopt_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("an UPDATE of a locked row returned none"))?;
+        .ok_or_else(|| Error::internal("the UPDATE of a locked API key returned no row"))?;
     let after = key(&row)?;
     record(tx, [AccessEvent::key_adopted(&before, &after)]).await?;
     Ok(after)

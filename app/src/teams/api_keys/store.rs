@@ -58,7 +58,7 @@ pub struct NewKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub struct KeyInfo {
-    /// UUIDv7.
+    /// The id, a UUIDv7.
     pub id: Uuid,
     /// The name of the key in sentences.
     pub name: String,

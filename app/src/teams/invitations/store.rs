@@ -20,7 +20,7 @@ const COLUMNS: &str = "id, issuer, subject, role, handle, display_name, email, i
 /// A pending invitation, as the team sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Invitation {
-    /// UUIDv7.
+    /// The id, a UUIDv7.
     pub id: Uuid,
     /// The issuer of the person's tokens (`iss`).
     pub issuer: String,
@@ -90,7 +90,7 @@ pub async fn invite(tx: &TeamTx, new: &NewMember) -> Result<Invitation> {
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+        .ok_or_else(|| Error::internal("the INSERT of an invitation returned no row"))?;
     let invitation = invitation(&row)?;
     record(tx, [AccessEvent::invitation("member.invited", &invitation)]).await?;
     Ok(invitation)

@@ -177,7 +177,7 @@ pub(in crate::teams) async fn insert_member(tx: &TeamTx, person: &KnownPerson, n
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+        .ok_or_else(|| Error::internal("the INSERT of a membership returned no row"))?;
     Ok(Member {
         user_id: person.user_id,
         handle: new.handle.clone(),

@@ -162,7 +162,7 @@ pub(in crate::threads) async fn watch(tx: &TeamTx, user_id: Uuid, object_type: &
     let row = tx
         .fetch_optional(query)
         .await?
-        .ok_or_else(|| Error::internal("an INSERT returned no row"))?;
+        .ok_or_else(|| Error::internal("the INSERT of a watch returned no row"))?;
     watch_row(&row)
 }
 
