@@ -7,7 +7,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "events")]
 pub struct Model {
-    /// UUIDv7; the table is partitioned by month on this column.
+    /// The id, a UUIDv7. The table is partitioned by month on this column.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The team.

@@ -7,7 +7,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "teams")]
 pub struct Model {
-    /// UUIDv7; the reserved team of the service itself is [`SYSTEM_TEAM`](crate::SYSTEM_TEAM).
+    /// The id, a UUIDv7. The reserved team of the service itself is [`SYSTEM_TEAM`](crate::SYSTEM_TEAM).
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The team's name.

@@ -8,10 +8,10 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "guests")]
 #[schema(as = Guest)]
 pub struct Model {
-    /// UUIDv7, filled in by the helpers.
+    /// The id, a UUIDv7 that the helpers fill in.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// The team, filled in by the helpers.
+    /// The team, which the helpers fill in.
     pub team_id: Uuid,
     /// The guest's name.
     pub name: String,
