@@ -1,8 +1,9 @@
 //! Groups consecutive edits by one actor into one item.
 //!
 //! **Which messages are one group.** Two neighbours in a thread join if both are `UPDATED` events with recorded
-//! changes, by the same actor, on behalf of the same person, for the same reason, and at most five minutes apart. A
-//! group is the longest sequence of neighbours that join. A comment, or another actor's change, ends it.
+//! changes, and they have the same actor, the same person on whose behalf the actor acts, and the same reason. They
+//! must be at most five minutes apart. A group is the longest sequence of neighbours that join. A comment, or another
+//! actor's change, ends it.
 //!
 //! Whether two neighbours join depends only on these two. So a page can begin anywhere. A group that is cut by the edge
 //! of a page has a flag for that side (`cut_before`, `cut_after`), even if only one of its messages is on the page. A

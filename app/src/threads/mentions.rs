@@ -43,8 +43,8 @@ fn is_handle(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// Returns whether a character next to `@handle` makes it part of something else: of a word in the Latin script, of an
-/// address, or of a letter with a combining mark that has no composed form.
+/// Returns whether a character next to `@handle` joins it to something else: to a word in the Latin script, to an
+/// address, or to a combining mark that has no composed form with its letter.
 fn joins(c: char) -> bool {
     c.is_ascii_alphanumeric()
         || c.is_alphabetic() && c.script() == Script::Latin

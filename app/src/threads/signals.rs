@@ -9,10 +9,10 @@ pub(crate) const THREAD_NAME: &str = "thread";
 /// The name of [`THREADS`].
 pub(crate) const THREADS_NAME: &str = "threads";
 
-/// Several threads have new or changed messages: too many to name.
+/// The topic of signals that threads have new or changed messages, if there are too many threads to name.
 pub(crate) const THREADS: SignalTopic = SignalTopic::new(THREADS_NAME);
 
-/// A thread has new or changed messages.
+/// Returns the topic of signals that a thread has new or changed messages.
 pub(crate) const fn thread_signal(thread_id: Uuid) -> SignalTopic {
     SignalTopic::of(THREAD_NAME, thread_id)
 }

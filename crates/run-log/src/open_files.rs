@@ -26,7 +26,7 @@ impl OpenFilesLimits {
 }
 
 impl Default for OpenFilesLimits {
-    /// 256 files, 10 seconds.
+    /// Returns limits of 256 files and 10 seconds.
     fn default() -> Self {
         Self::new(256, Duration::from_secs(10))
     }
@@ -83,8 +83,9 @@ impl OpenFiles {
         idle.map(|(run, entry)| (run, entry.log)).collect()
     }
 
-    /// If `more` files would exceed the limit, removes and returns the excess and another quarter of the limit, least
-    /// recently used first. The quarter avoids one sync per line in a process with more busy logs than the limit.
+    /// Makes room for `more` files. If they would exceed the limit, removes and returns the excess and another quarter
+    /// of the limit, least recently used first. Without the quarter, a process with more busy logs than the limit would
+    /// sync a file for each line.
     pub(super) fn make_room(&mut self, more: usize) -> Vec<ToClose> {
         let wanted = self.logs.len() + more;
         if wanted <= self.limits.max {

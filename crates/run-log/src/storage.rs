@@ -63,7 +63,7 @@ impl WriterNodeOptions {
 }
 
 impl Default for WriterNodeOptions {
-    /// Logs of at most 1 GiB, segments of 32 MiB, 256 open files.
+    /// Returns options for logs of at most 1 GiB, segments of 32 MiB and 256 open files.
     fn default() -> Self {
         Self {
             max_log_bytes: 1 << 30,

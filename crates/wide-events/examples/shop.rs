@@ -46,7 +46,7 @@ async fn checkout(event: WideEvent, Path(cart): Path<u32>) -> &'static str {
     "thank you"
 }
 
-/// No parameter is needed to add fields.
+/// Adds fields without a parameter for the event.
 async fn charge() {
     WideEvent::current()
         .set("payment.provider", "bank")

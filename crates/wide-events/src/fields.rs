@@ -343,7 +343,7 @@ impl From<u64> for Value {
 }
 
 impl From<f64> for Value {
-    /// NaN and infinities become `null`, because they are not JSON numbers.
+    /// Converts a number. NaN and infinities become `null`, because they are not JSON numbers.
     fn from(number: f64) -> Self {
         Number::from_f64(number).map_or(Self::Null, Self::Number)
     }

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! **Invariant:** each request has exactly one event. The layer holds an `EventGuard` for each request. The guard moves
-//! from the answer's future into the answer's body, and its drop ends the event. hyper drops it after the last byte or
-//! when the connection closes, and an unwinding panic drops it, too. An event can't end in any other way.
+//! from the answer's future into the answer's body, and its drop ends the event. hyper drops the body after the last
+//! byte, or when the connection closes. An unwinding panic drops it, too. An event can't end in any other way.
 //!
 //! **Invariant:** a request never waits for its event, neither for a slow stdout nor because of a schema error.
 //!

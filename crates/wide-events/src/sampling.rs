@@ -161,7 +161,7 @@ fn trace_fraction(trace_id: Uuid) -> f64 {
     (mixed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+/// Mixes the bits of a number with the finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
 fn mix(n: u64) -> u64 {
     let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -228,7 +228,7 @@ impl SinkState {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The writer thread: writes batches until the sink is closed and empty.
+    /// Runs the writer thread: writes batches until the sink is closed and empty.
     fn run_writer(&self, mut writer: impl Write) {
         let mut taken = LineBatch::default();
         let mut state = WriterState::default();

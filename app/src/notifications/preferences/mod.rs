@@ -4,9 +4,9 @@
 //! Besides the event types there are `COMMENT`, and `MENTION` for a comment that mentions the person. `*` does not
 //! include mentions: a mention notifies a person, unless a rule with `MENTION` excludes it.
 //!
-//! **Which rule counts.** The most specific matching rule counts, and an object type is more specific than an event
-//! type, because a rule such as "everything on invoices" is set by a person who works on invoices. So the order is:
-//! both types named; only the object type; only the event type; neither. If no rule matches, the person is notified.
+//! **Which rule counts.** The most specific matching rule counts. An object type is more specific than an event type,
+//! because a person who works on invoices sets a rule such as "everything on invoices". So the order is: both types
+//! named; only the object type; only the event type; neither. If no rule matches, the person is notified.
 //!
 //! Rules can only exclude notifications: they make nobody a follower, and they don't affect a muted thread, which never
 //! notifies. They also apply to notifications of a watch.
@@ -133,8 +133,8 @@ impl fmt::Display for Rule {
 
 /// Rejects an unknown object type: a rule or a watch with a misspelt name would never have an effect.
 ///
-/// The types of the program's models are known, and types of which the team has a thread: such a type may belong to a
-/// model that the program no longer has, or that was not registered.
+/// The known types are those of the program's models, and those of which the team has a thread. A type with a thread
+/// may belong to a model that the program no longer has, or that was not registered.
 ///
 /// # Errors
 /// [`Error::Invalid`] for `object_type`, with the program's types.

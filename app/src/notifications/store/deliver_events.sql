@@ -65,7 +65,7 @@ INSERT INTO notifications AS n (team_id, id, user_id, thread_id, reason, event_i
 SELECT $1, (left($10::text, 19) || right(gen_random_uuid()::text, 17))::uuid, r.user_id, r.thread_id, r.reason,
     r.newest, r.seq, r.messages, ARRAY[r.seq], r.seq, r.newest, $7, r.followed, p.event_type, p.object_type
 FROM recipients r
--- The most specific preference, or none. '*' comes before every name in the order of the table's key, so the most
+-- The most specific preference, or none. In the order of the table's key, '*' comes before every name. So the most
 -- specific matching rule is the last one, and a backward scan of the key finds it without sorting.
 LEFT JOIN LATERAL (
     SELECT p.event_type, p.object_type, p.in_app FROM notification_preferences p
