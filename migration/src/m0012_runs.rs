@@ -1,4 +1,4 @@
-//! Runs: what is known about a long run, and where its log is. The lines of a log are never rows.
+//! Runs: a row has the state of a long run and the path of its log. The lines of a log are never rows.
 //!
 //! A log has one writer at a time. A process that acquires a log writes the next `epoch` into `run_leases`; if two try,
 //! one of them finds the other's row. `run_homes` records which processes hold logs, and their heartbeats.

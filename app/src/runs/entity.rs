@@ -1,10 +1,10 @@
-//! A long run: what is known about it, and where its log is. The column `summary_json` is not in the entity. Code reads
-//! it separately, because it is long, and because it is compared byte by byte as text.
+//! A long run: its state, and the path of its log. The column `summary_json` is not in the entity. Code reads it
+//! separately, because it is long, and because it is compared byte by byte as text.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// A long run: what is known about it, and where its log is.
+/// A long run: its state, and the path of its log.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "runs")]
 pub struct Model {

@@ -73,7 +73,7 @@ impl TestDb {
         DatabaseOptions::new(self.owner_options())
     }
 
-    /// Returns the options to connect as the database's owner, who is no superuser and is subject to row-level
+    /// Returns the options to connect as the database's owner, who is not a superuser and is subject to row-level
     /// security.
     pub fn owner_options(&self) -> PgConnectOptions {
         self.inner.server.owner.clone().database(&self.inner.name)

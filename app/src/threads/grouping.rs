@@ -29,7 +29,7 @@ const MAX_EDIT_GAP: TimeDelta = TimeDelta::minutes(5);
 pub enum Item {
     /// One message.
     Message(Box<Message>),
-    /// Several messages. Only if the client asked for groups.
+    /// Several messages. Only if the client has requested groups.
     Group(Box<Group>),
 }
 

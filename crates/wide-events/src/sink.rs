@@ -31,8 +31,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone)]
 pub struct Sink(Arc<SinkHandle>);
 
-/// The part that all clones share. It is separate from the state, which the writer also holds, so that its drop tells
-/// the writer that no clone is left.
+/// The part that all clones share. It is separate from the state, which the writer also holds, so that its drop can
+/// notify the writer when no clone is left.
 #[derive(Debug)]
 struct SinkHandle(Arc<SinkState>);
 
