@@ -1,9 +1,9 @@
-//! Something that a person should look at: one row per thread, which counts messages while it is unread.
+//! A notification of a person: one row per thread, which counts messages while it is unread.
 
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
-/// Something that a person should look at: one row per thread, which counts messages while it is unread.
+/// A notification of a person: one row per thread, which counts messages while it is unread.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "notifications")]
 pub struct Model {

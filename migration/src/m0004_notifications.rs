@@ -1,4 +1,4 @@
-//! What a person should look at: one row per person and thread, which counts messages while it is unread.
+//! Notifications: one row per person and thread, which counts messages while it is unread.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What the system did in the background: a session for each attempt at a job, and its actions in order.
+//! Job sessions, which record background work: one row for each attempt at a job, and its actions in order.
 //!
 //! Actions are separate rows, because rewriting a growing array costs more with each action. They are written once and
 //! never changed. The view returns a session with its actions as one array.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::setting::{DefaultValue, Secrecy, Setting, declared_settings};
 
-/// The lines around the generated part. What is outside of them is written by hand.
+/// The lines around the generated part. The text outside of them is written by hand.
 const BEGIN: &str = "<!-- Generated from app/src/config: see CONTRIBUTING.md, \"A new setting\". -->\n";
 const END: &str = "<!-- End of the generated part. -->\n";
 

@@ -11,7 +11,7 @@ pub struct Setting {
     pub name: &'static str,
     /// The heading under which the setting is listed.
     pub group: &'static str,
-    /// What it sets, in one sentence.
+    /// One sentence that says what the setting does.
     pub help: &'static str,
     /// Which values are valid, as in `a whole number from 1 to 1000`.
     pub values: String,

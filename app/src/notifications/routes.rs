@@ -46,7 +46,8 @@ pub struct Inbox {
     pub next: Option<String>,
     /// The number of the person's unread notifications, on all pages.
     pub unread: i64,
-    /// An id of the inbox's state in this response, for `PUT /notifications/read`. What arrives after it stays unread.
+    /// An id of the inbox's state in this response, for `PUT /notifications/read`. Messages that arrive after it stay
+    /// unread.
     #[schema(example = "100:104:101")]
     pub up_to: String,
 }

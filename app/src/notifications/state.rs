@@ -23,7 +23,7 @@ pub struct InboxState {
     pub version: i64,
     /// The number of all unread notifications.
     pub unread: i64,
-    /// An id of this state, for `PUT /notifications/read`. What arrives after it stays unread.
+    /// An id of this state, for `PUT /notifications/read`. Messages that arrive after it stay unread.
     pub up_to: String,
     /// The newest notifications: at most 20, and fewer if they are long.
     pub items: Vec<Notification>,

@@ -14,8 +14,9 @@
 //! 5. **Ensure the owner role and the database**, and run the program's own set-up ([`Settings::set_up`]).
 //! 6. **Stop** ([`PrivatePostgres::stop`]): request a fast shutdown and wait for it.
 //!
-//! **Invariant:** what the server acknowledged is on disk: fsync and full_page_writes are on and can't be turned off
-//! from within. **Invariant:** the only access is a Unix socket in a folder with mode 0700; there is no TCP.
+//! **Invariant:** every transaction that the server has acknowledged is on disk. fsync and full_page_writes are on, and
+//! no session can turn them off. **Invariant:** the only access is a Unix socket in a folder with mode 0700; there is
+//! no TCP.
 //!
 //! Deliberately absent: upgrades between major versions (a cluster is run by the version that made it), backups,
 //! tuning. For these, run a server and set `DATABASE_URL`.

@@ -105,7 +105,7 @@ impl Server {
                     sleep(POLL_INTERVAL * 10).await;
                 }
                 Err(error) => {
-                    // This fails, as it should, if the folder still has a socket.
+                    // This fails if the folder still has a socket, and then the folder must stay.
                     let _ = std::fs::remove_dir(&layout.socket_dir);
                     return Err(error);
                 }
@@ -236,8 +236,8 @@ impl Drop for Server {
 /// SYSTEM` can override them.
 fn fixed_settings(socket_dir: &Path) -> [String; 9] {
     [
-        // What was acknowledged is on disk. These are explicit because tools that run a database "for tests" turn them
-        // off.
+        // Acknowledged transactions are on disk. These settings are explicit, because tools that run a database "for
+        // tests" turn them off.
         "fsync=on".to_owned(),
         "full_page_writes=on".to_owned(),
         // No network. See `cluster` for why there is no password.

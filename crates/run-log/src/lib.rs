@@ -99,13 +99,13 @@ pub enum LogError {
     InvalidLine {
         /// The index of the line in the call, from 0.
         index: usize,
-        /// What is wrong.
+        /// The reason, after "line … is invalid:".
         reason: &'static str,
     },
     /// The source of the call or the id of the writer can't be stored.
     #[error("the {name} must be 1 to 100 printable ASCII characters except '\"' and '\\'")]
     InvalidName {
-        /// What has the invalid name.
+        /// The part that is invalid: the source or the writer's id.
         name: &'static str,
     },
     /// The lines of one call are too many bytes.
@@ -121,7 +121,7 @@ pub enum LogError {
 
 impl LogError {
     fn unwritable(error: &io::Error) -> Self {
-        tracing::warn!("run logs: {error}");
+        tracing::warn!("run logs: could not read or write the storage: {error}");
         Self::Unwritable(committer::describe(error).into())
     }
 }

@@ -29,7 +29,7 @@ pub(super) use routes::routes;
 /// The name for any type in a rule.
 const ANY: &str = "*";
 
-/// What may notify a person.
+/// The kinds of occurrences that may notify a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
     /// An event in a thread that the person follows, or a new object of a type that the person watches.
