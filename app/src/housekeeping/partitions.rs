@@ -40,8 +40,8 @@ impl Job for MakePartitions {
         let strays = ensure_partitions(session.database()).await?;
         if strays > 0 {
             tracing::error!(
-                "{strays} events are in events_default instead of a month's partition: correct the clock of the process that \
-                 recorded them"
+                "{strays} events are in events_default instead of a month's partition: correct the clock of the \
+                 process that recorded them"
             );
         }
         session.add_action(&PartitionAction::Ensured { strays }).await?;

@@ -133,7 +133,7 @@ async fn apply_to_old_logs(session: &JobSession, action: RetentionAction, days: 
                     not_here += 1;
                 }
                 Err(error) => {
-                    tracing::warn!(%run_id, "could not seal or delete a run's log; the next run of the job tries again: {error}");
+                    tracing::warn!(%run_id, "could not seal or delete a run's log, the next job tries again: {error}");
                     skipped.push(run_id);
                     let reason = error.to_string();
                     session.add_action(&RunLogAction::Failed { run_id, reason }).await?;
