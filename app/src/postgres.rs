@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::path::Path;
 
-use daybook_migration::rls::{APP_ROLE, RELAY_ROLE, WORKER_ROLE};
+use daybook_migration::rls::role_scripts;
 use daybook_private_postgres::Settings;
 
 pub use daybook_private_postgres::{SearchPath, StartError};
@@ -55,21 +55,9 @@ impl Deref for PrivatePostgres {
     }
 }
 
-/// The first migration would create the roles, too, if its login had the right. The owner hasn't.
 fn settings() -> Settings {
-    let roles = [APP_ROLE, RELAY_ROLE, WORKER_ROLE].map(|role| {
-        format!(
-            "DO $$ BEGIN
-                 IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
-                     CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
-                 END IF;
-             END $$"
-        )
-    });
-    roles
+    // The first migration would create the roles, too, if the owner had the right.
+    role_scripts("daybook_owner")
         .into_iter()
         .fold(Settings::new("daybook"), Settings::set_up)
-        .set_up(format!(
-            "GRANT {APP_ROLE}, {WORKER_ROLE} TO daybook_owner; GRANT {RELAY_ROLE} TO {WORKER_ROLE}"
-        ))
 }

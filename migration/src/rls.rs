@@ -11,6 +11,24 @@ pub const RELAY_ROLE: &str = "daybook_relay";
 /// The role of the workers. It owns the queue's work and creates partitions.
 pub const WORKER_ROLE: &str = "daybook_worker";
 
+/// Returns SQL that creates the run-time roles, and makes `owner` a member of those that it grants. Each text is one
+/// script. A superuser runs them before the first migration if the migrating login has no right to create roles, which
+/// the first migration would do otherwise. `owner` is quoted as an identifier.
+pub fn role_scripts(owner: &str) -> Vec<String> {
+    let owner = quoted(owner);
+    let roles = [APP_ROLE, RELAY_ROLE, WORKER_ROLE].into_iter().map(|role| {
+        format!(
+            "DO $$ BEGIN
+                 IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+                     CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+                 END IF;
+             END $$"
+        )
+    });
+    let grants = format!("GRANT {APP_ROLE}, {WORKER_ROLE} TO {owner}; GRANT {RELAY_ROLE} TO {WORKER_ROLE}");
+    roles.chain([grants]).collect()
+}
+
 /// The team that the transaction has entered; null, and so equal to nothing, if it has entered none.
 ///
 /// After a commit, a custom setting is `''` instead of null; hence the `nullif`. There is no sub-select, so that the

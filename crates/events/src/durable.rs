@@ -29,6 +29,8 @@ pub struct ConsumerContext {
 }
 
 impl ConsumerContext {
+    /// Creates the context of one delivery: these events of one team, to one durable consumer. `runner` is what runs the
+    /// consumer, such as a job session.
     pub fn new(
         consumer: &'static str,
         delivery_id: Uuid,
@@ -53,10 +55,11 @@ impl ConsumerContext {
     }
 
     /// Returns what runs the consumer, if it has this type, or else the program's value of this type, if
-    /// [`App::extension`](crate::App::extension) added one.
+    /// `App::extension` added one.
     ///
     /// ```
-    /// # use daybook::prelude::*;
+    /// # use daybook_events::*;
+    /// # use uuid::Uuid;
     /// # #[derive(Clone)]
     /// # struct Crm;
     /// # impl Crm {
@@ -105,7 +108,7 @@ impl ConsumerContext {
     /// it waits until that attempt commits or rolls back.
     ///
     /// ```no_run
-    /// # use daybook::prelude::*;
+    /// # use daybook_events::*;
     /// # async fn consume(ctx: &ConsumerContext) -> ConsumerResult {
     /// let tx = ctx.begin().await?;
     /// if ctx.once(&tx).await? {

@@ -55,8 +55,11 @@ where
 /// An object without a model that events are about: a member, an invitation, an API key.
 #[derive(Debug, Clone)]
 pub struct Subject {
+    /// The type of the object: `member`, for example.
     pub object_type: &'static str,
+    /// The object's id.
     pub id: String,
+    /// The name by which sentences call the object.
     pub label: String,
 }
 

@@ -1,4 +1,6 @@
-//! Domain events: what changed, by whom and why, recorded in the same commit as the change.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! **Parts.** A [`Tracked`] model says which of its columns events may record. The `*_with_event` helpers write the
 //! model, build the payload from the values that really changed, and call [`emit_event`]. The type of a payload
@@ -12,11 +14,13 @@
 //! caller commits all of it, or nothing. An event that a consumer emits carries the id of the event that caused it. It
 //! is dispatched in the same way, up to [`MAX_CONSUMER_DEPTH`] levels deep.
 //!
-//! A `durable` consumer runs after the commit instead, as a job: see [`jobs`](crate::jobs).
+//! A `durable` consumer runs after the commit instead, as a job of the `daybook` service.
 //!
 //! **Invariant:** an event is never changed and never deleted; the database refuses it.
-//! **Invariant:** this module does no I/O except to the database, so everything in a transaction can be undone.
-//! **Invariant:** this module knows no slice: threads and notifications are consumers like those of any user.
+//! **Invariant:** this crate does no I/O except to the database, so everything in a transaction can be undone.
+//! **Invariant:** this crate knows no slice of the service: threads and notifications are consumers like those of any user.
+
+#![deny(missing_docs)]
 
 mod bulk;
 mod changes;

@@ -36,7 +36,7 @@ pub type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveMo
 /// Its table has the columns `team_id uuid` and `id uuid`; its entity declares only `id` as key.
 ///
 /// ```
-/// # use daybook::prelude::*;
+/// # use daybook_events::*;
 /// # mod campaign {
 /// #     use sea_orm::entity::prelude::*;
 /// #     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -1,7 +1,7 @@
 //! The wall clock of the service: the only place that asks the machine for the time of day.
 //!
 //! A [`Clock`] is given to the parts that need one: [`DatabaseOptions`](crate::DatabaseOptions) for what runs in
-//! transactions and requests, [`Authenticator`](crate::auth::Authenticator) for credentials. Clippy refuses
+//! transactions and requests, the service's authenticator for credentials. Clippy refuses
 //! `Utc::now()` and `SystemTime::now()` elsewhere (`clippy.toml`), so that a test can move the time of all that it calls.
 //!
 //! **What it doesn't govern.** Times that a statement takes from PostgreSQL (`now()`): expiry of API keys and tickets,

@@ -1,4 +1,6 @@
-//! Teams, and the isolation between them.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! **The parts.** [`Database`] has the connection pool, which is private. Its connections get their role when they are
 //! opened. [`Database::enter`] takes a connection and, in one round trip, begins a transaction, sets the team, and
@@ -14,6 +16,8 @@
 //!
 //! **Invariant:** settings are local to the transaction. So a connection that returns to the pool keeps nothing of a
 //! team, and poolers in transaction mode work.
+
+#![deny(missing_docs)]
 
 mod claim;
 pub mod clock;

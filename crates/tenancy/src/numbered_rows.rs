@@ -37,7 +37,9 @@ pub const MAX_WAITING_BYTES: usize = 8 << 20;
 /// The owner of the rows: a job session, for example.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner {
+    /// The owner's team.
     pub team_id: Uuid,
+    /// The owner's id.
     pub id: Uuid,
 }
 
@@ -60,6 +62,7 @@ pub trait NumberedRow: fmt::Debug + Send + Sync + Sized + 'static {
 /// A row that is about to be written.
 #[derive(Debug)]
 pub struct PendingRow<R> {
+    /// The row.
     pub row: R,
     /// When the row was added; `None` if it is written at once.
     added: Option<Instant>,
@@ -143,6 +146,7 @@ impl<R: NumberedRow> RowsState<R> {
 }
 
 impl<R: NumberedRow> NumberedRows<R> {
+    /// Returns the rows of an owner, none of which waits.
     pub fn new(owner: Owner) -> Arc<Self> {
         Arc::new(Self {
             owner,
@@ -295,6 +299,7 @@ impl<R: NumberedRow> NumberedRows<R> {
 pub struct Deferred(pub(super) Arc<dyn Defer>);
 
 impl Deferred {
+    /// Returns the rows as a part of a [`Database`].
     pub fn of<R: NumberedRow>(rows: &Arc<NumberedRows<R>>) -> Self {
         Self(rows.clone())
     }

@@ -41,7 +41,7 @@ pub(super) struct DatabaseParts {
 impl Database {
     /// Adds a value of the program's own, such as a client for another service, which code that has this database reads
     /// with [`Database::extension`]. It replaces an earlier value of the same type. A program adds its values with
-    /// [`App::extension`](crate::App::extension); this function is for a database without an App. Daybook's own parts
+    /// `App::extension`; this function is for a database without an App. Daybook's own parts
     /// are not kept here.
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
@@ -97,6 +97,8 @@ impl Database {
         self.with(|parts| parts.deferred = Some(deferred))
     }
 
+    /// Returns the rows that wait for the end of this database's transactions. Only the database of a job session has
+    /// them.
     pub fn deferred(&self) -> Option<&Deferred> {
         self.parts.deferred.as_ref()
     }
@@ -136,7 +138,7 @@ impl Extensions {
 }
 
 impl TeamTx {
-    /// Returns the program's value of this type, if [`App::extension`](crate::App::extension) added one.
+    /// Returns the program's value of this type, if `App::extension` added one.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.database.extension()
     }

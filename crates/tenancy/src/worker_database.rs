@@ -142,25 +142,45 @@ pub struct WorkerTx {
 }
 
 impl WorkerTx {
+    /// Runs a statement and returns its rows.
+    ///
+    /// # Errors
+    /// Those of any database statement.
     pub async fn fetch_all(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         let outcome = query.fetch_all(&mut *self.transaction).await;
         self.check_plan(outcome.and_then(readable))
     }
 
+    /// Runs a statement and returns its first row, if it has one.
+    ///
+    /// # Errors
+    /// Those of any database statement.
     pub async fn fetch_optional(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>> {
         Ok(self.fetch_all(query).await?.into_iter().next())
     }
 
+    /// Runs a statement and returns its first row.
+    ///
+    /// # Errors
+    /// Those of any database statement; [`Error::Internal`] if there is no row.
     pub async fn fetch_one(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow> {
         let row = self.fetch_optional(query).await?;
         Ok(row.ok_or(sqlx::Error::RowNotFound)?)
     }
 
+    /// Runs a statement and returns the number of rows that it affected.
+    ///
+    /// # Errors
+    /// Those of any database statement.
     pub async fn execute(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64> {
         let outcome = query.execute(&mut *self.transaction).await;
         Ok(self.check_plan(outcome)?.rows_affected())
     }
 
+    /// Commits the transaction.
+    ///
+    /// # Errors
+    /// Those of any database statement.
     pub async fn commit(self) -> Result<()> {
         Ok(self.transaction.commit().await?)
     }

@@ -1,7 +1,9 @@
-//! Checks the manifests of the libraries in `crates/`: they know nothing of Daybook.
+//! Checks the manifests of the libraries in `crates/`: they know nothing of the service.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::none;
 
@@ -41,12 +43,31 @@ fn libraries_do_not_depend_on_daybook() {
         assert!(names.len() > 2, "{} lists {names:?}", library.display());
         let foreign = names.iter().filter(|name| {
             let is_run_log = library.ends_with("run-log");
-            let of_workspace = ["daybook", "daybook-macros", "daybook-tests"].contains(&name.as_str());
+            let of_workspace = ["daybook", "daybook-tests"].contains(&name.as_str())
+                || name.as_str() == "daybook-macros" && !library.ends_with("events");
             of_workspace || is_run_log && FOREIGN_TO_RUN_LOG.contains(&name.as_str())
         });
         violations.extend(foreign.map(|name| format!("{} depends on {name}", library.display())));
     }
     none(&violations);
+}
+
+/// A service with its own HTTP server and command line depends on `daybook-events` alone.
+#[test]
+fn events_alone_need_no_http_server_and_no_command_line() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--locked", "--offline", "--package", "daybook-events"])
+        .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("daybook-tenancy") && names.contains("sqlx"), "{names:?}");
+    let foreign = ["axum", "axum-core", "clap", "daybook-wide-events", "hyper", "jsonschema", "reqwest", "zeekstd"];
+    none(&foreign.into_iter().filter(|name| names.contains(name)).map(str::to_owned).collect::<Vec<_>>());
 }
 
 #[test]

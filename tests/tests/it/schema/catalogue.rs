@@ -83,7 +83,7 @@ async fn a_freshly_migrated_database_is_what_the_self_check_expects() {
     let mut connection = db.app_connection().await;
     connection.execute("SET search_path = pg_catalog").await.unwrap();
     let facts: Vec<(String, String, String, Option<String>, String)> =
-        sqlx::query_as(include_str!("../../../../app/src/tenancy/self_check/catalogue.sql"))
+        sqlx::query_as(include_str!("../../../../crates/tenancy/src/self_check/catalogue.sql"))
             .fetch_all(&mut connection)
             .await
             .unwrap();
@@ -105,7 +105,7 @@ async fn a_freshly_migrated_database_is_what_the_self_check_expects() {
         .find(|line| line.starts_with("GRANT ") && line.contains(" TO PUBLIC"));
     assert_eq!(to_public, None);
     assert_golden(
-        "../../../app/src/tenancy/self_check/migrated.txt",
+        "../../../crates/tenancy/src/self_check/migrated.txt",
         &(lines.join("\n") + "\n"),
     );
 }
