@@ -154,7 +154,6 @@ impl Database {
     }
 
     /// Returns a database without connections, for tests of the layers above that run no statement.
-    #[cfg(test)]
     pub fn unconnected() -> Self {
         Self {
             pool: PgPoolOptions::new().connect_lazy_with(PgConnectOptions::new_without_pgpass()),
