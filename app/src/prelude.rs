@@ -2,6 +2,9 @@
 //!
 //! [`Json`], [`Path`] and [`Query`] are Daybook's own extractors, whose errors are problem documents. SeaORM, axum and
 //! utoipa are re-exported as crates, so that a slice uses the same versions as Daybook.
+//!
+//! It can be imported beside `sea_orm::entity::prelude::*`, as an entity does: the names that both have are the same
+//! items, except `Json`, which such a file must import by its path if it uses it.
 
 pub use async_trait::async_trait;
 pub use axum;
@@ -9,6 +12,7 @@ pub use axum::http::{StatusCode, header};
 pub use axum::response::IntoResponse;
 pub use chrono::{TimeDelta, Utc};
 pub use daybook_macros::event_consumer;
+pub use daybook_migration::{enable_team_rls, for_each_team};
 pub use rust_decimal::Decimal;
 pub use sea_orm;
 pub use sea_orm::{
@@ -16,6 +20,7 @@ pub use sea_orm::{
     QueryOrder, QuerySelect, Set,
 };
 pub use serde::{Deserialize, Serialize};
+pub use serde_json::json;
 pub use utoipa;
 pub use utoipa::{IntoParams, ToSchema};
 pub use utoipa_axum::router::OpenApiRouter;
@@ -36,4 +41,4 @@ pub use crate::jobs::{
 };
 pub use crate::server::AppState;
 pub use crate::tenancy::{Actor, Context, Database, Person, Role, TeamTx};
-pub use crate::wide_events::{Sensitive, WideEvent};
+pub use crate::wide_events::{Sensitive, WideEvent, WideEventConfig, WideEventLayer};

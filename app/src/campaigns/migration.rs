@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::migration::enable_team_rls;
+use crate::prelude::enable_team_rls;
 
 /// The sample domain's steps, recorded in `daybook_sample_migrations`.
 #[derive(Debug)]
