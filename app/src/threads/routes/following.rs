@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::person;
+use super::person::person;
 use crate::error::{Error, Result};
 use crate::http::{Json, Page, PageParams, Path, Query, Team};
 use crate::notifications::{read_up_to, require_object_type};

@@ -2,15 +2,13 @@
 
 mod comments;
 mod following;
+mod person;
 mod reading;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 
-use crate::error::{Error, Result};
 use crate::http::ServiceState;
-use crate::tenancy::TeamTx;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::reading::fuzz_filters;
@@ -31,14 +29,4 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .routes(routes!(following::read))
         .routes(routes!(following::list_watches))
         .routes(routes!(following::watch, following::unwatch))
-}
-
-/// Returns the id of the current person.
-///
-/// # Errors
-/// [`Error::Forbidden`] for an API key.
-fn person(tx: &TeamTx) -> Result<Uuid> {
-    tx.context().person_id().ok_or_else(|| Error::Forbidden {
-        detail: "only a person can follow, mute, read or watch; use a person's token, not an API key".to_owned(),
-    })
 }

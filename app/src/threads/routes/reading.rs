@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::fuzz::fuzz_filters;
-use super::person;
+use super::person::person;
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, ObjectRef};
 use crate::http::{Json, Page, PageParams, Path, Query, Team, moment};
