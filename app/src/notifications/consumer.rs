@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use daybook_macros::event_consumer;
 
-use super::{initiators, store};
+use super::initiators::initiators;
+use super::store;
 use crate::events::{ConsumerResult, Event, EventType};
 use crate::tenancy::TeamTx;
 

@@ -24,7 +24,9 @@
 //!
 //! The sentence is not stored. It is rendered from the newest message when the inbox is read.
 
+mod comments;
 mod consumer;
+mod initiators;
 mod preferences;
 mod routes;
 mod signals;
@@ -32,69 +34,11 @@ mod state;
 mod store;
 mod why;
 
-use uuid::Uuid;
-
+pub use comments::{notify_of_comment, notify_of_mention, retract_comment};
 pub use consumer::send_notifications;
 pub use preferences::{Occasion, Rule, require_object_type};
-pub use routes::{Inbox, Notification, NotifiedThread, ReadAll, ReadState, Reason, routes};
+pub use routes::{Inbox, Notification, NotifiedThread, ReadAll, ReadState, routes};
 pub(crate) use signals::{NOTIFICATIONS_NAME, notifications_signal};
 pub use state::{InboxState, changed_since, state};
-pub use why::{Followed, Why};
-
-use crate::error::Result;
-use crate::tenancy::{Context, TeamTx};
-
-/// Notifies people of a comment: followers of the thread (reason `follower`), and people whom it mentions (reason
-/// `mentioned`, even if they have unfollowed the thread). The author, people who have muted the thread, and people
-/// whose preferences exclude it are not notified. Sends one statement, and one more if the comment mentions people.
-///
-/// The comment must have got its `seq` in this transaction, so that the thread's row is locked.
-///
-/// # Errors
-/// Those of any database statement.
-pub async fn notify_of_comment(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
-    store::deliver_comment(tx, thread_id, seq, mentioned, &initiators(tx.context())).await
-}
-
-/// Notifies people of a mention that an edit has added to a comment. The author, people who have muted the thread, and
-/// people whose preferences exclude mentions are not notified. Sends no statement if `mentioned` is empty.
-///
-/// The thread's row must be locked in this transaction.
-///
-/// # Errors
-/// Those of any database statement.
-pub async fn notify_of_mention(tx: &TeamTx, thread_id: Uuid, seq: i64, mentioned: &[Uuid]) -> Result<()> {
-    store::deliver_mention(tx, thread_id, seq, mentioned, &initiators(tx.context()))
-        .await
-        .map(drop)
-}
-
-/// Removes a deleted comment from the unread notifications that count it. A notification that counts nothing else
-/// becomes read. Sends one statement.
-///
-/// The thread's row must be locked in this transaction.
-///
-/// # Errors
-/// Those of any database statement.
-pub async fn retract_comment(tx: &TeamTx, thread_id: Uuid, seq: i64) -> Result<()> {
-    store::retract_comment(tx, thread_id, seq).await
-}
-
-/// Marks a person's notification of a thread as read up to a position. It becomes read if it counts no later message.
-/// Sends one statement.
-///
-/// # Errors
-/// Those of any database statement.
-pub async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -> Result<()> {
-    store::read_up_to(tx, user_id, thread_id, seq).await
-}
-
-/// Returns the people who are not notified: the actor, and the person on whose behalf the actor acts.
-fn initiators(context: &Context) -> Vec<Uuid> {
-    context
-        .on_behalf_of
-        .iter()
-        .map(|person| person.id)
-        .chain(context.actor.user_id())
-        .collect()
-}
+pub use store::read_up_to;
+pub use why::{Followed, Reason, Why};

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::store::{self, InboxRow, ReadRow};
-use super::why::Why;
+use super::why::{Reason, Why};
 use crate::error::{Error, Result};
 use crate::events::{EventsParts, Part, Sentence, Sentences};
 use crate::http::{ByteBudget, Json, Page, PageParams, Path, Query, ServiceState, Team};
@@ -94,21 +94,7 @@ pub struct NotifiedThread {
     pub object_label: String,
 }
 
-/// Why a person is notified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = NotificationReason)]
-#[non_exhaustive]
-pub enum Reason {
-    /// They follow the thread.
-    Follower,
-    /// They watch for new objects of this type.
-    Watcher,
-    /// A comment mentions them.
-    Mentioned,
-}
-
-/// The read state of a notification.
+/// Whether a notification is read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadState {
     /// The notification's id.

@@ -5,12 +5,25 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::preferences::{Occasion, Rule};
-use super::routes::Reason;
 use super::store::WhyRow;
 use crate::error::{Error, Result};
 
-/// Why you were notified: what it was about, how you are related to it, and which of your preferences allowed it. It
-/// describes the state when the notification was written. Later changes of your settings don't change it.
+/// Why a person is notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = NotificationReason)]
+#[non_exhaustive]
+pub enum Reason {
+    /// They follow the thread.
+    Follower,
+    /// They watch for new objects of this type.
+    Watcher,
+    /// A comment mentions them.
+    Mentioned,
+}
+
+/// Why you were notified: of what, because of which relation to it, and which of your preferences allowed it. It is the
+/// state when the notification was written. Later changes of your settings don't change it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = NotificationWhy)]
 pub struct Why {

@@ -8,8 +8,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::object_type::require_object_type;
+use super::rule::Rule;
 use super::store::{self, PreferenceRow};
-use super::{Rule, require_object_type};
 use crate::error::{Error, Result};
 use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};

@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::Rule;
+use super::rule::Rule;
 use crate::error::{Error, Result};
 use crate::tenancy::TeamTx;
 

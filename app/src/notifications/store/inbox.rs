@@ -289,12 +289,13 @@ pub(in crate::notifications) async fn mark_all_read(tx: &TeamTx, user_id: Uuid, 
     Ok(row.try_get("marked")?)
 }
 
-/// Marks the person's notification of a thread as read up to a position. It becomes read if it counts no later message;
+/// Marks a person's notification of a thread as read up to a position. It becomes read if it counts no later message;
 /// otherwise it counts at most the messages after the position. A notification that is already read does not change.
+/// Sends one statement.
 ///
 /// # Errors
 /// Those of any database statement.
-pub(in crate::notifications) async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -> Result<()> {
+pub async fn read_up_to(tx: &TeamTx, user_id: Uuid, thread_id: Uuid, seq: i64) -> Result<()> {
     let query = sqlx::query(
         "UPDATE notifications n SET
             read_at = CASE WHEN seq <= $4 THEN now() END,
