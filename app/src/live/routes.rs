@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Live;
+use super::handle::Live;
 use super::limits::MAX_MESSAGE_BYTES;
 use crate::auth::tickets;
 use crate::error::{Error, Result};

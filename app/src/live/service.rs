@@ -13,13 +13,14 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::hub::{Hub, HubAction, ReadOutcome, SocketId, TeamTopic};
+use super::member::{MemberId, TeamMember};
 use super::options::LiveOptions;
 use super::outbox::{ControlSignal, QueuedDelivery, SocketOutbox};
 use super::shared_reads::{self, LookUpResult, ThreadUpdate};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::notifications::notifications_signal;
 use crate::signals::{Mailbox, PendingSignals};
-use crate::tenancy::{Actor, Context, Database, Signal, Snapshot};
+use crate::tenancy::{Database, Signal, Snapshot};
 use crate::threads::{Cursor, THREADS};
 
 /// Commands from sockets to the service's task.
@@ -37,36 +38,6 @@ pub(super) enum SocketCommand {
     Reached(SocketId, Uuid, Cursor),
     /// Close all sockets.
     Close,
-}
-
-/// The member that opened a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TeamMember {
-    pub(super) team_id: Uuid,
-    pub(super) id: MemberId,
-}
-
-/// Identifies a person or an API key in a team.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum MemberId {
-    Person(Uuid),
-    ApiKey(Uuid),
-}
-
-impl TeamMember {
-    /// # Errors
-    /// [`Error::Internal`] for the system, which never opens a socket.
-    pub(super) fn of(context: &Context) -> Result<Self> {
-        let id = match (context.person_id(), &context.actor) {
-            (Some(person), _) => MemberId::Person(person),
-            (None, Actor::ApiKey { id, .. }) => MemberId::ApiKey(*id),
-            _ => return Err(Error::internal("a socket without a member")),
-        };
-        Ok(Self {
-            team_id: context.team_id,
-            id,
-        })
-    }
 }
 
 /// The result of a database read.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::frames::{ThreadFrame, thread_frames};
-use super::service::MemberId;
+use super::member::MemberId;
 use crate::error::Result;
 use crate::tenancy::{Context, Database, Snapshot};
 use crate::threads::Cursor;

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::hub::{SocketId, TeamTopic};
+use super::member::{MemberId, TeamMember};
 use super::options::LiveOptions;
-use super::service::{MemberId, SocketCommand, TeamMember};
+use super::service::SocketCommand;
 use super::topic::Topic;
 use crate::tenancy::{Database, Entry};
 use crate::threads::Cursor;

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::pin::Pin;
 
-use axum::extract::ws::Utf8Bytes;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+pub(super) use self::position::PullResult;
 use self::position::{FeedPosition, Position, ReadPage, Subscription};
 use super::frames::ServerFrame;
 use super::hub::TeamTopic;
@@ -65,17 +65,6 @@ impl Read {
             Self::Runs(window) => ReadPage::Runs(runs::feed(tx, window, PAGE_ROWS).await?),
         })
     }
-}
-
-/// The result of a read.
-#[derive(Debug, Default)]
-pub(super) struct PullResult {
-    /// Frames for the client.
-    pub(super) frames: Vec<Utf8Bytes>,
-    /// The thread that was read to its end, and its position.
-    pub(super) reached: Option<(Uuid, Cursor)>,
-    /// The topic that the socket may not follow.
-    pub(super) refused: Option<TeamTopic>,
 }
 
 impl Subscriptions {

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::live::hub::SocketId;
+use crate::live::member::{MemberId, TeamMember};
 use crate::live::options::LiveOptions;
 use crate::live::outbox::{self, SocketOutbox};
-use crate::live::service::{MemberId, TeamMember};
 use crate::tenancy::{Context as ActorContext, Credential, Database, Entry, Request};
 
 /// The server side of the socket.

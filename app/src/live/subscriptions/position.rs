@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use axum::extract::ws::Utf8Bytes;
 use uuid::Uuid;
 
-use super::PullResult;
 use crate::error::Result;
 use crate::jobs::SessionFeedPage;
 use crate::live::frames::{ServerFrame, feed_frames, no_such_thread, run_frames, session_frames, thread_frames};
@@ -63,6 +62,17 @@ pub(super) enum ReadPage {
     Sessions(SessionFeedPage),
     Runs(RunNews),
     Inbox(Box<InboxState>),
+}
+
+/// The result of a read.
+#[derive(Debug, Default)]
+pub(in crate::live) struct PullResult {
+    /// Frames for the client.
+    pub(in crate::live) frames: Vec<Utf8Bytes>,
+    /// The thread that was read to its end, and its position.
+    pub(in crate::live) reached: Option<(Uuid, Cursor)>,
+    /// The topic that the socket may not follow.
+    pub(in crate::live) refused: Option<TeamTopic>,
 }
 
 impl Subscription {
