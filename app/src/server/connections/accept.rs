@@ -17,10 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Connections;
 use super::activity::{Activity, Verdict};
+use super::admission::{ConnectionGuard, Connections};
 use super::service::ConnectionService;
-use super::socket::{ConnectionGuard, Socket};
+use super::socket::Socket;
 
 /// Pause after accepting failed because descriptors or memory ran out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);

@@ -1,15 +1,15 @@
 //! The activity of a connection: its requests, what they wait for, and when it is to be closed.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{ConnectionLimits, ConnectionsState};
+use super::limits::ConnectionLimits;
 use crate::http::{Client, Connection};
 
 /// Maximum interval between two checks of a connection's activity.
@@ -18,14 +18,21 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 /// The activity of a connection.
 #[derive(Debug)]
 pub(super) struct Activity {
-    id: u64,
-    address: IpAddr,
-    shared: Weak<ConnectionsState>,
+    on_keep: OnKeep,
     accepted_at: Instant,
     authenticated: AtomicBool,
     state: Mutex<ActivityState>,
     closing: AtomicBool,
     close: Notify,
+}
+
+/// What the process does when it exempts the connection from being closed to make room.
+struct OnKeep(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for OnKeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnKeep")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,11 +66,10 @@ pub(super) enum Verdict {
 }
 
 impl Activity {
-    pub(super) fn new(id: u64, address: IpAddr, shared: Weak<ConnectionsState>) -> Self {
+    /// `on_keep` is called at most once: when the connection is exempted from being closed to make room.
+    pub(super) fn new(on_keep: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
-            id,
-            address,
-            shared,
+            on_keep: OnKeep(Box::new(on_keep)),
             accepted_at: Instant::now(),
             authenticated: AtomicBool::new(false),
             state: Mutex::default(),
@@ -124,11 +130,6 @@ impl Activity {
     }
 
     #[cfg(test)]
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
-
-    #[cfg(test)]
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -142,10 +143,8 @@ impl Activity {
 
     /// Exempts the connection from being closed to make room for others.
     pub(super) fn keep(&self) {
-        if !self.authenticated.swap(true, Ordering::AcqRel)
-            && let Some(shared) = self.shared.upgrade()
-        {
-            shared.keep(self.id, self.address);
+        if !self.authenticated.swap(true, Ordering::AcqRel) {
+            (self.on_keep.0)();
         }
     }
 
@@ -209,7 +208,7 @@ mod tests {
     #[test]
     fn a_connection_without_progress_is_closed() {
         let limits = limits();
-        let activity = Arc::new(Activity::new(1, IpAddr::from([127, 0, 0, 1]), Weak::new()));
+        let activity = Arc::new(Activity::new(|| {}));
         let later = |time| activity.verdict(Instant::now() + time, &limits);
         let waits = |verdict| matches!(verdict, Verdict::Wait(_));
         assert!(waits(later(Duration::ZERO)));
@@ -231,7 +230,7 @@ mod tests {
     #[test]
     fn a_connection_is_idle_since_its_last_request() {
         let limits = limits();
-        let activity = Arc::new(Activity::new(1, IpAddr::from([127, 0, 0, 1]), Weak::new()));
+        let activity = Arc::new(Activity::new(|| {}));
         drop(activity.begin());
         let long_ago = Instant::now().checked_sub(limits.idle_timeout);
         activity.state.lock().idle_since = long_ago;

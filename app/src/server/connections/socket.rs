@@ -1,35 +1,13 @@
 //! A connection's socket, which counts as an open connection for as long as it is open.
 
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::ConnectionsState;
-
-/// An open connection of the process, counted until this is dropped.
-#[derive(Debug)]
-pub(super) struct ConnectionGuard {
-    shared: Arc<ConnectionsState>,
-    id: u64,
-    address: IpAddr,
-}
-
-impl ConnectionGuard {
-    pub(super) fn new(shared: Arc<ConnectionsState>, id: u64, address: IpAddr) -> Self {
-        Self { shared, id, address }
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.shared.leave(self.id, self.address);
-    }
-}
+use super::admission::ConnectionGuard;
 
 /// A socket with its guard. Fields are dropped in order, so the descriptor is closed before the connection stops
 /// counting.
