@@ -5,8 +5,9 @@ use clap::Args as ClapArgs;
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::outcome::Outcome;
+use super::output::{print_json, print_line};
 use super::service::{Server, with_team};
-use super::{Outcome, print_json, print_line};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;

@@ -3,8 +3,8 @@
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::output::Line;
-use super::{Outcome, print_json, print_line, print_styled_line};
+use super::outcome::Outcome;
+use super::output::{Line, print_json, print_line, print_styled_line};
 use crate::config::{DefaultValue, EffectiveSetting, Secrecy, Source, effective_settings};
 
 #[derive(Debug, ClapArgs)]

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::activity::since;
+use super::outcome::Outcome;
+use super::output::print_line;
 use super::service::{Server, with_database, with_team};
-use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};

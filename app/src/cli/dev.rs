@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::output::note_lines;
+use super::outcome::Outcome;
+use super::output::{note_lines, stdout_is_terminal, wants_colours};
 use super::serve::{Stop, serve};
 use super::service::{Server, ensure_token_key, write_private};
-use super::{Outcome, stdout_is_terminal, wants_colours};
 use crate::app::{App, Seeder};
 use crate::auth::{NewToken, mint};
 use crate::config::Config;

@@ -2,8 +2,9 @@
 
 use clap::{Args as ClapArgs, Subcommand};
 
+use super::outcome::Outcome;
+use super::output::print_line;
 use super::service::Server;
-use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;

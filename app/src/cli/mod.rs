@@ -15,6 +15,7 @@ mod dev;
 mod exec;
 mod log_redaction;
 mod migrate;
+mod outcome;
 mod output;
 mod remote;
 mod run_log;
@@ -32,9 +33,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use self::output::{
-    LogWriter, note_lines, print_json, print_line, print_styled_line, stdout_is_terminal, wants_colours,
-};
+use self::output::{LogWriter, note_lines};
 use crate::app::App;
 use crate::config::{Config, DEFAULT_LOG_FILTER};
 use crate::error::{Error, Result};
@@ -125,9 +124,6 @@ async fn run(app: App) -> ExitCode {
         Err(error) => failed(error.as_ref()),
     }
 }
-
-/// What a command returns. The error is printed for a person.
-type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Prints an error with its causes, each once.
 fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {

@@ -8,11 +8,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::output::{Line, forward_output, print_json_to_reader, write};
+use super::outcome::Outcome;
+use super::output::{
+    Line, forward_output, print_json_to_reader, print_line, print_styled_line, stdout_is_terminal, wants_colours, write,
+};
 use super::remote::{Remote, RemoteError};
 use super::run_log::{Console, Output};
 use super::service::{Server, with_team};
-use super::{Outcome, print_line, print_styled_line, stdout_is_terminal, wants_colours};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use super::service::{Server, ensure_token_key, require_token_key};
 use crate::app::App;
 use crate::auth::Authenticator;

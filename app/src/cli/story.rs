@@ -7,9 +7,9 @@ use clap::Args as ClapArgs;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::output::Line;
+use super::outcome::Outcome;
+use super::output::{Line, print_json, print_line, print_styled_line, stdout_is_terminal, wants_colours};
 use super::remote::Remote;
-use super::{Outcome, print_json, print_line, print_styled_line, stdout_is_terminal, wants_colours};
 use crate::config::Config;
 
 #[derive(Debug, ClapArgs)]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use super::output::{print_json_to_reader, print_line_to_reader};
 use super::remote::{Remote, RemoteError, Socket};
 use crate::config::Config;

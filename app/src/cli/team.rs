@@ -2,9 +2,10 @@
 
 use clap::{Args as ClapArgs, Subcommand};
 
+use super::outcome::Outcome;
+use super::output::print_line;
 use super::service::{Server, with_database};
 use super::user::PersonArgs;
-use super::{Outcome, print_line};
 use crate::app::App;
 use crate::config::Config;
 use crate::teams::{NewTeam, found_team};

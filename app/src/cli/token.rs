@@ -3,8 +3,9 @@
 use chrono::TimeDelta;
 use clap::Args as ClapArgs;
 
+use super::outcome::Outcome;
+use super::output::print_line;
 use super::service::find_token_key;
-use super::{Outcome, print_line};
 use crate::auth::{ActingPerson, NewToken, mint};
 use crate::config::Config;
 

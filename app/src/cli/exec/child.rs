@@ -2,14 +2,12 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal as UnixSignal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::lines::{LineBuffer, Stream};
 use super::pieces::Pieces;
+use super::program_end::ProgramEnd;
 use super::upload::StopRequest;
 use crate::cli::output::note;
 use crate::clock::Clock;
@@ -30,54 +29,6 @@ const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
 const OUTPUT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time between SIGTERM and SIGKILL.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How the program ended.
-#[derive(Debug, Clone)]
-pub(super) enum ProgramEnd {
-    Exited(ExitStatus),
-    NotStarted { code: u8, message: String },
-}
-
-impl ProgramEnd {
-    pub(super) fn not_started(error: &io::Error) -> Self {
-        Self::NotStarted {
-            // The codes that shells use.
-            code: if error.kind() == io::ErrorKind::NotFound {
-                127
-            } else {
-                126
-            },
-            message: error.to_string(),
-        }
-    }
-
-    /// Returns the exit code as a shell reports it: 128 plus the number of a signal.
-    pub(super) fn code(&self) -> u8 {
-        match self {
-            Self::NotStarted { code, .. } => *code,
-            Self::Exited(status) => {
-                let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
-                u8::try_from(code & 0xff).unwrap_or(1)
-            }
-        }
-    }
-
-    /// Returns the request body that completes the run.
-    pub(super) fn completion(&self) -> Value {
-        let code = self.code();
-        let failure = match self {
-            Self::NotStarted { message, .. } => Some(json!({"code": "not-started", "message": message})),
-            Self::Exited(status) => status.signal().map(|number| {
-                let name = UnixSignal::try_from(number).map_or_else(|_| number.to_string(), |name| name.to_string());
-                json!({"code": "killed", "message": format!("killed by {name}")})
-            }),
-        };
-        match code {
-            0 => json!({"status": "succeeded", "exit_code": 0}),
-            _ => json!({"status": "failed", "exit_code": code, "failure": failure}),
-        }
-    }
-}
 
 /// Receives the signals that are forwarded to the program.
 pub(super) struct Signals(Vec<(UnixSignal, Signal)>);

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::child::ProgramEnd;
+use super::program_end::ProgramEnd;
 
 /// The size of the buffer for an unavailable service, in bytes. Lines that don't fit are counted and dropped.
 const MAX_BUFFERED_BYTES: usize = 64 << 20;

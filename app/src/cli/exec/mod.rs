@@ -8,6 +8,7 @@ mod child;
 mod lines;
 mod naming;
 mod pieces;
+mod program_end;
 mod upload;
 
 use std::ffi::OsString;
@@ -20,9 +21,10 @@ use clap::Args as ClapArgs;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use self::child::{Child, ProgramEnd, Signals};
+use self::child::{Child, Signals};
 use self::lines::LineBuffer;
 use self::naming::name_of;
+use self::program_end::ProgramEnd;
 use self::upload::{StopRequest, Upload};
 use super::output::note;
 use super::remote::Remote;
