@@ -13,8 +13,10 @@ use serde_json::Value;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::errors::not_here;
+use super::open_log::{LogLocation, OpenLog};
+use super::runs::Runs;
 use super::slot::raw_json;
-use super::{LogLocation, OpenLog, Runs, not_here};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::runs::incoming::SERVICE_SOURCE;

@@ -1,5 +1,5 @@
-//! The lease of this process's writer node: starting the node, renewing its lease, and recovering the logs of dead
-//! nodes.
+//! The writer node of this process: starting it, renewing its lease, recovering the logs of dead nodes, and ending the
+//! runs whose writers are lost.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -9,75 +9,24 @@ use std::time::{Duration, Instant};
 use daybook_run_log::{OpenFilesLimits, RunKey, WriterNode, WriterNodeOptions};
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use super::{EndOutcome, LogLocation, RegistryState, Runs, stopping};
+use super::end_run::EndOutcome;
+use super::errors::stopping;
+use super::node_lease::{NodeLease, holds_until, is_valid, mark_gone};
+use super::open_log::LogLocation;
+use super::runs::{RegistryState, Runs};
 use crate::error::{Error, Result};
 use crate::runs::log_error::log_error;
 use crate::runs::new_run::Ending;
 use crate::runs::store;
 use crate::tenancy::{Context, Database};
 
-/// The writer node of this process, and the time until which other processes consider it alive.
-#[derive(Debug)]
-pub(super) struct NodeLease {
-    node: Arc<WriterNode>,
-    until: Arc<Mutex<Instant>>,
-    renewal_task: Mutex<Option<AbortHandle>>,
-}
-
-impl NodeLease {
-    pub(super) fn id(&self) -> Uuid {
-        self.node.id()
-    }
-
-    pub(super) fn node(&self) -> &WriterNode {
-        &self.node
-    }
-
-    /// Returns whether the node can no longer write, because its lease has expired or a commit has failed.
-    pub(super) fn is_lost(&self) -> bool {
-        self.node.is_broken() || !is_valid(&self.until)
-    }
-
-    /// Stops the node, removes its write-ahead log and marks it as gone in the database.
-    pub(super) async fn shut_down(&self, database: &Database) {
-        if let Some(renewal_task) = self.renewal_task.lock().take() {
-            renewal_task.abort();
-        }
-        let node = self.node.clone();
-        // The committer thread logs its own errors.
-        let _ = tokio::task::spawn_blocking(move || node.shut_down()).await;
-        if let Err(error) = mark_gone(database, self.id()).await {
-            tracing::warn!("run logs: could not release the node lease: {error}");
-        }
-    }
-}
-
-impl Drop for NodeLease {
-    fn drop(&mut self) {
-        if let Some(renewal_task) = self.renewal_task.lock().take() {
-            renewal_task.abort();
-        }
-    }
-}
-
 /// Limits open files to a quarter of the process's descriptor limit, but to no fewer than 8.
 fn limit_to_descriptors(limits: OpenFilesLimits) -> OpenFilesLimits {
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
     let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
     OpenFilesLimits::new(limits.max.min(quarter).max(8), limits.idle_after)
-}
-
-fn is_valid(until: &Mutex<Instant>) -> bool {
-    Instant::now() < *until.lock()
-}
-
-/// Returns the time until which a lease that was renewed at `at` may be used. The last fifth is kept for a commit that
-/// has begun.
-fn holds_until(at: Instant, lease: Duration) -> Instant {
-    at + lease - lease / 5
 }
 
 impl Runs {
@@ -113,14 +62,9 @@ impl Runs {
         let tx = store::begin_in_system_team(database).await?;
         store::register_node(&tx, node.id(), &self.0.options.url).await?;
         tx.commit().await?;
-        let node_lease = Arc::new(NodeLease {
-            node: Arc::new(node),
-            until: until.clone(),
-            renewal_task: Mutex::default(),
-        });
+        let node_lease = Arc::new(NodeLease::new(node, until.clone()));
         let renewal = renew_and_recover(Arc::downgrade(&self.0), database.clone(), node_lease.id(), until, lease);
-        let renewal_task = tokio::spawn(renewal).abort_handle();
-        *node_lease.renewal_task.lock() = Some(renewal_task);
+        node_lease.set_renewal_task(tokio::spawn(renewal).abort_handle());
         *held = Some(node_lease.clone());
         drop(held);
         self.recover_dead_nodes(database).await;
@@ -283,24 +227,5 @@ async fn renew_loop(
         if tick_count.is_multiple_of(5) {
             runs.recover_dead_nodes(&database).await;
         }
-    }
-}
-
-async fn mark_gone(database: &Database, node: Uuid) -> Result<()> {
-    let tx = store::begin_in_system_team(database).await?;
-    store::mark_node_gone(&tx, node).await?;
-    tx.commit().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_stops_writing_before_others_may_acquire_its_runs() {
-        let (renewed, lease) = (Instant::now(), Duration::from_secs(15));
-        let until = holds_until(renewed, lease);
-        assert!(until < renewed + lease, "a commit that has begun can finish");
-        assert!(until > renewed + lease / 5, "the lease is renewed before that");
     }
 }

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::OpenLog;
-use super::node::NodeLease;
+use super::node_lease::NodeLease;
+use super::open_log::OpenLog;
 use crate::runs::incoming::SERVICE_SOURCE;
 use crate::runs::status::RunStatus;
 use crate::runs::store::Lease;

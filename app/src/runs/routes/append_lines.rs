@@ -2,12 +2,10 @@
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{OriginalUri, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use daybook_run_log::{Appended, IncomingLine, LogError, RunKey, Writer};
+use daybook_run_log::{Appended, IncomingLine, LogError, Writer};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,15 +13,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::append_request::AppendRequest;
 use super::long_requests::{count_lines, wait_for_refusal};
-use super::{key, redirect_to};
-use crate::auth::AuthParts;
+use super::redirect::redirect_to;
+use super::run_key::key;
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, Path, ServiceState, Team, media_type};
 use crate::runs::incoming::{parse_line, status_in};
 use crate::runs::log_error::log_error;
 use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
-use crate::tenancy::{Claim, Database};
 use crate::wide_events::WideEvent;
 
 /// The number of received bytes that are committed together.
@@ -196,43 +194,7 @@ fn writer(headers: &HeaderMap) -> Result<Option<Writer>> {
     }))
 }
 
-/// A request that appends lines to a run.
-pub(super) struct AppendRequest<'a> {
-    runs: &'a Runs,
-    database: &'a Database,
-    pub(super) team: &'a Team,
-    parts: &'a Parts,
-    run: RunKey,
-}
-
 impl AppendRequest<'_> {
-    /// Checks that the caller may write in this team. The result is cached for a second, because a transaction for each
-    /// line would cost more than the line. That the run belongs to the team follows from the key of its log.
-    pub(super) async fn allowed(&self) -> Result<()> {
-        self.team.still_holds()?;
-        let credential = self
-            .parts
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let credential = credential.unwrap_or_default();
-        // An Idempotency-Key is recorded in a transaction.
-        let must_ask = self.parts.extensions.get::<Claim>().is_some();
-        let epoch = AuthParts::of(self.database)?.access.of(self.run.team_id);
-        if !must_ask && self.runs.is_admitted(credential, self.run.team_id, epoch) {
-            return Ok(());
-        }
-        // Boxed, here and below: this is rare, and the future of each request should stay small.
-        let ask = async {
-            let tx = self.team.begin().await?;
-            crate::runs::store::get(&tx, self.run.run_id).await?;
-            tx.commit().await
-        };
-        Box::pin(ask).await?;
-        self.runs.admit(credential, self.run.team_id, epoch);
-        Ok(())
-    }
-
     async fn append_one(&self, open: &OpenLog, body: Body, writer: Option<Writer>) -> Result<RunEventsAppended> {
         let limit = self.runs.max_line_bytes();
         let mut stream = body.into_data_stream();
@@ -348,6 +310,7 @@ impl AppendRequest<'_> {
                 self.runs.advance(&tx, self.run, status).await?;
                 tx.commit().await
             };
+            // Boxed, because this is rare.
             Box::pin(advance).await?;
         }
         let appended = self

@@ -9,7 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{key, redirect_to};
+use super::redirect::redirect_to;
+use super::run_key::key;
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, Path, ServiceState, Team};
 use crate::runs::new_run::{Ending, Failure};

@@ -7,7 +7,7 @@ use daybook_run_log::{LogEnd, LogError};
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::append_lines::AppendRequest;
+use super::append_request::AppendRequest;
 use crate::error::Error;
 use crate::http::CREDENTIAL_EXPIRED;
 use crate::runs::log_error::log_error;

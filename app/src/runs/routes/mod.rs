@@ -1,6 +1,7 @@
 //! The HTTP routes of runs, under `/v1/teams/{team_id}`.
 
 mod append_lines;
+mod append_request;
 mod byte_range;
 mod complete_run;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -8,15 +9,17 @@ mod fuzz_filters;
 mod long_requests;
 mod read_log;
 mod read_request;
+mod redirect;
+mod run_key;
 
 use std::time::Duration;
 
 use crate::runs::entity::Model;
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use daybook_run_log::RunKey;
+use daybook_entity::run::Model;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -27,6 +30,7 @@ use uuid::Uuid;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::fuzz_filters::fuzz_filters;
 use self::read_request::{ReadRequest, StartAt};
+use self::run_key::key;
 use super::new_run::NewRun;
 use super::registry::Runs;
 use super::status::RunStatus;
@@ -37,7 +41,6 @@ use super::view::RunView;
 use crate::error::{Error, Result};
 use crate::http::{self, Core, Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::Claim;
-use crate::wide_events::WideEvent;
 
 /// Returns the routes of runs.
 pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
@@ -48,21 +51,6 @@ pub fn routes<S: ServiceState>() -> OpenApiRouter<S> {
         .merge(append_lines::routes())
         .merge(complete_run::routes())
         .merge(read_log::routes())
-}
-
-fn key(team: &Team, run_id: Uuid) -> RunKey {
-    WideEvent::current().set("run.id", run_id);
-    RunKey {
-        team_id: team.id(),
-        run_id,
-    }
-}
-
-/// Redirects a client to the process that writes the run's log.
-fn redirect_to(url: &str, uri: &Uri) -> Response {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let location = format!("{}{path}", url.trim_end_matches('/'));
-    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
 }
 
 /// A run that is requested.

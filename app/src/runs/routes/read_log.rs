@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use super::byte_range::{ByteRange, byte_range};
 use super::read_request::{AdmittedReader, Caller, ReadParams, ReadRequest, ResponseFormat, StartAt};
-use super::{key, redirect_to};
+use super::redirect::redirect_to;
+use super::run_key::key;
 use crate::auth::tickets;
 use crate::error::{Error, Result};
 use crate::http::{Core, Json, NoStore, Path, Problem, ServiceState, Team};

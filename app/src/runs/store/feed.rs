@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect a
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::select_listed;
+use super::list::select_listed;
 use crate::error::{Error, Result};
 use crate::runs::view::RunView;
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};

@@ -2,20 +2,19 @@
 
 mod feed;
 mod leases;
+mod list;
 
 pub use self::feed::{RunNews, feed, of_story};
 pub(super) use self::leases::{
     Lease, LeaseOutcome, StorageEvidence, acquire_lease, begin_in_system_team, find_lost_runs, mark_node_gone,
     register_node, renew_node, runs_of_node,
 };
+pub(super) use self::list::{Filter, list};
 
 use crate::runs::entity::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};
 use daybook_run_log::{RunKey, Storage};
-use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
-};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use serde_json::Value;
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -24,7 +23,6 @@ use super::model::reason;
 use super::new_run::NewRun;
 use super::status::RunStatus;
 use super::summary::RunSummary;
-use super::view::LISTED_OUTPUTS;
 use crate::error::{Error, Result};
 use crate::events::{FieldChange, StateChangedEventData, Track, create_model_with_event, emit_event};
 use crate::tenancy::{Actor, SignalTopic, TeamTx};
@@ -62,16 +60,6 @@ pub(super) async fn check_open_run_limit(tx: &TeamTx, limit: u32) -> Result<()> 
              them first (GET …/runs?status=running, ?status=queued, ?status=building)"
         ),
     ))
-}
-
-/// Selects runs for lists ([`RunView::listed`](super::view::RunView::listed)): of a run's outputs only the first ones,
-/// and one more if there are more.
-fn select_listed() -> Select<Entity> {
-    let outputs = format!("jsonb_path_query_array(output_paths, '$[0 to {LISTED_OUTPUTS}]')");
-    Entity::find()
-        .select_only()
-        .columns(Column::iter().filter(|column| !matches!(column, Column::OutputPaths)))
-        .column_as(Expr::cust(outputs), Column::OutputPaths)
 }
 
 /// Inserts a run and its event.
@@ -300,52 +288,4 @@ pub(super) async fn set_log_state(tx: &TeamTx, id: Uuid, state: &str, events_pat
     tx.execute_sql(query).await?;
     tx.signal(RUNS);
     Ok(())
-}
-
-/// The filter of a list of runs.
-#[derive(Debug, Default)]
-pub(super) struct Filter {
-    pub(super) status: Option<RunStatus>,
-    pub(super) configuration_id: Option<String>,
-    pub(super) job_session_id: Option<Uuid>,
-    pub(super) correlation_id: Option<Uuid>,
-    pub(super) since: Option<DateTime<Utc>>,
-    pub(super) until: Option<DateTime<Utc>>,
-    pub(super) exit_code: Option<i32>,
-    /// The severities that match: the requested one and all higher ones.
-    pub(super) severity: Option<&'static [&'static str]>,
-    pub(super) min_rows: Option<i64>,
-    pub(super) min_tables: Option<i32>,
-    pub(super) min_files: Option<i32>,
-}
-
-/// Returns runs, the newest first. Returns `limit` + 1 runs if there are more than `limit`.
-///
-/// # Errors
-/// Any database error.
-pub(super) async fn list(tx: &TeamTx, filter: &Filter, after: Option<Uuid>, limit: u64) -> Result<Vec<Model>> {
-    let mut found = select_listed().filter(Column::TeamId.eq(tx.team_id()));
-    let conditions = [
-        after.map(|id| Column::Id.lt(id)),
-        filter.status.map(|status| Column::Status.eq(status.as_str())),
-        filter
-            .configuration_id
-            .as_ref()
-            .map(|id| Column::ConfigurationId.eq(id.clone())),
-        filter.job_session_id.map(|id| Column::JobSessionId.eq(id)),
-        filter.correlation_id.map(|id| Column::CorrelationId.eq(id)),
-        filter.since.map(|at| Column::CreatedAt.gte(at)),
-        filter.until.map(|at| Column::CreatedAt.lt(at)),
-        filter.exit_code.map(|code| Column::ExitCode.eq(code)),
-        filter
-            .severity
-            .map(|severities| Column::MaxValidationSeverity.is_in(severities.iter().copied())),
-        filter.min_rows.map(|rows| Column::RowCount.gte(rows)),
-        filter.min_tables.map(|tables| Column::TableCount.gte(tables)),
-        filter.min_files.map(|files| Column::InputFileCount.gte(files)),
-    ];
-    for condition in conditions.into_iter().flatten() {
-        found = found.filter(condition);
-    }
-    Ok(found.order_by_desc(Column::Id).limit(limit + 1).all(tx).await?)
 }
