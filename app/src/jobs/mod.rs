@@ -17,6 +17,7 @@
 //! events ────────────────────────► (for durable consumers, as the job `consume`)
 //! ```
 //!
+//! - `enqueue`, `changes`: write requests into `job_requests`: new jobs, retries and cancellations.
 //! - `relay`: hands committed requests over to the queue, with its cursors in the same transaction; one process at a
 //!   time.
 //! - `queue`: the workers of a process, and the recovery of jobs and sessions whose worker died.
@@ -29,13 +30,18 @@
 //! **Invariant:** every attempt at a job of the queue is a session, and a job is done at least once.
 
 mod action;
+mod changes;
 mod consume;
 mod enqueue;
+mod heartbeat;
 mod job;
 mod notifier;
 mod outcome;
 mod parts;
+mod payload;
 mod queue;
+mod queue_state;
+mod registration;
 mod registry;
 mod relay;
 mod replay;
@@ -47,25 +53,29 @@ mod spec;
 mod store;
 mod view;
 mod watch;
+mod worker_options;
 
 pub use action::MAX_PAYLOAD_BYTES;
 pub use consume::ConsumerActions;
 pub(crate) use consume::{ConsumeEvents, isolated_failures};
 pub use enqueue::{Enqueue, MAX_INPUT_BYTES};
+pub use heartbeat::Heartbeat;
 pub use job::{Job, JobOptions};
 pub(crate) use notifier::JOB_SESSIONS_NAME;
 pub use notifier::Notifier;
 pub use outcome::{JobResult, Status};
 pub use parts::JobsParts;
-pub use queue::{WorkerOptions, Workers};
+pub use queue::Workers;
+pub use queue_state::{JobFigures, Lag, LastWatched, OldestTransaction, Watched};
 pub use registry::Jobs;
 pub use replay::{forget_cursor, replay, replayable};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use routes::fuzz_filters;
 pub use routes::routes;
 pub use sentence::{Badge, SentencePart, badge};
-pub use session::{Heartbeat, JobSession, with_job_session};
+pub use session::{JobSession, with_job_session};
 pub use spec::SessionSpec;
 pub use store::{SessionFeedPage, StorySession, feed, of_story};
 pub use view::{ActionView, SessionView};
-pub use watch::{JobFigures, Lag, LastWatched, OldestTransaction, Watched, watch, watch_with};
+pub use watch::{watch, watch_with};
+pub use worker_options::WorkerOptions;

@@ -1,9 +1,9 @@
 //! The parts of this slice that a [`Database`] carries.
 
+use super::heartbeat::Heartbeat;
 use super::notifier::Notifier;
+use super::queue_state::LastWatched;
 use super::registry::Jobs;
-use super::session::Heartbeat;
-use super::watch::LastWatched;
 use crate::error::Result;
 use crate::tenancy::{Database, LayerParts, TeamTx};
 use crate::wide_events::WideEvents;

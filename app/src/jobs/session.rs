@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde::Serialize;
@@ -22,23 +21,6 @@ use super::store::{self, HeartbeatReply};
 use crate::error::{Error, Result};
 use crate::tenancy::{ADVICE, Actor, Context, Database, Deferred, DroppedWrites, NumberedRows, Owner, Person, TeamTx};
 use crate::wide_events::{EventError, Outcome, RequestIds, WideEvent};
-
-/// The heartbeat interval of sessions.
-#[derive(Debug, Clone, Copy)]
-pub struct Heartbeat(pub Duration);
-
-impl Heartbeat {
-    /// Returns an interval with several heartbeats within the time after which a session counts as lost.
-    pub fn within(lost_after: Duration) -> Self {
-        Self(lost_after / 4)
-    }
-}
-
-impl Default for Heartbeat {
-    fn default() -> Self {
-        Self(Duration::from_secs(10))
-    }
-}
 
 /// The error code of a cancelled session.
 pub(super) const CANCELLED: &str = "job-cancelled";

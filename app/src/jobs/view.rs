@@ -7,8 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::outcome::Status;
-use super::sentence::{Sentence, SentencePart};
-use super::store::{ActionRow, SessionRow};
+use super::sentence::SentencePart;
 
 /// A job session: one attempt at a job, or other background work.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -83,48 +82,4 @@ pub struct ActionView {
     /// Contains `payload` if that can't be read; it is then `{"unreadable": {"reason": …}}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<&'static str>,
-}
-
-impl From<SessionRow> for SessionView {
-    fn from(row: SessionRow) -> Self {
-        let between = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).num_milliseconds();
-        Self {
-            queue_delay_ms: row.queued_at.map(|queued_at| between(queued_at, row.started_at)),
-            run_time_ms: row.finished_at.map(|finished_at| between(row.started_at, finished_at)),
-            id: row.id,
-            job_name: row.job_name,
-            job_id: row.job_id,
-            queue_job_id: row.queue_job_id,
-            attempt: row.attempt,
-            max_attempts: row.max_attempts,
-            status: row.status,
-            parts: row.parts.unwrap_or_else(|| Sentence::whole(&row.sentence)),
-            sentence: row.sentence,
-            input: row.input,
-            error: row.error,
-            truncated: row.truncated,
-            correlation_id: row.correlation_id,
-            causation_id: row.causation_id,
-            queued_at: row.queued_at,
-            started_at: row.started_at,
-            heartbeat_at: row.heartbeat_at,
-            finished_at: row.finished_at,
-            cancel_requested_at: row.cancel_requested_at,
-            unreadable: row.unreadable,
-        }
-    }
-}
-
-impl From<ActionRow> for ActionView {
-    fn from(row: ActionRow) -> Self {
-        Self {
-            seq: row.seq,
-            at: row.at,
-            kind: row.action_type,
-            parts: row.parts.unwrap_or_else(|| Sentence::whole(&row.sentence)),
-            sentence: row.sentence,
-            payload: row.payload,
-            unreadable: row.unreadable,
-        }
-    }
 }

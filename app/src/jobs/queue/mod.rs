@@ -17,14 +17,14 @@ use graphile_worker::{
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub(super) use self::attempt::{Attempt, payload};
+pub(super) use self::attempt::Attempt;
 use self::by_priority::ByPriority;
-pub(super) use self::quarantine::QUARANTINED;
 use self::quarantine::Scope;
 use super::parts::JobsParts;
 use super::registry::Jobs;
 use super::relay::Relay;
-use super::session::Heartbeat;
+use super::watch::keep_watching;
+use super::worker_options::WorkerOptions;
 use crate::error::{Error, Result};
 use crate::tenancy::{Database, WorkerDatabase};
 use daybook_migration::queue::SCHEMA;
@@ -39,41 +39,6 @@ const COMPLETION_BATCH_DELAY: Duration = Duration::from_millis(2);
 const IDLE_FETCH_DELAY: Duration = Duration::from_millis(100);
 /// How often the figures of `/metrics` about the queue are read.
 const WATCH_INTERVAL: Duration = Duration::from_secs(15);
-
-/// The settings of a process's workers.
-#[derive(Debug, Clone)]
-pub struct WorkerOptions {
-    /// Maximum number of jobs that run at the same time.
-    pub concurrency: usize,
-    /// A worker or session without a heartbeat for this time counts as lost.
-    pub lost_after: Duration,
-    /// How long running jobs may go on when the process stops. Then they are cancelled, and another process begins them again.
-    pub grace: Duration,
-    /// Maximum polling interval for work that no signal announced.
-    pub poll: Duration,
-}
-
-impl Default for WorkerOptions {
-    fn default() -> Self {
-        Self {
-            concurrency: 10,
-            lost_after: Duration::from_secs(60),
-            grace: Duration::from_secs(10),
-            poll: Duration::from_secs(1),
-        }
-    }
-}
-
-impl WorkerOptions {
-    /// Heartbeat interval.
-    pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat::within(self.lost_after)
-    }
-
-    /// Number of connections that the workers need, apart from those of their jobs: one listens, the others run short
-    /// statements.
-    pub const CONNECTIONS: u32 = 10;
-}
 
 /// The running workers of a process.
 #[derive(Debug)]
@@ -107,11 +72,13 @@ impl Workers {
         tasks.spawn(until(stop.subscribe(), relay.run()));
         let sweeping = sweep(database.clone(), workers.clone(), options.clone());
         tasks.spawn(until(stop.subscribe(), sweeping));
-        let watching = parts.last_watched.clone();
-        tasks.spawn(until(
-            stop.subscribe(),
-            watching.keep(workers.clone(), WATCH_INTERVAL, options.lost_after),
-        ));
+        let watching = keep_watching(
+            parts.last_watched.clone(),
+            workers.clone(),
+            WATCH_INTERVAL,
+            options.lost_after,
+        );
+        tasks.spawn(until(stop.subscribe(), watching));
         tasks.spawn(queue.run(stop.subscribe()));
         Ok(Self {
             stop,

@@ -16,13 +16,12 @@ use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::jobs::queue_state::QUARANTINED;
 use crate::jobs::session::with_job_session;
 use crate::jobs::spec::{SessionSpec, is_name};
 use crate::json::{MAX_JSON_DEPTH, Unreadable};
 use crate::tenancy::{Context, Database, WorkerDatabase};
 
-/// Prefix of `last_error` of a quarantined job.
-pub(in crate::jobs) const QUARANTINED: &str = "quarantined: ";
 /// Maximum number of payloads that are read in one round trip.
 const BATCH: i64 = 200;
 

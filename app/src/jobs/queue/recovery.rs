@@ -8,8 +8,8 @@ use serde_json::json;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::attempt::Envelope;
 use crate::error::Result;
+use crate::jobs::payload::Envelope;
 use crate::tenancy::WorkerDatabase;
 
 /// Decides what happens to a job whose worker is gone. An attempt that had begun counts, since work that kills its worker must

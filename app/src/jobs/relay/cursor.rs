@@ -13,7 +13,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::jobs::watch::{JobFigures, Lag};
+use crate::jobs::queue_state::{JobFigures, Lag};
 use crate::tenancy::moments::clamped;
 use crate::tenancy::{WorkerDatabase, WorkerTx};
 

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::events::{ConsumerDef, EventType, RunFn};
 use crate::jobs::consume::ConsumeEvents;
 use crate::jobs::job::Job;
-use crate::jobs::queue::payload;
+use crate::jobs::payload::payload;
 use crate::tenancy::{Context, WorkerTx};
 
 /// Maximum number of events that are read for one position in one transaction.

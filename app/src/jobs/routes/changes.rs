@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::http::{Json, Path, ServiceState, Team};
-use crate::jobs::store::{self, changes};
 use crate::jobs::view::SessionView;
+use crate::jobs::{changes, store};
 use crate::tenancy::TeamTx;
 use axum::http::StatusCode;
 

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{ActionRow, action_row, session_row};
+use super::rows::{ActionRow, action_row, session_row};
 use crate::error::{Error, Result};
 use crate::jobs::view::{ActionView, SessionView};
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};

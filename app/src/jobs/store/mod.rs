@@ -1,12 +1,14 @@
 //! Reads and writes the rows of sessions and actions.
 
 mod actions;
-pub(super) mod changes;
 mod feed;
+mod rows;
 mod story;
 
 pub use feed::{SessionFeedPage, feed};
 pub use story::{StorySession, of_story};
+
+use self::rows::{ActionRow, SessionRow, action_row, session_row};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -19,47 +21,8 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::jobs::notifier::JOB_SESSIONS;
 use crate::jobs::outcome::Status;
-use crate::jobs::sentence::SentencePart;
 use crate::jobs::spec::SessionSpec;
-use crate::json::{MAX_JSON_DEPTH, read_column};
 use crate::tenancy::{Context, Database, TeamTx};
-
-/// A session that was read.
-#[derive(Debug)]
-pub(super) struct SessionRow {
-    pub(super) id: Uuid,
-    pub(super) job_name: String,
-    pub(super) job_id: Uuid,
-    pub(super) queue_job_id: Option<i64>,
-    pub(super) attempt: i32,
-    pub(super) max_attempts: i32,
-    pub(super) status: Status,
-    pub(super) sentence: String,
-    pub(super) parts: Option<Vec<SentencePart>>,
-    pub(super) input: Option<Value>,
-    pub(super) error: Option<Value>,
-    pub(super) correlation_id: Uuid,
-    pub(super) causation_id: Option<Uuid>,
-    pub(super) queued_at: Option<DateTime<Utc>>,
-    pub(super) started_at: DateTime<Utc>,
-    pub(super) heartbeat_at: DateTime<Utc>,
-    pub(super) finished_at: Option<DateTime<Utc>>,
-    pub(super) cancel_requested_at: Option<DateTime<Utc>>,
-    pub(super) unreadable: Vec<&'static str>,
-    pub(super) truncated: bool,
-}
-
-/// An action that was read.
-#[derive(Debug)]
-pub(super) struct ActionRow {
-    pub(super) seq: i64,
-    pub(super) at: DateTime<Utc>,
-    pub(super) action_type: String,
-    pub(super) sentence: String,
-    pub(super) parts: Option<Vec<SentencePart>>,
-    pub(super) payload: Value,
-    pub(super) unreadable: Vec<&'static str>,
-}
 
 /// Filters of sessions.
 #[derive(Debug, Default)]
@@ -221,69 +184,4 @@ pub(super) async fn actions(tx: &TeamTx, session_id: Uuid, after: i64, limit: u6
         .iter()
         .map(|row| action_row(row, ""))
         .collect()
-}
-
-/// Reads an action from a row whose column names have this prefix.
-fn action_row(row: &PgRow, prefix: &str) -> Result<ActionRow> {
-    let named = |column: &str| format!("{prefix}{column}");
-    let mut unreadable = Vec::new();
-    let payload = readable(row, &named("payload"), "payload", &mut unreadable)?;
-    Ok(ActionRow {
-        seq: row.try_get(named("seq").as_str())?,
-        at: row.try_get(named("at").as_str())?,
-        action_type: row.try_get(named("action_type").as_str())?,
-        sentence: row.try_get(named("sentence").as_str())?,
-        parts: parts(row, &named("parts"))?,
-        payload: payload.unwrap_or_default(),
-        unreadable,
-    })
-}
-
-/// Reads a JSON column with data from outside. If it can't be read, returns a placeholder and adds the field's name to
-/// `unreadable`.
-fn readable(
-    row: &PgRow,
-    column: &str,
-    field: &'static str,
-    unreadable: &mut Vec<&'static str>,
-) -> Result<Option<Value>> {
-    Ok(match read_column(row, column, MAX_JSON_DEPTH)? {
-        Ok(value) => value,
-        Err(why) => {
-            unreadable.push(field);
-            Some(why.placeholder())
-        }
-    })
-}
-
-/// Reads a sentence's parts. `None` if there are none or they can't be read: the sentence is then one part.
-fn parts(row: &PgRow, column: &str) -> Result<Option<Vec<SentencePart>>> {
-    let parts = read_column(row, column, MAX_JSON_DEPTH)?.ok().flatten();
-    Ok(parts.and_then(|parts| serde_json::from_value(parts).ok()))
-}
-
-fn session_row(row: &PgRow) -> Result<SessionRow> {
-    let mut unreadable = Vec::new();
-    Ok(SessionRow {
-        id: row.try_get("id")?,
-        job_name: row.try_get("job_name")?,
-        job_id: row.try_get("job_id")?,
-        queue_job_id: row.try_get("queue_job_id")?,
-        attempt: row.try_get("attempt")?,
-        max_attempts: row.try_get("max_attempts")?,
-        status: row.try_get::<&str, _>("status")?.parse()?,
-        sentence: row.try_get("sentence")?,
-        parts: parts(row, "parts")?,
-        input: readable(row, "input", "input", &mut unreadable)?,
-        error: readable(row, "error", "error", &mut unreadable)?,
-        correlation_id: row.try_get("correlation_id")?,
-        causation_id: row.try_get("causation_id")?,
-        queued_at: row.try_get("queued_at")?,
-        started_at: row.try_get("started_at")?,
-        heartbeat_at: row.try_get("heartbeat_at")?,
-        finished_at: row.try_get("finished_at")?,
-        cancel_requested_at: row.try_get("cancel_requested_at")?,
-        unreadable,
-        truncated: row.try_get("truncated")?,
-    })
 }

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{action_row, session_row};
+use super::rows::{action_row, session_row};
 use crate::error::Result;
 use crate::jobs::view::{ActionView, SessionView};
 use crate::json::count_unreadable_reads;

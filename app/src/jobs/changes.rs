@@ -3,17 +3,17 @@
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::consume::ConsumeEvents;
+use super::job::Job as _;
+use super::notifier::{JOB_SESSIONS, cancelled};
+use super::outcome::Status;
+use super::parts::JobsParts;
 use crate::error::{Error, Result};
 use crate::events::WORK;
-use crate::jobs::consume::ConsumeEvents;
-use crate::jobs::job::Job as _;
-use crate::jobs::notifier::{JOB_SESSIONS, cancelled};
-use crate::jobs::outcome::Status;
-use crate::jobs::parts::JobsParts;
 use crate::tenancy::TeamTx;
 
 /// Maximum number of jobs that one request retries.
-pub(in crate::jobs) const MAX_RETRIED_JOBS: i64 = 1_000;
+pub(super) const MAX_RETRIED_JOBS: i64 = 1_000;
 
 /// The newest attempt at a job.
 struct NewestAttempt {
@@ -65,7 +65,7 @@ async fn newest_attempt(tx: &TeamTx, session_id: Uuid) -> Result<NewestAttempt> 
 ///
 /// # Errors
 /// [`Error::Conflict`] if it is running or has succeeded; as [`newest_attempt`].
-pub(in crate::jobs) async fn retry(tx: &TeamTx, session_id: Uuid) -> Result<()> {
+pub(super) async fn retry(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     let session = newest_attempt(tx, session_id).await?;
     match session.status {
         Status::Running => Err(Error::conflict(
@@ -83,7 +83,7 @@ pub(in crate::jobs) async fn retry(tx: &TeamTx, session_id: Uuid) -> Result<()> 
 }
 
 /// Requests another attempt at every job that was given up, at most [`MAX_RETRIED_JOBS`]. Returns their number.
-pub(in crate::jobs) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> Result<usize> {
+pub(super) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> Result<usize> {
     let query = sqlx::query(
         "SELECT s.id, s.job_name FROM job_sessions s
          WHERE s.team_id = $1 AND ($2::text IS NULL OR s.job_name = $2) AND s.status IN ('failed', 'lost')
@@ -109,7 +109,7 @@ pub(in crate::jobs) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> R
 ///
 /// # Errors
 /// [`Error::Conflict`] if the job has ended; as [`newest_attempt`].
-pub(in crate::jobs) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
+pub(super) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     let session = newest_attempt(tx, session_id).await?;
     // A job that was cancelled because its process stopped also waits for its next attempt.
     let waits = match session.status {

@@ -1,0 +1,40 @@
+//! The settings of a process's workers.
+
+use std::time::Duration;
+
+use super::heartbeat::Heartbeat;
+
+/// The settings of a process's workers.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Maximum number of jobs that run at the same time.
+    pub concurrency: usize,
+    /// A worker or session without a heartbeat for this time counts as lost.
+    pub lost_after: Duration,
+    /// How long running jobs may go on when the process stops. Then they are cancelled, and another process begins them again.
+    pub grace: Duration,
+    /// Maximum polling interval for work that no signal announced.
+    pub poll: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 10,
+            lost_after: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            poll: Duration::from_secs(1),
+        }
+    }
+}
+
+impl WorkerOptions {
+    /// Heartbeat interval.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::within(self.lost_after)
+    }
+
+    /// Number of connections that the workers need, apart from those of their jobs: one listens, the others run short
+    /// statements.
+    pub const CONNECTIONS: u32 = 10;
+}
