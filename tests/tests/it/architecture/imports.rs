@@ -1,7 +1,6 @@
 //! Which modules may name which: the layers of ARCHITECTURE.md, and no cycle between the modules of `app/src`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::graph::{Graph, arrows_in_cycles};
 use super::none;
 use super::sources::sources;
 
@@ -50,9 +49,6 @@ const NO_MODULES: [&str; 11] = [
     "Result",
 ];
 
-/// From each module to the modules that it names, with an example of where.
-type Graph = BTreeMap<String, BTreeMap<String, String>>;
-
 fn module_graph() -> Graph {
     let mut graph = Graph::new();
     for source in sources() {
@@ -76,18 +72,6 @@ fn module_graph() -> Graph {
 
 fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
-}
-
-/// The modules that are in a cycle, or name one that is.
-fn left_in_cycles(graph: &Graph) -> BTreeSet<String> {
-    let mut left: BTreeSet<String> = graph.keys().cloned().collect();
-    loop {
-        let names_none_left = |module: &String| graph[module].keys().all(|target| !left.contains(target));
-        let Some(done) = left.iter().find(|module| names_none_left(module)).cloned() else {
-            return left;
-        };
-        left.remove(&done);
-    }
 }
 
 #[test]
@@ -120,31 +104,7 @@ fn modules_name_only_modules_of_lower_layers() {
 
 #[test]
 fn modules_have_no_cycle() {
-    let graph = module_graph();
-    let left = left_in_cycles(&graph);
-    let mut arrows = Vec::new();
-    for module in &left {
-        let within = graph[module].iter().filter(|(target, _)| left.contains(*target));
-        arrows.extend(within.map(|(target, example)| format!("{module} -> {target}: {example}")));
-    }
-    none(&arrows);
-}
-
-#[test]
-fn a_cycle_is_found() {
-    let graph = |arrows: &[(&str, &str)]| {
-        let mut graph = Graph::new();
-        for (from, to) in arrows {
-            graph.entry((*to).to_owned()).or_default();
-            let arrows = graph.entry((*from).to_owned()).or_default();
-            arrows.insert((*to).to_owned(), String::new());
-        }
-        graph
-    };
-    let acyclic = graph(&[("a", "b"), ("b", "c"), ("a", "c")]);
-    assert!(left_in_cycles(&acyclic).is_empty());
-    let cyclic = graph(&[("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")]);
-    assert_eq!(left_in_cycles(&cyclic), ["a", "b", "c"].map(str::to_owned).into());
+    none(&arrows_in_cycles(&module_graph()));
 }
 
 /// The HTTP side adds the fields about teams and databases. For the crates below, their manifests ensure the same: see

@@ -2,6 +2,8 @@
 
 mod contents;
 mod crates;
+mod files;
+mod graph;
 mod imports;
 mod sources;
 

@@ -23,20 +23,26 @@ impl Source {
         let mut named = Vec::new();
         let code = self.code.replace("daybook::", "crate::").replace("pub(in crate::", "");
         for (at, _) in code.match_indices("crate::") {
-            named.extend(expanded(&code[at + "crate::".len()..]));
+            let paths = expanded(&code[at + "crate::".len()..]).into_iter();
+            named.extend(paths.map(|(path, _)| path));
         }
         named
     }
 }
 
-/// Splits `a::{b, c::d}` into `a::b` and `a::c::d`, and ignores the text after the path.
-fn expanded(text: &str) -> Vec<String> {
-    let end = text
-        .find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
-        .unwrap_or(text.len());
-    let (path, rest) = text.split_at(end);
+/// Splits `a::{b, c::d as e}` into `a::b` and `a::c::d`, each with its new name if it has one, and ignores the text after
+/// the path.
+pub(super) fn expanded(text: &str) -> Vec<(String, Option<String>)> {
+    let (path, rest) = text.split_at(path_length(text));
     if !(path.is_empty() || path.ends_with("::")) || !rest.starts_with('{') {
-        return vec![path.trim_end_matches(':').to_owned()];
+        let name = rest.trim_start().strip_prefix("as ").map(str::trim_start);
+        let name = name.map(|name| name[..path_length(name)].to_owned());
+        // A glob import.
+        let path = match rest.starts_with('*') {
+            true => format!("{path}*"),
+            false => path.trim_end_matches(':').to_owned(),
+        };
+        return vec![(path, name)];
     }
     let mut depth = 0;
     let mut parts = vec![String::new()];
@@ -58,21 +64,27 @@ fn expanded(text: &str) -> Vec<String> {
     let insides = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
     insides
         .flat_map(expanded)
-        .map(|inside| format!("{path}{inside}"))
+        .map(|(inside, name)| (format!("{path}{inside}"), name))
         .collect()
+}
+
+/// Returns the length of the path, such as `a::b`, that a text begins with.
+pub(super) fn path_length(text: &str) -> usize {
+    text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .unwrap_or(text.len())
 }
 
 /// Blanks comments and the contents of string literals, and removes unit tests.
 fn code_of(text: &str) -> String {
-    let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         if rest.starts_with("//") {
             rest = rest.find('\n').map_or("", |end| &rest[end..]);
-        } else if rest.starts_with("r#\"") {
+        } else if let Some(hashes) = raw_string(rest, &code) {
             code.push_str("\"\"");
-            rest = rest[3..].split_once("\"#").map_or("", |(_, after)| after);
+            let end = format!("\"{}", "#".repeat(hashes));
+            rest = rest[hashes + 2..].split_once(&end).map_or("", |(_, after)| after);
         } else if rest.starts_with("'\"'") {
             rest = &rest[3..];
         } else if c == '"' {
@@ -89,7 +101,30 @@ fn code_of(text: &str) -> String {
             rest = &rest[c.len_utf8()..];
         }
     }
-    code
+    without_tests(&code)
+}
+
+/// Returns the number of `#` of the raw string that a text begins with, if it begins with one.
+fn raw_string(text: &str, before: &str) -> Option<usize> {
+    let is_name = before.ends_with(|c: char| (c.is_alphanumeric() && c != 'b') || c == '_');
+    let after = text.strip_prefix('r').filter(|_| !is_name)?;
+    let hashes = after.len() - after.trim_start_matches('#').len();
+    after[hashes..].starts_with('"').then_some(hashes)
+}
+
+/// Removes the items below `#[cfg(test)]`, such as a module of tests.
+fn without_tests(code: &str) -> String {
+    let mut pieces = code.split("\n#[cfg(test)]\n");
+    let mut kept = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        // An item ends with a semicolon, or with a brace at the beginning of a line.
+        let end = match piece.find([';', '{']) {
+            Some(end) if piece[end..].starts_with(';') => end + 1,
+            _ => piece.find("\n}").map_or(piece.len(), |end| end + "\n}".len()),
+        };
+        kept.push_str(&piece[end..]);
+    }
+    kept
 }
 
 /// The files of `app/src`.
@@ -146,6 +181,11 @@ fn the_source_reader_finds_all_files() {
         use crate::http::{self, Json, extract::{Path, Query as Q}};
         // crate::comment::is_none
         fn f() { crate::teams::person::is_line("crate::string::is_none \" crate::x"); }
+#[cfg(test)]
+mod tests {
+    use crate::live::test_is_none;
+}
+        use crate::runs::{a as b, c::*};
     "#;
     let source = Source {
         path: "threads/store/a.rs".to_owned(),
@@ -160,7 +200,9 @@ fn the_source_reader_finds_all_files() {
             "http::Json",
             "http::extract::Path",
             "http::extract::Query",
-            "teams::person::is_line"
+            "teams::person::is_line",
+            "runs::a",
+            "runs::c::*"
         ]
     );
 }
