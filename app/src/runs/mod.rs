@@ -25,6 +25,7 @@ pub mod entity;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
 mod incoming;
+mod line_filter;
 mod log_error;
 mod model;
 mod new_run;

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use daybook_run_log::{Durable, LineReader, LogEnd, Source, StoredLine, sequence_of};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::line_filter::LineFilter;
 use super::readers::{Permission, ReaderPermit, closing_reason, record_refusal};
 use crate::error::{Error, Result};
 use crate::http::MAX_PAGE_BYTES;
@@ -31,63 +31,6 @@ const MAX_SCAN_BYTES: u64 = 4 << 20;
 const INLINE_READ_BYTES: u64 = 16 << 10;
 /// The interval of comments on an SSE stream without lines. Proxies close silent connections.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Selects lines by type and level.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LineFilter {
-    /// The types of lines; `run.*` matches all types that begin with `run.`. Empty: all types.
-    pub(super) types: Vec<String>,
-    /// The minimum level.
-    pub(super) level: Option<Level>,
-}
-
-/// The level of a line, in ascending order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    Debug,
-    Info,
-    Warning,
-    Error,
-}
-
-impl Level {
-    /// Parses the words that programs use for levels.
-    pub(super) fn of(word: &str) -> Option<Self> {
-        Some(match word {
-            "trace" | "debug" => Self::Debug,
-            "info" | "notice" => Self::Info,
-            "warning" | "warn" => Self::Warning,
-            "error" | "critical" | "fatal" => Self::Error,
-            _ => return None,
-        })
-    }
-}
-
-impl LineFilter {
-    pub(super) fn takes_all(&self) -> bool {
-        self.types.is_empty() && self.level.is_none()
-    }
-
-    pub(super) fn takes(&self, line: &StoredLine<'_>) -> bool {
-        let kind = &*line.kind;
-        let of_type = |wanted: &String| match wanted.strip_suffix('*') {
-            Some(begin) => kind.starts_with(begin),
-            None => kind == wanted,
-        };
-        if !self.types.is_empty() && !self.types.iter().any(of_type) {
-            return false;
-        }
-        let Some(least) = self.level else { return true };
-        #[derive(Deserialize)]
-        struct Levelled<'a> {
-            #[serde(borrow, default)]
-            level: Option<std::borrow::Cow<'a, str>>,
-        }
-        let level = serde_json::from_str::<Levelled<'_>>(line.payload.get()).ok();
-        let level = level.and_then(|payload| Level::of(payload.level.as_deref()?));
-        level.is_some_and(|level| level >= least)
-    }
-}
 
 /// The format in which lines are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use utoipa::IntoParams;
 
 use crate::error::{Error, Result};
 use crate::http::{Acceptable, Core, Path, Query, ServiceState, Team, accepted};
+use crate::runs::line_filter::{Level, LineFilter};
 use crate::runs::readers::{Permission, ReaderPermit};
 use crate::runs::registry::Runs;
-use crate::runs::streaming::{Level, LineFilter};
 
 /// The default and the maximum number of lines in a page.
 const DEFAULT_PAGE: usize = 100;
