@@ -72,7 +72,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let new_team = sqlx::query("INSERT INTO teams (id, name) VALUES ($1, $2)");
         tx.execute_sql(new_team.bind(team_id).bind(team)).await?;
         let new_note = sqlx::query("INSERT INTO notes (team_id, id, text) VALUES ($1, $2, $3)");
-        tx.execute_sql(new_note.bind(team_id).bind(Uuid::now_v7()).bind(text)).await?;
+        tx.execute_sql(new_note.bind(team_id).bind(Uuid::now_v7()).bind(text))
+            .await?;
         tx.commit().await?;
 
         // No condition on the team: the policy adds it.
@@ -86,7 +87,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let without_team = database
         .fetch_one_without_team("SELECT count(*) AS notes FROM notes")
         .await?;
-    println!("without a team there are {} notes", without_team.try_get::<i64, _>("notes")?);
+    println!(
+        "without a team there are {} notes",
+        without_team.try_get::<i64, _>("notes")?
+    );
 
     database.close().await;
     postgres.stop().await?;

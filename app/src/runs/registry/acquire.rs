@@ -8,6 +8,7 @@ use super::open_log::{LogLocation, OpenLog};
 use super::runs::Runs;
 use super::slot::Slot;
 use crate::error::{Error, Result};
+use crate::runs::log_error::log_error;
 use crate::runs::status::RunStatus;
 use crate::runs::store::{self, LeaseOutcome, StorageEvidence};
 use crate::tenancy::{Context, Database};
@@ -87,7 +88,7 @@ impl Runs {
             Ok(opened) => opened,
             Err(error) => {
                 self.report_degraded(database, run);
-                return Err(error.into());
+                return Err(log_error(error));
             }
         };
         slot.acquired(&lease);
@@ -97,7 +98,7 @@ impl Runs {
         }
         if let Err(error) = slot.append_opening_lines(&node_lease, &opened, &lease).await {
             self.report_degraded(database, run);
-            return Err(error.into());
+            return Err(log_error(error));
         }
         Ok(LogLocation::Open(OpenLog {
             node_lease,

@@ -1,7 +1,5 @@
 //! Errors of logs that this process can't write or read.
 
-use daybook_run_log::LogError;
-
 use crate::error::Error;
 
 pub(in crate::runs) fn not_here() -> Error {
@@ -23,25 +21,5 @@ pub(super) fn stopping() -> Error {
     Error::Unavailable {
         detail: "the service is stopping; try again in a moment".into(),
         source: None,
-    }
-}
-
-impl From<LogError> for Error {
-    fn from(error: LogError) -> Self {
-        let detail = error.to_string();
-        match error {
-            LogError::Ended => Self::conflict("run-ended", detail),
-            LogError::Held => Self::conflict("log-held", detail),
-            LogError::Full { .. } => Self::conflict("log-full", detail),
-            LogError::Fenced { .. } => Self::conflict("writer-fenced", detail),
-            LogError::SequenceGap { .. } => Self::conflict("writer-gap", detail),
-            LogError::TooManyWriters { .. } => Self::conflict("too-many-writers", detail),
-            LogError::Unwritable(_) => Self::Unavailable {
-                detail: detail.into(),
-                source: None,
-            },
-            // Lines, names and sizes are checked before they reach the log.
-            _ => Self::internal(error),
-        }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use daybook_entity::run::Model;
+use crate::runs::entity::Model;
+use crate::runs::log_error::log_error;
 use daybook_run_log::{Appended, IncomingLine, LogError, RunKey, Storage, Writer};
 use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest as _, Sha256};
@@ -172,7 +173,7 @@ impl Runs {
             }
             self.report_degraded(database, run);
         }
-        Ok(appended?)
+        appended.map_err(log_error)
     }
 
     /// Counts lines that were refused because the log can't be written, and whose writer does not number them and send

@@ -15,12 +15,10 @@ mod run_key;
 
 use std::time::Duration;
 
-use crate::runs::entity::Model;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use daybook_entity::run::Model;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -32,6 +30,7 @@ use uuid::Uuid;
 pub(crate) use self::fuzz_filters::fuzz_filters;
 use self::read_request::{ReadRequest, StartAt};
 use self::run_key::key;
+use super::entity::Model;
 use super::line_filter::LineFilter;
 use super::new_run::NewRun;
 use super::registry::Runs;

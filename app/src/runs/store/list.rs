@@ -1,7 +1,7 @@
 //! Lists of runs.
 
+use crate::runs::entity::{Column, Entity, Model};
 use chrono::{DateTime, Utc};
-use daybook_entity::run::{Column, Entity, Model};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, Iterable as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,

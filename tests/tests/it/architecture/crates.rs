@@ -66,8 +66,23 @@ fn events_alone_need_no_http_server_and_no_command_line() {
     let tree = String::from_utf8(output.stdout).unwrap();
     let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains("daybook-tenancy") && names.contains("sqlx"), "{names:?}");
-    let foreign = ["axum", "axum-core", "clap", "daybook-wide-events", "hyper", "jsonschema", "reqwest", "zeekstd"];
-    none(&foreign.into_iter().filter(|name| names.contains(name)).map(str::to_owned).collect::<Vec<_>>());
+    let foreign = [
+        "axum",
+        "axum-core",
+        "clap",
+        "daybook-wide-events",
+        "hyper",
+        "jsonschema",
+        "reqwest",
+        "zeekstd",
+    ];
+    none(
+        &foreign
+            .into_iter()
+            .filter(|name| names.contains(name))
+            .map(str::to_owned)
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
