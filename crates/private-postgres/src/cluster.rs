@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use nix::fcntl::OFlag;
 use sqlx::postgres::PgConnectOptions;
@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
 use super::error::StartError;
 use super::last_lines;
 use super::layout::Layout;
+use super::machine_time;
 use super::programs::Programs;
 use super::settings::{Name, Settings};
 
@@ -36,7 +37,7 @@ pub(super) fn major_version(cluster: &Path) -> Option<u16> {
 pub(super) async fn create(layout: &Layout, programs: &Programs) -> Result<(), StartError> {
     remove_unfinished(&layout.home);
     // A new name each time: an initdb whose service was killed may still be writing into the last folder.
-    let nanos = SystemTime::now()
+    let nanos = machine_time::time_of_day()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_nanos();

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::error::StartError;
 use super::layout::Layout;
+use super::machine_time;
 use super::postmaster::{self, PidFile};
 use super::programs::Programs;
 use super::settings::Name;
@@ -55,7 +56,7 @@ impl Server {
     /// `postmaster.pid` alone proves nothing: after a crash its pid may belong to another program. So the process must
     /// have this cluster in its arguments, and the server at the socket must report that it serves this cluster.
     pub async fn adopt(layout: &Layout) -> Result<Option<Self>, StartError> {
-        let began = Instant::now();
+        let began = machine_time::instant();
         let mut deadline = ANSWER_TIMEOUT;
         while let Some(file) = PidFile::read(&layout.cluster) {
             if !postmaster::is_running_on(file.pid, &layout.cluster) {
@@ -79,7 +80,7 @@ impl Server {
                     ProbeResult::Ready(_) | ProbeResult::Nothing => {}
                 }
             }
-            if began.elapsed() > deadline {
+            if machine_time::instant() - began > deadline {
                 return Err(silent_error(file.pid, &layout.cluster, deadline));
             }
             sleep(POLL_INTERVAL).await;
@@ -90,13 +91,13 @@ impl Server {
     /// Starts a server and waits until it answers.
     pub async fn start(layout: &Layout, programs: &Programs) -> Result<Self, StartError> {
         layout.make_socket_folder()?;
-        let began = Instant::now();
+        let began = machine_time::instant();
         loop {
             match Self::start_once(layout, programs).await {
                 // The children of a killed postmaster end within moments, unless they are computing. PostgreSQL
                 // rightly refuses to run at the same time as they do.
                 Err(StartError::Ended { output, .. }) if output.contains("pre-existing shared memory block") => {
-                    if began.elapsed() > ORPHANS_TIMEOUT {
+                    if machine_time::instant() - began > ORPHANS_TIMEOUT {
                         return Err(StartError::Orphans {
                             cluster: layout.cluster.clone(),
                             output,
@@ -142,7 +143,7 @@ impl Server {
             child: Some(child),
         };
 
-        let began = Instant::now();
+        let began = machine_time::instant();
         let mut deadline = ANSWER_TIMEOUT;
         loop {
             let ended = server.child.as_mut().map(Child::try_wait).transpose();
@@ -164,7 +165,7 @@ impl Server {
                 ProbeResult::NotYet => deadline = RECOVERY_TIMEOUT,
                 ProbeResult::Ready(_) | ProbeResult::Nothing => {}
             }
-            if began.elapsed() > deadline {
+            if machine_time::instant() - began > deadline {
                 return Err(silent_error(pid, &layout.cluster, deadline));
             }
             sleep(POLL_INTERVAL).await;

@@ -18,6 +18,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::LogError;
 use super::layout::RunKey;
+use super::machine_time;
 use super::writers::Writer;
 
 /// The text before a line's sequence number.
@@ -70,7 +71,7 @@ impl<'a> IncomingLine<'a> {
     pub fn to_stored(&self, run: RunKey, sequence: u64, source: &str) -> Result<Vec<u8>, LogError> {
         self.check(0)?;
         check_source(source)?;
-        let now = Utc::now();
+        let now = machine_time::time_of_day();
         let position = LinePosition {
             sequence,
             id: EventIds::default().next(now),
@@ -299,7 +300,7 @@ mod tests {
         let mut line = Vec::new();
         let position = LinePosition {
             sequence: 7,
-            id: EventIds::default().next(Utc::now()),
+            id: EventIds::default().next(machine_time::time_of_day()),
             now: "2026-11-21T12:00:00.000000Z",
             writer,
         };

@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::Utc;
 use tokio::sync::watch;
 
 use super::LogError;
@@ -16,6 +15,7 @@ use super::layout::RunKey;
 use super::line::{
     Envelope, EventIds, IncomingLine, LinePosition, WriterMark, check_source, check_writer, format_time, write_line,
 };
+use super::machine_time;
 use super::open::COMPLETED;
 use super::writers::{Writer, Writers};
 
@@ -307,7 +307,7 @@ impl Log {
             .transpose()?
             .unwrap_or(0);
         let begin = (pending.buffer.len(), pending.sequence);
-        let when = Utc::now();
+        let when = machine_time::time_of_day();
         let now = format_time(when);
         let mut appended = Appended::default();
         for (at, incoming) in lines.iter().enumerate() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::layout::RunKey;
 use super::log::Log;
+use super::machine_time;
 
 /// The maximum number of open log files, and how long an idle one stays open.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +55,7 @@ impl OpenFiles {
         Self {
             limits,
             logs: HashMap::new(),
-            last_sweep: Instant::now(),
+            last_sweep: machine_time::instant(),
         }
     }
 
@@ -62,14 +63,15 @@ impl OpenFiles {
     pub(super) fn mark_used(&mut self, log: &Arc<Log>) {
         let entry = OpenFile {
             log: Arc::downgrade(log),
-            used: Instant::now(),
+            used: machine_time::instant(),
         };
         self.logs.insert(log.key(), entry);
     }
 
     /// Returns the time until the next check for idle files; `None` while no file is open.
     pub(super) fn next_sweep(&self) -> Option<Duration> {
-        (!self.logs.is_empty()).then(|| (self.limits.idle_after / 4).saturating_sub(self.last_sweep.elapsed()))
+        let since_sweep = machine_time::instant().duration_since(self.last_sweep);
+        (!self.logs.is_empty()).then(|| (self.limits.idle_after / 4).saturating_sub(since_sweep))
     }
 
     /// Removes and returns the logs that have been idle for long, at most once in each interval.
@@ -77,9 +79,12 @@ impl OpenFiles {
         if self.next_sweep().is_none_or(|left| !left.is_zero()) {
             return Vec::new();
         }
-        self.last_sweep = Instant::now();
+        let now = machine_time::instant();
+        self.last_sweep = now;
         let idle_after = self.limits.idle_after;
-        let idle = self.logs.extract_if(|_, entry| entry.used.elapsed() >= idle_after);
+        let idle = self
+            .logs
+            .extract_if(|_, entry| now.duration_since(entry.used) >= idle_after);
         idle.map(|(run, entry)| (run, entry.log)).collect()
     }
 

@@ -13,6 +13,7 @@ use super::error::EventError;
 use super::fields::Value;
 use super::head::RequestHead;
 use super::ids::RequestIds;
+use super::machine_time;
 use super::outcome::Outcome;
 use super::pipeline::WideEvents;
 use super::ser::NotJson;
@@ -43,7 +44,7 @@ pub(super) struct EventScope {
     pub(super) kind: &'static str,
     pub(super) ids: RequestIds,
     pub(super) events: WideEvents,
-    pub(super) began: Instant,
+    began: Instant,
     pub(super) at: SystemTime,
     /// The request's head. None if no client started this work.
     pub(super) head: Option<RequestHead>,
@@ -232,7 +233,7 @@ impl EventScope {
             kind,
             ids,
             events,
-            began: Instant::now(),
+            began: machine_time::instant(),
             at,
             head,
             bytes_in: AtomicU64::new(0),
@@ -245,7 +246,7 @@ impl EventScope {
         let child = Self::new(
             self.events.clone(),
             kind,
-            SystemTime::now(),
+            machine_time::time_of_day(),
             self.ids.child(),
             self.head.clone(),
         );
@@ -254,6 +255,11 @@ impl EventScope {
             child.tag(path, value);
         }
         child
+    }
+
+    /// Returns the time since the unit of work began.
+    pub(super) fn elapsed(&self) -> Duration {
+        machine_time::instant().duration_since(self.began)
     }
 
     pub(super) fn is_request(&self) -> bool {

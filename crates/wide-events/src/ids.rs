@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::{Builder, Uuid};
 
 use super::fields::Text;
+use super::machine_time;
 use super::redaction::Redaction;
 
 /// The header with the request's id, in requests and answers.
@@ -61,7 +62,7 @@ struct TraceParent {
 impl RequestIds {
     /// Creates new ids, for work that no client has requested.
     pub fn new() -> Self {
-        Self::of(&HeaderMap::new(), SystemTime::now())
+        Self::of(&HeaderMap::new(), machine_time::time_of_day())
     }
 
     /// Creates ids for work that continues the story of an earlier request.
@@ -219,7 +220,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        RequestIds::of(&headers, SystemTime::now())
+        RequestIds::of(&headers, machine_time::time_of_day())
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum_core::BoxError;
 use axum_core::body::Body;
@@ -21,6 +21,7 @@ use super::error::EventError;
 use super::event::{EventScope, ScopeEnd, WideEvent};
 use super::head::RequestHead;
 use super::ids::RequestIds;
+use super::machine_time;
 use super::outcome::Outcome;
 use super::pipeline::WideEvents;
 
@@ -91,7 +92,7 @@ where
     fn call(&mut self, request: Request<I>) -> Self::Future {
         let head = RequestHead::of(&request, &self.events.config().headers);
         let is_head = head.method == Method::HEAD;
-        let at = SystemTime::now();
+        let at = machine_time::time_of_day();
         let ids = RequestIds::of(request.headers(), at);
         let scope = Arc::new(EventScope::new(self.events.clone(), "request", at, ids, Some(head)));
         // From here on the event is emitted in any case: the guard's drop does it.
@@ -192,7 +193,7 @@ impl EventGuard {
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.complete = bodiless || response.body().is_end_stream();
         if !self.complete && response.body().size_hint().exact().is_none() {
-            self.headers_after = Some(self.scope.began.elapsed());
+            self.headers_after = Some(self.scope.elapsed());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use super::event::{EventScope, ScopeEnd};
 use super::fields::{Fields, Text, Value};
 use super::ids::{RequestIds, hex};
 use super::json;
+use super::machine_time;
 use super::outcome::Outcome;
 use super::sampling::{SamplingDecision, SamplingInput};
 use super::sink::Sink;
@@ -96,7 +97,7 @@ impl WideEvents {
         ids: RequestIds,
         work: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        EventScope::new(self.clone(), kind, SystemTime::now(), ids, None).run(work)
+        EventScope::new(self.clone(), kind, machine_time::time_of_day(), ids, None).run(work)
     }
 
     pub(super) fn config(&self) -> &WideEventConfig {
@@ -115,7 +116,7 @@ impl WideEvents {
             (Outcome::Success, None) if draft.error.is_some() => Outcome::Error,
             (outcome, _) => outcome,
         };
-        let duration = scope.began.elapsed();
+        let duration = scope.elapsed();
         let input = SamplingInput {
             outcome,
             status: end.status,
@@ -166,7 +167,7 @@ impl WideEvents {
         };
         let event = self.finalize(scope, "late", draft, |fields| {
             fields.push("outcome", outcome);
-            fields.push("duration_ms", milliseconds(scope.began.elapsed()));
+            fields.push("duration_ms", milliseconds(scope.elapsed()));
         });
         self.send(event, |_, _| SamplingDecision {
             keep: true,

@@ -1,6 +1,6 @@
 //! The number of descriptors that logs use, and that closing and reopening files loses no lines.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -16,10 +16,10 @@ fn descriptors(folder: &Path) -> usize {
 }
 
 async fn eventually(folder: &Path, expected: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = machine_time::instant() + Duration::from_secs(60);
     while descriptors(folder) != expected {
         assert!(
-            Instant::now() < deadline,
+            machine_time::instant() < deadline,
             "{} descriptors instead of {expected}",
             descriptors(folder)
         );
