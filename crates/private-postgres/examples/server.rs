@@ -1,7 +1,7 @@
 //! Runs a private server until Ctrl-C, and prints how to connect to it.
 //!
 //! ```console
-//! $ cargo run --package daybook-private-postgres --example shop
+//! $ cargo run --package daybook-private-postgres --example server
 //! ```
 
 use std::error::Error;
