@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::tenancy::TeamTx;
 
 /// Notifies people of a comment: followers of the thread (reason `follower`), and people whom it mentions (reason
-/// `mentioned`, even if they have unfollowed). The author, people who have muted the thread, and people whose
-/// preferences exclude it are not notified. Sends one statement, and one more if the comment mentions people.
+/// `mentioned`, even if they have unfollowed the thread). The author, people who have muted the thread, and people
+/// whose preferences exclude it are not notified. Sends one statement, and one more if the comment mentions people.
 ///
 /// The comment must have got its `seq` in this transaction, so that the thread's row is locked.
 ///

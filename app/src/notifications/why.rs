@@ -22,8 +22,8 @@ pub enum Reason {
     Mentioned,
 }
 
-/// Why you were notified: of what, because of which relation to it, and which of your preferences allowed it. It is the
-/// state when the notification was written. Later changes of your settings don't change it.
+/// Why you were notified: what it was about, how you are related to it, and which of your preferences allowed it. It
+/// describes the state when the notification was written. Later changes of your settings don't change it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = NotificationWhy)]
 pub struct Why {

@@ -7,8 +7,8 @@ use crate::tenancy::TeamTx;
 
 /// Rejects an unknown object type: a rule or a watch with a misspelt name would never have an effect.
 ///
-/// The types of the program's models are known, and types of which the team has a thread: such a type may belong to a
-/// model that the program no longer has, or that was not registered.
+/// The known types are those of the program's models, and those of which the team has a thread. A type with a thread
+/// may belong to a model that the program no longer has, or that was not registered.
 ///
 /// # Errors
 /// [`Error::Invalid`] for `object_type`, with the program's types.

@@ -12,7 +12,7 @@ use crate::events::EventType;
 /// The name for any type in a rule.
 const ANY: &str = "*";
 
-/// What may notify a person.
+/// The kinds of occurrences that may notify a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
     /// An event in a thread that the person follows, or a new object of a type that the person watches.
