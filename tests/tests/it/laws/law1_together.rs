@@ -132,18 +132,30 @@ async fn a_dropped_transaction_leaves_nothing() {
     assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
 
-/// Records how transactions ended.
+/// Records how transactions ended, and how many events each reported.
 #[derive(Debug, Default)]
-struct Endings(Mutex<Vec<Ending>>);
+struct Endings(Mutex<Vec<(Ending, usize)>>);
 
 impl Observer for Endings {
     fn entered(&self, _: &Context) {}
 
     fn ended(&self, transaction: &Transaction<'_>) {
-        self.0.lock().unwrap().push(transaction.ending);
+        let recorded = transaction.recorded.len();
+        self.0.lock().unwrap().push((transaction.ending, recorded));
     }
 
     fn retried(&self) {}
+}
+
+/// Begins a transaction as Ada that reports its end.
+async fn observed(stage: &Stage, endings: &Arc<Endings>) -> TeamTx {
+    let request = Request {
+        observer: Some(endings.clone()),
+        ..Request::of(&stage.ada.context)
+    };
+    let ada = Credential::Context(stage.ada.context.clone());
+    let entry = Entry::new(stage.team.id, ada, request);
+    stage.database.enter(&entry).await.unwrap()
 }
 
 #[tokio::test]
@@ -163,16 +175,7 @@ async fn a_cancelled_commit_completes_and_is_reported() {
         .unwrap();
     holder.execute("BEGIN; LOCK TABLE held").await.unwrap();
     let endings = Arc::new(Endings::default());
-    let request = Request {
-        observer: Some(endings.clone()),
-        ..Request::of(&stage.ada.context)
-    };
-    let ada = Credential::Context(stage.ada.context.clone());
-    let tx = stage
-        .database
-        .enter(&Entry::new(stage.team.id, ada, request))
-        .await
-        .unwrap();
+    let tx = observed(&stage, &endings).await;
     create_model_with_event(&tx, widget::named("w"), Track::All)
         .await
         .unwrap();
@@ -180,7 +183,10 @@ async fn a_cancelled_commit_completes_and_is_reported() {
     assert!(commit.as_mut().now_or_never().is_none(), "COMMIT is running");
     drop(commit);
     holder.execute("ROLLBACK").await.unwrap();
-    eventually("the report", async || *endings.0.lock().unwrap() == [Ending::Committed]).await;
+    eventually("the report", async || {
+        *endings.0.lock().unwrap() == [(Ending::Committed, 1)]
+    })
+    .await;
     assert_eq!(stage.count("widgets").await, 1);
 }
 
@@ -270,7 +276,8 @@ async fn a_cancelled_statement_makes_the_commit_an_error() {
 #[tokio::test]
 async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
     let stage = stage().await;
-    let tx = stage.begin().await;
+    let endings = Arc::new(Endings::default());
+    let tx = observed(&stage, &endings).await;
     create_model_with_event(&tx, widget::named("good"), Track::All)
         .await
         .unwrap();
@@ -285,6 +292,11 @@ async fn a_statement_that_failed_inside_a_savepoint_is_undone_alone() {
     assert!(undone.is_err());
     tx.commit().await.unwrap();
     assert_eq!(counts(&stage).await, [1, 1, 1]);
+    assert_eq!(
+        *endings.0.lock().unwrap(),
+        [(Ending::Committed, 1)],
+        "what was undone is not reported"
+    );
 }
 
 /// If the work of a savepoint is cancelled, no part of it is committed.
@@ -306,4 +318,32 @@ async fn a_cancelled_savepoint_is_not_committed_in_part() {
     let committed = tx.commit().await;
     assert_eq!(stage.count("jottings").await, 0);
     assert!(committed.is_err());
+}
+
+/// Cancels a savepoint that has done half of its work, and returns as if nothing had happened.
+#[event_consumer(all, name = "cancels-a-savepoint")]
+async fn cancels_a_savepoint(tx: &TeamTx, event: &Event) -> ConsumerResult {
+    let jotted = Notify::new();
+    let work = tx.savepoint(async {
+        jot(tx, &event.object_label).await?;
+        jotted.notify_one();
+        std::future::pending::<()>().await;
+        ConsumerResult::Ok(())
+    });
+    tokio::select! {
+        _ = work => Err("it never ends".into()),
+        () = jotted.notified() => Ok(()),
+    }
+}
+
+/// The end of the helper that called the consumer does not hide what was cancelled inside.
+#[tokio::test]
+async fn a_savepoint_that_a_consumer_cancels_prevents_the_commit() {
+    let stage = Stage::with(Consumers::of([cancels_a_savepoint::CONSUMER]).unwrap()).await;
+    let tx = stage.begin().await;
+    create_model_with_event(&tx, widget::named("w"), Track::All)
+        .await
+        .unwrap();
+    assert!(tx.commit().await.is_err());
+    assert_eq!(counts(&stage).await, [0, 0, 0]);
 }
