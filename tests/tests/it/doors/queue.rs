@@ -6,8 +6,8 @@ use daybook::events::Consumers;
 use daybook::jobs::{JobFigures, watch};
 use daybook::prelude::*;
 use daybook::tenancy::{Role, WorkerDatabase};
-use daybook_tests::eventually;
 use daybook_tests::jobs::{Note, Shop, program, quick};
+use daybook_tests::{eventually, somebody_waits_for_a_lock};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -210,6 +210,44 @@ async fn a_queues_jobs_continue_after_one_was_quarantined() {
     .unwrap();
     eventually("two notes", async || shop.stage.count("widgets").await == 2).await;
     eventually("the other's end", async || look(&shop).await.quarantined == 1).await;
+}
+
+/// The quarantine reads which jobs are cancelled only after it has locked the rows of all jobs of a fetch.
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_the_quarantine_waits_for_it_gets_no_attempt_back() {
+    let mut shop = Shop::closed(program(Consumers::none())).await;
+    let [bad, ..] = unreadable();
+    into_the_queue(&shop, &[bad, r#"{"text":"cancelled"}"#.to_owned()]).await;
+    let mut owner = shop.stage.db.owner().await;
+    for sql in [
+        "UPDATE graphile_worker._private_jobs SET locked_by = 'worker_that_died', attempts = 1, locked_at = now()",
+        // As the relay cancels a job that a worker has fetched.
+        "BEGIN",
+        "WITH cancelled AS (
+            UPDATE graphile_worker._private_jobs SET max_attempts = attempts
+            WHERE payload #>> '{input,text}' = 'cancelled' RETURNING id
+        )
+        INSERT INTO graphile_worker._private_job_retirements (id) SELECT id FROM cancelled",
+    ] {
+        sqlx::query(sql).execute(&mut owner).await.unwrap();
+    }
+    let db = shop.stage.db.clone();
+    let cancel = async {
+        somebody_waits_for_a_lock(&db).await;
+        sqlx::query("COMMIT").execute(&mut owner).await.unwrap();
+    };
+    tokio::join!(shop.work(), cancel);
+    eventually("the quarantine", async || look(&shop).await.quarantined == 1).await;
+    shop.rest().await;
+    let attempts: Vec<(i16, i16)> = sqlx::query_as(
+        "SELECT attempts, max_attempts FROM graphile_worker._private_jobs
+         WHERE payload #>> '{input,text}' = 'cancelled'",
+    )
+    .fetch_all(&mut shop.stage.db.owner().await)
+    .await
+    .unwrap();
+    assert_eq!(attempts, [(1, 1)]);
+    assert_eq!(shop.stage.count("widgets").await, 0);
 }
 
 /// Holds the advisory lock of the key that Ada's notes have in the queue with `unique`, as any session of the database can,
