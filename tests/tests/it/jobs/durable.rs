@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use daybook::events::Consumers;
+use daybook::jobs::replayable;
 use daybook::prelude::*;
 use daybook_tests::jobs::{Shop, program};
 use daybook_tests::{eventually, widget};
@@ -66,6 +67,20 @@ async fn greeter(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Records the id of each delivery, and fails at the first attempt at an event.
+#[event_consumer(EventType::Created, object_type = "widget", mode = durable, name = "delivered")]
+async fn delivered(ctx: &ConsumerContext, event: &Event) -> ConsumerResult {
+    let tx = ctx.begin().await?;
+    let first = ctx.once(&tx).await?;
+    jot_down(&tx, &format!("{} {}", event.object_label, ctx.delivery_id())).await?;
+    tx.commit().await?;
+    if first {
+        Err("the answer was lost".into())
+    } else {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -203,6 +218,19 @@ async fn an_effect_guarded_by_once_happens_once_in_several_attempts() {
 }
 
 #[tokio::test]
+async fn a_delivery_has_the_same_id_at_every_attempt() {
+    let shop = shop_with(delivered::CONSUMER).await;
+    shop.stage.widget("one").await;
+    shop.stage.widget("two").await;
+    eventually("two attempts at each", async || jottings(&shop).await.len() == 4).await;
+    let jottings = jottings(&shop).await;
+    assert_eq!(jottings[0], jottings[1]);
+    assert_eq!(jottings[2], jottings[3]);
+    let id = |jotting: &str| jotting.split_once(' ').unwrap().1.to_owned();
+    assert_ne!(id(&jottings[0]), id(&jottings[2]), "another event is another delivery");
+}
+
+#[tokio::test]
 async fn a_partly_processed_slice_is_not_processed_again_completely() {
     let shop = shop_with(by_halves::CONSUMER).await;
     let tx = shop.stage.begin().await;
@@ -215,6 +243,26 @@ async fn a_partly_processed_slice_is_not_processed_again_completely() {
         jottings(&shop).await == ["partly-done", "three", "two"]
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_replay_has_only_the_events_that_the_consumer_is_registered_for() {
+    let stage = daybook_tests::Stage::new().await;
+    stage.widget("one").await;
+    let tx = stage.begin().await;
+    let spring = daybook_tests::campaign::ActiveModel {
+        name: Set("Spring".to_owned()),
+        budget: Set(100.into()),
+        ..Default::default()
+    };
+    create_model_with_event(&tx, spring, Track::All).await.unwrap();
+    tx.commit().await.unwrap();
+    let tx = stage.begin().await;
+    let an_hour_ago = Utc::now() - TimeDelta::hours(1);
+    let created_widgets = replayable(&tx, mirror::CONSUMER, an_hour_ago).await.unwrap();
+    assert_eq!(created_widgets, [stage.team.events().await[0].id]);
+    let all_created = replayable(&tx, forgetful::CONSUMER, an_hour_ago).await.unwrap();
+    assert_eq!(all_created.len(), 2);
 }
 
 #[tokio::test]
