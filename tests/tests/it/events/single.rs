@@ -6,6 +6,7 @@ use daybook::events::{
     EventData, Track, create_model_with_event, delete_model_with_event, transition_model_with_event,
     update_model_with_event,
 };
+use daybook::tenancy::Context;
 use daybook_tests::{Stage, campaign, somebody_waits_for_a_lock, widget};
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
@@ -332,4 +333,23 @@ async fn soft_deletion_keeps_the_row_and_happens_once() {
         (Some("broken"), &json!("w"))
     );
     assert_events!(stage.team, ["CREATED widget “w”", "DELETED widget “w” (broken)"]);
+}
+
+#[tokio::test]
+async fn the_reason_of_a_change_takes_precedence_over_that_of_its_request() {
+    let stage = Stage::new().await;
+    let widget = stage.widget("w").await;
+    let context = Context {
+        reason: Some("cleaning up".to_owned()),
+        ..stage.ada.context.clone()
+    };
+    let tx = stage.database.begin(&context).await.unwrap();
+    let widget = transition_model_with_event(&tx, &widget, widget::Column::State, "done", Some("sold"))
+        .await
+        .unwrap();
+    delete_model_with_event(&tx, widget, None).await.unwrap();
+    tx.commit().await.unwrap();
+    let events = stage.team.events().await;
+    let reasons: Vec<_> = events.iter().map(|event| event.reason.as_deref()).collect();
+    assert_eq!(reasons, [None, Some("sold"), Some("cleaning up")]);
 }
