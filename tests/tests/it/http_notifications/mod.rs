@@ -163,6 +163,38 @@ async fn the_most_specific_rule_applies() {
 }
 
 #[tokio::test]
+async fn a_rule_for_an_object_type_is_stronger_than_one_for_comments_or_mentions() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let linus = app.member("linus", Role::Member).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    prefer(&grace, "COMMENT/*", false).await;
+    prefer(&grace, "*/campaign", true).await;
+    ada.comment(&thread, "one").await;
+    assert_eq!(grace.unread().await.len(), 1);
+    grace.put("/notifications/read").await.ok();
+    prefer(&grace, "COMMENT/*", true).await;
+    prefer(&grace, "*/campaign", false).await;
+    ada.comment(&thread, "two").await;
+    assert!(grace.unread().await.is_empty());
+
+    // The same rule decides whether a mention makes a person a follower, in a comment and in its edit.
+    prefer(&linus, "MENTION/*", true).await;
+    prefer(&linus, "MENTION/campaign", false).await;
+    let comment = ada.comment(&thread, "@linus?").await;
+    let edited = format!("{thread}/messages/{}", comment["seq"]);
+    let other = ada.comment(&thread, "and?").await;
+    let other = format!("{thread}/messages/{}", other["seq"]);
+    for path in [&edited, &other] {
+        ada.patch(path, json!({"body": "@linus!"})).await.ok();
+    }
+    assert!(linus.unread().await.is_empty());
+    assert_eq!(linus.get(&thread).await.ok()["following"], false);
+}
+
+#[tokio::test]
 async fn watches_comments_and_mutes_combine_with_preferences() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
