@@ -67,10 +67,14 @@ async fn a_comment_notifies_followers_and_mentioned_people() {
             [field]
         );
     }
+    let longest = json!({"body": "é".repeat(20_000)});
+    ada.post(&format!("{thread}/messages"), longest)
+        .await
+        .is(StatusCode::CREATED);
     assert_eq!(
         ada.get(&thread).await.ok()["last_seq"],
-        3,
-        "the refused comment took no position"
+        4,
+        "the refused comments took no position"
     );
 }
 
