@@ -212,3 +212,30 @@ async fn only_the_operator_adds_people_without_consent() {
         ["Ada: member.invited @mia", "test: member.added @mia"]
     );
 }
+
+#[tokio::test]
+async fn a_handle_that_an_invitation_reserves_is_not_given_to_a_member() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    ada.invite("mia", "member").await.is(StatusCode::CREATED);
+    let path = format!("/members/{}", grace.id());
+    ada.patch(&path, json!({"handle": "mia"}))
+        .await
+        .problem(StatusCode::CONFLICT, "handle-taken");
+    let mia = app.stranger("mia").at_team(app.team.id);
+    assert_eq!(mia.accept_invitation().await.ok()["handle"], "mia");
+}
+
+#[tokio::test]
+async fn a_person_sees_their_oldest_invitations_first() {
+    let app = TestApp::start().await;
+    let mut names = Vec::new();
+    for name in ["Zeta", "Alpha", "Middle"] {
+        let team = app.db.team(name).await;
+        let owner = app.member_of(&team, &name.to_lowercase(), Role::Owner).await;
+        owner.invite("mia", "member").await.is(StatusCode::CREATED);
+        names.push(name);
+    }
+    assert_eq!(app.stranger("mia").invitations().await, names);
+}
