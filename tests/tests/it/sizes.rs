@@ -158,6 +158,50 @@ async fn events_of_many_long_values_are_cut_as_a_whole() {
     }
 }
 
+/// A story's steps are longer than the stored events that they render.
+#[tokio::test]
+async fn a_story_that_is_cut_at_its_size_says_so() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (spring, _) = ada.campaign_with_thread("Spring").await;
+    let texts: Vec<_> = (0..=100).map(|n| format!("{n} {}", "x".repeat(7_000))).collect();
+    let stories = [(&texts[..], true), (&texts[..3], false)];
+    for (texts, truncated) in stories {
+        let story = edit(&app, &spring.id, texts).await;
+        let story = bounded(&ada, &format!("/stories/{story}"), (2 << 20) + 64 * 1024).await;
+        let steps = story["steps"].as_array().unwrap().len();
+        assert_eq!(
+            (&story["truncated"], steps < texts.len() - 1),
+            (&json!(truncated), truncated)
+        );
+    }
+}
+
+/// Each of these events is short enough to be shown whole.
+#[tokio::test]
+async fn an_inbox_frame_with_many_long_notifications_has_the_newest_ones() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let texts = ["a", "b"].map(|text| text.repeat(7_000));
+    for n in 0..20 {
+        let (campaign, _) = ada.campaign_with_thread(&n.to_string()).await;
+        edit(&app, &campaign.id, &texts).await;
+    }
+    let address = app.serve(|router| router).await;
+    let mut live = LiveClient::connect(address, &ada).await;
+    live.follow(json!({"type": "subscribe", "topic": "notifications"}))
+        .await;
+    let text = live.next_text().await.unwrap();
+    assert!(text.len() <= 272 * 1024, "an inbox of {} bytes", text.len());
+    let frame: Value = serde_json::from_str(&text).unwrap();
+    let items = frame["items"].as_array().unwrap();
+    assert!((2..20).contains(&items.len()), "{} items", items.len());
+    assert_eq!(
+        (&items[0]["thread"]["object_label"], &frame["unread"]),
+        (&json!("19"), &json!(20))
+    );
+}
+
 #[tokio::test]
 async fn pages_of_a_thread_end_where_their_bytes_do_and_fit_together() {
     let app = TestApp::start().await;

@@ -138,6 +138,30 @@ async fn each_notifications_frame_is_a_complete_state_with_a_higher_version() {
     assert!(grace.until_pong().await.is_empty());
 }
 
+/// The version counts the changes of all notifications, also of those that a frame leaves out.
+#[tokio::test]
+async fn a_notifications_frame_has_the_twenty_newest_and_the_version_of_all() {
+    let scene = Scene::new().await;
+    scene.grace.put("/watches/campaign").await.ok();
+    let mut grace = scene.live(&scene.grace).await;
+    grace
+        .follow(json!({"type": "subscribe", "topic": "notifications"}))
+        .await;
+    let mut state = grace.next().await;
+    for n in 1..=21 {
+        scene.ada.create_campaign(&n.to_string(), "1").await;
+        let next = grace.next().await;
+        assert!(next["version"].as_i64() > state["version"].as_i64(), "{n}");
+        state = next;
+    }
+    let items = state["items"].as_array().unwrap();
+    assert_eq!((items.len(), &state["unread"]), (20, &json!(21)));
+    assert_eq!(
+        (&items[0]["text"], &items[19]["text"]),
+        (&json!("Ada created campaign “21”"), &json!("Ada created campaign “2”"))
+    );
+}
+
 #[tokio::test]
 async fn all_threads_of_a_team_are_followed_and_resumed_by_a_cursor() {
     let scene = Scene::new().await;
