@@ -97,17 +97,21 @@ async fn publish(process_id: Uuid, publisher: &Publisher, outgoing: &Mailbox, in
 
 async fn receive(process_id: Uuid, mut receiver: Receiver, incoming: &Mailbox) -> Result<()> {
     loop {
-        let Some(received) = receiver.receive().await? else {
-            incoming.put_everything_changed();
-            continue;
-        };
-        match serde_json::from_str::<SignalMessage>(&received) {
-            Ok(message) if message.from == process_id => {}
-            Ok(message) if message.everything => incoming.put_everything_changed(),
-            Ok(message) => incoming.put(message.signals),
-            // A message of another version, or of another program.
-            Err(_) => incoming.put_everything_changed(),
+        match receiver.receive().await? {
+            Some(text) => handle_message(process_id, &text, incoming),
+            // Messages were lost with the connection.
+            None => incoming.put_everything_changed(),
         }
+    }
+}
+
+fn handle_message(process_id: Uuid, text: &str, incoming: &Mailbox) {
+    match serde_json::from_str::<SignalMessage>(text) {
+        Ok(message) if message.from == process_id => {}
+        Ok(message) if message.everything => incoming.put_everything_changed(),
+        Ok(message) => incoming.put(message.signals),
+        // A message of another version, or of another program.
+        Err(_) => incoming.put_everything_changed(),
     }
 }
 
@@ -165,5 +169,37 @@ mod tests {
                 all
             );
         }
+    }
+
+    #[tokio::test]
+    async fn messages_of_others_are_passed_on_and_what_they_leave_out_changes_everything() {
+        let (this, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let signal = Signal {
+            team_id: Uuid::from_u128(3),
+            topic: SignalTopic::of("thread", Uuid::from_u128(4)),
+        };
+        let few = || PendingSignals {
+            signals: HashSet::from([signal.clone()]),
+            everything: false,
+        };
+        let everything = || PendingSignals {
+            signals: HashSet::new(),
+            everything: true,
+        };
+        let incoming = Mailbox::default();
+        let receive = |from, pending| {
+            for message in messages(from, pending) {
+                handle_message(this, &serde_json::to_string(&message).unwrap(), &incoming);
+            }
+        };
+        // Its own messages come back to a process, which has handled the signals.
+        receive(this, everything());
+        receive(this, few());
+        receive(other, few());
+        assert_eq!(incoming.take().await, few());
+        receive(other, everything());
+        assert_eq!(incoming.take().await, everything());
+        handle_message(this, r#"{"form": "of another version"}"#, &incoming);
+        assert_eq!(incoming.take().await, everything());
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn lock_file(path: &Path) -> Result<File, LogError> {
     }
 }
 
-/// Syncs a run's own file to disk, with its length. Every sync of such a file calls this function.
+/// Syncs a run's own file, plain or sealed, to disk, with its length. Every sync of such a file calls this function.
 ///
 /// # Errors
 /// An error of the file system.

@@ -82,5 +82,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     } else {
         folder
     };
+    #[cfg(test)]
+    super::tests::syncs::note_folder(folder);
     File::open(folder)?.sync_all()
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use zeekstd::{EncodeOptions, FrameSizePolicy};
 
+use super::file::sync_file;
 use super::layout::{Layout, RunKey, sync_folder};
 use super::source::{ReadSeek, Source};
 
@@ -102,7 +103,7 @@ pub(super) fn seal(layout: &Layout, store: &dyn SealedLogs, run: RunKey) -> io::
         plain_bytes += read as u64;
     }
     let sealed_bytes = encoder.finish().map_err(io::Error::other)?;
-    file.sync_all()?;
+    sync_file(&file)?;
 
     let mut again = Source::sealed(Box::new(File::open(&temporary)?))?;
     let mut hash_again = Sha256::new();

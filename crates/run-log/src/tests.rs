@@ -239,6 +239,12 @@ async fn a_torn_tail_is_truncated_and_a_damaged_line_affects_no_other_line() {
         let node = self::node(&storage);
         let opened = node.open(run(1), 2, None).unwrap();
         assert_eq!((opened.cut_bytes, opened.unreadable), (cut, 1));
+        let length = fs::metadata(&path).unwrap().len();
+        assert_eq!(
+            length,
+            complete.len() as u64,
+            "the file ends with its last complete line"
+        );
         let appended = append(&node, &opened.log, &["d"], None).await.unwrap();
         assert_eq!(appended.first_sequence, 4, "the numbers continue");
         let messages: Vec<_> = read(&storage, run(1), u64::MAX)
@@ -416,4 +422,30 @@ async fn a_sealed_log_reads_as_before_from_any_line() {
     }
     storage.delete(run(1)).unwrap();
     assert!(storage.open(run(1)).unwrap().is_none());
+}
+
+/// A search that looks into the middle of a long line finds no line that begins there.
+#[tokio::test]
+async fn a_line_is_found_among_lines_of_any_length() {
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::new(folder.path());
+    let node = node(&storage);
+    let log = node.open(run(1), 1, None).unwrap().log;
+    let (short, long) = ("x".repeat(100), "y".repeat(300 << 10));
+    for (lines, last) in [(200, &long), (0, &long), (3, &short), (200, &long)] {
+        let mut messages = vec![short.as_str(); lines];
+        messages.push(last);
+        append(&node, &log, &messages, None).await.unwrap();
+    }
+    node.shut_down();
+    drop(log);
+    let bytes = fs::read(Layout::new(folder.path()).plain(run(1))).unwrap();
+    let mut source = storage.open(run(1)).unwrap().unwrap();
+    let length = source.length();
+    let mut begin = 0;
+    for (sequence, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        assert_eq!(offset_of(&mut source, sequence, length).unwrap(), begin, "{sequence}");
+        begin += line.len() as u64;
+    }
+    assert_eq!(offset_of(&mut source, 10_000, length).unwrap(), begin);
 }

@@ -279,13 +279,14 @@ async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             let query = query.bind(id(&job)?).bind(i32::from(attempts));
             tx.execute(query.bind(i32::from(max_attempts))).await?;
         }
-        // A worker is about to begin it. If it was cancelled meanwhile, it gets its other attempts back.
+        // A worker is about to begin it. If it was cancelled meanwhile, that attempt is the first of those that a retry gives
+        // to a job that was given up.
         ("retry", true) => {
             let query = sqlx::query(
                 "WITH revived AS (
                     DELETE FROM graphile_worker._private_job_retirements WHERE id = $1 RETURNING id
                 )
-                UPDATE graphile_worker._private_jobs j SET max_attempts = greatest(j.attempts, $2)
+                UPDATE graphile_worker._private_jobs j SET max_attempts = least(j.attempts::int - 1 + $2, 32767)
                 FROM revived r WHERE j.id = r.id",
             );
             tx.execute(query.bind(id(&job)?).bind(change.max_attempts)).await?;

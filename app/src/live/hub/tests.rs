@@ -1,4 +1,5 @@
-//! Property test of the hub, with sockets, threads and lost signals in any order.
+//! Tests of the hub: a property test with sockets, threads and lost signals in any order, and what it can't show, that a
+//! change isn't left to the next look-up.
 
 use std::collections::BTreeMap;
 
@@ -227,4 +228,33 @@ proptest! {
             }
         }
     }
+}
+
+/// The read may have seen the thread before the change that the second signal announces.
+#[test]
+fn a_signal_during_a_read_leads_to_one_more_read() {
+    let thread = Uuid::from_u128(1);
+    let signal = Signal {
+        team_id: TEAM,
+        topic: thread_signal(thread),
+    };
+    let read_after = |seq| HubAction::Read {
+        team_id: TEAM,
+        thread_id: thread,
+        after: cursor(seq),
+    };
+    let mut hub = Hub::default();
+    hub.join(SocketId(1), TEAM);
+    hub.follow(SocketId(1), TeamTopic::Thread(thread));
+    assert_eq!(hub.follower_reached(TEAM, thread, cursor(0)), None);
+
+    assert_eq!(hub.signal(&signal), [read_after(0)]);
+    for _ in 0..2 {
+        assert_eq!(hub.signal(&signal), [], "at most one read is in progress");
+    }
+    let ended = hub.thread_read(TEAM, thread, cursor(0), ReadOutcome::To(cursor(1), false));
+    assert_eq!(ended, (vec![SocketId(1)], Some(read_after(1))));
+    // No signal has arrived since the second read began.
+    let ended = hub.thread_read(TEAM, thread, cursor(1), ReadOutcome::To(cursor(2), false));
+    assert_eq!(ended, (vec![SocketId(1)], None));
 }

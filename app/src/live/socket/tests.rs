@@ -119,11 +119,21 @@ async fn a_socket_answers_frames_and_sends_its_close_reason() {
 
 #[tokio::test]
 async fn a_socket_closes_after_a_flood_and_when_the_service_has_ended() {
-    let mut socket = open();
-    for _ in 0..1_000 {
-        socket.to_server.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
+    let empty = axum::body::Bytes::new;
+    for message in [
+        Message::text(r#"{"type": "ping"}"#),
+        Message::Binary(empty()),
+        Message::Ping(empty()),
+        Message::Pong(empty()),
+    ] {
+        let mut socket = open();
+        for _ in 0..1_000 {
+            socket.to_server.send(message.clone()).unwrap();
+        }
+        // The client's end, for a socket that would not close after the flood.
+        socket.to_server = mpsc::unbounded_channel().0;
+        assert_eq!(socket.close().await, 4429, "{message:?}");
     }
-    assert_eq!(socket.close().await, 4429);
 
     let TestSocket {
         outbox,

@@ -3,10 +3,14 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use daybook_tests::somebody_waits_for_a_lock;
 use nix::sys::signal::Signal;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
+use sqlx::Connection as _;
 
 use super::harness::{Folder, Service};
+use crate::runs::process::{Place, free_port};
 
 /// In seconds: a service that waits that long is still running when the test's timeout ends.
 const LONG: &str = "300";
@@ -47,4 +51,31 @@ fn a_second_signal_ends_the_service_at_once() {
     service.signal(Signal::SIGTERM);
     service.hear("stopping");
     assert!(service.end(Signal::SIGINT).success());
+}
+
+/// The request of a client that has gone leaves a statement that waits for a lock, and that keeps its connection.
+#[tokio::test]
+async fn a_statement_that_waits_for_a_lock_does_not_keep_the_service_from_stopping() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = place.serve(port).await;
+    let new = json!({"name": "Spring", "budget": "1"});
+    let (status, campaign) = place.post(port, "/campaigns", &new).await.unwrap();
+    assert_eq!(status, StatusCode::CREATED, "{campaign}");
+    let id = campaign["id"].as_str().unwrap().to_owned();
+    let mut connection = place.team.connection().await;
+    let mut holding = connection.begin().await.unwrap();
+    sqlx::query("SELECT FROM campaigns WHERE id = $1::uuid FOR UPDATE")
+        .bind(&id)
+        .fetch_one(&mut *holding)
+        .await
+        .unwrap();
+    let change = place.request(port, Method::PATCH, &format!("/campaigns/{id}"));
+    let change = change.header("if-match", "*").json(&json!({"budget": "2"}));
+    let client = tokio::spawn(change.send());
+    somebody_waits_for_a_lock(&place.db).await;
+    client.abort();
+
+    service.stop().await;
+    holding.rollback().await.unwrap();
 }

@@ -271,6 +271,37 @@ async fn a_job_that_is_cancelled_once_a_worker_has_fetched_it_is_at_its_last_att
 }
 
 #[tokio::test]
+async fn a_job_that_is_cancelled_and_retried_once_a_worker_has_fetched_it_has_further_attempts() {
+    let app = app().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let workers = hire(&app.db, &app.database, &one_at_a_time()).await;
+    let (job, path, busy) = fetched_by_a_busy_worker(&app, &ada).await;
+    cancel(&app, &ada, &path).await;
+    ada.post(&format!("{path}/retry"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
+    eventually("the hand-over of the retry", async || requested(&app).await.is_empty()).await;
+    cancel(&app, &ada, &busy).await;
+    once(&ada, job, 2, "failed").await;
+    let mut owner = app.db.owner().await;
+    let mut attempts = None;
+    eventually("the end of the attempt in the queue", async || {
+        let released = "SELECT j.attempts, j.max_attempts FROM graphile_worker._private_jobs j
+            JOIN graphile_worker._private_tasks t ON t.id = j.task_id
+            WHERE t.identifier = 'poisoned' AND j.locked_at IS NULL";
+        attempts = sqlx::query_as::<_, (i16, i16)>(released)
+            .fetch_optional(&mut owner)
+            .await
+            .unwrap();
+        attempts.is_some()
+    })
+    .await;
+    // As many as the job's MAX_ATTEMPTS from that attempt on.
+    assert_eq!(attempts, Some((2, 3)));
+    workers.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_that_is_cancelled_once_a_worker_has_fetched_it_does_not_come_back_when_the_worker_stops() {
     let app = app().await;
     let ada = app.member("ada", Role::Owner).await;

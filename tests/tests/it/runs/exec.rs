@@ -1,7 +1,15 @@
 //! Tests of `daybook exec`: the program has priority, and its log loses nothing.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use axum::response::{IntoResponse as _, Response};
 use daybook_tests::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -125,6 +133,81 @@ async fn a_service_that_is_unavailable_for_a_while_receives_every_line() {
         .collect();
     let expected: Vec<_> = (1..=300).map(|number| format!("line {number}")).collect();
     assert_eq!(messages, expected);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_unavailable_until_the_program_has_ended_receives_every_line() {
+    let place = Place::new().await;
+    let port = free_port();
+    let ended = place.storage.path().join("ended");
+    let script = format!("seq 1 300; touch '{}'; exit 5", ended.display());
+    let running = exec(&place, port, &["--", "sh", "-c", &script]).spawn().unwrap();
+    daybook_tests::eventually("the program's end", async || ended.exists()).await;
+    let service = place.serve(port).await;
+    let done = running.wait_with_output().await.unwrap();
+    assert_eq!(done.status.code(), Some(5), "{}", words(&done.stderr));
+    let run = newest(&place, port).await;
+    assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(5)));
+    let messages = console(&place, port, &run).await;
+    let expected = (1..=300).map(|number| ("stdout".to_owned(), number.to_string()));
+    assert_eq!(messages, expected.collect::<Vec<_>>());
+    service.stop().await;
+}
+
+/// Starts a gateway in front of the service on a port. It loses the first response to a POST to each path: the service
+/// has done its work, and the client doesn't know. Returns the gateway's port, and the paths whose response was lost.
+async fn lossy_gateway(service: u16) -> (u16, Arc<Mutex<BTreeSet<String>>>) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let lost = Arc::<Mutex<BTreeSet<String>>>::default();
+    let losing = lost.clone();
+    let forward = async move |request: Request| -> Response {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let mut headers = parts.headers;
+        headers.remove(HOST);
+        headers.remove(CONTENT_LENGTH);
+        let url = format!("http://127.0.0.1:{service}{}", parts.uri);
+        let sent = http.request(parts.method.clone(), url).headers(headers).body(body);
+        let answer = sent.send().await.unwrap();
+        let status = answer.status();
+        let path = parts.uri.path().to_owned();
+        if parts.method == Method::POST && status.is_success() && losing.lock().unwrap().insert(path) {
+            return StatusCode::GATEWAY_TIMEOUT.into_response();
+        }
+        let kind = answer.headers()[CONTENT_TYPE].clone();
+        (
+            status,
+            [(CONTENT_TYPE, kind)],
+            Body::from(answer.bytes().await.unwrap()),
+        )
+            .into_response()
+    };
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(forward)).await });
+    (port, lost)
+}
+
+#[tokio::test]
+async fn requests_whose_responses_are_lost_begin_one_run_and_store_each_line_once() {
+    let place = Place::new().await;
+    let port = free_port();
+    let service = place.serve(port).await;
+    let (gateway, lost) = lossy_gateway(port).await;
+    let done = output(exec(&place, gateway, &["--", "sh", "-c", "seq 1 20; exit 4"])).await;
+    assert_eq!(done.status.code(), Some(4), "{}", words(&done.stderr));
+    let (_, runs) = place.ask(port, Method::GET, "/runs").await.unwrap();
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1, "{runs}");
+    let run = &runs["items"][0];
+    assert_eq!((&run["status"], &run["exit_code"]), (&json!("failed"), &json!(4)));
+    let messages = console(&place, port, run).await;
+    let expected = (1..=20).map(|number| ("stdout".to_owned(), number.to_string()));
+    assert_eq!(messages, expected.collect::<Vec<_>>());
+    let team = format!("/v1/teams/{}/runs", place.team.id);
+    let id = run["id"].as_str().unwrap();
+    let expected = ["", &format!("/{id}/complete"), &format!("/{id}/events")].map(|path| format!("{team}{path}"));
+    assert_eq!(*lost.lock().unwrap(), BTreeSet::from(expected));
     service.stop().await;
 }
 
