@@ -328,3 +328,6 @@ impl LiveState {
         heads.into_iter().chain(inboxes).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

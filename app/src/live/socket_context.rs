@@ -64,4 +64,27 @@ impl SocketContext {
         // If the task has ended, the service stops, and the inbox reports that.
         let _ = self.commands.send(command);
     }
+
+    /// A socket of the system without a database, and the receiver of its commands.
+    #[cfg(test)]
+    pub(super) fn unconnected() -> (Self, mpsc::UnboundedReceiver<SocketCommand>) {
+        use crate::tenancy::{Context, Credential, Request};
+        let (commands, received) = mpsc::unbounded_channel();
+        let context = Context::system(Uuid::nil(), "test");
+        let request = Request::of(&context);
+        let context = Self {
+            socket: SocketId(1),
+            member: TeamMember {
+                team_id: Uuid::nil(),
+                id: MemberId::ApiKey(Uuid::nil()),
+            },
+            database: Database::unconnected(),
+            entry: Arc::new(Entry::new(Uuid::nil(), Credential::Context(context), request)),
+            expires_at: None,
+            options: Arc::new(LiveOptions::default()),
+            read_permits: Arc::new(Semaphore::new(1)),
+            commands,
+        };
+        (context, received)
+    }
 }

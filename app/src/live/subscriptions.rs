@@ -261,3 +261,27 @@ impl Subscriptions {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_follows_a_limited_number_of_topics() {
+        let (context, _commands) = SocketContext::unconnected();
+        let mut subscriptions = Subscriptions::new(context);
+        let thread = |number: usize| Topic::Thread(Uuid::from_u128(number as u128));
+        for number in 0..500 {
+            subscriptions.subscribe(thread(number), None, None, None).unwrap();
+        }
+        let refused = subscriptions.subscribe(thread(500), None, None, None).unwrap_err();
+        let ServerFrame::Error { code, topic, .. } = *refused else {
+            panic!("an error frame")
+        };
+        assert_eq!((code, topic), ("too-many-topics", Some(thread(500))));
+        // A topic that it follows may be subscribed to again, and another one has room for a new one.
+        subscriptions.subscribe(thread(499), Some(1), None, None).unwrap();
+        subscriptions.unsubscribe(thread(0)).unwrap();
+        subscriptions.subscribe(thread(500), None, None, None).unwrap();
+    }
+}

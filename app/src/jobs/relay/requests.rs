@@ -313,3 +313,38 @@ async fn enqueue_again(tx: &mut WorkerTx, change: &Change) -> Result<()> {
 fn id(job: &PgRow) -> Result<i64> {
     Ok(job.try_get("id")?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests that come in without end must not keep those with locked keys from being tried again.
+    #[test]
+    fn a_scan_begins_again_at_its_end_or_when_it_has_handed_over_as_much_as_it_left() {
+        let batch = |id, done, left| Batch {
+            done,
+            left,
+            read: done + left,
+            last: Some(RequestId {
+                id: Uuid::from_u128(id),
+                team_id: Uuid::nil(),
+            }),
+            locked: vec![7],
+        };
+        let began_again =
+            |scan: &Scan| scan.after == RequestId::default() && scan.locked.is_empty() && scan.left() == 0;
+        let mut scan = Scan::default();
+        scan.advance(batch(1, 1, 4));
+        scan.restart_if_due(false);
+        scan.advance(batch(2, 2, 0));
+        scan.restart_if_due(false);
+        assert!(!began_again(&scan), "it has left 4 and handed over 3");
+        assert_eq!((scan.after.id, scan.left()), (Uuid::from_u128(2), 4));
+        scan.advance(batch(3, 1, 0));
+        scan.restart_if_due(false);
+        assert!(began_again(&scan));
+        scan.advance(batch(1, 0, 4));
+        scan.restart_if_due(true);
+        assert!(began_again(&scan));
+    }
+}

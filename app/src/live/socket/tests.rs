@@ -1,18 +1,12 @@
 //! Tests a socket without a network and without a database: messages go through two queues.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::{Semaphore, mpsc};
-use uuid::Uuid;
+use tokio::sync::mpsc;
 
 use super::*;
-use crate::live::hub::SocketId;
-use crate::live::member::{MemberId, TeamMember};
-use crate::live::options::LiveOptions;
 use crate::live::outbox::{self, SocketOutbox};
-use crate::tenancy::{Context as ActorContext, Credential, Database, Entry, Request};
 
 /// The server side of the socket.
 struct Queues {
@@ -58,26 +52,8 @@ struct TestSocket {
 
 fn open() -> TestSocket {
     let ((to_server, received), (sent, from_server)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let (commands, command_receiver) = mpsc::unbounded_channel();
+    let (context, command_receiver) = SocketContext::unconnected();
     let (outbox, inbox) = outbox::pair();
-    let context = ActorContext::system(Uuid::nil(), "test");
-    let context = SocketContext {
-        socket: SocketId(1),
-        member: TeamMember {
-            team_id: Uuid::nil(),
-            id: MemberId::ApiKey(Uuid::nil()),
-        },
-        database: Database::unconnected(),
-        entry: Arc::new(Entry::new(
-            Uuid::nil(),
-            Credential::Context(context.clone()),
-            Request::of(&context),
-        )),
-        expires_at: None,
-        options: Arc::new(LiveOptions::default()),
-        read_permits: Arc::new(Semaphore::new(1)),
-        commands,
-    };
     tokio::spawn(serve(context, inbox, Queues { received, sent }));
     TestSocket {
         to_server,
