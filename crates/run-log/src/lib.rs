@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 pub use self::layout::RunKey;
 pub use self::line::{IncomingLine, StoredLine, WriterMark, format_time, sequence_of};
-pub use self::log::{Appended, Durable, Log, LogEnd};
+pub use self::log::{Appended, Durable, Log, LogEnd, SyncedBytes};
 pub use self::open::COMPLETED;
 pub use self::open_files::OpenFilesLimits;
 pub use self::sealed::Sealed;

@@ -49,6 +49,18 @@ pub enum LogEnd {
     Failed(Arc<str>),
 }
 
+/// The number of bytes of a log that are durable in its own file, without the write-ahead log. Only [`Log::sync`] returns
+/// this, so code that must not run before the sync can require it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncedBytes(u64);
+
+impl SyncedBytes {
+    /// Returns the number of bytes.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// The result of appending lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -268,10 +280,10 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Unwritable`].
-    pub fn sync(&self) -> Result<u64, LogError> {
+    pub fn sync(&self) -> Result<SyncedBytes, LogError> {
         let bytes = self.durable.borrow().bytes;
         self.file.sync().map_err(|error| LogError::unwritable(&error))?;
-        Ok(bytes)
+        Ok(SyncedBytes(bytes))
     }
 
     /// Releases the file and publishes that the log is complete.

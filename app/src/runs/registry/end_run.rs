@@ -118,9 +118,8 @@ impl Runs {
             completed_at: database.clock().now(),
             reason: ending.reason.clone(),
             summary: None,
-            log_bytes: 0,
         };
-        let (_, ended_now) = store::end(&tx, run.run_id, &ended).await?;
+        let (_, ended_now) = store::end(&tx, run.run_id, &ended, None).await?;
         tx.commit().await?;
         Ok(ended_now)
     }
@@ -156,7 +155,6 @@ impl Runs {
             completed_at,
             reason: ending.reason.clone(),
             summary: Some((text, summary)),
-            log_bytes: 0,
         })
     }
 
@@ -180,7 +178,6 @@ impl Runs {
             completed_at: completed_at.unwrap_or_else(|| database.clock().now()),
             reason: payload.reason,
             summary: Some((text, summary)),
-            log_bytes: 0,
         };
         let context = Context::system(run.team_id, "run logs");
         self.record_end(database, &context, run, log, &ended).await?;
@@ -198,16 +195,13 @@ impl Runs {
         ended: &FinalState,
     ) -> Result<(Model, bool)> {
         let log_to_sync = log.clone();
-        let safe_bytes = tokio::task::spawn_blocking(move || log_to_sync.sync())
+        // The write-ahead log is not replayed for a run that has ended.
+        let synced = tokio::task::spawn_blocking(move || log_to_sync.sync())
             .await
             .map_err(Error::internal)?
             .map_err(log_error)?;
-        let ended = FinalState {
-            log_bytes: i64::try_from(safe_bytes).unwrap_or(i64::MAX),
-            ..ended.clone()
-        };
         let tx = database.begin(context).await?;
-        let ended = store::end(&tx, run.run_id, &ended).await?;
+        let ended = store::end(&tx, run.run_id, ended, Some(synced)).await?;
         tx.commit().await?;
         log.complete();
         self.slots().remove(&run);

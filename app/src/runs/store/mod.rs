@@ -13,7 +13,7 @@ pub(super) use self::list::{Filter, list};
 
 use crate::runs::entity::{ActiveModel, Column, Entity, Model};
 use chrono::{DateTime, Utc};
-use daybook_run_log::{RunKey, Storage};
+use daybook_run_log::{RunKey, Storage, SyncedBytes};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use serde_json::Value;
 use sqlx::Row as _;
@@ -142,14 +142,14 @@ pub(super) struct FinalState {
     pub(super) reason: Option<String>,
     /// The text that is stored, and its value.
     pub(super) summary: Option<(String, RunSummary)>,
-    pub(super) log_bytes: i64,
 }
 
-/// Ends a run. Returns it, and whether this call has ended it. A run that has already ended is not changed.
+/// Ends a run whose log was synced, or is not in this storage. Returns the run, and whether this call has ended it. A run
+/// that has already ended is not changed.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &FinalState) -> Result<(Model, bool)> {
+pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &FinalState, log: Option<SyncedBytes>) -> Result<(Model, bool)> {
     let run = lock(tx, id).await?;
     let now: RunStatus = run.status.parse()?;
     if now.is_final() {
@@ -176,7 +176,7 @@ pub(super) async fn end(tx: &TeamTx, id: Uuid, ended: &FinalState) -> Result<(Mo
     .bind(derived.rows)
     .bind(derived.severity)
     .bind(derived.lines)
-    .bind(ended.log_bytes);
+    .bind(i64::try_from(log.map_or(0, SyncedBytes::get)).unwrap_or(i64::MAX));
     tx.execute_sql(query).await?;
     let given = ended.reason.clone();
     let why = given.or_else(|| reason(ended.exit_code.filter(|code| *code != 0), ended.failure.as_ref()));

@@ -134,7 +134,7 @@ async fn a_recovered_file_and_an_opened_file_are_synced() {
     // A run is ended only after its log is durable.
     append(&node, &opened.log, &["c"], None).await.unwrap();
     assert_eq!(
-        opened.log.sync().unwrap(),
+        opened.log.sync().unwrap().get(),
         fs::metadata(Layout::new(folder.path()).plain(run(2))).unwrap().len()
     );
     assert_durable(folder.path(), run(2));

@@ -179,6 +179,12 @@ async fn two_requests_before_the_hand_over_are_one_retry() {
     ada.post(&format!("{cancelled}/cancel"), Value::Null)
         .await
         .problem(StatusCode::CONFLICT, "job-over");
+    // A process that stopped has cancelled this attempt, and the job waits for the next one.
+    let stopped = left(&app, "poisoned", "cancelled", 1, false).await;
+    ada.post(&format!("{stopped}/cancel"), Value::Null)
+        .await
+        .is(StatusCode::ACCEPTED);
+    assert_eq!(requested(&app).await.last(), Some(&stopped));
     ask_with(&app, &ada, Poisoned, JobOptions::new().max_attempts(9)).await;
     let most: i16 = sqlx::query_scalar("SELECT max(max_attempts) FROM job_requests")
         .fetch_one(&mut app.team.connection().await)

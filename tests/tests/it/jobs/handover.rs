@@ -8,6 +8,7 @@ use daybook::prelude::*;
 use daybook::tenancy::{Role, WorkerDatabase};
 use daybook_tests::jobs::{Note, Shop, program, quick};
 use daybook_tests::{count, eventually, widget};
+use sqlx::Executor as _;
 
 fn note(text: &str) -> Note {
     Note { text: text.to_owned() }
@@ -116,4 +117,43 @@ async fn of_a_transaction_with_more_events_than_a_batch_none_is_left_out() {
         .await
         .unwrap();
     assert_eq!(distinct, 2_102);
+}
+
+/// The function of the queue that the relay calls can't be called for a while, which isn't the requests' fault.
+#[tokio::test]
+async fn requests_wait_while_the_relay_has_no_right_to_hand_them_over() {
+    let shop = Shop::of(program(Consumers::none())).await;
+    let mut owner = shop.stage.db.owner().await;
+    // The stand-in counts its calls in a sequence, which a rollback leaves as it is.
+    owner
+        .execute(
+            "CREATE SEQUENCE calls;
+             GRANT USAGE ON SEQUENCE calls TO daybook_worker;
+             ALTER FUNCTION graphile_worker.add_jobs(graphile_worker.job_spec[], boolean) RENAME TO add_jobs_later;
+             CREATE FUNCTION graphile_worker.add_jobs(specs graphile_worker.job_spec[], preserve boolean DEFAULT false)
+                RETURNS SETOF integer LANGUAGE plpgsql AS $$
+             BEGIN
+                PERFORM nextval('public.calls');
+                RAISE insufficient_privilege;
+             END $$",
+        )
+        .await
+        .unwrap();
+    let ids = [shop.ask(note("a")).await, shop.ask(note("b")).await];
+    eventually("several attempts", async || {
+        let calls = sqlx::query_scalar::<_, i64>("SELECT last_value FROM calls");
+        calls.fetch_one(&mut owner).await.unwrap() > 6
+    })
+    .await;
+    assert_eq!(shop.stage.count("job_requests WHERE refused IS NULL").await, 2);
+    owner
+        .execute(
+            "DROP FUNCTION graphile_worker.add_jobs(graphile_worker.job_spec[], boolean);
+             ALTER FUNCTION graphile_worker.add_jobs_later(graphile_worker.job_spec[], boolean) RENAME TO add_jobs",
+        )
+        .await
+        .unwrap();
+    for id in ids {
+        shop.until(id, &["1 succeeded"]).await;
+    }
 }

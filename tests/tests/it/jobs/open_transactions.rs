@@ -137,6 +137,25 @@ async fn actions_are_written_although_the_transaction_is_rolled_back() {
     }
 }
 
+/// The work has passed its transaction to another task, which the session doesn't wait for.
+#[tokio::test]
+async fn actions_that_wait_for_a_transaction_are_written_at_the_latest_when_the_session_ends() {
+    let stage = Stage::new().await;
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let work = async move |session: JobSession| {
+        let tx = session.begin().await?;
+        session.add_action(&fetched(1)).await?;
+        tokio::spawn(async move {
+            let _ = ended.await;
+            tx.rollback().await
+        });
+        Ok(())
+    };
+    session(&stage, work).await.unwrap();
+    assert_eq!(sentences(&stage).await, ["Fetched 1 players"]);
+    drop(end);
+}
+
 #[tokio::test]
 async fn after_a_transaction_of_another_team_or_a_read_only_one_actions_are_written() {
     let stage = Stage::new().await;

@@ -71,6 +71,8 @@ async fn a_refused_client_receives_a_problem_document() {
     for (origin, is_allowed) in [
         (format!("http://{}", scene.address), true),
         ("https://evil.example".to_owned(), false),
+        (format!("http://evil{}", scene.address), false),
+        (format!("http://{}.evil.example", scene.address), false),
         ("null".to_owned(), false),
     ] {
         let mut request = LiveClient::request(scene.address, &scene.grace, "");

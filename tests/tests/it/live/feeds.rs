@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use daybook_tests::live::LiveClient;
+use daybook_tests::somebody_waits_for_a_lock;
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _};
 
 use super::Scene;
 
@@ -129,4 +130,37 @@ async fn runs_that_commit_between_two_pages_are_sent_once() {
 #[tokio::test]
 async fn sessions_that_commit_between_two_pages_are_sent_once() {
     rows_that_commit_between_pages_are_sent_once(SESSIONS).await;
+}
+
+/// The read of a subscription that was cancelled ends after the next subscription to the same topic, which begins
+/// elsewhere.
+#[tokio::test]
+async fn a_read_for_a_cancelled_subscription_does_not_change_the_next_one() {
+    let scene = Scene::new().await;
+    let mut grace = scene.live(&scene.grace).await;
+    let cursor = grace.follow(RUNS.subscribe(None)).await["cursor"].clone();
+    drop(grace);
+    let mut writer = scene.app.team.connection().await;
+    RUNS.write(&scene, &mut writer, "missed", 1).await;
+
+    let mut owner = scene.app.db.owner().await;
+    let mut holding = owner.begin().await.unwrap();
+    holding
+        .execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let mut again = scene.live(&scene.grace).await;
+    again.send(RUNS.subscribe(None)).await;
+    somebody_waits_for_a_lock(&scene.app.db).await;
+    again.send(json!({"type": "unsubscribe", "topic": RUNS.topic})).await;
+    again.send(RUNS.subscribe(Some(&cursor))).await;
+    let frames = again.until_pong().await;
+    assert_eq!(frames, [json!({"type": "unsubscribed", "topic": RUNS.topic})]);
+    holding.rollback().await.unwrap();
+    let subscribed = again.next().await;
+    assert_eq!(
+        (&subscribed["type"], &subscribed["cursor"]),
+        (&json!("subscribed"), &cursor)
+    );
+    assert_eq!(RUNS.name_in(&again.next().await), "missed1");
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use daybook::housekeeping::Retention;
-use daybook::jobs::{JobSession, SessionSpec, with_job_session};
+use daybook::jobs::{JobSession, SessionSpec, Workers, with_job_session};
 use daybook::runs::{Ending, NewRun, RetentionAction, due_logs, start};
 use daybook::tenancy::{Context, Role, SYSTEM_TEAM, WorkerDatabase};
-use daybook_tests::http::TestApp;
+use daybook_tests::http::{Client, TestApp};
 use daybook_tests::jobs::{hire, quick};
 use daybook_tests::live::LiveClient;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::Executor as _;
 use uuid::Uuid;
 
@@ -229,6 +229,16 @@ async fn runs_are_followed_live() {
     assert_eq!(back.next().await["run"], last["run"]);
 }
 
+/// Starts workers that seal and delete logs as soon as their runs have ended.
+async fn hire_without_retention(app: &TestApp) -> Workers {
+    let immediately = Retention {
+        seal_runs_after_days: 0,
+        run_logs_days: 0,
+        ..Retention::default()
+    };
+    hire(&app.db, &immediately.attach(app.database.clone()), &quick()).await
+}
+
 /// Puts a scheduled job into the queue as its schedule does.
 async fn trigger_schedule(app: &TestApp, job: &str) {
     let mut owner = app.db.owner().await;
@@ -248,12 +258,7 @@ async fn the_jobs_that_seal_and_delete_logs_record_actions() {
     ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
         .await
         .ok();
-    let immediately = Retention {
-        seal_runs_after_days: 0,
-        run_logs_days: 0,
-        ..Retention::default()
-    };
-    let workers = hire(&app.db, &immediately.attach(app.database.clone()), &quick()).await;
+    let workers = hire_without_retention(&app).await;
     for (job, state, words) in [
         ("seal_run_logs", "sealed", "Sealed the log of run "),
         ("delete_run_logs", "deleted", "Deleted the log of run "),
@@ -276,5 +281,41 @@ async fn the_jobs_that_seal_and_delete_logs_record_actions() {
         })
         .await;
     }
+    workers.stop().await;
+}
+
+/// Returns the state of a run's log.
+async fn log_state(ada: &Client, run: &str) -> Value {
+    ada.get(run).await.ok()["log"]["state"].clone()
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_sealed_delays_no_other_and_is_deleted_after_its_time() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (stuck, other) = (run(&ada).await, run(&ada).await);
+    for run in [&stuck, &other] {
+        append(&ada, run, &[console("a")]).await.ok();
+        ada.post(&format!("{run}/complete"), json!({"status": "succeeded"}))
+            .await
+            .ok();
+    }
+    // A folder has the name of the temporary file. This log is the older one, so it comes first.
+    let path = ada.get(&stuck).await.ok()["log"]["path"].as_str().unwrap().to_owned();
+    let temporary = app.storage.path().join(format!("{path}.zst.new"));
+    std::fs::create_dir(&temporary).unwrap();
+    let workers = hire_without_retention(&app).await;
+    trigger_schedule(&app, "seal_run_logs").await;
+    daybook_tests::eventually("the other log is sealed", async || {
+        log_state(&ada, &other).await == "sealed"
+    })
+    .await;
+    assert_eq!(log_state(&ada, &stuck).await, "closed");
+    assert_eq!(texts(&log(&ada, &stuck).await)[2], "a");
+    trigger_schedule(&app, "delete_run_logs").await;
+    for run in [&stuck, &other] {
+        daybook_tests::eventually("the log is deleted", async || log_state(&ada, run).await == "deleted").await;
+    }
+    assert!(!app.storage.path().join(path).exists());
     workers.stop().await;
 }

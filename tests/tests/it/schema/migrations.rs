@@ -4,7 +4,7 @@ use daybook::tenancy::Migrations;
 use daybook::testing::TestDb;
 use daybook_migration::for_each_team;
 use daybook_tests::{Stage, migrations};
-use sea_orm::{ConnectionTrait, SqlxPostgresConnector};
+use sea_orm::{ConnectionTrait, SqlxPostgresConnector, TransactionTrait as _};
 use sea_orm_migration::SchemaManager;
 
 /// Returns everything in a database's schema that a migration can create, as text, without the migrations' own tables.
@@ -178,7 +178,47 @@ async fn for_each_team_reaches_the_rows_that_a_plain_update_does_not() {
     assert_eq!(stage.count("widgets WHERE note = 'filled'").await, 1);
     let left = db.execute_unprepared(backfill).await.unwrap().rows_affected();
     assert_eq!(left, 0, "a team was left on the connection");
+
+    // A step may call it in a transaction of its own.
+    let step = db.begin().await.unwrap();
+    for_each_team(&SchemaManager::new(&step), async |_, _| Ok(()))
+        .await
+        .unwrap();
+    let left = step.execute_unprepared(backfill).await.unwrap().rows_affected();
+    assert_eq!(left, 0, "a team was left in the transaction");
+    step.rollback().await.unwrap();
     pool.close().await;
+}
+
+/// A migration may end between the queue's own steps and the grants that follow them.
+#[tokio::test]
+async fn a_queue_without_the_workers_rights_is_migrated_again() {
+    let db = TestDb::new().await;
+    let (options, migrations) = (db.owner_options(), Migrations::default());
+    let complete = migrations.status(&options).await.unwrap();
+    let mut owner = db.owner().await;
+    sqlx::raw_sql(
+        "REVOKE USAGE ON SCHEMA graphile_worker FROM daybook_worker;
+         REVOKE INSERT ON graphile_worker._private_jobs FROM daybook_worker",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    let status = migrations.status(&options).await.unwrap();
+    assert!(
+        matches!(status.pending.as_slice(), [queue] if queue.starts_with("graphile_worker_")),
+        "{:?}",
+        status.pending
+    );
+    migrations.up(&options).await.unwrap();
+    let status = migrations.status(&options).await.unwrap();
+    assert_eq!((status.applied, status.pending), (complete.applied, vec![]));
+    let may: bool =
+        sqlx::query_scalar("SELECT has_table_privilege('daybook_worker', 'graphile_worker._private_jobs', 'INSERT')")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+    assert!(may);
 }
 
 /// A program from before m0006 doesn't know readers, and would consider them people who don't want to follow.

@@ -4,7 +4,7 @@
 use daybook::tenancy::Migrations;
 use daybook::testing::TestDb;
 use daybook_migration::Migrator;
-use daybook_tests::eventually;
+use daybook_tests::{PATIENCE, eventually};
 use sea_orm::SqlxPostgresConnector;
 use sea_orm_migration::prelude::*;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -351,4 +351,21 @@ async fn steps_leave_a_connections_lock_timeout_as_it_was() {
     LaterSteps::up(&connection, None).await.unwrap();
     pool.close().await;
     assert_eq!(seen_lock_timeouts(&db).await, ["100ms", "100ms"]);
+}
+
+/// Other transactions wait behind the exchange, so it gives up after a while and is repeated by the next migration.
+#[tokio::test]
+async fn the_exchange_of_an_index_waits_for_a_reader_no_longer_than_its_limit() {
+    let (db, fresh) = (database_before("m0020_indexes").await, TestDb::new().await);
+    let mut reader = db.owner().await;
+    let mut reader = reader.begin().await.unwrap();
+    reader.execute("LOCK TABLE threads IN ACCESS SHARE MODE").await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, migrate(&db)).await;
+    let refused = ended.expect("it gives up").unwrap().unwrap_err();
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(cause.contains("lock timeout"), "{cause}");
+    reader.rollback().await.unwrap();
+
+    migrate(&db).await.unwrap().unwrap();
+    assert_eq!(catalogue(&db).await, catalogue(&fresh).await);
 }

@@ -1,6 +1,7 @@
 //! Request and response bodies and streams, complete and cut off: exactly one event for each request.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -8,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use daybook::wide_events::Sampling;
 use futures_util::{StreamExt as _, stream};
 use tokio::io::AsyncWriteExt as _;
 
@@ -144,6 +146,27 @@ async fn a_stream_that_ends() {
         event["headers_ms"].is_f64(),
         "a stream records when its response began: {event}"
     );
+}
+
+#[tokio::test]
+async fn a_stream_is_slow_if_its_response_begins_late_however_long_it_lasts() {
+    let slow = Duration::from_millis(300);
+    let body = move || {
+        let pause = stream::once(async move {
+            tokio::time::sleep(slow * 2).await;
+            Ok::<_, Infallible>("end")
+        });
+        Body::from_stream(stream::iter([Ok("begin ")]).chain(pause))
+    };
+    let router = Router::new().route("/", get(async move || body()));
+    let site = Site::start_with(router, |config| config.sampling(Sampling::default().slow(slow))).await;
+    site.ask(&getting("/")).await;
+    let event = site.event().await;
+    let (headers_ms, duration_ms) = (event["headers_ms"].as_f64(), event["duration_ms"].as_f64());
+    assert!(duration_ms > Some(600.0), "{event}");
+    // A busy machine may begin the response late.
+    let expected = if headers_ms < Some(300.0) { "default" } else { "slow" };
+    assert_eq!(event["sample_reason"], expected, "{event}");
 }
 
 #[tokio::test]

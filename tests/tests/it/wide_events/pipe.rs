@@ -39,11 +39,15 @@ async fn site(max_line_bytes: usize) -> (WideEvents, TcpStream, PipeReader) {
     let layer = WideEventLayer::new(config);
     let events = layer.events().clone();
     let fill = "x".repeat(16 * 1024);
+    let fill_down = fill.clone();
     let large = async move |event: daybook::wide_events::WideEvent| {
         event.set("fill", fill.as_str());
         "hello"
     };
-    let down = async || (StatusCode::SERVICE_UNAVAILABLE, "hello");
+    let down = async move |event: daybook::wide_events::WideEvent| {
+        event.set("fill", fill_down.as_str());
+        (StatusCode::SERVICE_UNAVAILABLE, "hello")
+    };
     let router = Router::new()
         .route("/", get(async || "hello"))
         .route("/large", get(large))
@@ -73,20 +77,22 @@ async fn a_stalled_reader_blocks_no_request_and_learns_the_number_of_lost_lines(
     let lost = events.counts().dropped;
     assert!(lost > 0, "{:?}", events.counts());
     assert!(events.counts().emitted < 10, "no reader has read");
-    // Important events have reserved space.
-    ask(&mut socket, "/down").await;
+    // Important events have reserved space, for lines that are as long.
+    for _ in 0..10 {
+        ask(&mut socket, "/down").await;
+    }
     assert_eq!(events.counts().dropped, lost);
     let reading = std::thread::spawn(move || {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         text
     });
-    wait_for(&events, |emitted, dropped| emitted + dropped == 2_001);
+    wait_for(&events, |emitted, dropped| emitted + dropped == 2_010);
     ask(&mut socket, "/").await;
     drop(socket);
     let counts = events.close(PATIENCE);
-    assert_eq!((counts.received, counts.open), (2_002, 0));
-    assert_eq!(counts.emitted + counts.dropped, 2_002);
+    assert_eq!((counts.received, counts.open), (2_011, 0));
+    assert_eq!(counts.emitted + counts.dropped, 2_011);
     drop(events);
     let lines: Vec<Value> = reading
         .join()
