@@ -317,3 +317,34 @@ fn sentence(kind: &str, thread: &Value, message: &Value) -> String {
     };
     format!("{when}  {words}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection may be lost between two frames with one cursor, and the feed then repeats the first one.
+    #[test]
+    fn a_message_that_a_teams_feed_repeats_is_printed_once() {
+        let mut position = TailPosition::Team {
+            cursor: Some("1".to_owned()),
+            printed: HashSet::new(),
+        };
+        let (thread, other) = (json!({"id": "a"}), json!({"id": "b"}));
+        let message = |seq: i64, etag: &str| json!({"seq": seq, "etag": etag});
+        for (cursor, thread, message, is_new) in [
+            ("1", &thread, message(1, "x"), true),
+            ("1", &thread, message(1, "x"), false),
+            ("2", &thread, message(1, "x"), false),
+            ("2", &thread, message(1, "changed"), true),
+            ("2", &thread, message(2, "x"), true),
+            ("2", &other, message(1, "x"), true),
+        ] {
+            position.advance(&json!({"cursor": cursor}));
+            assert_eq!(position.is_new(thread, &message), is_new, "{cursor} {thread} {message}");
+        }
+        assert_eq!(
+            position.subscribe(),
+            json!({"type": "subscribe", "topic": "threads", "cursor": "2"})
+        );
+    }
+}

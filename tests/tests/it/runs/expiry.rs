@@ -261,3 +261,21 @@ async fn a_removed_member_can_write_no_more_lines() {
     append(&bob, &run, &[console("b")]).await.is(StatusCode::NOT_FOUND);
     assert_eq!(log(&ada, &run).await.len(), 3);
 }
+
+/// An upload that sends lines again and again is never checked for being silent.
+#[tokio::test]
+async fn an_upload_of_a_removed_member_ends_with_its_next_lines() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let bob = app.member("bob", Role::Member).await;
+    let address = app.serve(|router| router).await;
+    let run = run(&ada).await;
+    let mut sending = upload(address, &bob, &run, &format!("{}\n", console("a"))).await;
+    has_line(&ada, &run, "a").await;
+    ada.delete(&format!("/members/{}", bob.id())).await.ok();
+    let next = chunk(&format!("{}\n", console("b")));
+    sending.write_all(next.as_bytes()).await.unwrap();
+    let answer = rest(&mut sending).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert_eq!(texts(&log(&ada, &run).await)[2..], ["a"]);
+}
