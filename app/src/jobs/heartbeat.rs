@@ -18,3 +18,16 @@ impl Default for Heartbeat {
         Self(Duration::from_secs(10))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One heartbeat may be late, or its statement may fail.
+    #[test]
+    fn several_heartbeats_are_sent_before_a_session_counts_as_lost() {
+        for lost_after in [Duration::from_secs(2), Duration::from_secs(60)] {
+            assert!(Heartbeat::within(lost_after).0 * 3 < lost_after, "{lost_after:?}");
+        }
+    }
+}

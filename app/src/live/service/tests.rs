@@ -3,6 +3,7 @@
 use futures_util::FutureExt as _;
 
 use super::*;
+use crate::error::Error;
 use crate::live::outbox::{self, InboxItem, SocketInbox};
 
 fn join(socket: u64) -> (SocketCommand, SocketInbox) {
