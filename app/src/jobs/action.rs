@@ -23,10 +23,12 @@ pub(super) struct RenderedAction {
 }
 
 impl RenderedAction {
-    /// Renders an action of any type. Its `Display` output is the sentence; its variant is the action's type.
+    /// Renders an action of any type. Its `Display` output is the sentence. The action's type is the variant of an
+    /// enum, the field `type`, or else the name of the Rust type.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it can't be serialised as JSON, or is too large or too deep.
+    /// [`Error::Invalid`] if the action can't be serialised as JSON, is larger than [`MAX_PAYLOAD_BYTES`], contains
+    /// U+0000, or is nested too deep.
     pub(super) fn of<A: Serialize + Display>(action: &A) -> Result<Self> {
         let payload = serde_json::to_value(action)
             .map_err(|error| Error::invalid("payload", format!("the action can't be serialised as JSON: {error}")))?;
@@ -36,7 +38,7 @@ impl RenderedAction {
                 "payload",
                 format!(
                     "the action is {size} bytes long, more than {MAX_PAYLOAD_BYTES}; write long content to a run's \
-                     log, and refer to the run here"
+                     log, and put only the run's id into the action"
                 ),
             ));
         }
@@ -67,8 +69,8 @@ pub(super) fn has_nul(value: &Value) -> bool {
     }
 }
 
-/// Splits a payload into the action's type and the rest. The type of an enum is its variant; otherwise it is the name
-/// of the Rust type.
+/// Splits a payload into the action's type and the rest. The type is the variant of an enum, the field `type`, or else
+/// the name of the Rust type.
 fn typed(payload: Value, type_name: &str) -> (String, Value) {
     match payload {
         Value::String(variant) => (variant, Value::Object(serde_json::Map::new())),
@@ -89,8 +91,8 @@ fn typed(payload: Value, type_name: &str) -> (String, Value) {
     }
 }
 
-/// Distinguishes an enum's variant from a struct with one field: a variant begins with a capital, or holds an object or
-/// a list.
+/// Distinguishes an enum's variant from a struct with one field: a variant begins with a capital letter, or holds an
+/// object or a list.
 fn is_variant(fields: &serde_json::Map<String, Value>) -> bool {
     fields
         .iter()

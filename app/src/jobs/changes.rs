@@ -25,7 +25,10 @@ struct NewestAttempt {
     cancel_requested: bool,
 }
 
-/// Locks a session. Refuses it if it is not the job's newest one, or not a job of the queue.
+/// Locks the row of a job's newest session, and returns the attempt.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Conflict`] if the job has a newer session, or if it is not a job of the queue.
 async fn newest_attempt(tx: &TeamTx, session_id: Uuid) -> Result<NewestAttempt> {
     let query = sqlx::query(
         "SELECT s.id, s.job_name, s.status, s.attempt, s.max_attempts, s.queue_job_id,
@@ -48,7 +51,7 @@ async fn newest_attempt(tx: &TeamTx, session_id: Uuid) -> Result<NewestAttempt> 
     if row.try_get::<Option<i64>, _>("queue_job_id")?.is_none() {
         return Err(Error::conflict(
             "not-queued",
-            "this session was not a job of the queue, so it can't be retried or cancelled",
+            "this session did not run a job of the queue, so it can't be retried or cancelled",
         ));
     }
     Ok(NewestAttempt {
@@ -61,10 +64,10 @@ async fn newest_attempt(tx: &TeamTx, session_id: Uuid) -> Result<NewestAttempt> 
     })
 }
 
-/// Requests another attempt, immediately, of a job that waits for it, or that was given up.
+/// Requests an immediate attempt at a job that waits for its next attempt, was given up or was cancelled.
 ///
 /// # Errors
-/// [`Error::Conflict`] if it is running or has succeeded; as [`newest_attempt`].
+/// [`Error::Conflict`] if the job is running or has succeeded; the errors of [`newest_attempt`].
 pub(super) async fn retry(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     let session = newest_attempt(tx, session_id).await?;
     match session.status {
@@ -108,7 +111,7 @@ pub(super) async fn retry_all(tx: &TeamTx, job_name: Option<&str>) -> Result<usi
 /// Requests the cancellation of a job that is running, or that waits for its next attempt.
 ///
 /// # Errors
-/// [`Error::Conflict`] if the job has ended; as [`newest_attempt`].
+/// [`Error::Conflict`] if the job has ended; the errors of [`newest_attempt`].
 pub(super) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     let session = newest_attempt(tx, session_id).await?;
     // A job that was cancelled because its process stopped also waits for its next attempt.
@@ -124,7 +127,7 @@ pub(super) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     } else {
         return Err(Error::conflict(
             "job-over",
-            format!("the job has ended: its last session is {}", session.status),
+            format!("the job has ended: its last session has the status {}", session.status),
         ));
     }
     let query = sqlx::query(
@@ -137,10 +140,11 @@ pub(super) async fn cancel(tx: &TeamTx, session_id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Writes a request, which the relay applies, because it may access the queue.
+/// Writes a request for each session. The relay applies the requests, because this transaction's role has no access to
+/// the queue.
 async fn request_change(tx: &TeamTx, action: &str, sessions: &[(Uuid, String)]) -> Result<()> {
     let jobs = &JobsParts::of_tx(tx)?.jobs;
-    // The sessions of a consumer have the consumer's name.
+    // A name that no job has is the name of a consumer, whose sessions run the job that delivers events.
     let tasks: Vec<_> = sessions
         .iter()
         .map(|(_, name)| {

@@ -16,21 +16,22 @@ use crate::events::{
     ConsumerContext, ConsumerDef, Event, EventsParts, IsolatedFailures, RunFn, events_by_id, run_consumer,
 };
 
-/// Delay before an isolated consumer is called again after an error, whose reason may be gone by then.
+/// Delay before an isolated consumer that returned an error is called again. The reason of the error may be gone by
+/// then.
 const ISOLATED_RETRY_DELAY: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// Delivers events to a consumer: to a durable one, or again to an isolated one that failed in their transaction.
+/// Delivers events to a durable consumer, or again to an isolated consumer that failed in the events' transaction.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ConsumeEvents {
     consumer: String,
     event_ids: Vec<Uuid>,
-    /// The row in `consumer_failures` that is marked as resolved when it succeeds.
+    /// The row in `consumer_failures` that is marked as resolved when the isolated consumer succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure_id: Option<Uuid>,
 }
 
 impl ConsumeEvents {
-    /// Maximum number of events in one call of a consumer of slices.
+    /// Maximum number of events in one call of a consumer that takes slices.
     pub(super) const SLICE: usize = 500;
 
     pub(super) fn new(consumer: &str, event_ids: Vec<Uuid>) -> Self {
@@ -67,10 +68,11 @@ impl ConsumeEvents {
         }
     }
 
-    /// Calls the consumer in a transaction, as in the first call.
+    /// Calls an isolated consumer again, in a transaction as in the first call, and marks the failure as resolved.
     async fn run_isolated(&self, session: &JobSession, consumer: &'static ConsumerDef) -> JobResult {
         let tx = session.begin().await?;
-        // An earlier attempt may have resolved it and failed to report that: don't call the consumer a second time.
+        // An earlier attempt may have resolved the failure, and its worker may have died before it reported the
+        // success. Then the consumer must not be called again.
         let open = sqlx::query(
             "SELECT FROM consumer_failures WHERE team_id = $1 AND id = $2 AND resolved_at IS NULL FOR UPDATE",
         );
@@ -117,9 +119,12 @@ impl Job for ConsumeEvents {
 
     async fn run(self, session: &JobSession) -> JobResult {
         let consumers = &EventsParts::of(session.database())?.consumers;
-        let consumer = consumers
-            .named(&self.consumer)
-            .ok_or_else(|| Error::internal(format!("this program has no consumer named {}", self.consumer)))?;
+        let consumer = consumers.named(&self.consumer).ok_or_else(|| {
+            Error::internal(format!(
+                "this program has no consumer named {}: run a version that has it, or cancel the job",
+                self.consumer
+            ))
+        })?;
         match consumer.run {
             RunFn::DurableEach(_) | RunFn::DurableSlice(_) => self.run_durable(session, consumer).await,
             RunFn::Each(_) | RunFn::Slice(_) => self.run_isolated(session, consumer).await,
@@ -147,7 +152,8 @@ pub trait ConsumerActions {
     /// Adds an action, like [`JobSession::add_action`].
     ///
     /// # Errors
-    /// As [`JobSession::add_action`].
+    /// As [`JobSession::add_action`]; [`Error::Internal`] if the context does not come from a job session, for example
+    /// in a unit test.
     fn add_action(&self, action: &(impl Serialize + Display + Sync)) -> impl Future<Output = Result<i64>> + Send;
 }
 
@@ -155,7 +161,9 @@ impl ConsumerActions for ConsumerContext {
     async fn add_action(&self, action: &(impl Serialize + Display + Sync)) -> Result<i64> {
         match self.runner::<JobSession>() {
             Some(session) => session.add_action(action).await,
-            None => Err(Error::internal("this consumer does not run in a job session")),
+            None => Err(Error::internal(
+                "this consumer does not run in a job session, so it can't add actions",
+            )),
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::tenancy::{Context, TeamTx};
 
 /// Maximum size of a job's input as JSON, in bytes.
 pub const MAX_INPUT_BYTES: usize = 256 * 1024;
-/// Maximum length of a queue's name and of a deduplication key, in bytes. The queue's own limit is 128, including the
-/// team's id.
+/// Maximum length of a queue's name and of a deduplication key, in bytes. The relay puts the team's id before both, and
+/// `graphile_worker` allows 128 characters for the name of a queue.
 const MAX_KEY_BYTES: usize = 90;
 /// Maximum delay of a job: ten years, in microseconds.
 const MAX_DELAY_US: i64 = 3_653 * 86_400 * 1_000_000;
@@ -31,7 +31,8 @@ pub trait Enqueue {
     ///
     /// # Errors
     /// [`Error::Internal`] for a job that is not registered; [`Error::Invalid`] for an input that can't be serialised
-    /// as JSON, is larger than [`MAX_INPUT_BYTES`], or deeper than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH).
+    /// as JSON, contains U+0000, is larger than [`MAX_INPUT_BYTES`], or deeper than
+    /// [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH).
     fn enqueue<J: Job>(&self, job: J) -> impl Future<Output = Result<Uuid>> + Send;
 
     /// Enqueues a job with options: a later time, a priority, a queue, or a deduplication key.
@@ -170,7 +171,8 @@ impl<'a> JobRequest<'a> {
         self.finish(tx, query, ids.iter().copied()).await
     }
 
-    /// Completes and runs an insert whose parameters up to the input are bound, and signals that there is work.
+    /// Binds the remaining parameters of an insert, runs it, and signals that there is work. The parameters up to the
+    /// input are bound already.
     async fn finish(
         &self,
         tx: &TeamTx,

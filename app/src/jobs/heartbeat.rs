@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Heartbeat(pub Duration);
 
 impl Heartbeat {
-    /// Returns an interval with several heartbeats within the time after which a session counts as lost.
+    /// Returns a quarter of `lost_after`, so that a session counts as lost only after it has missed several heartbeats.
     pub fn within(lost_after: Duration) -> Self {
         Self(lost_after / 4)
     }

@@ -48,12 +48,12 @@ use super::spec::in_words;
 /// assert_eq!(job.sentence(), "Started syncing the roster of Rovers");
 /// ```
 ///
-/// A job runs **at least once**: a worker may die after the work and before it has reported that. Effects that must not
-/// happen twice need a unique key in the database.
+/// A job runs **at least once**: a worker may die after the work and before it has reported the result. Effects that
+/// must not happen twice need a unique key in the database.
 #[async_trait]
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The job's name in the queue and in sessions: lower-case letters, digits, `_`, `-` and dots. Waiting jobs are
-    /// found by this name, so keep it when the type is renamed.
+    /// The job's name in the queue and in sessions: 1 to 63 lower-case letters, digits, `_`, `-` and dots, beginning
+    /// with a letter. Waiting jobs are found by this name, so keep it when the type is renamed.
     const NAME: &'static str;
 
     /// The maximum number of attempts. The second attempt follows 2.7 seconds after the first failure. Each further
@@ -94,12 +94,12 @@ pub(super) enum Due {
 }
 
 impl JobOptions {
-    /// Creates the default options: due immediately, with priority 0, without an order among jobs.
+    /// Creates the default options: due immediately, with priority 0, in no named queue, without a deduplication key.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Delays the job.
+    /// Delays the job, by ten years at most.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.due = Due::After(delay);
@@ -135,7 +135,8 @@ impl JobOptions {
     }
 
     /// Sets a deduplication key. Of the waiting jobs in a team with the same type and key there is only one: it has the
-    /// newest input, and the time of the first request. A job that is already running doesn't count.
+    /// newest input, and the time of the first request. A job that is already running doesn't count, but it is not
+    /// retried if it fails.
     #[must_use]
     pub fn unique(mut self, key: impl Into<String>) -> Self {
         self.unique = Some(key.into());

@@ -14,20 +14,20 @@
 //!
 //! ```text
 //! tx.enqueue ──► job_requests ──► relay ──► the queue ──► queue: a worker ──► with_job_session ──► Job::run
-//! events ────────────────────────► (for durable consumers, as the job `consume`)
+//! events ────────────────────────► (for durable consumers, as the job `consume_events`)
 //! ```
 //!
 //! - `enqueue`, `changes`: write requests into `job_requests`: new jobs, retries and cancellations.
-//! - `relay`: hands committed requests over to the queue, with its cursors in the same transaction; one process at a
-//!   time.
+//! - `relay`: hands committed requests and events over to the queue, and moves its cursors in the same transaction. One
+//!   process does this at a time.
 //! - `queue`: the workers of a process, and the recovery of jobs and sessions whose worker died.
-//! - `store`, `view`, `routes`: sessions as rows, as clients receive them, and over HTTP; `store/feed.rs` for the live
-//!   topic.
-//! - `watch`, `replay`: the state of the queue and the lag of consumers, and delivering events again.
+//! - `store`, `view`, `routes`: the rows of sessions, their JSON form, and the HTTP routes. `store/feed.rs` reads the
+//!   changes for the live topic.
+//! - `watch`: reads the state of the queue and the lag of consumers. `replay`: delivers past events again.
 //!
 //! **Invariant:** a session's actions are numbered from 1 without gaps, in the order in which they become visible. A
 //! client that has read up to n has missed nothing before it.
-//! **Invariant:** every attempt at a job of the queue is a session, and a job is done at least once.
+//! **Invariant:** every attempt at a job of the queue is a session, and a job runs at least once.
 
 mod action;
 mod changes;

@@ -20,8 +20,8 @@ pub(super) const fn cancelled(session_id: Uuid) -> SignalTopic {
     SignalTopic::of(CANCELLED, session_id)
 }
 
-/// Wakes tasks when there may be work, or when a session is to be cancelled, in this process or another. Cheap to
-/// clone.
+/// Wakes the tasks of this process when there may be work, or when a session is to be cancelled. The signal may come
+/// from another process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     work: Arc<Notify>,
@@ -38,7 +38,7 @@ impl Default for Notifier {
 }
 
 impl Notifier {
-    /// Adds the handlers that notify this.
+    /// Adds the signal handlers that wake this notifier's tasks.
     pub(crate) fn handle(&self, handlers: SignalHandlers) -> SignalHandlers {
         let (on_work, on_cancelled, on_loss) = (self.clone(), self.clone(), self.clone());
         handlers
@@ -68,7 +68,8 @@ impl Notifier {
         let _ = self.cancelled.send(session_id);
     }
 
-    /// Receives the sessions that are to be cancelled, from now on.
+    /// Returns a receiver of the ids of sessions that are to be cancelled. It receives the ids that are sent after this
+    /// call.
     pub fn cancelled(&self) -> broadcast::Receiver<Uuid> {
         self.cancelled.subscribe()
     }

@@ -1,4 +1,4 @@
-//! The outcomes of a session, and its errors as they are stored.
+//! The outcomes of a session, and the stored form of its errors.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn unknown_status(_: &str) -> Error {
     )
 }
 
-/// Maximum length of an error's message in a session.
+/// Maximum length of an error's message in a session, in graphemes.
 const MAX_MESSAGE_LENGTH: usize = 4_000;
 
 /// Renders an error for a session's row: its type, its message and its causes. The database's own messages are left

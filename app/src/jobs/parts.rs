@@ -8,20 +8,20 @@ use crate::error::Result;
 use crate::tenancy::{Database, LayerParts, TeamTx};
 use crate::wide_events::WideEvents;
 
-/// What enqueuing and running jobs needs of a program and its process. `App::equip` attaches it. The default is for a
-/// database without an App: no job is registered, and sessions are no wide events.
+/// What a program and its process provide for enqueuing and running jobs. `App::equip` attaches it. The default is for
+/// a database without an App: no job is registered, and sessions write no wide events.
 #[derive(Debug, Clone, Default)]
 pub struct JobsParts {
     /// The registered jobs.
     pub jobs: Jobs,
     /// Wakes the relay and the workers of this process, and passes on requests to cancel sessions.
     pub notifier: Notifier,
-    /// The heartbeat interval of sessions. A process that serves or works sets it by its `lost_after`.
+    /// The heartbeat interval of sessions. A process that serves or works derives it from its `lost_after`.
     pub heartbeat: Heartbeat,
     /// The state of the queue that the workers of this process read last. It stays empty in a process without workers.
     pub last_watched: LastWatched,
-    /// The wide events of this process, of which each session is one. `None` in a process that writes none: in a command
-    /// other than `serve` and `dev`, and in tests.
+    /// Writes the wide events of this process. Each session is one of them. `None` in a process that writes none: in a
+    /// command other than `serve` and `dev`, and in tests.
     pub wide_events: Option<WideEvents>,
 }
 
@@ -39,7 +39,7 @@ impl JobsParts {
         database.with_layer_parts(self)
     }
 
-    /// Changes the parts of a database, for what only a process that serves or works has.
+    /// Changes the parts of a database. A process that serves or works thus adds what only it has.
     ///
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) if it has none.

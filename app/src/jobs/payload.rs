@@ -11,7 +11,7 @@ use crate::tenancy::{Context, SYSTEM_TEAM};
 /// The payload of a job in the queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Envelope {
-    /// The same for all attempts. None for a scheduled job, of which each run is a job.
+    /// The job's id, the same for all attempts. `None` for a scheduled job: each of its runs is a job of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job_id: Option<Uuid>,
     pub(super) input: Value,
@@ -24,13 +24,13 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// The job's team.
+    /// Returns the job's team: the system team for a scheduled job.
     pub(super) fn team_id(&self) -> Uuid {
         self.context.as_ref().map_or(SYSTEM_TEAM, |context| context.team_id)
     }
 
-    /// The job's id, the same for all attempts. For a scheduled job it is derived from the queue's id and the time at which
-    /// the run was added.
+    /// Returns the job's id, the same for all attempts. For a scheduled job it is derived from the queue's id and the
+    /// time at which the run was added.
     pub(super) fn job_id(&self, job: &graphile_worker::Job) -> Uuid {
         self.job_id.unwrap_or_else(|| {
             let created_ms = u64::try_from(job.created_at().timestamp_millis()).unwrap_or_default();
@@ -44,7 +44,7 @@ impl Envelope {
 /// Makes the payload for a job.
 ///
 /// # Errors
-/// If the job can't be serialised.
+/// [`Error::Internal`](crate::Error::Internal) if the job can't be serialised.
 pub(super) fn payload(job_id: Uuid, context: &Context, job: &impl Job) -> Result<Value> {
     let envelope = Envelope {
         job_id: Some(job_id),

@@ -16,7 +16,7 @@ pub struct Watched {
     pub lags: Vec<Lag>,
     /// All jobs, including those of consumers.
     pub jobs: JobFigures,
-    /// The oldest transaction that is still open. Rows that commit after its start are handed over only after its end.
+    /// The oldest transaction that is still open. Events of later transactions are handed over only after its end.
     pub oldest: Option<OldestTransaction>,
 }
 
@@ -27,7 +27,7 @@ pub struct Lag {
     pub consumer: String,
     /// The number of events after the consumer's cursor, whether or not they are for it; at most 100,000.
     pub events: i64,
-    /// When the oldest of them was recorded.
+    /// When the oldest of these events was recorded; `None` if there is none.
     pub since: Option<DateTime<Utc>>,
     /// When the consumer's cursor last advanced.
     pub moved_at: DateTime<Utc>,
@@ -71,7 +71,7 @@ impl JobFigures {
         ]
     }
 
-    /// Returns the number of jobs that are not finished.
+    /// Returns the number of jobs that are running or will run.
     pub fn unfinished(&self) -> i64 {
         self.due + self.scheduled + self.retrying + self.running + self.locked_by_dead_worker
     }
@@ -90,16 +90,17 @@ impl AddAssign for JobFigures {
     }
 }
 
-/// An open transaction that delays the hand-over of later rows.
+/// An open transaction that delays the hand-over of later events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OldestTransaction {
     /// The process id of its PostgreSQL backend.
     pub pid: i32,
     /// Its database. A transaction in any database of the cluster delays the hand-over.
     pub database: Option<String>,
-    /// How long it has been open, in seconds. A lower bound, if the workers' role may not see when it began.
+    /// How long it has been open, in seconds. It is a lower bound if the workers' role may not see when the transaction
+    /// began.
     pub seconds: f64,
-    /// The lower half of its transaction id, to tell whether it is the same as before.
+    /// The lower half of its transaction id. It shows whether two readings found the same transaction.
     pub transaction: Option<String>,
 }
 

@@ -30,7 +30,7 @@ impl Jobs {
     /// Schedules `job` with a crontab expression (UTC). It runs as the service's own work, in the system team.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a schedule with an invalid field or that would never run, and for a job that is not
+    /// [`Error::Internal`] for a schedule that has an invalid field or would never run, and for a job that is not
     /// registered; [`Error::Invalid`] for an input that is nested too deeply.
     pub fn scheduled<J: Job>(mut self, schedule: &str, job: &J) -> Result<Self> {
         self.registered(J::NAME)?;

@@ -47,6 +47,8 @@ impl Jobs {
         self.0.definitions.keys().copied()
     }
 
+    /// Checks that a job is registered.
+    ///
     /// # Errors
     /// [`Error::Internal`] if the job is not registered; the message says how to register it.
     pub(super) fn registered(&self, name: &str) -> Result<()> {
@@ -58,7 +60,7 @@ impl Jobs {
         )))
     }
 
-    /// Returns the queue's name of this job, and its maximum number of attempts.
+    /// Returns a job's name as the queue needs it, and its maximum number of attempts; `None` for an unknown job.
     pub(super) fn task(&self, name: &str) -> Option<(&'static str, i16)> {
         let (name, (_, attempts)) = self.0.definitions.get_key_value(name)?;
         Some((name, *attempts))

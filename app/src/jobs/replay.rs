@@ -29,8 +29,8 @@ pub async fn replayable(tx: &TeamTx, consumer: &ConsumerDef, since: DateTime<Utc
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
-/// Enqueues the delivery of these events to a durable consumer, and returns the number of jobs. An effect that the
-/// consumer guards with `once` and that has happened is not repeated, unless `again` is true.
+/// Enqueues the delivery of these events to a durable consumer, and returns the number of jobs. If the consumer guards
+/// an effect with `once`, and the effect has happened, it is repeated only if `again` is true.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a consumer that is not durable; those of any database statement.

@@ -1,8 +1,8 @@
 //! Parses crontab schedules, and converts them for the queue.
 //!
-//! The queue's own syntax differs from crontab's: its weekdays count from Monday, so `0` never matches; its steps count
-//! from another start; and both days must match. So a schedule is parsed here ([`croner`]), and the queue receives only
-//! numbers.
+//! The queue's own syntax differs from crontab's. Its weekdays count from Monday, so `0` never matches. Its steps count
+//! from another start. Both fields for days must match. So a schedule is parsed here ([`croner`]), and the queue
+//! receives only numbers.
 
 use croner::parser::{CronParser, Seconds, Year};
 use graphile_worker::{CrontabTimer, CrontabValue};
@@ -47,13 +47,13 @@ const FIELDS: [Field; 5] = [
 /// The maximum number of days of each month, from January.
 const DAYS_IN_MONTH: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
-/// Parses a schedule. No two of the timers match the same minute.
+/// Parses a schedule into one or two timers of the queue. No two timers match the same minute.
 ///
 /// As in crontab, a minute matches if its minute, hour, month and day match. If both fields for days are restricted
 /// (neither begins with `*`), one of the two must match; otherwise both.
 ///
 /// # Errors
-/// Which field is invalid, why, and what is allowed.
+/// A text that says which field is invalid, why, and what is allowed.
 pub(super) fn timers(schedule: &str) -> Result<Vec<CrontabTimer>, String> {
     let schedule = schedule.trim();
     if schedule.contains(['\n', '\r']) {

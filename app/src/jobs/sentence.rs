@@ -1,7 +1,7 @@
 //! Sentences of jobs and actions, and their parts.
 //!
 //! An author writes text, and marks values with badges: `write!(f, "Fetched {} players", badge("players", 40))`. The
-//! sentence is stored as text, and next to it its parts, so that a page can show the badges.
+//! sentence is stored as text, together with its parts, so that a page can show the badges.
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
@@ -16,7 +16,7 @@ thread_local! {
     static MARKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Maximum length of a sentence; the rest is cut.
+/// Maximum length of a sentence, in graphemes. The rest is cut.
 const MAX_LENGTH: usize = 2_000;
 
 // Marks from Unicode's private use area, which ordinary text doesn't contain. They are removed from an author's text.

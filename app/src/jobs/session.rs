@@ -34,9 +34,9 @@ struct SessionInner {
     id: Uuid,
     job_id: Uuid,
     attempt: i32,
-    /// For the session's work. It makes actions wait for the transactions that it begins.
+    /// The database for the session's work. Actions wait for the end of the transactions that are begun with it.
     database: Database,
-    /// For the session's own row and its actions, outside the work's transactions.
+    /// The database for the session's own row and its actions, outside the work's transactions.
     outside: Database,
     /// The context in which the session's work acts.
     context: Context,
@@ -166,7 +166,7 @@ where
     outcome
 }
 
-/// Reports that the work succeeded although writes were lost.
+/// Reports that the work succeeded, but that it lost writes because it did not commit them.
 fn report_forgotten_commits(event: &WideEvent, forgotten: u64) {
     let detail = format!("{forgotten} transactions wrote and were dropped: {ADVICE}");
     tracing::warn!("jobs: a job succeeded, but {detail}");
@@ -227,18 +227,19 @@ impl JobSession {
         Ok(&self.0.outside)
     }
 
-    /// Adds an action of any type that implements `Serialize` and `Display`. Its `Display` output is the sentence,
-    /// stored as it is at this time, and its variant is the action's type. Returns the action's number, from 1 without
-    /// gaps, also if actions are added concurrently.
+    /// Adds an action of any type that implements `Serialize` and `Display`. Its `Display` output is stored as the
+    /// sentence. The action's type is the variant of an enum, the field `type`, or else the name of the Rust type.
+    /// Returns the action's number, from 1 without gaps, also if actions are added concurrently.
     ///
-    /// The action is written before this returns, in one round trip. While a transaction of the session is open, the
-    /// action is written at its end, through its connection: in the same commit, or right after its rollback, because
-    /// an action says what was done and not what was kept. If the process dies before that, the action is lost with the
-    /// transaction.
+    /// Without an open transaction of the session, the action is written before this returns, in one round trip.
+    /// Otherwise it is written when the transaction ends, through the same connection: in the same commit, or right
+    /// after the rollback. It is kept after a rollback, too, because an action says what was done, and not what was
+    /// stored. If the process dies before that, the action is lost with the transaction.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is larger than [`MAX_PAYLOAD_BYTES`](super::MAX_PAYLOAD_BYTES): write long content to a
-    /// run's log. [`Error::Conflict`] if 10,000 actions, or 8 MiB, already wait for the end of a transaction.
+    /// [`Error::Invalid`] if it can't be serialised as JSON, contains U+0000, is nested too deep, or is larger than
+    /// [`MAX_PAYLOAD_BYTES`](super::MAX_PAYLOAD_BYTES): write long content to a run's log. [`Error::Conflict`] if
+    /// 10,000 actions, or 8 MiB, already wait for the end of a transaction.
     pub async fn add_action(&self, action: &(impl Serialize + Display)) -> Result<i64> {
         let rendered = RenderedAction::of(action)?;
         self.0.actions.add(&self.0.outside, vec![rendered]).await
@@ -260,7 +261,7 @@ impl JobSession {
         // Writes the actions of a transaction that the work has passed to another task.
         self.0.actions.flush(outside).await?;
         if !store::end(outside, context, *id, status, error).await? {
-            tracing::warn!(session = %id, "a job's session had been marked as lost before it {status}");
+            tracing::warn!(session = %id, "a job's session ended as {status}, but it was marked as lost before and keeps that status");
         }
         Ok(())
     }
@@ -307,7 +308,7 @@ async fn send_heartbeats(session: JobSession, parts: JobsParts) {
         match store::heartbeat(outside, context, *id).await {
             Ok(HeartbeatReply::Continue) => {}
             Ok(HeartbeatReply::Cancel) => session.0.cancel.notify_one(),
-            // It has ended in some other way, for example it was marked as lost.
+            // The session has ended in some other way. For example, it was marked as lost.
             Ok(HeartbeatReply::Ended) => return,
             Err(error) => tracing::warn!(session = %id, "could not send the heartbeat of a job's session: {error}"),
         }

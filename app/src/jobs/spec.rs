@@ -46,7 +46,7 @@ impl SessionSpec {
         }
     }
 
-    /// Sets a sentence that was already split into parts.
+    /// Sets the sentence, which was split into parts before.
     pub(super) fn told_as(mut self, sentence: Sentence) -> Self {
         self.sentence = Some(sentence);
         self

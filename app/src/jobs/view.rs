@@ -36,8 +36,8 @@ pub struct SessionView {
     pub input: Option<Value>,
     /// The error: `type`, `message`, `causes`.
     pub error: Option<Value>,
-    /// True if the input or the error is long and its values are cut here. The complete values come with the request
-    /// for the single session.
+    /// True if the input or the error is long and its values are cut here. A request for this session returns them
+    /// completely.
     pub truncated: bool,
     /// The correlation id of its story.
     pub correlation_id: Uuid,
@@ -77,7 +77,7 @@ pub struct ActionView {
     pub sentence: String,
     /// The sentence in parts.
     pub parts: Vec<SentencePart>,
-    /// The complete payload.
+    /// The payload. Long values are cut in stories only.
     pub payload: Value,
     /// Contains `payload` if that can't be read; it is then `{"unreadable": {"reason": …}}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

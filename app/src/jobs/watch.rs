@@ -13,7 +13,7 @@ use super::worker_options::WorkerOptions;
 use crate::error::Result;
 use crate::tenancy::WorkerDatabase;
 
-/// Reads the state of the queue. A worker counts as dead after the default time of [`WorkerOptions`].
+/// Reads the state of the queue. A worker counts as dead after the default [`WorkerOptions::lost_after`].
 ///
 /// # Errors
 /// Those of any database statement.
@@ -111,7 +111,7 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
 /// Reads the state at each interval into `last`; never returns.
 pub(super) async fn keep_watching(last: LastWatched, workers: WorkerDatabase, every: Duration, lost_after: Duration) {
     let mut ticks = tokio::time::interval(every);
-    // The oldest transaction, and since when it has been the oldest.
+    // The oldest transaction, and when it was first seen as the oldest.
     let mut oldest: Option<(Option<String>, Instant)> = None;
     loop {
         ticks.tick().await;
@@ -127,7 +127,9 @@ pub(super) async fn keep_watching(last: LastWatched, workers: WorkerDatabase, ev
                 });
                 last.set(seen);
             }
-            Err(error) => tracing::debug!("jobs: could not read the state of the queue: {error}"),
+            Err(error) => {
+                tracing::debug!("jobs: could not read the state of the queue, so /metrics keeps the last one: {error}")
+            }
         }
     }
 }

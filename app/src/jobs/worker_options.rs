@@ -11,7 +11,8 @@ pub struct WorkerOptions {
     pub concurrency: usize,
     /// A worker or session without a heartbeat for this time counts as lost.
     pub lost_after: Duration,
-    /// How long running jobs may go on when the process stops. Then they are cancelled, and another process begins them again.
+    /// Maximum time for which running jobs may continue when the process stops. Then they are cancelled, and another
+    /// process begins them again.
     pub grace: Duration,
     /// Maximum polling interval for work that no signal announced.
     pub poll: Duration,
@@ -29,12 +30,12 @@ impl Default for WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// Heartbeat interval.
+    /// Returns the heartbeat interval of workers and sessions: a quarter of `lost_after`.
     pub fn heartbeat(&self) -> Heartbeat {
         Heartbeat::within(self.lost_after)
     }
 
-    /// Number of connections that the workers need, apart from those of their jobs: one listens, the others run short
-    /// statements.
+    /// Number of database connections that the workers need, apart from those of their jobs. One listens, and the
+    /// others run short statements.
     pub const CONNECTIONS: u32 = 10;
 }

@@ -28,8 +28,8 @@ impl<J> fmt::Debug for Attempt<J> {
     }
 }
 
-// The queue deserialises a payload into its handler. The payload is read later instead, so that an error is recorded in a
-// session.
+// The queue deserialises a payload into its handler. The payload is read later instead, so that an error is recorded in
+// a session.
 impl<J> Serialize for Attempt<J> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit()
@@ -57,7 +57,8 @@ impl<J: Job> TaskHandler for Attempt<J> {
 /// Runs one attempt.
 ///
 /// # Errors
-/// A text that the queue stores. Its tables are not separated by team, so the text has nothing of the session's content.
+/// A text that the queue stores. The queue's tables are not separated by team, so the text has nothing of the session's
+/// content.
 async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Result<(), String> {
     let (spec, input) = spec(job, J::NAME)?;
     // An older version, or SQL by hand, may have put a deeper input there.
@@ -65,7 +66,7 @@ async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Res
         serde_json::from_value::<J>(input)
             .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)))
     });
-    // If these panic, the attempt must still be recorded.
+    // If the job's own functions panic here, the attempt must still be recorded.
     let name_and_sentence = parsed.as_ref().ok().and_then(|job| {
         catch_unwind(AssertUnwindSafe(|| {
             (job.session_name(), Sentence::of(|| job.sentence()))
@@ -81,7 +82,7 @@ async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Res
         Ok(()) => Ok(()),
         // The queue must not try it again.
         Err(error) if is_cancelled(error.as_ref()) => Ok(()),
-        Err(_) => Err("the attempt failed: its job session says why".to_owned()),
+        Err(_) => Err("the attempt failed: its job session has the error".to_owned()),
     }
 }
 
@@ -98,7 +99,7 @@ fn spec(job: &graphile_worker::Job, name: &str) -> Result<(SessionSpec, Value), 
     let context = match (envelope.context, envelope.cron) {
         (Some(context), _) => context,
         (None, Some(_)) => Context::system(SYSTEM_TEAM, "schedule"),
-        (None, None) => return Err("the payload has no context: the job has no actor".to_owned()),
+        (None, None) => return Err("the payload has no context, so the job has no team and no actor".to_owned()),
     };
     let recorded = match is_too_deep(&envelope.input, MAX_JSON_DEPTH) {
         true => &Unreadable::TOO_DEEP.placeholder(),

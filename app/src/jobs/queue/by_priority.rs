@@ -1,9 +1,9 @@
 //! The queue's connection to the database, which keeps fetched jobs in the order of their priorities.
 //!
-//! `graphile_worker` 0.14 selects the jobs of a fetch by priority, locks them with `UPDATE … RETURNING`, and runs them in the
-//! order in which that statement returns them. PostgreSQL promises no order there: by the plan of the join, it is the order of
-//! the jobs' ids or that of a hash table. The crate has no place where fetched jobs could be sorted, but it takes any
-//! [`DatabaseDriver`]. So this driver sorts them.
+//! `graphile_worker` 0.14 selects the jobs of a fetch by priority, locks them with `UPDATE … RETURNING`, and runs them
+//! in the order in which that statement returns them. PostgreSQL promises no order there: depending on the plan of the
+//! join, it is the order of the jobs' ids or of a hash table. The crate has no place where fetched jobs could be
+//! sorted, but it takes any [`DatabaseDriver`]. So this driver sorts them.
 
 use std::any::Any;
 use std::cmp::Ordering;
@@ -13,7 +13,8 @@ use graphile_worker::{
     BoxFuture, Database, DatabaseDriver, DbError, DbExecutor, DbParams, DbRow, DbTransaction, NotificationStream,
 };
 
-/// Wraps another driver. Rows that are jobs are returned by priority, then by the time at which they are due, then by id.
+/// Wraps another driver. Rows that are jobs are returned by priority, then by the time at which they are due, then by
+/// id.
 #[derive(Debug)]
 pub(super) struct ByPriority(Database);
 

@@ -1,7 +1,7 @@
 //! The workers of a process, which run the jobs of the queue as sessions.
 //!
-//! The queue is [`graphile_worker`], in the same PostgreSQL. Workers take no part in the transactions that enqueue jobs: the
-//! [relay](super::relay) hands over what has committed.
+//! The queue is [`graphile_worker`], in the same PostgreSQL. Workers take no part in the transactions that enqueue
+//! jobs: the [relay](super::relay) hands over what has committed.
 
 mod attempt;
 mod by_priority;
@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::tenancy::{Database, WorkerDatabase};
 use daybook_migration::queue::SCHEMA;
 
-/// How long stopping may take in addition to the grace period.
+/// Maximum time for stopping, in addition to the grace period.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Delay before the queue's worker is started again after it has ended.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 const COMPLETION_BATCH_DELAY: Duration = Duration::from_millis(2);
 /// Delay before the next fetch if the last one returned nothing.
 const IDLE_FETCH_DELAY: Duration = Duration::from_millis(100);
-/// How often the figures of `/metrics` about the queue are read.
+/// Interval at which the figures of `/metrics` about the queue are read.
 const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The running workers of a process.
@@ -50,11 +50,12 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts workers for the jobs that are registered with `database`, the relay, and the recovery of dead workers' jobs.
-    /// When this returns, every durable consumer has a cursor: it receives all events that are recorded from then on.
+    /// Starts workers for the jobs that are registered with `database`, the relay, and the recovery of dead workers'
+    /// jobs. When this returns, every durable consumer has a cursor: it receives all events that are recorded from then
+    /// on.
     ///
     /// # Errors
-    /// Those of any database statement.
+    /// [`Error::Internal`] for a database without [`JobsParts`]; those of any database statement.
     pub async fn start(database: &Database, workers: &WorkerDatabase, options: &WorkerOptions) -> Result<Self> {
         let database = JobsParts::update(database.clone(), |parts| parts.heartbeat = options.heartbeat())?
             .with_workers(workers.clone());
@@ -88,16 +89,17 @@ impl Workers {
         })
     }
 
-    /// The workers' connections, which may read the queue and the envelopes of all teams' sessions and events.
+    /// Returns the workers' database. Its role may read the queue, and the envelopes of all teams' sessions and events.
     pub fn database(&self) -> &WorkerDatabase {
         &self.workers
     }
 
-    /// Waits for running jobs, no longer than [`WorkerOptions::grace`], and stops. Jobs that were fetched or interrupted go back
-    /// to the queue.
+    /// Waits for running jobs, no longer than [`WorkerOptions::grace`], and stops. Jobs that were fetched or
+    /// interrupted go back to the queue.
     ///
-    /// A session that has locked the rows of these jobs delays that. This waits 5 s for it; then the jobs go back as soon as the
-    /// rows are free, or another process recovers them after [`WorkerOptions::lost_after`].
+    /// If another database session has locked the rows of these jobs, this waits for it, for at most 5 s. After that,
+    /// the jobs go back as soon as the rows are free, or another process recovers them after
+    /// [`WorkerOptions::lost_after`].
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         let stopping = async {
@@ -107,7 +109,7 @@ impl Workers {
         let limit = self.grace.saturating_add(STOP_TIMEOUT);
         if tokio::time::timeout(limit, stopping).await.is_err() {
             tracing::warn!(
-                "jobs: the workers did not stop within {} s: a statement of theirs waits, probably for a lock of another session",
+                "jobs: the workers did not stop within {} s: one of their statements waits, probably for a lock (see pg_locks)",
                 limit.as_secs_f32()
             );
         }
@@ -122,7 +124,7 @@ async fn until(mut stop: watch::Receiver<bool>, work: impl Future<Output = ()>) 
     }
 }
 
-/// Quarantines unreadable jobs and marks silent sessions as lost, at intervals.
+/// Quarantines unreadable jobs, and marks sessions without a heartbeat as lost, at intervals.
 async fn sweep(database: Database, workers: WorkerDatabase, options: WorkerOptions) {
     let mut turns = tokio::time::interval(options.heartbeat().0);
     loop {
@@ -172,7 +174,7 @@ impl Queue {
         }
     }
 
-    /// Makes a worker of the queue.
+    /// Creates a worker of the queue.
     async fn worker(&self, mut stop: watch::Receiver<bool>) -> Result<Worker> {
         let Self {
             jobs,
@@ -193,8 +195,8 @@ impl Queue {
             .sweep_interval(options.heartbeat().0)
             .sweep_threshold(options.lost_after)
             .recovery_delay(Duration::ZERO);
-        // Without a delay, a queue that has nothing to do fetches all the time. The queue's notification of new jobs ends the
-        // delay, except for one that arrives during a fetch.
+        // Without a delay, a worker without jobs would fetch all the time. The queue's notification of a new job ends
+        // the delay, unless it arrives during a fetch.
         let delay = RefetchDelayConfig::default()
             .with_duration(IDLE_FETCH_DELAY.min(options.poll))
             .with_max_abort_threshold(1);

@@ -1,13 +1,14 @@
 //! Quarantines jobs of the queue whose payload can't be read.
 //!
-//! The queue fetches several jobs in one statement and then decodes them. If serde_json refuses one payload (too deep, a
-//! number out of range), the fetch fails after all of these jobs were locked: none of them runs, and since their worker is
-//! alive, no other worker recovers them. The queue's own recovery decodes jobs in the same way and fails, too.
+//! The queue fetches several jobs in one statement and then decodes them. If serde_json refuses one payload (too deep,
+//! a number out of range), the fetch fails after all of these jobs were locked. Then none of them runs, and no other
+//! worker recovers them, because their worker is alive. The queue's own recovery decodes jobs in the same way and
+//! fails, too.
 //!
-//! Requests with such inputs are refused, and the relay doesn't hand them over. A job that is in the queue nevertheless, from
-//! an older version or by SQL, is quarantined here: its attempts are used up, its payload stays, a failed job session shows
-//! it to the team, and the jobs that were fetched with it are released. This happens before a worker's first fetch for all
-//! jobs, and at intervals for locked ones.
+//! Requests with such inputs are refused, and the relay doesn't hand them over. An older version, or SQL by hand, may
+//! have put such a job into the queue nevertheless. It is quarantined here: its attempts are used up, and its payload
+//! stays. A failed job session shows it to the team. The jobs that were fetched with it are released. All jobs are
+//! searched before a worker's first fetch, and locked jobs at intervals.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,7 +43,8 @@ struct Quarantined {
     max_attempts: i32,
 }
 
-/// The readable part of a payload with an unreadable input: serde_json skips a raw value without limits.
+/// The readable part of a payload with an unreadable input: serde_json skips a raw value without checking its depth and
+/// its numbers.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     job_id: Option<Uuid>,
@@ -52,8 +54,8 @@ struct Envelope<'a> {
     input: Option<&'a RawValue>,
 }
 
-/// Quarantines unreadable jobs, releases the jobs that were fetched with them, and records a failed session for each. Returns
-/// the number of quarantined jobs.
+/// Quarantines unreadable jobs, releases the jobs that were fetched with them, and records a failed session for each.
+/// Returns the number of quarantined jobs.
 ///
 /// # Errors
 /// Those of any database statement.
@@ -64,14 +66,17 @@ pub(super) async fn pass(database: &Database, workers: &WorkerDatabase, scope: S
     }
     let quarantined = quarantine(workers, &unreadable).await?;
     for job in &quarantined {
-        tracing::error!("jobs: a job of {} was quarantined: its payload can't be read", job.task);
+        tracing::error!(
+            "jobs: a job of {} was quarantined and will not run: its payload can't be read",
+            job.task
+        );
         record_failure(database, job).await;
     }
     Ok(quarantined.len())
 }
 
-/// Finds the ids of unreadable jobs. SQL preselects jobs that have many brackets, large numbers or surrogates; each of them
-/// is then decoded as the queue does it.
+/// Finds the ids of unreadable jobs. SQL preselects jobs that have many brackets, large numbers or surrogates; each of
+/// them is then decoded as the queue does it.
 async fn find(workers: &WorkerDatabase, scope: Scope) -> Result<Vec<i64>> {
     let which = match scope {
         Scope::All => "(j.locked_at IS NOT NULL OR j.attempts < j.max_attempts)",
@@ -102,13 +107,14 @@ async fn find(workers: &WorkerDatabase, scope: Scope) -> Result<Vec<i64>> {
     }
 }
 
-/// Quarantines these jobs and releases the others of their fetches, in one transaction. Jobs with the same worker and the same
-/// time of locking were fetched together. Since the result of that fetch could not be decoded, none of them has begun, and the
-/// attempt does not count. Retired jobs, such as cancelled ones, keep their number of attempts, as in the queue's own functions.
+/// Quarantines these jobs and releases the others of their fetches, in one transaction. Jobs with the same worker and
+/// the same time of locking were fetched together. The result of that fetch could not be decoded, so none of them has
+/// begun, and the attempt does not count. Retired jobs, such as cancelled ones, keep their number of attempts, as in
+/// the queue's own functions.
 async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarantined>> {
     let mut tx = workers.begin().await?;
-    // First the locks: a statement that waits for a row's lock doesn't see what was committed to other tables meanwhile, such
-    // as the retirement of a cancelled job.
+    // The locks come first: a statement that waits for a row's lock doesn't see what was committed to other tables
+    // meanwhile, such as the retirement of a cancelled job.
     let locks = sqlx::query(
         "SELECT FROM graphile_worker._private_jobs
          WHERE id = ANY($1) OR (locked_by, locked_at) IN (
@@ -159,7 +165,8 @@ async fn quarantine(workers: &WorkerDatabase, ids: &[i64]) -> Result<Vec<Quarant
         .collect()
 }
 
-/// Writes a failed session for a quarantined job, for its team. The session has no job of the queue, so it can't be retried.
+/// Writes a failed session for a quarantined job, for its team. The session has no job of the queue, so it can't be
+/// retried.
 async fn record_failure(database: &Database, job: &Quarantined) {
     let Ok(Envelope {
         job_id,
@@ -185,8 +192,8 @@ async fn record_failure(database: &Database, job: &Quarantined) {
         );
         Err::<(), _>(refused.into())
     });
-    // The session is written; its error is the one above.
+    // The session is written. The error here is the one from above, unless the session could not be written.
     if let Err(error) = failed.await {
-        tracing::debug!("jobs: a quarantined job was recorded as failed: {error}");
+        tracing::debug!("jobs: the session of a quarantined job has ended with its error: {error}");
     }
 }

@@ -12,11 +12,12 @@ use crate::error::Result;
 use crate::jobs::payload::Envelope;
 use crate::tenancy::WorkerDatabase;
 
-/// Decides what happens to a job whose worker is gone. An attempt that had begun counts, since work that kills its worker must
-/// not be retried forever. A job that the worker had only fetched, or gave back when it stopped, is due at once.
+/// Decides what happens to a job whose worker is gone. An attempt that had begun counts, because work that kills its
+/// worker must not be retried forever. A job that the worker had only fetched, or gave back when it stopped, is due at
+/// once.
 ///
-/// The queue calls this while its sweep holds a connection of the workers' pool. So this must not wait for another connection
-/// of that pool.
+/// The queue calls this function while its sweep holds a connection of the workers' pool. So the function must not wait
+/// for another connection of that pool.
 pub(super) async fn recover(workers: &WorkerDatabase, recovered: &JobRecoveryContext) -> JobRecoveryResult {
     if matches!(recovered.reason, FailureReason::ShutdownAborted) {
         return JobRecoveryResult::Default;
@@ -90,8 +91,8 @@ async fn lose_attempt(workers: &WorkerDatabase, team_id: Uuid, job_id: Uuid, att
     })
 }
 
-/// Marks sessions as lost that have had no heartbeat for `limit`, of jobs of the queue and of other work, also if the queue
-/// knows nothing of the worker any more. Returns their number.
+/// Marks sessions as lost that have sent no heartbeat for `limit`. They may be sessions of jobs or of other work, and
+/// the queue may have removed their worker. Returns their number.
 pub(super) async fn sweep(workers: &WorkerDatabase, limit: Duration) -> Result<usize> {
     let query = sqlx::query(
         "UPDATE job_sessions SET status = 'lost', error = $2, finished_at = clock_timestamp(),
@@ -100,7 +101,10 @@ pub(super) async fn sweep(workers: &WorkerDatabase, limit: Duration) -> Result<u
     );
     let query = query
         .bind(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX))
-        .bind(lost(&format!("its worker said nothing for {} s", limit.as_secs_f32())));
+        .bind(lost(&format!(
+            "its worker sent no heartbeat for {} s",
+            limit.as_secs_f32()
+        )));
     Ok(workers.fetch_all(query).await?.len())
 }
 

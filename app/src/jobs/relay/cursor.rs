@@ -1,12 +1,13 @@
 //! The cursors of durable consumers: positions in the order in which events are handed over.
 //!
-//! Events are ordered by the id of their transaction. They are handed over up to the oldest transaction that is in progress:
-//! every transaction before it has committed or never will, so that no event is skipped, however long a transaction takes.
+//! Events are ordered by the id of their transaction. They are handed over up to the oldest transaction that is in
+//! progress: every transaction before it has committed or never will. So no event is skipped, however long a
+//! transaction takes.
 //!
-//! Transaction ids belong to one database cluster. A restored dump contains events with the ids of another cluster: those
-//! that were not handed over there come first, in their old order, and then this cluster's own events, from the first one.
-//! A dump creates a table's triggers after its rows, so every row of `events` that is older in this cluster than the table's
-//! trigger was restored.
+//! Transaction ids belong to one database cluster. A restored dump contains events with the ids of another cluster. Of
+//! these, the events that were not handed over there come first, in their old order. Then come this cluster's own
+//! events, from the first one. A dump creates a table's triggers after its rows, so every row of `events` that is older
+//! in this cluster than the table's trigger was restored.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -37,7 +38,7 @@ pub(super) struct At {
     event_id: Uuid,
     /// Whether the position is among restored events, which have the transaction ids of another cluster.
     restored: bool,
-    /// The newest restored event that is done.
+    /// The newest restored event that is done: handed over, or older than the consumer.
     restored_to: Uuid,
 }
 
@@ -83,7 +84,7 @@ impl Cluster {
         })
     }
 
-    /// The position before the first event that was written in this cluster.
+    /// Returns the position before the first event that was written in this cluster.
     fn beginning(&self, restored_to: Uuid) -> At {
         At {
             transaction_id: self.next - i64::from(self.age),
@@ -94,12 +95,12 @@ impl Cluster {
     }
 }
 
-/// The lag of each consumer: the number of events that [`next`] will return for it, at once or when older transactions have
-/// ended, [`MAX_LAG_EVENTS`] at most, and the age of the oldest one.
+/// Returns the lag of each consumer. That is the number of events that [`next`] will return for it, at once or when
+/// older transactions have ended, at most [`MAX_LAG_EVENTS`], and the time of the oldest one.
 ///
-/// As in [`next`], the condition depends on the cursor's position: in this cluster or among restored events. It also holds
-/// before the relay has noticed a restore. Events with a transaction id that this cluster has not reached are never handed
-/// over, and are not counted.
+/// As in [`next`], the condition depends on whether the cursor is in this cluster or among restored events. The numbers
+/// are right even before the relay has noticed a restore. Events with a transaction id that this cluster has not
+/// reached are never handed over, and are not counted.
 ///
 /// # Errors
 /// Those of any database statement.
@@ -156,7 +157,8 @@ pub(in crate::jobs) async fn lags(workers: &WorkerDatabase) -> Result<Vec<Lag>> 
         .collect()
 }
 
-/// Returns the cursors of these consumers. Creates missing ones, at the events that are recorded from now on.
+/// Returns the cursors of these consumers. A missing one is created at the current position: its consumer receives the
+/// events that are recorded after this.
 pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&str]) -> Result<Vec<Cursor>> {
     const READ: &str = "SELECT consumer, transaction_id, event_id, system_identifier, restored, restored_to
          FROM consumer_cursors WHERE consumer = ANY($1)";
@@ -198,8 +200,8 @@ pub(super) async fn cursors(tx: &mut WorkerTx, cluster: &Cluster, consumers: &[&
     Ok(cursors)
 }
 
-/// The newest restored event whose transaction id this cluster has not reached. A consumer that begins now skips the events
-/// up to it, since they are older. Few rows have such an id unless there was a restore.
+/// Returns the newest restored event whose transaction id this cluster has not reached. A new consumer skips the events
+/// up to it, because they are older than the consumer. Without a restore, few rows have such an id.
 async fn restored_ahead(tx: &mut WorkerTx, cluster: &Cluster) -> Result<Uuid> {
     let sql = format!(
         "SELECT coalesce((SELECT e.id FROM events e WHERE e.transaction_id >= $2 AND {RESTORED}
@@ -233,8 +235,8 @@ pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i
     let (which, until) = if at.restored {
         (format!("e.id > $4 AND {RESTORED}"), i64::MAX)
     } else {
-        // Restored events may have any transaction id, so they are excluded by their own id, which begins with a time. If a
-        // clock was wrong, an event of this cluster has such an id, too.
+        // Restored events may have any transaction id, so they are excluded by their own id, which begins with a time.
+        // If a clock was wrong, an event of this cluster may have such an id, too.
         (format!("(e.id > $4 OR NOT {RESTORED})"), cluster.horizon)
     };
     let sql = format!(
@@ -263,7 +265,7 @@ pub(super) async fn next(tx: &mut WorkerTx, cluster: &Cluster, at: &At, limit: i
     Ok((envelopes, after))
 }
 
-/// The position from which this cluster's own events are handed over, when all restored events are done.
+/// Returns the position from which this cluster's own events are handed over, after all restored events.
 async fn begin_here(tx: &mut WorkerTx, cluster: &Cluster) -> Result<At> {
     let sql = format!(
         "SELECT coalesce((SELECT e.id FROM events e WHERE {RESTORED} ORDER BY e.id DESC LIMIT 1),

@@ -16,8 +16,8 @@ use crate::tenancy::{Context, WorkerTx};
 /// Maximum number of events that are read for one position in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Hands over the events that come after the consumers' cursors, and advances the cursors. Returns the number of events that
-/// were read; it is positive if there may be more.
+/// Hands over the events that come after the consumers' cursors, and advances the cursors. Returns the number of events
+/// that were read; it is positive if there may be more.
 ///
 /// # Errors
 /// Those of any database statement.
@@ -48,13 +48,15 @@ pub(super) async fn hand_over(tx: &mut WorkerTx, durable: &[&'static ConsumerDef
         add_jobs(tx, payloads).await?;
         let names: Vec<&str> = consumers.iter().map(|consumer| consumer.name).collect();
         cursor::save(tx, &cluster, &names, &after).await?;
-        // After the last restored event there are this cluster's own events, though this batch was empty.
+        // The batch is empty when a position moves from the restored events to this cluster's own events. There may be
+        // more.
         read += envelopes.len().max(1) as u64;
     }
     Ok(read)
 }
 
-/// The jobs that give a consumer its events among these, each with its context.
+/// Returns the jobs that deliver to a consumer those of these events that it is registered for. Each job has its
+/// context.
 fn deliveries(consumer: &'static ConsumerDef, envelopes: &[Envelope]) -> Vec<(Context, ConsumeEvents)> {
     let matching = envelopes.iter().filter(|envelope| {
         let event_type: Result<EventType> = envelope.event_type.parse();

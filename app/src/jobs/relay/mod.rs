@@ -1,8 +1,8 @@
 //! Hands over what has committed to the queue: jobs that transactions enqueued, and events for durable consumers.
 //!
-//! One process at a time does this, the one that holds the leader's row of `consumer_cursors`. A pass hands over one batch
-//! and advances the cursors in the same transaction, so that nothing is handed over twice and nothing is left out. Signals
-//! wake the relay. Since a signal may be lost, it also polls, every second by default.
+//! One process at a time does this: the leader, which has locked the leader's row of `consumer_cursors`. A pass hands
+//! over one batch and advances the cursors in the same transaction, so that nothing is handed over twice and nothing is
+//! left out. Signals wake the relay. Since a signal may be lost, it also polls, every second by default.
 //!
 //! **Invariant:** the relay sees *that* something happened in a team, never what: an event's contents are read by its
 //! consumer, under the team's own policy.
@@ -22,7 +22,7 @@ use crate::jobs::notifier::Notifier;
 use crate::jobs::parts::JobsParts;
 use crate::tenancy::{Database, WorkerDatabase, WorkerTx};
 
-/// The first pause after a signal that led to no work: the transaction that it announced may not be visible yet.
+/// The first pause after work or a signal. A signal may come before its transaction is visible to the relay.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long [`Relay::begin`] waits for another leader before it assumes that the leader has created the cursors.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ pub(super) struct Relay {
     durable: Vec<&'static ConsumerDef>,
     notifier: Notifier,
     poll: Duration,
-    /// The requests that come next.
+    /// The place in the requests at which the next batch begins.
     scan: Scan,
     /// Whether requests wait for the locks of their keys.
     is_blocked: bool,
@@ -69,7 +69,8 @@ impl Relay {
     /// Creates the cursor of every durable consumer that has none, or waits until the leader has done so.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]. After other errors it tries again.
+    /// [`Error::Unavailable`] if the database can't be reached. After any other error, this tries again until
+    /// [`BEGIN_TIMEOUT`].
     pub(super) async fn begin(&mut self) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < BEGIN_TIMEOUT {
@@ -85,6 +86,7 @@ impl Relay {
         Ok(())
     }
 
+    /// Hands over jobs and events, for ever.
     pub(super) async fn run(mut self) {
         let mut pause = self.poll;
         loop {
@@ -107,7 +109,10 @@ impl Relay {
 
     /// Handles a failed pass: hands over its requests one by one, since the failure of one must not stop the others.
     async fn recover(&mut self, error: &Error) {
-        tracing::warn!("jobs: relay: handing over a batch failed: {}", cause(error));
+        tracing::warn!(
+            "jobs: relay: handing over a batch failed, so its job requests are tried one by one: {}",
+            cause(error)
+        );
         if let Err(error) = self.one_by_one().await {
             tracing::warn!(
                 "jobs: relay: handing over jobs one by one failed too: {}",
@@ -116,8 +121,8 @@ impl Relay {
         }
     }
 
-    /// Hands over the requests of the next batch, each in a transaction of its own. Refuses those that fail for what is in
-    /// their row.
+    /// Hands over the requests of the next batch, each in a transaction of its own. Refuses those that fail because of
+    /// what is in their row.
     async fn one_by_one(&mut self) -> Result<()> {
         let mut tx = self.workers.begin().await?;
         let requests = requests::next(&mut tx, &self.scan, BATCH).await?;
@@ -131,7 +136,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Returns false if another process is the leader.
+    /// Hands over one request, or marks it as refused. Returns false if another process is the leader.
     async fn hand_over_one(&mut self, request: RequestId) -> Result<bool> {
         let mut tx = self.workers.begin().await?;
         if !lead(&mut tx).await? {
@@ -190,13 +195,13 @@ impl Relay {
     }
 }
 
-/// Whether a batch is the last one of a scan.
+/// Returns whether a batch is the last one of a scan, because it read fewer than [`BATCH`] requests.
 fn is_partial(read: impl TryInto<i64>) -> bool {
     read.try_into().is_ok_and(|read| read < BATCH)
 }
 
-/// Whether an error is caused by what a row holds, so that it would be the same at the next attempt: not by a missing right or
-/// table, nor by a database that can't be reached.
+/// Returns whether an error is caused by the content of a row, so that the next attempt would fail in the same way. A
+/// missing right, a missing table or an unreachable database is another kind of error.
 fn is_of_its_row(error: &Error) -> bool {
     match error {
         Error::Invalid(_) | Error::BadRequest { .. } | Error::Conflict { .. } => true,
@@ -211,7 +216,7 @@ async fn lead(tx: &mut WorkerTx) -> Result<bool> {
     if tx.fetch_optional(leader).await?.is_some() {
         return Ok(true);
     }
-    // Another process is the leader, or the row was never made.
+    // Another process is the leader, or the row does not exist yet.
     let first = sqlx::query(
         "INSERT INTO consumer_cursors (consumer, transaction_id, event_id, system_identifier)
          SELECT '', 0, '00000000-0000-0000-0000-000000000000', ''

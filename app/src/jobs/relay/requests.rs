@@ -1,12 +1,13 @@
 //! Hands job requests over to the queue.
 //!
-//! The queue's own `add_jobs` waits for the advisory lock of a job's key, and any session of the database can hold such a
-//! lock. So the relay tries the locks first: a request whose key is locked stays in the table, and the others don't wait for
-//! it.
+//! The queue's own `add_jobs` waits for the advisory lock of a job's key, and any session of the database can hold such
+//! a lock. So the relay tries the locks first: a request whose key is locked stays in the table, and the others don't
+//! wait for it.
 //!
 //! **Invariant:** of the requests of one key that a scan sees, a newer one is never handed over before an older one. (A
-//! request that is committed behind the place of a scan is seen by the next one.) A batch takes either all of its requests of a key or none, since a lock is tried once for each key; and a
-//! [`Scan`] that has found a key locked takes none of its later requests.
+//! request that is committed behind the place of a scan is seen by the next scan.) A lock is tried once for each key,
+//! so a batch takes either all of its requests of a key or none. A [`Scan`] that has found a key locked takes none of
+//! its later requests.
 
 use std::fmt;
 
@@ -40,10 +41,10 @@ impl fmt::Display for RequestId {
 
 /// A pass over all requests, from the oldest to the newest, in batches.
 ///
-/// A batch reads a bounded number of rows, so that requests with locked keys, however many, neither fill all batches nor make
-/// each of them longer. The scan begins again at the oldest request when it has reached the newest one, or as soon as it has
-/// handed over as many requests as it left. So locked keys are tried again even if requests come in faster than they are
-/// handed over, and reading the locked ones again is at most half of the work.
+/// A batch reads a bounded number of rows. So requests with locked keys, however many, neither fill all batches nor
+/// make each batch longer. The scan begins again at the oldest request when it has reached the newest one, or when it
+/// has handed over as many requests as it left. So locked keys are tried again even if requests arrive faster than they
+/// are handed over, and reading the locked ones again is at most half of the work.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// The last request that was read.
@@ -55,7 +56,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Moves on past a batch whose transaction has committed.
+    /// Moves on to the requests after a batch whose transaction has committed.
     pub(super) fn advance(&mut self, batch: Batch) {
         self.after = batch.last.unwrap_or(self.after);
         self.locked.extend(batch.locked);
@@ -63,12 +64,13 @@ impl Scan {
         self.left += batch.left;
     }
 
-    /// The number of requests that the scan has left because of locked keys.
+    /// Returns the number of requests that the scan has left because of locked keys.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
 
-    /// Begins again at the oldest request, if it is time to. `is_at_end`: no requests come after the last batch.
+    /// Begins again at the oldest request, if no requests come after the last batch (`is_at_end`), or if enough
+    /// requests were handed over.
     pub(super) fn restart_if_due(&mut self, is_at_end: bool) {
         if is_at_end || self.handed_over >= self.left {
             *self = Self::default();
@@ -79,7 +81,7 @@ impl Scan {
 /// The result of handing over one batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batch {
-    /// The number of requests that were handed over or quarantined.
+    /// The number of requests that were handed over or refused.
     pub(super) done: u64,
     /// The number of requests that stay because another session holds the lock of their key.
     pub(super) left: u64,
@@ -87,7 +89,7 @@ pub(super) struct Batch {
     pub(super) read: u64,
     /// The newest request of the batch.
     last: Option<RequestId>,
-    /// Locks that another session holds, as far as the scan did not know them.
+    /// The locks that another session holds and that the scan did not know.
     locked: Vec<i32>,
 }
 
@@ -99,7 +101,7 @@ pub(super) async fn hand_over_next(tx: &mut WorkerTx, scan: &Scan, limit: i64) -
     hand_over(tx, "(id, team_id) > ($3, $4)", scan.after, &scan.locked, limit).await
 }
 
-/// Hands over one request, unless it has gone, was refused, or its key is locked.
+/// Hands over one request, unless it is gone, was refused, or has a locked key.
 ///
 /// # Errors
 /// As [`hand_over_next`].
@@ -107,10 +109,10 @@ pub(super) async fn hand_over_one(tx: &mut WorkerTx, scan: &Scan, request: Reque
     hand_over(tx, "(id, team_id) = ($3, $4)", request, &scan.locked, 1).await
 }
 
-/// Hands over the oldest requests for which `condition` holds. Requests that the queue could not decode are quarantined in
-/// this table.
+/// Hands over the oldest requests for which `condition` holds. Requests that the queue could not decode are marked as
+/// refused, and stay in their table.
 ///
-/// A batch puts one job for each key into the queue: the newest one, at the time that the first one asked for.
+/// A batch puts one job for each key into the queue: the newest one, at the earliest time that one of them asked for.
 async fn hand_over(tx: &mut WorkerTx, condition: &str, place: RequestId, locked: &[i32], limit: i64) -> Result<Batch> {
     let sql = format!(
         "WITH page AS MATERIALIZED (
@@ -169,7 +171,7 @@ async fn hand_over(tx: &mut WorkerTx, condition: &str, place: RequestId, locked:
     let row = tx.fetch_one(query).await?;
     let (taken, quarantined): (i64, i64) = (row.try_get("taken")?, row.try_get("quarantined")?);
     if quarantined > 0 {
-        tracing::error!("jobs: {quarantined} job requests were quarantined: {UNREADABLE}");
+        tracing::error!("jobs: {quarantined} job requests are refused: {UNREADABLE}");
     }
     let changes: serde_json::Value = row.try_get("changes")?;
     for change in changes.as_array().into_iter().flatten() {
@@ -190,7 +192,7 @@ async fn hand_over(tx: &mut WorkerTx, condition: &str, place: RequestId, locked:
     })
 }
 
-/// The next requests of a scan, at most `limit`.
+/// Returns the next requests of a scan, at most `limit`.
 ///
 /// # Errors
 /// Those of any database statement.
@@ -237,7 +239,7 @@ struct Change {
 
 /// Cancels or retries a job.
 async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
-    // The queue's ids are shared by all teams: it must be a job of the request's team.
+    // All teams share the queue's ids, so the query checks that the job belongs to the request's team.
     let query = sqlx::query(
         "SELECT j.id, j.attempts, j.max_attempts, j.locked_at IS NOT NULL AS held FROM graphile_worker._private_jobs j
          WHERE j.id = $1 AND j.payload #>> '{context,team_id}' = $2::text FOR UPDATE",
@@ -256,8 +258,8 @@ async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             let query = sqlx::query("SELECT FROM graphile_worker.complete_jobs(ARRAY[$1::bigint])");
             tx.execute(query.bind(id(&job)?)).await?;
         }
-        // A worker has fetched it, and can't be stopped from beginning it: that attempt is the last one. A worker that gives
-        // the job back without having begun it does not count the attempt, unless the job is marked as retired.
+        // A worker has fetched the job, and may begin it at any time. That attempt becomes the last one. A worker that
+        // gives the job back before it begins does not count the attempt, unless the job is marked as retired.
         ("cancel", true) => {
             let query = sqlx::query(
                 "WITH cancelled AS (
@@ -268,7 +270,7 @@ async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             tx.execute(query.bind(id(&job)?)).await?;
         }
         ("retry", false) => {
-            // Attempts are numbered on.
+            // The numbers of attempts continue. So a job that was given up gets a higher maximum.
             let max_attempts = if attempts >= max_attempts {
                 attempts.saturating_add(change.max_attempts)
             } else {
@@ -279,8 +281,8 @@ async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
             let query = query.bind(id(&job)?).bind(i32::from(attempts));
             tx.execute(query.bind(i32::from(max_attempts))).await?;
         }
-        // A worker is about to begin it. If it was cancelled meanwhile, that attempt is the first of those that a retry gives
-        // to a job that was given up.
+        // A worker is about to begin the job. If the job was cancelled meanwhile, that attempt counts as the first of those
+        // that a retry gives.
         ("retry", true) => {
             let query = sqlx::query(
                 "WITH revived AS (
@@ -296,7 +298,8 @@ async fn apply_change(tx: &mut WorkerTx, change: &Change) -> Result<()> {
     Ok(())
 }
 
-/// Enqueues a job again that is gone from the queue, under a key, so that several requests put it there once.
+/// Enqueues a job that is gone from the queue again. It gets a deduplication key, so that several requests enqueue it
+/// once.
 async fn enqueue_again(tx: &mut WorkerTx, change: &Change) -> Result<()> {
     let query = sqlx::query(
         "SELECT FROM graphile_worker.add_jobs(ARRAY[ROW($1, $2::json, NULL, now(), $3, $4, 0, NULL

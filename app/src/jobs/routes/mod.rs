@@ -66,7 +66,7 @@ impl SessionParams {
 
 /// Lists job sessions, the newest first.
 ///
-/// A page is at most 1 MiB: it ends early, with `next`. Long values are cut (`truncated`).
+/// A page that would exceed 1 MiB ends early, with `next`. Long values are cut (`truncated`).
 #[utoipa::path(
     get, path = "/job-sessions", tag = "jobs",
     params(SessionParams, PageParams),
@@ -106,14 +106,15 @@ async fn get_job_session(team: Team, Path(session_id): Path<Uuid>) -> Result<Jso
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ActionParams {
-    /// Only actions after this number. A client that has the actions up to it thus receives all others, without a gap.
+    /// Only actions after this number. A client that has the actions up to this number thus receives all others,
+    /// without a gap.
     after_seq: Option<String>,
     #[serde(flatten)]
     #[param(ignore)]
     page: PageParams,
 }
 
-/// Lists a session's actions, in order. A page is at most 1 MiB: it ends early, with `next`.
+/// Lists a session's actions, in order. A page that would exceed 1 MiB ends early, with `next`.
 #[utoipa::path(
     get, path = "/job-sessions/{session_id}/actions", tag = "jobs",
     params(("session_id" = Uuid, Path, description = "The session"), ActionParams, PageParams),

@@ -20,8 +20,8 @@ pub struct SessionFeedPage {
     pub now: Snapshot,
 }
 
-/// Reads the next sessions that changed in a window, and their new actions, at most `limit` rows. It is one statement,
-/// so that all is read at one time.
+/// Reads the next sessions that changed in a window, and their new actions, at most `limit` rows. One statement reads
+/// all of it, so that it is the state at one time.
 ///
 /// # Errors
 /// Those of any database statement.

@@ -15,7 +15,7 @@ use crate::tenancy::TeamTx;
 /// Maximum number of actions of each session in a story.
 const MAX_ACTIONS_PER_SESSION: i64 = 50;
 
-/// Maximum number of bytes of sessions, and also of their actions, that are read for a story.
+/// Maximum size of the sessions that are read for a story, in bytes. The same limit applies to their actions.
 const MAX_BYTES: i64 = 2 << 20;
 
 /// A session of a story.
@@ -23,14 +23,16 @@ const MAX_BYTES: i64 = 2 << 20;
 pub struct StorySession {
     /// The session, without its input.
     pub session: SessionView,
-    /// Its first actions. Empty for the last sessions of a story whose actions are long.
+    /// Its first actions, with long values cut. If a story has more bytes of actions than are read, its last sessions
+    /// have none.
     pub actions: Vec<ActionView>,
     /// The session whose work enqueued it.
     pub requested_by: Option<Uuid>,
 }
 
 /// Returns the sessions of a story, oldest first, without inputs, each with its first actions in order. The flag is
-/// true if there are more sessions or actions than fit into a story.
+/// true if sessions or actions were left out because of the maximum size. It does not show that there are more sessions
+/// than `limit`.
 ///
 /// # Errors
 /// Those of any database statement.
@@ -78,8 +80,8 @@ pub async fn of_story(tx: &TeamTx, correlation_id: Uuid, limit: i64) -> Result<(
     Ok((sessions, truncated))
 }
 
-/// Returns the session that enqueued this one, from its context. Returns `None`, and counts an unreadable value, if SQL
-/// has written something other than an id.
+/// Returns the session that enqueued this one, from its context. If SQL has written something other than an id, this
+/// returns `None` and counts an unreadable value.
 fn requested_by(row: &PgRow) -> Result<Option<Uuid>> {
     let Some(id) = row.try_get::<Option<&str>, _>("asked_by")? else {
         return Ok(None);
@@ -91,7 +93,7 @@ fn requested_by(row: &PgRow) -> Result<Option<Uuid>> {
     Ok(id)
 }
 
-/// Returns whether there are more rows than fit.
+/// Returns whether rows were left out because of the maximum size.
 fn has_more(rows: &[PgRow]) -> Result<bool> {
     let found = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>("found"))?;
     Ok(usize::try_from(found).is_ok_and(|found| found > rows.len()))
