@@ -16,13 +16,13 @@ pub(super) enum CloseReason {
     GoingAway,
     /// A message was too large.
     TooBig,
-    /// The client sent an invalid WebSocket frame, or a valid one that isn't allowed at that point.
+    /// The client sent an invalid WebSocket frame, or a valid frame that isn't allowed at that point.
     ProtocolError,
     /// A text was not UTF-8.
     InvalidUtf8,
     /// An internal error.
     Broken,
-    /// The token has expired with which the socket, or the ticket for it, was requested.
+    /// The token with which the socket or its ticket was requested has expired.
     CredentialExpired,
     /// The member is no longer in the team, or the API key was revoked.
     NotAMember,
@@ -33,7 +33,8 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Returns the close code and the reason. From 4000 on, codes are the application's own (RFC 6455 §7.4).
+    /// Returns the close code and the reason; `None` if the service sends no close frame of its own. Codes from 4000 on
+    /// are the application's own (RFC 6455 §7.4).
     pub(super) fn code(self) -> Option<(u16, &'static str)> {
         match self {
             Self::Gone | Self::Closed => None,
@@ -63,7 +64,7 @@ impl CloseReason {
         }
     }
 
-    /// Classifies an error of the socket.
+    /// Returns why the socket is closed after an error of the WebSocket library.
     pub(super) fn from_error(error: &axum::Error) -> Self {
         let mut next = Some(error as &(dyn std::error::Error + 'static));
         while let Some(error) = next {
@@ -79,12 +80,12 @@ impl CloseReason {
         Self::Gone
     }
 
-    /// Whether nothing more can be read from the socket after this error.
+    /// Returns whether nothing more can be read from the socket after this error.
     pub(super) fn is_unreadable(self) -> bool {
         matches!(self, Self::TooBig | Self::ProtocolError | Self::InvalidUtf8)
     }
 
-    /// Whether the error means that this socket's member has no access any more.
+    /// Returns whether the error means that the socket's member has lost its access.
     pub(super) fn is_access_refusal(error: &Error) -> bool {
         matches!(
             error,

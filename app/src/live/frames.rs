@@ -1,6 +1,7 @@
 //! Frames between client and service: one JSON object in each text message.
 //!
-//! A frame is the same for all who follow a topic: sentences contain the ids of people, and a page writes "You" itself.
+//! A frame is the same for all subscribers of a topic: sentences contain the ids of people, and a page writes "You"
+//! itself.
 
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
@@ -164,7 +165,7 @@ pub struct JobSessionUpdate {
 }
 
 impl ServerFrame {
-    /// Encodes the frame. Cheap to clone: all who follow a topic receive the same bytes.
+    /// Encodes the frame. The result is cheap to clone: all subscribers of a topic receive the same bytes.
     ///
     /// # Errors
     /// [`Error::Internal`] if it can't be encoded, which doesn't happen.
@@ -198,7 +199,8 @@ pub(super) fn thread_frames(from: Cursor, changes: Changes) -> Result<Vec<Thread
         at.revision = revision;
         steps.push((at, changed(&message), vec![message]));
     }
-    // A message that was changed before this read already has its new content.
+    // A message that was created and then changed before this read already has its new content, without a step of its
+    // own. So the last step reaches the end of the page.
     if let Some((last, ..)) = steps.last_mut() {
         *last = changes.to;
     }
@@ -349,7 +351,7 @@ fn chunks<M: Serialize>(messages: Vec<M>) -> Result<Vec<Vec<M>>> {
 /// Parses a client's frame.
 ///
 /// # Errors
-/// For an invalid frame, also for a JSON list, which serde would accept for a tagged type.
+/// An error of serde for an invalid frame. A JSON list is invalid, although serde would accept it for a tagged type.
 pub(super) fn client_frame(text: &str) -> Result<ClientFrame, serde_json::Error> {
     match text.trim_start().starts_with('[') {
         true => Err(serde::de::Error::custom("a frame must be an object, not a list")),

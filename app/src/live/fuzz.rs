@@ -1,4 +1,4 @@
-//! Parses what clients of live sockets send, without a socket: for fuzzing.
+//! Parses what clients of live sockets send, without a socket. It is for fuzzing.
 
 use super::frames::{ClientFrame, bad_frame};
 use super::topic::Topic;

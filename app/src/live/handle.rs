@@ -36,9 +36,9 @@ struct LiveInner {
 }
 
 impl Live {
-    /// Starts to receive the signals of `database` and those of other processes. For the latter it opens its own
-    /// connections, with the options in `direct`. Without `direct`, changes by other processes are found by polling, up
-    /// to a second later.
+    /// Starts the live service. It receives the signals of `database` and those of other processes. For the signals of
+    /// other processes it opens its own connections, with the options in `direct`. Without `direct`, polling finds the
+    /// changes of other processes, up to one [`LiveOptions::poll_interval`] later.
     ///
     /// # Errors
     /// [`Error::Internal`] if `database` has no [`Signals`].
@@ -84,7 +84,7 @@ impl Live {
         let _ = tokio::time::timeout(timeout, open.wait_for(|open| *open == 0)).await;
     }
 
-    /// Reserves one of the sockets of this process for a member that was just authenticated.
+    /// Reserves one of this process's sockets for a member that was just authenticated.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the limit of open sockets is reached.
@@ -127,8 +127,7 @@ impl Live {
     }
 }
 
-/// Counts one socket. When it is dropped, the socket is no longer counted, also if the client disconnects during the
-/// upgrade.
+/// Counts one socket until it is dropped. It is dropped, too, if the client disconnects during the upgrade.
 pub(super) struct SocketGuard {
     live: Live,
     context: SocketContext,

@@ -1,10 +1,11 @@
 //! Decides, for a signal, what to read and for which sockets. It is pure data: no sockets, no database, no clock.
 //!
 //! **Threads** are read once for all their followers. The hub knows the position up to which a thread was delivered
-//! (`delivered_to`), and each delivery has a start and an end position. A follower that isn't at its start (a new one,
-//! or one that was too slow) reads for itself until it is.
+//! (`delivered_to`), and each delivery has a start and an end position. A follower may not be at the start of a
+//! delivery, because it is new or was too slow. It then reads for itself until it has reached the position of the
+//! deliveries.
 //!
-//! **All other topics** are read by each follower for itself: a signal wakes it.
+//! **All other topics** are read by each follower for itself, when a signal wakes it.
 //!
 //! **Invariant:** at most one read of a thread is in progress, so its deliveries follow each other without a gap. A
 //! signal that arrives meanwhile is remembered, and leads to another read.
@@ -51,7 +52,7 @@ pub enum HubAction {
         /// The position up to which it was delivered.
         after: Cursor,
     },
-    /// Tell these sockets to read the topic themselves.
+    /// Wake these sockets, which then read the topic themselves.
     Wake {
         /// The topic that has changed.
         team_topic: TeamTopic,
@@ -70,7 +71,7 @@ pub enum HubAction {
 pub enum ReadOutcome {
     /// Read up to this position; the flag says whether there is more.
     To(Cursor, bool),
-    /// The read failed. The next look-up finds that the thread has moved on.
+    /// The read failed. The next look-up finds that the thread has changes that were not delivered.
     Failed,
 }
 
@@ -176,13 +177,13 @@ impl Hub {
             (JOB_SESSIONS_NAME, _) => actions.extend(team.wake(TeamTopic::JobSessions)),
             (RUNS_NAME, _) => actions.extend(team.wake(TeamTopic::Runs)),
             (NOTIFICATIONS_NAME, Some(person)) => actions.extend(team.wake(TeamTopic::Notifications(person))),
-            // A topic of another version.
+            // A topic that only another version of the service knows.
             _ => {}
         }
         actions
     }
 
-    /// Handles a thread's current position, which a look-up found.
+    /// Handles a thread's current position, which a look-up or a follower found.
     pub fn thread_head(&mut self, team_id: Uuid, thread_id: Uuid, head: Cursor) -> Option<HubAction> {
         let team = self.teams.get_mut(&team_id)?;
         let delivered_to = team.followed.get(&TeamTopic::Thread(thread_id))?.delivered_to;
@@ -202,7 +203,7 @@ impl Hub {
         let Some(followed) = self.followed(team_id, TeamTopic::Thread(thread_id)) else {
             return nothing;
         };
-        // All followers left during the read, and others came since: the read isn't for them.
+        // All followers left during the read, and other followers may have come since. The result is not for them.
         if followed.read == ThreadRead::Idle || followed.delivered_to != Some(after) {
             return nothing;
         }
@@ -224,7 +225,8 @@ impl Hub {
         (followers, next)
     }
 
-    /// Wakes the followers of a team's threads, sessions and runs, whether or not there was a signal.
+    /// Wakes the subscribers of the topics `threads`, `job-sessions` and `runs` of a team, whether or not there was a
+    /// signal.
     pub fn wake_feeds(&self, team_id: Uuid) -> Vec<HubAction> {
         let Some(team) = self.teams.get(&team_id) else {
             return Vec::new();
@@ -283,7 +285,7 @@ impl Hub {
         }
     }
 
-    /// Panics if the two indexes of subscriptions disagree.
+    /// Checks that the two indexes of subscriptions agree. Panics if they don't.
     #[cfg(test)]
     fn check_invariants(&self) {
         for (socket, (team_id, team_topics)) in &self.sockets {
@@ -318,7 +320,7 @@ impl TeamState {
         let team_topic = TeamTopic::Thread(thread_id);
         let followed = self.followed.get_mut(&team_topic)?;
         match (followed.read, followed.delivered_to) {
-            // Its followers are new, and read its position themselves.
+            // The thread's followers are new, and read its position themselves.
             (ThreadRead::Idle, None) => self.wake(team_topic),
             (ThreadRead::Idle, Some(after)) => {
                 followed.read = ThreadRead::Reading;

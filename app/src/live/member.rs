@@ -20,13 +20,19 @@ pub(super) enum MemberId {
 }
 
 impl TeamMember {
+    /// Returns the member that a context acts for.
+    ///
     /// # Errors
     /// [`Error::Internal`] for the system, which never opens a socket.
     pub(super) fn of(context: &Context) -> Result<Self> {
         let id = match (context.person_id(), &context.actor) {
             (Some(person), _) => MemberId::Person(person),
             (None, Actor::ApiKey { id, .. }) => MemberId::ApiKey(*id),
-            _ => return Err(Error::internal("a socket without a member")),
+            _ => {
+                return Err(Error::internal(
+                    "a live socket was requested without a person or an API key",
+                ));
+            }
         };
         Ok(Self {
             team_id: context.team_id,

@@ -1,17 +1,17 @@
 //! The live service: it sends changes to clients over WebSockets, in order and without a gap.
 //!
-//! **Parts.** A transaction that posts to a thread or changes an inbox publishes a signal after its commit
-//! ([`signals`](crate::signals)), which waits, merged with others. One task, the *service*, takes the signals and asks the *hub* what to do. It reads the
-//! changes of a thread once for all its subscribers, and puts them into the *inboxes* of their sockets. Each *socket*
-//! has its own task.
+//! **Parts.** A transaction that changes threads, notifications, job sessions or runs publishes a signal after its
+//! commit ([`signals`](crate::signals)). Signals wait in a mailbox, where equal ones are merged. One task, the
+//! *service*, takes the signals and asks the *hub* what to do. It reads the changes of a thread once for all its
+//! subscribers, and puts them into the *inboxes* of their sockets. Each *socket* has its own task.
 //!
-//! **Signals carry no content.** A signal says only what to read. In addition, the service looks up everything that is
-//! followed once a second. So a lost signal causes a delay, but never a lost message.
+//! **Signals carry no content.** A signal says only what to read. In addition, once a second by default, the service
+//! looks up everything that is followed. So a lost signal causes a delay, but never a lost message.
 //!
-//! **The way of a message:** commit, signal, one read of the thread after the position that was delivered last, encoded
-//! frames that all subscribers share, one queue for each socket, the network. A socket sends a delivery only if it
-//! begins exactly at its client's position. The socket reads anything that is missing itself, as its own member, under
-//! the team's policies.
+//! **The way of a message:** commit, signal, one read of the thread from the position up to which it was delivered,
+//! encoded frames that all subscribers share, one queue for each socket, the network. A socket sends a delivery only if
+//! it begins exactly at its client's position. The socket reads anything that is missing itself, as its own member,
+//! under the team's policies.
 //!
 //! **Invariant:** a client has received a thread's messages from its start position without a gap, and the next frame
 //! continues there.

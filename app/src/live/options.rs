@@ -5,10 +5,11 @@ use std::time::Duration;
 /// Options of the live service. The defaults suit a service; tests use shorter times.
 #[derive(Debug, Clone)]
 pub struct LiveOptions {
-    /// How often the service looks up the positions of followed topics, and whether their subscribers may still read
-    /// them.
+    /// Interval at which the service looks up the positions of followed topics, and whether their subscribers may still
+    /// read them.
     pub poll_interval: Duration,
-    /// Maximum number of concurrent reads on behalf of all subscribers.
+    /// Maximum number of concurrent database reads. It limits the shared reads of the service, and separately the reads
+    /// of all sockets for themselves.
     pub max_concurrent_reads: usize,
     /// Maximum time to write a frame to a client.
     pub write_timeout: Duration,

@@ -1,4 +1,4 @@
-//! The short queue from the service's task to a socket's own task. The service never waits for it.
+//! The short queue from the service's task to a socket's own task. The service never waits for room in it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -112,7 +112,7 @@ async fn open_live_socket(
     let tx = team.read().await?;
     let context = tx.context().clone();
     tx.commit().await?;
-    // Checked after the membership: for a caller who isn't in the team, this address doesn't exist.
+    // The upgrade is checked after the membership: for a caller who isn't in the team, this address doesn't exist.
     let Upgrade(upgrade) = upgrade?;
     let guard = live.admit(&team, &context)?;
     let upgrade = upgrade
@@ -145,7 +145,7 @@ impl<S: ServiceState> FromRequestParts<S> for Upgrade {
     }
 }
 
-/// RFC 6455 §4.1: the key is 16 random bytes, in base64.
+/// Checks the header `Sec-WebSocket-Key`: it must be 16 random bytes in base64 (RFC 6455 §4.1).
 fn check_key(headers: &HeaderMap) -> Result<()> {
     // If the header is missing, the extractor reports it.
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
@@ -159,7 +159,8 @@ fn check_key(headers: &HeaderMap) -> Result<()> {
     })
 }
 
-/// Refuses pages of other origins, which could use what their visitor's browser sends. Programs send no `Origin`.
+/// Refuses requests from pages of other origins. Such a page could use credentials that its visitor's browser sends.
+/// Programs send no `Origin`.
 fn refuse_foreign_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());

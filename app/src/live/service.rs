@@ -54,6 +54,7 @@ enum FinishedRead {
     },
 }
 
+/// The service's task: its inputs, and the state that it alone changes.
 pub(super) struct LiveService {
     pub(super) database: Database,
     pub(super) options: LiveOptions,
@@ -234,7 +235,8 @@ impl LiveState {
         if pending.everything {
             return self.look_up_everything();
         }
-        // Threads that are named come first, so that the look-up of all threads doesn't read them a second time.
+        // Signals that name a thread come first, so that the look-up of all threads doesn't read that thread a second
+        // time.
         let (several, named): (Vec<Signal>, Vec<Signal>) =
             pending.signals.into_iter().partition(|signal| signal.topic == THREADS);
         named
@@ -244,7 +246,7 @@ impl LiveState {
             .collect()
     }
 
-    /// For each team with sockets: looks up all followed topics, and whether the members still have access.
+    /// Looks up, for each team with sockets, all followed topics, and whether the members still have access.
     fn look_up_everything(&mut self) -> Vec<HubAction> {
         self.members
             .keys()
@@ -267,7 +269,9 @@ impl LiveState {
                     Ok(Some(page)) => ReadOutcome::To(page.to, page.more),
                     Ok(None) => ReadOutcome::Failed,
                     Err(error) => {
-                        tracing::debug!("live: could not read a thread: {error}");
+                        tracing::debug!(
+                            "live: could not read the thread {thread_id}; the next look-up finds its changes: {error}"
+                        );
                         ReadOutcome::Failed
                     }
                 };
@@ -291,7 +295,7 @@ impl LiveState {
                 let mut actions = match result {
                     Ok(result) => self.apply_look_up(team_id, result),
                     Err(error) => {
-                        tracing::debug!("live: could not look up a team's changes: {error}");
+                        tracing::debug!("live: could not look up the changes of the team {team_id}: {error}");
                         Vec::new()
                     }
                 };

@@ -1,7 +1,7 @@
 //! Reads on behalf of all subscribers: pages of threads, and, once a second, the positions of all followed topics.
 //!
-//! These transactions run as the system, in one team, under the team's policies. In contrast, a socket reads for itself
-//! as its own member.
+//! These transactions run as the system, in one team, under the team's policies. In contrast, a socket that reads for
+//! itself does so as its own member.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub(super) struct ThreadUpdate {
     pub(super) frames: Arc<[ThreadFrame]>,
 }
 
+/// Reads the next page of a thread's changes after a position. Returns `None` if the thread does not exist.
 pub(super) async fn thread_update(
     database: &Database,
     team_id: Uuid,
@@ -32,7 +33,7 @@ pub(super) async fn thread_update(
     after: Cursor,
 ) -> Result<Option<ThreadUpdate>> {
     let tx = database.read(&Context::system(team_id, "live")).await?;
-    // The transaction only reads, so it may be rolled back by its drop while the frames are sent.
+    // The transaction only reads, so it needs no commit: its drop rolls it back.
     let Some(changes) = threads::changes(&tx, thread_id, after, PAGE_ROWS).await? else {
         return Ok(None);
     };
@@ -66,6 +67,7 @@ pub(super) struct LookUpResult {
     pub(super) removed: HashSet<MemberId>,
 }
 
+/// Looks up what has changed in a team, and which members have left it.
 pub(super) async fn look_up(database: &Database, request: LookUpRequest) -> Result<LookUpResult> {
     let tx = database.read(&Context::system(request.team_id, "live")).await?;
     let heads = match request.threads.as_slice() {

@@ -3,12 +3,12 @@
 //!
 //! **Threads.** The socket knows the cursor that its client has. A delivery that begins there is sent. A delivery that
 //! ends before it is ignored, because the client has its content. Any other delivery means that something is missing:
-//! then the socket reads for itself, page by page, at the pace at which its client takes them, until a delivery fits
-//! again. So the client receives each change exactly once, whatever gets lost before it reaches the socket.
+//! then the socket reads for itself, page by page, as fast as its client takes the pages, until a delivery fits again.
+//! So the client receives each change exactly once, even if deliveries are lost on the way to the socket.
 //!
-//! **A client that doesn't read** makes the write of a frame wait. Deliveries that don't fit into the short queue
-//! meanwhile are dropped, to be read again later. After [`LiveOptions::write_timeout`](super::LiveOptions) the socket
-//! is closed with a reason.
+//! **A client that doesn't read** makes the write of a frame wait. Meanwhile, deliveries that don't fit into the short
+//! queue are dropped. The socket reads their content itself later. After
+//! [`LiveOptions::write_timeout`](super::LiveOptions) the socket is closed with a reason.
 
 use std::future::pending;
 use std::time::Duration;
@@ -26,14 +26,14 @@ use super::subscriptions::{PullResult, Subscriptions};
 use crate::error::Result;
 use crate::wide_events::WideEvent;
 
-/// Delay before the next read after the database was not available.
+/// Delay before the next read after a read that failed.
 const READ_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Close timeout, as a multiple of the write timeout: a client that begins to read again still receives the reason.
 const CLOSE_TIMEOUT_FACTOR: u32 = 3;
 /// Maximum time to wait for the client's close frame.
 const CLOSE_REPLY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a socket stays open after a protocol error of its client.
+/// How long a socket stays open after its close frame if nothing more can be read from the client.
 const LINGER_TIME: Duration = Duration::from_millis(500);
 
 /// Serves a socket until it is closed.
@@ -101,7 +101,8 @@ where
                 }
             };
             let event = tokio::select! {
-                // In this order: what closes the socket, then the client's messages, then deliveries.
+                // In this order: the end of the credential, then the inbox (control signals before deliveries), then
+                // the client's messages, then the socket's own reads.
                 biased;
                 () = expired => SocketEvent::Expired,
                 item = self.inbox.next() => SocketEvent::InboxItem(item),
@@ -119,7 +120,9 @@ where
                     if CloseReason::is_access_refusal(&error) {
                         return Err(CloseReason::NotAMember);
                     }
-                    tracing::debug!("live: a socket could not read: {error}");
+                    tracing::debug!(
+                        "live: a socket could not read one of its topics and tries again in a second: {error}"
+                    );
                     self.subscriptions.pause(Instant::now() + READ_RETRY_DELAY);
                 }
                 SocketEvent::Ping => {
@@ -223,7 +226,8 @@ where
                 cursor,
             }) => match self.subscriptions.subscribe(topic, seq, revision, cursor) {
                 Ok(team_topic) => {
-                    // Before the socket reads the topic's position, so that no change between the two is missed.
+                    // This comes before the socket reads the topic's position, so that no change between the two is
+                    // missed.
                     self.context.follow(team_topic);
                     None
                 }
@@ -250,7 +254,7 @@ where
         }
     }
 
-    /// Closes the socket, and sends the reason if the client is still connected.
+    /// Closes the socket. If the client is still connected, it receives the reason.
     async fn finish(mut self, reason: CloseReason) {
         tracing::debug!("live: a socket closes: {reason:?}");
         if reason == CloseReason::Closed {
@@ -273,7 +277,8 @@ where
             return;
         };
         if reason.is_unreadable() {
-            // The client's answer can't be read, and closing while the client still sends would discard the reason.
+            // The client's answer can't be read. If the socket were closed while the client still sends, the network
+            // would discard the reason.
             sleep(LINGER_TIME).await;
             return;
         }

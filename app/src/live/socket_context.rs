@@ -1,4 +1,4 @@
-//! Defines what a socket's task needs to know: its member, and what it shares with other sockets.
+//! Defines what a socket's task needs: its member, and what it shares with other sockets.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) struct SocketContext {
     pub(super) database: Database,
     /// Begins read-only transactions as the socket's own member, so that each read checks the member's access again.
     pub(super) entry: Arc<Entry>,
-    /// When the credential expires with which the socket was opened.
+    /// The time at which the credential of the request that opened the socket expires.
     pub(super) expires_at: Option<Instant>,
     pub(super) options: Arc<LiveOptions>,
     /// Limits concurrent reads, so that a thousand sockets that reconnect at once leave database connections for
@@ -32,7 +32,8 @@ pub(super) struct SocketContext {
 }
 
 impl SocketContext {
-    /// Returns the topic of a topic for this member. An API key has no notifications: returns `None`.
+    /// Returns the hub's topic for a client's topic. Returns `None` for the notifications of an API key, which has
+    /// none.
     pub(super) fn team_topic(&self, topic: Topic) -> Option<TeamTopic> {
         match (topic, self.member.id) {
             (Topic::Thread(id), _) => Some(TeamTopic::Thread(id)),

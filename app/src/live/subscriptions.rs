@@ -78,7 +78,8 @@ impl Subscriptions {
         }
     }
 
-    /// Subscribes to a topic from the client's position. An error is a frame for the client.
+    /// Subscribes to a topic from the client's position. If that is not possible, returns the error frame for the
+    /// client.
     pub(super) fn subscribe(
         &mut self,
         topic: Topic,
@@ -116,7 +117,10 @@ impl Subscriptions {
             return error_frame("bad-frame", format!("cursor must come from a frame of {topic}"));
         };
         if !self.topics.contains_key(&topic) && self.topics.len() >= MAX_TOPICS {
-            return error_frame("too-many-topics", format!("one socket can follow {MAX_TOPICS} topics"));
+            return error_frame(
+                "too-many-topics",
+                format!("one socket can follow {MAX_TOPICS} topics: unsubscribe from one first"),
+            );
         }
         let Some(team_topic) = self.context.team_topic(topic) else {
             return error_frame(
@@ -192,8 +196,8 @@ impl Subscriptions {
         self.paused_until = Some(until);
     }
 
-    /// Reads the next page of one topic that is behind; waits while none is behind. Cancel-safe: the read continues
-    /// with the next call.
+    /// Reads the next page of a topic that may have changes for the client, and waits while there is no such topic.
+    /// Cancel-safe: the read continues with the next call.
     pub(super) async fn pull(&mut self) -> Result<PullResult> {
         if let Some(until) = self.paused_until {
             sleep_until(until).await;

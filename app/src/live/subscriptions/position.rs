@@ -1,4 +1,4 @@
-//! Keeps a client's position in one topic, and applies what was read to it.
+//! Keeps a client's position in one topic, and advances it by the pages that were read.
 
 use std::collections::HashMap;
 
@@ -24,6 +24,7 @@ pub(super) struct Subscription {
     pub(super) position: Position,
 }
 
+/// A client's position in a topic.
 pub(super) enum Position {
     /// The client's requested position; the thread hasn't been read yet.
     Requested {
@@ -51,6 +52,7 @@ pub(super) struct FeedPosition {
     /// While there are several pages: the snapshot of the first one.
     pub(super) until: Option<Snapshot>,
     pub(super) after: FeedPlace,
+    /// Whether the frame `subscribed` was sent.
     pub(super) announced: bool,
 }
 
@@ -76,7 +78,7 @@ pub(in crate::live) struct PullResult {
 }
 
 impl Subscription {
-    /// Applies a page, which for a thread was read from `from` on, and returns the frames to send.
+    /// Applies a page, and returns the frames to send. `from` is the position after which a page of a thread was read.
     pub(super) fn apply(&mut self, topic: Topic, from: Option<Cursor>, page: ReadPage) -> Result<PullResult> {
         match (page, topic) {
             (ReadPage::Head(None) | ReadPage::Thread(None), Topic::Thread(id)) => Ok(PullResult {
@@ -159,7 +161,7 @@ impl Subscription {
             return Ok(PullResult::default());
         };
         let (to, head, id) = (changes.to, changes.head, changes.thread.id);
-        // A fitting delivery was sent during this read.
+        // A delivery was sent during this read, so the page does not begin at the client's position.
         if from != Some(*cursor) {
             self.behind |= *cursor < head;
             return Ok(PullResult::default());
@@ -174,7 +176,8 @@ impl Subscription {
         })
     }
 
-    /// Applies a page of a feed. `frames` encodes it for a client that had `old` and then has `new`.
+    /// Applies a page of a feed. `frames` encodes it for a client that had everything up to the snapshot `old`, and
+    /// then has everything up to `new`.
     fn apply_feed(
         &mut self,
         topic: Topic,
