@@ -1,4 +1,4 @@
-//! A long run: its state, and the path of its log. The column `summary_json` is not in the entity. Code reads it
+//! A long run: its state, and the path of its log. The column `summary_json` is not in the entity. It is read
 //! separately, because it is long, and because it is compared byte by byte as text.
 
 use sea_orm::entity::prelude::*;
@@ -29,7 +29,7 @@ pub struct Model {
     pub started_at: Option<DateTimeUtc>,
     /// When the run ended.
     pub completed_at: Option<DateTimeUtc>,
-    /// The number of files from which its tables came.
+    /// The number of files from which the run's tables were read.
     pub input_file_count: Option<i32>,
     /// The number of tables.
     pub table_count: Option<i32>,
@@ -53,7 +53,7 @@ pub struct Model {
     pub home: Option<Uuid>,
     /// The number of seconds without a heartbeat after which the writer is considered lost.
     pub lost_after_seconds: i32,
-    /// The job session that it is part of.
+    /// The job session that created the run.
     pub job_session_id: Option<Uuid>,
     /// The story that the run belongs to.
     pub correlation_id: Uuid,

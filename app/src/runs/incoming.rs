@@ -12,13 +12,14 @@ use crate::tenancy::moments::{MUST_BE_WRITABLE, is_writable};
 
 /// The source of the lines that the service itself writes.
 pub(super) const SERVICE_SOURCE: &str = "daybook";
-/// The maximum length of a type or a source.
+/// The maximum length of a type or a source, in bytes.
 const MAX_WORD: usize = 100;
 
-/// Parses and validates one line. With a line `number`, errors name the line by it.
+/// Parses and validates one line of at most `limit` bytes. If a line `number` is given, errors name the line by it.
 ///
 /// # Errors
-/// [`Error::BadRequest`]; [`Error::Invalid`] with the field that is wrong.
+/// [`Error::Invalid`] with the field that is wrong; [`Error::BadRequest`] for text that is not JSON, without a
+/// `number`.
 pub(super) fn parse_line(text: &[u8], limit: usize, number: Option<u64>) -> Result<IncomingLine<'_>> {
     let at = |name: &str| field_path(number, name);
     if text.len() > limit {
@@ -109,7 +110,7 @@ fn field_path(number: Option<u64>, name: &str) -> String {
 }
 
 /// Returns whether all strings of a raw JSON value are valid text, without unpaired surrogates. Only payloads with an
-/// escape that may be a surrogate are parsed for this, and these are few.
+/// escape that may be a surrogate are parsed for this check, and such payloads are rare.
 fn is_text(payload: &str) -> bool {
     let bytes = payload.as_bytes();
     let escaped = || memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some();
@@ -117,7 +118,8 @@ fn is_text(payload: &str) -> bool {
     !suspicious || serde_json::from_str::<Value>(payload).is_ok()
 }
 
-/// Returns the error detail for a type that only the service writes. It explains what the client can do instead.
+/// Returns the error detail for a type that only the service writes. The detail explains what the client can do
+/// instead.
 fn reserved(kind: &str) -> Option<&'static str> {
     match kind {
         "run.completed" => Some("is written by the service: end a run with POST …/complete or POST …/cancel"),
@@ -153,7 +155,7 @@ fn refusal(text: &[u8], number: Option<u64>) -> Error {
     }
     let refused = match Json::<Shape>::from_bytes(text) {
         Err(refused) => refused,
-        // Only the stricter parser refuses it.
+        // The line has the right shape. Only the stricter parser of [`IncomingLine`] has refused it.
         Ok(_) => Error::invalid("$", "must be one JSON object in UTF-8"),
     };
     if number.is_none() {

@@ -22,7 +22,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// Parses the words that programs use for levels.
+    /// Parses a word that programs use for a level; `None` for other words.
     pub(super) fn of(word: &str) -> Option<Self> {
         Some(match word {
             "trace" | "debug" => Self::Debug,

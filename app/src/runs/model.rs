@@ -60,7 +60,7 @@ impl Tracked for run::Model {
     }
 }
 
-/// Returns the reason for which a run failed, for people: its message, or else its exit code.
+/// Returns why a run failed, as a text for people: the failure's message, or else the exit code.
 pub(super) fn reason(exit_code: Option<i32>, failure: Option<&Value>) -> Option<String> {
     let message = failure
         .and_then(|failure| failure.get("message"))

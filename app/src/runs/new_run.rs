@@ -15,7 +15,7 @@ const MAX_CHARS: usize = 200;
 const LOST_AFTER: Duration = Duration::from_secs(300);
 const LOST_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 5..=86_400;
 
-/// A run that is requested.
+/// A request to create a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
     pub(super) name: String,
@@ -104,7 +104,7 @@ pub struct Failure {
     pub message: String,
 }
 
-/// The result with which a run is ended.
+/// The result with which a writer ends a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     pub(super) status: RunStatus,
@@ -115,7 +115,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// The run succeeded.
+    /// Creates the result of a run that succeeded.
     pub fn succeeded() -> Self {
         Self {
             status: RunStatus::Succeeded,
@@ -126,7 +126,7 @@ impl Ending {
         }
     }
 
-    /// The run failed.
+    /// Creates the result of a run that failed, with a code for programs and a message for people.
     pub fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             status: RunStatus::Failed,
@@ -139,7 +139,7 @@ impl Ending {
         }
     }
 
-    /// The run is cancelled, with an optional reason.
+    /// Creates the result of a run that is cancelled, with an optional reason for people.
     pub fn cancelled(reason: Option<String>) -> Self {
         Self {
             status: RunStatus::Cancelled,

@@ -1,5 +1,5 @@
-//! The readers of logs: limits the number of streams and downloads that a process serves at the same time, and checks
-//! the permission of each again.
+//! The readers of logs. A process limits the number of streams and downloads that it serves at the same time, and
+//! checks each reader's permission again at intervals.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::http::{CREDENTIAL_EXPIRED, Team};
 use crate::wide_events::{EventError, Outcome, WideEvent};
 
-/// The maximum number of readers that read a block from the disk at the same time. The limit leaves processors for
-/// ordinary requests.
+/// The maximum number of readers that read a block from the disk at the same time. The limit leaves processors free for
+/// other requests.
 const MAX_CONCURRENT_BLOCKS: usize = 8;
 
 /// The readers of a process. Cheap to clone.
@@ -36,7 +36,7 @@ struct OpenCounts {
 }
 
 impl Readers {
-    /// Allows at most `max` readers, and at most `max_team` of one team.
+    /// Creates the readers of a process: at most `max`, and at most `max_team` of one team.
     pub(super) fn new(max: usize, max_team: usize) -> Self {
         Self(Arc::new(ReadersState {
             max,
@@ -136,7 +136,10 @@ impl Permission {
     }
 
     /// Checks that the caller may continue to read: its credential has not expired and was not revoked, and it is still
-    /// in the team. If the database is unavailable, the caller may continue for now.
+    /// in the team. If the database is unavailable, the caller may continue until the next check.
+    ///
+    /// # Errors
+    /// Why the caller may not continue.
     pub(super) async fn check(&mut self) -> Result<()> {
         self.team.still_holds()?;
         if self.seen.elapsed() < PERMISSION_CHECK_INTERVAL && !self.team.access_changed() {
@@ -151,7 +154,7 @@ impl Permission {
     }
 }
 
-/// Returns the code and the text for a stream that ends early.
+/// Returns the code and the text that a client receives for a stream that ends early.
 pub(super) fn closing_reason(refusal: &Error) -> (&'static str, String) {
     match refusal {
         Error::Unauthenticated { detail } if detail == CREDENTIAL_EXPIRED => ("credential-expired", detail.to_string()),

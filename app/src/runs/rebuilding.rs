@@ -15,9 +15,9 @@ const PAGE: u64 = 500;
 /// The result of rebuilding a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuilt {
-    /// The summary has the same bytes as the stored one.
+    /// The new summary has the same bytes as the stored one.
     Same,
-    /// The summary differs from the stored one.
+    /// The new summary differs from the stored one.
     Differs,
     /// The log is not in this storage, or was deleted.
     NoLog,
@@ -47,7 +47,7 @@ impl Runs {
         }
     }
 
-    /// Rebuilds a run's summary. If it differs and `write` is true, stores it.
+    /// Computes a run's summary from its log again. If the summary differs and `write` is true, stores it.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] for a run that has not ended.

@@ -1,6 +1,6 @@
 //! Seals logs some time after their runs have ended, and deletes them later. The row and the summary stay.
 //!
-//! The process needs the storage's folder. It skips runs whose folder is not in its storage, because another process
+//! The process needs access to the storage. It skips runs whose folder is not in its storage, because another process
 //! handles them.
 
 use daybook_run_log::{RunKey, Sealed, Storage};
@@ -56,7 +56,8 @@ impl Runs {
     /// Seals a log. Returns `None` if it is not in this storage.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the sealed file differs from the plain log. Then the plain log stays.
+    /// [`Error::Internal`] for an error of the file system, or if the sealed file differs from the plain log. Then the
+    /// plain log stays. Any database error.
     pub async fn seal(&self, database: &Database, run: RunKey) -> Result<Option<Sealed>> {
         let storage = self.storage().clone();
         let (is_here, sealed) = tokio::task::spawn_blocking(move || {
@@ -69,7 +70,7 @@ impl Runs {
         if !is_here {
             return Ok(None);
         }
-        // The log may have been sealed before, without an update of the row.
+        // An earlier call may have sealed the log without updating the row.
         let path = format!("{}.zst", Storage::events_path(run));
         set_log_state(database, run, "sealed", Some(&path)).await?;
         Ok(Some(sealed.unwrap_or_default()))
@@ -78,7 +79,7 @@ impl Runs {
     /// Deletes a log. Returns false if it is not in this storage.
     ///
     /// # Errors
-    /// [`Error::Internal`] for an error of the file system.
+    /// [`Error::Internal`] for an error of the file system; any database error.
     pub async fn delete_log(&self, database: &Database, run: RunKey) -> Result<bool> {
         let storage = self.storage().clone();
         let deleted = tokio::task::spawn_blocking(move || match storage.is_here(run) {

@@ -1,7 +1,8 @@
 //! Streams a run's log from a given line, applying the filter, and follows it until the run ends.
 //!
-//! **Memory.** A reader holds an offset in the file, and one block of it while that block is sent. No lines are queued
-//! for readers. A slow reader costs no more than that.
+//! **Memory.** A reader of lines holds an offset in the file, and one block of it while that block is sent. A download
+//! of bytes holds up to [`READ_AHEAD_BYTES`]. No lines are queued for readers, so a slow reader costs no more than
+//! that.
 //!
 //! **Replay and live tail** read the same file, so there is no hand-over between them.
 
@@ -20,16 +21,18 @@ use super::readers::{Permission, ReaderPermit, closing_reason, record_refusal};
 use crate::error::{Error, Result};
 use crate::http::MAX_PAGE_BYTES;
 
-/// The maximum number of bytes in one frame. The connection of a slow reader holds one frame.
+/// The number of bytes after which a block is complete. Its last line may exceed this. The connection of a slow reader
+/// holds one block.
 const BLOCK_BYTES: usize = 64 << 10;
 /// The number of bytes that are read from the file at once when no line has to be found in them.
 const READ_AHEAD_BYTES: usize = 4 * BLOCK_BYTES;
-/// The maximum number of bytes that are read for one block when the filter drops most lines. Then other readers get
-/// their turn.
+/// The maximum number of bytes that are read for one block when the filter drops most lines. After that, other readers
+/// get their turn.
 const MAX_SCAN_BYTES: u64 = 4 << 20;
-/// Up to this number of bytes are read on the async thread. They were just written, so reading them hardly blocks.
+/// The maximum number of bytes that are read on the async thread. They were just written, so reading them hardly
+/// blocks.
 const INLINE_READ_BYTES: u64 = 16 << 10;
-/// The interval of comments on an SSE stream without lines. Proxies close silent connections.
+/// The interval of comments on an SSE stream without lines. Without them, proxies would close the silent connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The format in which lines are sent.
@@ -42,7 +45,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// Returns the last message of a stream that ends early; it has the reason.
+    /// Returns the last message of a stream that ends early. The message contains the reason.
     fn closing(self, refusal: &Error) -> Bytes {
         let (code, detail) = closing_reason(refusal);
         match self {
@@ -175,11 +178,11 @@ fn write_event(block: &mut Vec<u8>, form: Form, sequence: u64, line: &[u8]) {
     }
 }
 
-/// What a stream needs beside its reader to follow a log.
+/// What a stream needs, in addition to its reader, to follow a log.
 pub(super) struct Following {
     /// How much of the log is durable. `None` if no lines are added to the log.
     pub(super) durable: Option<watch::Receiver<Durable>>,
-    /// Whether the log is complete, because its run has ended. It is used if `durable` is `None`.
+    /// Whether the log is complete, because its run has ended. It is read only if `durable` is `None`.
     pub(super) complete: bool,
     /// Becomes true when the process shuts down.
     pub(super) closing: watch::Receiver<bool>,
@@ -291,7 +294,7 @@ async fn read_block(mut reader: Box<Reader>, left: u64, permit: &ReaderPermit) -
 
 /// Streams the bytes of a log unchanged, block by block. Several blocks are read from the file at a time.
 ///
-/// A response with a `Content-Length` can signal an early end only if the connection is closed.
+/// A response with a `Content-Length` can signal an early end only by closing the connection.
 pub(super) fn byte_stream(
     source: Source,
     span: std::ops::Range<u64>,

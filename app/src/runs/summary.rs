@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 /// The version of the summary's schema, for programs that read old summaries.
 const SCHEMA: &str = "daybook.run_summary/v1";
-/// The number of console lines that a summary keeps, and the maximum length of each.
+/// The number of console lines that a summary keeps, and the maximum length of each in characters.
 const CONSOLE_LINES: usize = 20;
 const CONSOLE_CHARS: usize = 500;
 /// The maximum number of different words with their own count. Further words are counted together.
@@ -204,8 +204,8 @@ impl Fold {
     }
 }
 
-/// Deserializes a value, or returns `None` if it has another type. So one such value does not make the whole payload
-/// invalid.
+/// Deserializes a value, or returns `None` if it has another type. So one value of another type does not make the whole
+/// payload invalid.
 fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -16,7 +16,7 @@ pub(super) const LISTED_OUTPUTS: usize = 20;
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Run)]
 pub struct RunView {
-    /// UUIDv7.
+    /// The run's id, a UUIDv7.
     pub id: Uuid,
     /// The name for people.
     pub name: String,

@@ -24,7 +24,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum number of attempts to write a line, before the job gets the error.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// A run's writer. If it is dropped before the run was ended, the run fails.
+/// Writes a run's log from a job. If it is dropped before the run was ended, the run fails.
 #[derive(Debug)]
 pub struct RunWriter {
     runs: Runs,
@@ -93,8 +93,9 @@ impl LineNumbers {
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`]; [`Error::Unavailable`] in a process without run logs; [`Error::Conflict`] while a transaction of
-/// the session is open in this task, because a run has transactions of its own.
+/// [`Error::Invalid`] with all invalid fields; [`Error::Unavailable`] in a process without run logs;
+/// [`Error::Conflict`] if the team has too many unfinished runs, or while a transaction of the session is open in this
+/// task, because a run has transactions of its own.
 pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
     let database = session.outside()?.clone();
     let runs = Runs::of(&database)?.clone();
@@ -106,10 +107,10 @@ pub async fn start(session: &JobSession, new: NewRun) -> Result<RunWriter> {
         team_id: row.team_id,
         run_id: row.id,
     };
-    // The log is opened now, so that lines need no connection. The session may have a transaction open when a line is
-    // written.
+    // The log is opened here, so that writing a line needs no database connection. The session may have a transaction
+    // open when it writes a line.
     if let Err(error) = runs.find(&database, run).await {
-        tracing::warn!(run = %run.run_id, "could not open a run's log: {error}");
+        tracing::warn!(run = %run.run_id, "could not open a run's log, which is tried again when a line is written: {error}");
     }
     let heartbeat = tokio::spawn({
         let runs = runs.clone();
@@ -141,13 +142,13 @@ impl RunWriter {
 
     /// Appends a line, and waits until it is durable on disk. `payload` must serialize to a JSON object.
     ///
-    /// After `Ok` the line is in the log once. After an error, or if the future is dropped, it is in the log once or not
-    /// at all, and the next line is stored in both cases.
+    /// After `Ok` the line is in the log once. After an error, or if the future is dropped, it is in the log once or
+    /// not at all, and the next line is stored in both cases.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an invalid line; [`Error::Conflict`] if the run has ended (for example, because a person
-    /// has cancelled it), or if the log must be opened again while a transaction of the session is open in this task;
-    /// [`Error::Unavailable`] if the log can't be written.
+    /// has cancelled it), if another process has the log, or if the log must be opened again while a transaction of the
+    /// session is open in this task; [`Error::Unavailable`] if the log can't be written.
     pub async fn line(&self, kind: &str, payload: &(impl Serialize + Sync)) -> Result<()> {
         let text = json!({"type": kind, "payload": to_raw_value(payload)?}).to_string();
         let incoming = parse_line(text.as_bytes(), self.runs.max_line_bytes(), None)?;
@@ -201,8 +202,9 @@ impl RunWriter {
     /// Ends the run.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if the run has ended with another status, or while a transaction of the session is open in
-    /// this task: then the run fails. [`Error::Unavailable`] if the log can't be written.
+    /// [`Error::Conflict`] if the run has ended with another status, or if another process has its log. Also
+    /// [`Error::Conflict`] while a transaction of the session is open in this task: then the run fails.
+    /// [`Error::Unavailable`] if the log can't be written.
     pub async fn end(mut self, ending: Ending) -> Result<RunView> {
         self.session.outside()?;
         let status = ending.status;

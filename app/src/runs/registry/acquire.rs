@@ -17,8 +17,8 @@ impl Runs {
     /// Finds a run's log. If no process holds the log, this process acquires it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Unavailable`] when the log can't be read or written; [`Error::Conflict`] when
-    /// another process has locked its file and its address is not known.
+    /// [`Error::NotFound`]; [`Error::Unavailable`] when the log can't be read or written; [`Error::Conflict`] when a
+    /// process whose URL is not known has locked the log's file.
     pub(in crate::runs) async fn find(&self, database: &Database, run: RunKey) -> Result<LogLocation> {
         let slot = self.slot(run);
         let mut open = slot.open().await;
@@ -31,7 +31,7 @@ impl Runs {
         if let Some(lost) = open.take() {
             slot.note_durable_bytes(lost.log.durable().borrow().bytes);
         }
-        // Boxed: usually the log is open, and the caller's future should stay small.
+        // Boxed, because it is rare (usually the log is open), and the caller's future should stay small.
         match Box::pin(self.acquire(database, run, &slot)).await {
             Ok(found) => {
                 match &found {
@@ -70,11 +70,12 @@ impl Runs {
                 LeaseOutcome::Granted(lease) => break lease,
                 LeaseOutcome::RunEnded => return Ok(LogLocation::Closed),
                 LeaseOutcome::LogNotHere => return Ok(LogLocation::NotHere),
-                // Another process has the URL of this one, so it is about to stop.
+                // The process that has the log has the same URL as this one. It is this one's predecessor, and is about
+                // to stop.
                 LeaseOutcome::Elsewhere { url } if url == self.0.options.url => return Err(recovery_under_way()),
                 LeaseOutcome::Elsewhere { url } => return Ok(LogLocation::Elsewhere(url)),
                 LeaseOutcome::RecoveryUnderWay => return Err(recovery_under_way()),
-                // The lines of the dead node must be in the file before the run moves to another node. Afterwards
+                // The lines of the dead node must be in the file before the run moves to another node. After the move,
                 // nothing would recover them.
                 LeaseOutcome::NeedsRecovery { node } => self.recover_node(database, node).await?,
             }

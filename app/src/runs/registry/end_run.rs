@@ -1,7 +1,7 @@
 //! Ends a run: writes its last line with the summary, and then its row.
 //!
-//! The line is written first. If the process dies in between, the process that acquires the log finds the last line and
-//! updates the row.
+//! The line is written first. If the process dies before it has updated the row, the process that acquires the log next
+//! finds the last line and updates the row.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl Runs {
     /// updated. A run that has already ended is not changed.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] for a final status that the run can't have now; [`Error::Unavailable`]
-    /// when the log can't be written: then the run continues.
+    /// [`Error::NotFound`]; [`Error::Conflict`] for a final status that can't follow the run's status;
+    /// [`Error::Unavailable`] when the log can't be written: then the run continues.
     pub(in crate::runs) async fn end(
         &self,
         database: &Database,
@@ -70,7 +70,7 @@ impl Runs {
             LogLocation::Closed => return self.ended_run(database, run).await,
             LogLocation::NotHere => return Err(not_here()),
         };
-        // The last line was written before, but the row could not be updated.
+        // An earlier call wrote the last line, but could not update the row.
         if open.log.has_ended() {
             self.end_from_log(database, run, &open.log).await?;
             return self.ended_run(database, run).await;
@@ -208,8 +208,8 @@ impl Runs {
         Ok(ended)
     }
 
-    /// Computes a log's summary from its lines. Returns its text, its value, and the payload of the last line if that
-    /// is the run's end.
+    /// Computes a log's summary from its lines. Returns the summary as text, the summary itself, and the payload of the
+    /// last line if that line ends the run.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a log that is not in this storage; [`Error::Unavailable`].

@@ -34,7 +34,7 @@ impl Runs {
     /// was lost.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the storage can't be written.
+    /// [`Error::Unavailable`] when the storage can't be written or the process stops; any database error.
     pub(super) async fn node_lease(&self, database: &Database) -> Result<Arc<NodeLease>> {
         let mut held = self.0.node_lease.lock().await;
         if let Some(node_lease) = held.as_ref().filter(|node_lease| !node_lease.is_lost()) {
@@ -44,7 +44,7 @@ impl Runs {
             return Err(stopping());
         }
         if let Some(lost) = held.take() {
-            tracing::warn!("run logs: the node lease was lost or a commit failed: starting a new writer node");
+            tracing::warn!("run logs: the node lease was lost or a commit failed, so a new writer node is started");
             self.slots().values().for_each(|slot| slot.release());
             lost.shut_down(database).await;
         }
@@ -76,7 +76,7 @@ impl Runs {
         let nodes = self.storage().nodes().unwrap_or_default();
         for node in nodes {
             if let Err(error) = self.recover_node(database, node).await {
-                tracing::warn!(%node, "run logs: could not recover the logs of a node: {error}");
+                tracing::warn!(%node, "run logs: could not recover the logs of a node, which is tried again: {error}");
             }
         }
     }
@@ -84,7 +84,7 @@ impl Runs {
     /// Recovers the logs of a node, if it is dead and its write-ahead log is in this storage.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; then the write-ahead log is kept.
+    /// Any error of the database or of the storage. Then the write-ahead log is kept.
     pub(super) async fn recover_node(&self, database: &Database, node: Uuid) -> Result<()> {
         let _alone = self.0.recovering.write().await;
         let storage = self.storage().clone();
@@ -112,8 +112,8 @@ impl Runs {
         Ok(())
     }
 
-    /// Ends the runs whose writers are silent, and returns the number of runs that this call has ended. A run that
-    /// another call ends at the same time, in this process or another, is not counted.
+    /// Ends the runs whose writers were silent for too long. Returns the number of runs that this call has ended: a run
+    /// that another call ends at the same time, in this process or another, is not counted.
     pub async fn end_silent(&self, database: &Database) -> usize {
         let mut ended = 0;
         let silent: Vec<_> = self
@@ -128,7 +128,7 @@ impl Runs {
             let reason = format!("its writer was silent for {} s", silence.as_secs());
             ended += usize::from(self.end_lost(database, run, reason).await);
         }
-        // The runs that no process holds can be found only through the workers' database.
+        // Runs whose log no process holds can be found only through the workers' database.
         let Some(workers) = database.workers() else {
             return ended;
         };
@@ -147,8 +147,8 @@ impl Runs {
         ended
     }
 
-    /// Ends a run whose writer is lost. Returns whether this call has ended it, and logs it only then. A run that had
-    /// ended before, or that another process holds, is not logged here.
+    /// Ends a run whose writer is lost. Returns whether this call has ended it, and logs that. Nothing is logged for a
+    /// run that had ended before, or whose log another process holds.
     async fn end_lost(&self, database: &Database, run: RunKey, reason: String) -> bool {
         let context = Context::system(run.team_id, "run logs");
         let ending = Ending::failed("writer-lost", reason);
@@ -167,7 +167,8 @@ impl Runs {
         matches!(ended, Ok(true))
     }
 
-    /// Ends lost runs periodically until the process shuts down. It is for a process with workers.
+    /// Ends the runs whose writers are lost, at intervals, until the process shuts down. It is for a process with
+    /// workers.
     pub async fn watch_for_lost_runs(self, database: Database) {
         let mut ticks = tokio::time::interval(self.0.options.lease / 3);
         loop {
@@ -180,7 +181,8 @@ impl Runs {
     }
 }
 
-/// Renews the node lease, ends silent runs and recovers dead nodes, until the registry is dropped or the lease is lost.
+/// Renews the node lease, ends the runs of silent writers, and recovers dead nodes, until the registry is dropped or
+/// the lease is lost.
 fn renew_and_recover(
     runs: Weak<RegistryState>,
     database: Database,

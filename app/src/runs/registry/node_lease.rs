@@ -29,7 +29,7 @@ impl NodeLease {
         }
     }
 
-    /// Sets the task that renews the lease. It ends with this.
+    /// Sets the task that renews the lease. The task is aborted when this value is dropped.
     pub(super) fn set_renewal_task(&self, task: AbortHandle) {
         *self.renewal_task.lock() = Some(task);
     }
@@ -42,7 +42,7 @@ impl NodeLease {
         &self.node
     }
 
-    /// Returns whether the node can no longer write, because its lease has expired or a commit has failed.
+    /// Returns whether the node can't write, because its lease has expired or a commit has failed.
     pub(super) fn is_lost(&self) -> bool {
         self.node.is_broken() || !is_valid(&self.until)
     }
@@ -73,8 +73,8 @@ pub(super) fn is_valid(until: &Mutex<Instant>) -> bool {
     Instant::now() < *until.lock()
 }
 
-/// Returns the time until which a lease that was renewed at `at` may be used. The last fifth is kept for a commit that
-/// has begun.
+/// Returns the time until which a lease that was renewed at `at` may be used. The last fifth of the lease is left for
+/// commits that have begun.
 pub(super) fn holds_until(at: Instant, lease: Duration) -> Instant {
     at + lease - lease / 5
 }

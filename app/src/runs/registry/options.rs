@@ -10,7 +10,7 @@ use daybook_run_log::OpenFilesLimits;
 pub struct RunsOptions {
     /// The folder of the logs.
     pub storage: PathBuf,
-    /// The URL to which other processes redirect clients that request a log of this process.
+    /// The URL of this process. Other processes redirect clients to it that request a log of this process.
     pub url: String,
     /// The maximum size of an incoming line, in bytes.
     pub line_bytes: usize,

@@ -81,13 +81,13 @@ impl Runs {
         self.0.options.line_bytes
     }
 
-    /// Returns a receiver that becomes true when the process shuts down. Streams of logs then end, and their clients
-    /// continue at another process.
+    /// Returns a receiver whose value becomes true when the process shuts down. Streams of logs then end, and their
+    /// clients continue at another process.
     pub(in crate::runs) fn closing(&self) -> watch::Receiver<bool> {
         self.0.closing.subscribe()
     }
 
-    /// Ends all streams to readers. Writers may finish their requests.
+    /// Ends the streams of all readers. Writers may finish their requests.
     pub fn begin_to_close(&self) {
         self.0.closing.send_replace(true);
     }
@@ -154,7 +154,7 @@ impl Runs {
     /// Appends lines to a run's log, and waits until they are durable.
     ///
     /// # Errors
-    /// The errors of [`Runs::find`], and [`LogError`] as an [`Error`].
+    /// A [`LogError`], as the error that a client receives for it.
     pub(in crate::runs) async fn append(
         &self,
         database: &Database,
@@ -176,14 +176,14 @@ impl Runs {
         appended.map_err(log_error)
     }
 
-    /// Counts lines that were refused because the log can't be written, and whose writer does not number them and send
-    /// them again.
+    /// Counts lines that were refused because the log can't be written, if their writer does not number its lines. Such
+    /// a writer does not send the lines again.
     pub(in crate::runs) fn count_refused(&self, run: RunKey, lines: usize) {
         self.slot(run).count_refused(lines);
     }
 
-    /// Returns the number of durable bytes of a log that this process had open and can't write now. So much of it can
-    /// be read.
+    /// Returns the number of durable bytes of a log that this process had open and can't write now. Readers may read
+    /// these bytes.
     pub(in crate::runs) fn durable_bytes(&self, run: RunKey) -> Option<u64> {
         self.slot(run).durable_bytes()
     }
@@ -203,8 +203,8 @@ impl Runs {
         Ok(model)
     }
 
-    /// Marks the run as degraded in the database, because its log could not be written. This happens in the background:
-    /// the caller receives the error anyway.
+    /// Marks the run as degraded in the database, because its log could not be written. A background task does this,
+    /// because the caller already has an error to return.
     pub(super) fn report_degraded(&self, database: &Database, run: RunKey) {
         if !self.slot(run).mark_degraded() {
             return;

@@ -21,8 +21,8 @@ pub(super) struct Slot {
     /// Held while a run is ended, so that only one call at a time ends it.
     pub(super) ending: tokio::sync::Mutex<()>,
     state: Mutex<SlotState>,
-    /// The number of lines that were refused because the log could not be written, and whose writer does not number
-    /// them.
+    /// The number of lines that were refused because the log could not be written. Lines of writers that number them
+    /// are not counted.
     refused: AtomicU64,
     degraded: AtomicBool,
 }
@@ -42,7 +42,7 @@ impl Slot {
         self.open.lock().await
     }
 
-    /// Releases the log, unless a task is about to acquire it.
+    /// Releases the log, unless a task is using or acquiring it.
     pub(super) fn release(&self) {
         if let Ok(mut open) = self.open.try_lock() {
             *open = None;
@@ -62,7 +62,8 @@ impl Slot {
         state.last_writer_activity = state.last_activity;
     }
 
-    /// Returns whether the run's writer is connected to this process, whatever the database says.
+    /// Returns whether this process has received something from the run's writer recently. The database may not know
+    /// that.
     pub(super) fn has_writer(&self) -> bool {
         let state = self.state.lock();
         state
@@ -101,8 +102,8 @@ impl Slot {
         (live && silent > state.lost_after).then_some(silent)
     }
 
-    /// Appends the service's own lines after a log was acquired: that it begins, that a torn end was truncated, that
-    /// lines are missing.
+    /// Appends the service's own lines after a log was acquired. They say that the run begins, that a torn end was
+    /// truncated, or that lines are missing.
     pub(super) async fn append_opening_lines(
         &self,
         node_lease: &NodeLease,

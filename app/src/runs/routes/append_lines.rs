@@ -24,7 +24,7 @@ use crate::runs::log_error::log_error;
 use crate::runs::registry::{LogLocation, OpenLog, Runs, not_here};
 use crate::wide_events::WideEvent;
 
-/// The number of received bytes that are committed together.
+/// The maximum number of received bytes that are committed together.
 const MAX_BATCH_BYTES: usize = 256 << 10;
 /// The source of a line that has none.
 const DEFAULT_SOURCE: &str = "api";
@@ -124,8 +124,8 @@ async fn append_run_events(
         Ok(LogLocation::Closed) => return Err(log_error(LogError::Ended)),
         Ok(LogLocation::NotHere) => return Err(not_here()),
         Err(error) => {
-            // A writer that numbers its lines sends them again. For other writers, the log later says how many lines
-            // are missing.
+            // A writer that numbers its lines sends them again. For other writers, a line of the log later records how
+            // many lines are missing.
             if writer.is_none() && matches!(error, Error::Unavailable { .. }) {
                 append.runs.count_refused(run, count_lines(body).await);
             }
@@ -266,7 +266,8 @@ impl AppendRequest<'_> {
         }
     }
 
-    /// Parses the lines of a chunk up to the first invalid one, and returns its error.
+    /// Parses the lines of a chunk up to the first invalid line. Returns the parsed lines, and the error of the invalid
+    /// one.
     fn batch<'a>(&self, lines: &'a [u8], number: &mut u64) -> (Vec<IncomingLine<'a>>, Option<Error>) {
         let limit = self.runs.max_line_bytes();
         let mut batch = Vec::with_capacity(lines.len() / 128);
@@ -310,7 +311,7 @@ impl AppendRequest<'_> {
                 self.runs.advance(&tx, self.run, status).await?;
                 tx.commit().await
             };
-            // Boxed, because this is rare.
+            // Boxed, because this is rare, and the caller's future should stay small.
             Box::pin(advance).await?;
         }
         let appended = self
@@ -332,7 +333,7 @@ enum BodyRead {
     Broken,
 }
 
-/// Waits for data and then also takes the data that has already arrived, up to [`MAX_BATCH_BYTES`].
+/// Waits for data. Then it also takes the data that has already arrived, until the buffer has [`MAX_BATCH_BYTES`].
 async fn fill(body: &mut BodyDataStream, buffer: &mut BytesMut) -> BodyRead {
     let mut next = body.next().await;
     loop {

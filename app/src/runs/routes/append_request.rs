@@ -22,7 +22,8 @@ pub(super) struct AppendRequest<'a> {
 
 impl AppendRequest<'_> {
     /// Checks that the caller may write in this team. The result is cached for a second, because a transaction for each
-    /// line would cost more than the line. That the run belongs to the team follows from the key of its log.
+    /// line would cost more than the line. A cached result needs no check of the run's team: the key of a log contains
+    /// the team.
     pub(super) async fn allowed(&self) -> Result<()> {
         self.team.still_holds()?;
         let credential = self
@@ -37,7 +38,7 @@ impl AppendRequest<'_> {
         if !must_ask && self.runs.is_admitted(credential, self.run.team_id, epoch) {
             return Ok(());
         }
-        // Boxed: this is rare, and the future of each request should stay small.
+        // Boxed, because this is rare, and the future of each request should stay small.
         let ask = async {
             let tx = self.team.begin().await?;
             store::get(&tx, self.run.run_id).await?;

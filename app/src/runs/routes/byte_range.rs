@@ -1,7 +1,8 @@
 //! The byte range that a reader of a log asks for.
 
-/// The range of the header `Range`. It is parsed here because the crates for it (`headers` 0.4, `http-range-header`) refuse a
-/// suffix that is longer than the log, which RFC 9110 §14.1.2 answers with the whole log, or an end after the last byte.
+/// The range of the header `Range`. It is parsed here, because the crates for it (`headers` 0.4, `http-range-header`)
+/// refuse an end after the last byte, or a suffix that is longer than the log. RFC 9110 §14.1.2 allows both; for such a
+/// suffix, the answer is the whole log.
 pub(super) enum ByteRange {
     Satisfiable(std::ops::Range<u64>),
     /// Several ranges, or an invalid value. The whole log is sent, as RFC 9110 allows.

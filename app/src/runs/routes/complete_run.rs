@@ -19,7 +19,7 @@ use crate::runs::registry::Runs;
 use crate::runs::status::RunStatus;
 use crate::runs::view::RunView;
 
-/// The maximum number of a run's outputs, and the maximum lengths of texts.
+/// The maximum number of a run's outputs, and the maximum lengths of texts in characters.
 const MAX_OUTPUTS: usize = 1_000;
 const MAX_OUTPUT_CHARS: usize = 1_000;
 const MAX_REASON_CHARS: usize = 1_000;
@@ -158,7 +158,7 @@ async fn end(core: &Core, team: &Team, run_id: Uuid, uri: &Uri, ending: Ending) 
         core.database().clone(),
         ending.status,
     );
-    // A task of its own completes the end even if the client disconnects.
+    // The run is ended in a task of its own, which completes even if the client disconnects.
     let ended = tokio::spawn(async move { runs.end(&database, &context, run, ending).await });
     match ended.await.map_err(Error::internal)?? {
         EndOutcome::Elsewhere(url) => Ok(redirect_to(&url, uri)),

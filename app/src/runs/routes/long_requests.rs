@@ -1,4 +1,4 @@
-//! Append requests last as long as the client sends. This module decides when they must end earlier.
+//! Decides when a long append request must end. Such a request otherwise lasts as long as the client sends.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ const PERMISSION_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// The maximum time for counting the lines of a body that can't be stored.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits until a writer loses its permission or the run ends, and returns the reason. Without this, a silent stream of
-/// lines would stay open.
+/// Waits until a writer loses its permission or the run ends, and returns the error for it. Without this, the request
+/// of a silent writer would stay open.
 pub(super) async fn wait_for_refusal(request: &AppendRequest<'_>, open: &OpenLog) -> Error {
     let mut durable = open.log.durable();
     let completed = async {
@@ -45,7 +45,7 @@ pub(super) async fn wait_for_refusal(request: &AppendRequest<'_>, open: &OpenLog
     }
 }
 
-/// Counts the lines of a body that can't be stored, up to [`COUNT_TIMEOUT`].
+/// Counts the lines of a body that can't be stored, for at most [`COUNT_TIMEOUT`].
 pub(super) async fn count_lines(body: Body) -> usize {
     let mut stream = body.into_data_stream();
     let (mut lines, mut open) = (0, false);

@@ -123,9 +123,9 @@ async fn create_run(
     tx.commit().await?;
     let key = key(&team, run.id);
     let location = [(header::LOCATION, format!("/v1/teams/{}/runs/{}", team.id(), run.id))];
-    // The run exists even if its log can't be opened. A client that writes lines then receives the error.
+    // The run exists even if its log can't be opened. In this case, a client that writes lines receives the error.
     if let Err(error) = runs.find(core.database(), key).await {
-        tracing::warn!(run = %run.id, "could not create a run's log: {error}");
+        tracing::warn!(run = %run.id, "could not create a run's log, which is tried again when a line is written: {error}");
     }
     if params.stream {
         let request = ReadRequest {

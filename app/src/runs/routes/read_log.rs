@@ -97,7 +97,7 @@ async fn read_run_events(
         }
     };
     let mut response = match read.await {
-        // A browser does not reconnect after any response that is not an event stream.
+        // A browser reconnects after a response only if the response was an event stream.
         Err(error @ Error::Unavailable { .. }) if is_sse => retry_later(&error),
         read => read?,
     };
@@ -153,7 +153,7 @@ async fn read_events(
             detail: "the run's log was deleted after its retention time; the run and its summary are kept".to_owned(),
         });
     }
-    // This comes before the log is opened, so that a refused reader costs no descriptor.
+    // This comes before the log is opened, so that a refused reader costs no file descriptor.
     let reader = match answer {
         ResponseFormat::EventStream | ResponseFormat::Ndjson => Some(AdmittedReader::of(core, team)?),
         ResponseFormat::Page => None,

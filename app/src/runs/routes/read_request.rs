@@ -51,7 +51,7 @@ pub(super) struct ReadParams {
     last_event_id: Option<String>,
 }
 
-/// The first line of a request.
+/// The position at which a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StartAt {
     From(u64),
@@ -85,8 +85,8 @@ const ACCEPTABLE: [Acceptable<ResponseFormat>; 5] = [
 ];
 
 impl ResponseFormat {
-    /// Returns the format that a request asks for with `stream=true` or `Accept`; `None` if `Accept` allows no format
-    /// of ours.
+    /// Returns the format that a request asks for with `stream=true` or `Accept`; `None` if `Accept` allows none of
+    /// these formats.
     pub(super) fn requested(headers: &HeaderMap, uri: &Uri) -> Option<Self> {
         let query = uri.query().unwrap_or_default();
         let is_stream = form_urlencoded::parse(query.as_bytes()).any(|(name, text)| name == "stream" && text == "true");
@@ -181,6 +181,8 @@ pub(super) struct AdmittedReader {
 }
 
 impl AdmittedReader {
+    /// Counts one more reader, for the caller that has just entered the team.
+    ///
     /// # Errors
     /// [`Error::Unavailable`] if the maximum number of readers is reached.
     pub(super) fn of(core: &Core, team: &Team) -> Result<Self> {

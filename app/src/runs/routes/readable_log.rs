@@ -20,8 +20,8 @@ use crate::http::{Core, Json, NoStore, Problem};
 use crate::runs::registry::{LogLocation, Runs, not_here};
 use crate::runs::streaming::{Following, Form, Reader, byte_stream, line_stream};
 
-/// The time in milliseconds after which a browser reconnects. It is random, so that not all browsers reconnect at the
-/// same time.
+/// The range of the time after which a browser reconnects, in milliseconds. The time is random, so that not all
+/// browsers reconnect at once.
 pub(super) const RETRY_MS: std::ops::Range<u32> = 500..2_500;
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 /// Tells proxies not to buffer lines.
@@ -56,7 +56,7 @@ pub(super) struct ReadableLog {
 }
 
 impl ReadableLog {
-    /// Opens a run's log, or returns the URL of the process that has it.
+    /// Opens a run's log for reading. If another process writes the log, returns that process's URL as the inner error.
     pub(super) async fn of(core: &Core, run: RunKey) -> Result<Result<Self, String>> {
         let runs = Runs::of(core.database())?;
         let (durable, bytes, ended) = match runs.find(core.database(), run).await {
@@ -117,6 +117,7 @@ impl ReadableLog {
         Ok((opened, offset.map_err(Error::internal)?))
     }
 
+    /// Responds with a stream of lines, from the first requested line until the run ends.
     pub(super) async fn lines(
         self,
         core: &Core,
@@ -239,6 +240,7 @@ impl ReadableLog {
         response.body(body).map_err(Error::internal)
     }
 
+    /// Responds with a page of at most `limit` lines, from the first requested line.
     pub(super) async fn page(self, request: &ReadRequest, limit: usize) -> Result<Response> {
         let ended = self.has_ended();
         let (opened, offset) = self.seek(request.start).await?;

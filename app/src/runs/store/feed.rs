@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::runs::view::RunView;
 use crate::tenancy::{FeedPlace, FeedWindow, Snapshot, TeamTx, from_window};
 
-/// A part of the changes in a team's runs.
+/// A page of changes in a team's runs.
 #[derive(Debug)]
 pub struct RunNews {
     /// The changed runs in their current state.
@@ -40,7 +40,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
     let rows = tx.fetch_all(window.bind(query, tx.team_id(), limit)).await?;
     let first = rows
         .first()
-        .ok_or_else(|| Error::internal("a snapshot is always there"))?;
+        .ok_or_else(|| Error::internal("the query returned no snapshot"))?;
     let now = first.try_get::<&str, _>("snapshot")?.parse().map_err(Error::internal)?;
     let mut places = Vec::new();
     for row in &rows {
@@ -52,7 +52,7 @@ pub async fn feed(tx: &TeamTx, window: &FeedWindow, limit: i64) -> Result<RunNew
             });
         }
     }
-    // A run may have changed after its position was read. Then it is in the next window, too.
+    // A run may have changed again after its position was read. Then the next window contains it, too.
     let runs = match places.is_empty() {
         true => Vec::new(),
         false => {

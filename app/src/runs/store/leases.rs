@@ -36,7 +36,7 @@ pub(in crate::runs) enum LeaseOutcome {
     RecoveryUnderWay,
 }
 
-/// What the storage shows. It is more reliable than the time of the last renewal.
+/// What the storage shows about the node that has a run's lease. It is more reliable than the time of the last renewal.
 pub(in crate::runs) struct StorageEvidence<'a> {
     /// Returns whether a node is alive; `None` if the storage does not show it.
     pub(in crate::runs) is_alive: &'a (dyn Fn(Uuid) -> Option<bool> + Sync),
@@ -44,7 +44,7 @@ pub(in crate::runs) struct StorageEvidence<'a> {
     pub(in crate::runs) has_log: bool,
 }
 
-/// Inserts a lease with the next epoch, for a node that does not have the run.
+/// Inserts a lease with the next epoch, for a node that does not have the run's lease.
 const NEXT_LEASE: &str = "WITH lease AS (
         INSERT INTO run_leases (team_id, run_id, epoch, home)
         SELECT $1, $2, coalesce(max(epoch), 0) + 1, $3 FROM run_leases WHERE team_id = $1 AND run_id = $2
@@ -55,7 +55,7 @@ const NEXT_LEASE: &str = "WITH lease AS (
 /// Acquires the lease of a run's log for `node`, unless a live node has it.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] for an unknown run; any database error.
 pub(in crate::runs) async fn acquire_lease(
     tx: &TeamTx,
     run_id: Uuid,
@@ -109,7 +109,7 @@ pub(in crate::runs) async fn acquire_lease(
     }))
 }
 
-/// Returns those of the runs that `node` still owns.
+/// Returns those of the given runs whose lease `node` still has.
 ///
 /// # Errors
 /// Any database error.
@@ -148,8 +148,8 @@ pub(in crate::runs) async fn renew_node(tx: &TeamTx, node: Uuid, lease: Duration
     Ok(tx.execute_sql(query.bind(node).bind(millis(lease))).await? > 0)
 }
 
-/// Marks a node as gone, so that other nodes can acquire its runs at once. Its row, with the time of the last renewal,
-/// is kept for longer than any writer may be silent.
+/// Marks a node as gone, so that other nodes can acquire its runs at once. A node's row, with the time of its last
+/// renewal, is kept for two days. That is longer than any writer may be silent.
 ///
 /// # Errors
 /// Any database error.
@@ -163,10 +163,11 @@ pub(in crate::runs) async fn mark_node_gone(tx: &TeamTx, node: Uuid) -> Result<(
     Ok(())
 }
 
-/// Returns the unfinished runs whose time of silence is over and that no live node holds.
+/// Returns the runs that are in progress, had no activity for longer than they allow, and whose lease no live node has.
+/// At most 1,000 are returned.
 ///
 /// # Errors
-/// [`Error::Internal`] in a process without workers; any database error.
+/// Any database error.
 pub(in crate::runs) async fn find_lost_runs(workers: &WorkerDatabase, lease: Duration) -> Result<Vec<RunKey>> {
     let query = sqlx::query(
         "SELECT r.team_id, r.id FROM runs r LEFT JOIN run_homes h ON h.id = r.home

@@ -13,8 +13,8 @@ use crate::runs::status::RunStatus;
 use crate::runs::view::LISTED_OUTPUTS;
 use crate::tenancy::TeamTx;
 
-/// Selects runs for lists ([`RunView::listed`](crate::runs::view::RunView::listed)): of a run's outputs only the first ones,
-/// and one more if there are more.
+/// Selects runs for lists ([`RunView::listed`](crate::runs::view::RunView::listed)): of a run's outputs, only the first
+/// [`LISTED_OUTPUTS`], and one more if there are more.
 pub(super) fn select_listed() -> Select<Entity> {
     let outputs = format!("jsonb_path_query_array(output_paths, '$[0 to {LISTED_OUTPUTS}]')");
     Entity::find()

@@ -29,16 +29,16 @@ use crate::tenancy::{Actor, SignalTopic, TeamTx};
 
 /// The name of [`RUNS`].
 pub(crate) const RUNS_NAME: &str = "runs";
-/// Runs of a team have begun or ended.
+/// Signal: runs of a team have begun, changed or ended.
 const RUNS: SignalTopic = SignalTopic::new(RUNS_NAME);
 
 /// Checks that the team has fewer than `limit` runs that have not ended. It locks the team's row until the transaction
 /// ends, so that concurrent requests can't exceed the limit together.
 ///
 /// # Errors
-/// [`Error::Conflict`] with the number; any database error.
+/// [`Error::Conflict`] with the limit; any database error.
 pub(super) async fn check_open_run_limit(tx: &TeamTx, limit: u32) -> Result<()> {
-    // A separate statement, because the next one must see what was committed while this one waited.
+    // The lock is a separate statement, because the next statement must see what was committed while this one waited.
     let lock = sqlx::query("SELECT FROM teams WHERE id = $1 FOR NO KEY UPDATE");
     tx.fetch_all(lock.bind(tx.team_id())).await?;
     let query = sqlx::query(
@@ -200,7 +200,7 @@ async fn record_status_change(
     Ok(run)
 }
 
-/// The columns that are derived from a summary, limited to what the columns can hold.
+/// The columns that are derived from a summary. Larger numbers are replaced by the maximum of the column's type.
 struct DerivedColumns {
     files: Option<i32>,
     tables: Option<i32>,
