@@ -64,7 +64,7 @@ async fn attempt<J: Job>(database: &Database, job: &graphile_worker::Job) -> Res
     // An older version, or SQL by hand, may have put a deeper input there.
     let parsed = refuse_too_deep("input", &input).and_then(|()| {
         serde_json::from_value::<J>(input)
-            .map_err(|error| Error::invalid("input", format!("does not fit the job {} any more: {error}", J::NAME)))
+            .map_err(|error| Error::invalid("input", format!("does not match the job {}: {error}", J::NAME)))
     });
     // If the job's own functions panic here, the attempt must still be recorded.
     let name_and_sentence = parsed.as_ref().ok().and_then(|job| {

@@ -179,7 +179,7 @@ impl Relay {
         Ok(pass)
     }
 
-    /// Logs when requests begin to wait for a lock, and when none waits any more.
+    /// Logs when requests begin to wait for a lock, and when the last one has stopped waiting.
     fn log_locked_keys(&mut self, is_at_end: bool) {
         let left = self.scan.left();
         if left > 0 && !self.is_blocked {

@@ -346,7 +346,7 @@ async fn an_input_that_no_longer_fits_the_job_fails_with_a_clear_error() {
     shop.until(id, &["1 failed"]).await;
     let timelines = sessions(&shop).await;
     let message = timelines[0]["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("does not fit the job note any more"), "{message}");
+    assert!(message.contains("does not match the job note"), "{message}");
 }
 
 #[tokio::test]
