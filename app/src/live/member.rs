@@ -28,11 +28,7 @@ impl TeamMember {
         let id = match (context.person_id(), &context.actor) {
             (Some(person), _) => MemberId::Person(person),
             (None, Actor::ApiKey { id, .. }) => MemberId::ApiKey(*id),
-            _ => {
-                return Err(Error::internal(
-                    "a live socket was requested without a person or an API key",
-                ));
-            }
+            _ => return Err(Error::internal("a live socket needs a person or an API key")),
         };
         Ok(Self {
             team_id: context.team_id,
