@@ -19,7 +19,8 @@
 //! - `writer`: a run that a job writes. `retention`, `rebuilding`: seal or delete old logs, rebuild summaries.
 //!
 //! **Invariant:** the last line is written before the row says that the run has ended. Therefore a run that has ended
-//! has a complete log.
+//! has a complete log. The exception is a run whose writer was lost and whose log is in the storage of a process that
+//! is gone.
 
 pub mod entity;
 #[cfg(any(test, feature = "fuzzing"))]

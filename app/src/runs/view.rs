@@ -44,7 +44,8 @@ pub struct RunView {
     pub max_validation_severity: Option<String>,
     /// The outputs of the run, as the program names them.
     pub output_paths: Value,
-    /// Whether `output_paths` has only the first 20 outputs of more. A request for this run returns all of them.
+    /// Whether there are more than 20 outputs, and `output_paths` has only the first 20. A request for this run returns
+    /// all of them.
     pub truncated: bool,
     /// Those of the fields `failure` and `output_paths` that can't be read; they hold `{"unreadable": {"reason": …}}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -36,7 +36,7 @@ pub(super) struct RunEventsPage {
     /// The lines, in order.
     #[schema(value_type = Vec<Object>)]
     items: Vec<Box<RawValue>>,
-    /// The value of `after_sequence` for the next page, now or when there are more lines.
+    /// The value of `after_sequence` for the next page. If there are no more lines now, use it later.
     next_after_sequence: u64,
     /// Whether there are more lines now.
     more: bool,
