@@ -130,7 +130,7 @@
 //! - [`json`]: limits the depth of JSON, and reads stored JSON.
 //! - [`wide_events`]: one JSON line for each request. It is the crate `daybook-wide-events`.
 //! - [`campaigns`]: the sample domain, an example of a user's own slice.
-//! - [`config`]: the settings. [`clock`]: the time of day, which tests can move. [`error`]: the errors and what a client
+//! - [`config`]: the settings. [`clock`]: the time, which tests can move. [`error`]: the errors and what a client
 //!   receives. [`testing`]: a team on its own database.
 //!
 //! Without a public face: `app` composes the program, `cli` is its command line, `terminal` escapes what commands

@@ -263,7 +263,7 @@ async fn rebuild(config: &Config, database: &Database, team_id: Uuid, ids: &[Uui
         .storage
         .clone()
         .unwrap_or_else(|| config.data_dir.join("storage"));
-    let runs = Runs::new(RunsOptions::new(storage, ""));
+    let runs = Runs::new(RunsOptions::new(storage, ""), database.clock().clone());
     let context = Context::system(team_id, "daybook runs rebuild-summary");
     let ids = match ids {
         [] => runs.ended(database, &context).await?,

@@ -111,7 +111,7 @@ pub(super) async fn serve(
         // For sessions that are begun by hand, which the same sweeper checks.
         parts.heartbeat = Heartbeat::within(config.jobs.lost_after);
     })?;
-    let runs = Runs::new(runs_options(config, address, descriptors));
+    let runs = Runs::new(runs_options(config, address, descriptors), database.clock().clone());
     let database = runs.clone().attach(database);
     if pending.is_none() {
         create_partitions(&database).await?;
@@ -149,7 +149,10 @@ pub(super) async fn serve(
         pending,
     )
     .with_wide_events(wide_events.clone());
-    let connections = Connections::new(ConnectionLimits::new(&config.http, descriptors));
+    let connections = Connections::new(
+        ConnectionLimits::new(&config.http, descriptors),
+        database.clock().clone(),
+    );
     let state = state.with_connections(connections.clone());
     tracing::info!("connections: at most {}", connections.counts().limit);
     tracing::info!("listening on http://{address}");

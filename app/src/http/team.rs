@@ -12,6 +12,7 @@ use super::client::Client;
 use super::core::{Core, ServiceState};
 use super::record::Record;
 use crate::auth::{AccessEpochs, AuthParts, Principal, tickets};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::tenancy::{Claim, Credential, Database, Entry, Request, Role, TeamTx, Work, Writing};
 use crate::wide_events::WideEvent;
@@ -130,13 +131,18 @@ impl Team {
         self.expires_at
     }
 
+    /// Returns the clock of the service.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.database.clock()
+    }
+
     /// Returns an error if the credential has expired since the request began. Long requests call this.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
     pub(crate) fn still_holds(&self) -> Result<()> {
         match self.expires_at {
-            Some(at) if at <= self.database.clock().now() => Err(Error::unauthenticated(CREDENTIAL_EXPIRED)),
+            Some(at) if at <= self.clock().now() => Err(Error::unauthenticated(CREDENTIAL_EXPIRED)),
             _ => Ok(()),
         }
     }
@@ -147,7 +153,7 @@ impl Team {
         while self.still_holds().is_ok() {
             match self.expires_at {
                 Some(at) => {
-                    let left = (at - self.database.clock().now()).to_std().unwrap_or_default();
+                    let left = (at - self.clock().now()).to_std().unwrap_or_default();
                     tokio::time::sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
                 }
                 None => std::future::pending().await,

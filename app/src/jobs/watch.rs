@@ -10,6 +10,7 @@ use super::job::Job as _;
 use super::queue_state::{JobFigures, LastWatched, OldestTransaction, QUARANTINED, Watched};
 use super::relay;
 use super::worker_options::WorkerOptions;
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::tenancy::WorkerDatabase;
 
@@ -109,7 +110,13 @@ async fn figures(workers: &WorkerDatabase, lost_after: Duration) -> Result<BTree
 }
 
 /// Reads the state at each interval into `last`; never returns.
-pub(super) async fn keep_watching(last: LastWatched, workers: WorkerDatabase, every: Duration, lost_after: Duration) {
+pub(super) async fn keep_watching(
+    last: LastWatched,
+    workers: WorkerDatabase,
+    every: Duration,
+    lost_after: Duration,
+    clock: Clock,
+) {
     let mut ticks = tokio::time::interval(every);
     // The oldest transaction, and when it was first seen as the oldest.
     let mut oldest: Option<(Option<String>, Instant)> = None;
@@ -120,9 +127,9 @@ pub(super) async fn keep_watching(last: LastWatched, workers: WorkerDatabase, ev
                 oldest = seen.oldest.as_mut().map(|now| {
                     let since = match &oldest {
                         Some((transaction, since)) if *transaction == now.transaction => *since,
-                        _ => Instant::now(),
+                        _ => clock.instant(),
                     };
-                    now.seconds = now.seconds.max(since.elapsed().as_secs_f64());
+                    now.seconds = now.seconds.max(clock.elapsed_since(since).as_secs_f64());
                     (now.transaction.clone(), since)
                 });
                 last.set(seen);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::extract::ws::WebSocket;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::Instant;
 
 use super::hub::SocketId;
 use super::member::TeamMember;
@@ -104,8 +103,8 @@ impl Live {
         let socket = SocketId(self.0.next_socket.fetch_add(1, Ordering::Relaxed));
         let (outbox, inbox) = outbox::pair();
         let expires_at = team.expires_at().map(|at| {
-            let left = (at - self.0.database.clock().now()).to_std().unwrap_or_default();
-            Instant::now() + left
+            let clock = self.0.database.clock();
+            clock.instant() + (at - clock.now()).to_std().unwrap_or_default()
         });
         let joined = SocketCommand::Join { socket, member, outbox };
         // If the service's task has ended, the inbox reports at once that the service stops.

@@ -1,8 +1,6 @@
 //! Limits for the frames of a client.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Number of frames that a client may send at once, as a page does when it opens.
 const MAX_BURST_FRAMES: u32 = 200;
@@ -48,10 +46,11 @@ impl TokenBucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn a_burst_is_allowed_and_a_flood_is_not() {
-        let now = Instant::now();
+        let now = Clock::system().instant();
         let mut bucket = TokenBucket::new(now);
         assert!((0..MAX_BURST_FRAMES).all(|_| bucket.try_take(now)));
         assert!(!bucket.try_take(now));

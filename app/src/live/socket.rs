@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::close_reason::CloseReason;
 use super::frames::{ClientFrame, ServerFrame, bad_frame, client_frame};
@@ -41,14 +41,13 @@ pub(super) async fn serve<S>(context: SocketContext, inbox: SocketInbox, socket:
 where
     S: Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Unpin + Send,
 {
-    let mut pings = tokio::time::interval_at(
-        Instant::now() + context.options.ping_interval,
-        context.options.ping_interval,
-    );
+    let mut pings = interval(context.options.ping_interval);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first ping comes after one interval, not at once.
+    pings.reset();
     let mut socket_loop = SocketLoop {
         subscriptions: Subscriptions::new(context.clone()),
-        bucket: TokenBucket::new(Instant::now()),
+        bucket: TokenBucket::new(context.clock().instant()),
         inbox,
         pings,
         client_alive: true,
@@ -96,7 +95,7 @@ where
         loop {
             let expired = async {
                 match expires_at {
-                    Some(at) => sleep_until(at).await,
+                    Some(at) => self.context.clock().sleep_until(at).await,
                     None => pending().await,
                 }
             };
@@ -123,7 +122,7 @@ where
                     tracing::debug!(
                         "live: a socket could not read one of its topics and tries again in a second: {error}"
                     );
-                    self.subscriptions.pause(Instant::now() + READ_RETRY_DELAY);
+                    self.subscriptions.pause(READ_RETRY_DELAY);
                 }
                 SocketEvent::Ping => {
                     if !self.client_alive {
@@ -185,12 +184,12 @@ where
             Message::Close(_) => return Err(CloseReason::Closed),
             Message::Ping(_) | Message::Pong(_) => {
                 // The library sends the pong with the next write.
-                if !self.bucket.try_take(Instant::now()) {
+                if !self.bucket.try_take(self.context.clock().instant()) {
                     return Err(CloseReason::TooManyFrames);
                 }
             }
             Message::Binary(_) => {
-                if !self.bucket.try_take(Instant::now()) {
+                if !self.bucket.try_take(self.context.clock().instant()) {
                     return Err(CloseReason::TooManyFrames);
                 }
                 self.send_frame(&ServerFrame::Error {
@@ -201,7 +200,7 @@ where
                 .await?;
             }
             Message::Text(text) => {
-                if !self.bucket.try_take(Instant::now()) {
+                if !self.bucket.try_take(self.context.clock().instant()) {
                     return Err(CloseReason::TooManyFrames);
                 }
                 self.handle_frame(&text).await?;

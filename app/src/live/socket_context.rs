@@ -1,9 +1,9 @@
 //! Defines what a socket's task needs: its member, and what it shares with other sockets.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::hub::{SocketId, TeamTopic};
@@ -11,6 +11,7 @@ use super::member::{MemberId, TeamMember};
 use super::options::LiveOptions;
 use super::service::SocketCommand;
 use super::topic::Topic;
+use crate::clock::Clock;
 use crate::tenancy::{Database, Entry};
 use crate::threads::Cursor;
 
@@ -32,6 +33,10 @@ pub(super) struct SocketContext {
 }
 
 impl SocketContext {
+    pub(super) fn clock(&self) -> &Clock {
+        self.database.clock()
+    }
+
     /// Returns the hub's topic for a client's topic. Returns `None` for the notifications of an API key, which has
     /// none.
     pub(super) fn team_topic(&self, topic: Topic) -> Option<TeamTopic> {

@@ -5,8 +5,8 @@ mod position;
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 pub(super) use self::position::PullResult;
@@ -191,16 +191,16 @@ impl Subscriptions {
         }
     }
 
-    /// Pauses reading until this time.
-    pub(super) fn pause(&mut self, until: Instant) {
-        self.paused_until = Some(until);
+    /// Pauses reading for this time.
+    pub(super) fn pause(&mut self, time: Duration) {
+        self.paused_until = Some(self.context.clock().instant() + time);
     }
 
     /// Reads the next page of a topic that may have changes for the client, and waits while there is no such topic.
     /// Cancel-safe: the read continues with the next call.
     pub(super) async fn pull(&mut self) -> Result<PullResult> {
         if let Some(until) = self.paused_until {
-            sleep_until(until).await;
+            self.context.clock().sleep_until(until).await;
             self.paused_until = None;
         }
         if self.pending_read.is_none() {

@@ -124,10 +124,8 @@ pub(super) struct Permission {
 impl Permission {
     /// Creates the permission of a caller that has just entered the team.
     pub(super) fn new(team: Team) -> Self {
-        Self {
-            team,
-            seen: Instant::now(),
-        }
+        let seen = team.clock().instant();
+        Self { team, seen }
     }
 
     /// Waits until the credential expires.
@@ -142,10 +140,11 @@ impl Permission {
     /// Why the caller may not continue.
     pub(super) async fn check(&mut self) -> Result<()> {
         self.team.still_holds()?;
-        if self.seen.elapsed() < PERMISSION_CHECK_INTERVAL && !self.team.access_changed() {
+        let now = self.team.clock().instant();
+        if now.duration_since(self.seen) < PERMISSION_CHECK_INTERVAL && !self.team.access_changed() {
             return Ok(());
         }
-        self.seen = Instant::now();
+        self.seen = now;
         let checked = async { self.team.read().await?.commit().await };
         match checked.await {
             Err(Error::Unavailable { .. }) => Ok(()),

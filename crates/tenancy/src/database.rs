@@ -44,7 +44,7 @@ pub struct DatabaseOptions {
     pub strict_roles: bool,
     /// The name that is shown for people who were erased.
     pub erased_names: ErasedNames,
-    /// The time of day, for transactions and requests. Tests can move it.
+    /// The clock of the service. Tests can move it.
     pub clock: Clock,
 }
 
@@ -137,7 +137,7 @@ impl Database {
             stats: Arc::default(),
             parts: Arc::default(),
         };
-        self_check::refuse_what_breaks_isolation(&database.pool, options.strict_roles).await?;
+        self_check::refuse_what_breaks_isolation(&database.pool, options.strict_roles, &database.clock).await?;
         Ok(database)
     }
 
@@ -218,7 +218,7 @@ impl Database {
         (self.pool.size(), self.pool.num_idle())
     }
 
-    /// Returns the time of day.
+    /// Returns the clock of the service.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }

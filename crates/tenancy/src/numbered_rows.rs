@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use super::team_tx::{RunToCompletion, give_back};
 use super::{Database, SignalTopic};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 
 /// The maximum number of one owner's rows that wait for the end of its transactions.
@@ -69,9 +70,11 @@ pub struct PendingRow<R> {
 }
 
 impl<R> PendingRow<R> {
-    /// Returns how long ago the row was added, in microseconds.
+    /// Returns how long ago the row was added, in microseconds. It is subtracted from PostgreSQL's time, so it is
+    /// measured with a clock that a test can't move either.
     pub fn age_us(&self) -> i64 {
-        let age = self.added.map(|added| added.elapsed()).unwrap_or_default();
+        let age = self.added.map(|added| Clock::machine_instant().duration_since(added));
+        let age = age.unwrap_or_default();
         i64::try_from(age.as_micros()).unwrap_or(i64::MAX)
     }
 }
@@ -121,7 +124,7 @@ impl<R: NumberedRow> RowsState<R> {
                 ),
             ));
         }
-        let added = Some(Instant::now());
+        let added = Some(Clock::machine_instant());
         self.waiting
             .extend(rows.into_iter().map(|row| PendingRow { row, added }));
         self.waiting_bytes += bytes;
@@ -264,7 +267,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         first: i64,
         rows: &[PendingRow<R>],
     ) -> Result<(), sqlx::Error> {
-        let began = Instant::now();
+        let began = database.clock().instant();
         let query = R::insert(self.owner, first, rows);
         let outcome = if database.persistent() {
             query.execute(&mut *connection).await.map(drop)
@@ -276,7 +279,7 @@ impl<R: NumberedRow> NumberedRows<R> {
                 Err(error) => Err(error),
             }
         };
-        database.stats().add(began.elapsed());
+        database.stats().add(database.clock().elapsed_since(began));
         outcome?;
         database.signal(self.owner.team_id, R::CHANGED);
         Ok(())
@@ -399,10 +402,10 @@ impl<R: NumberedRow> Defer for NumberedRows<R> {
         if state.waiting.is_empty() || !state.is_last_known {
             return Ok(None);
         }
-        let began = Instant::now();
+        let began = database.clock().instant();
         let query = R::insert(self.owner, state.last + 1, &state.waiting);
         let outcome = query.persistent(database.persistent()).execute(&mut *connection).await;
-        database.stats().add(began.elapsed());
+        database.stats().add(database.clock().elapsed_since(began));
         outcome?;
         Ok(Some(Box::new(WrittenInTransaction(state))))
     }

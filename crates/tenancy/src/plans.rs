@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgPoolOptions;
 
+use crate::clock::Clock;
+
 /// The time until which a pool's connections were opened whose plans may be invalid. Clones share their state.
 #[derive(Debug, Clone)]
 pub(super) struct Plans {
+    /// A reading of the machine's clock, which no test moves: sqlx measures the age of connections with it.
     began: Instant,
     /// In microseconds since `began`; 0 as long as no plan was refused.
     invalid_until_us: Arc<AtomicU64>,
@@ -23,7 +26,7 @@ pub(super) struct Plans {
 impl Default for Plans {
     fn default() -> Self {
         Self {
-            began: Instant::now(),
+            began: Clock::machine_instant(),
             invalid_until_us: Arc::default(),
         }
     }
@@ -33,7 +36,7 @@ impl Plans {
     /// Closes the connections that are open at this time, each when it is next taken from the pool.
     pub(super) fn discard(&self) {
         self.invalid_until_us
-            .fetch_max(micros(self.began.elapsed()).max(1), Ordering::Relaxed);
+            .fetch_max(micros(self.age()).max(1), Ordering::Relaxed);
     }
 
     /// Configures a pool to close the discarded connections.
@@ -45,6 +48,10 @@ impl Plans {
         })
     }
 
+    fn age(&self) -> Duration {
+        Clock::machine_instant().duration_since(self.began)
+    }
+
     /// Returns whether a connection of this age was opened after the last refusal.
     fn are_valid(&self, age: Duration) -> bool {
         let invalid_until_us = self.invalid_until_us.load(Ordering::Relaxed);
@@ -52,7 +59,7 @@ impl Plans {
             return true;
         }
         // A connection that is older than this value was opened before it was created.
-        let opened = self.began.elapsed().checked_sub(age);
+        let opened = self.age().checked_sub(age);
         opened.is_some_and(|opened| micros(opened) > invalid_until_us)
     }
 }
@@ -68,7 +75,7 @@ mod tests {
     #[test]
     fn connections_that_are_older_than_a_refusal_are_closed_and_no_others() {
         let plans = Plans {
-            began: Instant::now().checked_sub(Duration::from_secs(100)).unwrap(),
+            began: Clock::machine_instant().checked_sub(Duration::from_secs(100)).unwrap(),
             invalid_until_us: Arc::default(),
         };
         assert!(plans.are_valid(Duration::from_secs(1_000)), "nothing was refused");
@@ -78,8 +85,8 @@ mod tests {
             !plans.are_valid(Duration::from_secs(1_000)),
             "opened before the pool was watched"
         );
-        let opened = Instant::now();
-        while opened.elapsed() < Duration::from_millis(1) {
+        let opened = Clock::machine_instant();
+        while Clock::machine_instant() - opened < Duration::from_millis(1) {
             std::hint::spin_loop();
         }
         assert!(plans.are_valid(Duration::ZERO));

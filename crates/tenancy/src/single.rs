@@ -33,9 +33,9 @@ impl Database {
             return tx.commit().await;
         }
         let mut connection = self.acquire().await?;
-        let began = std::time::Instant::now();
+        let began = self.clock().instant();
         let outcome = query.execute(&mut *connection).await;
-        self.stats().add(began.elapsed());
+        self.stats().add(self.clock().elapsed_since(began));
         outcome?;
         Ok(())
     }

@@ -9,7 +9,7 @@ mod statement_kind;
 mod statements;
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex as StdMutex;
 use sqlx::pool::PoolConnection;
@@ -125,7 +125,8 @@ impl TeamTx {
     }
 
     async fn admit(database: &Database, entry: &Entry, admission: Admission) -> Result<Admitted> {
-        let requested_at = Instant::now();
+        let clock = database.clock();
+        let requested_at = clock.instant();
         let mut key_found_at = None;
         loop {
             let acquired = match admission {
@@ -133,22 +134,22 @@ impl TeamTx {
                 Admission::Again => database.acquire_again().await?,
             };
             let mut connection = Entering(Some(acquired));
-            let began = Instant::now();
+            let began = clock.instant();
             let entered = match enter::enter(connection.get()?, entry, database).await {
                 Ok(entered) => entered,
                 Err(error) => {
-                    report_not_entered(entry, began.elapsed());
+                    report_not_entered(entry, clock.elapsed_since(began));
                     let dead = is_dead(&error);
                     connection.give_back().await;
                     // The pool doesn't ping, so this is the first place that notices a restart of the database.
                     // Nothing was done yet, and the next connection may be newer than the restart.
-                    if dead && requested_at.elapsed() < OUTCOME_TIMEOUT {
+                    if dead && clock.elapsed_since(requested_at) < OUTCOME_TIMEOUT {
                         continue;
                     }
                     return Err(error);
                 }
             };
-            let waited = began.elapsed();
+            let waited = clock.elapsed_since(began);
             database.stats().add(waited);
             match entered {
                 Entered::As { context, role, claimed } => {
@@ -161,7 +162,7 @@ impl TeamTx {
                     });
                 }
                 Entered::KeyUsed { actor } => {
-                    report_not_entered(entry, began.elapsed());
+                    report_not_entered(entry, clock.elapsed_since(began));
                     let claim = entry
                         .request
                         .claim
@@ -179,7 +180,8 @@ impl TeamTx {
                     }
                     // The time counts from here, not from `requested_at`: the first request may have taken long, this one
                     // has waited for its commit, and the outcome is stored after the commit.
-                    if key_found_at.get_or_insert_with(Instant::now).elapsed() >= OUTCOME_TIMEOUT {
+                    let key_found_at = *key_found_at.get_or_insert_with(|| clock.instant());
+                    if clock.elapsed_since(key_found_at) >= OUTCOME_TIMEOUT {
                         return Err(Error::conflict(
                             "outcome-unknown",
                             "the first request with this Idempotency-Key did its work, but its answer was lost; \
@@ -220,7 +222,7 @@ impl TeamTx {
         })
     }
 
-    /// Returns the time of day. A statement's `now()` is the database server's instead.
+    /// Returns the clock of the service. A statement's `now()` is the database server's instead.
     pub fn clock(&self) -> &Clock {
         self.database.clock()
     }
@@ -264,7 +266,7 @@ impl TeamTx {
         let all = self.database.clone();
         let publisher = self.database.signal_sink().cloned();
         let committing = async move {
-            let began = Instant::now();
+            let began = all.clock().instant();
             let outcome = commit(&mut connection, deferred_rows.as_deref(), &mut signals).await;
             if outcome.is_err() {
                 give_back(connection, deferred_rows).await;
@@ -276,8 +278,9 @@ impl TeamTx {
                     publisher.send(signals);
                 }
             }
-            stats.add(began.elapsed());
-            all.stats().add(began.elapsed());
+            let waited = all.clock().elapsed_since(began);
+            stats.add(waited);
+            all.stats().add(waited);
             // Reported here, so that it is also reported when the client disconnects.
             let ending = if outcome.is_ok() {
                 Ending::Committed

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use daybook::clock::Clock;
 use daybook::runs::{Runs, RunsOptions};
 use daybook_run_log::RunKey;
 
@@ -52,7 +53,7 @@ pub(crate) async fn compare(service: &Service) {
     let near = service.request("GET", &near, "*/*", "application/x-ndjson", "");
     let plain = first_byte(service, &near).await;
     let began = Instant::now();
-    let runs = Runs::new(RunsOptions::new(service.folder.join("storage"), ""));
+    let runs = Runs::new(RunsOptions::new(service.folder.join("storage"), ""), Clock::system());
     let key = RunKey {
         team_id: service.team_id,
         run_id: run.parse().unwrap(),

@@ -151,7 +151,7 @@ impl TestApp {
         let wide_events = wide_event_config(&wide_events_config()).unwrap().sink(written.sink());
         let wide_events = WideEvents::new(program.wide_event_config(wide_events));
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
-        let runs = Runs::new(run_options(&storage));
+        let runs = Runs::new(run_options(&storage), database.clock().clone());
         let database = JobsParts::update(database, |parts| parts.wide_events = Some(wide_events.clone())).unwrap();
         let database = runs.clone().attach(database);
         let http = HttpConfig {
@@ -218,7 +218,7 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let router = around(self.router.clone());
         let limits = ConnectionLimits::new(&Config::from_lookup(&|_| None).unwrap().http, MAX_DESCRIPTORS);
-        let connections = Connections::new(limits);
+        let connections = Connections::new(limits, self.database.clock().clone());
         tokio::spawn(async move { connections.serve(listener, router, std::future::pending()).await });
         address
     }

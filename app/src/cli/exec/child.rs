@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::lines::{LineBuffer, Stream};
 use super::pieces::Pieces;
@@ -184,15 +185,15 @@ async fn copy(
     let emit = |text: &[u8], partial| lines.push(stream, Clock::system().now(), text, partial);
     let mut block = vec![0; 64 << 10];
     let mut pieces = Pieces::default();
-    let mut incomplete_since = Instant::now();
+    let mut line_timeout = pin!(sleep(PARTIAL_LINE_TIMEOUT));
     loop {
         let read = match pieces.is_incomplete() {
             false => from.read(&mut block).await,
             true => tokio::select! {
                 read = from.read(&mut block) => read,
-                () = sleep_until(incomplete_since + PARTIAL_LINE_TIMEOUT) => {
+                () = &mut line_timeout => {
                     pieces.flush(emit);
-                    incomplete_since = Instant::now();
+                    line_timeout.set(sleep(PARTIAL_LINE_TIMEOUT));
                     continue;
                 }
             },
@@ -200,7 +201,7 @@ async fn copy(
         let Ok(read @ 1..) = read else { break };
         let bytes = &block[..read];
         if !pieces.is_incomplete() || bytes.contains(&b'\n') {
-            incomplete_since = Instant::now();
+            line_timeout.set(sleep(PARTIAL_LINE_TIMEOUT));
         }
         pieces.feed(bytes, emit);
         // If our own output is closed, the program's pipe is closed, too, as it would be without `exec`.

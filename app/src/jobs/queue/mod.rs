@@ -78,6 +78,7 @@ impl Workers {
             workers.clone(),
             WATCH_INTERVAL,
             options.lost_after,
+            database.clock().clone(),
         );
         tasks.spawn(until(stop.subscribe(), watching));
         tasks.spawn(queue.run(stop.subscribe()));

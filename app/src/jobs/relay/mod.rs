@@ -13,9 +13,10 @@ mod requests;
 
 pub(super) use self::cursor::lags;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::requests::{RequestId, Scan};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events::{ConsumerDef, EventsParts};
 use crate::jobs::notifier::Notifier;
@@ -34,6 +35,7 @@ const BATCH: i64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Relay {
     workers: WorkerDatabase,
+    clock: Clock,
     durable: Vec<&'static ConsumerDef>,
     notifier: Notifier,
     poll: Duration,
@@ -58,6 +60,7 @@ impl Relay {
     pub(super) fn new(database: &Database, workers: &WorkerDatabase, poll: Duration) -> Result<Self> {
         Ok(Self {
             workers: workers.clone(),
+            clock: database.clock().clone(),
             durable: EventsParts::of(database)?.consumers.durable().collect(),
             notifier: JobsParts::of(database)?.notifier.clone(),
             poll,
@@ -72,8 +75,8 @@ impl Relay {
     /// [`Error::Unavailable`] if the database can't be reached. After any other error, this tries again until
     /// [`BEGIN_TIMEOUT`].
     pub(super) async fn begin(&mut self) -> Result<()> {
-        let began = Instant::now();
-        while began.elapsed() < BEGIN_TIMEOUT {
+        let began = self.clock.instant();
+        while self.clock.elapsed_since(began) < BEGIN_TIMEOUT {
             match self.pass().await {
                 Ok(Pass::More | Pass::Idle) => break,
                 Ok(Pass::NotLeader) => {}

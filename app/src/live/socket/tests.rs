@@ -2,7 +2,9 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
+use chrono::TimeDelta;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -51,9 +53,18 @@ struct TestSocket {
 }
 
 fn open() -> TestSocket {
+    open_with(Database::unconnected(), None)
+}
+
+fn open_with(database: Database, expires_at: Option<Instant>) -> TestSocket {
     let ((to_server, received), (sent, from_server)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
     let (context, command_receiver) = SocketContext::unconnected();
     let (outbox, inbox) = outbox::pair();
+    let context = SocketContext {
+        database,
+        expires_at,
+        ..context
+    };
     tokio::spawn(serve(context, inbox, Queues { received, sent }));
     TestSocket {
         to_server,
@@ -123,4 +134,31 @@ async fn a_socket_closes_after_a_flood_and_when_the_service_has_ended() {
     };
     assert_eq!(close.code, 1001);
     drop(to_server);
+}
+
+#[tokio::test]
+async fn a_socket_closes_when_its_credential_expires() {
+    let database = Database::unconnected();
+    let clock = database.clock().clone();
+    let mut socket = open_with(database, Some(clock.instant() + Duration::from_secs(3_600)));
+    socket.to_server.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
+    assert_eq!(socket.text().await, r#"{"type":"pong"}"#);
+    clock.advance(TimeDelta::hours(1));
+    // The socket reads the clock at its next event.
+    socket.to_server.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
+    assert_eq!(socket.close().await, CloseReason::CredentialExpired.code().unwrap().0);
+}
+
+#[tokio::test]
+async fn a_client_may_send_again_after_a_burst_when_time_has_passed() {
+    let database = Database::unconnected();
+    let clock = database.clock().clone();
+    let mut socket = open_with(database, None);
+    for _ in 0..5 {
+        for _ in 0..150 {
+            socket.to_server.send(Message::text(r#"{"type": "ping"}"#)).unwrap();
+            assert_eq!(socket.text().await, r#"{"type":"pong"}"#);
+        }
+        clock.advance(TimeDelta::minutes(1));
+    }
 }

@@ -92,7 +92,7 @@ impl Runs {
                 return Err(log_error(error));
             }
         };
-        slot.acquired(&lease);
+        slot.acquired(&lease, self.now());
         if opened.completed {
             self.end_from_log(database, run, &opened.log).await?;
             return Ok(LogLocation::Closed);

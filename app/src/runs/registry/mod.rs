@@ -5,6 +5,7 @@
 //! the storage and no row in `run_homes`.
 
 mod acquire;
+mod admissions;
 mod end_run;
 mod errors;
 mod node;

@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daybook_run_log::{OpenFilesLimits, RunKey, WriterNode, WriterNodeOptions};
 use nix::sys::resource::{Resource, getrlimit};
-use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::end_run::EndOutcome;
 use super::errors::stopping;
-use super::node_lease::{NodeLease, holds_until, is_valid, mark_gone};
+use super::node_lease::{LeaseValidity, NodeLease, mark_gone};
 use super::open_log::LogLocation;
 use super::runs::{RegistryState, Runs};
 use crate::error::{Error, Result};
@@ -49,21 +48,28 @@ impl Runs {
             lost.shut_down(database).await;
         }
         let lease = self.0.options.lease;
-        let until = Arc::new(Mutex::new(holds_until(Instant::now(), lease)));
+        let validity = LeaseValidity::new(self.0.clock.clone(), lease);
         let options = WriterNodeOptions::default()
             .max_log_bytes(self.0.options.run_bytes)
             .segment_bytes(self.0.options.segment_bytes)
             .open_files(limit_to_descriptors(self.0.options.open_files));
-        let (storage, clock) = (self.storage().clone(), until.clone());
-        let node = tokio::task::spawn_blocking(move || WriterNode::start(&storage, options, move || is_valid(&clock)))
+        let (storage, may_write) = (self.storage().clone(), validity.clone());
+        let start = move || WriterNode::start(&storage, options, move || may_write.is_valid());
+        let node = tokio::task::spawn_blocking(start)
             .await
             .map_err(Error::internal)?
             .map_err(log_error)?;
         let tx = store::begin_in_system_team(database).await?;
         store::register_node(&tx, node.id(), &self.0.options.url).await?;
         tx.commit().await?;
-        let node_lease = Arc::new(NodeLease::new(node, until.clone()));
-        let renewal = renew_and_recover(Arc::downgrade(&self.0), database.clone(), node_lease.id(), until, lease);
+        let node_lease = Arc::new(NodeLease::new(node, validity.clone()));
+        let renewal = renew_and_recover(
+            Arc::downgrade(&self.0),
+            database.clone(),
+            node_lease.id(),
+            validity,
+            lease,
+        );
         node_lease.set_renewal_task(tokio::spawn(renewal).abort_handle());
         *held = Some(node_lease.clone());
         drop(held);
@@ -119,12 +125,14 @@ impl Runs {
         let silent: Vec<_> = self
             .slots()
             .iter()
-            .filter(|(_, slot)| slot.silence().is_some())
+            .filter(|(_, slot)| slot.silence(self.now()).is_some())
             .map(|(run, slot)| (*run, slot.clone()))
             .collect();
         for (run, slot) in silent {
             // The writer may have sent lines while other runs were ended.
-            let Some(silence) = slot.silence() else { continue };
+            let Some(silence) = slot.silence(self.now()) else {
+                continue;
+            };
             let reason = format!("its writer was silent for {} s", silence.as_secs());
             ended += usize::from(self.end_lost(database, run, reason).await);
         }
@@ -135,7 +143,7 @@ impl Runs {
         match store::find_lost_runs(workers, self.0.options.lease).await {
             Ok(lost) => {
                 for run in lost {
-                    if self.slots().get(&run).is_some_and(|slot| slot.has_writer()) {
+                    if self.slots().get(&run).is_some_and(|slot| slot.has_writer(self.now())) {
                         continue;
                     }
                     let reason = "the process that wrote its log is gone, and no line was written since".to_owned();
@@ -187,18 +195,18 @@ fn renew_and_recover(
     runs: Weak<RegistryState>,
     database: Database,
     node: Uuid,
-    until: Arc<Mutex<Instant>>,
+    validity: LeaseValidity,
     lease: Duration,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     // Boxed, because this future is recursive: ending runs may start a new node.
-    Box::pin(renew_loop(runs, database, node, until, lease))
+    Box::pin(renew_loop(runs, database, node, validity, lease))
 }
 
 async fn renew_loop(
     runs: Weak<RegistryState>,
     database: Database,
     node: Uuid,
-    until: Arc<Mutex<Instant>>,
+    validity: LeaseValidity,
     lease: Duration,
 ) {
     let mut ticks = tokio::time::interval(lease / 5);
@@ -206,7 +214,7 @@ async fn renew_loop(
     let mut tick_count: u32 = 0;
     loop {
         ticks.tick().await;
-        let at = Instant::now();
+        let requested_at = validity.now();
         let renewed = async {
             let tx = store::begin_in_system_team(&database).await?;
             let renewed = store::renew_node(&tx, node, lease).await?;
@@ -214,10 +222,10 @@ async fn renew_loop(
             Ok::<_, Error>(renewed)
         };
         match renewed.await {
-            Ok(true) => *until.lock() = holds_until(at, lease),
+            Ok(true) => validity.extend(requested_at, lease),
             Ok(false) => {
                 // Other processes may have acquired the runs.
-                *until.lock() = at;
+                validity.end();
                 tracing::warn!("run logs: the node lease has expired: other processes may write its runs");
                 return;
             }

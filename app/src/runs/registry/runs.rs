@@ -2,29 +2,27 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::runs::entity::Model;
 use crate::runs::log_error::log_error;
 use daybook_run_log::{Appended, IncomingLine, LogError, RunKey, Storage, Writer};
 use parking_lot::{Mutex, MutexGuard};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::admissions::Admissions;
 use super::node_lease::NodeLease;
 use super::open_log::OpenLog;
 use super::options::RunsOptions;
 use super::slot::Slot;
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::runs::new_run::NewRun;
 use crate::runs::readers::Readers;
 use crate::runs::status::RunStatus;
 use crate::runs::store;
 use crate::tenancy::{Context, Database, TeamTx};
-
-/// The time for which a successful check of the right to write a team's runs is cached.
-const ADMISSION_CACHE_TTL: Duration = Duration::from_secs(1);
 
 /// The log registry of a process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,12 +32,13 @@ pub struct Runs(pub(super) Arc<RegistryState>);
 #[derive(Debug)]
 pub(super) struct RegistryState {
     pub(super) options: RunsOptions,
+    /// Measures leases and the silence of writers.
+    pub(super) clock: Clock,
     storage: Storage,
     readers: Readers,
     pub(super) node_lease: tokio::sync::Mutex<Option<Arc<NodeLease>>>,
     slots: Mutex<HashMap<RunKey, Arc<Slot>>>,
-    /// The time of the last check of each credential and team, and the team's access epoch at that time.
-    admitted: Mutex<HashMap<[u8; 32], (Instant, u64)>>,
+    admissions: Admissions,
     /// Locked for writing during the recovery of a dead node. Meanwhile no task checks which nodes are alive, or opens
     /// an incomplete file.
     pub(super) recovering: tokio::sync::RwLock<()>,
@@ -47,15 +46,17 @@ pub(super) struct RegistryState {
 }
 
 impl Runs {
-    /// Creates a registry without open logs.
-    pub fn new(options: RunsOptions) -> Self {
+    /// Creates a registry without open logs. Leases and the silence of writers are measured with `clock`, usually the
+    /// database's.
+    pub fn new(options: RunsOptions, clock: Clock) -> Self {
         Self(Arc::new(RegistryState {
             storage: Storage::new(&options.storage),
             readers: Readers::new(options.max_readers.0, options.max_readers.1),
             options,
+            admissions: Admissions::new(clock.clone()),
+            clock,
             node_lease: tokio::sync::Mutex::default(),
             slots: Mutex::default(),
-            admitted: Mutex::default(),
             recovering: tokio::sync::RwLock::default(),
             closing: watch::Sender::new(false),
         }))
@@ -105,20 +106,12 @@ impl Runs {
     /// Returns whether this credential was recently allowed to write this team's runs. `access_epoch` changes when any
     /// access to the team changes.
     pub(in crate::runs) fn is_admitted(&self, credential: &str, team_id: Uuid, access_epoch: u64) -> bool {
-        let key = admission(credential, team_id);
-        let admitted = self.0.admitted.lock();
-        admitted
-            .get(&key)
-            .is_some_and(|(at, epoch)| at.elapsed() < ADMISSION_CACHE_TTL && *epoch == access_epoch)
+        self.0.admissions.contain(credential, team_id, access_epoch)
     }
 
     /// Records that this credential may write this team's runs. `access_epoch` was read before the check.
     pub(in crate::runs) fn admit(&self, credential: &str, team_id: Uuid, access_epoch: u64) {
-        let mut admitted = self.0.admitted.lock();
-        if admitted.len() >= 10_000 {
-            admitted.retain(|_, (at, _)| at.elapsed() < ADMISSION_CACHE_TTL);
-        }
-        admitted.insert(admission(credential, team_id), (Instant::now(), access_epoch));
+        self.0.admissions.add(credential, team_id, access_epoch);
     }
 
     /// Creates a run in a transaction: its row and its events. The first call of [`Runs::find`] creates its log.
@@ -165,7 +158,7 @@ impl Runs {
         writer: Option<&Writer>,
     ) -> Result<Appended> {
         let slot = self.slot(run);
-        slot.record_activity();
+        slot.record_activity(self.now());
         let appended = open.node_lease.node().append(&open.log, lines, source, writer).await;
         if let Err(LogError::Unwritable(_)) = &appended {
             if writer.is_none() {
@@ -190,7 +183,7 @@ impl Runs {
 
     /// Records that the run's writer is active.
     pub(in crate::runs) fn record_activity(&self, run: RunKey) {
-        self.slot(run).record_activity();
+        self.slot(run).record_activity(self.now());
     }
 
     /// Moves a run to the status of a line that is about to be appended.
@@ -223,6 +216,10 @@ impl Runs {
         });
     }
 
+    pub(super) fn now(&self) -> Instant {
+        self.0.clock.instant()
+    }
+
     pub(super) fn slot(&self, run: RunKey) -> Arc<Slot> {
         self.slots().entry(run).or_default().clone()
     }
@@ -230,11 +227,4 @@ impl Runs {
     pub(super) fn slots(&self) -> MutexGuard<'_, HashMap<RunKey, Arc<Slot>>> {
         self.0.slots.lock()
     }
-}
-
-fn admission(credential: &str, team_id: Uuid) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(team_id);
-    hash.update(credential);
-    hash.finalize().into()
 }

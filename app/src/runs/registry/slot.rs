@@ -49,26 +49,26 @@ impl Slot {
         }
     }
 
-    pub(super) fn acquired(&self, lease: &Lease) {
+    pub(super) fn acquired(&self, lease: &Lease, now: Instant) {
         let mut state = self.state.lock();
         state.status = Some(lease.status);
         state.lost_after = lease.lost_after;
-        state.last_activity = Some(Instant::now());
+        state.last_activity = Some(now);
     }
 
-    pub(super) fn record_activity(&self) {
+    pub(super) fn record_activity(&self, now: Instant) {
         let mut state = self.state.lock();
-        state.last_activity = Some(Instant::now());
+        state.last_activity = Some(now);
         state.last_writer_activity = state.last_activity;
     }
 
     /// Returns whether this process has received something from the run's writer recently. The database may not know
     /// that.
-    pub(super) fn has_writer(&self) -> bool {
+    pub(super) fn has_writer(&self, now: Instant) -> bool {
         let state = self.state.lock();
         state
             .last_writer_activity
-            .is_some_and(|at| at.elapsed() <= state.lost_after)
+            .is_some_and(|at| now.duration_since(at) <= state.lost_after)
     }
 
     pub(super) fn set_status(&self, status: RunStatus) {
@@ -95,10 +95,10 @@ impl Slot {
     }
 
     /// Returns how long the writer has been silent, if that is longer than the run allows.
-    pub(super) fn silence(&self) -> Option<Duration> {
+    pub(super) fn silence(&self, now: Instant) -> Option<Duration> {
         let state = self.state.lock();
         let live = matches!(state.status, Some(RunStatus::Building | RunStatus::Running));
-        let silent = state.last_activity?.elapsed();
+        let silent = now.duration_since(state.last_activity?);
         (live && silent > state.lost_after).then_some(silent)
     }
 
@@ -146,26 +146,47 @@ pub(super) fn raw_json(value: &serde_json::Value) -> Box<RawValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
-    #[test]
-    fn a_writer_is_silent_at_the_limit_and_not_before() {
-        let slot = Slot::default();
-        let lease = |status| Lease {
+    const LOST_AFTER: Duration = Duration::from_secs(60);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn lease(status: RunStatus) -> Lease {
+        Lease {
             epoch: 1,
             configuration_id: None,
             status,
-            lost_after: Duration::from_secs(60),
-        };
-        let silent_after = |ms| {
-            slot.state.lock().last_activity = Instant::now().checked_sub(Duration::from_millis(ms));
-            slot.silence().is_some()
-        };
+            lost_after: LOST_AFTER,
+        }
+    }
+
+    #[test]
+    fn a_writer_is_silent_after_the_limit_and_not_before() {
+        let now = Clock::system().instant();
         for status in [RunStatus::Building, RunStatus::Running] {
-            slot.acquired(&lease(status));
-            assert!(!silent_after(55_000) && silent_after(60_500));
+            let slot = Slot::default();
+            slot.acquired(&lease(status), now);
+            assert_eq!(slot.silence(now + LOST_AFTER), None);
+            let silent = LOST_AFTER + MOMENT;
+            assert_eq!(slot.silence(now + silent), Some(silent));
+            // A line of the writer ends the silence.
+            slot.record_activity(now + silent);
+            assert_eq!(slot.silence(now + silent + LOST_AFTER), None);
         }
         // A queued run has no writer yet.
-        slot.acquired(&lease(RunStatus::Queued));
-        assert!(!silent_after(3_600_000));
+        let slot = Slot::default();
+        slot.acquired(&lease(RunStatus::Queued), now);
+        assert_eq!(slot.silence(now + LOST_AFTER * 60), None);
+    }
+
+    #[test]
+    fn a_writer_is_connected_until_it_was_silent_for_the_limit() {
+        let now = Clock::system().instant();
+        let slot = Slot::default();
+        slot.acquired(&lease(RunStatus::Running), now);
+        assert!(!slot.has_writer(now), "acquiring the log is not the writer's activity");
+        slot.record_activity(now);
+        assert!(slot.has_writer(now + LOST_AFTER));
+        assert!(!slot.has_writer(now + LOST_AFTER + MOMENT));
     }
 }

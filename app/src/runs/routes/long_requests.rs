@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use daybook_run_log::{LogEnd, LogError};
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::append_request::AppendRequest;
 use crate::error::Error;
@@ -49,14 +49,17 @@ pub(super) async fn wait_for_refusal(request: &AppendRequest<'_>, open: &OpenLog
 pub(super) async fn count_lines(body: Body) -> usize {
     let mut stream = body.into_data_stream();
     let (mut lines, mut open) = (0, false);
-    let deadline = Instant::now() + COUNT_TIMEOUT;
-    while let Ok(Some(Ok(chunk))) = timeout_at(deadline, stream.next()).await {
-        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-            open |= !line.trim_ascii().is_empty();
-            if line.ends_with(b"\n") {
-                lines += usize::from(std::mem::take(&mut open));
+    let counting = async {
+        while let Some(Ok(chunk)) = stream.next().await {
+            for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+                open |= !line.trim_ascii().is_empty();
+                if line.ends_with(b"\n") {
+                    lines += usize::from(std::mem::take(&mut open));
+                }
             }
         }
-    }
+    };
+    // What was counted before the timeout is returned.
+    let _ = timeout(COUNT_TIMEOUT, counting).await;
     lines + usize::from(open)
 }

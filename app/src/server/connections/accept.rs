@@ -15,7 +15,7 @@ use socket2::SockRef;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, Verdict};
 use super::admission::{ConnectionGuard, Connections};
@@ -196,7 +196,7 @@ impl Connection {
         } = self;
         let shared = &connections.0;
         let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(socket), service));
-        let mut deadline = Instant::now() + shared.limits.header_timeout;
+        let mut next_check = pin!(sleep(shared.limits.header_timeout));
         let (mut told, mut last_chance) = (false, false);
         loop {
             tokio::select! {
@@ -213,17 +213,16 @@ impl Connection {
                     told = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                () = sleep_until(deadline) => {
-                    let now = Instant::now();
-                    match activity.verdict(now, &shared.limits) {
-                        Verdict::Wait(until) => {
+                () = &mut next_check => {
+                    match activity.verdict(&shared.limits) {
+                        Verdict::Wait(time) => {
                             last_chance = false;
-                            deadline = until;
+                            next_check.set(sleep(time));
                         }
                         Verdict::Idle if !last_chance => {
                             last_chance = true;
                             serving.as_mut().graceful_shutdown();
-                            deadline = now + CLOSE_TIMEOUT;
+                            next_check.set(sleep(CLOSE_TIMEOUT));
                         }
                         Verdict::Idle | Verdict::NoRequest | Verdict::NotReading => {
                             shared.counts.timed_out();

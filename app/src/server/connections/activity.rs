@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::limits::ConnectionLimits;
+use crate::clock::Clock;
 use crate::http::{Client, Connection};
 
 /// Maximum interval between two checks of a connection's activity.
@@ -19,6 +19,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Activity {
     on_keep: OnKeep,
+    clock: Clock,
     accepted_at: Instant,
     authenticated: AtomicBool,
     state: Mutex<ActivityState>,
@@ -55,8 +56,8 @@ struct RequestState {
 /// What to do with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Keep it at least until this moment.
-    Wait(Instant),
+    /// Keep it, and ask again after this time.
+    Wait(Duration),
     /// Close it: it has sent no request in time.
     NoRequest,
     /// Close it: it has been idle for too long.
@@ -67,10 +68,11 @@ pub(super) enum Verdict {
 
 impl Activity {
     /// `on_keep` is called at most once: when the connection is exempted from being closed to make room.
-    pub(super) fn new(on_keep: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(super) fn new(clock: Clock, on_keep: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             on_keep: OnKeep(Box::new(on_keep)),
-            accepted_at: Instant::now(),
+            accepted_at: clock.instant(),
+            clock,
             authenticated: AtomicBool::new(false),
             state: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -95,7 +97,7 @@ impl Activity {
     }
 
     /// Returns what to do with the connection now.
-    pub(super) fn verdict(&self, now: Instant, limits: &ConnectionLimits) -> Verdict {
+    pub(super) fn verdict(&self, limits: &ConnectionLimits) -> Verdict {
         let state = self.state.lock();
         let answers = state.requests.iter().filter_map(|request| request.answer_waits_since);
         let (deadline, late) = match (state.requests.is_empty(), state.idle_since) {
@@ -103,13 +105,13 @@ impl Activity {
             (true, Some(since)) => (since + limits.idle_timeout, Verdict::Idle),
             (false, _) => match answers.min() {
                 Some(since) => (since + limits.answer_timeout(), Verdict::NotReading),
-                None => return Verdict::Wait(now + CHECK_INTERVAL),
+                None => return Verdict::Wait(CHECK_INTERVAL),
             },
         };
-        if deadline <= now {
-            return late;
+        match self.clock.left_until(deadline) {
+            Duration::ZERO => late,
+            left => Verdict::Wait(left.min(CHECK_INTERVAL)),
         }
-        Verdict::Wait(deadline.min(now + CHECK_INTERVAL))
     }
 
     /// Returns whether the connection has no request under way.
@@ -170,7 +172,7 @@ impl RequestGuard {
 
     /// Records whether a piece of the response waits for the client to read it.
     pub(super) fn answer_waits(&self, waits: bool) {
-        let since = waits.then(Instant::now);
+        let since = waits.then(|| self.activity.clock.instant());
         self.activity
             .change(self.id, |request| request.answer_waits_since = since);
     }
@@ -180,7 +182,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut state = self.activity.state.lock();
         state.requests.retain(|request| request.id != self.id);
-        state.idle_since = Some(Instant::now());
+        state.idle_since = Some(self.activity.clock.instant());
     }
 }
 
@@ -198,6 +200,8 @@ impl Connection for Activity {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::config::Config;
 
@@ -205,37 +209,69 @@ mod tests {
         ConnectionLimits::new(&Config::from_lookup(&|_| None).unwrap().http, 1_000)
     }
 
+    /// Returns a connection that was just accepted, and a function that moves its clock.
+    fn accepted() -> (Arc<Activity>, impl Fn(Duration)) {
+        let clock = Clock::system();
+        let activity = Arc::new(Activity::new(clock.clone(), || {}));
+        (activity, move |by| clock.advance(TimeDelta::from_std(by).unwrap()))
+    }
+
+    fn waits(verdict: Verdict) -> bool {
+        matches!(verdict, Verdict::Wait(_))
+    }
+
+    /// A time before a limit that is long enough for the test's own statements.
+    const ALMOST: Duration = Duration::from_secs(2);
+
     #[test]
-    fn a_connection_without_progress_is_closed() {
-        let limits = limits();
-        let activity = Arc::new(Activity::new(|| {}));
-        let later = |time| activity.verdict(Instant::now() + time, &limits);
-        let waits = |verdict| matches!(verdict, Verdict::Wait(_));
-        assert!(waits(later(Duration::ZERO)));
-        assert_eq!(later(limits.header_timeout), Verdict::NoRequest);
+    fn a_connection_without_a_request_is_closed_after_the_header_timeout() {
+        let (limits, (activity, pass)) = (limits(), accepted());
+        assert!(waits(activity.verdict(&limits)));
+        pass(limits.header_timeout - ALMOST);
+        assert!(waits(activity.verdict(&limits)));
+        pass(ALMOST);
+        assert_eq!(activity.verdict(&limits), Verdict::NoRequest);
+    }
 
+    #[test]
+    fn a_connection_whose_client_does_not_read_is_closed_after_the_answer_timeout() {
+        let (limits, (activity, pass)) = (limits(), accepted());
         let request = activity.begin();
-        assert!(waits(later(limits.idle_timeout * 10)), "it is being served");
+        pass(limits.idle_timeout * 10);
+        assert!(waits(activity.verdict(&limits)), "it is being served");
         request.answer_waits(true);
-        assert!(waits(later(Duration::ZERO)));
-        assert_eq!(later(limits.answer_timeout()), Verdict::NotReading);
+        pass(limits.answer_timeout() - ALMOST);
+        assert!(waits(activity.verdict(&limits)));
+        // The client has read this piece, and the next one waits.
+        request.answer_waits(true);
+        pass(limits.answer_timeout() - ALMOST);
+        assert!(waits(activity.verdict(&limits)));
+        pass(ALMOST);
+        assert_eq!(activity.verdict(&limits), Verdict::NotReading);
         request.answer_waits(false);
-        assert!(waits(later(limits.answer_timeout())), "it waits for the service");
-
-        drop(request);
-        assert!(waits(later(limits.header_timeout)));
-        assert_eq!(later(limits.idle_timeout), Verdict::Idle);
+        assert!(waits(activity.verdict(&limits)), "it waits for the service");
     }
 
     #[test]
     fn a_connection_is_idle_since_its_last_request() {
-        let limits = limits();
-        let activity = Arc::new(Activity::new(|| {}));
+        let (limits, (activity, pass)) = (limits(), accepted());
         drop(activity.begin());
-        let long_ago = Instant::now().checked_sub(limits.idle_timeout);
-        activity.state.lock().idle_since = long_ago;
-        assert_eq!(activity.verdict(Instant::now(), &limits), Verdict::Idle);
+        pass(limits.idle_timeout - ALMOST);
+        assert!(waits(activity.verdict(&limits)));
+        pass(ALMOST);
+        assert_eq!(activity.verdict(&limits), Verdict::Idle);
         drop(activity.begin());
-        assert!(matches!(activity.verdict(Instant::now(), &limits), Verdict::Wait(_)));
+        assert!(waits(activity.verdict(&limits)));
+        pass(limits.idle_timeout);
+        assert_eq!(activity.verdict(&limits), Verdict::Idle);
+    }
+
+    #[test]
+    fn a_connection_is_checked_again_when_a_limit_is_reached_or_earlier() {
+        let (limits, (activity, pass)) = (limits(), accepted());
+        drop(activity.begin());
+        assert_eq!(activity.verdict(&limits), Verdict::Wait(CHECK_INTERVAL));
+        pass(limits.idle_timeout - ALMOST);
+        assert!(matches!(activity.verdict(&limits), Verdict::Wait(left) if left <= ALMOST));
     }
 }

@@ -10,6 +10,7 @@ use super::activity::Activity;
 use super::counts::{ConnectionCounts, Counts};
 use super::limits::ConnectionLimits;
 use super::unauthenticated::Unauthenticated;
+use crate::clock::Clock;
 
 /// Maximum number of connections beyond the limit that are being closed to make room for newer ones.
 pub(super) const MAX_CLOSING: usize = 16;
@@ -22,6 +23,8 @@ pub struct Connections(pub(super) Arc<ConnectionsState>);
 #[derive(Debug)]
 pub(super) struct ConnectionsState {
     pub(super) limits: ConnectionLimits,
+    /// Measures how long connections are idle.
+    clock: Clock,
     /// Open sockets, including upgraded ones.
     open: AtomicUsize,
     next_id: AtomicU64,
@@ -30,14 +33,15 @@ pub(super) struct ConnectionsState {
 }
 
 impl Connections {
-    /// Creates an empty set of connections.
-    pub fn new(limits: ConnectionLimits) -> Self {
+    /// Creates an empty set of connections. Their timeouts are measured with `clock`.
+    pub fn new(limits: ConnectionLimits, clock: Clock) -> Self {
         Self(Arc::new(ConnectionsState {
             limits,
+            counts: Counts::new(clock.clone()),
+            clock,
             open: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
             unauthenticated: Mutex::default(),
-            counts: Counts::default(),
         }))
     }
 
@@ -66,7 +70,7 @@ impl Connections {
         }
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (address, weak) = (peer.ip(), Arc::downgrade(shared));
-        let activity = Arc::new(Activity::new(move || {
+        let activity = Arc::new(Activity::new(shared.clock.clone(), move || {
             if let Some(shared) = weak.upgrade() {
                 shared.keep(id, address);
             }
@@ -123,7 +127,7 @@ mod tests {
         let mut limits = ConnectionLimits::new(&http, 1_000);
         limits.max = max;
         limits.max_unauthenticated = max / 2;
-        Connections::new(limits)
+        Connections::new(limits, Clock::system())
     }
 
     #[test]

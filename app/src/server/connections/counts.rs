@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use crate::clock::Clock;
+
 /// Minimum interval between two log lines about the same problem.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -26,8 +29,9 @@ pub struct ConnectionCounts {
     pub accept_errors: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
+    clock: Clock,
     refused: AtomicU64,
     closed_for_room: AtomicU64,
     timed_out: AtomicU64,
@@ -37,6 +41,18 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            refused: AtomicU64::default(),
+            closed_for_room: AtomicU64::default(),
+            timed_out: AtomicU64::default(),
+            accept_errors: AtomicU64::default(),
+            refused_logged: Throttle::default(),
+            errors_logged: Throttle::default(),
+        }
+    }
+
     pub(super) fn read(&self, open: usize, unauthenticated: usize, limit: usize) -> ConnectionCounts {
         ConnectionCounts {
             open,
@@ -59,14 +75,14 @@ impl Counts {
 
     pub(super) fn refused(&self, limit: usize) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        if let Some(times) = self.refused_logged.pass() {
+        if let Some(times) = self.refused_logged.pass(self.clock.instant()) {
             tracing::warn!("connections refused: {times} in the last second; DAYBOOK_CONNECTIONS={limit} is the limit");
         }
     }
 
     pub(super) fn accept_failed(&self, error: &std::io::Error) {
         self.accept_errors.fetch_add(1, Ordering::Relaxed);
-        if let Some(times) = self.errors_logged.pass() {
+        if let Some(times) = self.errors_logged.pass(self.clock.instant()) {
             tracing::error!(
                 "connections could not be accepted ({times} attempts): {error}; raise the limit of open files or lower \
                  DAYBOOK_CONNECTIONS"
@@ -80,14 +96,14 @@ impl Counts {
 struct Throttle(Mutex<(Option<Instant>, u64)>);
 
 impl Throttle {
-    fn pass(&self) -> Option<u64> {
+    fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock();
         let (last, waiting) = &mut *state;
         *waiting += 1;
-        if last.is_some_and(|last| last.elapsed() < LOG_INTERVAL) {
+        if last.is_some_and(|last| now.duration_since(last) < LOG_INTERVAL) {
             return None;
         }
-        *last = Some(Instant::now());
+        *last = Some(now);
         Some(std::mem::take(waiting))
     }
 }
@@ -99,9 +115,9 @@ mod tests {
     #[test]
     fn many_events_are_one_log_line() {
         let throttle = Throttle::default();
-        assert_eq!(throttle.pass(), Some(1));
-        assert!((0..1_000).all(|_| throttle.pass().is_none()));
-        throttle.0.lock().0 = Instant::now().checked_sub(LOG_INTERVAL);
-        assert_eq!(throttle.pass(), Some(1_001));
+        let now = Clock::system().instant();
+        assert_eq!(throttle.pass(now), Some(1));
+        assert!((0..1_000).all(|_| throttle.pass(now).is_none()));
+        assert_eq!(throttle.pass(now + LOG_INTERVAL), Some(1_001));
     }
 }

@@ -73,6 +73,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -83,7 +84,7 @@ mod tests {
         let mut connections = Unauthenticated::default();
         let mut activities = Vec::new();
         for (id, from) in [(1, "10.0.0.1"), (2, "10.0.0.2"), (3, "10.0.0.2"), (4, "10.0.0.2")] {
-            let activity = Arc::new(Activity::new(|| {}));
+            let activity = Arc::new(Activity::new(Clock::system(), || {}));
             activities.push((id, activity.clone()));
             connections.insert(id, address(from), activity);
         }

@@ -20,13 +20,13 @@
 //! nothing and logs a warning.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use sea_orm_migration::MigratorTrait as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor as _, Row as _};
 
 use super::Findings;
+use crate::clock::Clock;
 use crate::error::Result;
 
 const QUERY: &str = concat!("SET LOCAL search_path = pg_catalog;\n", include_str!("catalogue.sql"));
@@ -57,11 +57,11 @@ struct Difference<'a> {
 ///
 /// # Errors
 /// Those of any database statement.
-pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
+pub(super) async fn compare(connection: &mut PgConnection, clock: &Clock) -> Result<Findings> {
     let mut findings = Findings::default();
     let server = connection.fetch_one(SERVER).await?;
     let is_of_this_version = is_of_this_version(connection, &server).await?;
-    let began = Instant::now();
+    let began = clock.instant();
     let rows = sqlx::raw_sql(QUERY).fetch_all(&mut *connection).await?;
     let found = rows.iter().map(fact).collect::<Result<Vec<_>>>()?;
     let expected = expected();
@@ -80,7 +80,7 @@ pub(super) async fn compare(connection: &mut PgConnection) -> Result<Findings> {
     tracing::debug!(
         "self-check: compared {} facts of the schema in {:?}",
         found.len(),
-        began.elapsed()
+        clock.elapsed_since(began)
     );
     let owner: &str = server.try_get("owner")?;
     let is_compared_release = COMPARED_RELEASES.contains(&(server.try_get::<i32, _>("version")? / 10_000));

@@ -6,12 +6,13 @@
 
 mod catalogue;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daybook_migration::rls::RELAY_ROLE;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{Executor, Row};
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 
 /// How long a start waits at most for another process's migration to end.
@@ -34,11 +35,11 @@ struct Findings {
 ///
 /// # Errors
 /// One [`Error::Internal`] that lists everything that was found, each with its remedy.
-pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) -> Result<()> {
-    let mut findings = examine(pool, strict).await?;
+pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool, clock: &Clock) -> Result<()> {
+    let mut findings = examine(pool, strict, clock).await?;
     if !findings.refused.is_empty() {
-        await_running_migration(pool).await?;
-        findings = examine(pool, strict).await?;
+        await_running_migration(pool, clock).await?;
+        findings = examine(pool, strict, clock).await?;
     }
     for warning in findings.warned {
         tracing::warn!("self-check: {warning}");
@@ -56,8 +57,8 @@ pub(super) async fn refuse_what_breaks_isolation(pool: &PgPool, strict: bool) ->
 ///
 /// A migration that has recorded its last step still migrates the queue and grants rights. It holds the lock of
 /// [`Migrations`](super::Migrations) until all of that is done.
-async fn await_running_migration(pool: &PgPool) -> Result<()> {
-    let began = Instant::now();
+async fn await_running_migration(pool: &PgPool, clock: &Clock) -> Result<()> {
+    let began = clock.instant();
     loop {
         let row = pool
             .fetch_one(
@@ -66,14 +67,14 @@ async fn await_running_migration(pool: &PgPool) -> Result<()> {
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS is_migrating",
             )
             .await?;
-        if !row.try_get::<bool, _>("is_migrating")? || began.elapsed() > MAX_MIGRATION_WAIT {
+        if !row.try_get::<bool, _>("is_migrating")? || clock.elapsed_since(began) > MAX_MIGRATION_WAIT {
             return Ok(());
         }
         tokio::time::sleep(MIGRATION_POLL_INTERVAL).await;
     }
 }
 
-async fn examine(pool: &PgPool, strict: bool) -> Result<Findings> {
+async fn examine(pool: &PgPool, strict: bool, clock: &Clock) -> Result<Findings> {
     // All queries run in one transaction, because a pooler may send statements outside transactions to different
     // server connections.
     let mut tx = pool.begin().await?;
@@ -117,7 +118,7 @@ async fn examine(pool: &PgPool, strict: bool) -> Result<Findings> {
              ORDER BY 1",
         )
         .await?;
-    let mut findings = catalogue::compare(&mut tx).await?;
+    let mut findings = catalogue::compare(&mut tx, clock).await?;
     tx.rollback().await?;
 
     let mut refused = powers_of_role(&role, &others)?;

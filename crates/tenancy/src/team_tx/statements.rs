@@ -93,7 +93,7 @@ impl TeamTx {
         // The time is counted by a drop, so also for a statement that its caller stops waiting for.
         let _waited = Waited {
             tx: self,
-            began: Instant::now(),
+            began: self.clock().instant(),
         };
         // If the caller stops waiting, nobody learns whether the statement failed: then no commit is allowed.
         let was_aborted = {
@@ -169,6 +169,6 @@ struct Waited<'a> {
 
 impl Drop for Waited<'_> {
     fn drop(&mut self) {
-        self.tx.count(self.began.elapsed());
+        self.tx.count(self.tx.clock().elapsed_since(self.began));
     }
 }

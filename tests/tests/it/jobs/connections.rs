@@ -147,7 +147,8 @@ async fn everything_that_jobs_do_works_with_one_connection() {
     shop.stage.widget("two").await;
     let mut shop = shop;
     let storage = tempfile::tempdir().unwrap();
-    let logs = runs::Runs::new(runs::RunsOptions::new(storage.path(), "http://localhost"));
+    let options = runs::RunsOptions::new(storage.path(), "http://localhost");
+    let logs = runs::Runs::new(options, shop.stage.database.clock().clone());
     shop.stage.database = logs.attach(shop.stage.database.clone());
     let cancelled = shop.ask(Endless).await;
     // The queue needs a second connection, on which it listens.

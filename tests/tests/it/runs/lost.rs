@@ -32,7 +32,8 @@ async fn processes_that_detect_the_same_silent_run_end_it_once() {
     }
     let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
     let database = app.database.clone().with_workers(workers);
-    let processes: Vec<_> = (0..3).map(|_| Runs::new(run_options(&app.storage))).collect();
+    let new = || Runs::new(run_options(&app.storage), database.clock().clone());
+    let processes = [new(), new(), new()];
     // Two sweeps in each of three processes, all concurrently.
     let sweeps = processes
         .iter()
@@ -111,7 +112,7 @@ async fn a_run_without_a_process_is_lost_after_its_limit_and_not_before() {
     }
     let workers = WorkerDatabase::connect(app.db.owner_options(), 2).await.unwrap();
     let database = app.database.clone().with_workers(workers);
-    let process = Runs::new(run_options(&app.storage));
+    let process = Runs::new(run_options(&app.storage), database.clock().clone());
     assert_eq!(process.end_silent(&database).await, 1);
     let mut statuses = Vec::new();
     for path in &paths {
