@@ -5,6 +5,7 @@
     clippy::expect_used,
     reason = "a failure here is the test's failure"
 )]
+#![expect(clippy::disallowed_methods, reason = "tests wait by the machine's clock")]
 
 pub mod accounting;
 pub mod bench;

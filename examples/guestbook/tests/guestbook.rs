@@ -1,6 +1,7 @@
 //! Tests the guestbook as its author would: through its routes, on its own database.
 
 #![expect(clippy::unwrap_used, reason = "a test's own helpers")]
+#![expect(clippy::disallowed_methods, reason = "tests wait by the machine's clock")]
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};

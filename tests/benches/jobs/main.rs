@@ -6,6 +6,7 @@
 //! `cargo bench --package daybook-tests --bench jobs -- drain` runs only that part; the others are `latency`,
 //! `actions`, `enqueue` and `consumer`.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

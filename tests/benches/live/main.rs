@@ -5,6 +5,7 @@
 //! throughput it compares operations per second, and lower is worse. A missed aim is printed as `MISSED`. `cargo bench
 //! --package daybook-tests --bench live -- memory` runs only the part of that name.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -6,7 +6,7 @@
 //! and the highest. 1.00 is as fast as the floor; a missed aim is printed as `MISSED`. `cargo bench --package
 //! daybook-tests --bench main_job -- update` runs only the cases with that in their name.
 
-#![expect(clippy::disallowed_methods, reason = "the floor has no Clock")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -5,6 +5,7 @@
 //! label says "times", it compares times, and higher is worse. A missed aim is printed as `MISSED`. `cargo bench
 //! --package daybook-tests --bench runs -- append` runs only the part of that name.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -5,7 +5,10 @@
     clippy::expect_used,
     reason = "a failure here is the test's failure"
 )]
-#![expect(clippy::disallowed_methods, reason = "tests compare with the machine's clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests wait by the machine's clock and compare with it"
+)]
 
 mod analytics;
 mod architecture;
