@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::live::outbox::{self, SocketOutbox};
+use crate::tenancy::Database;
 
 /// The server side of the socket.
 struct Queues {
