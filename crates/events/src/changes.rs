@@ -1,16 +1,13 @@
 //! What changed, field by field, for a page that needs more than a sentence; and the net change of several events.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::event::Event;
 use super::field_type::FieldType;
-use super::payload::{EventData, FieldChange, FieldChanges};
-use super::sentence::{Sentences, spaced};
+use super::payload::FieldChange;
 use super::shortened::is_shortened;
+use super::spaced::spaced;
 
 /// A field before and after.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -50,7 +47,7 @@ pub struct NetChange {
 }
 
 impl ChangedField {
-    fn new(column: Option<FieldType>, field: String, change: FieldChange) -> Self {
+    pub(super) fn new(column: Option<FieldType>, field: String, change: FieldChange) -> Self {
         let label = spaced(&field);
         if change.is_redacted() {
             return Self {
@@ -78,51 +75,5 @@ impl ChangedField {
             old: change.old,
             new: change.new,
         }
-    }
-}
-
-impl Sentences {
-    /// Returns what an event changed, by field; empty if the event has no typed changes.
-    pub fn changes(&self, event: &Event) -> Vec<ChangedField> {
-        let changes = match event.data() {
-            Ok(EventData::Updated(data)) => data.changes,
-            Ok(EventData::StateChanged(data)) => FieldChanges::from([("state".to_owned(), data.state)]),
-            _ => return Vec::new(),
-        };
-        changes
-            .into_iter()
-            .map(|(field, change)| ChangedField::new(self.column(&event.object_type, &field), field, change))
-            .collect()
-    }
-
-    /// Returns the net change of several `UPDATED` events of one object, oldest first: each field before the first and
-    /// after the last event. A field that is redacted in one of them is redacted in the result.
-    pub fn net_changes(&self, events: &[&Event]) -> Vec<NetChange> {
-        let mut net: BTreeMap<String, FieldChange> = BTreeMap::new();
-        let mut object_type = "";
-        for event in events {
-            let Ok(EventData::Updated(data)) = event.data() else {
-                continue;
-            };
-            object_type = &event.object_type;
-            for (field, change) in data.changes {
-                match net.get_mut(&field) {
-                    None => {
-                        net.insert(field, change);
-                    }
-                    Some(sum) if sum.is_redacted() || change.is_redacted() => *sum = FieldChange::redacted(),
-                    Some(sum) => sum.new = change.new,
-                }
-            }
-        }
-        net.into_iter()
-            .map(|(field, change)| {
-                let change = ChangedField::new(self.column(object_type, &field), field, change);
-                // If two shortened values have the same beginning, the rest may still differ.
-                let came_back =
-                    !change.redacted && !change.truncated && change.field_type.same(&change.old, &change.new);
-                NetChange { change, came_back }
-            })
-            .collect()
     }
 }

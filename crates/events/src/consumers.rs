@@ -14,7 +14,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::durable::ConsumerContext;
-use crate::event::{Event, EventType};
+use crate::event::Event;
+use crate::event_type::EventType;
 use daybook_tenancy::TeamTx;
 use daybook_tenancy::error::{Cause, Error};
 

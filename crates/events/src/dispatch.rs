@@ -1,13 +1,13 @@
 //! Calls the consumers for recorded events, inside the transaction.
 
 use std::borrow::Cow;
-use std::pin::Pin;
 
 use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::consumers::{ConsumerDef, ConsumerResult, Mode, RunFn};
 use super::event::Event;
+use super::isolated_failures::IsolatedFailures;
 use super::parts::EventsParts;
 use daybook_tenancy::error::{Cause, Error, Result, without_database_words};
 use daybook_tenancy::{SignalTopic, TeamTx};
@@ -105,20 +105,6 @@ async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> 
         IsolatedFailures::Retry(request_retry) => request_retry(tx, failure_id, consumer.name, ids).await,
         IsolatedFailures::Keep => Ok(()),
     }
-}
-
-/// The type of a function that requests another attempt of a failed isolated consumer, in the same transaction. The
-/// attempt runs after the commit.
-pub type RequestRetry =
-    for<'a> fn(&'a TeamTx, Uuid, &'static str, Vec<Uuid>) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
-
-/// What to do with the failures of isolated consumers after they are stored.
-#[derive(Debug, Clone, Copy)]
-pub enum IsolatedFailures {
-    /// Nothing.
-    Keep,
-    /// Call this function.
-    Retry(RequestRetry),
 }
 
 /// Runs a consumer of mode `abort` or `isolate` for events that are already recorded.

@@ -30,14 +30,18 @@ mod dispatch;
 mod durable;
 mod emit;
 mod event;
+mod event_type;
 mod field_type;
+mod isolated_failures;
 mod partitions;
 mod parts;
 mod payload;
 mod recordset;
 mod rows;
 mod sentence;
+mod sentences;
 mod shortened;
+mod spaced;
 mod tracked;
 mod values;
 mod with_event;
@@ -46,19 +50,22 @@ pub use bulk::{create_models_with_events, update_models_with_events};
 pub use changes::{ChangedField, NetChange};
 pub use consumers::{ConsumerDef, ConsumerFuture, ConsumerResult, Consumers, DuplicateConsumer, Mode, RunFn};
 pub use daybook_macros::event_consumer;
-pub use dispatch::{IsolatedFailures, MAX_CONSUMER_DEPTH, RequestRetry, WORK, WORK_NAME, run_consumer};
+pub use dispatch::{MAX_CONSUMER_DEPTH, WORK, WORK_NAME, run_consumer};
 pub use durable::ConsumerContext;
 pub use emit::{Subject, emit_subject_events};
 pub use emit::{emit_event, emit_events, event_from_row, events_by_id};
-pub use event::{Event, EventType, ObjectRef};
+pub use event::{Event, ObjectRef};
+pub use event_type::EventType;
 pub use field_type::FieldType;
+pub use isolated_failures::{IsolatedFailures, RequestRetry};
 pub use partitions::{ensure_partitions, stray_events};
 pub use parts::EventsParts;
 pub use payload::{
     CreatedEventData, CustomEventData, DeletedEventData, EventData, EventPayload, FieldChange, FieldChanges,
     FieldValues, RawEventData, RestoredEventData, StateChangedEventData, UpdatedEventData,
 };
-pub use sentence::{Part, Sentence, Sentences};
+pub use sentence::{Part, Sentence};
+pub use sentences::Sentences;
 pub use tracked::{FieldPolicy, Track, Tracked, capture_values, make_field_changes};
 pub use with_event::{
     create_model_with_event, delete_model_with_event, restore_model_with_event, transition_model_with_event,

@@ -1,8 +1,8 @@
 //! The parts of this layer that a [`Database`] carries.
 
 use super::consumers::Consumers;
-use super::dispatch::IsolatedFailures;
-use super::sentence::Sentences;
+use super::isolated_failures::IsolatedFailures;
+use super::sentences::Sentences;
 use daybook_tenancy::error::Result;
 use daybook_tenancy::{Database, LayerParts, TeamTx};
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::event::EventType;
+use super::event_type::EventType;
 use daybook_tenancy::error::{Error, Result};
 use daybook_tenancy::json::{MAX_ENVELOPE_DEPTH, Unreadable};
 

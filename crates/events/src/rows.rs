@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::sentence::spaced;
+use super::spaced::spaced;
 use super::tracked::{ActiveModelOf, ColumnOf, Tracked, column_named, find_column, set_column};
 use super::values::{refuse_placeholder, refuse_unstorable, same};
 use daybook_tenancy::TeamTx;

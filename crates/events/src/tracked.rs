@@ -6,13 +6,15 @@ use std::str::FromStr;
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel, Iterable, ModelTrait,
-    Value,
+    QueryFilter, Value,
 };
+use uuid::Uuid;
 
 use super::event::{Event, ObjectRef};
 use super::payload::{FieldChange, FieldChanges, FieldValues, redacted};
 use super::sentence::Sentence;
 use super::values::{json_same, recorded, same};
+use daybook_tenancy::TeamTx;
 use daybook_tenancy::error::{Error, Result};
 
 /// What events may record of a column.
@@ -106,6 +108,29 @@ pub trait Tracked:
     fn sentence(event: &Event) -> Option<Sentence> {
         let _ = event;
         None
+    }
+}
+
+impl Event {
+    /// Reads the model that the event is about, as it is in the database now; returns `None` if it no longer exists.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the event is about another type of object than `M`.
+    pub async fn object<M: Tracked>(&self, tx: &TeamTx) -> Result<Option<M>> {
+        if self.object_type != M::OBJECT_TYPE {
+            return Err(Error::internal(format!(
+                "the event is about a {}, not about a {}",
+                self.object_type,
+                M::OBJECT_TYPE
+            )));
+        }
+        let id = Uuid::try_parse(&self.object_id).map_err(Error::internal)?;
+        let found = M::Entity::find()
+            .filter(column_named::<M>("team_id")?.eq(tx.team_id()))
+            .filter(column_named::<M>("id")?.eq(id))
+            .one(tx)
+            .await?;
+        Ok(found)
     }
 }
 
