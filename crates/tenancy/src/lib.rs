@@ -36,6 +36,7 @@ mod observer;
 mod own_teams;
 mod parts;
 mod plans;
+mod quoted;
 mod rereading;
 mod schema;
 mod self_check;

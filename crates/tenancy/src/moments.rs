@@ -13,7 +13,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgRow, PgTypeInfo, PgValueFormat, Postgres};
 use sqlx::{Column as _, Encode, Row as _, Type, TypeInfo as _, ValueRef as _};
 
-use super::rereading::quoted;
+use super::quoted::quoted;
 use crate::error::OutOfYears;
 
 /// The first moment that RFC 3339 can write, in a form that PostgreSQL reads for each of its types.

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{Column as _, Row as _, TypeInfo as _};
 
 use super::moments;
+use super::quoted::quoted;
 use crate::json::{Unreadable, count_unreadable_reads, is_unreadable, unreadable_in_sql};
 
 /// Which unreadable columns of a query are replaced.
@@ -86,9 +87,4 @@ fn text_of(row: &PgRow, index: usize) -> &[u8] {
         .ok()
         .and_then(|bytes| bytes.get(skipped..))
         .unwrap_or_default()
-}
-
-/// A column's name as SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
-use super::{Cause, Error};
+use super::classes::{Cause, Error};
 
 /// The beginning of sqlx's `Display` for an error of the database. The database's message follows it.
 const DATABASE_MESSAGE_PREFIX: &str = "error returned from database: ";

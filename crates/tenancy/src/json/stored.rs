@@ -8,8 +8,8 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use utoipa::ToSchema;
 
+use super::limits::{MAX_JSON_DEPTH, is_too_deep};
 use super::text::{after_number, after_string, is_portable_number};
-use super::{MAX_JSON_DEPTH, is_too_deep};
 use crate::error::Result;
 
 /// The number of unreadable values that this process has read.
@@ -130,12 +130,25 @@ fn exceeds_input(jsonb: &[u8]) -> bool {
     false
 }
 
+/// Returns an SQL condition that is true for a `jsonb` that can't be read: it is too deep, or it has a number beyond an
+/// `f64`.
+///
+/// The innermost of 101 containers is at level 100 of the path.
+pub fn unreadable_in_sql(jsonb: &str) -> String {
+    format!(
+        "(jsonb_path_exists({jsonb}, 'strict $.**{{{MAX_JSON_DEPTH}}} ? (@.type() == \"object\" || @.type() == \"array\")')
+            OR jsonb_path_exists({jsonb}, 'strict $.** ? (@.type() == \"number\" && (@ > {max} || @ < -{max}))'))",
+        max = "1.7976931348623157e308"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::json::{fault_in, nested};
+    use crate::json::fault_in;
+    use crate::json::limits::nested;
 
     #[test]
     fn stored_json_is_unreadable_by_its_depth_and_numbers_alone() {

@@ -1,7 +1,7 @@
 //! Finds faults in JSON text that some parsers refuse, and their paths.
 
 use super::keys::OpenKeys;
-use super::{MAX_JSON_DEPTH, too_deep};
+use super::limits::{MAX_JSON_DEPTH, too_deep};
 use crate::error::FieldError;
 
 /// Maximum length of a path, in characters. A longer one is cut.
@@ -189,7 +189,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::json::{is_too_deep, nested};
+    use crate::json::limits::{is_too_deep, nested};
 
     fn field(text: &str) -> Option<String> {
         fault_in(text.as_bytes()).map(|fault| fault.field)

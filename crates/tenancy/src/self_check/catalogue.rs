@@ -25,7 +25,7 @@ use sea_orm_migration::MigratorTrait as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor as _, Row as _};
 
-use super::Findings;
+use super::findings::Findings;
 use crate::clock::Clock;
 use crate::error::Result;
 

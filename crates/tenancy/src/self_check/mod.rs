@@ -5,6 +5,7 @@
 //! migration that another process was finishing is complete by then.
 
 mod catalogue;
+mod findings;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use daybook_migration::rls::RELAY_ROLE;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{Executor, Row};
 
+use self::findings::Findings;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
@@ -19,15 +21,6 @@ use crate::error::{Error, Result};
 const MAX_MIGRATION_WAIT: Duration = Duration::from_secs(10);
 /// How often it looks whether that migration still runs.
 const MIGRATION_POLL_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What a check found, each with its remedy.
-#[derive(Debug, Default)]
-struct Findings {
-    /// With one of these the service does not start.
-    refused: Vec<String>,
-    /// These are logged: they may be intended, or no team's rows depend on them.
-    warned: Vec<String>,
-}
 
 /// Runs the self-check through the pool, so that it tests exactly the role and the settings that requests will have.
 ///
