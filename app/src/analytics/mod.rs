@@ -5,7 +5,8 @@
 //! security: see `docs/analytics.md`.
 
 mod consumer;
+mod rebuild;
 mod store;
 
 pub use consumer::count_events;
-pub use store::rebuild;
+pub use rebuild::rebuild;

@@ -1,6 +1,6 @@
 //! Finds names in the environment that are probably misspelt settings.
 
-use super::setting::declared_settings;
+use super::listed::declared_settings;
 
 /// The prefix of the names that belong to Daybook.
 const PREFIX: &str = "DAYBOOK_";

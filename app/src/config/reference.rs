@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::setting::{DefaultValue, Secrecy, Setting, declared_settings};
+use super::listed::declared_settings;
+use super::setting::{DefaultValue, Secrecy, Setting};
 
 /// The lines around the generated part. The text outside of them is written by hand.
 const BEGIN: &str = "<!-- Generated from app/src/config: see CONTRIBUTING.md, \"A new setting\". -->\n";

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
-use super::Signals;
 use super::channel::{self, MAX_TEXT_BYTES, Publisher, Receiver};
 use super::mailbox::{Mailbox, PendingSignals};
+use super::mailboxes::Signals;
 use crate::error::{Error, Result};
 use crate::tenancy::Signal;
 
@@ -41,8 +41,15 @@ struct SignalMessage {
     everything: bool,
 }
 
+impl Signals {
+    /// Exchanges signals with the other processes of the database, over separate connections; never returns.
+    pub(crate) async fn exchange(self, connect: PgConnectOptions) {
+        relay_signals(connect, self).await;
+    }
+}
+
 /// Relays signals between this process and the others; never returns.
-pub(super) async fn relay_signals(connect: PgConnectOptions, signals: Signals) {
+async fn relay_signals(connect: PgConnectOptions, signals: Signals) {
     let Signals {
         local: incoming,
         remote,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::SignalHandlers;
+use super::handlers::SignalHandlers;
 use crate::tenancy::Signal;
 
 /// Maximum number of separate signals. When there are more, they are replaced by "everything changed".

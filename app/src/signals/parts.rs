@@ -1,6 +1,6 @@
 //! This layer's part of a [`Database`]: its [`Signals`].
 
-use super::Signals;
+use super::mailboxes::Signals;
 use crate::error::Result;
 use crate::tenancy::{Database, LayerParts};
 

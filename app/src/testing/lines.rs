@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::TestTeam;
+use super::people::TestTeam;
 use crate::error::Result;
 use crate::events::{Event, EventData, FieldChange, event_columns, event_from_row};
 use crate::tenancy::TeamTx;

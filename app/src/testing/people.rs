@@ -3,7 +3,8 @@
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{TestDb, expect_ok};
+use super::expect::expect_ok;
+use super::test_db::TestDb;
 use crate::error::Result;
 use crate::events::{Event, event_columns, event_from_row};
 use crate::tenancy::{Actor, Context, Credential, Entry, Request, Role};
@@ -67,8 +68,15 @@ impl TestMember {
     }
 }
 
+impl TestDb {
+    /// Creates a team.
+    pub async fn team(&self, name: &str) -> TestTeam {
+        TestTeam::create(self, name).await
+    }
+}
+
 impl TestTeam {
-    pub(super) async fn create(db: &TestDb, name: &str) -> Self {
+    async fn create(db: &TestDb, name: &str) -> Self {
         let team = Self {
             id: Uuid::now_v7(),
             name: name.to_owned(),

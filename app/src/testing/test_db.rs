@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, PgPool};
 
+use super::expect::expect_ok;
+use super::recording::Recording;
 use super::server::Server;
-use super::{Recording, TestTeam, expect_ok};
 use crate::error::Result;
 use crate::events::{Consumers, EventsParts};
 use crate::jobs::JobsParts;
@@ -107,11 +108,6 @@ impl TestDb {
             .options([("role", daybook_migration::rls::APP_ROLE)])
             .connect()
             .await?)
-    }
-
-    /// Creates a team.
-    pub async fn team(&self, name: &str) -> TestTeam {
-        TestTeam::create(self, name).await
     }
 }
 
