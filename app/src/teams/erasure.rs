@@ -9,7 +9,8 @@
 use uuid::Uuid;
 
 use super::invitations::decline_of;
-use super::members::{lock_member, member_of_identity, owners_of, remove_member};
+use super::members::{lock_member, owners_of, remove_member};
+use super::membership::member_of_identity;
 use crate::error::{Error, Result};
 use crate::tenancy::{Database, Entry, Role, TeamTx};
 

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::members::{NewMember, add_member};
+use super::members::add_member;
+use super::membership::NewMember;
 use super::person::{NewPerson, is_line};
 use crate::error::{Error, Result};
 use crate::tenancy::{Context, Database, Role};

@@ -8,11 +8,13 @@
 //! Each change is recorded as an event of the team (`record`).
 
 mod api_keys;
+mod caller;
 mod erasure;
 mod found;
 mod invitations;
 mod me;
 mod members;
+mod membership;
 mod person;
 mod record;
 
@@ -25,8 +27,9 @@ pub use invitations::{
 };
 pub use me::routes as me_routes;
 pub use members::{
-    LockedMember, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember, add_member, change_member,
-    find_member, list_members, lock_member, remove_member, routes as member_routes,
+    LockedMember, MemberChanged, MemberChanges, MemberRemoved, add_member, change_member, find_member, list_members,
+    lock_member, remove_member, routes as member_routes,
 };
+pub use membership::{Member, NewMember};
 pub use person::NewPerson;
 pub(crate) use record::with_words_of_access;

@@ -7,9 +7,6 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::api_keys::KeyInfo;
-use super::invitations::Invitation;
-use super::members::Member;
 use crate::error::Result;
 use crate::events::{CustomEventData, Event, FieldChange, Sentence, Sentences, Subject, emit_subject_events};
 use crate::tenancy::{Actor, Role, TeamTx};
@@ -76,78 +73,6 @@ pub(super) enum AccessEvent {
 }
 
 impl AccessEvent {
-    pub(super) fn invitation(name: &'static str, invitation: &Invitation) -> Self {
-        Self::Invitation {
-            name,
-            invitation_id: invitation.id,
-            handle: invitation.handle.clone(),
-            role: invitation.role,
-        }
-    }
-
-    pub(super) fn joined(name: &'static str, member: &Member) -> Self {
-        Self::Joined {
-            name,
-            user_id: member.user_id,
-            handle: member.handle.clone(),
-            role: member.role,
-        }
-    }
-
-    pub(super) fn changed(before: &Member, after: &Member, keys: &[KeyInfo], invitations: &[Invitation]) -> Self {
-        let change = |old: &str, new: &str| FieldChange {
-            old: old.into(),
-            new: new.into(),
-        };
-        Self::Changed {
-            user_id: after.user_id,
-            label: after.handle.clone(),
-            role: change(before.role.as_str(), after.role.as_str()),
-            handle: change(&before.handle, &after.handle),
-            lowered_api_keys: keys.iter().map(|key| key.id).collect(),
-            withdrawn_invitations: invitations.iter().map(|invitation| invitation.id).collect(),
-        }
-    }
-
-    pub(super) fn removed(member: &Member, keys: &[KeyInfo], invitations: &[Invitation]) -> Self {
-        Self::Removed {
-            user_id: member.user_id,
-            handle: member.handle.clone(),
-            role: member.role,
-            revoked_api_keys: keys.iter().map(|key| key.id).collect(),
-            withdrawn_invitations: invitations.iter().map(|invitation| invitation.id).collect(),
-        }
-    }
-
-    pub(super) fn key_created(key: &KeyInfo) -> Self {
-        Self::key("api_key.created", key, None, None)
-    }
-
-    pub(super) fn key_revoked(key: &KeyInfo, cause: &'static str) -> Self {
-        Self::key("api_key.revoked", key, Some(cause), None)
-    }
-
-    pub(super) fn key_adopted(before: &KeyInfo, after: &KeyInfo) -> Self {
-        Self::key("api_key.adopted", after, None, before.owned_by)
-    }
-
-    pub(super) fn key_lowered(key: &KeyInfo) -> Self {
-        Self::key("api_key.lowered", key, None, None)
-    }
-
-    fn key(name: &'static str, key: &KeyInfo, cause: Option<&'static str>, adopted_from: Option<Uuid>) -> Self {
-        Self::Key {
-            name,
-            label: key.name.clone(),
-            api_key_id: key.id,
-            prefix: key.prefix.clone(),
-            role: key.role,
-            owned_by: key.owned_by,
-            cause,
-            adopted_from,
-        }
-    }
-
     fn name(&self) -> &'static str {
         match self {
             Self::Invitation { name, .. } | Self::Joined { name, .. } | Self::Key { name, .. } => name,

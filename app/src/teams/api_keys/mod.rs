@@ -13,11 +13,14 @@
 //!
 //! [`ApiKey`]: crate::auth::ApiKey
 
+mod events;
+mod key;
 mod owners;
 mod routes;
 mod store;
 
+pub use key::KeyInfo;
 pub use owners::adopt_key;
 pub(super) use owners::{lock_owner, lower_keys_of, revoke_keys_of};
 pub use routes::routes;
-pub use store::{KeyInfo, KeyRole, NewKey, list_keys, make_key, revoke_key};
+pub use store::{KeyRole, NewKey, list_keys, make_key, revoke_key};

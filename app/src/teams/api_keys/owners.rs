@@ -1,10 +1,9 @@
 //! Owners of API keys, and what happens to the keys when an owner leaves or gets a lower role.
 
 use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::store::KeyInfo;
+use super::key::{COLUMNS, KeyInfo, key, lock_key};
 use crate::auth::ACCESS;
 use crate::error::{Error, Result};
 use crate::teams::record::{AccessEvent, record};
@@ -17,8 +16,6 @@ const KEYS_OF: &str = "team_id = $1 AND revoked_at IS NULL
 /// Maximum number of valid keys per responsible member. They are revoked in one transaction when the member leaves,
 /// with one event each.
 const MAX_KEYS_PER_MEMBER: i64 = 500;
-/// Columns of a [`KeyInfo`].
-const COLUMNS: &str = "id, name, prefix, role, created_by, owned_by, adopted_at, created_at, expires_at, revoked_at";
 
 /// Returns the member who is responsible for what the actor creates, and locks the member's row until the transaction
 /// ends. A transaction that removes or demotes the member waits for this lock, and then sees what was created. Returns
@@ -106,20 +103,6 @@ async fn find_owner(tx: &TeamTx, key_id: Uuid) -> Result<Option<Uuid>> {
 
 fn revoked() -> Error {
     Error::unauthenticated("the API key is not valid for this team")
-}
-
-/// Locks a key for a change.
-///
-/// # Errors
-/// [`Error::NotFound`] if there is no such key.
-pub(super) async fn lock_key(tx: &TeamTx, id: Uuid) -> Result<KeyInfo> {
-    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE team_id = $1 AND id = $2 FOR UPDATE");
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tx.team_id()).bind(id);
-    let row = tx
-        .fetch_optional(query)
-        .await?
-        .ok_or_else(|| Error::not_found("API key"))?;
-    key(&row)
 }
 
 /// Makes the acting person responsible for a key.
@@ -211,19 +194,4 @@ async fn keys(
     let mut keys: Vec<KeyInfo> = tx.fetch_all(query).await?.iter().map(key).collect::<Result<_>>()?;
     keys.sort_by_key(|key| key.id);
     Ok(keys)
-}
-
-fn key(row: &PgRow) -> Result<KeyInfo> {
-    Ok(KeyInfo {
-        id: row.try_get("id")?,
-        name: row.try_get("name")?,
-        prefix: row.try_get("prefix")?,
-        role: row.try_get::<&str, _>("role")?.parse()?,
-        created_by: row.try_get("created_by")?,
-        owned_by: row.try_get("owned_by")?,
-        adopted_at: row.try_get("adopted_at")?,
-        created_at: row.try_get("created_at")?,
-        expires_at: row.try_get("expires_at")?,
-        revoked_at: row.try_get("revoked_at")?,
-    })
 }

@@ -9,8 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::key::KeyInfo;
 use super::owners::adopt_key;
-use super::store::{self, KeyInfo, NewKey};
+use super::store::{self, NewKey};
 use crate::error::Result;
 use crate::http::{Json, NoStore, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};

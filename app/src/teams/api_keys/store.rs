@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::owners::{lock_key, lock_owner, require_room};
+use super::key::{KeyInfo, lock_key};
+use super::owners::{lock_owner, require_room};
 use crate::auth::ACCESS;
 use crate::auth::ApiKey;
 use crate::error::{Error, FieldError, Result};
@@ -52,33 +53,6 @@ pub struct NewKey {
     pub role: KeyRole,
     /// When it expires; never, if not given.
     pub expires_at: Option<DateTime<Utc>>,
-}
-
-/// A key as it is listed, without the secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = ApiKey)]
-pub struct KeyInfo {
-    /// The id, a UUIDv7.
-    pub id: Uuid,
-    /// The name of the key in sentences.
-    pub name: String,
-    /// The part between the key's underscores, which identifies it.
-    pub prefix: String,
-    /// The key's role.
-    pub role: Role,
-    /// The person who created it.
-    pub created_by: Option<Uuid>,
-    /// The member who is responsible for it: it is revoked when they leave, unless another admin adopts it before.
-    /// `None` if the creator isn't known.
-    pub owned_by: Option<Uuid>,
-    /// When the responsible member adopted it.
-    pub adopted_at: Option<DateTime<Utc>>,
-    /// When it was created.
-    pub created_at: DateTime<Utc>,
-    /// When it expires, if it does.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// When it was revoked.
-    pub revoked_at: Option<DateTime<Utc>>,
 }
 
 /// Returns the keys before an id, newest first, including revoked and expired ones; `None` starts at the newest.
@@ -169,24 +143,5 @@ impl NewKey {
         } else {
             Err(Error::Invalid(wrong))
         }
-    }
-}
-
-impl TryFrom<api_key::Model> for KeyInfo {
-    type Error = Error;
-
-    fn try_from(row: api_key::Model) -> Result<Self> {
-        Ok(Self {
-            id: row.id,
-            name: row.name,
-            prefix: row.prefix,
-            role: row.role.parse()?,
-            created_by: row.created_by,
-            owned_by: row.owned_by,
-            adopted_at: row.adopted_at,
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-            revoked_at: row.revoked_at,
-        })
     }
 }

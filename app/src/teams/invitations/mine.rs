@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::store;
 use crate::error::Result;
 use crate::http::{Core, Json, ServiceState, Team};
-use crate::teams::me::{OwnTeamBody, caller, in_own_name, service_entry};
+use crate::teams::caller::{OwnTeamBody, caller, in_own_name, service_entry};
 use crate::tenancy::{OwnInvitation, Role, TeamTx};
 
 /// Maximum number of invitations in the list.

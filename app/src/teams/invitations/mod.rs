@@ -8,11 +8,14 @@
 //! An invitation depends on the rights of its author. It is withdrawn when the author leaves the team, or gets a role
 //! that may not invite into the invitation's role.
 
+mod events;
+mod invitation;
 mod mine;
 mod routes;
 mod store;
 
+pub use invitation::Invitation;
 pub use mine::routes as own_routes;
 pub use routes::routes;
-pub use store::{Invitation, accept, decline, invite, list_invitations, withdraw};
+pub use store::{accept, decline, invite, list_invitations, withdraw};
 pub(super) use store::{decline_of, withdraw_invitations_of};

@@ -6,7 +6,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::store::{self, Invitation};
+use super::invitation::Invitation;
+use super::store;
 use crate::error::Result;
 use crate::http::{Json, Page, PageParams, Path, Query, ServiceState, Team};
 use crate::tenancy::{Role, TeamTx};

@@ -11,12 +11,13 @@
 //! Changes are recorded as events of objects without a thread (`member.removed`, `member.changed`): they appear in the
 //! team's activity, but not in inboxes.
 
+mod events;
 mod routes;
 mod store;
 
 pub use routes::routes;
+pub(super) use store::owners_of;
 pub use store::{
-    LockedMember, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember, add_member, change_member,
-    find_member, list_members, lock_member, remove_member,
+    LockedMember, MemberChanged, MemberChanges, MemberRemoved, add_member, change_member, find_member, list_members,
+    lock_member, remove_member,
 };
-pub(super) use store::{insert_member, member_of_identity, owners_of, require_owner};

@@ -9,10 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::store::{self, Member, MemberChanged, MemberChanges, MemberRemoved, NewMember};
+use super::store::{self, MemberChanged, MemberChanges, MemberRemoved};
 use crate::error::Result;
 use crate::http::{Core, IfMatch, Json, Page, PageParams, Path, Query, ServiceState, Team, Version};
 use crate::teams::invitations::{Invitation, invite};
+use crate::teams::membership::{Member, NewMember};
 use crate::teams::person::NewPerson;
 use crate::tenancy::{Role, TeamTx};
 

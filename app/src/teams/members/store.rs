@@ -1,52 +1,17 @@
 //! Members in the database, and the rules about who may change them.
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::teams::api_keys::{KeyInfo, lower_keys_of, revoke_keys_of};
 use crate::teams::invitations::{Invitation, withdraw_invitations_of};
-use crate::teams::person::{KnownPerson, NewPerson, find_or_make};
+use crate::teams::membership::{Member, NewMember, forbidden, insert_member, member, require_owner, select_members};
+use crate::teams::person::find_or_make;
 use crate::teams::record::{AccessEvent, record};
 use crate::tenancy::{Actor, Role, TeamTx};
-
-/// A member of a team.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Member {
-    /// The person.
-    pub user_id: Uuid,
-    /// Their handle, for mentions as `@handle`; unique in the team.
-    #[schema(example = "ada")]
-    pub handle: String,
-    /// Their role.
-    pub role: Role,
-    /// Their name in sentences: their own name, once their token or they themselves have given one; until then the
-    /// team's name for them.
-    pub display_name: String,
-    /// Their e-mail address: their own, once their token has given one; until then the team's.
-    pub email: Option<String>,
-    /// The issuer of their tokens (`iss`).
-    pub issuer: String,
-    /// Their identity at the issuer: their tokens' `sub`.
-    pub subject: String,
-    /// When they were added.
-    pub created_at: DateTime<Utc>,
-}
-
-/// A person to be added to a team.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewMember {
-    /// The person.
-    pub person: NewPerson,
-    /// Their handle, for mentions.
-    pub handle: String,
-    /// Their role.
-    pub role: Role,
-}
 
 /// The changes of a member. `None` leaves the value as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,27 +32,12 @@ pub struct LockedMember {
     owners: usize,
 }
 
-/// Selects a member's columns. A person's own name and address take precedence over those that the team gave; the last
-/// fallback is for memberships that version 0.1 created.
-macro_rules! members {
-    ($rest:literal) => {
-        concat!(
-            "SELECT m.user_id, m.handle, m.role, coalesce(u.own_name, m.display_name, u.display_name) AS display_name,
-                CASE WHEN u.own_email IS NOT NULL THEN u.own_email WHEN m.display_name IS NOT NULL THEN m.email
-                    ELSE u.email END AS email,
-                u.issuer, u.subject, m.created_at
-             FROM memberships m JOIN users u ON u.id = m.user_id ",
-            $rest
-        )
-    };
-}
-
 /// Returns the members after a handle, ordered by handle; `None` starts at the first.
 ///
 /// # Errors
 /// Those of any database statement.
 pub async fn list_members(tx: &TeamTx, after: Option<&str>, limit: u64) -> Result<Vec<Member>> {
-    let query = sqlx::query(members!(
+    let query = sqlx::query(select_members!(
         "WHERE m.team_id = $1 AND ($2::text IS NULL OR m.handle > $2) ORDER BY m.handle LIMIT $3"
     ))
     .bind(tx.team_id())
@@ -101,7 +51,7 @@ pub async fn list_members(tx: &TeamTx, after: Option<&str>, limit: u64) -> Resul
 /// # Errors
 /// [`Error::NotFound`] if the person is not a member.
 pub async fn find_member(tx: &TeamTx, user_id: Uuid) -> Result<Member> {
-    let query = sqlx::query(members!("WHERE m.team_id = $1 AND m.user_id = $2"))
+    let query = sqlx::query(select_members!("WHERE m.team_id = $1 AND m.user_id = $2"))
         .bind(tx.team_id())
         .bind(user_id);
     let row = tx
@@ -109,18 +59,6 @@ pub async fn find_member(tx: &TeamTx, user_id: Uuid) -> Result<Member> {
         .await?
         .ok_or_else(|| Error::not_found("member"))?;
     member(&row)
-}
-
-/// Returns the member with an identity, if there is one.
-///
-/// # Errors
-/// Those of any database statement.
-pub(in crate::teams) async fn member_of_identity(tx: &TeamTx, issuer: &str, subject: &str) -> Result<Option<Member>> {
-    let query = sqlx::query(members!("WHERE m.team_id = $1 AND u.issuer = $2 AND u.subject = $3"))
-        .bind(tx.team_id())
-        .bind(issuer)
-        .bind(subject);
-    tx.fetch_optional(query).await?.as_ref().map(member).transpose()
 }
 
 /// Counts the team's owners.
@@ -159,40 +97,6 @@ pub async fn add_member(tx: &TeamTx, new: &NewMember) -> Result<Member> {
     Ok(member)
 }
 
-/// Inserts a membership.
-///
-/// # Errors
-/// [`Error::Conflict`] `already-member` or `handle-taken`; [`Error::Invalid`] for an invalid handle.
-pub(in crate::teams) async fn insert_member(tx: &TeamTx, person: &KnownPerson, new: &NewMember) -> Result<Member> {
-    let query = sqlx::query(
-        "INSERT INTO memberships (team_id, user_id, role, handle, display_name, email)
-         VALUES ($1, $2, $3, $4, $5, $6) RETURNING created_at",
-    )
-    .bind(tx.team_id())
-    .bind(person.user_id)
-    .bind(new.role.as_str())
-    .bind(&new.handle)
-    .bind(&new.person.display_name)
-    .bind(&new.person.email);
-    let row = tx
-        .fetch_optional(query)
-        .await?
-        .ok_or_else(|| Error::internal("the INSERT of a membership returned no row"))?;
-    Ok(Member {
-        user_id: person.user_id,
-        handle: new.handle.clone(),
-        role: new.role,
-        display_name: person
-            .own_name
-            .clone()
-            .unwrap_or_else(|| new.person.display_name.clone()),
-        email: person.own_email.clone().or_else(|| new.person.email.clone()),
-        issuer: new.person.issuer.clone(),
-        subject: new.person.subject.clone(),
-        created_at: row.try_get("created_at")?,
-    })
-}
-
 /// Refuses a handle that a pending invitation reserves for another person.
 async fn refuse_invited_handle(tx: &TeamTx, handle: &str, person: Option<(&str, &str)>) -> Result<()> {
     let query = sqlx::query(
@@ -218,7 +122,7 @@ async fn refuse_invited_handle(tx: &TeamTx, handle: &str, person: Option<(&str, 
 /// meantime.
 pub async fn lock_member(tx: &TeamTx, user_id: Uuid) -> Result<LockedMember> {
     let actor = acting_member(tx);
-    let query = sqlx::query(members!(
+    let query = sqlx::query(select_members!(
         "WHERE m.team_id = $1 AND (m.user_id = $2 OR m.user_id = $3 OR m.role = 'owner')
          ORDER BY m.user_id FOR NO KEY UPDATE OF m"
     ))
@@ -388,31 +292,4 @@ fn acting_member(tx: &TeamTx) -> Option<Uuid> {
     let context = tx.context();
     let actor = context.actor.user_id()?;
     Some(context.on_behalf_of.as_ref().map_or(actor, |person| person.id))
-}
-
-pub(in crate::teams) fn require_owner(role: Role) -> Result<()> {
-    if role == Role::Owner {
-        Ok(())
-    } else {
-        Err(forbidden(Role::Owner, role))
-    }
-}
-
-fn forbidden(needed: Role, role: Role) -> Error {
-    Error::Forbidden {
-        detail: format!("this needs the role {needed}; yours is {role}"),
-    }
-}
-
-fn member(row: &PgRow) -> Result<Member> {
-    Ok(Member {
-        user_id: row.try_get("user_id")?,
-        handle: row.try_get("handle")?,
-        role: row.try_get::<&str, _>("role")?.parse()?,
-        display_name: row.try_get("display_name")?,
-        email: row.try_get("email")?,
-        issuer: row.try_get("issuer")?,
-        subject: row.try_get("subject")?,
-        created_at: row.try_get("created_at")?,
-    })
 }
