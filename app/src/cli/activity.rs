@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// Print only events by this actor: a person's handle, or an actor's id.
     #[arg(long, value_name = "HANDLE|ID")]
     actor: Option<String>,
-    /// Print only events since then: `30m`, `2h` or `7d` ago, a date, or an instant (RFC 3339).
+    /// Print only events from this time on: `30m`, `2h` or `7d` ago, a date, or an instant (RFC 3339).
     #[arg(long, value_parser = since)]
     since: Option<DateTime<Utc>>,
     /// Print at most this number of events, the newest ones.
@@ -68,8 +68,9 @@ pub(super) async fn run(app: &App, config: &Config, args: Args) -> Outcome {
     Ok(())
 }
 
-/// The maximum number of events that are read at once, and approximately their maximum size.
+/// The maximum number of events that are read at once.
 const MAX_CHUNK: usize = 500;
+/// The approximate maximum size of the events that are read at once, in bytes.
 const MAX_CHUNK_BYTES: i64 = 1 << 20;
 
 /// Returns the ids and stored sizes, in bytes, of the newest matching events, oldest first.

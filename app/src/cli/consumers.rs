@@ -26,7 +26,7 @@ enum Command {
     List,
     /// Print the lag of durable consumers and the transaction that delays them.
     Lag,
-    /// Delete the cursor of a consumer that no longer exists. If it comes back, it starts at new events.
+    /// Delete the cursor of a consumer that the program doesn't have. If it is added again, it starts with new events.
     Forget {
         /// The consumer's name.
         name: String,
@@ -48,8 +48,8 @@ struct Replay {
     /// Print only the number of events.
     #[arg(long)]
     dry_run: bool,
-    /// Repeat deliveries that have already succeeded. Only for effects that may happen twice, and not for `analytics`,
-    /// which would count events twice (use `daybook analytics rebuild`).
+    /// Repeat deliveries that have already succeeded. Use it only for effects that may happen twice. Don't use it for
+    /// `analytics`, which would count events twice: use `daybook analytics rebuild`.
     #[arg(long)]
     again: bool,
 }

@@ -1,8 +1,8 @@
 //! The command line: one file per subcommand.
 //!
 //! Commands that work on the database (`migrate`, `team`, `user`, `activity`, `consumers`, `analytics`) use the server
-//! in `DATABASE_URL`, or else the private cluster in the data folder. If the cluster is not running, as with `serve` or
-//! `dev`, the command starts it and stops it again. Commands that call a service (`exec`, `runs`, `story`, `tail`) find
+//! in `DATABASE_URL`, or else the private cluster in the data folder. If no `serve` or `dev` has the cluster running,
+//! the command starts it and stops it again. Commands that call a service (`exec`, `runs`, `story`, `tail`) find
 //! it by `DAYBOOK_URL`, with `DAYBOOK_TOKEN` or the token that `dev` wrote to the data folder.
 //!
 //! Results go to stdout, notes for people and logs to stderr. Both are written by `output`.
@@ -38,7 +38,8 @@ use crate::app::App;
 use crate::config::{Config, DEFAULT_LOG_FILTER};
 use crate::error::{Error, Result};
 
-/// A log target that is always off: there the queue prints the jobs' payloads. The sessions record how jobs ended.
+/// A log target that is always off, because the queue prints the jobs' payloads there. The sessions record how jobs
+/// ended.
 const SUPPRESSED_LOGS: &str = "graphile_worker::runner=off";
 
 /// Record every change to a team's objects as an event, in the same commit.
@@ -83,7 +84,7 @@ enum Command {
 
 impl App {
     /// Runs the command line: `serve`, `dev`, `migrate` and the others.
-    // Here, since a program's parts know nothing of the commands that run it.
+    // It is here and not in `app.rs`, because a program's parts don't depend on the commands that run it.
     pub async fn run(self) -> ExitCode {
         run(self).await
     }

@@ -120,7 +120,7 @@ pub(super) fn note(line: impl Display) {
     let _ = writeln!(io::stderr(), "{}", visible(&line.to_string()));
 }
 
-/// Like [`note`], for several lines. The caller has passed texts from outside through [`visible`].
+/// Like [`note`], for several lines. The caller must pass texts from outside through [`visible`] first.
 pub(super) fn note_lines(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", visible_lines(&text.to_string()));
 }

@@ -116,7 +116,7 @@ impl Remote {
         }
         let http = Client::builder()
             .http1_only()
-            // `answer` follows redirects, with the token: reqwest removes it if the port changes.
+            // `answer` follows redirects itself, because reqwest would remove the token if the port changes.
             .redirect(Policy::none())
             .connect_timeout(RESPONSE_TIMEOUT)
             .user_agent(concat!("daybook/", env!("CARGO_PKG_VERSION")))
@@ -208,8 +208,8 @@ impl Remote {
         })
     }
 
-    /// Opens the team's live socket. The handshake is here and not in a crate, because crates send the request themselves:
-    /// they don't follow a redirect with the token, and don't read problem documents.
+    /// Opens the team's live socket. The handshake is written here, because a WebSocket crate would send the request
+    /// itself. It would not follow a redirect with the token, and would not read problem documents.
     ///
     /// # Errors
     /// [`RemoteError`].

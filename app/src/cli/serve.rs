@@ -62,7 +62,7 @@ fn runs_options(config: &Config, address: SocketAddr, descriptors: u64) -> RunsO
         .advertise_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
-    // Each reader has a file descriptor, beside that of its connection.
+    // Each reader needs a file descriptor in addition to that of its connection.
     let share = usize::try_from(descriptors / 8).unwrap_or(usize::MAX);
     let max_readers = config.runs.max_readers.unwrap_or_else(|| share.clamp(8, MAX_READERS));
     let max_team_readers = config.runs.max_team_readers.unwrap_or(max_readers.div_ceil(2));
@@ -108,7 +108,7 @@ pub(super) async fn serve(
     let database = JobsParts::update(server.open(&app).await?, |parts| {
         // Background work writes wide events, too.
         parts.wide_events = Some(wide_events.clone());
-        // For sessions that are begun by hand, which the same sweeper checks.
+        // Sessions that are begun by hand send heartbeats, too, because the same sweeper checks them.
         parts.heartbeat = Heartbeat::within(config.jobs.lost_after);
     })?;
     let runs = Runs::new(runs_options(config, address, descriptors), database.clock().clone());
@@ -170,7 +170,7 @@ pub(super) async fn serve(
     runs.close(&database).await;
     flush_wide_events(wide_events).await;
     if let Ok(ShutdownResult::Complete) = ended {
-        // A statement that waits for a lock holds its connection. It ends with the process.
+        // The timeout is for a statement that waits for a lock: it holds its connection until the process ends.
         let closing = async {
             database.close().await;
             if let Some(jobs) = jobs {
@@ -179,7 +179,8 @@ pub(super) async fn serve(
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
-    // If not, requests still hold connections, and `close` would wait for them. They end with the process.
+    // Otherwise requests still hold connections, and `close` would wait for them. These connections end with the
+    // process.
     ended.map(|_| ())
 }
 
@@ -284,7 +285,8 @@ async fn create_partitions(database: &Database) -> Result<()> {
     let strays = ensure_partitions(database).await?;
     if strays > 0 {
         tracing::error!(
-            "{strays} events are in events_default and not in a month's partition: the clock of their writer is wrong"
+            "{strays} events are in events_default and not in a month's partition, because a writer's clock was wrong: \
+             check the clocks of the machines that run the service"
         );
     }
     Ok(())

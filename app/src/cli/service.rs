@@ -55,7 +55,8 @@ impl Server {
         })
     }
 
-    /// Returns the server for a command: that of a running service, or else as [`Server::start`] does.
+    /// Returns the server for a command: the one that a running service uses, or else the one that [`Server::start`]
+    /// returns.
     pub(super) async fn find(config: &Config) -> Result<Self> {
         if let Some(server) = Self::configured(config)? {
             return Ok(server);
@@ -257,7 +258,8 @@ pub(super) fn ensure_token_key(config: &mut Config) -> Result<()> {
     })
 }
 
-/// Sets the key for tokens, and fails without one: no service would accept a token that is signed with a new secret.
+/// Sets the key for tokens, and fails if there is none: no service would accept a token that is signed with a new
+/// secret.
 pub(super) fn find_token_key(config: &mut Config) -> Result<()> {
     token_key(config, |file| {
         Err(Error::internal(format!(

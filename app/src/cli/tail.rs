@@ -173,7 +173,7 @@ impl Tail {
                     let (code, reason) = close.map_or((1005, String::new()), |close| {
                         (close.code.into(), close.reason.to_string())
                     });
-                    // The credential has expired, or has no access to the team any more.
+                    // The credential has expired, or has lost its access to the team.
                     if matches!(code, 4401 | 4403) {
                         return Err(RemoteError::Rejected(reason));
                     }
@@ -275,7 +275,7 @@ impl TailPosition {
         }
     }
 
-    /// Returns whether a message was not printed yet. A thread has no repeated messages; a team's feed may have.
+    /// Returns whether a message has not been printed. The feed of a team may repeat a message; a thread never does.
     fn is_new(&mut self, thread: &Value, message: &Value) -> bool {
         match self {
             Self::Thread { .. } => true,

@@ -24,7 +24,7 @@ use crate::cli::output::note;
 use crate::clock::Clock;
 use crate::config::credential_names;
 
-/// The time after which an incomplete line is sent as a partial piece, such as a question or a progress bar.
+/// The time after which an incomplete line, such as a question or a progress bar, is sent as a partial piece.
 const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time to wait for more output after the program has ended, if other processes still hold its pipes.
 const OUTPUT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -108,7 +108,7 @@ impl Child {
         Ok(Self { process, copying })
     }
 
-    /// Waits until the program has ended and its output was read.
+    /// Waits until the program has ended and its output has been read.
     pub(super) async fn run(
         mut self,
         mut signals: Signals,
@@ -149,7 +149,7 @@ impl Child {
         };
         let drained = async {
             for copying in &mut self.copying {
-                // If the task panicked, the output up to there was forwarded.
+                // If the task panicked, the output up to that point was forwarded.
                 let _ = copying.await;
             }
         };
@@ -169,7 +169,7 @@ async fn wait_for_stop_request(stop_requests: &mut watch::Receiver<StopRequest>)
         .wait_for(|stop_request| *stop_request == StopRequest::Cancel)
         .await
         .is_ok();
-    // A request is made at most once. Without an upload there is none, so this never returns.
+    // A request is made at most once. Without an upload, or after an upload that made no request, this never returns.
     if !cancelled || stop_requests.borrow_and_update().clone() == StopRequest::None {
         std::future::pending::<()>().await;
     }

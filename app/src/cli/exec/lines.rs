@@ -37,7 +37,7 @@ impl Stream {
     }
 }
 
-/// The lines that were not sent yet, in order.
+/// The lines that wait to be sent, in order.
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
     state: Mutex<BufferState>,
@@ -49,7 +49,7 @@ struct BufferState {
     entries: VecDeque<BufferedEntry>,
     bytes: usize,
     program_end: Option<ProgramEnd>,
-    /// Lines are no longer sent, so they are dropped.
+    /// Whether lines are dropped: without an upload, and after the run's log has stopped accepting lines.
     discards: bool,
 }
 

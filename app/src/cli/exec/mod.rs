@@ -1,8 +1,8 @@
 //! `daybook exec`: executes a program and records it as a run. Its output goes to the terminal, and to the run's log.
 //!
-//! The program does not depend on the log: without one it also runs, receives the signals that `exec` receives, and its
-//! exit code is the exit code of `exec`. Lines that the service can't accept now are buffered and sent later, in order
-//! and once.
+//! The program does not depend on the log. Without a log it also runs, and receives the signals that `exec` receives.
+//! Its exit code is the exit code of `exec`. Lines that the service can't accept now are buffered and sent later, in
+//! order and once.
 
 mod child;
 mod lines;
@@ -30,7 +30,7 @@ use super::output::note;
 use super::remote::Remote;
 use crate::config::Config;
 
-/// The maximum delay of the program's start until the run's link is printed.
+/// The maximum time for which the program's start is delayed until the run's link is printed.
 const LINK_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, ClapArgs)]

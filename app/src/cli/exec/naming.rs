@@ -11,7 +11,7 @@ use crate::wide_events::Redaction;
 const MAX_NAME_CHARS: usize = 200;
 /// The maximum length of an argument in a name, in characters. A longer one is useless in a list.
 const MAX_ARGUMENT_CHARS: usize = 60;
-/// The number of consecutive letters and digits from which on a word may be a key.
+/// The minimum number of consecutive letters and digits in a word that may be a key.
 const MIN_KEY_CHARS: usize = 16;
 /// The prefixes of the keys of well-known services, ours first.
 const KEY_PREFIXES: [&str; 22] = [

@@ -62,7 +62,7 @@ impl Pieces {
 
     fn extend(&mut self, bytes: &[u8], emit: &mut impl FnMut(&[u8], bool)) {
         let mut rest = bytes;
-        // Added in parts, because each cut moves the bytes that are left.
+        // The bytes are added in parts, because each cut moves the bytes that are left.
         while !rest.is_empty() {
             let (now, after) = rest.split_at(rest.len().min(self.max_bytes));
             self.pending.extend_from_slice(now);
@@ -82,7 +82,7 @@ impl Pieces {
 
     /// Returns the position of the next cut, if the line is too long for one piece.
     fn cut_position(&self) -> Option<usize> {
-        // A byte has at most 6 bytes as JSON.
+        // JSON needs at most 6 bytes for one byte of the line.
         if self.pending.len() <= self.max_bytes.min(self.max_json_bytes / 6) {
             return None;
         }
@@ -101,7 +101,7 @@ impl Pieces {
     }
 }
 
-/// Returns the maximum length of a byte of a text as JSON.
+/// Returns the maximum number of bytes that JSON needs for a byte of a text.
 fn json_bytes_of(byte: u8) -> usize {
     match byte {
         b'"' | b'\\' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Returns the pieces of some chunks, each with a flag that a pause follows it.
+    /// Returns the pieces of some chunks. Each chunk has a flag: whether a pause follows it.
     fn cut(mut pieces: Pieces, chunks: &[(Vec<u8>, bool)]) -> Vec<(Vec<u8>, bool)> {
         let mut given = Vec::new();
         let mut emit = |text: &[u8], partial: bool| given.push((text.to_vec(), partial));

@@ -21,7 +21,7 @@ const LOST_AFTER_SECONDS: u64 = 60;
 /// The interval before a failed request is repeated. It doubles at each attempt.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// The writer id for the lines. There is one writer with one epoch, because it never restarts.
+/// The writer id for the lines. A run has one writer with one epoch, because `exec` never restarts it.
 const WRITER_ID: &str = "exec";
 
 /// Whether the program should be stopped.
@@ -104,7 +104,7 @@ impl Upload {
             Err(RemoteError::Conflict { code, message }) if code == "run-ended" => {
                 return self.handle_ended_run(team_id, &path, message).await;
             }
-            // The run can still be completed.
+            // A full log accepts no more lines, but its run can still be completed.
             Err(RemoteError::Conflict { code, message }) if code == "log-full" => {
                 note(format_args!("daybook exec: {message}"));
                 self.lines.discard();
