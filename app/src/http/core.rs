@@ -21,7 +21,8 @@ struct CoreInner {
 }
 
 impl Core {
-    /// Combines the parts. Credentials expire by the database's clock. `allowed_origins` are the web origins, beside the service's own, whose pages may use it.
+    /// Combines the parts. Credentials expire by the clock of `database`. `allowed_origins` are web origins other than
+    /// the service's own; their pages may use the service, too.
     pub fn new(database: Database, authenticator: Authenticator, allowed_origins: Vec<String>) -> Self {
         let authenticator = authenticator.with_clock(database.clock().clone());
         Self(Arc::new(CoreInner {
@@ -31,17 +32,17 @@ impl Core {
         }))
     }
 
-    /// The run-time database.
+    /// Returns the run-time database.
     pub fn database(&self) -> &Database {
         &self.0.database
     }
 
-    /// Verifies credentials.
+    /// Returns the verifier of credentials.
     pub fn authenticator(&self) -> &Authenticator {
         &self.0.authenticator
     }
 
-    /// The web origins, beside the service's own, whose pages may use the service.
+    /// Returns the web origins whose pages may use the service, without the service's own.
     pub fn allowed_origins(&self) -> &[String] {
         &self.0.allowed_origins
     }
@@ -49,7 +50,7 @@ impl Core {
 
 /// A router's state that has a [`Core`]. The routes of a slice require nothing else of the state.
 pub trait ServiceState: Clone + Send + Sync + 'static {
-    /// The parts that all slices use.
+    /// Returns the parts that all slices use.
     fn core(&self) -> &Core;
 }
 

@@ -1,8 +1,8 @@
 //! The kit from which slices build their routes: extractors, problem documents, versions and pages.
 //!
 //! A handler's arguments are extractors: [`Team`] authenticates the caller, and [`Json`], [`Query`] and [`Path`] refuse
-//! invalid input with the name of the field. Every failure is an [`Error`](crate::Error) and becomes a problem document.
-//! Routes are generic over the state with which they are served ([`ServiceState`]), from which they take their [`Core`]. So
+//! invalid input with the name of the field. Every failure is an [`Error`](crate::Error) and becomes a problem
+//! document. Routes are generic over their router's state ([`ServiceState`]), and take their [`Core`] from it. So
 //! this module and the slices don't depend on `server`, which puts them together.
 
 mod client;

@@ -65,7 +65,7 @@ impl Observer for Record {
             Ending::DroppedWithWrites => {
                 event.add("database.dropped_with_writes", 1);
             }
-            // A transaction that was not entered did nothing.
+            // A transaction that entered no team did nothing.
             _ => {}
         }
     }

@@ -18,11 +18,11 @@ use crate::tenancy::{Claim, Credential, Database, Entry, Request, Role, TeamTx, 
 use crate::wide_events::WideEvent;
 
 /// The error detail for a client whose credential expires during its request.
-pub(crate) const CREDENTIAL_EXPIRED: &str = "the credential has expired; come again with a new one";
+pub(crate) const CREDENTIAL_EXPIRED: &str = "the credential has expired; get a new one and try again";
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The caller, and the team that the request is about. The extractor authenticates the caller; entering the team checks the
-/// membership, in its own round trip.
+/// The caller, and the team that the request is about. The extractor authenticates the caller. The membership is
+/// checked when a transaction enters the team, in the same round trip.
 ///
 /// ```
 /// # use daybook::prelude::*;
@@ -70,14 +70,15 @@ impl Team {
     /// Begins a transaction for a caller who may write: a member, an admin or an owner.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the caller doesn't belong to the team, [`Error::Forbidden`] for a viewer, and the stored answer
-    /// or its conflict for an `Idempotency-Key` that was used before.
+    /// [`Error::NotFound`] if the caller doesn't belong to the team, [`Error::Forbidden`] for a viewer. For an
+    /// `Idempotency-Key` that was used before: [`Error::Replay`] with the stored answer, [`Error::Conflict`] if the
+    /// answer is lost, [`Error::Invalid`] if it was used with another request.
     pub async fn begin(&self) -> Result<TeamTx> {
         self.begin_as(Role::Member).await
     }
 
-    /// Begins a transaction for a caller with at least `role`: a viewer for the caller's own rows (read marks, watches), an
-    /// admin for members and keys.
+    /// Begins a transaction for a caller with at least `role`: a viewer for the caller's own rows (read marks,
+    /// watches), an admin for members and keys.
     ///
     /// # Errors
     /// As [`Team::begin`].
@@ -168,8 +169,8 @@ impl Team {
         before != self.access_epoch
     }
 
-    /// Authenticates a caller by a ticket: by one that reads this run, or by one that opens a live socket. The membership is
-    /// checked again when the team is entered.
+    /// Authenticates a caller by a ticket: by one that reads this run, or by one that opens a live socket. The
+    /// membership is checked again when the team is entered.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] for a ticket that is not valid here.
@@ -206,7 +207,7 @@ impl Team {
         let captures = RawPathParams::from_request_parts(parts, &())
             .await
             .map_err(|rejection| match rejection {
-                // No id and no name of Daybook's has such a capture.
+                // No id or name in Daybook has bytes that are not UTF-8.
                 RawPathParamsRejection::InvalidUtf8InPathParam(_) => Error::not_found("object"),
                 ours => Error::internal(ours),
             })?;

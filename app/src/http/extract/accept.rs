@@ -1,8 +1,8 @@
 //! The header `Accept` (RFC 9110 §12.5.1).
 //!
-//! It is parsed here because `headers-accept` 0.3 refuses the whole header for one range that it can't parse, such as the
-//! `*` of Java's HttpURLConnection, reads only the first line of the header, and ranks forms of the same quality by the
-//! client's order; the `mime` crate has no ranges.
+//! It is parsed here because no crate does what is needed. `headers-accept` 0.3 refuses the whole header for one range
+//! that it can't parse, such as the `*` of Java's HttpURLConnection. It reads only the first line of the header, and
+//! ranks forms of the same quality by the client's order. The `mime` crate has no ranges.
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
@@ -12,9 +12,9 @@ pub(crate) type Acceptable<T> = (&'static str, T);
 
 /// Returns the offered form that the client prefers; `None` if it accepts none of them.
 ///
-/// Names are case-insensitive. The most specific range that matches a form decides its quality; `q=0` excludes it. Of forms
-/// with the same quality, the one that matches a more specific range is preferred, then the one that is offered first. The
-/// first one is also the result if there is no header, or none with a valid range.
+/// Names are case-insensitive. The most specific range that matches a form decides its quality; `q=0` excludes it. Of
+/// forms with the same quality, the one that matches a more specific range is preferred, then the one that is offered
+/// first. The form that is offered first is also the result if there is no header, or if no range in it is valid.
 pub(crate) fn accepted<T: Copy>(headers: &HeaderMap, offered: &[Acceptable<T>]) -> Option<T> {
     let ranges: Vec<Range> = headers
         .get_all(ACCEPT)
@@ -77,7 +77,7 @@ impl Range {
         })
     }
 
-    /// Returns how specifically it matches a media type; `None` if it doesn't match.
+    /// Returns how specific the range is for a media type, from 0; `None` if it doesn't match.
     fn specificity(&self, media_type: &str) -> Option<u8> {
         let (kind, subtype) = media_type.split_once('/')?;
         match (self.kind.as_str(), self.subtype.as_str()) {

@@ -1,12 +1,12 @@
 //! Query parameters that well-known clients add to every URL by themselves.
 //!
-//! A parameter that a route doesn't know is refused, so that a misspelt one isn't ignored. These parameters have no meaning
-//! for the service, and the author of a page often doesn't know that they are sent. They are left out if a route has no
-//! parameter of that name. Credentials under other names (`access_token`, `key`) are not in the list: a client that sends
-//! one must learn that it has no effect.
+//! A parameter that a route doesn't know is refused, so that a misspelt one isn't ignored. These parameters have no
+//! meaning for the service, and the author of a page often doesn't know that they are sent. They are left out if a
+//! route has no parameter of that name. Credentials under other names (`access_token`, `key`) are not in the list: a
+//! client that sends one must learn that it has no effect.
 //!
 //! `lastEventId`, which event-source-polyfill sends instead of the header `Last-Event-ID`, has a meaning, and is a
-//! parameter of the routes that have event streams.
+//! parameter of the routes with event streams.
 
 /// The parameter, and the client that adds it.
 pub(super) const ADDED_BY_CLIENTS: [(&str, &str); 4] = [
@@ -24,7 +24,7 @@ pub(super) const ADDED_BY_CLIENTS: [(&str, &str); 4] = [
     ),
     (
         "org.htmx.cache-buster",
-        "htmx: `getCacheBusterParam`; the id of the element that asks",
+        "htmx: `getCacheBusterParam`; the id of the element that sends the request",
     ),
 ];
 

@@ -20,10 +20,10 @@ const AXUM_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 
 /// A JSON body, of a request or of a response.
 ///
-/// A request gets 415 if it isn't sent as JSON in UTF-8, 413 if it is too large, and 400, with line and column, if it isn't
-/// JSON. It gets 422, with the path of the field, if it isn't a `T`, if a list stands for a struct, if it has more than
-/// [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH) levels, and for a number beyond 64 bits. `Option<Json<T>>` is `None`
-/// for a request without a `Content-Type` or without a body.
+/// A request gets 415 if it isn't sent as JSON in UTF-8, 413 if it is too large, and 400, with line and column, if it
+/// isn't JSON. It gets 422, with the path of the field, if it isn't a `T`, if it has a list in place of an object, if
+/// it has more than [`MAX_JSON_DEPTH`](crate::json::MAX_JSON_DEPTH) levels, or if it has a number beyond 64 bits.
+/// `Option<Json<T>>` is `None` for a request without a `Content-Type` or without a body.
 ///
 /// A `T` of a request can't contain serde_json's `RawValue`. A `T` of a response that can't be serialised is a defect:
 /// [`Error::Internal`].
@@ -45,8 +45,8 @@ impl<T: DeserializeOwned> Json<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::BadRequest`] for a text that isn't JSON. [`Error::Invalid`] for JSON that isn't a `T`, that is too deep, or
-    /// that has numbers which some parsers can't represent.
+    /// [`Error::BadRequest`] for a text that isn't JSON. [`Error::Invalid`] for JSON that isn't a `T`, that is too
+    /// deep, or that has numbers which some parsers can't represent.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::BadRequest {
@@ -120,8 +120,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// Returns the body's media type in lower case and without parameters; `None` if `Content-Type` names a charset other than
-/// UTF-8.
+/// Returns the body's media type in lower case and without parameters; `None` if `Content-Type` names a charset other
+/// than UTF-8.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut parts = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';');
     let essence = parts.next()?.trim().to_ascii_lowercase();

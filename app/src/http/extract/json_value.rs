@@ -1,11 +1,11 @@
 //! A serde deserializer for a JSON value that is stricter than serde_json's, and whose errors are [`ReadError`]s.
 //!
-//! serde's derived `Deserialize` also accepts a list of a struct's fields in order. No document promises this to clients,
-//! and the meaning of such a list would change with the next field. So here a struct, or a variant with fields, is read
-//! from an object only.
+//! serde's derived `Deserialize` also accepts a list of a struct's fields in order. No document promises this to
+//! clients, and the meaning of such a list would change with the next field. So here a struct, or a variant with
+//! fields, is read from an object only.
 //!
-//! serde reads types with `#[serde(flatten)]`, `untagged` or an internal `tag` through a buffer of its own. Structs that
-//! are nested in such a buffer still accept lists.
+//! serde reads types with `#[serde(flatten)]`, `untagged` or an internal `tag` through a buffer of its own. Structs
+//! that are nested in such a buffer still accept lists.
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{Deserializer, Error, IntoDeserializer, Unexpected, Visitor};

@@ -1,8 +1,8 @@
 //! The extractors and responses of handlers: bodies, captures, parameters, versions, pages.
 //!
 //! They have the names of axum's, so that handlers look familiar. The difference is in what they refuse, and how: every
-//! rejection is an [`Error`](crate::error::Error), and so a problem document with the name of the wrong field and what is
-//! expected. It never repeats the client's value.
+//! rejection is an [`Error`](crate::error::Error), and so a problem document with the name of the wrong field and what
+//! is expected. It never repeats the client's value.
 //!
 //! - [`Json`] reads and writes bodies. Request types have `#[serde(deny_unknown_fields)]`, so that a misspelt field is
 //!   refused by name and not ignored. U+0000, which PostgreSQL can't store, is refused by its path, and so are lists in

@@ -11,7 +11,8 @@ use crate::tenancy::moments::is_writable;
 /// [`Error::Invalid`] that names the parameter.
 pub(crate) fn moment(parameter: &str, text: &str) -> Result<DateTime<Utc>> {
     let read = DateTime::parse_from_rfc3339(text).ok();
-    // Checked in its own offset: in UTC it may be a day earlier or later, which the database accepts.
+    // The year is checked in the time's own offset. In UTC the time may be up to a day earlier or later, which the
+    // database accepts.
     let read = read.filter(is_writable);
     read.map(|moment| moment.with_timezone(&Utc)).ok_or_else(|| {
         Error::invalid(

@@ -1,8 +1,8 @@
 //! Pages of lists.
 //!
-//! A page ends with a cursor: the key of its last row, encoded so that clients treat it as opaque. The next page has the
-//! rows after that key, so rows that are added or removed meanwhile neither repeat nor hide other rows. A cursor is only a
-//! position and gives no rights, so it needs no signature.
+//! A page ends with a cursor: the key of its last row, encoded so that clients treat it as opaque. The next page has
+//! the rows after that key, so rows that are added or removed meanwhile neither repeat nor hide other rows. A cursor is
+//! only a position and gives no rights, so it needs no signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,7 +29,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Returns a page of `limit` rows from a query for one more. The extra row shows that there is a next page.
+    /// Returns a page of at most `limit` rows. `rows` are from a query for one row more, which shows that there is a
+    /// next page.
     ///
     /// `key` returns the values by which the query orders a row; [`PageParams::after`] gives them back.
     ///
@@ -47,8 +48,8 @@ impl<T> Page<T> {
         Ok(Self { items: rows, next })
     }
 
-    /// As [`Page::of`], with `view` applied to each row, for rows that may be large: the page ends earlier if `limit` rows
-    /// have more than [`MAX_PAGE_BYTES`].
+    /// As [`Page::of`], with `view` applied to each row, for rows that may be large: the page ends earlier if `limit`
+    /// rows have more than [`MAX_PAGE_BYTES`].
     ///
     /// # Errors
     ///
@@ -209,8 +210,8 @@ fn read_cursor<K: DeserializeOwned>(cursor: &str) -> Option<K> {
     serde_json::from_value(key).ok()
 }
 
-/// Returns whether the database accepts all parts of a key as parameters: no U+0000, and no time with a year that a column
-/// can't have.
+/// Returns whether the database accepts all parts of a key as parameters: no U+0000, and no time with a year that a
+/// column can't have.
 fn is_bindable(key: &Value) -> bool {
     match key {
         Value::String(text) => !text.contains('\0') && !is_unstorable(text),

@@ -16,8 +16,8 @@ const TEAM: &str = "team_id";
 /// `Path(id): Path<Uuid>` under `/v1/teams/{team_id}/campaigns/{id}`, `Path((a, b)): Path<(Uuid, u64)>` for two
 /// captures in their order, or a struct by their names.
 ///
-/// A capture that doesn't parse gets 404, as an id that no object has. A handler that takes other captures than its route
-/// has is a defect: [`Error::Internal`].
+/// A capture that doesn't parse gets 404, like an id that no object has. A handler that takes other captures than its
+/// route has is a defect: [`Error::Internal`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Path<T>(pub T);
 
@@ -29,7 +29,7 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        // It rejects a capture that isn't UTF-8, which no object has in its path.
+        // It rejects a capture that isn't UTF-8. No object has such a path.
         let captures = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| Error::not_found("object"))?;

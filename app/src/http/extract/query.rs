@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 
 /// The parameters after the `?`, as a struct by their names.
 ///
-/// An invalid parameter gets 422 with its name. Types have `#[serde(deny_unknown_fields)]`, so that a misspelt parameter is
-/// not ignored; it works together with a flattened [`PageParams`](super::PageParams). A parameter may not be repeated.
-/// Parameters that clients add by themselves (`_`, against caches; `added` has the list) are left out if the type doesn't
-/// have them.
+/// An invalid parameter gets 422 with its name. Types have `#[serde(deny_unknown_fields)]`, so that a misspelt
+/// parameter is not ignored; it works together with a flattened [`PageParams`](super::PageParams). A parameter may not
+/// be repeated. Parameters that clients add by themselves (`_`, against caches; `added` has the list) are left out if
+/// the type doesn't have them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query<T>(pub T);
 

@@ -1,8 +1,8 @@
 //! The errors of reading a client's value, and the field that each one names.
 //!
-//! serde reports what is wrong through the constructors of its trait for errors. [`ReadError`] keeps their arguments, so no
-//! text has to be parsed. It doesn't keep the client's value, because the error is also written to the operator's wide
-//! event.
+//! serde reports what is wrong through the constructors of its trait for errors. [`ReadError`] keeps their arguments,
+//! so no text has to be parsed. It doesn't keep the client's value, because the error is also written to the operator's
+//! wide event.
 
 use serde::de::{Error, Expected, Unexpected};
 use serde_path_to_error::Path;

@@ -1,10 +1,11 @@
 //! A serde deserializer for named strings: the captures of a path, the parameters of a query.
 //!
-//! It parses each scalar from its text. A type may take the strings as one value, as a tuple in their order, or as a struct
-//! or a map by their names. A string itself has no structure.
+//! It parses each scalar from its text. A type may take the strings as one value, as a tuple in their order, or as a
+//! struct or a map by their names. A string itself has no structure.
 //!
-//! The deserializers of `serde_urlencoded` and its like read queries, but no tuples, and report an invalid number in the
-//! words of Rust's parser. axum's for paths can't leave out the team's id, which comes before a handler's own captures.
+//! The deserializers of `serde_urlencoded` and similar crates read queries, but no tuples, and report an invalid number
+//! with the text of Rust's parser. axum's deserializer for paths can't leave out the team's id, which comes before a
+//! handler's own captures.
 
 use serde::de::value::{BorrowedStrDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, Visitor};

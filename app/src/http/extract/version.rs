@@ -3,9 +3,10 @@
 //! A handler that returns an object sends its [`Version`] (the header `ETag`). A handler that changes it requires the
 //! version that the client has seen ([`IfMatch`]), and compares the two while it has the row locked.
 //!
-//! **Weak tags.** A proxy that compresses answers makes their tags weak (`W/"7"`; nginx does), because the bytes differ. By
-//! RFC 9110 §13.1.1, a weak tag never matches `If-Match`, so clients behind such a proxy could change nothing. Daybook's
-//! tags name the version of a row and not the bytes of an answer, so a weak tag is accepted as the original one.
+//! **Weak tags.** A proxy that compresses answers makes their tags weak (`W/"7"`; nginx does), because the bytes
+//! differ. By RFC 9110 §13.1.1, a weak tag never matches `If-Match`, so clients behind such a proxy could change
+//! nothing. Daybook's tags name the version of a row and not the bytes of an answer, so a weak tag is accepted as the
+//! original one.
 
 use std::fmt::{self, Write as _};
 
@@ -122,8 +123,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
     }
 }
 
-/// Parses `"a", W/"b", , "c"`. A tag may contain commas, so it ends at its closing quotation mark; empty members of a list
-/// are ignored (RFC 9110 §5.6.1).
+/// Parses `"a", W/"b", , "c"`. A tag may contain commas, so it ends at its closing quotation mark; empty members of a
+/// list are ignored (RFC 9110 §5.6.1).
 fn entity_tags(list: &[u8]) -> Result<Vec<Version>> {
     let mut seen = Vec::new();
     let mut rest = list;
