@@ -28,7 +28,7 @@ use crate::wide_events::{WideEventConfig, WideEvents};
 pub(super) enum ServiceRole {
     /// Serve requests and live sockets. Jobs wait for a worker process.
     Web,
-    /// Run jobs, and serve `/healthz`, `/readyz` and `/metrics`.
+    /// Run jobs, and serve `/healthz`, `/readyz`, `/metrics` and the routes of runs.
     Worker,
 }
 

@@ -19,8 +19,8 @@ use crate::http::{body_limit, set_request_id};
 use crate::tenancy::{ADVICE, Database, DroppedWrites};
 use crate::wide_events::{EventError, Outcome, WideEvent, WideEventLayer};
 
-/// Wraps the routes. A request passes the first layer here first. For axum they are one layer, since it boxes each of
-/// its own.
+/// Wraps the routes. A request passes the first layer here first. They are combined into one layer, because axum boxes
+/// each layer that it is given.
 pub(super) fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
     let layers = ServiceBuilder::new()
         // Writes one wide event for each request, whatever its outcome, and gives the request its id.
@@ -57,8 +57,8 @@ impl Timeouts {
     }
 }
 
-/// Requests without a time limit: a streamed upload lasts as long as its client sends, and each piece is processed
-/// separately. They end with their run, and when their credential expires.
+/// The method and route of streamed uploads, which have no time limit. An upload lasts as long as its client sends, and
+/// each piece is processed separately. It ends when its run ends or its credential expires.
 const STREAMED: (Method, &str) = (Method::POST, "/v1/teams/{team_id}/runs/{run_id}/events");
 
 async fn enforce_timeouts(State(timeouts): State<Timeouts>, request: Request, next: Next) -> Response {

@@ -8,12 +8,12 @@ use super::{AppState, health, metrics, middleware, openapi};
 use crate::error::Error;
 use crate::{jobs, live, notifications, runs, stories, teams, threads};
 
-/// Returns the routes of a process that only runs jobs: health and metrics.
+/// Returns the routes of a process that only runs jobs: health, metrics and runs.
 pub fn worker_router(state: AppState) -> Router {
     let (router, _) = OpenApiRouter::new()
         .merge(health::routes())
         .merge(metrics::routes())
-        // For the logs that its jobs write.
+        // This process serves the logs that its jobs write.
         .nest("/v1/teams/{team_id}", runs::routes())
         .split_for_parts();
     let router = router

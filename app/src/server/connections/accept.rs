@@ -22,28 +22,31 @@ use super::admission::{ConnectionGuard, Connections};
 use super::service::ConnectionService;
 use super::socket::Socket;
 
-/// Pause after accepting failed because descriptors or memory ran out.
+/// The pause after a connection could not be accepted because descriptors or memory ran out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// Maximum time for a connection to close after it was asked to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait for a refused client to read its refusal; at most `MAX_REFUSALS` wait at once.
+/// How long to wait for a refused client to read its refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum number of refused connections that wait for their client at once.
 const MAX_REFUSALS: usize = 32;
 
 /// Maximum size of a request head, and of buffered output, that an HTTP/1 connection keeps in memory.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Maximum number of written bytes in the kernel that have not been sent.
 const MAX_UNSENT_BYTES: u32 = 64 * 1024;
-/// Limits for HTTP/2, where a connection has many streams.
+/// Maximum number of open streams of an HTTP/2 connection. The sizes below are limits for HTTP/2, too.
 const MAX_STREAMS: u32 = 100;
 const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 const MAX_STREAM_SEND_BYTES: usize = 64 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
-/// How often an HTTP/2 client is pinged, and how long it has to answer.
+/// How often an HTTP/2 client is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the client has to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The response to a connection that is refused because the limit is reached.
 const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     content-type: application/problem+json\r\ncontent-length: 139\r\n\r\n\
     {\"type\":\"/problems/unavailable\",\"title\":\"Unavailable\",\"status\":503,\
@@ -52,7 +55,8 @@ const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n
 impl Connections {
     /// Serves a router's requests until `shutdown`, then waits until every connection has ended.
     ///
-    /// Requests have [`ConnectInfo`](axum::extract::ConnectInfo) of their client's [`SocketAddr`](std::net::SocketAddr).
+    /// Requests have [`ConnectInfo`](axum::extract::ConnectInfo) of their client's
+    /// [`SocketAddr`](std::net::SocketAddr).
     pub async fn serve(&self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
         let builder = Arc::new(builder());
         let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));

@@ -27,7 +27,7 @@ pub(super) struct Activity {
     close: Notify,
 }
 
-/// What the process does when it exempts the connection from being closed to make room.
+/// The function that is called when the connection is exempted from being closed to make room.
 struct OnKeep(Box<dyn Fn() + Send + Sync>);
 
 impl fmt::Debug for OnKeep {

@@ -57,7 +57,8 @@ impl Connections {
     pub(super) fn admit(&self, peer: SocketAddr) -> Option<(ConnectionGuard, Arc<Activity>)> {
         let shared = &self.0;
         let limits = &shared.limits;
-        // Only the accepting task adds connections, so the numbers can't grow between check and insertion.
+        // Only the task that accepts connections adds some, so the numbers can't grow between the check and the
+        // insertion.
         let open = shared.open.load(Ordering::Acquire);
         let mut unauthenticated = shared.unauthenticated.lock();
         let full = open >= limits.max || unauthenticated.len() >= limits.max_unauthenticated;

@@ -1,11 +1,11 @@
 //! A process's connections: their limits, which connections are kept, and when a connection is closed.
 //!
-//! **The life of a connection.** A new connection gets a [`ConnectionGuard`](admission::ConnectionGuard), or is refused with a plain `503` if the
-//! limit is reached. It must send the head of its first request within the header timeout. After that it may be idle
-//! between two requests for the idle timeout. A request whose body makes no progress ends after the body timeout (see
-//! `uploads`). A connection whose client doesn't read a response is closed by the answer timeout here and by
-//! `TCP_USER_TIMEOUT` in the kernel. The guard belongs to the socket itself, so that a WebSocket, which outlives its
-//! request, still counts.
+//! **The life of a connection.** A new connection gets a [`ConnectionGuard`](admission::ConnectionGuard), or is refused
+//! with a plain `503` if the limit is reached. It must send the head of its first request within the header timeout.
+//! After that it may be idle between two requests for the idle timeout. A request whose body makes no progress ends
+//! after the body timeout (see `uploads`). A connection whose client doesn't read a response is closed by the answer
+//! timeout here and by `TCP_USER_TIMEOUT` in the kernel. The guard belongs to the socket itself, so that a WebSocket,
+//! which outlives its request, still counts.
 //!
 //! **A share for authenticated work.** A connection is *unauthenticated* until one of its requests has entered a team.
 //! Only a share of all connections may be unauthenticated. When this share, or the total limit, is used up, one
