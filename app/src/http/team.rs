@@ -70,9 +70,10 @@ impl Team {
     /// Begins a transaction for a caller who may write: a member, an admin or an owner.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the caller doesn't belong to the team, [`Error::Forbidden`] for a viewer. For an
-    /// `Idempotency-Key` that was used before: [`Error::Replay`] with the stored answer, [`Error::Conflict`] if the
-    /// answer is lost, [`Error::Invalid`] if it was used with another request.
+    /// [`Error::NotFound`] if the person doesn't belong to the team, [`Error::Unauthenticated`] if the API key is not
+    /// valid for it, [`Error::Forbidden`] for a viewer. For an `Idempotency-Key` that was used before:
+    /// [`Error::Replay`] with the stored answer, [`Error::Conflict`] if the answer is lost, [`Error::Invalid`] if it
+    /// was used with another request.
     pub async fn begin(&self) -> Result<TeamTx> {
         self.begin_as(Role::Member).await
     }
@@ -90,7 +91,8 @@ impl Team {
     /// Begins a READ ONLY transaction for any member.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the caller doesn't belong to the team.
+    /// [`Error::NotFound`] if the person doesn't belong to the team, [`Error::Unauthenticated`] if the API key is not
+    /// valid for it.
     pub async fn read(&self) -> Result<TeamTx> {
         self.database.enter(&self.entry.clone().read_only()).await
     }
