@@ -7,7 +7,7 @@ use crate::prelude::*;
 
 const MAX_NAME_CHARS: usize = 200;
 const MAX_REASON_CHARS: usize = 1_000;
-/// RFC 5321 §4.5.3.1: 64 before the @ and 255 after it.
+/// The maximum length of an address, in characters: 64 before the @ and 255 after it (RFC 5321 §4.5.3.1).
 const MAX_EMAIL_CHARS: usize = 320;
 const BUDGET_LIMIT: u64 = 1_000_000_000_000_000;
 const MAX_BUDGET_DECIMALS: u32 = 6;
@@ -38,7 +38,7 @@ pub(super) struct Email(pub(super) String);
 #[schema(as = CampaignReason, value_type = String, min_length = 1, max_length = 1000)]
 pub(super) struct Reason(pub(super) String);
 
-/// Distinguishes a field that is present, also as null, from one that is left out. Use it as
+/// Reads a field so that null is distinguished from a field that is left out. Use it as
 /// `#[serde(default, deserialize_with = "present")]` on an `Option<Option<T>>`. On an `Option<T>`, null is rejected
 /// because it is not a `T`.
 pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
@@ -133,7 +133,7 @@ fn decimal(text: &str) -> Result<Decimal, &'static str> {
     Decimal::from_str_exact(text).map_err(|_| "must be below 10^15, with at most 6 decimals")
 }
 
-/// Converts a JSON number. Rejects one that may have been rounded, because it has too many digits.
+/// Converts a JSON number. Rejects a number with so many digits that it may have been rounded.
 fn exact(number: &serde_json::Number) -> Result<Decimal, &'static str> {
     let text = number.to_string();
     if number.is_f64() {

@@ -110,7 +110,7 @@ async fn show(team: Team, Path(id): Path<Uuid>) -> Result<impl IntoResponse> {
     Ok((version(&campaign), Json(campaign)))
 }
 
-/// The fields to change. A field that is left out stays; `client_email: null` removes the address.
+/// The fields to change. A field that is left out keeps its value; `client_email: null` removes the address.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CampaignChanges {
@@ -138,7 +138,7 @@ impl IntoActiveModel<ActiveModel> for CampaignChanges {
     }
 }
 
-/// Changes a campaign. A field that already has the value is no change; without a change no event is recorded.
+/// Changes a campaign. A field that already has the value is not changed. Without a change, no event is recorded.
 #[utoipa::path(
     patch, path = "/campaigns/{id}", operation_id = "update_campaign", tag = "campaigns",
     request_body = CampaignChanges,
@@ -214,7 +214,7 @@ struct Deletion {
     reason: Option<Reason>,
 }
 
-/// Deletes a campaign; its thread and its events stay.
+/// Deletes a campaign. Its thread and its events are kept.
 #[utoipa::path(
     delete, path = "/campaigns/{id}", operation_id = "delete_campaign", tag = "campaigns",
     params(("id" = Uuid, Path), Deletion,
@@ -253,7 +253,7 @@ struct BulkChanges {
 /// The result of a bulk change.
 #[derive(Debug, Serialize, ToSchema)]
 struct BulkUpdated {
-    /// The number of campaigns, also of those that already had the values and record no event.
+    /// The number of campaigns, including those that already had the values and record no event.
     updated: usize,
 }
 

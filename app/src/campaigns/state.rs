@@ -60,7 +60,7 @@ impl CampaignState {
     }
 }
 
-/// The error for a value of the column that is no state. The table's check allows no such value.
+/// Returns the error for a value of the column that is not a state. The table's check allows no such value.
 fn unknown_state(text: &str) -> Error {
     Error::internal(format!("a campaign has the unknown state {text:?}"))
 }
