@@ -55,7 +55,7 @@ pub struct App {
     pub(crate) consumers: Option<Consumers>,
     pub(crate) seeder: Option<Seeder>,
     jobs: Jobs,
-    /// The error of adding a job, until [`App::equip`] returns it.
+    /// The error of the last job that could not be added. [`App::equip`] returns it.
     bad_job: Option<Error>,
     extensions: Extensions,
     wide_events: Option<ConfigureWideEvents>,
@@ -131,8 +131,8 @@ impl App {
         }
     }
 
-    /// Adds a value of the program's own, such as a client for another service. Its type is the key: of two values of one
-    /// type, the later one replaces the earlier.
+    /// Adds a value of the program's own, such as a client for another service. Its type is the key: a later value of
+    /// the same type replaces the earlier one.
     ///
     /// Code reads it from what it has at hand: a handler with [`Team::extension`](crate::http::Team::extension), an
     /// in-transaction consumer with [`TeamTx::extension`](crate::tenancy::TeamTx::extension), a job with
@@ -187,17 +187,17 @@ impl App {
         self
     }
 
-    /// Changes how wide events are made, after the settings were applied: more redaction rules, a schema with the
-    /// program's own fields, a sampling function.
+    /// Changes how wide events are made, after the settings were applied. For example, it adds redaction rules, a
+    /// schema with the program's own fields, or a sampling function.
     #[must_use]
     pub fn wide_events(mut self, configure: impl FnOnce(WideEventConfig) -> WideEventConfig + Send + 'static) -> Self {
         self.wide_events = Some(Box::new(configure));
         self
     }
 
-    /// Attaches to a database the parts that this program's requests, jobs and commands need, one struct for each layer,
-    /// and the program's own values.
-    /// A process that serves or works adds what only it has: its wide events, workers, run logs and settings.
+    /// Attaches to a database the parts that this program's requests, jobs and commands need, one struct for each
+    /// layer, and the program's own values. A process that serves or works adds what only it has: its wide events,
+    /// workers, run logs and settings.
     ///
     /// # Errors
     /// [`Error::Internal`] that names two consumers or two jobs with the same name.

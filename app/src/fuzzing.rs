@@ -1,7 +1,7 @@
 //! The parsers of client input, as functions of bytes, for the fuzz targets in `fuzz/` and for the tests below.
 //!
-//! Each function panics if accepted input violates a guarantee: it is written unchanged, it can be read again, and it
-//! can be used in a query. Refused input must result in a client error with a message.
+//! Accepted input must be written unchanged, must be readable again, and must be usable in a query. Refused input must
+//! result in a client error with a message. Each function panics if its input violates one of these guarantees.
 
 use axum::http::HeaderValue;
 
@@ -26,7 +26,7 @@ pub fn cursors(data: &[u8]) {
         http::fuzz_cursor(text, is_client_error);
         live::fuzz_cursor(text);
     }
-    // As from a malicious client: any content in the right encoding.
+    // A cursor as a malicious client may send it: any content in the right encoding.
     http::fuzz_cursor(&http::cursor_of(data), is_client_error);
 }
 

@@ -119,7 +119,7 @@
 //! - [`tenancy`]: teams and their isolation; [`tenancy::TeamTx`] is the only way to write team rows.
 //! - [`events`]: the record of what changed, by whom and why; the `*_with_event` functions and the consumers.
 //! - [`threads`], [`notifications`]: what people read. Consumers write both, with the same means as a user's consumers.
-//! - [`signals`]: tells other tasks and processes after a commit what changed.
+//! - [`signals`]: notifies other tasks and processes after a commit.
 //! - [`live`]: the WebSocket that sends threads and notifications to clients as they change.
 //! - [`jobs`]: background work as sessions with actions; the queue, and the relay that fills it.
 //! - [`runs`]: programs' output as durable logs with a summary.
@@ -133,8 +133,8 @@
 //! - [`config`]: the settings. [`clock`]: the time, which tests can move. [`error`]: the errors and what a client
 //!   receives. [`testing`]: a team on its own database.
 //!
-//! Without a public face: `app` composes the program, `cli` is its command line, `terminal` escapes what commands
-//! print, `text` cuts and cleans texts.
+//! Private modules: `app` composes the program, `cli` is its command line, `terminal` escapes what commands print,
+//! `text` cuts and cleans texts.
 
 // `#[event_consumer]` uses the crate's name, as in a user's crate.
 extern crate self as daybook;

@@ -56,7 +56,7 @@ impl Deref for PrivatePostgres {
 }
 
 fn settings() -> Settings {
-    // The first migration would create the roles, too, if the owner had the right.
+    // The first migration could create the roles, too, but this owner has no right to create roles.
     role_scripts("daybook_owner")
         .into_iter()
         .fold(Settings::new("daybook"), Settings::set_up)
