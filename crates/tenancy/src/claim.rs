@@ -1,8 +1,8 @@
 //! An `Idempotency-Key` as transactions see it: the first writing transaction of a request claims it, and commits the
 //! claim with the request's work.
 //!
-//! The layer that makes the claim stores the outcome of the work with it, and is the only one that knows what an outcome
-//! is. Here it is opaque.
+//! The layer that makes the claim stores the outcome of the work with it. Only that layer knows what an outcome is;
+//! here it is opaque.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ pub struct OutcomeColumns {
 }
 
 impl Claim {
-    /// Creates a claim for a key and the hash of its request. Without [`Claim::with_outcome`], the outcome of a repeated
-    /// request is unknown.
+    /// Creates a claim for a key and the hash of its request. Without [`Claim::with_outcome`], the outcome of a
+    /// repeated request is unknown.
     pub fn new(key: String, request_sha256: [u8; 32]) -> Self {
         Self {
             key,
@@ -73,7 +73,7 @@ impl Claim {
 /// Reads the stored outcome of the earlier request with this key, or `None` while it isn't stored yet.
 ///
 /// # Errors
-/// 422 if the key was used with another request.
+/// [`Error::Invalid`] if the key was used with another request, and those of any database statement.
 pub(super) async fn stored_outcome(
     connection: &mut PoolConnection<Postgres>,
     team_id: Uuid,

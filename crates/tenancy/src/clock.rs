@@ -1,8 +1,8 @@
 //! The clock of the service: the only place that asks the machine for the time.
 //!
 //! A [`Clock`] gives the time of day ([`Clock::now`]) and a monotonic reading for durations and deadlines
-//! ([`Clock::instant`]). It is given to the parts that need one: [`DatabaseOptions`](crate::DatabaseOptions) for what runs
-//! in transactions and requests, and constructors of the service for credentials, run logs and the limits of
+//! ([`Clock::instant`]). It is given to the parts that need one: [`DatabaseOptions`](crate::DatabaseOptions) for what
+//! runs in transactions and requests, and constructors of the service for credentials, run logs and the limits of
 //! connections. Clippy refuses `Utc::now()`, `SystemTime::now()`, `Instant::now()` and `Instant::elapsed()` elsewhere
 //! (`clippy.toml`), so that a test can move the time of all that it calls.
 //!
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The time of day, and a monotonic clock. Clones share it: if one is moved, all are.
+/// The time of day, and a monotonic clock. If one clone is moved, all clones are.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Arc<Moves>);
 
@@ -66,12 +66,12 @@ impl Clock {
         deadline.saturating_duration_since(self.instant())
     }
 
-    /// Waits until a deadline of this clock; not at all if it has passed. A move of the clock doesn't wake a task that
-    /// waits already.
+    /// Waits until a deadline of this clock; returns at once if it has passed. A move of the clock doesn't wake a task
+    /// that is already waiting.
     pub async fn sleep_until(&self, deadline: Instant) {
         loop {
             match self.left_until(deadline) {
-                // Ready at the first poll, so that a task that begins to wait again and again is not kept from noticing.
+                // Returns at the first poll: a task that starts to wait again and again still notices the deadline.
                 Duration::ZERO => return,
                 left => tokio::time::sleep(left).await,
             }
@@ -80,8 +80,8 @@ impl Clock {
 
     /// Moves this clock and its clones forward, or back with a negative time. For tests.
     ///
-    /// The monotonic reading only moves forward, as a machine's does when somebody sets its time of day: a negative time
-    /// leaves it as it is. All moves together reach at most 292,000 years.
+    /// The monotonic reading only moves forward, as on a machine whose time of day is set: a negative time leaves it as
+    /// it is. All moves together reach at most 292,000 years.
     pub fn advance(&self, by: TimeDelta) {
         let limit_us = if by < TimeDelta::zero() { i64::MIN } else { i64::MAX };
         let by_us = by.num_microseconds().unwrap_or(limit_us);

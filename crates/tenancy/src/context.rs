@@ -1,4 +1,4 @@
-//! Describes who acts, in which team, and which story it belongs to.
+//! Describes who acts, in which team, and in which story.
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
@@ -57,7 +57,7 @@ impl Actor {
         }
     }
 
-    /// Returns the user's id if the actor is a person. They are not notified of their own change.
+    /// Returns the user's id if the actor is a person, who is not notified of their own change.
     pub fn user_id(&self) -> Option<Uuid> {
         match self {
             Self::User { id, .. } => Some(*id),

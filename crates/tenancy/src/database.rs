@@ -76,8 +76,8 @@ impl DatabaseOptions {
     }
 }
 
-/// The run-time database: a pool whose role is subject to the policies. Each function that takes a connection sets a
-/// team.
+/// The run-time database: a pool whose role is subject to the policies. Transactions are in a team. Statements without
+/// a team see no team's rows, except those about one person's own teams and invitations.
 #[derive(Clone)]
 pub struct Database {
     pub(super) pool: PgPool,
@@ -110,8 +110,8 @@ impl Database {
         // key's secret.
         let mut connect = options.connect.application_name("daybook").disable_statement_logging();
         if options.assume_app_role {
-            // Once per connection, not per transaction: the message that enters a team would still be planned, with
-            // its policies, for the old role.
+            // The role is set once per connection and not per transaction: the message that enters a team would be
+            // planned, with its policies, for the old role.
             connect = connect.options([("role", daybook_migration::rls::APP_ROLE)]);
         }
         if !options.statement_cache {
@@ -171,6 +171,7 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound) if the person is not a member of the team, or there is no such team.
+    /// [`Error::Unauthenticated`](crate::Error::Unauthenticated) for an API key that is not valid for the team.
     pub async fn enter(&self, entry: &Entry) -> Result<TeamTx> {
         TeamTx::enter(self, entry).await
     }
@@ -247,7 +248,8 @@ impl Database {
         Box::pin(super::write::write(self, entry, role, work))
     }
 
-    /// Takes a connection from the pool. This is the only way to one. Refuses work that holds one already.
+    /// Takes a connection from the pool. No other function does, except [`Database::acquire_again`]. Refuses work that
+    /// holds a connection already.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
         if let Some(deferred) = self.deferred() {
             deferred.refuse_second()?;

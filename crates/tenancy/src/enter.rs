@@ -212,7 +212,7 @@ fn identified(entry: &Entry, found: Option<(Person, Role)>, acting: Option<Perso
             ),
             role,
         )),
-        // The answer is the same whether the team, the key or the membership is missing.
+        // The error is the same if the team, the key or the membership is missing.
         (Credential::ApiKey { .. }, None) => Err(Error::unauthenticated("the API key is not valid for this team")),
         (Credential::Person { .. }, None) => Err(Error::not_found("team")),
         (Credential::Context(context), found) => match (&context.actor, found) {
@@ -233,7 +233,7 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
         sql.push_str("; SET LOCAL daybook.erased_names = 'pseudonym'");
     }
     if let Some(timeout) = database.statement_timeout() {
-        // Set here and not when the connection is opened, because a pooler accepts no startup options.
+        // It is set here and not when the connection is opened, because a pooler accepts no startup options.
         let _ = write!(sql, "; SET LOCAL statement_timeout = {}", timeout.as_millis());
     }
     match &entry.credential {

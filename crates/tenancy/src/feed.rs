@@ -51,11 +51,12 @@ impl FeedWindow {
     }
 }
 
-/// SQL, as a literal for `concat!`, after `SELECT …`: the rows of a [`FeedWindow`] as `m`, beside the statement's snapshot in
-/// `now`. There is one row without an `m` if the window is empty. The parameters are those of [`FeedWindow::bind`].
+/// SQL, as a literal for `concat!`, after `SELECT …`: the rows of a [`FeedWindow`] as `m`, beside the statement's
+/// snapshot in `now`. There is one row without an `m` if the window is empty. The parameters are those of
+/// [`FeedWindow::bind`].
 ///
-/// It takes a table or more, each with the columns to select, and its [`FeedPlace`] in terms of the table. The columns begin
-/// with those of the place.
+/// It takes one or more tables, each with the columns to select and with SQL for its [`FeedPlace`]. The selected
+/// columns begin with those of the place.
 ///
 /// It reads two ranges of each table's index: the transactions that had not begun at the window's start, and those that
 /// were open then.
@@ -81,7 +82,8 @@ macro_rules! from_window {
     ($first:tt $(, $table:tt)*) => {
         concat!(
             " FROM (SELECT pg_current_snapshot()::text AS snapshot,
-             -- No program writes a row with the number of a transaction that has not begun; it would be new for ever.
+             -- No program writes a row with the number of a transaction that has not begun. Such a row would stay new
+             -- for ever.
              least($4, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) AS until) now
          LEFT JOIN LATERAL (",
             $crate::from_window!(@table $first),

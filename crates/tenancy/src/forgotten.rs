@@ -1,8 +1,8 @@
 //! Detects forgotten commits: a [`TeamTx`](super::TeamTx) that wrote and was dropped, in work that succeeded.
 //!
 //! A transaction that is dropped is rolled back. That is right if its work failed (`?` drops it), but loses the changes
-//! if the work succeeded. The drop itself can't distinguish the two. So it is counted in the unit of work around it (a
-//! request, an attempt at a job), and the count is checked when that has succeeded.
+//! if the work succeeded. The drop itself can't distinguish the two. So the drop is counted in the unit of work around
+//! it (a request, an attempt at a job), and the count is checked when that unit has succeeded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,12 +5,12 @@
 //! **The parts.** [`Database`] has the connection pool, which is private. Its connections get their role when they are
 //! opened. [`Database::enter`] takes a connection and, in one round trip, begins a transaction, sets the team, and
 //! reads who acts with which role. It returns a [`TeamTx`], the only way to a connection that can read or write team
-//! rows. A [`Context`] says who acts in which team and which story it belongs to.
+//! rows. A [`Context`] describes who acts, in which team and in which story.
 //!
 //! **The life of a transaction.** `enter` → statements through SeaORM or SQL → `commit`, which completes even if the
 //! client disconnects. A `TeamTx` that is dropped is rolled back before its connection is used again.
 //!
-//! **Invariant:** no code outside this module sees a connection of the run-time pool. The compiler enforces this. It
+//! **Invariant:** no code outside this crate sees a connection of the run-time pool. The compiler enforces this. It
 //! protects against mistakes, not against SQL that is written on purpose: a caller can send `COMMIT` through a
 //! `TeamTx`. No SQL is built from input.
 //!

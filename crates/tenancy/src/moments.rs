@@ -63,8 +63,8 @@ struct TimestampColumn {
 
 /// A moment as the key of a page: any that `timestamptz` can store, in microseconds since PostgreSQL's epoch.
 ///
-/// A cursor must name the stored moment, not the nearest one that can be written: otherwise the page after it would leave
-/// out the other rows of that moment. In JSON it is RFC 3339 where that can write it, and else the number.
+/// A cursor must name the stored moment, not the nearest one that can be written: otherwise the next page would leave
+/// out the other rows of that moment. In JSON it is RFC 3339 if that format can write it, and otherwise the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MomentKey(i64);
 
@@ -74,12 +74,12 @@ impl MomentKey {
     /// The moments that PostgreSQL can store, from 4714 BC to 294276.
     const FINITE: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
-    /// From the result of `timestamptz_send`.
+    /// Reads the result of `timestamptz_send`.
     pub fn from_sent(bytes: &[u8]) -> Result<Self, std::array::TryFromSliceError> {
         Ok(Self(i64::from_be_bytes(bytes.try_into()?)))
     }
 
-    /// The moment, if RFC 3339 can write it.
+    /// Returns the moment, if RFC 3339 can write it.
     fn written(self) -> Option<DateTime<Utc>> {
         let micros = self.0.checked_add(EPOCH_MICROS)?;
         DateTime::from_timestamp_micros(micros).filter(is_writable)
@@ -189,7 +189,8 @@ fn timestamp_columns(rows: &[PgRow]) -> Vec<TimestampColumn> {
         .collect()
 }
 
-/// Returns the largest distance in a field. Null is within, and so is a value in text format: reading it doesn't panic.
+/// Returns the largest distance in a field. Null counts as writable, and so does a value in text format, because
+/// reading it doesn't panic.
 fn distance(row: &PgRow, column: &TimestampColumn) -> Distance {
     let bytes = match row.try_get_raw(column.index) {
         Ok(value) if !value.is_null() && value.format() == PgValueFormat::Binary => value.as_bytes(),

@@ -9,7 +9,7 @@
 //! **After a crash:** a waiting row is lost with its process. If its transaction committed, the row was written with
 //! it.
 //!
-//! **Invariant:** a caller that waits for the lock of the rows has its connection already, or needs none from then on.
+//! **Invariant:** a caller that waits for the lock of the rows already has its connection, or will not need one.
 //! So the lock's owner always makes progress, however small the pool is.
 
 use std::fmt;
@@ -149,7 +149,7 @@ impl<R: NumberedRow> RowsState<R> {
 }
 
 impl<R: NumberedRow> NumberedRows<R> {
-    /// Returns the rows of an owner, none of which waits.
+    /// Returns the rows of an owner, with no waiting row.
     pub fn new(owner: Owner) -> Arc<Self> {
         Arc::new(Self {
             owner,
@@ -296,8 +296,8 @@ impl<R: NumberedRow> NumberedRows<R> {
     }
 }
 
-/// The rows that are written through the transactions of some work. It is a part of the [`Database`] with which the work
-/// begins its transactions.
+/// The rows that are written through the transactions of some work. It is a part of the [`Database`] with which the
+/// work begins its transactions.
 #[derive(Debug, Clone)]
 pub struct Deferred(pub(super) Arc<dyn Defer>);
 
@@ -332,7 +332,7 @@ pub(super) trait Defer: fmt::Debug + Send + Sync {
     /// Notes that a transaction has begun, which this task holds.
     async fn opened(&self, task: Option<task::Id>);
 
-    /// Notes that the task doesn't hold the transaction any more: it is about to end.
+    /// Notes that the task has released the transaction, which is about to end.
     fn release_task(&self, task: task::Id);
 
     /// Returns whether the rows belong to this team.

@@ -7,21 +7,22 @@ use uuid::Uuid;
 use super::{Context, Stats};
 use crate::error::DatabaseError;
 
-/// Receives the begin and the end of a request's transactions. It is a part of the [`Request`](super::Request) and must
+/// Is notified when a request's transactions begin and end. It is a part of the [`Request`](super::Request) and must
 /// neither block nor panic.
 pub trait Observer: Debug + Send + Sync {
-    /// A team was entered. `context` says by whom.
+    /// Called when a team was entered. `context` has the actor.
     fn entered(&self, context: &Context);
 
-    /// A transaction has ended, or could not begin.
+    /// Called when a transaction has ended, or could not begin.
     fn ended(&self, transaction: &Transaction<'_>);
 
-    /// The database refused a statement of the transaction. The transaction may continue from a savepoint.
+    /// Called when the database has refused a statement of the transaction. The transaction may continue from a
+    /// savepoint.
     fn refused(&self, refusal: &DatabaseError) {
         let _ = refusal;
     }
 
-    /// Work conflicted with another transaction and is run again.
+    /// Called when work conflicted with another transaction and is run again.
     fn retried(&self);
 }
 

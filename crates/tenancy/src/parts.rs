@@ -3,8 +3,8 @@
 //! Code that has a [`Database`] or a [`TeamTx`] needs parts of several layers: `events` its consumers, `jobs` its
 //! notifier. Tenancy can't name their types, so it keeps the layers' structs by type. A layer declares one struct whose
 //! documented fields are its parts, and attaches and reads it in one file, `parts.rs`. No other code calls
-//! [`Database::layer_parts`]. `App::equip` attaches all structs. A struct that is missing is an error that names it, never
-//! a default: with a default, events would be recorded and no consumer called.
+//! [`Database::layer_parts`]. `App::equip` attaches all structs. If a struct is missing, the result is an error that
+//! names it, never a default: with a default, events would be recorded and no consumer would be called.
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;

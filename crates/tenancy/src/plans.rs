@@ -19,7 +19,7 @@ use crate::clock::Clock;
 pub(super) struct Plans {
     /// A reading of the machine's clock, which no test moves: sqlx measures the age of connections with it.
     began: Instant,
-    /// In microseconds since `began`; 0 as long as no plan was refused.
+    /// The time of the last refusal, in microseconds since `began`; 0 as long as no plan was refused.
     invalid_until_us: Arc<AtomicU64>,
 }
 

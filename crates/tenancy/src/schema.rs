@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 
 /// Takes the lock under which migrations run, for the rest of the transaction, or fails at once.
 ///
-/// It locks a table that belongs to the owner and on which no other role has a right. An advisory lock could be held by
-/// anyone who can connect. The mode conflicts with itself and assigns no transaction id, which would hold back the
+/// It locks a table that belongs to the owner and on which no other role has a right. Anyone who can connect could hold
+/// an advisory lock. The mode conflicts with itself and assigns no transaction id, which would hold back the
 /// relay. A statement that waits for a lock keeps a snapshot, and `CREATE INDEX CONCURRENTLY` in the process that has
 /// the lock would wait for that snapshot forever; therefore no process waits in the database.
 const LOCK: &str = "LOCK TABLE public.daybook_migrations_lock IN SHARE ROW EXCLUSIVE MODE NOWAIT";
@@ -118,7 +118,8 @@ impl Migrations {
                 apply(source, db).await?;
             }
             queue::migrate(db).await?;
-            // Each time, because neither a dump nor a copy of a database includes its rights.
+            // The rights are set each time, because neither a dump nor a copy of a database includes the database's own
+            // rights.
             grant_reading_steps(db).await?;
             revoke_temp(db).await
         })
@@ -224,7 +225,7 @@ fn is_lock_conflict(error: &DbErr) -> bool {
 async fn make_lock_table(connection: &mut PgConnection) -> Result<()> {
     let mut attempt = 1;
     loop {
-        // Not `IF NOT EXISTS` alone, which needs the right to create tables even if the table exists.
+        // `IF NOT EXISTS` alone is not enough: it needs the right to create tables even if the table exists.
         let made = connection
             .execute(
                 "DO $$ BEGIN
@@ -269,13 +270,13 @@ async fn take_lock(connection: &mut PgConnection) -> Result<()> {
     }
 }
 
-/// Refuses an owner that can't create the roles and is not a member of the existing ones, before a step fails because
-/// of it.
+/// Refuses an owner that can't create the roles and is not a member of the existing ones. Otherwise a step would fail
+/// later.
 async fn refuse_without_role_rights(connection: &mut PgConnection) -> Result<()> {
     let row = connection
         .fetch_one(
             "SELECT current_user::text AS name, rolsuper OR rolcreaterole AS can_make_roles,
-                    -- Asked by name, and only once they are there.
+                    -- The roles are checked by name, and only if they exist.
                     (SELECT count(*) FROM pg_roles
                      WHERE rolname IN ('daybook_app', 'daybook_relay', 'daybook_worker')) = 3
                     AND (SELECT bool_and(pg_has_role(current_user, oid, 'MEMBER')) FROM pg_roles

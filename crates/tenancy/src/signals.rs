@@ -1,7 +1,8 @@
-//! Signals: what a transaction publishes once it has committed, "something of this kind has changed in this team".
+//! Signals, which a transaction publishes once it has committed. A signal means: something of this kind has changed in
+//! this team.
 //!
-//! A signal carries no content. A subscriber reads what has changed under a team's own policies, and polls now and then to
-//! find what it has missed. So signals may be lost, duplicated and merged.
+//! A signal carries no content. A subscriber reads the change itself, under the team's policies, and polls at intervals
+//! to find changes whose signals it has missed. So signals may be lost, duplicated and merged.
 //!
 //! The topics belong to the modules that publish them; here they are opaque.
 
@@ -37,7 +38,8 @@ impl SignalTopic {
     /// A topic without an object.
     ///
     /// # Panics
-    /// For a name with a colon, or with more than 24 bytes: the topics of many signals share a message between processes.
+    /// For a name with a colon, or with more than 24 bytes: the topics of many signals share a message between
+    /// processes.
     pub const fn new(name: &'static str) -> Self {
         check_name(name);
         Self {

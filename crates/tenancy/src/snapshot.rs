@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// `xmin:xmax:open,open,…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The first id of which, and after which, no transaction had ended.
+    /// The lowest id such that no transaction with this id or a higher one had ended.
     next: i64,
     /// The ids before `next` whose transactions were open.
     open: Vec<i64>,
@@ -29,7 +29,7 @@ impl Snapshot {
         open: Vec::new(),
     };
 
-    /// Returns the first id from which on no transaction had ended.
+    /// Returns the lowest id such that no transaction with this id or a higher one had ended.
     pub fn next(&self) -> i64 {
         self.next
     }

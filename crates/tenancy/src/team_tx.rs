@@ -66,7 +66,7 @@ struct TxState {
     /// The number of savepoints and recordings whose work has not finished. One that was cancelled stays counted and
     /// prevents the commit.
     unfinished: u32,
-    /// The ids of what causes the changes that are made now, outermost first.
+    /// The ids of the causes of the current changes, outermost first.
     causes: Vec<Uuid>,
     /// The signals to publish after the commit.
     signals: HashSet<Signal>,
@@ -92,7 +92,7 @@ enum Admission {
     Again,
 }
 
-/// A connection inside a team, and for whom the team was entered.
+/// A connection inside a team, with the context and the role of the actor who entered it.
 struct Admitted {
     connection: Entering,
     context: Context,
@@ -301,7 +301,7 @@ impl TeamTx {
     /// Rolls back.
     ///
     /// # Errors
-    /// None at present: a connection that can't roll back is closed, which rolls back, too.
+    /// None: a connection that can't roll back is closed, which rolls back, too.
     pub async fn rollback(mut self) -> Result<()> {
         self.release_claim();
         self.tell(Ending::RolledBack);
@@ -324,7 +324,7 @@ impl TeamTx {
             if state.aborted {
                 // A rollback to this savepoint would not undo the earlier failure.
                 return Err(Error::internal(
-                    "a savepoint after a statement failed or a consumer refused: the transaction can only roll back",
+                    "no savepoint can begin: a statement failed or a consumer refused, so only a rollback is possible",
                 ));
             }
             state.savepoints += 1;
@@ -368,7 +368,7 @@ impl TeamTx {
         };
         let outcome = work.await;
         let mut state = self.state.lock();
-        // More than at its beginning: work inside was cancelled, and stays counted.
+        // A higher number than at the beginning means that work inside was cancelled, which must stay counted.
         if state.unfinished == depth {
             state.unfinished -= 1;
         }
@@ -390,7 +390,7 @@ impl TeamTx {
         !state.aborted && state.unfinished == 0
     }
 
-    /// Takes the deferred rows out, and notes that the task holds no connection for this transaction any more.
+    /// Takes the deferred rows out, and notes that the task has released this transaction's connection.
     fn release_deferred_rows(&mut self) -> Option<Box<DeferredRows>> {
         let mut deferred_rows = self.deferred_rows.take();
         if let Some(deferred_rows) = &mut deferred_rows {

@@ -11,7 +11,7 @@ const CHARS_PER_GRAPHEME: usize = 4;
 const EXTRA_CHARS: usize = 64;
 /// The number of graphemes that are shown before the first difference of two texts.
 const CONTEXT_GRAPHEMES: usize = 10;
-/// The number of bytes before the first difference in which these graphemes are searched.
+/// The number of bytes before the first difference in which the start of these graphemes is searched.
 const CONTEXT_BYTES: usize = 400;
 
 /// Returns the beginning of a text, of at most `max` graphemes, with an ellipsis if the text is longer.

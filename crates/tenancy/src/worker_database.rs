@@ -18,8 +18,8 @@ const SIDE_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct WorkerDatabase {
     pool: PgPool,
-    /// A second pool, for statements that run while a connection of `pool` is held. Its connection is never held while
-    /// waiting for another one.
+    /// A second pool, for statements that run while a connection of `pool` is held. No code holds its connection while
+    /// it waits for another one.
     side_pool: PgPool,
     /// The plans of both pools.
     plans: Plans,
@@ -121,7 +121,7 @@ impl WorkerDatabase {
     }
 }
 
-/// Adds what to do to PostgreSQL's error, which names only the role.
+/// Adds the remedy to PostgreSQL's error, which names only the role.
 fn explain_refused_role(error: sqlx::Error) -> Error {
     let refused = error.as_database_error().and_then(|refusal| refusal.code());
     // The startup option is not allowed, or there is no such role.

@@ -11,7 +11,8 @@ const MAX_ATTEMPTS: u32 = 6;
 
 /// Work in a transaction that can be run again: any `async |tx| { … }` whose future is `Send`.
 ///
-/// It expresses a bound on the future that `AsyncFn` can't express in stable Rust, so that handlers can call it.
+/// In stable Rust, `AsyncFn` can't express that its future is `Send`. This trait does, so that handlers can run such
+/// work.
 pub trait Work<'t, T>: Fn(&'t TeamTx) -> Self::Done + Send + Sync {
     /// The future.
     type Done: Future<Output = Result<T>> + Send;

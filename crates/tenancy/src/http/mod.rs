@@ -1,4 +1,5 @@
-//! Errors as HTTP answers (feature `http`): problem documents, and answers that are sent again for an `Idempotency-Key`.
+//! Errors as HTTP answers (feature `http`): problem documents, and answers that are sent again for an
+//! `Idempotency-Key`.
 
 mod problem;
 mod stored_answer;

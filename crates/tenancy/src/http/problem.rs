@@ -1,8 +1,8 @@
 //! Errors as clients receive them: `application/problem+json`, RFC 9457.
 //!
 //! A problem's `type` is `/problems/<code>`, a reference relative to the service's own address. Programs distinguish
-//! problems by the code. `title` belongs to the code, `detail` to this occurrence, and `errors` has an entry for each wrong
-//! field.
+//! problems by the code. `title` belongs to the code, `detail` to this occurrence, and `errors` has an entry for each
+//! wrong field.
 //!
 //! The cause is only for the operator, in the request's wide event. The client receives a neutral sentence and the
 //! request's id, which it can quote.
@@ -73,7 +73,7 @@ impl From<&Error> for Problem {
         };
         let detail = match error.status() {
             StatusCode::INTERNAL_SERVER_ERROR => {
-                "something went wrong on our side; the request's id finds it in our records".to_owned()
+                "the service failed; quote the request's id to its operator, who can find the cause by it".to_owned()
             }
             _ => error.to_string(),
         };
@@ -90,7 +90,7 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body(&self)).into_response();
         match status {
-            // RFC 9110 §11.6.1 requires it with every 401.
+            // RFC 9110 §11.6.1 requires this header in every 401 response.
             StatusCode::UNAUTHORIZED => {
                 response
                     .headers_mut()
@@ -113,7 +113,7 @@ impl IntoResponse for Error {
         let error = match self {
             Self::Replay(outcome) => match outcome.downcast::<StoredAnswer>() {
                 Some(answer) => return answer.into_response(),
-                None => Self::internal("the stored outcome of the Idempotency-Key is no HTTP answer"),
+                None => Self::internal("the stored outcome of the Idempotency-Key is not an HTTP answer"),
             },
             error => error,
         };
@@ -134,8 +134,8 @@ fn event_error(error: &Error) -> EventError {
         .caused_by(error)
 }
 
-/// Removes a client's values from the text of an error that a program has made from serde's text, which quotes them. The
-/// extractors' own texts have none.
+/// Removes a client's values from the text of an error. A program may have made the error from serde's text, which
+/// quotes them. The texts of Daybook's extractors contain none.
 fn without_values(message: &str) -> String {
     let mut masked = message.to_owned();
     for quoting in ["invalid type: ", "invalid value: ", "unknown variant "] {
@@ -161,7 +161,7 @@ pub fn set_request_id(response: Response, request_id: &str) -> Response {
         ..problem.clone()
     };
     let (mut parts, _) = response.into_parts();
-    // The server computes it again.
+    // The server computes the length of the new body.
     parts.headers.remove(CONTENT_LENGTH);
     let body = Body::from(body(&problem));
     parts.extensions.insert(problem);

@@ -25,7 +25,7 @@ pub struct StoredAnswer {
 }
 
 impl IntoResponse for StoredAnswer {
-    /// Sends the answer again, marked as repeated. It is not an error of this request, whose wide event says
+    /// Sends the answer again, marked as repeated. It is not an error of this request: the request's wide event has
     /// `replayed`.
     fn into_response(self) -> Response {
         WideEvent::current().set("replayed", true);

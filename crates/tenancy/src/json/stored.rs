@@ -36,7 +36,7 @@ impl Unreadable {
         reason: "it is not JSON that the service can read",
     };
 
-    /// Returns it as a JSON value: `{"unreadable": {"reason": …}}`.
+    /// Returns the placeholder as a JSON value: `{"unreadable": {"reason": …}}`.
     pub fn placeholder(&self) -> Value {
         json!({ "unreadable": self })
     }
@@ -155,7 +155,7 @@ mod tests {
         for readable in [
             nested(MAX_JSON_DEPTH).to_string(),
             r#"{"a": "[[[1e999", "b": [-9223372036854775808, 1e308]}"#.to_owned(),
-            // No input, but readable.
+            // Not valid as input, but readable.
             "[18446744073709551616]".to_owned(),
         ] {
             assert!(!is_unreadable(readable.as_bytes()), "{readable}");

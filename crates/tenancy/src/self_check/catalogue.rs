@@ -1,23 +1,23 @@
-//! Compares PostgreSQL's catalogue with what the applied migrations make: owners, row-level security, policies, triggers,
-//! functions and grants.
+//! Compares PostgreSQL's catalogue with what the applied migrations make: owners, row-level security, policies,
+//! triggers, functions and grants.
 //!
-//! `catalogue.sql` reads the catalogue as a list of SQL statements that would produce it. `migrated.txt` has the same list
-//! for a freshly migrated database, grouped by object; the test `schema::catalogue` writes it. A statement that is only in
-//! the file repairs its object. For a statement that is only in the catalogue, the query also returns the statement that
-//! undoes it.
+//! `catalogue.sql` reads the catalogue as a list of SQL statements that would produce it. `migrated.txt` has the same
+//! list for a freshly migrated database, grouped by object; the test `schema::catalogue` writes it. A statement that is
+//! only in the file repairs its object. For a statement that is only in the catalogue, the query also returns the
+//! statement that undoes it.
 //!
-//! **A user's own tables** are not in the file. Of these only the policies for requests are checked, where the table has a
-//! column `team_id`. A policy that names neither `team_id` nor a setting of Daybook is refused, such as `USING (true)`. It
-//! is only a warning if it lets nobody in, reads another table (which has its own policies), or depends on a role.
-//! **Not found:** a condition that names the team and yet is always true. (`mod.rs` checks that row-level security is
-//! enabled and forced.)
+//! **A user's own tables** are not in the file. Of these only the policies for requests are checked, where the table
+//! has a column `team_id`. A policy that names neither `team_id` nor a setting of Daybook, such as `USING (true)`, is an
+//! error. It is only a warning if the policy lets nobody in, reads another table (which has its own policies), or
+//! depends on a role. **Not found:** a condition that names the team and yet is always true. (`mod.rs` checks that
+//! row-level security is enabled and forced.)
 //!
 //! **Versions of PostgreSQL.** The texts of policies and triggers are compared as PostgreSQL prints them, which is the
 //! same from 15 to 18. On other versions a difference in these texts alone is a warning.
 //!
-//! **Versions of the schema.** If the applied steps are not exactly those that this program knows, the schema belongs to a
-//! newer or an older version of Daybook. Then this program can't tell Daybook's tables from a user's, so it compares
-//! nothing and logs a warning.
+//! **Versions of the schema.** If the applied steps are not exactly those that this program knows, the schema belongs
+//! to a newer or an older version of Daybook. Then this program can't tell Daybook's tables from a user's, so it
+//! compares nothing and logs a warning.
 
 use std::collections::BTreeMap;
 
@@ -67,11 +67,11 @@ pub(super) async fn compare(connection: &mut PgConnection, clock: &Clock) -> Res
     let expected = expected();
     check_own_policies(&expected, &found, &mut findings);
     if !is_of_this_version {
-        // They may be those of tables that another version has.
+        // The policies may belong to tables of another version's schema.
         findings.warned.append(&mut findings.refused);
         findings.warned.push(
-            "the schema is not compared with its migrations: those that are applied are not this version's, or the role \
-             can't read which they are (`daybook migrate` applies and grants both)"
+            "the schema is not compared with its migrations: the applied ones are not those of this version, or the role \
+             has no right to read their list; run `daybook migrate`, which applies them and grants the right"
                 .to_owned(),
         );
         return Ok(findings);
@@ -244,7 +244,7 @@ impl Difference<'_> {
         let mut statements: Vec<String> = undone.chain(made).collect();
         if statements.len() > MAX_STATEMENTS {
             let rest = statements.split_off(MAX_STATEMENTS).len();
-            statements.push(format!("and {rest} statements more"));
+            statements.push(format!("and {rest} more statements"));
         }
         format!(
             "{} is not as its migrations made it; as {owner}: {}",

@@ -1,7 +1,7 @@
--- Lists from PostgreSQL's catalogue who may see and change what. Each row has an SQL statement, `made`, that produces one
--- fact, and the statement `undone` that takes it back. Run it with `search_path = pg_catalog`, so that names are printed
--- with their schema. `<owner>` stands for the owner of the migrations' own table, and `public.<partition>` for a partition
--- of `events`.
+-- Lists from PostgreSQL's catalogue which roles may see and change which objects. Each row has an SQL statement,
+-- `made`, that produces one fact, and the statement `undone` that takes it back. Run it with
+-- `search_path = pg_catalog`, so that names are printed with their schema. `<owner>` stands for the owner of the
+-- migrations' own table, and `public.<partition>` for a partition of `events`.
 --
 -- For the queue's schema, whose tables belong to its library, it lists only what other roles than the workers' may do.
 -- Policies for, and grants to, roles that the service doesn't run as are left out.
@@ -46,7 +46,7 @@ WITH run_time AS MATERIALIZED (
         FROM functions, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
 ), policies AS (
     SELECT t.heading, t.object, p.polname,
-        -- It can show or take rows of teams in requests.
+        -- Whether the policy can show requests rows of teams, or let requests write them.
         t.of_teams AND p.polpermissive AND p.polroles && array(SELECT 0::oid UNION ALL SELECT oid FROM requests)
             AS for_requests, p.polpermissive,
         -- A subquery with columns may reach the team through another table.

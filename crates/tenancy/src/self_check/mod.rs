@@ -1,8 +1,8 @@
 //! Checks at start, through the service's own pool, that the run-time role is bound by row-level security, and that
 //! policies, triggers, functions and grants are as the migrations made them.
 //!
-//! What is found is refused or only logged as a warning. Before the service refuses to start it checks once more: a
-//! migration that another process was finishing is complete by then.
+//! A finding is either an error, with which the service doesn't start, or a warning, which is only logged. Before the
+//! service refuses to start, it checks once more: a migration that another process was finishing is complete by then.
 
 mod catalogue;
 mod findings;
@@ -17,9 +17,9 @@ use self::findings::Findings;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
-/// How long a start waits at most for another process's migration to end.
+/// Maximum time that a start waits for another process's migration to end.
 const MAX_MIGRATION_WAIT: Duration = Duration::from_secs(10);
-/// How often it looks whether that migration still runs.
+/// How often the start checks whether that migration still runs.
 const MIGRATION_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs the self-check through the pool, so that it tests exactly the role and the settings that requests will have.
@@ -154,7 +154,7 @@ fn powers_of_role(role: &PgRow, others: &[PgRow]) -> Result<Vec<String>> {
             owned.join(", ")
         ));
     }
-    // A superuser counts as a member of every role, so its memberships say nothing more.
+    // A superuser counts as a member of every role, so its memberships add no information.
     if !is_superuser {
         for other in others {
             if other.try_get("of_role")?
@@ -171,8 +171,8 @@ fn powers_of_role(role: &PgRow, others: &[PgRow]) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Finds ways for the role to run its own code with the rights of a function's owner: the right to create temporary objects
-/// in the database, and SECURITY DEFINER functions that look up names where the role can create objects.
+/// Finds ways for the role to run its own code with the rights of a function's owner: the right to create temporary
+/// objects in the database, and SECURITY DEFINER functions that look up names where the role can create objects.
 async fn functions_open_to_caller(connection: &mut PgConnection) -> Result<Vec<String>> {
     let temp = connection
         .fetch_one(

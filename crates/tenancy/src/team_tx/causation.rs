@@ -1,11 +1,12 @@
-//! What causes the changes that a transaction makes, for their causation id.
+//! The causes of a transaction's changes, for their causation ids.
 
 use uuid::Uuid;
 
 use super::TeamTx;
 
 impl TeamTx {
-    /// Returns the id of what causes the changes that are made now: that of the innermost [`Cause`], or the context's.
+    /// Returns the causation id of the current changes: the id of the innermost [`Cause`], or the context's causation
+    /// id.
     pub fn causation_id(&self) -> Option<Uuid> {
         self.state.lock().causes.last().copied().or(self.context.causation_id)
     }

@@ -38,8 +38,8 @@ impl Drop for Entering {
     }
 }
 
-/// Work that completes in a task of its own if its caller is dropped. This is cheaper than always spawning a task,
-/// which only the few requests need whose client disconnects.
+/// Work that completes in a task of its own if its caller is dropped. This is cheaper than always spawning a task: only
+/// the few requests whose client disconnects need one.
 pub(crate) struct RunToCompletion<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
 impl<T: Send + 'static> RunToCompletion<T> {

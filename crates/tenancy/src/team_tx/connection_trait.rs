@@ -67,8 +67,8 @@ impl ConnectionTrait for TeamTx {
     }
 }
 
-/// Refuses a statement that would store a placeholder. A model that was read from an unreadable row has one in its field,
-/// and an update of all its columns would replace the stored value with it.
+/// Refuses a statement that would store a placeholder. A model that was read from an unreadable row has one in its
+/// field, and an update of all its columns would replace the stored value with it.
 fn refuse_placeholders(statement: &Statement, kind: StatementKind) -> Result<(), DbErr> {
     let is_placeholder =
         |value: &sea_orm::Value| matches!(value, sea_orm::Value::Json(Some(json)) if Unreadable::is_placeholder(json));

@@ -35,7 +35,7 @@ impl DeferredRows {
         }))
     }
 
-    /// Notes that the task that began the transaction doesn't hold it any more.
+    /// Notes that the task that began the transaction has released it.
     pub(super) fn release_task(&mut self) {
         if let Some(task) = self.task.take() {
             self.rows.release_task(task);

@@ -1,4 +1,4 @@
-//! Finds out by its words whether a statement changes rows, or is a query that may run a second time.
+//! Determines from a statement's words whether it changes rows, or is a query that may run a second time.
 
 /// The kind of a statement, judged by its text. A function that it calls may still change rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub(super) enum StatementKind {
 impl StatementKind {
     /// Returns the kind of a statement, which may begin with comments and parentheses.
     ///
-    /// In a `WITH`, an unquoted column with the name `update`, or `delete` as the last one before `FROM`, is treated as a
-    /// change.
+    /// In a `WITH`, an unquoted column with the name `update` is treated as a change, and so is one with the name
+    /// `delete` if it is the last one before `FROM`.
     pub(super) fn of(sql: &str) -> Self {
         let mut tokens = Tokens(sql).skip_while(|token| *token == Token::Symbol('('));
         let Some(Token::Word(first)) = tokens.next() else {
@@ -132,7 +132,8 @@ fn after_block_comment(mut rest: &str) -> &str {
     rest
 }
 
-/// The length of a quoted text with its quotes. A doubled quote looks like two quoted texts in a row, which does no harm.
+/// The length of a quoted text with its quotes. A doubled quote looks like two quoted texts in a row, which does no
+/// harm.
 fn quoted_length(text: &str, quote: char, has_escapes: bool) -> usize {
     let mut is_escaped = false;
     for (at, c) in text.char_indices().skip(1) {

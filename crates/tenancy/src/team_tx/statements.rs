@@ -16,10 +16,11 @@ use crate::observer::Ending;
 use crate::rereading::{Replaced, readable_query};
 
 impl TeamTx {
-    /// Returns all rows of a statement. With `persistent(false)` PostgreSQL plans it at each call, for the given values.
+    /// Returns all rows of a statement. With `persistent(false)` PostgreSQL plans it at each call, for the given
+    /// values.
     ///
-    /// A query whose rows have moments that RFC 3339 can't write runs a second time, and then returns the nearest moments
-    /// that it can write.
+    /// A query whose rows have moments that RFC 3339 can't write runs a second time, and then returns the nearest
+    /// moments that it can write.
     ///
     /// # Errors
     /// Those of [`Error::from_database`].
@@ -90,12 +91,12 @@ impl TeamTx {
         &self,
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        // The time is counted by a drop, so also for a statement that its caller stops waiting for.
+        // The time is counted when this is dropped, so a statement that its caller stops waiting for is counted, too.
         let _waited = Waited {
             tx: self,
             began: self.clock().instant(),
         };
-        // If the caller stops waiting, nobody learns whether the statement failed: then no commit is allowed.
+        // If the caller stops waiting, it is unknown whether the statement failed. Then no commit is allowed.
         let was_aborted = {
             let mut state = self.state.lock();
             state.statements = state.statements.saturating_add(1);
@@ -112,14 +113,15 @@ impl TeamTx {
         outcome
     }
 
-    /// Whether the next statement could as well run in another transaction: it is the first one, or the transaction only
-    /// reads, so that each statement has its own snapshot anyway.
+    /// Returns whether the next statement may run in another transaction instead: it is the first one, or the
+    /// transaction only reads, so that each statement has its own snapshot anyway.
     pub(super) fn may_restart(&self) -> bool {
         let state = self.state.lock();
         self.database.persistent() && (state.statements == 0 || self.entry.read_only && state.unfinished == 0)
     }
 
-    /// Whether to run a statement again that failed with this error. [`TeamTx::may_restart`] was true before it.
+    /// Returns whether to run a statement again that failed with this error. [`TeamTx::may_restart`] was true before
+    /// it.
     pub(super) fn restarts_after(&self, error: &sqlx::Error) -> bool {
         let state = self.state.lock();
         is_stale_plan(error) && (state.statements == 1 || self.entry.read_only && state.unfinished == 0)
