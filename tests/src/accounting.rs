@@ -105,7 +105,7 @@ fn random_action() -> ClientAction {
     }
 }
 
-/// Sends its share of requests, and returns the number of complete responses.
+/// Sends one client's share of the requests, and returns the number of complete responses.
 async fn client(address: SocketAddr, numbers: impl Iterator<Item = u64>) -> u64 {
     let mut answered = 0;
     let mut socket: Option<TcpStream> = None;

@@ -17,7 +17,7 @@ pub fn median(figures: &mut [f64]) -> f64 {
 }
 
 /// Prints one line of a comparison: the bare way, Daybook's way, their ratio, and whether the ratio meets the aim. The
-/// boolean of an aim says whether the aim is the maximum of the ratio; otherwise it is the minimum.
+/// boolean of an aim is true if the aim is the maximum of the ratio, and false if it is the minimum.
 #[expect(clippy::print_stdout, reason = "a bench prints its figures")]
 pub fn compared(name: &str, bare: &str, ours: &str, ratio: f64, aim: Option<(f64, bool)>) {
     let verdict = match aim {

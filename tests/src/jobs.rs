@@ -283,7 +283,7 @@ impl Shop {
         attempts(&mut self.stage.team.connection().await, job_id).await
     }
 
-    /// Waits until the attempts at a job are `wanted`.
+    /// Waits until the attempts at a job are exactly `wanted`, each as `attempt status`.
     pub async fn until(&self, job_id: Uuid, wanted: &[&str]) {
         let mut connection = self.stage.team.connection().await;
         let what = format!("{wanted:?}");

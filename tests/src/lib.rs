@@ -156,7 +156,8 @@ pub fn soak<T>(short: T, long: T) -> T {
     }
 }
 
-/// Reports on stderr that a test is skipped, without the test runner's capture, so that it doesn't look passed.
+/// Reports on stderr that a test is skipped. The test runner doesn't capture this text, so the test doesn't look
+/// passed.
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
@@ -175,8 +176,8 @@ pub fn skip_without(component: &str) {
     skip(&format!("{component} is missing"));
 }
 
-/// Returns the URL with which another process connects to a test's database as its owner. `None` on a server that
-/// `DAYBOOK_TEST_DATABASE_URL` names, because its password is not known here.
+/// Returns the URL with which another process connects to a test's database as its owner. Returns `None` for a server
+/// from `DAYBOOK_TEST_DATABASE_URL`, because its password is not known here.
 pub fn url_of(db: &TestDb) -> Option<String> {
     let owner = db.owner_options();
     Some(format!(

@@ -51,7 +51,7 @@ impl MigrationTrait for CreateWidgets {
                     PRIMARY KEY (team_id, id),
                     CONSTRAINT widgets_name_key UNIQUE (team_id, name)
                 );
-                -- What consumers of tests write.
+                -- The rows that the tests' consumers write.
                 CREATE TABLE jottings (
                     team_id uuid NOT NULL,
                     id uuid NOT NULL DEFAULT gen_random_uuid(),

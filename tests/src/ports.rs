@@ -25,7 +25,7 @@ pub fn free_port() -> u16 {
     for _ in 0..1_000 {
         let port = rand::random_range(LOWEST_PORT..ephemeral_from());
         let file = File::create(folder.join(port.to_string())).unwrap();
-        // The lock ends when the process ends, in whatever way.
+        // The lock ends with the process, however that ends.
         if file.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             taken.push(file);
             return port;
