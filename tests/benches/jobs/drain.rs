@@ -11,7 +11,7 @@ use crate::{median_and_range, verdict};
 
 const BACKLOG: u32 = 20_000;
 const ROUNDS: usize = 3;
-/// The aim, relative to the queue alone.
+/// The minimum ratio to the queue alone.
 const MIN_RATIO: f64 = 0.3;
 
 #[derive(Serialize, Deserialize)]
@@ -44,8 +44,8 @@ async fn ours(bench: &Bench) -> f64 {
     f64::from(BACKLOG) / took.as_secs_f64()
 }
 
-/// Returns the jobs per second of the queue alone, with its local queue. It completes finished jobs one by one, or in
-/// batches.
+/// Returns the jobs per second of the queue alone, with its local queue. It completes finished jobs one by one or, with
+/// `together`, in batches.
 async fn bare(bench: &Bench, together: bool) -> f64 {
     sqlx::query(
         "SELECT FROM graphile_worker.add_jobs(ARRAY(

@@ -46,7 +46,7 @@ pub(crate) async fn compare(bench: &Bench) {
     );
 }
 
-/// Serves the bare way until it is killed.
+/// Serves the bare service until the process is killed.
 pub(crate) fn serve_bare() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

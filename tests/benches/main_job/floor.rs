@@ -1,5 +1,5 @@
 //! The floor: the same transactions with plain sqlx. It is the minimum that a program with the same rows and the same
-//! policies would do by hand, with the data sent by the client.
+//! policies would do by hand. The client computes the data, such as an event's payload, and sends it.
 
 use std::sync::atomic::Ordering;
 

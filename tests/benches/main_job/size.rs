@@ -138,7 +138,7 @@ async fn grow_to(bench: &Bench, wanted: u64) {
         .unwrap();
         left -= n;
     }
-    // Autovacuum would have done this by then. Without statistics, the first plans are guesses.
+    // In production, autovacuum would have done this. Without statistics, the first plans are guesses.
     sqlx::query("VACUUM ANALYZE events").execute(&mut owner).await.unwrap();
     sqlx::query("CHECKPOINT").execute(&mut owner).await.ok();
 }

@@ -33,7 +33,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request, and reads its complete response, which must have a length.
+    /// Sends a request, and reads its complete response. A response without `Content-Length` counts as empty.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> Vec<u8> {
         self.socket.write_all(request).await.unwrap();
         self.buffer.clear();

@@ -1,4 +1,4 @@
-//! The clients.
+//! The clients that send requests to a server.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -29,7 +29,7 @@ const FIELD_COUNTS: [usize; 2] = [10, 50];
 const ROUNDS: usize = 9;
 /// The number of requests to one server in one round.
 const REQUESTS: u64 = 20_000;
-/// At most the cost of one `info!`.
+/// The maximum ratio to the cost of one `info!`.
 const AIM: f64 = 1.0;
 
 fn main() {
