@@ -169,7 +169,7 @@ impl FieldType {
         shown
     }
 
-    /// As [`words`](Self::words), with the fractions of seconds.
+    /// Does the same as [`words`](Self::words), with the fractions of seconds.
     fn precise_words(self, value: &Value) -> String {
         let text = value.as_str().unwrap_or_default();
         match self {

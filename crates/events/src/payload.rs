@@ -235,21 +235,21 @@ mod sealed {
 
 /// A payload that can be emitted. Its type determines the event's type.
 pub trait EventPayload: sealed::Sealed + Send {
-    /// The event's type.
+    /// Returns the event's type.
     fn event_type(&self) -> EventType;
-    /// The name of a custom event.
+    /// Returns the name of a custom event; `None` for other types.
     fn event_name(&self) -> Option<String> {
         None
     }
-    /// The payload's own reason, which takes precedence over the context's.
+    /// Returns the payload's own reason, which takes precedence over the context's.
     fn reason(&self) -> Option<&str> {
         None
     }
-    /// The schema version; 0 for a raw payload.
+    /// Returns the schema version; 0 for a raw payload.
     fn schema_version(&self) -> i16 {
         SCHEMA_VERSION
     }
-    /// The number of JSON levels that the payload adds around the recorded values.
+    /// Returns the number of JSON levels that the payload adds around the recorded values.
     #[doc(hidden)]
     fn envelope_depth(&self) -> usize;
     /// Returns the payload as it is stored.

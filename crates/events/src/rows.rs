@@ -176,7 +176,7 @@ pub(super) fn returning<M: Tracked>() -> ReturningClause {
     returning_after::<M>(&[])
 }
 
-/// The JSON columns that can't be read in some of the rows.
+/// Returns the JSON columns that can't be read in some of the rows.
 pub(super) fn unreadable_columns<M: Tracked>(rows: &[M]) -> Vec<ColumnOf<M>> {
     let is_unreadable = |column: &ColumnOf<M>| {
         rows.iter()

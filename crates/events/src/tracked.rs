@@ -80,31 +80,31 @@ pub trait Tracked:
     /// The name of this type of object in events, threads and watches: lower-case letters, digits and `_`.
     const OBJECT_TYPE: &'static str;
 
-    /// The name of this object in sentences.
+    /// Returns the name of this object in sentences.
     fn label(&self) -> String;
 
-    /// What events may record of a column. Write it as a match without a wildcard, so that a new column without a
-    /// decision does not compile.
+    /// Returns what events may record of a column. Write it as a match without a wildcard, so that a new column without
+    /// a decision does not compile.
     fn field_policy(column: &ColumnOf<Self>) -> FieldPolicy;
 
-    /// Whether the object has a thread.
+    /// Returns whether the object has a thread.
     fn threadable(&self) -> bool {
         true
     }
 
-    /// The object that this one belongs to: a campaign's tasks have the campaign's scope.
+    /// Returns the object that this one belongs to. For example, a campaign is the scope of its tasks.
     fn scope(&self) -> Option<ObjectRef> {
         None
     }
 
-    /// The column with the time of deletion, for models that are deleted softly. Its policy should be
+    /// Returns the column with the time of deletion, for models that are deleted softly. Its policy should be
     /// [`FieldPolicy::Ignore`], because the event itself records the deletion.
     fn deleted_at() -> Option<ColumnOf<Self>> {
         None
     }
 
-    /// A sentence of the model's own for an event ("approved", "moved to Done"); `None` for the default sentence. The
-    /// text follows the actor's name.
+    /// Returns the model's own sentence for an event ("approved", "moved to Done"); `None` for the default sentence.
+    /// The text follows the actor's name.
     fn sentence(event: &Event) -> Option<Sentence> {
         let _ = event;
         None
