@@ -136,7 +136,7 @@ pub fn quick() -> WorkerOptions {
     }
 }
 
-/// Like [`quick`], for tests in which a worker dies.
+/// Returns options like [`quick`], for tests in which a worker dies.
 pub fn short_lost_timeout() -> WorkerOptions {
     WorkerOptions {
         lost_after: Duration::from_secs(2),
@@ -270,7 +270,7 @@ impl Shop {
         self.ask_with(job, JobOptions::new()).await
     }
 
-    /// Like [`Shop::ask`], with options.
+    /// Does the same as [`Shop::ask`], with options.
     pub async fn ask_with(&self, job: impl Job, options: JobOptions) -> Uuid {
         let tx = self.stage.begin().await;
         let id = tx.enqueue_with(job, options).await.unwrap();

@@ -27,8 +27,8 @@ impl LiveClient {
         Self::try_connect(address, request).await.unwrap()
     }
 
-    /// Like [`LiveClient::connect`], but with a small receive buffer in the kernel, so that frames that the client
-    /// doesn't read soon stay in the service.
+    /// Does the same as [`LiveClient::connect`], but with a small receive buffer in the kernel, so that frames that the
+    /// client doesn't read soon stay in the service.
     pub async fn connect_narrow(address: SocketAddr, client: &Client) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();

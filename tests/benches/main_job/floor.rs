@@ -182,7 +182,7 @@ fn updated_data(old: Decimal, new: Decimal) -> Value {
     json!({"changes": {"budget": {"old": old.to_string(), "new": new.to_string()}}})
 }
 
-/// The service's own entry in one message: BEGIN, the team, the actor and their role.
+/// Enters the team in one message, as the service does: BEGIN, the team, the actor and their role.
 async fn enter(bench: &Bench) -> Connection {
     let mut connection = bench.pool.acquire().await.unwrap();
     let team_id = bench.team_id;

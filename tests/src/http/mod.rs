@@ -312,17 +312,17 @@ impl Client {
         self.ask(Method::POST, path).json(body)
     }
 
-    /// Patches in any version: `If-Match: *`.
+    /// Sends a PATCH for any version (`If-Match: *`).
     pub fn patch(&self, path: &str, body: Value) -> TestRequest {
         self.ask(Method::PATCH, path).json(body).if_match("*")
     }
 
-    /// Puts, without a body.
+    /// Sends a PUT without a body.
     pub fn put(&self, path: &str) -> TestRequest {
         self.ask(Method::PUT, path)
     }
 
-    /// Deletes in any version: `If-Match: *`.
+    /// Sends a DELETE for any version (`If-Match: *`).
     pub fn delete(&self, path: &str) -> TestRequest {
         self.ask(Method::DELETE, path).if_match("*")
     }
