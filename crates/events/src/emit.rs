@@ -79,7 +79,7 @@ pub async fn emit_subject_events<P: EventPayload>(
         if let Some(actor) = actor {
             event.actor = actor.clone();
         }
-        // One at a time, because a statement for many events has one actor, the transaction's.
+        // Each event has its own statement, because a statement for many events has the transaction's actor.
         recorded.extend(record(tx, vec![event]).await?);
     }
     Ok(recorded)
@@ -300,8 +300,8 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
         ("api_key", Some(id)) => Actor::ApiKey { id, name: actor_name },
         ("job", Some(id)) => Actor::Job { id, name: actor_name },
         ("system", _) => Actor::System { name: actor_name },
-        // SQL wrote these before the table had a check for it. The event must stay readable and keep its actor's kind;
-        // no actor has the nil id.
+        // SQL wrote such rows before the table had a check for them. The event must stay readable and keep its actor's
+        // kind; no actor has the nil id.
         ("user", None) => Actor::User {
             id: Uuid::nil(),
             name: actor_name,
@@ -316,7 +316,7 @@ pub fn event_from_row(row: &PgRow) -> Result<Event> {
         },
         _ => {
             return Err(Error::internal(format!(
-                "an event's actor is of kind {kind} with id {actor_id:?}"
+                "an event's actor has the unknown kind {kind} (id {actor_id:?})"
             )));
         }
     };

@@ -111,7 +111,8 @@ impl Migrations {
     /// Applies the pending migrations as the owner, one process at a time.
     ///
     /// # Errors
-    /// The error of the first step that failed. The steps before it stay applied.
+    /// The error of the first step that failed. The steps before it stay applied. [`Error::Internal`] if the owner has
+    /// no right to the roles.
     pub async fn up(&self, owner: &PgConnectOptions) -> Result<()> {
         self.locked(owner, async |db| {
             for source in &self.sources {
@@ -289,9 +290,9 @@ async fn refuse_without_role_rights(connection: &mut PgConnection) -> Result<()>
     }
     let name: String = row.try_get("name")?;
     Err(Error::internal(format!(
-        "{name} may not create the roles daybook_app, daybook_relay and daybook_worker, or is not a member of the \
-         first and the last: let an administrator CREATE ROLE them, GRANT daybook_relay TO daybook_worker, and GRANT \
-         daybook_app, daybook_worker TO {name}; or ALTER ROLE {name} CREATEROLE for the first migration, and \
-         NOCREATEROLE after it"
+        "{name} has no right to create roles. So the roles daybook_app, daybook_relay and daybook_worker must exist, and \
+         {name} must be a member of the first and the last. Let an administrator CREATE ROLE them, GRANT daybook_relay \
+         TO daybook_worker, and GRANT daybook_app, daybook_worker TO {name}. Or let an administrator ALTER ROLE {name} \
+         CREATEROLE for the first migration, and NOCREATEROLE after it"
     )))
 }

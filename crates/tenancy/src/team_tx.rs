@@ -29,7 +29,8 @@ use super::{Context, Database, Role, Stats};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
-/// How long a repeated request waits until the outcome of the first one is stored.
+/// How long a repeated request waits until the outcome of the first one is stored. It also limits how long an entry
+/// that met a dead connection is tried on other connections.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A transaction inside one team: the only way to a connection that can read or write team rows.
@@ -244,7 +245,8 @@ impl TeamTx {
     /// # Errors
     /// [`Error::Internal`] if a statement failed before (PostgreSQL would roll back without an error), if a statement
     /// or a savepoint was cancelled before its end, or if a consumer of mode `abort` refused.
-    /// [`Error::Unavailable`] if the connection broke; the outcome is then unknown.
+    /// [`Error::Unavailable`] if the connection broke; the outcome is then unknown. Otherwise those of
+    /// [`Error::from_database`], such as a serialization failure.
     pub async fn commit(mut self) -> Result<()> {
         let Some(mut connection) = self.connection.get_mut().take() else {
             return Err(Error::internal("the transaction has ended already"));
@@ -298,7 +300,7 @@ impl TeamTx {
         Ok(())
     }
 
-    /// Rolls back.
+    /// Rolls the transaction back.
     ///
     /// # Errors
     /// None: a connection that can't roll back is closed, which rolls back, too.

@@ -104,7 +104,7 @@ impl LineBuffer {
         state.bytes = 0;
     }
 
-    /// Returns the number of lines that were not sent.
+    /// Returns the number of lines that wait to be sent. Dropped lines in a row count as one.
     pub(super) fn count(&self) -> usize {
         self.state.lock().entries.len()
     }
@@ -151,7 +151,7 @@ impl LineBuffer {
         (body, count)
     }
 
-    /// Removes the first `count` lines, which the service has stored.
+    /// Removes the first `count` lines and gaps, which the service has stored.
     pub(super) fn sent(&self, count: usize) {
         let mut state = self.state.lock();
         for _ in 0..count {

@@ -124,7 +124,7 @@ async fn examine(pool: &PgPool, strict: bool, clock: &Clock) -> Result<Findings>
         let login: &str = role.try_get("login")?;
         let warning = format!(
             "the session's login {login} {why}: SET ROLE could see past every policy; \
-             give DATABASE_URL or DAYBOOK_APP_URL a login that is not"
+             set DATABASE_URL or DAYBOOK_APP_URL to a login of which this is not true"
         );
         match strict {
             true => refused.push(format!("{warning} (DAYBOOK_STRICT_ROLES=on)")),
@@ -141,7 +141,7 @@ fn powers_of_role(role: &PgRow, others: &[PgRow]) -> Result<Vec<String>> {
     let is_superuser: bool = role.try_get("rolsuper")?;
     if is_superuser {
         findings.push(format!(
-            "role {name} is a superuser, and policies don't bind superusers"
+            "role {name} is a superuser, and policies don't bind superusers; ALTER ROLE {name} NOSUPERUSER"
         ));
     }
     if role.try_get::<bool, _>("rolbypassrls")? {
