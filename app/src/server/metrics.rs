@@ -1,4 +1,4 @@
-//! `/metrics`: the process's metrics in Prometheus's format.
+//! `/metrics`: the process's metrics as OpenMetrics text, which Prometheus reads.
 //!
 //! A request reads the counters where they are maintained, so nothing is counted twice.
 

@@ -1,7 +1,7 @@
 //! Inserts many rows with one statement and one bind: the rows are sent as JSON and split by `json_to_recordset`.
 //!
-//! Each column of the record has the type with which the driver would bind its value. The entity says how to convert
-//! that into the column's type (`save_as`, enums). So a row is written exactly as a single insert would write it.
+//! Each column of the record has the type with which the driver would bind its value. The entity defines how that is
+//! converted into the column's type (`save_as`, enums). So a row is written exactly as a single insert would write it.
 
 use sea_orm::sea_query::{Expr, ExprTrait, PostgresQueryBuilder, Query};
 use sea_orm::{

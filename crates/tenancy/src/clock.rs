@@ -9,10 +9,13 @@
 //! **Invariant:** the monotonic reading never goes back, also when a test moves the clock back. So a deadline that has
 //! passed stays passed, and no duration is negative.
 //!
-//! **What it doesn't govern.** Times that a statement takes from PostgreSQL (`now()`): expiry of API keys and tickets,
-//! schedules, retention. Timers of tokio (`sleep`, `timeout`, `interval`): a task that sleeps isn't woken when a test
-//! moves the clock. It reads the clock when it wakes. The times of wide events and of lines in run logs, whose crates
-//! know nothing of Daybook. Ages that are compared with the clock of another program (`Clock::machine_instant`).
+//! **What it doesn't govern:**
+//!
+//! - Times that a statement takes from PostgreSQL (`now()`): expiry of API keys and tickets, schedules, retention.
+//! - Timers of tokio (`sleep`, `timeout`, `interval`): a task that sleeps isn't woken when a test moves the clock. It
+//!   reads the clock when it wakes.
+//! - The times of wide events and of lines in run logs, whose crates don't depend on Daybook.
+//! - Ages that are compared with the clock of another program (`Clock::machine_instant`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

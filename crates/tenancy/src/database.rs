@@ -177,7 +177,8 @@ impl Database {
     }
 
     /// Begins a transaction with a context that the service itself created or restored: for background work and the
-    /// command line. An [`Actor::User`](super::Actor::User) must still be a member.
+    /// command line. An [`Actor::User`](super::Actor::User) must still be a member, and the key of an
+    /// [`Actor::ApiKey`](super::Actor::ApiKey) must still be valid.
     ///
     /// # Errors
     /// Those of [`Database::enter`].

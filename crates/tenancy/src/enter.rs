@@ -245,7 +245,7 @@ fn statements(entry: &Entry, claim: Option<&Claim>, database: &Database) -> Stri
             if let Some((acting_issuer, acting_subject)) = acting {
                 enter_person(&mut sql, "acting", team, acting_issuer, acting_subject);
             }
-            // Last, so that the settings are those of the person whose rights apply.
+            // This person is entered last, so that the settings are those of the person whose rights apply.
             enter_person(&mut sql, "credential", team, issuer, subject);
         }
         Credential::ApiKey { prefix, secret_sha256 } => {

@@ -41,8 +41,7 @@ pub(super) struct DatabaseParts {
 impl Database {
     /// Adds a value of the program's own, such as a client for another service, which code that has this database reads
     /// with [`Database::extension`]. It replaces an earlier value of the same type. A program adds its values with
-    /// `App::extension`; this function is for a database without an App. Daybook's own parts
-    /// are not kept here.
+    /// `App::extension`; this function is for a database without an App. Daybook's own parts are not kept here.
     #[must_use]
     pub fn with_extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         self.with(|parts| parts.extensions.insert(value))

@@ -38,7 +38,7 @@ pub fn cut_apart(one: &str, other: &str, max: usize) -> (String, String) {
         return (whole_one.into_owned(), whole_other.into_owned());
     }
     // Only graphemes near the difference are read, because the texts may have megabytes. The first one may be
-    // incomplete.
+    // incomplete, so it is skipped.
     let alike = one
         .bytes()
         .zip(other.bytes())

@@ -2,8 +2,9 @@
 //!
 //! Daybook and the bare way take turns in one run, on one machine that the clients share with the service and with
 //! PostgreSQL. A ratio compares times or bytes: 1.00 is as good as the bare way, and higher is worse. Only for
-//! throughput it compares operations per second, and lower is worse. A missed aim is printed as `MISSED`. `cargo bench
-//! --package daybook-tests --bench live -- memory` runs only the part of that name.
+//! throughput it compares operations per second, and lower is worse. A missed aim is printed as `MISSED`.
+//!
+//! `cargo bench --package daybook-tests --bench live -- memory` runs only the part of that name.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 #![expect(

@@ -3,8 +3,9 @@
 //! **The floor** is the same transaction with plain sqlx: the same entry, the same statements with the data sent by the
 //! client, the same pool settings, the same policies. Daybook and the floor take turns in each round, so that a change
 //! in the machine's speed affects both. The ratio is computed for each round, and its median is printed with the lowest
-//! and the highest. 1.00 is as fast as the floor; a missed aim is printed as `MISSED`. `cargo bench --package
-//! daybook-tests --bench main_job -- update` runs only the cases with that in their name.
+//! and the highest. 1.00 is as fast as the floor; a missed aim is printed as `MISSED`.
+//!
+//! `cargo bench --package daybook-tests --bench main_job -- update` runs only the cases with `update` in their name.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 #![expect(

@@ -2,8 +2,9 @@
 //!
 //! Both servers are separate release-build processes. They take turns in one run, on one machine that the client shares
 //! with them. A ratio compares lines or bytes per second: 1.00 is as good as the bare way, and lower is worse. Where a
-//! label says "times", it compares times, and higher is worse. A missed aim is printed as `MISSED`. `cargo bench
-//! --package daybook-tests --bench runs -- append` runs only the part of that name.
+//! label says "times", it compares times, and higher is worse. A missed aim is printed as `MISSED`.
+//!
+//! `cargo bench --package daybook-tests --bench runs -- append` runs only the part of that name.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures with the machine's clock")]
 #![expect(

@@ -96,7 +96,7 @@ impl Pieces {
             return None;
         }
         let at = fits - incomplete_at_end(&self.pending[..fits]);
-        // At least one byte, so that limits shorter than a character don't stop all progress.
+        // A piece has at least one byte, so that limits shorter than a character don't stop all progress.
         Some(if at == 0 { fits.max(1) } else { at })
     }
 }

@@ -109,8 +109,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
         Self::from_headers(&parts.headers)?.ok_or_else(|| Error::PreconditionRequired {
-            detail: "send If-Match with the ETag of the version you have seen, or * to change whichever is there"
-                .into(),
+            detail: "send If-Match with the ETag of the version you have seen, or * to change any version".into(),
         })
     }
 }
