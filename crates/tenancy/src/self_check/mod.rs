@@ -141,7 +141,8 @@ fn powers_of_role(role: &PgRow, others: &[PgRow]) -> Result<Vec<String>> {
     let is_superuser: bool = role.try_get("rolsuper")?;
     if is_superuser {
         findings.push(format!(
-            "role {name} is a superuser, and policies don't bind superusers; ALTER ROLE {name} NOSUPERUSER"
+            "role {name} is a superuser, and policies don't bind superusers; set DAYBOOK_APP_URL to another login, or \
+             ALTER ROLE {name} NOSUPERUSER"
         ));
     }
     if role.try_get::<bool, _>("rolbypassrls")? {
