@@ -95,7 +95,7 @@ pub(super) async fn serve(
 ) -> Result<()> {
     let wide_events = WideEvents::new(app.wide_event_config(wide_events));
     let descriptors = raise_descriptor_limit();
-    // Bound before anything else, so that a port in use is reported before a migration runs.
+    // The port is bound before anything else, so that a port in use is reported before a migration runs.
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         Error::internal(format!(
             "DAYBOOK_BIND={}: {error}; set it to a free address",
@@ -253,7 +253,11 @@ async fn flush_wide_events(wide_events: WideEvents) {
         return;
     };
     if counts.dropped > 0 {
-        tracing::warn!("{} of {} wide events were dropped", counts.dropped, counts.received);
+        tracing::warn!(
+            "{} of {} wide events were dropped, because stdout was blocked",
+            counts.dropped,
+            counts.received
+        );
     }
     if counts.open > 0 {
         tracing::warn!(
@@ -274,7 +278,7 @@ async fn migrate_or_warn(app: &App, config: &Config, server: &Server) -> Result<
         return Ok(None);
     }
     tracing::warn!(
-        "not ready: DAYBOOK_MIGRATE=off and migrations are pending: {}",
+        "not ready: DAYBOOK_MIGRATE=off and migrations are pending (`daybook migrate` applies them): {}",
         status.pending.join(", ")
     );
     Ok(Some(status))
@@ -292,7 +296,7 @@ async fn create_partitions(database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// Receives SIGINT and SIGTERM, from the call of [`Stop::listen`].
+/// Receives SIGINT and SIGTERM that arrive after the call of [`Stop::listen`].
 pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,

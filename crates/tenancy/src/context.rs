@@ -9,7 +9,8 @@ use crate::error::Error;
 /// Who makes a change. It is recorded with every event.
 ///
 /// An [`Actor::User`] must be a member of the team, and the key of an [`Actor::ApiKey`] must be valid. Only the
-/// service's own code (the command line, background work) creates [`Actor::System`] and [`Actor::Job`]; a request can't.
+/// service's own code (the command line, background work) creates [`Actor::System`] and [`Actor::Job`]; a request
+/// can't.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

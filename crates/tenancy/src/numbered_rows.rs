@@ -79,7 +79,7 @@ impl<R> PendingRow<R> {
     }
 }
 
-/// The numbered rows of one owner. See the module.
+/// The numbered rows of one owner. The module describes when they are written.
 #[derive(Debug)]
 pub struct NumberedRows<R> {
     owner: Owner,
