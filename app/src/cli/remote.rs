@@ -151,9 +151,9 @@ impl Remote {
             .filter(|team| wanted.is_none_or(|wanted| team.name == wanted));
         match (matching.next(), matching.next()) {
             (Some(team), None) => Ok(team.id),
-            (None, _) if listed.is_empty() => {
-                Err(RemoteError::Rejected("this token's person is in no team".to_owned()))
-            }
+            (None, _) if listed.is_empty() => Err(RemoteError::Rejected(
+                "the token's person is in no team: add them to a team first".to_owned(),
+            )),
             (None, _) => Err(RemoteError::Rejected(format!(
                 "--team matches no team; the teams are: {listed}"
             ))),

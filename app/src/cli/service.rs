@@ -213,7 +213,8 @@ async fn open_migrated(app: &App, server: &Server) -> Result<Database> {
     server.open(app).await
 }
 
-/// Like [`with_database`], with the id of the team that `--team` gives by id or name, or of the only team.
+/// Does the same as [`with_database`], and passes the id of the team that `--team` gives by id or name, or of the only
+/// team.
 pub(super) async fn with_team<T>(
     app: &App,
     config: &Config,

@@ -133,7 +133,7 @@ impl Tail {
                 // If the service was never reached, the address is probably wrong.
                 Err(RemoteError::Unavailable(why)) if !subscribed => {
                     return Err(RemoteError::Rejected(format!(
-                        "{} can't be reached: {why}",
+                        "{} can't be reached: {why}; check DAYBOOK_URL",
                         remote.url()
                     )));
                 }

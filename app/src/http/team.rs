@@ -110,7 +110,7 @@ impl Team {
         self.write_as(Role::Member, work)
     }
 
-    /// As [`Team::write`], for a caller with at least `role`.
+    /// Does the same as [`Team::write`], for a caller with at least `role`.
     ///
     /// # Errors
     /// As [`Team::write`].

@@ -51,7 +51,7 @@ pub(super) fn check(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// RFC 9112 §3.2: an HTTP/1.1 request has exactly one valid Host.
+/// Checks that an HTTP/1.1 request has exactly one valid Host (RFC 9112 §3.2).
 fn check_host(headers: &HeaderMap, version: Version) -> Result<()> {
     let Some(host) = headers.get(HOST) else {
         if version == Version::HTTP_11 {

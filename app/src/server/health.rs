@@ -53,7 +53,7 @@ async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Health>) {
     match state.database().ping().await {
         Ok(()) => (StatusCode::OK, Json(Health::is("ok"))),
         Err(error) => {
-            tracing::warn!("not ready: {error}");
+            tracing::warn!("not ready: the database does not answer: {error}");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
                 Json(Health::is("the database does not answer")),

@@ -1,5 +1,6 @@
-//! Writes many models and their events. The number of statements is constant for up to five thousand rows; each further
-//! five thousand rows need one more statement of each kind.
+//! Writes many models and their events with few statements. Up to five thousand rows that set the same columns need a
+//! constant number of statements. Each further five thousand rows need one more INSERT of models and one of events.
+//! Rows with a value that can't be sent as JSON need more, because each of their values is a bind.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +21,7 @@ use super::tracked::{ActiveModelOf, Track, Tracked, capture_values, column_named
 use daybook_tenancy::TeamTx;
 use daybook_tenancy::error::{Error, Result};
 
-/// The number of values that one statement can bind.
+/// The maximum number of values that one statement can bind.
 const MAX_BINDS: usize = 65_535;
 
 /// Inserts models and records the creation of each. The results are in the order of `models`.
@@ -86,8 +87,8 @@ where
 /// Softly deleted rows are not selected.
 ///
 /// # Errors
-/// As [`update_model_with_event`](super::update_model_with_event), but rows that don't exist or are deleted are no
-/// error; and `changes` may not set the model's `deleted_at` at all.
+/// As [`update_model_with_event`](super::update_model_with_event), but a row that doesn't exist or is deleted is not an
+/// error. `changes` may not set the model's `deleted_at` at all.
 pub async fn update_models_with_events<E, M>(
     tx: &TeamTx,
     select: Select<E>,

@@ -23,8 +23,8 @@ macro_rules! shown_name {
 }
 
 /// The list of columns that [`event_from_row`](super::event_from_row) reads, each with a prefix such as `"e."`, as a
-/// literal for `concat!`. All code that reads events for somebody uses this list, because it has the shown names of
-/// people.
+/// literal for `concat!`. All code that reads events in order to show them uses this list, because it has the shown
+/// names of people.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! event_columns {
@@ -46,8 +46,8 @@ macro_rules! event_columns {
 }
 
 /// SQL, as a literal for `concat!`, that joins the event with the id `$id` as `e`, if there is one. Long values of its
-/// payload are cut, except with `whole`. `$1` is the team. The event is looked up for each row by itself (`OFFSET 0`), in
-/// the one partition that can have its id.
+/// payload are cut, except with `whole`. `$1` is the team. The event is looked up separately for each row (`OFFSET 0`),
+/// in the one partition that can have its id.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! join_event {

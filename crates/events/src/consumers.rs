@@ -21,9 +21,9 @@ use daybook_tenancy::error::{Cause, Error};
 
 /// The result of a consumer.
 ///
-/// `?` works on [`daybook_tenancy::Error`] and on any other error that can be sent between threads, and `Err("no budget
-/// left".into())` fails with a message. A [`daybook_tenancy::Error`] that is the client's mistake, such as [`Error::Conflict`],
-/// keeps its status if the consumer's mode is [`Mode::Abort`].
+/// `?` works on [`daybook_tenancy::Error`] and on any other error that can be sent between threads.
+/// `Err("no budget left".into())` fails with a message. A [`daybook_tenancy::Error`] that is the client's mistake, such
+/// as [`Error::Conflict`], keeps its status if the consumer's mode is [`Mode::Abort`].
 pub type ConsumerResult = std::result::Result<(), Cause>;
 
 /// The future that a consumer's function returns.
@@ -33,7 +33,7 @@ pub type ConsumerFuture<'a> = Pin<Box<dyn Future<Output = ConsumerResult> + Send
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// The transaction can't commit any more: the change, its event and the consumer's rows are rolled back together.
+    /// The transaction can't commit: the change, its event and the consumer's rows are rolled back together.
     Abort,
     /// The consumer's own writes are undone, its failure is recorded, and the rest commits. A job runs the consumer
     /// again.
@@ -101,7 +101,7 @@ impl ConsumerDef {
 
 inventory::collect!(&'static ConsumerDef);
 
-/// Two consumers have the same name. The error occurs when a set is built.
+/// Two consumers have the same name. [`Consumers::linked`] and [`Consumers::of`] return this error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.sentence())]
 pub struct DuplicateConsumer {
@@ -132,15 +132,15 @@ impl From<DuplicateConsumer> for Error {
     }
 }
 
-/// The consumers an app runs, sorted by name. Cheap to clone.
+/// The consumers that an app runs, sorted by name. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Consumers(Arc<[&'static ConsumerDef]>);
 
 impl Consumers {
     /// Returns all consumers that are linked into the program, from this crate and from the crates that use it.
     ///
-    /// The linker leaves out a library that the program's source never names, and with it the library's consumers: `use
-    /// my_consumers as _;` is enough to include them.
+    /// The linker leaves out a library that the program's source never names, and with it the library's consumers. The
+    /// line `use my_consumers as _;` is enough to include them.
     ///
     /// # Errors
     /// [`DuplicateConsumer`] if two have the same name.

@@ -14,10 +14,10 @@ use daybook_tenancy::{SignalTopic, TeamTx};
 
 /// The name of [`WORK`].
 pub const WORK_NAME: &str = "work";
-/// There is work for the queue, or an event for a durable consumer.
+/// The topic of a signal that there is work for the queue, or an event for a durable consumer.
 pub const WORK: SignalTopic = SignalTopic::new(WORK_NAME);
 
-/// The number of levels to which consumers may cause each other; more than this is treated as a loop.
+/// The maximum number of levels of consumers that cause each other. A deeper level is treated as a loop.
 pub const MAX_CONSUMER_DEPTH: usize = 8;
 
 /// Calls each consumer, in the order of their names, with the events that match it.
@@ -42,7 +42,7 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
         }
         match consumer.mode {
             Mode::Abort => run(tx, consumer, &matching).await.map_err(|cause| {
-                // Not even a caller who doesn't look at the error can commit.
+                // A caller that ignores the error can't commit, either.
                 tx.mark_rollback_only();
                 failed(consumer, cause)
             })?,
@@ -58,9 +58,9 @@ pub(super) async fn dispatch(tx: &TeamTx, events: &[Event]) -> Result<()> {
 async fn run_isolated(tx: &TeamTx, consumer: &ConsumerDef, events: &[Event]) -> Result<()> {
     let work = async {
         run(tx, consumer, events).await?;
-        // Its statements are undone, so it has not done its work, whatever it says.
+        // Its statements are undone, so it has not done its work, even if it returned `Ok`.
         if tx.is_rollback_only() {
-            return Err("a statement of it failed, and it went on all the same".into());
+            return Err("one of its statements failed, but it returned Ok".into());
         }
         Ok(())
     };
@@ -148,7 +148,7 @@ async fn caused_by(tx: &TeamTx, event: &Event, work: impl Future<Output = Consum
 }
 
 /// Converts a consumer's error into [`Error::Consumer`]. The `?` in a consumer boxes the driver's errors unchanged;
-/// they are sorted here, so that a deadlock in a consumer is retried and a named constraint becomes a client error.
+/// they are classified here, so that a deadlock in a consumer is retried and a named constraint becomes a client error.
 fn failed(consumer: &ConsumerDef, cause: Cause) -> Error {
     let cause = match cause.downcast::<DbErr>() {
         Ok(error) => Error::from(*error).into(),

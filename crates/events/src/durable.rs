@@ -24,13 +24,13 @@ pub struct ConsumerContext {
     event_ids: Vec<Uuid>,
     database: Database,
     context: Context,
-    /// What runs the consumer. It belongs to a layer above, so its type is not known here.
+    /// The object that runs the consumer, such as a job session. A layer above defines its type.
     runner: Arc<dyn Any + Send + Sync>,
 }
 
 impl ConsumerContext {
-    /// Creates the context of one delivery: these events of one team, to one durable consumer. `runner` is what runs the
-    /// consumer, such as a job session.
+    /// Creates the context of one delivery: these events of one team, to one durable consumer. `runner` is what runs
+    /// the consumer, such as a job session.
     pub fn new(
         consumer: &'static str,
         delivery_id: Uuid,

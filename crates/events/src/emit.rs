@@ -59,12 +59,12 @@ pub struct Subject {
     pub object_type: &'static str,
     /// The object's id.
     pub id: String,
-    /// The name by which sentences call the object.
+    /// The name of the object in sentences.
     pub label: String,
 }
 
-/// Records events about objects without a model, which have no thread. `actor` is a person who can't be the actor of
-/// the transaction because they are not a member yet.
+/// Records events about objects without a model, which have no thread. `actor`, if given, replaces the transaction's
+/// actor. It is for a person who can't be the transaction's actor because they are not a member yet.
 ///
 /// # Errors
 /// As [`emit_event`].
@@ -174,7 +174,7 @@ async fn insert(tx: &TeamTx, events: &mut [Event]) -> Result<()> {
     Ok(())
 }
 
-/// Inserts one event. This is the hot path: PostgreSQL plans and runs plain values faster than arrays of one.
+/// Inserts one event. This is the hot path: PostgreSQL plans and runs plain values faster than arrays with one element.
 async fn insert_one(tx: &TeamTx, event: &Event) -> Result<Option<PgRow>> {
     tx.fetch_optional(
         sqlx::query(

@@ -46,7 +46,7 @@ impl EventType {
     /// Every type, in the order above.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// The value in the column `event_type`: `CREATED`, `STATE_CHANGED`, …
+    /// Returns the value in the column `event_type`: `CREATED`, `STATE_CHANGED`, …
     pub fn as_str(self) -> &'static str {
         self.into()
     }

@@ -1,7 +1,7 @@
 //! The kind of value that a field holds, so that a page can show it accordingly.
 //!
 //! The recorded JSON is not enough: a decimal, an instant and a name are all strings there. So the type is that of the
-//! entity's column. But an event can be older than the entity, and the column may have another type now, or may be
+//! entity's column. But an event can be older than the entity: the column may have changed its type since, or may be
 //! gone. If the recorded values don't fit the column's type, or there is no column, the type is what the JSON shows. So
 //! a value is never shown as something that it is not.
 

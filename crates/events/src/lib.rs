@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! **Parts.** A [`Tracked`] model says which of its columns events may record. The `*_with_event` helpers write the
+//! **Parts.** A [`Tracked`] model declares which of its columns events may record. The `*_with_event` helpers write the
 //! model, build the payload from the values that really changed, and call [`emit_event`]. The type of a payload
 //! determines the type of its event, so the two can't disagree. [`Consumers`] are functions that receive the recorded
 //! events, inside the same transaction.
@@ -18,7 +18,7 @@
 //!
 //! **Invariant:** an event is never changed and never deleted; the database refuses it.
 //! **Invariant:** this crate does no I/O except to the database, so everything in a transaction can be undone.
-//! **Invariant:** this crate knows no slice of the service: threads and notifications are consumers like those of any user.
+//! **Invariant:** this crate knows no slice of the service: threads and notifications are consumers like a user's own.
 
 #![deny(missing_docs)]
 

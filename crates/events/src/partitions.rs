@@ -18,7 +18,8 @@ pub async fn ensure_partitions(database: &Database) -> Result<u64> {
 }
 
 /// Returns the number of events in the default partition, by PostgreSQL's statistics. These are the events whose month
-/// has no partition. The number should be 0: an event's id contains its time, so a wrong clock has written such an event.
+/// has no partition. The number should be 0: an event's id contains its time, so such an event comes from a
+/// wrong clock.
 ///
 /// # Errors
 /// Those of any database statement.

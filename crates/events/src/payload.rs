@@ -27,7 +27,7 @@ pub(super) fn unreadable_version(unreadable: &Unreadable) -> i16 {
     known.map_or(-1, |(version, _)| *version)
 }
 
-/// Returns the reason that such a version stands for.
+/// Returns the reason for which a payload of this version can't be read; `None` for any other version.
 pub(super) fn unreadable_reason(version: i16) -> Option<Unreadable> {
     let known = UNREADABLE_VERSIONS.into_iter().find(|(of, _)| *of == version);
     known.map(|(_, reason)| reason)

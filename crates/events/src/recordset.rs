@@ -106,7 +106,7 @@ where
 {
     let fields = values_of::<M, A>(model).map(|(column, value)| {
         let value = match value {
-            // SeaORM also keeps a list of JSON values in one JSON column.
+            // SeaORM also stores a list of JSON values in one JSON column.
             Value::Array(_, Some(items)) if is_json::<M>(column) => {
                 let items = items.into_iter().map(|item| match item {
                     Value::Json(json) => json.map_or(Json::Null, |json| *json),

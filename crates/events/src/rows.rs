@@ -186,8 +186,8 @@ pub(super) fn unreadable_columns<M: Tracked>(rows: &[M]) -> Vec<ColumnOf<M>> {
     json.filter(is_unreadable).collect()
 }
 
-/// As [`returning`], for rows in which these JSON columns can't be read and are not changed. An update can't run a second
-/// time, as a query can, to replace them with placeholders.
+/// Does the same as [`returning`], for rows in which these JSON columns can't be read and are not changed. An update
+/// can't run a second time, as a query can, to replace them with placeholders.
 pub(super) fn returning_after<M: Tracked>(unreadable: &[ColumnOf<M>]) -> ReturningClause {
     Query::returning().exprs(ColumnOf::<M>::iter().map(|column| {
         let plain = Expr::col(column);

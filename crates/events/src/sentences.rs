@@ -30,7 +30,7 @@ fn column_type<M: Tracked>(name: &str) -> Option<FieldType> {
     find_column::<M>(name).map(|column| FieldType::of_column(column.def().get_column_type()))
 }
 
-/// The program's models, as far as sentences need them: their own sentences and the types of their fields. A model
+/// What sentences need of the program's models: their own sentences and the types of their fields. A model
 /// without a sentence of its own gets the default one.
 #[derive(Clone, Default)]
 pub struct Sentences {

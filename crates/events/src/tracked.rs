@@ -1,4 +1,4 @@
-//! Says which columns of a model events may record, and computes the recorded values and changes.
+//! Declares which columns of a model events may record, and computes the recorded values and changes.
 
 use std::borrow::Borrow;
 

@@ -42,7 +42,7 @@ pub(super) fn recorded(value: Value) -> Json {
         Value::Json(v) => match v.map(|v| *v) {
             None => Json::Null,
             Some(Json::Null) => json_null(),
-            // Only SQL can have written this value, because the helpers refuse it. Its event must still be readable.
+            // Only SQL can have written this value, because the helpers refuse it. Its event must be readable, too.
             Some(v) if is_too_deep(&v, MAX_JSON_DEPTH) => Unreadable::TOO_DEEP.placeholder(),
             Some(v) => v,
         },

@@ -26,7 +26,8 @@ use daybook_tenancy::error::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Invalid`] for another team's `team_id`, a text with U+0000, JSON that is too deep, or a moment outside the
-/// years 0001 to 9999. What the database refuses, as [`Error::from_database`] sorts it. The errors of [`emit_event`].
+/// years 0001 to 9999. The database's refusals, as [`Error::from_database`] classifies them. The errors of
+/// [`emit_event`].
 pub async fn create_model_with_event<E, M, A>(tx: &TeamTx, mut model: A, track: Track<E::Column>) -> Result<M>
 where
     E: EntityTrait<Model = M, ActiveModel = A>,
@@ -172,8 +173,8 @@ where
 ///
 /// # Errors
 /// [`Error::NotFound`] if the row no longer exists; [`Error::Internal`] if the model has no `deleted_at`, because its
-/// rows are then deleted permanently; what the database refuses, such as a name that another row has taken in the
-/// meantime.
+/// rows are then deleted permanently; the database's refusals, for example because another row has taken the name in
+/// the meantime.
 pub async fn restore_model_with_event<M: Tracked>(tx: &TeamTx, model: M, reason: Option<&str>) -> Result<M>
 where
     ActiveModelOf<M>: ActiveModelBehavior + Send,

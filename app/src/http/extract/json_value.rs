@@ -70,7 +70,7 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Also reads the fields of a variant.
+    /// Reads an object, also one with the fields of a variant.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.0 {
             Value::Array(_) => Err(ReadError::invalid_type(Unexpected::Seq, &visitor)),

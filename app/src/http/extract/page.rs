@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 const MAX_LIMIT: u64 = 200;
 const DEFAULT_LIMIT: u64 = 50;
 /// Approximate maximum size of a page in bytes of JSON, whatever its `limit`. The page ends before the first row that
-/// doesn't fit. It has at least one row.
+/// doesn't fit, but has at least one row.
 pub const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// One page of a list.
@@ -32,7 +32,7 @@ impl<T> Page<T> {
     /// Returns a page of at most `limit` rows. `rows` are from a query for one row more, which shows that there is a
     /// next page.
     ///
-    /// `key` returns the values by which the query orders a row; [`PageParams::after`] gives them back.
+    /// `key` returns the values by which the query orders a row; [`PageParams::after`] returns them for the next page.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ pub fn encode_cursor<K: Serialize>(key: &K) -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(key)?))
 }
 
-/// Decodes a cursor of [`encode_cursor`].
+/// Decodes a cursor that [`encode_cursor`] has made.
 ///
 /// # Errors
 ///

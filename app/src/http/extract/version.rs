@@ -89,7 +89,7 @@ impl IfMatch {
         }
     }
 
-    /// The header's lines are one list (RFC 9110 §5.3).
+    /// Reads the header `If-Match`. All its lines are one list (RFC 9110 §5.3).
     fn from_headers(headers: &HeaderMap) -> Result<Option<Self>> {
         let lines: Vec<&[u8]> = headers.get_all(IF_MATCH).iter().map(HeaderValue::as_bytes).collect();
         if lines.is_empty() {

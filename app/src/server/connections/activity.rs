@@ -67,7 +67,8 @@ pub(super) enum Verdict {
 }
 
 impl Activity {
-    /// `on_keep` is called at most once: when the connection is exempted from being closed to make room.
+    /// Creates the activity of a new connection. `on_keep` is called at most once: when the connection is exempted from
+    /// being closed to make room.
     pub(super) fn new(clock: Clock, on_keep: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             on_keep: OnKeep(Box::new(on_keep)),
@@ -96,7 +97,7 @@ impl Activity {
         }
     }
 
-    /// Returns what to do with the connection now.
+    /// Returns what to do with the connection at this time.
     pub(super) fn verdict(&self, limits: &ConnectionLimits) -> Verdict {
         let state = self.state.lock();
         let answers = state.requests.iter().filter_map(|request| request.answer_waits_since);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::HttpConfig;
 
-/// Minimum number of connections of a process, and maximum if the settings don't set one.
+/// The range of the default for the maximum number of connections, which is half of the process's descriptors.
 const DEFAULT_RANGE: RangeInclusive<u64> = 16..=65_536;
 /// Timeout for the client to read one piece of a response (at most 64 KiB), as a multiple of the write timeout.
 const WRITE_TIMEOUTS_PER_PIECE: u32 = 4;
