@@ -1,5 +1,5 @@
-//! Handles dates and times that PostgreSQL can store but the program can't represent: `infinity`, and years outside
-//! 0001 to 9999.
+//! Handles dates and times that PostgreSQL can store, but that chrono can't represent or RFC 3339 can't write:
+//! `infinity`, and years outside 0001 to 9999.
 //!
 //! sqlx adds the value to an epoch, which panics if the result is outside chrono's range. And a year after 9999 is not
 //! RFC 3339, so clients can't read it. A query that returns such values runs again, and then returns the nearest value

@@ -172,7 +172,8 @@ impl<R: NumberedRow> NumberedRows<R> {
     /// Adds rows in order: writes them, or lets them wait for the open transaction. Returns the number of the last one.
     ///
     /// # Errors
-    /// Those of any database statement; then none of these rows is written. [`Error::Conflict`] if too many rows wait.
+    /// Those of any database statement. If the database refused the statement, none of these rows is written; if the
+    /// connection broke, it is unknown whether they are. [`Error::Conflict`] if too many rows wait.
     pub async fn add(self: &Arc<Self>, database: &Database, rows: Vec<R>) -> Result<i64> {
         {
             let mut state = self.state.lock().await;
@@ -185,7 +186,7 @@ impl<R: NumberedRow> NumberedRows<R> {
         }
         let connection = database.acquire().await?;
         let (this, database) = (self.clone(), database.clone());
-        // Completes even if the caller is cancelled, so that it is always known what is written.
+        // The write completes even if the caller is cancelled, so that it is known which rows are written.
         RunToCompletion::new(async move { this.write(&database, connection, rows).await }).await
     }
 

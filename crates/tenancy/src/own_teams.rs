@@ -198,7 +198,8 @@ impl Database {
     /// Deletes a person's row. Returns whether there was one.
     ///
     /// # Errors
-    /// [`Error::Conflict`] `reference` for a person who is still a member of a team.
+    /// [`Error::Conflict`] with the code `reference` for a person who is still a member of a team. Otherwise those of
+    /// any database statement.
     pub async fn erase_person(&self, issuer: &str, subject: &str) -> Result<bool> {
         let sql = "DELETE FROM users
             WHERE issuer = current_setting('daybook.issuer') AND subject = current_setting('daybook.subject')

@@ -14,7 +14,8 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::clock::Clock;
 
-/// The time until which a pool's connections were opened whose plans may be invalid. Clones share their state.
+/// The time of the last refused plan of a pool. Connections that were opened before it may have invalid plans. Clones
+/// share this time.
 #[derive(Debug, Clone)]
 pub(super) struct Plans {
     /// A reading of the machine's clock, which no test moves: sqlx measures the age of connections with it.
@@ -58,7 +59,7 @@ impl Plans {
         if invalid_until_us == 0 {
             return true;
         }
-        // A connection that is older than this value was opened before it was created.
+        // `None` for a connection that was opened before `began`.
         let opened = self.age().checked_sub(age);
         opened.is_some_and(|opened| micros(opened) > invalid_until_us)
     }

@@ -46,7 +46,7 @@ pub(super) fn readable_query(sql: &str, rows: &[PgRow], replaced: Replaced) -> O
         }
     }
     let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-    // On its own lines, because the query may begin or end with a line comment.
+    // The query is on lines of its own, because it may begin or end with a line comment.
     Some(format!("SELECT {} FROM (\n{sql}\n) AS daybook_rows", names.join(", ")))
 }
 
@@ -67,7 +67,7 @@ fn unreadable_json(rows: &[PgRow]) -> Vec<(usize, String)> {
         count_unreadable_reads(unreadable as u64);
         let name = quoted(column.name());
         let condition = unreadable_in_sql(&name);
-        // Its text has no apostrophe.
+        // The placeholder has no apostrophe, so it can be a literal as it is.
         let placeholder = Unreadable::NO_JSON.placeholder();
         columns.push((
             index,
@@ -77,7 +77,7 @@ fn unreadable_json(rows: &[PgRow]) -> Vec<(usize, String)> {
     columns
 }
 
-/// The text of a `jsonb` field. In PostgreSQL's binary format it follows a byte with the format's version.
+/// Returns the text of a `jsonb` field. In PostgreSQL's binary format it follows a byte with the format's version.
 fn text_of(row: &PgRow, index: usize) -> &[u8] {
     let Ok(value) = row.try_get_raw(index) else {
         return &[];

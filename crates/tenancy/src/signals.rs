@@ -35,7 +35,7 @@ pub struct SignalTopic {
 }
 
 impl SignalTopic {
-    /// A topic without an object.
+    /// Creates a topic without an object.
     ///
     /// # Panics
     /// For a name with a colon, or with more than 24 bytes: the topics of many signals share a message between
@@ -48,7 +48,7 @@ impl SignalTopic {
         }
     }
 
-    /// A topic about one object.
+    /// Creates a topic about one object.
     ///
     /// # Panics
     /// As [`SignalTopic::new`].
@@ -65,7 +65,7 @@ impl SignalTopic {
         &self.name
     }
 
-    /// The object, if the topic is about one.
+    /// Returns the id of the object, if the topic is about one.
     pub fn id(&self) -> Option<Uuid> {
         self.id
     }

@@ -179,8 +179,8 @@ impl TeamTx {
                     if let Some(outcome) = stored? {
                         return Err(Error::Replay(outcome));
                     }
-                    // The time counts from here, not from `requested_at`: the first request may have taken long, this one
-                    // has waited for its commit, and the outcome is stored after the commit.
+                    // The time counts from here, not from `requested_at`. This request has waited for the commit of the
+                    // first one, which may have taken long, and the outcome is stored after that commit.
                     let key_found_at = *key_found_at.get_or_insert_with(|| clock.instant());
                     if clock.elapsed_since(key_found_at) >= OUTCOME_TIMEOUT {
                         return Err(Error::conflict(
@@ -283,7 +283,7 @@ impl TeamTx {
             let waited = all.clock().elapsed_since(began);
             stats.add(waited);
             all.stats().add(waited);
-            // Reported here, so that it is also reported when the client disconnects.
+            // The end is reported here, so that it is also reported when the client disconnects.
             let ending = if outcome.is_ok() {
                 Ending::Committed
             } else {

@@ -27,7 +27,8 @@ where
 }
 
 /// Runs `work` in a transaction of `entry` and commits on `Ok`. Runs it again after a conflict with another transaction
-/// (serialization failure, deadlock), at most [`MAX_ATTEMPTS`] times, with growing random pauses.
+/// (serialization failure, deadlock) or a stale plan. Makes at most [`MAX_ATTEMPTS`] attempts, with growing random
+/// pauses.
 pub(super) async fn write<T, F>(database: &Database, entry: &Entry, role: Role, work: F) -> Result<T>
 where
     T: Send,

@@ -58,7 +58,7 @@ pub enum Error {
     Conflict {
         /// A stable code for programs: `handle-taken`, `last-owner`, `outcome-unknown`.
         code: &'static str,
-        /// What it conflicts with.
+        /// What the request conflicts with.
         detail: String,
     },
     /// 410: the object existed and was permanently removed.
@@ -101,9 +101,7 @@ pub enum Error {
         #[source]
         source: Option<Cause>,
     },
-    /// 500: consumers that emit events caused each other more than [`MAX_CONSUMER_DEPTH`] levels deep.
-    ///
-    /// [`MAX_CONSUMER_DEPTH`]: crate::events::MAX_CONSUMER_DEPTH
+    /// 500: consumers that emit events caused each other more than `MAX_CONSUMER_DEPTH` levels deep (`daybook-events`).
     #[error(
         "consumers caused each other {depth} levels deep, the last one by event {event_id}; the limit prevents loops"
     )]

@@ -85,7 +85,7 @@ impl From<&Error> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Also puts itself into the response's extensions, where `set_request_id` finds it.
+    /// Returns the problem as a response, and puts it into the response's extensions, where `set_request_id` finds it.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, [(CONTENT_TYPE, PROBLEM_JSON)], body(&self)).into_response();

@@ -3,7 +3,7 @@
 //! The service reads stored JSON with serde_json, which refuses JSON of 128 levels and numbers beyond an `f64`. Stored
 //! JSON must be readable together with the levels that a record, a page, a frame or a story adds around it. Therefore
 //! every input is limited to [`MAX_JSON_DEPTH`] levels: request bodies, events, inputs and actions of jobs, lines of
-//! runs. (Wide events have the same limit in their own constant, because their module doesn't depend on this crate.)
+//! runs. (Wide events have the same limit in their own constant, because their crate doesn't depend on this one.)
 //!
 //! - `fault_in` checks text as it was sent: the depth, the numbers, and that no object has the same key twice.
 //! - `is_too_deep` checks values.

@@ -19,7 +19,7 @@ static UNREADABLE_READS: AtomicU64 = AtomicU64::new(0);
 pub const WRITES_PLACEHOLDER: &str =
     "stands for stored JSON that can't be read, and would replace it; leave it out of what is written";
 
-/// Replaces stored JSON that can't be read. The stored row is not changed.
+/// Stands for stored JSON that can't be read. The stored row is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Unreadable {
     /// The reason why it can't be read.
@@ -72,7 +72,7 @@ pub fn read_column(row: &PgRow, column: &str, limit: usize) -> Result<Result<Opt
         Ok(Some(value)) if is_too_deep(&value, limit) => Unreadable::TOO_DEEP,
         Ok(value) => return Ok(Ok(value)),
         Err(sqlx::Error::ColumnDecode { source, .. }) if source.is::<serde_json::Error>() => {
-            // serde_json has no error code for this.
+            // serde_json has no error code for its limit of depth.
             match source.to_string().starts_with("recursion limit exceeded") {
                 true => Unreadable::TOO_DEEP,
                 false => Unreadable::NO_JSON,

@@ -102,7 +102,7 @@ const SERVER: &str = "SELECT current_setting('server_version_num')::int AS versi
         quote_ident(pg_get_userbyid(c.relowner)) AS owner, has_table_privilege(c.oid, 'SELECT') AS readable
     FROM (SELECT to_regclass('public.daybook_migrations') AS oid) m LEFT JOIN pg_class c ON c.oid = m.oid";
 
-/// Whether the applied steps are exactly those that this program knows.
+/// Returns whether the applied steps are exactly those that this program knows.
 async fn is_of_this_version(connection: &mut PgConnection, server: &PgRow) -> Result<bool> {
     if server.try_get::<Option<bool>, _>("readable")? != Some(true) {
         return Ok(false);
@@ -120,7 +120,7 @@ async fn is_of_this_version(connection: &mut PgConnection, server: &PgRow) -> Re
     Ok(applied == known)
 }
 
-/// The statements of a freshly migrated database, by heading.
+/// Returns the statements of a freshly migrated database, by heading.
 fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut expected = BTreeMap::<_, Vec<_>>::new();
     let mut heading = "";
@@ -217,7 +217,7 @@ impl Difference<'_> {
             .collect()
     }
 
-    /// Whether the object has the same policies and triggers, and only their texts differ.
+    /// Returns whether the object has the same policies and triggers, and only their texts differ.
     fn is_of_texts_alone(&self) -> bool {
         let subject = |made: &str| made.split(" ON ").next().map(str::to_owned);
         let is_text = |made: &str| made.starts_with("CREATE POLICY ") || made.starts_with("CREATE TRIGGER ");

@@ -3,8 +3,8 @@
 /// What a check found, each with its remedy.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// With one of these the service does not start.
+    /// Errors: with one of these, the service does not start.
     pub(super) refused: Vec<String>,
-    /// These are logged: they may be intended, or no team's rows depend on them.
+    /// Warnings, which are logged: they may be intended, or no team's rows depend on them.
     pub(super) warned: Vec<String>,
 }

@@ -134,7 +134,7 @@ async fn examine(pool: &PgPool, strict: bool, clock: &Clock) -> Result<Findings>
     Ok(Findings { refused, ..findings })
 }
 
-/// The properties and memberships of the run-time role by which it would see past the policies.
+/// Returns the properties and memberships of the run-time role by which it would see past the policies.
 fn powers_of_role(role: &PgRow, others: &[PgRow]) -> Result<Vec<String>> {
     let name: &str = role.try_get("role")?;
     let mut findings = Vec::new();

@@ -69,7 +69,7 @@ impl<T: Send + 'static> Drop for RunToCompletion<T> {
     }
 }
 
-/// Commits. The rows that wait for the end of this transaction are its last statement.
+/// Commits. The last statement before the COMMIT writes the rows that wait for the end of this transaction.
 pub(super) async fn commit(
     connection: &mut PgConnection,
     deferred_rows: Option<&DeferredRows>,

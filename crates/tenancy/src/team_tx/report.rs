@@ -46,7 +46,7 @@ impl Report {
         self.last_recorded = None;
     }
 
-    /// Forgets the writes of a transaction that could not have committed: their loss is no forgotten commit.
+    /// Forgets the writes of a transaction that could not have committed: their loss is not a forgotten commit.
     pub(super) fn forget_writes(&mut self) {
         self.wrote = false;
         self.last_recorded = None;
@@ -137,8 +137,8 @@ impl TeamTx {
         rows
     }
 
-    /// Notes the number of rows that PostgreSQL gave for a statement, unless it is a query, whose number is that of its
-    /// results.
+    /// Notes the number of rows that PostgreSQL reported for a statement. A query is left out: its number is that of
+    /// its results.
     pub(super) fn note_affected_by(&self, kind: StatementKind, rows: u64) {
         if kind != StatementKind::Query {
             self.note_affected(rows);

@@ -100,7 +100,7 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The text from its first token on. Block comments may be nested.
+/// Returns the text from its first token on. Block comments may be nested.
 fn without_comments(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start();
@@ -148,7 +148,7 @@ fn quoted_length(text: &str, quote: char, has_escapes: bool) -> usize {
     text.len()
 }
 
-/// The length of a text like `$tag$…$tag$`; `None` for a parameter such as `$1`.
+/// Returns the length of a text like `$tag$…$tag$`; `None` for a parameter such as `$1`.
 fn dollar_quoted_length(text: &str) -> Option<usize> {
     let tag_end = 1 + text.get(1..)?.find('$')?;
     let tag = text.get(..=tag_end)?;
