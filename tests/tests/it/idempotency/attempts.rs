@@ -50,11 +50,18 @@ async fn fails_after_its_commit(team: Team) -> Result<StatusCode> {
     Err(Error::internal("failed after the commit"))
 }
 
+/// Commits, and returns a body of as many bytes as the path says.
+async fn returns_bytes(team: Team, Path(bytes): Path<usize>) -> Result<String> {
+    team.write(async |tx| create(tx, &bytes.to_string()).await).await?;
+    Ok("x".repeat(bytes))
+}
+
 async fn service() -> (TestApp, Client) {
     let routes = axum::Router::new()
         .route("/conflicts-once", post(conflicts_once))
         .route("/commits-twice", post(commits_twice))
         .route("/fails-after-its-commit", post(fails_after_its_commit))
+        .route("/bytes/{bytes}", post(returns_bytes))
         .layer(Extension(Arc::new(AtomicU32::new(0))));
     let program = sample_program().routes(routes);
     let db = TestDb::with_migrations(program.migrations().clone()).await;
@@ -74,6 +81,21 @@ async fn work_that_is_retried_takes_its_key_again() {
     let done = ask().await.is(StatusCode::CREATED);
     same(&done, &ask().await);
     assert_events!(app.team, ["CREATED campaign “Spring”"]);
+}
+
+#[tokio::test]
+async fn a_response_of_more_than_256_kib_is_not_stored() {
+    let (app, ada) = service().await;
+    let ask = |bytes: usize| {
+        ada.post(&format!("/bytes/{bytes}"), Value::Null)
+            .once(&bytes.to_string())
+    };
+    let (largest, too_large) = (256 * 1024, 256 * 1024 + 1);
+    let done = ask(largest).await.is(StatusCode::OK);
+    same(&done, &ask(largest).await);
+    ask(too_large).await.is(StatusCode::OK);
+    ask(too_large).await.problem(StatusCode::CONFLICT, "outcome-unknown");
+    assert_eq!(app.team.events().await.len(), 2);
 }
 
 #[tokio::test]

@@ -14,11 +14,11 @@ use daybook::assert_events;
 use daybook::live::LiveOptions;
 use daybook::tenancy::Role;
 use daybook::testing::TestDb;
-use daybook_tests::http::{Client, TestApp, TestRequest, TestResponse, sample_program};
+use daybook_tests::http::{Client, TestApp, TestRequest, TestResponse, impersonation, sample_program};
 use daybook_tests::{PATIENCE, count, eventually, somebody_waits_for_a_lock};
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -87,6 +87,15 @@ async fn a_key_belongs_to_one_request() {
             "{wrong}"
         );
     }
+    // Which of two keys counts would be a guess.
+    let address = app.serve(|router| router).await;
+    let wire = String::from_utf8(spring(&ada).once("one").on_the_wire()).unwrap();
+    let wire = wire.replacen("\r\n", "\r\nidempotency-key: two\r\n", 1);
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(wire.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
     assert_eq!(app.team.events().await.len(), 1);
 }
 
@@ -98,17 +107,19 @@ async fn a_key_belongs_to_its_actor_and_team() {
     let beta = app.db.team("Beta").await;
     let ada_in_beta = app.member_of(&beta, "ada", Role::Owner).await;
     let (robot, _) = ada.make_key("robot", "member").await;
+    app.member("linus", Role::Member).await;
+    let ada_for_linus = app.bearer(impersonation("ada", "linus"));
     let mut bodies = Vec::new();
-    for client in [&ada, &grace, &ada_in_beta, &robot] {
+    for client in [&ada, &grace, &ada_in_beta, &robot, &ada_for_linus] {
         let answer = spring(client).once("the-same").await.is(StatusCode::CREATED);
         assert_eq!(answer.header(REPLAYED), None);
         bodies.push(answer.body);
     }
     bodies.sort();
     bodies.dedup();
-    assert_eq!(bodies.len(), 4);
-    // One of the four records the creation of the robot's key.
-    assert_eq!((app.team.events().await.len(), beta.events().await.len()), (4, 1));
+    assert_eq!(bodies.len(), 5);
+    // One of the five records the creation of the robot's key.
+    assert_eq!((app.team.events().await.len(), beta.events().await.len()), (5, 1));
 }
 
 #[tokio::test]
