@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use daybook::teams::{KeyRole, NewKey, make_key};
-use daybook::tenancy::Role;
+use daybook::tenancy::{Actor, Context, Role};
 use daybook_tests::http::{Client, TestApp, impersonation};
 use daybook_tests::somebody_waits_for_a_lock;
 use serde_json::{Value, json};
@@ -147,6 +147,10 @@ async fn a_member_at_the_limit_adopts_a_key_that_counts_as_theirs() {
         .post("/api-keys", json!({"name": "one more", "role": "viewer"}))
         .await;
     refused.problem(StatusCode::CONFLICT, "too-many-api-keys");
+    let another_in_his_name = in_his_name.post("/api-keys", json!({"name": "one more", "role": "viewer"}));
+    another_in_his_name
+        .await
+        .problem(StatusCode::CONFLICT, "too-many-api-keys");
 
     for id in [&own, &his] {
         let adopted = ada.post(&format!("/api-keys/{id}/adopt"), json!(null)).await.ok();
@@ -271,11 +275,38 @@ async fn a_key_that_is_being_made_while_its_maker_is_removed_does_not_stay() {
     assert_eq!(names(&removed["revoked_api_keys"]), ["late"]);
 }
 
+/// A revocation that has ended is followed by no key that the revoked one makes.
+#[tokio::test]
+async fn a_key_that_makes_another_one_is_revoked_after_that() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let (_, id) = ada.make_key("robot", "admin").await;
+    let robot = Context {
+        actor: Actor::ApiKey {
+            id: id.parse().unwrap(),
+            name: "robot".to_owned(),
+        },
+        ..app.team.system()
+    };
+    let making = app.database.begin(&robot).await.unwrap();
+    let new = NewKey {
+        name: "another".to_owned(),
+        role: KeyRole::Admin,
+        expires_at: None,
+    };
+    make_key(&making, &new).await.unwrap();
+    let revoking = tokio::spawn(ada.delete(&format!("/api-keys/{id}")).into_future());
+    somebody_waits_for_a_lock(&app.db).await;
+    making.commit().await.unwrap();
+    revoking.await.unwrap().is(StatusCode::NO_CONTENT);
+}
+
 #[tokio::test]
 async fn cached_rights_end_with_the_credential() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     let bob = app.member("bob", Role::Admin).await;
+    let cleo = app.member("cleo", Role::Member).await;
     let (writer, _) = bob.make_key("writer", "member").await;
     let (reader, _) = bob.make_key("reader", "viewer").await;
     let (revoked, id) = ada.make_key("revoked", "member").await;
@@ -292,6 +323,10 @@ async fn cached_rights_end_with_the_credential() {
     ada.delete(&format!("/api-keys/{id}")).await.is(StatusCode::NO_CONTENT);
     let late = append(&revoked, &run, &[console("too late")]).await;
     late.problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    append(&cleo, &run, &[console("as a member")]).await.ok();
+    ada.patch(&path(&cleo), json!({"role": "viewer"})).await.ok();
+    let late = append(&cleo, &run, &[console("too late")]).await;
+    late.problem(StatusCode::FORBIDDEN, "forbidden");
     ada.delete(&path(&bob)).await.ok();
     let late = append(&writer, &run, &[console("too late")]).await;
     late.problem(StatusCode::UNAUTHORIZED, "unauthenticated");

@@ -57,6 +57,8 @@ async fn a_teams_name_for_a_person_is_not_shown_in_other_teams() {
     assert_eq!(rename(&mia, "Mia").await["user"]["display_name"], "Mia");
     me(&own("Mia Moon", "mia@new.example")).await;
     assert_eq!(bob.members().await, ["bob: Bob", "mia: Mia"]);
+    // Her plain token has no address, and keeps the one that is known.
+    rename(&mia, "Mia").await;
     assert!(bob.get("/members").await.text().contains("mia@new.example"));
     in_beta.create_campaign("Autumn", "1").await;
     assert_eq!(beta.events().await.last().unwrap().actor.name(), "Mia");
@@ -164,4 +166,26 @@ async fn a_person_can_be_erased_and_records_stay() {
     // An erased person who is invited again is a new person.
     let again = app.invited(&ada, "mia", "member").await;
     assert_ne!(again.id(), mia.id());
+}
+
+/// The list of a person's invitations has at most a hundred, but all of them name the person.
+#[tokio::test]
+async fn an_erasure_declines_more_invitations_than_the_list_shows() {
+    let app = TestApp::start().await;
+    for n in 0..101 {
+        let team = app.db.team(&n.to_string()).await;
+        sqlx::query(
+            "INSERT INTO invitations (team_id, id, issuer, subject, role, handle, display_name, invited_by_name)
+             VALUES ($1, gen_random_uuid(), $2, 'mia', 'member', 'mia', 'Mia', 'Eve')",
+        )
+        .bind(team.id)
+        .bind(daybook_tests::http::ISSUER)
+        .execute(&mut team.connection().await)
+        .await
+        .unwrap();
+    }
+    let mia = app.stranger("mia");
+    assert_eq!(mia.invitations().await.len(), 100);
+    mia.at(Method::DELETE, "/v1/me").await.is(StatusCode::NO_CONTENT);
+    assert!(mia.invitations().await.is_empty());
 }
