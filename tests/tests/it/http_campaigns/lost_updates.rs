@@ -75,6 +75,22 @@ async fn of_two_concurrent_transitions_of_one_version_one_is_refused() {
 }
 
 #[tokio::test]
+async fn a_deletion_is_refused_after_a_concurrent_change() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let spring = ada.create_campaign("Spring", "100").await;
+    let mut changing = app.team.connection().await;
+    changing.execute("BEGIN").await.unwrap();
+    let change = format!("UPDATE {} ", row(&spring)).replace(" WHERE", " SET updated_at = now() WHERE");
+    changing.execute(AssertSqlSafe(change)).await.unwrap();
+    let deletion = tokio::spawn(ada.delete(&spring.path).if_match(&spring.etag).into_future());
+    daybook_tests::somebody_waits_for_a_lock(&app.db).await;
+    changing.execute("COMMIT").await.unwrap();
+    let refused = deletion.await.unwrap();
+    refused.problem(StatusCode::PRECONDITION_FAILED, "precondition-failed");
+}
+
+#[tokio::test]
 async fn of_two_concurrent_deletions_of_one_version_one_is_refused() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
