@@ -22,8 +22,11 @@ async fn a_person_who_unfollowed_does_not_follow_again_by_commenting_or_creating
     let hers = grace.get(&thread).await.ok();
     assert_eq!((&hers["following"], &hers["read_seq"]), (&json!(false), &json!(3)));
 
-    // The creator has unfollowed; another event that names them as the creator does not change this.
+    // The creator has unfollowed; another event that names them as the creator does not change this. Nor does it notify
+    // a person who watches for new objects and has muted this one.
     ada.delete(&follow).await.ok();
+    grace.put("/watches/campaign").await.ok();
+    grace.put(&format!("{thread}/mute")).await.ok();
     let name = "Ada".to_owned();
     let as_ada = Context {
         actor: Actor::User { id: ada.id(), name },
@@ -37,6 +40,18 @@ async fn a_person_who_unfollowed_does_not_follow_again_by_commenting_or_creating
     tx.commit().await.unwrap();
     let theirs = ada.get(&thread).await.ok();
     assert_eq!((&theirs["following"], &theirs["last_seq"]), (&json!(false), &json!(4)));
+    assert!(grace.unread().await.is_empty());
+}
+
+#[tokio::test]
+async fn following_again_keeps_the_reason_for_which_a_person_follows() {
+    let app = TestApp::start().await;
+    let ada = app.member("ada", Role::Owner).await;
+    let grace = app.member("grace", Role::Member).await;
+    let (_, thread) = ada.campaign_with_thread("Spring").await;
+    ada.put(&format!("{thread}/follow")).await.ok();
+    grace.comment(&thread, "hm").await;
+    assert_eq!(ada.inbox().await["items"][0]["why"]["followed"], "creator");
 }
 
 #[tokio::test]

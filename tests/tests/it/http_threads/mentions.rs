@@ -60,6 +60,14 @@ async fn an_edit_notifies_each_added_person_once() {
 }
 
 #[tokio::test]
+async fn a_person_who_mentions_themselves_follows_like_any_author() {
+    let (_app, _, _, linus, thread) = scene().await;
+    linus.comment(&thread, "@linus will do it").await;
+    assert!(linus.unread().await.is_empty());
+    assert_eq!(linus.get(&thread).await.ok()["following"], true);
+}
+
+#[tokio::test]
 async fn a_mention_added_by_an_edit_respects_mutes_and_preferences() {
     let (_app, ada, grace, linus, thread) = scene().await;
     ada.comment(&thread, "Look").await;
@@ -178,6 +186,21 @@ async fn a_deleted_comment_leaves_a_long_count_from_any_position() {
     for (seq, left) in [(2, 11), (7, 10), (13, 9)] {
         delete(&ada, &thread, seq).await;
         assert_eq!(grace.inbox().await["items"][0]["unread_count"], left);
+    }
+}
+
+/// The list of counted messages must not grow without a limit in a thread that nobody reads.
+#[tokio::test]
+async fn only_the_newest_hundred_comments_can_leave_a_count() {
+    let (_app, ada, grace, _, thread) = scene().await;
+    grace.put(&format!("{thread}/follow")).await.ok();
+    for n in 0..102 {
+        ada.comment(&thread, &n.to_string()).await;
+    }
+    // The comments have the positions from 2 to 103; the newest hundred begin at 4.
+    for (seq, left) in [(2, 102), (3, 102), (4, 101), (103, 100)] {
+        delete(&ada, &thread, seq).await;
+        assert_eq!(grace.inbox().await["items"][0]["unread_count"], left, "{seq}");
     }
 }
 
