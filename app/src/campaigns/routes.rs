@@ -250,6 +250,16 @@ struct BulkChanges {
     changes: CampaignChanges,
 }
 
+impl BulkChanges {
+    fn checked(self) -> Result<Self> {
+        let ids = self.ids.len();
+        if !(1..=MAX_BULK).contains(&ids) {
+            return Err(Error::invalid("ids", format!("must be 1 to {MAX_BULK} ids, not {ids}")));
+        }
+        Ok(self)
+    }
+}
+
 /// The result of a bulk change.
 #[derive(Debug, Serialize, ToSchema)]
 struct BulkUpdated {
@@ -266,15 +276,29 @@ struct BulkUpdated {
     )
 )]
 async fn update_many(team: Team, Json(body): Json<BulkChanges>) -> Result<impl IntoResponse> {
-    let BulkChanges { ids, changes } = body;
-    if !(1..=MAX_BULK).contains(&ids.len()) {
-        return Err(Error::invalid(
-            "ids",
-            format!("must be 1 to {MAX_BULK} ids, not {}", ids.len()),
-        ));
-    }
+    let BulkChanges { ids, changes } = body.checked()?;
     let updated = team
         .write(async |tx| store::update_many(tx, &ids, changes.clone().into_active_model()).await)
         .await?;
     Ok(Json(BulkUpdated { updated }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_bulk_change_has_one_to_five_thousand_ids() {
+        let sent = |ids: usize| {
+            let ids: Vec<_> = (0..ids).map(|_| Uuid::now_v7()).collect();
+            let body: BulkChanges = serde_json::from_value(json!({"ids": ids, "changes": {"name": "x"}})).unwrap();
+            body.checked().map_err(|error| error.to_string())
+        };
+        assert_eq!(sent(1).unwrap().ids.len(), 1);
+        assert_eq!(sent(5_000).unwrap().ids.len(), 5_000);
+        assert_eq!(sent(0).unwrap_err(), "ids: must be 1 to 5000 ids, not 0");
+        assert_eq!(sent(5_001).unwrap_err(), "ids: must be 1 to 5000 ids, not 5001");
+    }
 }
