@@ -354,6 +354,7 @@ mod tests {
             None,
             Some("text/plain"),
             Some("application/jsonx"),
+            Some("application/xjson"),
             Some("application/json; charset=iso-8859-1"),
             Some("application/json;Charset=\"utf-16\""),
             Some("application/x-www-form-urlencoded"),
