@@ -7,6 +7,7 @@ use axum::routing::post;
 use daybook::prelude::*;
 use daybook::testing::TestDb;
 use daybook_tests::http::{Client, TestApp, sample_program};
+use daybook_tests::{Stage, eventually};
 use serde_json::{Value, json};
 
 /// Statements that the database refuses, each with the status of its answer, the problem's code, and what the wide event
@@ -194,4 +195,27 @@ async fn an_error_that_passes_the_databases_words_on_is_cut_there() {
         told.contains("the roster is broken") && !told.contains("SECRET"),
         "{told}"
     );
+}
+
+/// The pool doesn't ping its connections, so a transaction finds out that the one it was given is closed.
+#[tokio::test]
+async fn a_transaction_begins_after_the_database_has_closed_idle_connections() {
+    let stage = Stage::new().await;
+    for tx in [stage.begin().await, stage.begin().await] {
+        tx.commit().await.unwrap();
+    }
+    let mut owner = stage.db.owner().await;
+    eventually("the end of all other sessions", async || {
+        let ended: Vec<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
+        ended.is_empty()
+    })
+    .await;
+    stage.widget("w").await;
+    assert_eq!(stage.count("widgets").await, 1);
 }
