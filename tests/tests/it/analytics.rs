@@ -1,12 +1,10 @@
 //! Tests of the counts of events: each event is counted once in several deliveries, and a rebuild has the same result.
 
-use chrono::Timelike as _;
 use daybook::analytics::{count_events, rebuild};
 use daybook::events::Consumers;
 use daybook::jobs::{replay, replayable};
 use daybook::prelude::*;
-use daybook::tenancy::Database;
-use daybook_tests::jobs::{Shop, hire, quick};
+use daybook_tests::jobs::Shop;
 use daybook_tests::{eventually, widget};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -172,48 +170,4 @@ async fn rebuilding_counts_waits_for_a_slice_that_is_being_counted() {
     assert_eq!(rebuilding.await.unwrap().unwrap(), 3);
     shop.idle().await;
     assert_eq!(total(&shop).await, 3);
-}
-
-/// Connections may have any time zone.
-#[tokio::test]
-async fn a_day_is_a_day_in_utc_whatever_the_time_zone_of_the_database_is() {
-    let stage_program = || daybook_tests::jobs::program(Consumers::of([count_events::CONSUMER]).unwrap());
-    let shop = Shop::closed(stage_program()).await;
-    // In the first half of a day another day is a zone behind, in the second half one ahead.
-    let zone = if Utc::now().hour() < 11 {
-        "Etc/GMT+12"
-    } else {
-        "Etc/GMT-14"
-    };
-    shop.stage
-        .db
-        .owner()
-        .await
-        .execute(sqlx::AssertSqlSafe(format!(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone TO ''{zone}''', current_database()); END $$"
-        )))
-        .await
-        .unwrap();
-    // Its connections are opened after the change.
-    let database = Database::connect(shop.stage.db.options()).await.unwrap();
-    let database = stage_program().equip(database).unwrap();
-    let workers = hire(&shop.stage.db, &database, &quick()).await;
-    shop.began("analytics").await;
-    make(&shop, 2).await;
-    eventually("2 counted events", async || total(&shop).await == 2).await;
-    workers.stop().await;
-    let days = async || -> Vec<(bool, i64)> {
-        sqlx::query_as(
-            "SELECT c.day = (e.created_at AT TIME ZONE 'UTC')::date, c.events
-             FROM event_counts c CROSS JOIN (SELECT min(created_at) AS created_at FROM events) e",
-        )
-        .fetch_all(&mut shop.stage.team.connection().await)
-        .await
-        .unwrap()
-    };
-    assert_eq!(days().await, [(true, 2)]);
-    let tx = database.begin(&shop.stage.ada.context).await.unwrap();
-    rebuild(&tx).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(days().await, [(true, 2)]);
 }
