@@ -5,13 +5,21 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
+
+# A debug build of `daybook` has the feature `testing`, which the tests' crates enable: so `make run` and `make test`
+# share one build. A release build doesn't have it.
+DEBUG_FEATURES := --features testing
+# Sets of daybook's features that compile alone. The workspace's tests enable all features, so its build doesn't show
+# what is missing or unused without one. `default` is what a release has.
+FEATURE_SETS := none server cli private-postgres testing default
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start the service with a sample team; no set-up needed
-	$(CARGO) build --package daybook
+	$(CARGO) build --package daybook $(DEBUG_FEATURES)
 	$${CARGO_TARGET_DIR:-target}/debug/daybook dev
 
 .PHONY: test
@@ -39,9 +47,12 @@ test-packages:
 	fi
 
 .PHONY: lint
-lint: ## formatting, clippy and docs, with warnings as errors
+lint: ## formatting, clippy, single features and docs, with warnings as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	set -x; for set in $(FEATURE_SETS); do \
+		$(CARGO) clippy --package daybook --lib --no-default-features --features "$${set#none}" -- --deny warnings; \
+	done
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 .PHONY: fuzz
@@ -70,12 +81,12 @@ bench-packages:
 
 .PHONY: db-migrate
 db-migrate: ## apply pending migrations to DATABASE_URL, or to the private database
-	$(CARGO) run --quiet --package daybook -- migrate up
+	$(CARGO) run --quiet --package daybook $(DEBUG_FEATURES) -- migrate up
 
 .PHONY: db-rollback
 db-rollback: ## roll back the last migration
-	$(CARGO) run --quiet --package daybook -- migrate down
+	$(CARGO) run --quiet --package daybook $(DEBUG_FEATURES) -- migrate down
 
 .PHONY: db-status
 db-status: ## list applied and pending migrations
-	$(CARGO) run --quiet --package daybook -- migrate status
+	$(CARGO) run --quiet --package daybook $(DEBUG_FEATURES) -- migrate status

@@ -34,7 +34,8 @@ if ! "$venv/bin/schemathesis" --version >/dev/null 2>&1; then
 	"$venv/bin/pip" install --quiet --disable-pip-version-check --requirement fuzz/requirements.txt
 fi
 
-$CARGO build --package daybook
+# With `testing`, as `make run` builds it.
+$CARGO build --package daybook --features testing
 mkdir -p "$folder"
 DAYBOOK_DATA_DIR=$data DAYBOOK_BIND=127.0.0.1:$port "$target/debug/daybook" dev \
 	>"$folder/wide-events.ndjson" 2>"$folder/service.log" &

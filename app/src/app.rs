@@ -1,10 +1,13 @@
 //! Combines a program's models, migrations, routes and consumers.
 
+#[cfg(feature = "cli")]
 use std::pin::Pin;
 
 use crate::runs::entity as run;
+#[cfg(feature = "server")]
 use axum::Router;
 use sea_orm_migration::MigratorTrait;
+#[cfg(feature = "server")]
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::AuthParts;
@@ -12,13 +15,17 @@ use crate::error::{Error, Result};
 use crate::events::{Consumers, EventsParts, Sentences, Tracked};
 use crate::housekeeping::{self, Retention};
 use crate::jobs::{self, Job, Jobs, JobsParts};
+#[cfg(feature = "server")]
 use crate::server::{self, AppState};
 use crate::signals::{SignalHandlers, Signals};
 use crate::teams::with_words_of_access;
-use crate::tenancy::{Context, Database, Extensions, Migrations};
+#[cfg(feature = "cli")]
+use crate::tenancy::Context;
+use crate::tenancy::{Database, Extensions, Migrations};
 use crate::wide_events::WideEventConfig;
 
 /// A function that writes sample data into a team, on behalf of the people whose contexts it receives.
+#[cfg(feature = "cli")]
 pub type Seeder = for<'a> fn(&'a Database, &'a [Context]) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// A function that changes how wide events are made.
@@ -53,12 +60,14 @@ pub struct App {
     pub(crate) migrations: Migrations,
     pub(crate) sentences: Sentences,
     pub(crate) consumers: Option<Consumers>,
+    #[cfg(feature = "cli")]
     pub(crate) seeder: Option<Seeder>,
     jobs: Jobs,
     /// The error of the last job that could not be added. [`App::equip`] returns it.
     bad_job: Option<Error>,
     extensions: Extensions,
     wide_events: Option<ConfigureWideEvents>,
+    #[cfg(feature = "server")]
     routes: OpenApiRouter<AppState>,
 }
 
@@ -94,6 +103,7 @@ impl App {
 
     /// Adds routes below `/v1/teams/{team_id}`: an [`OpenApiRouter`], or a plain [`Router`], whose routes are not in
     /// the OpenAPI document.
+    #[cfg(feature = "server")]
     #[must_use]
     pub fn routes(mut self, routes: impl Into<OpenApiRouter<AppState>>) -> Self {
         self.routes = self.routes.merge(routes.into());
@@ -181,6 +191,7 @@ impl App {
     }
 
     /// Sets the function that writes sample data into the sample team of `daybook dev`.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub fn sample(mut self, seeder: Seeder) -> Self {
         self.seeder = Some(seeder);
@@ -241,6 +252,7 @@ impl App {
     }
 
     /// Returns the program's whole HTTP service, to be served, or called in a test.
+    #[cfg(feature = "server")]
     pub fn into_router(self, state: AppState) -> Router {
         server::router(state, self.routes)
     }

@@ -133,6 +133,9 @@
 //! - [`config`]: the settings. [`clock`]: the time, which tests can move. [`error`]: the errors and what a client
 //!   receives. [`testing`]: a team on its own database.
 //!
+//! [`postgres`] starts the private PostgreSQL server; it needs the feature `private-postgres`. [`campaigns`] and
+//! [`server`] need the feature `server`, [`testing`] the feature `testing`.
+//!
 //! Private modules: `app` composes the program, `cli` is its command line, `terminal` escapes what commands print,
 //! `text` cuts and cleans texts.
 
@@ -142,7 +145,9 @@ extern crate self as daybook;
 pub mod analytics;
 mod app;
 pub mod auth;
+#[cfg(feature = "server")]
 pub mod campaigns;
+#[cfg(feature = "cli")]
 mod cli;
 pub mod config;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -153,18 +158,24 @@ pub mod http;
 pub mod jobs;
 pub mod live;
 pub mod notifications;
+#[cfg(feature = "private-postgres")]
 pub mod postgres;
 pub mod prelude;
 pub mod runs;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod signals;
 pub mod stories;
 pub mod teams;
+#[cfg(feature = "cli")]
 mod terminal;
+#[cfg(feature = "testing")]
 pub mod testing;
 pub mod threads;
 
-pub use app::{App, Seeder};
+pub use app::App;
+#[cfg(feature = "cli")]
+pub use app::Seeder;
 /// Events, their consumers, and the `*_with_event` functions: the crate `daybook-events`.
 pub use daybook_events as events;
 /// Functions for a user's migrations: `enable_team_rls`, `for_each_team`.

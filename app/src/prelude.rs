@@ -39,6 +39,7 @@ pub use crate::http::{IfMatch, Json, Page, PageParams, Path, Problem, Query, Tea
 pub use crate::jobs::{
     ConsumerActions, Enqueue, Job, JobOptions, JobResult, JobSession, SessionSpec, badge, with_job_session,
 };
+#[cfg(feature = "server")]
 pub use crate::server::AppState;
 pub use crate::tenancy::{Actor, Context, Database, Person, Role, TeamTx};
 pub use crate::wide_events::{Sensitive, WideEvent, WideEventConfig, WideEventLayer};

@@ -5,8 +5,12 @@
 //! security: see `docs/analytics.md`.
 
 mod consumer;
+#[cfg(any(feature = "cli", feature = "testing"))]
 mod rebuild;
 mod store;
 
 pub use consumer::count_events;
+#[cfg(all(feature = "cli", not(feature = "testing")))]
+pub(crate) use rebuild::rebuild;
+#[cfg(feature = "testing")]
 pub use rebuild::rebuild;

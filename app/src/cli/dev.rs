@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use super::event_sentence::sentence;
 use super::outcome::Outcome;
 use super::output::{note_lines, stdout_is_terminal, wants_colours};
 use super::serve::{Stop, serve};
@@ -13,7 +14,7 @@ use crate::app::{App, Seeder};
 use crate::auth::{NewToken, mint};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::server::{sentence, wide_event_config};
+use crate::server::wide_event_config;
 use crate::teams::{NewMember, NewPerson, NewTeam, add_member, found_team};
 use crate::tenancy::{Actor, Context, Database, OwnTeam, Role};
 use crate::terminal::visible;

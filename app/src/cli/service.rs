@@ -12,12 +12,12 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
+use super::private_server::PrivatePostgres;
 use crate::app::App;
 use crate::config::{Config, JwtKey, MIN_SECRET_BYTES, Secret, read_secret_file};
 use crate::error::{Error, Result};
 use crate::housekeeping::Retention;
 use crate::jobs::{WorkerOptions, Workers};
-use crate::postgres::PrivatePostgres;
 use crate::tenancy::{Database, DatabaseOptions, ErasedNames, SYSTEM_TEAM, WorkerDatabase};
 
 /// The file to which a running service writes the address of its private cluster.

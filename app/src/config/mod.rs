@@ -32,6 +32,7 @@ mod settings;
 mod wide_events;
 
 pub use all::Config;
+#[cfg(feature = "cli")]
 pub(crate) use auth::MIN_SECRET_BYTES;
 pub use auth::{AuthConfig, JwtKey, PublicKey, PublicKeyAlgorithm};
 pub use connections::ConnectionsConfig;
@@ -41,9 +42,11 @@ pub use http::HttpConfig;
 pub use jobs::JobsConfig;
 pub use listed::credential_names;
 pub use live::LiveConfig;
+#[cfg(feature = "cli")]
 pub(crate) use process::DEFAULT_LOG_FILTER;
 pub use remote::RemoteConfig;
 pub use runs::RunsConfig;
+#[cfg(feature = "cli")]
 pub(crate) use secret_file::read_secret_file;
 pub use setting::{DefaultValue, EffectiveSetting, Secrecy, Setting, Source};
 pub use settings::{BadSetting, BadSettings, Secret};

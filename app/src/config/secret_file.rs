@@ -39,6 +39,7 @@ enum SecretFileFault {
 
 impl SecretFileError {
     /// Returns whether the file doesn't exist.
+    #[cfg(any(test, feature = "cli"))]
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self.fault, SecretFileFault::Missing)
     }

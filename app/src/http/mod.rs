@@ -5,6 +5,10 @@
 //! document. Routes are generic over their router's state ([`ServiceState`]), and take their [`Core`] from it. So
 //! this module and the slices don't depend on `server`, which puts them together.
 
+#[cfg_attr(
+    not(feature = "server"),
+    expect(dead_code, reason = "only the server adds a client to requests")
+)]
 mod client;
 mod core;
 mod extract;
@@ -13,10 +17,15 @@ mod record;
 mod team;
 
 pub use self::core::{Core, ServiceState};
-pub(crate) use client::{Client, Connection};
+pub(crate) use client::Client;
+#[cfg(feature = "server")]
+pub(crate) use client::Connection;
 pub use daybook_tenancy::http::Problem;
+#[cfg(feature = "server")]
 pub(crate) use daybook_tenancy::http::{StoredAnswer, set_request_id};
-pub(crate) use extract::{Acceptable, accepted, body_limit, media_type, moment};
+#[cfg(feature = "server")]
+pub(crate) use extract::body_limit;
+pub(crate) use extract::{Acceptable, accepted, media_type, moment};
 pub use extract::{ByteBudget, IfMatch, Json, MAX_PAGE_BYTES, Page, PageParams, Path, Query, Version};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use extract::{cursor_of, fuzz_cursor};

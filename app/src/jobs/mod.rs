@@ -44,6 +44,7 @@ mod queue_state;
 mod registration;
 mod registry;
 mod relay;
+#[cfg(any(feature = "cli", feature = "testing"))]
 mod replay;
 mod routes;
 mod schedule;
@@ -68,6 +69,9 @@ pub use parts::JobsParts;
 pub use queue::Workers;
 pub use queue_state::{JobFigures, Lag, LastWatched, OldestTransaction, Watched};
 pub use registry::Jobs;
+#[cfg(all(feature = "cli", not(feature = "testing")))]
+pub(crate) use replay::{forget_cursor, replay, replayable};
+#[cfg(feature = "testing")]
 pub use replay::{forget_cursor, replay, replayable};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use routes::fuzz_filters;
@@ -77,5 +81,8 @@ pub use session::{JobSession, with_job_session};
 pub use spec::SessionSpec;
 pub use store::{SessionFeedPage, StorySession, feed, of_story};
 pub use view::{ActionView, SessionView};
+#[cfg(all(feature = "cli", not(feature = "testing")))]
+pub(crate) use watch::watch_with;
+#[cfg(feature = "testing")]
 pub use watch::{watch, watch_with};
 pub use worker_options::WorkerOptions;

@@ -9,6 +9,7 @@ use super::consume::ConsumeEvents;
 use super::job::Job as _;
 use super::queue_state::{JobFigures, LastWatched, OldestTransaction, QUARANTINED, Watched};
 use super::relay;
+#[cfg(feature = "testing")]
 use super::worker_options::WorkerOptions;
 use crate::clock::Clock;
 use crate::error::Result;
@@ -18,6 +19,7 @@ use crate::tenancy::WorkerDatabase;
 ///
 /// # Errors
 /// Those of any database statement.
+#[cfg(feature = "testing")]
 pub async fn watch(workers: &WorkerDatabase) -> Result<Watched> {
     watch_with(workers, WorkerOptions::default().lost_after).await
 }

@@ -48,6 +48,9 @@ pub(crate) use fuzz::fuzz_lines;
 pub use new_run::{Ending, Failure, NewRun};
 pub use rebuilding::Rebuilt;
 pub use registry::{Runs, RunsOptions};
+#[cfg(not(feature = "testing"))]
+pub(crate) use retention::{RetentionAction, due_logs};
+#[cfg(feature = "testing")]
 pub use retention::{RetentionAction, due_logs};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use routes::fuzz_filters;

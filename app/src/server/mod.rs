@@ -16,6 +16,8 @@ mod uploads;
 mod wide_events;
 
 pub use connections::{ConnectionCounts, ConnectionLimits, Connections, raise_descriptor_limit};
-pub use router::{router, worker_router};
+pub(crate) use router::router;
+#[cfg(feature = "cli")]
+pub(crate) use router::worker_router;
 pub use state::AppState;
-pub use wide_events::{event_schema, sentence, wide_event_config};
+pub use wide_events::{event_schema, wide_event_config};

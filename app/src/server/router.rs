@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::{jobs, live, notifications, runs, stories, teams, threads};
 
 /// Returns the routes of a process that only runs jobs: health, metrics and runs.
-pub fn worker_router(state: AppState) -> Router {
+#[cfg(feature = "cli")]
+pub(crate) fn worker_router(state: AppState) -> Router {
     let (router, _) = OpenApiRouter::new()
         .merge(health::routes())
         .merge(metrics::routes())
@@ -23,7 +24,7 @@ pub fn worker_router(state: AppState) -> Router {
 }
 
 /// Returns the whole service: Daybook's routes, `team_routes` next to them, and the layers around both.
-pub fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
+pub(crate) fn router(state: AppState, team_routes: OpenApiRouter<AppState>) -> Router {
     let team = OpenApiRouter::new()
         .merge(threads::routes())
         .merge(notifications::routes())

@@ -12,6 +12,9 @@
 //! Topics are opaque here: each module names its own ([`SignalTopic`]).
 
 mod bridge;
+#[cfg(not(feature = "testing"))]
+mod channel;
+#[cfg(feature = "testing")]
 pub mod channel;
 mod handlers;
 mod mailbox;

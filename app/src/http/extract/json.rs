@@ -1,8 +1,11 @@
 //! JSON bodies.
 
+#[cfg(any(test, feature = "server"))]
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, OptionalFromRequest, Request};
+#[cfg(any(test, feature = "server"))]
+use axum::extract::DefaultBodyLimit;
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -36,6 +39,7 @@ pub struct BodyLimit(pub usize);
 
 /// Returns a layer that limits the size of a body that extractors read. The extractor reports the error, as a problem
 /// document like any other.
+#[cfg(any(test, feature = "server"))]
 pub fn body_limit(bytes: usize) -> (Extension<BodyLimit>, DefaultBodyLimit) {
     (Extension(BodyLimit(bytes)), DefaultBodyLimit::max(bytes))
 }

@@ -31,6 +31,7 @@ pub(crate) use accept::{Acceptable, accepted};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use fuzz::{cursor_of, fuzz_cursor};
 pub use json::Json;
+#[cfg(feature = "server")]
 pub(crate) use json::body_limit;
 pub(crate) use json::media_type;
 pub(crate) use moment::moment;

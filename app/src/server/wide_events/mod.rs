@@ -1,14 +1,12 @@
-//! The service's wide events: their fields, schema and text form.
+//! The service's wide events: their fields and schema.
 //!
 //! The crate of wide events doesn't depend on teams or the database; this module connects them.
 
 mod schema;
-mod sentence;
 
 use axum::http::HeaderName;
 
 pub use schema::event_schema;
-pub use sentence::sentence;
 
 use crate::config::WideEventsConfig;
 use crate::error::{Error, Result};

@@ -15,7 +15,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Returns `10:30:00 POST /v1/teams/…/campaigns answered 201 in 12.3 ms · a person recorded 1 event · 6 round trips,
 /// 9.8 ms in the database`, in colours if `coloured`.
-pub fn sentence(event: &Fields, coloured: bool) -> String {
+pub(super) fn sentence(event: &Fields, coloured: bool) -> String {
     let text = |path| event.get(path).and_then(Value::as_str).map(printable);
     let number = |path| event.get(path).and_then(Value::as_u64);
     let outcome = text("outcome").unwrap_or_default();
