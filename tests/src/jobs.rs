@@ -7,7 +7,7 @@ use daybook::App;
 use daybook::events::Consumers;
 use daybook::jobs::{WorkerOptions, Workers};
 use daybook::prelude::*;
-use daybook::tenancy::{Database, DatabaseOptions, WorkerDatabase};
+use daybook::tenancy::{Database, WorkerDatabase};
 use daybook::testing::TestDb;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -128,20 +128,16 @@ pub fn program(consumers: Consumers) -> App {
 /// Returns options with shorter times than in production. The times are still long enough that a slow machine doesn't
 /// make a worker look lost.
 pub fn quick() -> WorkerOptions {
-    WorkerOptions {
-        concurrency: 4,
-        lost_after: Duration::from_secs(10),
-        grace: Duration::from_millis(300),
-        poll: Duration::from_millis(200),
-    }
+    WorkerOptions::default()
+        .concurrency(4)
+        .lost_after(Duration::from_secs(10))
+        .grace(Duration::from_millis(300))
+        .poll(Duration::from_millis(200))
 }
 
 /// Returns options like [`quick`], for tests in which a worker dies.
 pub fn short_lost_timeout() -> WorkerOptions {
-    WorkerOptions {
-        lost_after: Duration::from_secs(2),
-        ..quick()
-    }
+    quick().lost_after(Duration::from_secs(2))
 }
 
 /// Starts workers for a database.
@@ -181,10 +177,7 @@ impl Shop {
     /// Starts without workers, so that enqueued jobs wait.
     pub async fn closed(program: App) -> Self {
         let db = TestDb::with_migrations(migrations()).await;
-        let options = DatabaseOptions {
-            max_connections: 8,
-            ..db.options()
-        };
+        let options = db.options().max_connections(8);
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
         let team = db.team("Acme").await;
         let ada = team.member("ada", Role::Owner).await;

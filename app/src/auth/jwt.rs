@@ -213,6 +213,7 @@ fn to_timestamp(seconds: &serde_json::Number) -> DateTime<Utc> {
 
 /// The claims of a token to be created.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NewToken {
     /// `sub`: the person on whose behalf the token's holder acts.
     pub subject: String,
@@ -233,6 +234,27 @@ impl NewToken {
             email: None,
             acting: None,
         }
+    }
+
+    /// Sets the person's name in sentences.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the person's e-mail address.
+    #[must_use]
+    pub fn email(mut self, email: impl Into<String>) -> Self {
+        self.email = Some(email.into());
+        self
+    }
+
+    /// Sets the person who acts on the subject's behalf.
+    #[must_use]
+    pub fn acting(mut self, acting: ActingPerson) -> Self {
+        self.acting = Some(acting);
+        self
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
 /// The owner of a credential, before the database has confirmed that they belong to the team.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Principal {
     /// A person with a JWT.
     User(UserPrincipal),

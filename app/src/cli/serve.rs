@@ -135,11 +135,9 @@ pub(super) async fn serve(
     let live = Live::start(
         &database,
         direct,
-        LiveOptions {
-            max_sockets: config.live.max_sockets,
-            allowed_origins: config.live.allowed_origins.clone(),
-            ..LiveOptions::default()
-        },
+        LiveOptions::default()
+            .max_sockets(config.live.max_sockets)
+            .allowed_origins(config.live.allowed_origins.clone()),
     )?;
     let state = AppState::new(
         database.clone(),

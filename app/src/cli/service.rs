@@ -110,22 +110,19 @@ impl Server {
     pub(super) async fn start_workers(&self, config: &Config, database: &Database) -> Result<(Workers, Database)> {
         let workers = self.workers().await?;
         let concurrency = config.jobs.concurrency;
-        let options = DatabaseOptions {
-            max_connections: u32::try_from(concurrency).unwrap_or(u32::MAX).saturating_add(2),
-            statement_timeout: None,
-            ..self.app.clone()
-        };
-        let worker_options = WorkerOptions {
-            concurrency,
-            lost_after: config.jobs.lost_after,
-            grace: config.jobs.grace,
-            ..WorkerOptions::default()
-        };
-        let retention = Retention {
-            sessions_days: config.jobs.keep_days,
-            seal_runs_after_days: config.runs.seal_after_days,
-            run_logs_days: config.runs.keep_days,
-        };
+        let options = self
+            .app
+            .clone()
+            .max_connections(u32::try_from(concurrency).unwrap_or(u32::MAX).saturating_add(2))
+            .statement_timeout(None);
+        let worker_options = WorkerOptions::default()
+            .concurrency(concurrency)
+            .lost_after(config.jobs.lost_after)
+            .grace(config.jobs.grace);
+        let retention = Retention::default()
+            .sessions_days(config.jobs.keep_days)
+            .seal_runs_after_days(config.runs.seal_after_days)
+            .run_logs_days(config.runs.keep_days);
         let database = retention.attach(database.beside(options).await?);
         let workers = Workers::start(&database, &workers, &worker_options).await?;
         Ok((workers, database))
@@ -166,19 +163,17 @@ impl Server {
 }
 
 fn options(config: &Config, connect: PgConnectOptions, assume_app_role: bool) -> DatabaseOptions {
-    DatabaseOptions {
-        assume_app_role,
-        max_connections: config.database.pool_size,
-        statement_cache: config.database.statement_cache,
-        strict_roles: config.database.strict_roles,
-        erased_names: match config.database.erased_pseudonyms {
+    DatabaseOptions::new(connect)
+        .assume_app_role(assume_app_role)
+        .max_connections(config.database.pool_size)
+        .statement_cache(config.database.statement_cache)
+        .strict_roles(config.database.strict_roles)
+        .erased_names(match config.database.erased_pseudonyms {
             true => ErasedNames::Pseudonym,
             false => ErasedNames::Keep,
-        },
+        })
         // The statement of a request that timed out ends in the database, too.
-        statement_timeout: Some(config.http.request_timeout),
-        ..DatabaseOptions::new(connect)
-    }
+        .statement_timeout(Some(config.http.request_timeout))
 }
 
 /// Runs `work` with the program's database. If a server was started for it, that is stopped again.

@@ -15,6 +15,7 @@ use super::wide_events::WideEventsConfig;
 
 /// All settings of the service.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
     /// How requests are received and limited.
     pub http: HttpConfig,

@@ -14,6 +14,7 @@ const MIN_RSA_DER_BYTES: usize = 268;
 
 /// The settings of authentication.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AuthConfig {
     /// The key that verifies JWTs. None: only API keys are accepted.
     pub key: Option<JwtKey>,
@@ -24,8 +25,20 @@ pub struct AuthConfig {
     pub audience: Option<String>,
 }
 
+impl AuthConfig {
+    /// Creates settings with a key and the `iss` that tokens must have, for tokens without an audience.
+    pub fn new(key: Option<JwtKey>, issuer: impl Into<String>) -> Self {
+        Self {
+            key,
+            issuer: issuer.into(),
+            audience: None,
+        }
+    }
+}
+
 /// The key that verifies JWTs. It determines the algorithm, so that a token can't choose another one.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum JwtKey {
     /// HS256. A program that knows the secret can create tokens, as `daybook token` does.
     Secret(Secret),
@@ -35,6 +48,7 @@ pub enum JwtKey {
 
 /// A public key that has been read and checked.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PublicKey {
     /// The key, as PEM.
     pub pem: String,
@@ -44,6 +58,7 @@ pub struct PublicKey {
 
 /// The algorithm that a public key verifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublicKeyAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256; RSA keys of at least 2048 bits.
     Rs256,

@@ -6,6 +6,7 @@ use super::settings::Settings;
 
 /// The limits of connections. Together with [`HttpConfig`](super::HttpConfig) these are the limits of one process.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConnectionsConfig {
     /// Maximum number of connections of a process. None: half of the descriptors that it may open.
     pub max: Option<usize>,

@@ -13,6 +13,7 @@ const POSTGRES_URL: &str = "a URL as in postgres://user:password@host:5432/name,
 
 /// The settings of the database.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DatabaseConfig {
     /// The server. None: the service runs a private cluster in its data folder. This login migrates, and may own the
     /// tables.

@@ -8,6 +8,7 @@ use super::settings::Settings;
 
 /// The settings of HTTP.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct HttpConfig {
     /// The address on which the service listens.
     pub bind: SocketAddr,

@@ -6,6 +6,7 @@ use super::settings::Settings;
 
 /// The settings of background jobs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct JobsConfig {
     /// Maximum number of jobs that a process runs at the same time.
     pub concurrency: usize,

@@ -4,6 +4,7 @@ use super::settings::Settings;
 
 /// The settings of live sockets.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LiveConfig {
     /// Whether the process listens for signals of other processes. Otherwise it polls.
     pub listen: bool,

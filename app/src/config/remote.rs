@@ -4,6 +4,7 @@ use super::settings::{Secret, Settings};
 
 /// The service that commands connect to.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RemoteConfig {
     /// Its URL, without a slash at the end. None: the address on which `serve` listens.
     pub url: Option<String>,

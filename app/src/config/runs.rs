@@ -6,6 +6,7 @@ use super::settings::Settings;
 
 /// The settings of runs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RunsConfig {
     /// The folder of the logs. None: `storage` in the data folder.
     pub storage: Option<PathBuf>,

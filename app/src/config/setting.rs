@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The declaration of a setting: everything about it except for the code that parses its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
@@ -29,6 +30,7 @@ impl Setting {
 
 /// The value of a setting that isn't set.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DefaultValue {
     /// No value. Then the service doesn't do what the setting is for.
     None,
@@ -40,6 +42,7 @@ pub enum DefaultValue {
 
 /// Who may see a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Secrecy {
     /// Everybody.
     Public,
@@ -53,6 +56,7 @@ pub enum Secrecy {
 
 /// Where a setting's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// It isn't set.
     Default,
@@ -74,6 +78,7 @@ impl fmt::Display for Source {
 
 /// A setting with the value that the service uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EffectiveSetting {
     /// Its declaration.
     pub setting: Setting,

@@ -34,6 +34,7 @@ impl fmt::Debug for Secret {
 
 /// One invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BadSetting {
     /// The variable's name.
     pub name: &'static str,

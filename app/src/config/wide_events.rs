@@ -9,6 +9,7 @@ const MIN_KEY_BYTES: usize = 16;
 
 /// The settings of wide events.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct WideEventsConfig {
     /// The service's name in events.
     pub service: String,

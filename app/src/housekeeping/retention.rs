@@ -17,6 +17,7 @@ const MAX_EFFECT_AGE_DAYS: i32 = 90;
 
 /// How long data is kept. `App::equip` attaches the default, and a process with workers the configured one.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Retention {
     /// Days after their end until job sessions and their actions are deleted.
     pub sessions_days: u32,
@@ -33,6 +34,29 @@ impl Default for Retention {
             seal_runs_after_days: 7,
             run_logs_days: 90,
         }
+    }
+}
+
+impl Retention {
+    /// Sets the days after their end until job sessions and their actions are deleted.
+    #[must_use]
+    pub fn sessions_days(mut self, sessions_days: u32) -> Self {
+        self.sessions_days = sessions_days;
+        self
+    }
+
+    /// Sets the days after a run's end until its log is compressed.
+    #[must_use]
+    pub fn seal_runs_after_days(mut self, seal_runs_after_days: u32) -> Self {
+        self.seal_runs_after_days = seal_runs_after_days;
+        self
+    }
+
+    /// Sets the days after a run's end until its log is deleted.
+    #[must_use]
+    pub fn run_logs_days(mut self, run_logs_days: u32) -> Self {
+        self.run_logs_days = run_logs_days;
+        self
     }
 }
 

@@ -6,6 +6,7 @@ use super::heartbeat::Heartbeat;
 
 /// The settings of a process's workers.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct WorkerOptions {
     /// Maximum number of jobs that run at the same time.
     pub concurrency: usize,
@@ -30,6 +31,34 @@ impl Default for WorkerOptions {
 }
 
 impl WorkerOptions {
+    /// Sets the maximum number of jobs that run at the same time.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Sets the time without a heartbeat after which a worker or session counts as lost.
+    #[must_use]
+    pub fn lost_after(mut self, lost_after: Duration) -> Self {
+        self.lost_after = lost_after;
+        self
+    }
+
+    /// Sets how long running jobs may go on when the process stops.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets the maximum polling interval for work that no signal announced.
+    #[must_use]
+    pub fn poll(mut self, poll: Duration) -> Self {
+        self.poll = poll;
+        self
+    }
+
     /// Returns the heartbeat interval of workers and sessions: a quarter of `lost_after`.
     pub fn heartbeat(&self) -> Heartbeat {
         Heartbeat::within(self.lost_after)

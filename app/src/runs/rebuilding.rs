@@ -14,6 +14,7 @@ const PAGE: u64 = 500;
 
 /// The result of rebuilding a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Rebuilt {
     /// The new summary has the same bytes as the stored one.
     Same,

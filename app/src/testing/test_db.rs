@@ -53,10 +53,7 @@ impl TestDb {
 
     /// Opens the service's [`Database`] with these consumers and a [`Recording`].
     pub async fn database_with(&self, consumers: Consumers) -> Database {
-        let options = DatabaseOptions {
-            max_connections: 4,
-            ..self.options()
-        };
+        let options = self.options().max_connections(4);
         self.connect(options, consumers).await
     }
 

@@ -14,6 +14,7 @@ pub type RequestRetry =
 
 /// What to do with the failures of isolated consumers after they are stored.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum IsolatedFailures {
     /// Nothing.
     Keep,

@@ -19,6 +19,7 @@ use daybook_tenancy::error::{Error, Result};
 
 /// What events may record of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FieldPolicy {
     /// Its values. Events keep them forever.
     Track,
@@ -136,6 +137,7 @@ impl Event {
 
 /// The tracked columns that an event records.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Track<C> {
     /// All columns that the model's policy allows.
     All,

@@ -23,6 +23,7 @@ pub type Writing<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// How the run-time pool connects.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DatabaseOptions {
     /// The server and the login.
     pub connect: PgConnectOptions,
@@ -73,6 +74,62 @@ impl DatabaseOptions {
             erased_names: ErasedNames::Keep,
             clock: Clock::system(),
         }
+    }
+
+    /// Sets whether to switch to the role `daybook_app` when a connection is opened.
+    #[must_use]
+    pub fn assume_app_role(mut self, assume_app_role: bool) -> Self {
+        self.assume_app_role = assume_app_role;
+        self
+    }
+
+    /// Sets the maximum number of connections.
+    #[must_use]
+    pub fn max_connections(mut self, max_connections: u32) -> Self {
+        self.max_connections = max_connections;
+        self
+    }
+
+    /// Sets how long a caller waits for a free connection.
+    #[must_use]
+    pub fn acquire_timeout(mut self, acquire_timeout: Duration) -> Self {
+        self.acquire_timeout = acquire_timeout;
+        self
+    }
+
+    /// Sets whether connections keep prepared statements.
+    #[must_use]
+    pub fn statement_cache(mut self, statement_cache: bool) -> Self {
+        self.statement_cache = statement_cache;
+        self
+    }
+
+    /// Sets how long a statement may take; `None` for no limit.
+    #[must_use]
+    pub fn statement_timeout(mut self, statement_timeout: Option<Duration>) -> Self {
+        self.statement_timeout = statement_timeout;
+        self
+    }
+
+    /// Sets whether to refuse a login that is a superuser.
+    #[must_use]
+    pub fn strict_roles(mut self, strict_roles: bool) -> Self {
+        self.strict_roles = strict_roles;
+        self
+    }
+
+    /// Sets the name that is shown for people who were erased.
+    #[must_use]
+    pub fn erased_names(mut self, erased_names: ErasedNames) -> Self {
+        self.erased_names = erased_names;
+        self
+    }
+
+    /// Sets the time of day, which tests can move.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 }
 

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 
 /// The credential with which a caller enters a team. The database checks whether it gives access.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Credential {
     /// A person, identified by a token.
     Person {

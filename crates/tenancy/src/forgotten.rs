@@ -49,6 +49,7 @@ pub const ADVICE: &str = "call commit() when the work is done, or rollback() to 
 
 /// The reaction to a forgotten commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum ForgottenCommits {
     /// A warning, and an error in the wide event.
     #[default]

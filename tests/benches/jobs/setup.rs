@@ -56,10 +56,7 @@ impl Bench {
         let owner = sqlx::ConnectOptions::disable_statement_logging(postgres.owner_options());
         let program = program(Consumers::none());
         program.migrations().up(&owner).await.unwrap();
-        let options = DatabaseOptions {
-            max_connections: 16,
-            ..DatabaseOptions::new(owner.clone())
-        };
+        let options = DatabaseOptions::new(owner.clone()).max_connections(16);
         let database = program.equip(Database::connect(options).await.unwrap()).unwrap();
         let team_id = found_team(
             &database,
@@ -89,10 +86,7 @@ impl Bench {
 
     /// Returns another pool for the same database, with these consumers.
     pub(crate) async fn with_consumers(&self, consumers: Consumers) -> Database {
-        let options = DatabaseOptions {
-            max_connections: 16,
-            ..DatabaseOptions::new(self.owner.clone())
-        };
+        let options = DatabaseOptions::new(self.owner.clone()).max_connections(16);
         program(consumers)
             .equip(Database::connect(options).await.unwrap())
             .unwrap()
@@ -100,10 +94,7 @@ impl Bench {
 
     /// Returns the same database with two connections: one returns to the pool while the other is used.
     pub(crate) async fn with_two_connections(&self) -> Database {
-        let options = DatabaseOptions {
-            max_connections: 2,
-            ..DatabaseOptions::new(self.owner.clone())
-        };
+        let options = DatabaseOptions::new(self.owner.clone()).max_connections(2);
         self.database.beside(options).await.unwrap()
     }
 
@@ -111,10 +102,7 @@ impl Bench {
         let workers = WorkerDatabase::connect(self.owner.clone(), WorkerOptions::CONNECTIONS)
             .await
             .unwrap();
-        let options = WorkerOptions {
-            concurrency: CONCURRENCY,
-            ..WorkerOptions::default()
-        };
+        let options = WorkerOptions::default().concurrency(CONCURRENCY);
         Workers::start(&self.database, &workers, &options).await.unwrap()
     }
 

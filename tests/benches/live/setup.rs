@@ -56,10 +56,7 @@ impl Bench {
         let owner = postgres.owner_options();
         let program = program();
         program.migrations().up(&owner).await.unwrap();
-        let options = DatabaseOptions {
-            max_connections: CONNECTIONS,
-            ..DatabaseOptions::new(owner.clone())
-        };
+        let options = DatabaseOptions::new(owner.clone()).max_connections(CONNECTIONS);
         let database = program
             .equip(Database::connect(options.clone()).await.unwrap())
             .unwrap();

@@ -61,10 +61,7 @@ impl Bench {
         migrations.add::<campaigns::Migrator>();
         migrations.up(&owner).await.unwrap();
 
-        let options = DatabaseOptions {
-            max_connections: CONNECTIONS,
-            ..DatabaseOptions::new(owner.clone())
-        };
+        let options = DatabaseOptions::new(owner.clone()).max_connections(CONNECTIONS);
         let sentences = Sentences::default().with::<campaign::Model>();
         let without_consumers = EventsParts {
             sentences,

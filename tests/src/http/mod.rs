@@ -24,7 +24,7 @@ use chrono::TimeDelta;
 use daybook::App;
 use daybook::auth::{ActingPerson, Authenticator, NewToken, mint};
 use daybook::campaigns::{self, campaign};
-use daybook::config::{AuthConfig, Config, ConnectionsConfig, HttpConfig, JwtKey, Secret, WideEventsConfig};
+use daybook::config::{AuthConfig, Config, ConnectionsConfig, JwtKey, Secret, WideEventsConfig};
 use daybook::events::Consumers;
 use daybook::jobs::JobsParts;
 use daybook::live::{Live, LiveOptions};
@@ -65,11 +65,7 @@ pub fn sample_program() -> App {
 
 /// Returns the configuration of the trusted token issuer.
 pub fn auth_config() -> AuthConfig {
-    AuthConfig {
-        key: Some(JwtKey::Secret(Secret::new(SECRET))),
-        issuer: ISSUER.to_owned(),
-        audience: None,
-    }
+    AuthConfig::new(Some(JwtKey::Secret(Secret::new(SECRET))), ISSUER)
 }
 
 /// The whole service with one team, Acme, on its own database.
@@ -97,10 +93,7 @@ impl TestApp {
     /// Starts without any people.
     pub async fn start() -> Self {
         let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
-        let options = DatabaseOptions {
-            max_connections: 6,
-            ..db.options()
-        };
+        let options = db.options().max_connections(6);
         Self::start_with(db, options).await
     }
 
@@ -154,13 +147,12 @@ impl TestApp {
         let runs = Runs::new(run_options(&storage), database.clock().clone());
         let database = JobsParts::update(database, |parts| parts.wide_events = Some(wide_events.clone())).unwrap();
         let database = runs.clone().attach(database);
-        let http = HttpConfig {
-            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            body_limit_bytes: BODY_LIMIT_BYTES,
-            request_timeout,
-            write_timeout: Duration::from_secs(30),
-            connections: ConnectionsConfig::default(),
-        };
+        let mut http = Config::from_lookup(&|_| None).unwrap().http;
+        http.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        http.body_limit_bytes = BODY_LIMIT_BYTES;
+        http.request_timeout = request_timeout;
+        http.write_timeout = Duration::from_secs(30);
+        http.connections = ConnectionsConfig::default();
         let authenticator = Authenticator::new(&auth_config()).unwrap();
         let direct = (!live.ignore_signals).then_some(direct);
         let live = Live::start(&database, direct, live).unwrap();
@@ -248,10 +240,7 @@ impl TestApp {
 
 /// Returns the service's options, with a smaller write-ahead log.
 pub fn run_options(storage: &TempDir) -> RunsOptions {
-    RunsOptions {
-        segment_bytes: 8 << 20,
-        ..RunsOptions::new(storage.path(), "http://elsewhere.test")
-    }
+    RunsOptions::new(storage.path(), "http://elsewhere.test").segment_bytes(8 << 20)
 }
 
 /// Returns the service's default configuration of wide events.
@@ -266,13 +255,10 @@ pub fn token(token: &NewToken) -> String {
 
 /// Returns a token of `subject` that `acting` uses.
 pub fn impersonation(acting: &str, subject: &str) -> String {
-    token(&NewToken {
-        acting: Some(ActingPerson {
-            issuer: ISSUER.to_owned(),
-            subject: acting.to_owned(),
-        }),
-        ..NewToken::new(subject)
-    })
+    token(&NewToken::new(subject).acting(ActingPerson {
+        issuer: ISSUER.to_owned(),
+        subject: acting.to_owned(),
+    }))
 }
 
 /// A client with or without a credential, and the team whose paths it requests.

@@ -7,7 +7,6 @@ use axum::http::{Method, StatusCode};
 use axum::routing::{any, post};
 use daybook::prelude::*;
 use daybook::server::event_schema;
-use daybook::tenancy::DatabaseOptions;
 use daybook::testing::TestDb;
 use daybook::wide_events::{EventSchema, HashKey, Redaction, Treatment};
 use daybook_tests::http::{Client, TestApp, sample_program};
@@ -59,10 +58,7 @@ async fn start_with_failing_routes(request_timeout: Duration) -> (TestApp, Clien
         .route("/hangs", any(hangs));
     let program = sample_program().routes(routes);
     let db = TestDb::with_migrations(program.migrations().clone()).await;
-    let options = DatabaseOptions {
-        max_connections: 4,
-        ..db.options()
-    };
+    let options = db.options().max_connections(4);
     let app = TestApp::start_within(request_timeout, program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     (app, ada)

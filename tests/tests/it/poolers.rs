@@ -129,13 +129,11 @@ async fn many_teams_share_two_server_connections_and_nothing_else() {
     })
     .await;
 
-    let options = DatabaseOptions {
-        assume_app_role: false,
-        statement_cache: false,
-        strict_roles: true,
-        max_connections: 12,
-        ..DatabaseOptions::new(pooler.options(&db))
-    };
+    let options = DatabaseOptions::new(pooler.options(&db))
+        .assume_app_role(false)
+        .statement_cache(false)
+        .strict_roles(true)
+        .max_connections(12);
     let app = TestApp::start_with(db.clone(), options).await;
     assert_eq!(
         app.anonymous().at(Method::GET, "/readyz").await.ok(),

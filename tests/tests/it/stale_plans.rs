@@ -4,7 +4,6 @@ use axum::http::{Method, StatusCode};
 use daybook::Error;
 use daybook::events::Consumers;
 use daybook::prelude::*;
-use daybook::tenancy::DatabaseOptions;
 use daybook_tests::http::TestApp;
 use daybook_tests::jobs::{Note, Shop};
 use daybook_tests::{Stage, eventually};
@@ -141,10 +140,7 @@ async fn an_unsupported_statement_is_not_retried() {
 async fn no_client_sees_a_column_change_its_type_or_be_added() {
     let db =
         daybook::testing::TestDb::with_migrations(daybook_tests::http::sample_program().migrations().clone()).await;
-    let options = DatabaseOptions {
-        max_connections: 3,
-        ..db.options()
-    };
+    let options = db.options().max_connections(3);
     let app = TestApp::start_with(db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     let grace = app.member("grace", Role::Member).await;

@@ -14,6 +14,7 @@ const ANY: &str = "*";
 
 /// The kinds of occurrences that may notify a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Occasion {
     /// An event in a thread that the person follows, or a new object of a type that the person watches.
     Event(EventType),

@@ -7,6 +7,7 @@ use daybook_run_log::OpenFilesLimits;
 
 /// The options of a process's run logs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RunsOptions {
     /// The folder of the logs.
     pub storage: PathBuf,
@@ -51,6 +52,13 @@ impl RunsOptions {
             max_readers: (1_000, 500),
             lease: Duration::from_secs(15),
         }
+    }
+
+    /// Sets the size of a segment of the write-ahead log, in bytes.
+    #[must_use]
+    pub fn segment_bytes(mut self, segment_bytes: u64) -> Self {
+        self.segment_bytes = segment_bytes;
+        self
     }
 
     /// Sets the maximum number of readers, and of readers of one team.

@@ -12,6 +12,7 @@ const WRITE_TIMEOUTS_PER_PIECE: u32 = 4;
 
 /// The limits of a process's connections.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConnectionLimits {
     /// Maximum number of connections.
     pub max: usize,

@@ -22,6 +22,7 @@ const MAX_NAME_CHARS: usize = 200;
 /// The role of a key. A key can't be an owner: owners are people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum KeyRole {
     /// May read.
     Viewer,

@@ -153,6 +153,7 @@ fn thread_row(row: &PgRow) -> Result<ThreadRow> {
 
 /// A range of a thread's messages, by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Window {
     /// Messages above `after` and below `before`, oldest first.
     Forward {

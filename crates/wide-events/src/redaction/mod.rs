@@ -81,6 +81,7 @@ const SECRET_PARAMETERS: [&str; 13] = [
 
 /// How redaction changes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Treatment {
     /// Keeps only a form of the value: `a***@e***.com`, `4***1111`, `203.0.113.***`, `s***t`.
     Mask,

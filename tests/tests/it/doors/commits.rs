@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use axum::routing::post;
 use daybook::App;
 use daybook::prelude::*;
-use daybook::tenancy::{DatabaseOptions, ForgottenCommits};
+use daybook::tenancy::ForgottenCommits;
 use daybook::testing::TestDb;
 use daybook_tests::http::{Client, TestApp, sample_program};
 use daybook_tests::{campaign, eventually};
@@ -93,10 +93,7 @@ fn program() -> App {
 async fn service() -> (TestApp, Client) {
     let program = program();
     let db = TestDb::with_migrations(program.migrations().clone()).await;
-    let options = DatabaseOptions {
-        max_connections: 4,
-        ..db.options()
-    };
+    let options = db.options().max_connections(4);
     let app = TestApp::start_as(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     (app, ada)

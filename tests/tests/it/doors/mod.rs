@@ -22,7 +22,6 @@ use daybook::jobs::Workers;
 use daybook::json::MAX_JSON_DEPTH;
 use daybook::notifications::send_notifications;
 use daybook::prelude::*;
-use daybook::tenancy::DatabaseOptions;
 use daybook::testing::TestDb;
 use daybook::threads::post_to_thread;
 use daybook_tests::http::{Client, TestApp};
@@ -125,10 +124,7 @@ impl Office {
             .consumers(Consumers::of(consumers).unwrap())
             .job::<Carry>();
         let db = TestDb::with_migrations(program.migrations().clone()).await;
-        let options = DatabaseOptions {
-            max_connections: 8,
-            ..db.options()
-        };
+        let options = db.options().max_connections(8);
         let app = TestApp::start_as(program, db, options).await;
         let ada = app.member("ada", Role::Owner).await;
         let grace = app.member("grace", Role::Member).await;

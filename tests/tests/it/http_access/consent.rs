@@ -21,11 +21,7 @@ async fn an_invitation_reveals_nothing_about_the_person() {
     let app = TestApp::start().await;
     let ada = app.member("ada", Role::Owner).await;
     // Ada has her own name and address.
-    let hers = NewToken {
-        name: Some("Ada Lovelace".to_owned()),
-        email: Some("ada@acme.example".to_owned()),
-        ..NewToken::new("ada")
-    };
+    let hers = NewToken::new("ada").name("Ada Lovelace").email("ada@acme.example");
     app.bearer(token(&hers)).at(Method::GET, "/v1/me").await.ok();
     let beta = app.db.team("Beta").await;
     let bob = app.member_of(&beta, "bob", Role::Owner).await;

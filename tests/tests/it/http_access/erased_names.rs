@@ -2,7 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use daybook::events::{Consumers, events_by_id};
-use daybook::tenancy::{Context, DatabaseOptions, ErasedNames, Role};
+use daybook::tenancy::{Context, ErasedNames, Role};
 use daybook::testing::TestDb;
 use daybook_tests::http::{TestApp, impersonation, sample_program};
 use daybook_tests::live::LiveClient;
@@ -12,11 +12,7 @@ use serde_json::{Value, json};
 /// erased.
 async fn after_erasure(erased_names: ErasedNames) -> (TestApp, String, Vec<String>) {
     let db = TestDb::with_migrations(sample_program().migrations().clone()).await;
-    let options = DatabaseOptions {
-        max_connections: 6,
-        erased_names,
-        ..db.options()
-    };
+    let options = db.options().max_connections(6).erased_names(erased_names);
     let app = TestApp::start_with(db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     let mia = app.invited(&ada, "mia", "admin").await;

@@ -36,11 +36,7 @@ async fn a_teams_name_for_a_person_is_not_shown_in_other_teams() {
 
     // Her own verified token has another name, which both teams then show.
     let own = |name: &str, email: &str| {
-        let token = token(&NewToken {
-            name: Some(name.to_owned()),
-            email: Some(email.to_owned()),
-            ..NewToken::new("mia")
-        });
+        let token = token(&NewToken::new("mia").name(name).email(email));
         app.bearer(token)
     };
     let known = me(&own("Mia Moon", "mia@moon.example")).await;
@@ -91,14 +87,10 @@ async fn only_the_person_can_set_their_own_name() {
         .await
         .problem(StatusCode::FORBIDDEN, "forbidden");
     // A token with which another person acts does not change the person's name either.
-    let named = NewToken {
-        name: Some("Other".to_owned()),
-        acting: Some(daybook::auth::ActingPerson {
-            issuer: daybook_tests::http::ISSUER.to_owned(),
-            subject: "ada".to_owned(),
-        }),
-        ..NewToken::new("mia")
-    };
+    let named = NewToken::new("mia").name("Other").acting(daybook::auth::ActingPerson {
+        issuer: daybook_tests::http::ISSUER.to_owned(),
+        subject: "ada".to_owned(),
+    });
     me(&app.bearer(token(&named))).await;
     assert_eq!(ada.members().await, ["ada: Ada", "mia: Mia"]);
 }

@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use daybook::assert_events;
 use daybook::prelude::*;
-use daybook::tenancy::DatabaseOptions;
 use daybook::testing::TestDb;
 use daybook_tests::campaign;
 use daybook_tests::http::{Client, TestApp, sample_program};
@@ -65,10 +64,7 @@ async fn service() -> (TestApp, Client) {
         .layer(Extension(Arc::new(AtomicU32::new(0))));
     let program = sample_program().routes(routes);
     let db = TestDb::with_migrations(program.migrations().clone()).await;
-    let options = DatabaseOptions {
-        max_connections: 4,
-        ..db.options()
-    };
+    let options = db.options().max_connections(4);
     let app = TestApp::start_as(program, db, options).await;
     let ada = app.member("ada", Role::Owner).await;
     (app, ada)

@@ -92,11 +92,9 @@ async fn a_poisoned_job_is_retried_after_its_cause_is_fixed() {
 async fn a_running_job_is_cancelled_immediately_and_a_waiting_one_leaves_the_queue() {
     let app = app().await;
     let ada = app.member("ada", Role::Owner).await;
-    let patient = WorkerOptions {
+    let patient = quick()
         // No heartbeat reports the cancellation within the test's time.
-        lost_after: Duration::from_secs(600),
-        ..quick()
-    };
+        .lost_after(Duration::from_secs(600));
     let workers = hire(&app.db, &app.database, &patient).await;
     let running = ask(&app, &ada, Endless).await;
     let path = once(&ada, running, 1, "running").await;
@@ -233,10 +231,7 @@ async fn fetched_by_a_busy_worker(app: &TestApp, ada: &Client) -> (Uuid, String,
 }
 
 fn one_at_a_time() -> WorkerOptions {
-    WorkerOptions {
-        concurrency: 1,
-        ..quick()
-    }
+    quick().concurrency(1)
 }
 
 /// Cancels a job, and waits until the relay has passed that on.

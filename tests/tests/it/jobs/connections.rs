@@ -65,11 +65,7 @@ impl Job for Chronicle {
 }
 
 async fn small(db: &TestDb, connections: u32) -> DatabaseOptions {
-    DatabaseOptions {
-        max_connections: connections,
-        acquire_timeout: NEVER,
-        ..db.options()
-    }
+    db.options().max_connections(connections).acquire_timeout(NEVER)
 }
 
 /// Creates a shop whose consumers have begun, with a pool of this size and without workers.
@@ -88,12 +84,10 @@ async fn hire(shop: &Shop, concurrency: usize, connections: u32) -> Workers {
     let workers = WorkerDatabase::connect(shop.stage.db.owner_options(), connections)
         .await
         .unwrap();
-    let options = WorkerOptions {
-        concurrency,
+    let options = quick()
+        .concurrency(concurrency)
         // No worker counts as dead because the machine is slow.
-        lost_after: Duration::from_secs(300),
-        ..quick()
-    };
+        .lost_after(Duration::from_secs(300));
     Workers::start(&shop.stage.database, &workers, &options).await.unwrap()
 }
 

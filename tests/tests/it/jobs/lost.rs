@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use daybook::events::Consumers;
-use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook_tests::eventually;
 use daybook_tests::jobs::{Shop, program, quick};
@@ -37,12 +36,7 @@ async fn a_session_is_lost_after_the_limit_and_not_before() {
     silent_for(&shop, "beyond", 60.5).await;
     // Leaves five seconds for a slow machine.
     silent_for(&shop, "within", 55.0).await;
-    let workers = shop
-        .hire(&WorkerOptions {
-            lost_after: Duration::from_secs(60),
-            ..quick()
-        })
-        .await;
+    let workers = shop.hire(&quick().lost_after(Duration::from_secs(60))).await;
     let mut connection = shop.stage.team.connection().await;
     let mut statuses = async || -> Vec<(String, String)> {
         sqlx::query_as("SELECT job_name, status FROM job_sessions WHERE job_name IN ('beyond', 'within') ORDER BY 1")

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use daybook::assert_events;
 use daybook::events::Consumers;
-use daybook::jobs::WorkerOptions;
 use daybook::prelude::*;
 use daybook_tests::jobs::{Endless, Note, Poisoned, Shop, program, quick, short_lost_timeout};
 use daybook_tests::{PATIENCE, eventually, widget};
@@ -206,10 +205,7 @@ async fn jobs_run_by_their_priority() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    let one_at_a_time = WorkerOptions {
-        concurrency: 1,
-        ..quick()
-    };
+    let one_at_a_time = quick().concurrency(1);
     shop.work_as(&one_at_a_time).await;
     shop.until(last.unwrap(), &["1 succeeded"]).await;
     shop.idle().await;
@@ -416,10 +412,7 @@ async fn a_program_with_invalid_jobs_is_refused_when_it_starts() {
 #[tokio::test]
 async fn a_signal_wakes_workers_with_a_polling_interval_of_an_hour() {
     let shop = Shop::closed(program(Consumers::none())).await;
-    let patient = WorkerOptions {
-        poll: Duration::from_secs(3_600),
-        ..quick()
-    };
+    let patient = quick().poll(Duration::from_secs(3_600));
     let workers = shop.hire(&patient).await;
     // Their first poll, which needs no signal, has ended after this.
     shop.idle().await;

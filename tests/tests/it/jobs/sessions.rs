@@ -1,7 +1,6 @@
 //! Tests of a session from its beginning to its end.
 
 use daybook::prelude::*;
-use daybook::tenancy::DatabaseOptions;
 use daybook_entity::SYSTEM_TEAM;
 use daybook_tests::{Stage, campaign};
 use serde_json::{Value, json};
@@ -262,10 +261,7 @@ async fn each_action_takes_one_round_trip() {
 #[tokio::test]
 async fn sessions_work_without_prepared_statements() {
     let stage = Stage::new().await;
-    let options = DatabaseOptions {
-        statement_cache: false,
-        ..stage.db.options()
-    };
+    let options = stage.db.options().statement_cache(false);
     let database = stage.db.connect(options, Consumers::none()).await;
     let id = with_job_session(&database, roster(&stage), |session| async move {
         session.add_action(&RosterAction::Fetched { players: 1 }).await?;

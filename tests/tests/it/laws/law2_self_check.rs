@@ -16,21 +16,13 @@ pub async fn refusal_message(options: DatabaseOptions) -> String {
 }
 
 fn as_login(options: DatabaseOptions) -> DatabaseOptions {
-    DatabaseOptions {
-        assume_app_role: false,
-        ..options
-    }
+    options.assume_app_role(false)
 }
 
 #[tokio::test]
 async fn the_run_time_role_is_accepted() {
     let db = test_db().await;
-    Database::connect(DatabaseOptions {
-        strict_roles: true,
-        ..db.options()
-    })
-    .await
-    .unwrap();
+    Database::connect(db.options().strict_roles(true)).await.unwrap();
 }
 
 #[tokio::test]
@@ -65,11 +57,7 @@ async fn a_superuser_login_is_refused_if_strict() {
     };
     let options = DatabaseOptions::new(superuser);
     Database::connect(options.clone()).await.expect("only a warning");
-    let message = refusal_message(DatabaseOptions {
-        strict_roles: true,
-        ..options
-    })
-    .await;
+    let message = refusal_message(options.strict_roles(true)).await;
     assert!(
         message.contains("login postgres is a superuser") && message.contains("DAYBOOK_STRICT_ROLES"),
         "{message}"
@@ -105,10 +93,7 @@ async fn tried_as_member_of(name: &str, roles: &[&str]) -> Option<Result<(), Str
     let mut connection = superuser.connect().await.unwrap();
     let make = format!("CREATE ROLE {login} LOGIN IN ROLE {}", roles.join(", "));
     connection.execute(sqlx::AssertSqlSafe(make)).await.unwrap();
-    let options = DatabaseOptions {
-        strict_roles: true,
-        ..as_login(DatabaseOptions::new(superuser.username(&login)))
-    };
+    let options = as_login(DatabaseOptions::new(superuser.username(&login))).strict_roles(true);
     let outcome = match Database::connect(options).await {
         Ok(database) => {
             database.close().await;
@@ -168,11 +153,7 @@ async fn a_login_that_could_become_a_superuser_is_refused_if_strict() {
         .expect("only a warning")
         .close()
         .await;
-    let message = refusal_message(DatabaseOptions {
-        strict_roles: true,
-        ..options
-    })
-    .await;
+    let message = refusal_message(options.strict_roles(true)).await;
     let drop = format!("DROP ROLE {login}");
     connection.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
     assert!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use daybook::events::{Consumers, Track, create_model_with_event};
 use daybook::teams::{KeyRole, NewKey, make_key};
-use daybook::tenancy::{Credential, Database, DatabaseOptions, Entry, Request, Role};
+use daybook::tenancy::{Credential, Database, Entry, Request, Role};
 use daybook::testing::{TestMember, TestTeam};
 use daybook_tests::{test_db, widget};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -50,11 +50,10 @@ async fn a_connection_keeps_no_setting_of_the_transaction_before() {
     let ada = team.member("ada", Role::Owner).await;
     let globex = db.team("Globex").await;
     let bob = globex.member("bob", Role::Owner).await;
-    let options = DatabaseOptions {
-        max_connections: 1,
-        statement_timeout: Some(Duration::from_secs(20)),
-        ..db.options()
-    };
+    let options = db
+        .options()
+        .max_connections(1)
+        .statement_timeout(Some(Duration::from_secs(20)));
     let database = db.connect(options, Consumers::none()).await;
     let clean = ("0".to_owned(), 0);
     let robot = key(&database, &team, &ada).await;

@@ -5,18 +5,14 @@ use std::time::Duration;
 
 use daybook::error::Error;
 use daybook::events::Consumers;
-use daybook::tenancy::{Actor, Claim, Context, Credential, Database, DatabaseOptions, Entry, Request, Role, TeamTx};
+use daybook::tenancy::{Actor, Claim, Context, Credential, Database, Entry, Request, Role, TeamTx};
 use daybook_tests::{PATIENCE, Stage, drop_while_waiting_for_a_lock, eventually, somebody_waits_for_a_lock};
 use sea_orm::ConnectionTrait;
 use sqlx::{Connection, Executor, Row};
 use uuid::Uuid;
 
 async fn pool_of_one(stage: &Stage) -> Database {
-    let options = DatabaseOptions {
-        max_connections: 1,
-        acquire_timeout: PATIENCE,
-        ..stage.db.options()
-    };
+    let options = stage.db.options().max_connections(1).acquire_timeout(PATIENCE);
     stage.db.connect(options, Consumers::none()).await
 }
 
@@ -299,11 +295,11 @@ async fn a_restored_api_key_has_its_own_rights_or_none() {
 #[tokio::test]
 async fn a_statement_that_waits_for_a_lock_gives_its_connection_back_in_time() {
     let stage = Stage::new().await;
-    let options = DatabaseOptions {
-        max_connections: 1,
-        statement_timeout: Some(Duration::from_secs(1)),
-        ..stage.db.options()
-    };
+    let options = stage
+        .db
+        .options()
+        .max_connections(1)
+        .statement_timeout(Some(Duration::from_secs(1)));
     let impatient = stage.db.connect(options, Consumers::none()).await;
     let row = stage.widget("held").await;
     let holder = stage.begin().await;

@@ -230,11 +230,7 @@ async fn a_stopping_service_closes_its_sockets_and_waits_for_them() {
 
 #[tokio::test]
 async fn the_number_of_sockets_of_a_process_is_limited() {
-    let scene = Scene::with(LiveOptions {
-        max_sockets: 1,
-        ..LiveOptions::default()
-    })
-    .await;
+    let scene = Scene::with(LiveOptions::default().max_sockets(1)).await;
     let first = scene.live(&scene.ada).await;
     let request = || LiveClient::request(scene.address, &scene.grace, "");
     assert_eq!(

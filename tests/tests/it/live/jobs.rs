@@ -103,11 +103,9 @@ async fn a_session_is_followed_live_and_resumed_by_a_cursor() {
 
 #[tokio::test]
 async fn several_pages_arrive_completely_also_without_signals() {
-    let options = LiveOptions {
-        ignore_signals: true,
-        poll_interval: Duration::from_millis(100),
-        ..LiveOptions::default()
-    };
+    let options = LiveOptions::default()
+        .ignore_signals(true)
+        .poll_interval(Duration::from_millis(100));
     let scene = Scene::with(options).await;
     let mut grace = scene.live(&scene.grace).await;
     grace

@@ -61,10 +61,7 @@ async fn changes_by_another_process_arrive_with_and_without_signals() {
     for ignore_signals in [false, true] {
         let other = scene
             .app
-            .beside(LiveOptions {
-                ignore_signals,
-                ..LiveOptions::default()
-            })
+            .beside(LiveOptions::default().ignore_signals(ignore_signals))
             .await;
         let address = other.serve(|router| router).await;
         let mut grace = LiveClient::connect(address, &scene.grace).await;

@@ -11,11 +11,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::Scene;
 
 fn short_write_timeout() -> LiveOptions {
-    LiveOptions {
-        write_timeout: Duration::from_secs(3),
-        ping_interval: Duration::from_secs(3_600),
-        ..LiveOptions::default()
-    }
+    LiveOptions::default()
+        .write_timeout(Duration::from_secs(3))
+        .ping_interval(Duration::from_secs(3_600))
 }
 
 /// Several megabytes, most of which wait in the service.
@@ -29,11 +27,7 @@ fn long_comment() -> String {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected_with_a_reason() {
     let write_timeout = Duration::from_secs(10);
-    let scene = Scene::with(LiveOptions {
-        write_timeout,
-        ..short_write_timeout()
-    })
-    .await;
+    let scene = Scene::with(short_write_timeout().write_timeout(write_timeout)).await;
     let mut ada = scene.live(&scene.ada).await;
     ada.follow_thread(scene.thread_id(), None).await;
     let mut grace = LiveClient::connect_narrow(scene.address, &scene.grace).await;
@@ -51,11 +45,7 @@ async fn a_client_that_does_not_read_is_disconnected_with_a_reason() {
 
 #[tokio::test]
 async fn a_slow_client_misses_nothing() {
-    let scene = Scene::with(LiveOptions {
-        write_timeout: Duration::from_secs(3_600),
-        ..short_write_timeout()
-    })
-    .await;
+    let scene = Scene::with(short_write_timeout().write_timeout(Duration::from_secs(3_600))).await;
     for _ in 0..LONG_COMMENTS {
         scene.ada.comment(&scene.thread, &long_comment()).await;
     }
@@ -102,11 +92,7 @@ async fn a_client_that_sends_too_much_is_disconnected() {
 
 #[tokio::test]
 async fn a_client_that_does_not_answer_pings_is_disconnected() {
-    let scene = Scene::with(LiveOptions {
-        ping_interval: Duration::from_secs(2),
-        ..LiveOptions::default()
-    })
-    .await;
+    let scene = Scene::with(LiveOptions::default().ping_interval(Duration::from_secs(2))).await;
     // The test does not read from this socket, so pings are not answered.
     let silent = scene.live(&scene.grace).await;
     let answering = scene.live(&scene.ada).await;

@@ -5,7 +5,7 @@ mod statements;
 
 use daybook::events::{Consumers, Track, create_models_with_events, update_models_with_events};
 use daybook::notifications::send_notifications;
-use daybook::tenancy::{Database, DatabaseOptions, Role, TeamTx};
+use daybook::tenancy::{Database, Role, TeamTx};
 use daybook::testing::{TestDb, TestMember};
 use daybook::threads::post_to_thread;
 use daybook_tests::{test_db, widget};
@@ -168,10 +168,7 @@ async fn statements_over_many_rows_keep_no_plan() {
     let (db, database) = database(Statistics::None).await;
     drop(database);
     let first = person(&db, "Acme", FOLLOWERS + 1).await;
-    let options = DatabaseOptions {
-        max_connections: 1,
-        ..db.options()
-    };
+    let options = db.options().max_connections(1);
     let consumers = Consumers::of([post_to_thread::CONSUMER, send_notifications::CONSUMER]).unwrap();
     let one = db.connect(options, consumers).await;
     let tx = one.begin(&first.context).await.unwrap();
