@@ -231,11 +231,7 @@ async fn runs_are_followed_live() {
 
 /// Starts workers that seal and delete logs as soon as their runs have ended.
 async fn hire_without_retention(app: &TestApp) -> Workers {
-    let immediately = Retention {
-        seal_runs_after_days: 0,
-        run_logs_days: 0,
-        ..Retention::default()
-    };
+    let immediately = Retention::default().seal_runs_after_days(0).run_logs_days(0);
     hire(&app.db, &immediately.attach(app.database.clone()), &quick()).await
 }
 
