@@ -41,6 +41,7 @@ mod sealed;
 mod seek;
 mod source;
 mod storage;
+mod synced_bytes;
 mod wal;
 mod writers;
 
@@ -49,13 +50,14 @@ use std::sync::Arc;
 
 pub use self::layout::RunKey;
 pub use self::line::{IncomingLine, StoredLine, WriterMark, format_time, sequence_of};
-pub use self::log::{Appended, Durable, Log, LogEnd, SyncedBytes};
+pub use self::log::{Appended, Durable, Log, LogEnd};
 pub use self::open::COMPLETED;
 pub use self::open_files::OpenFilesLimits;
 pub use self::sealed::Sealed;
 pub use self::seek::{LineReader, offset_of};
 pub use self::source::Source;
 pub use self::storage::{Opened, Storage, WriterNode, WriterNodeOptions};
+pub use self::synced_bytes::SyncedBytes;
 pub use self::writers::Writer;
 
 /// The reason why a log rejected lines.

@@ -17,6 +17,7 @@ use super::line::{
 };
 use super::machine_time;
 use super::open::COMPLETED;
+use super::synced_bytes::SyncedBytes;
 use super::writers::{Writer, Writers};
 
 /// Back-pressure limit: the maximum number of uncommitted bytes of a run. Faster senders wait.
@@ -47,18 +48,6 @@ pub enum LogEnd {
     Complete,
     /// The log could not be written. It must be opened again before more lines can be written.
     Failed(Arc<str>),
-}
-
-/// The number of bytes of a log that are durable in its own file, without the write-ahead log. Only [`Log::sync`] returns
-/// this, so code that must not run before the sync can require it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SyncedBytes(u64);
-
-impl SyncedBytes {
-    /// Returns the number of bytes.
-    pub fn get(self) -> u64 {
-        self.0
-    }
 }
 
 /// The result of appending lines.
@@ -283,7 +272,7 @@ impl Log {
     pub fn sync(&self) -> Result<SyncedBytes, LogError> {
         let bytes = self.durable.borrow().bytes;
         self.file.sync().map_err(|error| LogError::unwritable(&error))?;
-        Ok(SyncedBytes(bytes))
+        Ok(SyncedBytes::new(bytes))
     }
 
     /// Releases the file and publishes that the log is complete.
